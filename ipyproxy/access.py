@@ -1,0 +1,99 @@
+"""Who may send what: one decision for HTTP and WebSocket alike, before anything is dialled.
+
+Knows hosts, origins and methods of a request, and the policy. Knows nothing of connections, and
+rewrites nothing: the notebook's own check of Origin is switched off by our rewriting, so this one
+must come first (the family of CVE-2026-40110 and CVE-2026-40864).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from functools import lru_cache
+
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.http1.head import RequestHead
+
+_AUTHORITY = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._-]{1,253})(?::([0-9]{1,5}))?")
+_SAFE_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+_HOSTS_REMEMBERED = 256
+
+
+def covers(names: Collection[str], host: str) -> bool:
+    """Whether one of ``names`` stands for ``host`` (RFC 9525 section 6.3).
+
+    A left-most ``*`` label stands for exactly one label, never for a part of an IP address.
+    """
+    host = host.lower()
+    if host in names:
+        return True
+    label, dot, parent = host.partition(".")
+    return bool(label and dot) and not _is_address(host) and f"*.{parent}" in names
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or host.rpartition(".")[2].isdigit()
+
+
+class Policy:
+    """What the configuration and the certificate say about hosts and origins.
+
+    :param names: host names and addresses that this proxy serves, lower-case, ``*.`` allowed.
+    :param trusted_origins: origins (``scheme://host[:port]``) whose pages may send requests too.
+    """
+
+    def __init__(self, names: Iterable[str], trusted_origins: Iterable[str]) -> None:
+        self._names = frozenset(names)
+        self._trusted = frozenset(origin.encode("ascii") for origin in trusted_origins)
+        self._public_origin = lru_cache(_HOSTS_REMEMBERED)(self._find_public_origin)
+
+    def _find_public_origin(self, authority: bytes) -> bytes:
+        match = _AUTHORITY.fullmatch(authority)
+        if match is None:
+            raise ProxyError(Problem.BAD_REQUEST, "Host is not a host name with a port")
+        host, port = match.groups()
+        if not covers(self._names, host.decode("ascii").strip("[]")):
+            raise ProxyError(Problem.MISDIRECTED, f"Host {authority.decode('ascii')}")
+        suffix = b"" if port is None or port == b"443" else b":" + port
+        return b"https://" + host.lower() + suffix
+
+    def authorize(self, head: RequestHead, authority: bytes | None) -> bytes:
+        """Decide on one request; give the public origin that it was addressed to.
+
+        :param authority: what an absolute-form target named, else None.
+        :raises ProxyError: ``BAD_REQUEST`` (none or several Hosts, or one that names another
+            authority than the target), ``MISDIRECTED``, ``ORIGIN_DENIED``.
+        """
+        hosts = head.fields.values(b"host")
+        if len(hosts) != 1:
+            raise ProxyError(Problem.BAD_REQUEST, f"{len(hosts)} Host fields")
+        host = hosts[0]
+        if authority is not None and authority != host:
+            self._public_origin(authority)
+            raise ProxyError(Problem.BAD_REQUEST, "the target names another host than Host")
+        public = self._public_origin(host)
+        self._check_origin(head, public)
+        return public
+
+    def _check_origin(self, head: RequestHead, public: bytes) -> None:
+        origins = head.fields.values(b"origin")
+        site = head.fields.values(b"sec-fetch-site")
+        if not origins:
+            if site and site != [b"same-origin"] and head.method not in _SAFE_METHODS:
+                self._check_site(site)
+            return
+        origin = origins[0]
+        if len(origins) > 1:
+            raise ProxyError(Problem.ORIGIN_DENIED, "two Origin fields")
+        if origin == public or origin in self._trusted:
+            return
+        # A page with a no-referrer policy posts to its own server with Origin: null.
+        upgrade = head.fields.values(b"upgrade")
+        if origin == b"null" and site == [b"same-origin"] and not upgrade:
+            return
+        raise ProxyError(Problem.ORIGIN_DENIED, f"Origin {origin[:200]!r} is not {public!r}")
+
+    @staticmethod
+    def _check_site(site: list[bytes]) -> None:
+        if site[0] in (b"cross-site", b"same-site") or len(site) > 1:
+            raise ProxyError(Problem.ORIGIN_DENIED, f"Sec-Fetch-Site {site[0][:40]!r}")

@@ -1,0 +1,197 @@
+"""What a gateway changes in the fields that it passes on, both ways.
+
+Knows the names of fields and what the two sides are called. Knows nothing of connections, and
+decides nothing: by now the request is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from ipyproxy.http1.head import Fields, RequestHead, ResponseHead
+
+# Named in Connection by nearly everybody; they name no field that plain fields could hold.
+_USUAL_OPTIONS = frozenset((b"close", b"keep-alive", b"upgrade"))
+_PATH = re.compile(rb"(?i)\s*path\s*=\s*")
+_VIA = b"1.1 ipyproxy"
+
+
+@dataclass(frozen=True, slots=True)
+class Rewriting:
+    """The names of both sides of one upstream.
+
+    :param authority: ``127.0.0.1:<port>``, what the notebook is addressed as.
+    :param prefix: ``/ipython/<port>/``, below which everything of this notebook lies.
+    :param site_cookies: names of cookies that belong to the site and never go upstream.
+    """
+
+    authority: bytes
+    prefix: bytes
+    port: int
+    site_cookies: Collection[bytes] = ()
+
+    def own_origins(self) -> tuple[bytes, ...]:
+        """The origins that a notebook may call its own in an answer."""
+        return (
+            b"http://" + self.authority,
+            b"http://localhost:%d" % self.port,
+            b"http://[::1]:%d" % self.port,
+        )
+
+
+def request_lines(
+    head: RequestHead, public: bytes, trusted: Collection[bytes], rewriting: Rewriting
+) -> list[bytes]:
+    """The field lines to send upstream, but for framing, Connection and the Forwarded family.
+
+    :param public: the public origin that the request was addressed to.
+    :param trusted: further origins whose Origin is aligned like our own.
+    """
+    fields = head.fields
+    dropped = _nominated(fields)
+    lines = [b"Host: " + rewriting.authority]
+    for name, value, line, plain in fields.all:
+        if plain:
+            if name not in dropped:
+                lines.append(line)
+        elif name in _REQUEST_REWRITES and name not in dropped:
+            lines += _REQUEST_REWRITES[name](value, public, trusted, rewriting)
+    return lines
+
+
+def _origin(
+    value: bytes, public: bytes, trusted: Collection[bytes], rewriting: Rewriting
+) -> Iterable[bytes]:
+    return (b"Origin: http://" + rewriting.authority,)
+
+
+def _referer(
+    value: bytes, public: bytes, trusted: Collection[bytes], rewriting: Rewriting
+) -> Iterable[bytes]:
+    # A foreign Referer stays what it is: the notebook checks it, and that check must keep working.
+    for origin in (public, *trusted):
+        if value.startswith(origin) and value[len(origin) : len(origin) + 1] in (b"/", b"?", b""):
+            return (b"Referer: http://" + rewriting.authority + value[len(origin) :],)
+    return (b"Referer: " + value,)
+
+
+def _cookie(
+    value: bytes, public: bytes, trusted: Collection[bytes], rewriting: Rewriting
+) -> Iterable[bytes]:
+    if any(name in value for name in rewriting.site_cookies):
+        kept = [
+            pair
+            for pair in value.split(b";")
+            if pair.partition(b"=")[0].strip(b" \t") not in rewriting.site_cookies
+        ]
+        value = b";".join(kept).strip(b" \t")
+    return (b"Cookie: " + value,) if value else ()
+
+
+def _expect(
+    value: bytes, public: bytes, trusted: Collection[bytes], rewriting: Rewriting
+) -> Iterable[bytes]:
+    return (b"Expect: " + value,)
+
+
+_REQUEST_REWRITES = {
+    b"origin": _origin,
+    b"referer": _referer,
+    b"cookie": _cookie,
+    b"expect": _expect,
+}
+
+
+def forwarded_lines(client: str, public: bytes, head: RequestHead, keep: bool) -> list[bytes]:
+    """Via, Forwarded (RFC 7239) and X-Forwarded-*: whose request this is, in our words.
+
+    :param client: address of the peer, as text.
+    :param keep: whether the peer is a trusted proxy, so that what it says is appended to.
+
+    There is no X-Forwarded-Prefix: it names a prefix that was taken off, and none is.
+    """
+    fields = head.fields
+    host = public.partition(b"://")[2]
+    address = client.encode("ascii")
+    node = b'"[%b]"' % address if b":" in address else address
+    port = host.rpartition(b":")[2] if host[-1:] != b"]" and b":" in host else b"443"
+    xff = fields.values(b"x-forwarded-for") if keep else []
+    forwarded = fields.values(b"forwarded") if keep else []
+    element = b'for=%b;host="%b";proto=https' % (node, host)
+    return [
+        b"X-Forwarded-For: " + b", ".join([*xff, address]),
+        b"X-Forwarded-Proto: https",
+        b"X-Forwarded-Host: " + host,
+        b"X-Forwarded-Port: " + port,
+        b"Forwarded: " + b", ".join([*forwarded, element]),
+        b"Via: " + b", ".join([*fields.values(b"via"), _VIA]),
+    ]
+
+
+def response_lines(head: ResponseHead, public: bytes, rewriting: Rewriting) -> list[bytes]:
+    """The field lines to send to the client, but for framing and Connection."""
+    dropped = _nominated(head.fields)
+    lines = []
+    for name, value, line, plain in head.fields.all:
+        if plain:
+            if name not in dropped:
+                lines.append(line)
+        elif name in _RESPONSE_REWRITES and name not in dropped:
+            label, rewrite = _RESPONSE_REWRITES[name]
+            lines.append(label + rewrite(value, public, rewriting))
+    return lines
+
+
+def _location(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
+    for origin in rewriting.own_origins():
+        rest = value[len(origin) :]
+        if value[: len(origin)].lower() == origin and rest[:1] in (b"/", b"?", b"#", b""):
+            return public + rest
+    return value
+
+
+def _allow_origin(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
+    return public if value in rewriting.own_origins() else value
+
+
+def _set_cookie(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
+    """Keep a notebook's cookie below its own prefix, on this host, on HTTPS only."""
+    pair, *attributes = value.split(b";")
+    kept = [pair]
+    path = rewriting.prefix
+    for attribute in attributes:
+        name = attribute.partition(b"=")[0].strip(b" \t").lower()
+        if name == b"path":
+            asked = _PATH.sub(b"", attribute, count=1).strip(b" \t")
+            path = asked if asked.startswith(rewriting.prefix) else rewriting.prefix
+        elif name not in (b"domain", b"secure"):
+            kept.append(attribute)
+    return b";".join(kept) + b"; Path=" + path + b"; Secure"
+
+
+_RESPONSE_REWRITES = {
+    b"location": (b"Location: ", _location),
+    b"content-location": (b"Content-Location: ", _location),
+    b"access-control-allow-origin": (b"Access-Control-Allow-Origin: ", _allow_origin),
+    b"set-cookie": (b"Set-Cookie: ", _set_cookie),
+}
+
+
+def _nominated(fields: Fields) -> Collection[bytes]:
+    """Names that Connection lists: they concern this hop alone (RFC 9110 section 7.6.1)."""
+    options = fields.values(b"connection")
+    if not options or (len(options) == 1 and options[0].lower() in _USUAL_OPTIONS):
+        return ()
+    return frozenset(fields.tokens(b"connection")) - _USUAL_OPTIONS
+
+
+def is_persistent(head: RequestHead | ResponseHead) -> bool:
+    """Whether the sender means to keep its connection open (RFC 9112 section 9.3)."""
+    options = head.fields.tokens(b"connection")
+    if head.minor == 0:
+        return b"keep-alive" in options and b"close" not in options
+    return b"close" not in options
+
+

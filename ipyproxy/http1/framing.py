@@ -1,0 +1,211 @@
+"""Where a message's body begins and ends (RFC 9112 sections 6 and 7), and how it is sent on.
+
+Knows lengths and chunks. Knows nothing of what a body holds. A body is never held whole: every
+decoder hands out what it was fed, at once. Framing is always made anew for the next hop, so that
+what two parsers could read differently never travels on (RFC 9112 section 11.2).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.http1.head import RequestHead, ResponseHead, split_field_line
+
+_CHUNK_LINE = 256
+_TRAILERS = 8192
+_EXTENSION = bytes(range(0x20, 0x7F)) + b"\t"
+_HEX = b"0123456789abcdefABCDEF"
+
+
+class Decoder(Protocol):
+    """Takes a body out of the bytes of a connection."""
+
+    length: int | None
+    """Bytes in the whole body, where its head said so."""
+    done: bool
+    """Whether the body has come to its end."""
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """Take bytes of the connection; give the body's bytes among them, and what comes after.
+
+        Raises :class:`ProxyError` (``BAD_REQUEST``) on broken framing.
+        """
+        ...
+
+
+class LengthDecoder:
+    """A body of a length known beforehand."""
+
+    __slots__ = ("_left", "done", "length")
+
+    def __init__(self, length: int) -> None:
+        self.length: int | None = length
+        self._left = length
+        self.done = length == 0
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """See :class:`Decoder`."""
+        if len(data) < self._left:
+            self._left -= len(data)
+            return data, b""
+        left, self._left, self.done = self._left, 0, True
+        return data[:left], data[left:]
+
+
+class CloseDecoder:
+    """A response body that lasts until the connection closes (RFC 9112 section 6.3, rule 8)."""
+
+    __slots__ = ()
+    length: int | None = None
+    done = False
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """See :class:`Decoder`."""
+        return data, b""
+
+
+class ChunkedDecoder:
+    """A body in the chunked transfer coding (RFC 9112 section 7.1).
+
+    Chunk extensions are read over, trailer fields are checked and dropped (RFC 9110 section
+    6.5.1 leaves that to a recipient).
+    """
+
+    __slots__ = ("_buffer", "_left", "_trailers", "done")
+    length: int | None = None
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        # Bytes left of the chunk and its CRLF; 0: a size line comes next; None: trailers.
+        self._left: int | None = 0
+        self._trailers = 0
+        self.done = False
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """See :class:`Decoder`."""
+        if self._buffer:
+            data, self._buffer = self._buffer + data, b""
+        pieces: list[bytes] = []
+        at = 0
+        while not self.done and at < len(data):
+            step = self._payload(data, at, pieces) if self._left else self._line(data, at)
+            if step is None:
+                self._buffer = data[at:]
+                at = len(data)
+            else:
+                at = step
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return body, data[at:]
+
+    def _payload(self, data: bytes, at: int, pieces: list[bytes]) -> int | None:
+        """Take bytes of a chunk, or its closing CRLF; give where to go on (None: wait)."""
+        left = self._left or 0
+        if left > 2:
+            take = min(left - 2, len(data) - at)
+            pieces.append(data[at : at + take])
+            self._left = left - take
+            return at + take
+        if len(data) - at < 2 and data[at:] == b"\r":
+            return None
+        if data[at : at + 2] != b"\r\n":
+            raise ProxyError(Problem.BAD_REQUEST, "a chunk does not end in CRLF")
+        self._left = 0
+        return at + 2
+
+    def _line(self, data: bytes, at: int) -> int | None:
+        """Take a size line or a trailer line; give where to go on (None: wait)."""
+        end = data.find(b"\r\n", at)
+        limit = _CHUNK_LINE if self._left == 0 else _TRAILERS
+        if (len(data) if end < 0 else end) - at > limit:
+            raise ProxyError(Problem.BAD_REQUEST, "a chunk's size line or trailer is too long")
+        if end < 0:
+            if b"\n" in data[at:]:
+                raise ProxyError(Problem.BAD_REQUEST, "a bare LF ends a chunk line")
+            return None
+        line = data[at:end]
+        if self._left == 0:
+            size = _chunk_size(line)
+            self._left = size + 2 if size else None
+        elif line:
+            split_field_line(line)
+            self._trailers += len(line) + 2
+            if self._trailers > _TRAILERS:
+                raise ProxyError(Problem.BAD_REQUEST, "the trailer section is too long")
+        else:
+            self.done = True
+        return end + 2
+
+
+def _chunk_size(line: bytes) -> int:
+    """The size in a chunk's first line; its extensions are only looked at for what is forbidden."""
+    size, semicolon, extension = line.partition(b";")
+    if semicolon:
+        size = size.rstrip(b" \t")
+    if not size or len(size) > 15 or size.translate(None, _HEX):
+        raise ProxyError(Problem.BAD_REQUEST, "a chunk's size is not hexadecimal")
+    if extension.translate(None, _EXTENSION):
+        raise ProxyError(Problem.BAD_REQUEST, "a chunk extension holds a control character")
+    return int(size, 16)
+
+
+def chunk(data: bytes) -> bytes:
+    """Frame ``data`` (not empty) as one chunk."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def request_decoder(head: RequestHead) -> Decoder | None:
+    """The decoder of a request's body; None if it has none (RFC 9112 section 6.3).
+
+    Raises :class:`ProxyError` where Content-Length and Transfer-Encoding are anything but one
+    clear statement (CL.TE, TE.CL, two lengths, codings other than chunked, HTTP/1.0 with TE).
+    """
+    coding = head.fields.values(b"transfer-encoding")
+    length = head.fields.one(b"content-length")
+    if coding:
+        if length is not None:
+            raise ProxyError(Problem.BAD_REQUEST, "both Content-Length and Transfer-Encoding")
+        if head.minor == 0:
+            raise ProxyError(Problem.BAD_REQUEST, "Transfer-Encoding in HTTP/1.0")
+        if len(coding) > 1 or coding[0].lower() != b"chunked":
+            raise ProxyError(Problem.NOT_IMPLEMENTED, "a transfer coding other than chunked")
+        return ChunkedDecoder()
+    if length is None:
+        return None
+    size = _length(length)
+    return LengthDecoder(size) if size else None
+
+
+def response_decoder(head: ResponseHead, method: bytes) -> Decoder | None:
+    """The decoder of a response's body; None if it has none (RFC 9112 section 6.3).
+
+    Raises :class:`ProxyError` (``UPSTREAM_BROKEN``) on contradictory framing.
+    """
+    if method == b"HEAD" or head.status in (204, 304):
+        return None
+    coding = head.fields.values(b"transfer-encoding")
+    lengths = head.fields.values(b"content-length")
+    try:
+        if coding:
+            if lengths or head.minor == 0:
+                raise ProxyError(Problem.BAD_REQUEST, "Transfer-Encoding beside another framing")
+            if len(coding) > 1 or coding[0].lower() != b"chunked":
+                raise ProxyError(Problem.BAD_REQUEST, "a transfer coding other than chunked")
+            return ChunkedDecoder()
+        if not lengths:
+            return CloseDecoder()
+        if len(lengths) > 1:
+            raise ProxyError(Problem.BAD_REQUEST, "more than one Content-Length")
+        return LengthDecoder(_length(lengths[0]))
+    except ProxyError as error:
+        raise ProxyError(Problem.UPSTREAM_BROKEN, error.detail) from None
+
+
+def _length(value: bytes) -> int:
+    # bytes.isdigit() is ASCII only; 18 digits keep every sum within 64 bits.
+    if not value.isdigit() or len(value) > 18:
+        raise ProxyError(Problem.BAD_REQUEST, "Content-Length is not a number")
+    return int(value)

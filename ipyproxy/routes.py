@@ -1,0 +1,74 @@
+"""From a raw request target to what it asks for: the form of the target, and the port it names.
+
+Knows targets as bytes. Never decodes what goes upstream and never repairs: a target is either
+passed on byte for byte or refused, so that upstream and we cannot read it differently.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from ipyproxy.errors import Problem, ProxyError
+
+_PORT = re.compile(rb"[1-9][0-9]{0,4}")
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)(.*)", re.DOTALL)
+_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_STEP = re.compile(rb"(?i:/|%2f|\\|%5c)(?:\.|%2e){1,2}(?=/|%2f|\\|%5c|$)", re.IGNORECASE)
+
+
+class Target(NamedTuple):
+    """A request target (RFC 9112 section 3.2) that can be routed.
+
+    ``origin_form`` is what goes upstream, ``path`` its part before the query, and ``authority``
+    what an absolute-form target named (None for the usual origin-form).
+    """
+
+    origin_form: bytes
+    path: bytes
+    authority: bytes | None
+
+
+def parse_target(method: bytes, raw: bytes) -> Target:
+    """Tell the form of a request target.
+
+    Raises :class:`ProxyError` (``BAD_TARGET``) for the authority-form and for paths that climb
+    (``..``, however encoded), hold a backslash or a broken percent-encoding: what they mean
+    depends on who reads them (CVE-2021-41773 and its kin).
+    """
+    if raw[:1] == b"/":
+        authority, origin_form = None, raw
+    elif raw == b"*" and method == b"OPTIONS":
+        return Target(raw, raw, None)
+    elif absolute := _ABSOLUTE.fullmatch(raw):
+        authority, origin_form = absolute.groups()
+        if origin_form[:1] != b"/":
+            origin_form = b"/" + origin_form
+    else:
+        raise ProxyError(Problem.BAD_TARGET, "neither a path nor an http URL")
+    path = origin_form.partition(b"?")[0]
+    if b"." in path or b"%" in path or b"\\" in path:
+        _check_path(path)
+    return Target(origin_form, path, authority)
+
+
+def _check_path(path: bytes) -> None:
+    if b"\\" in path:
+        raise ProxyError(Problem.BAD_TARGET, "a backslash in the path")
+    if _PERCENT.search(path):
+        raise ProxyError(Problem.BAD_TARGET, "a broken percent-encoding in the path")
+    if b"%00" in path:
+        raise ProxyError(Problem.BAD_TARGET, "an encoded NUL in the path")
+    if _STEP.search(path):
+        raise ProxyError(Problem.BAD_TARGET, "a dot segment in the path")
+
+
+def parse_port(segment: bytes) -> int | None:
+    """The port that a path segment spells; None unless it is the one canonical spelling.
+
+    ``int()`` would take ``0080``, ``+80``, `` 80``, ``8_0`` and Unicode digits too.
+    """
+    if not _PORT.fullmatch(segment):
+        return None
+    port = int(segment)
+    return port if port <= 65535 else None
