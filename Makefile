@@ -1,0 +1,55 @@
+# Everything happens in .venv, which these targets make and keep up to date by themselves.
+# Needs python3 (3.11 or newer, with venv), make and git.
+
+PYTHON ?= python3
+PORT ?= 10000
+HTTPS ?= 8443
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+METADATA := setup.cfg pyproject.toml ipyproxy/__init__.py
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help run test lint types bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+
+run: .venv/.demo ## a real JupyterLab behind ipyproxy; prints the URL to open (PORT=10000 HTTPS=8443)
+	@$(BIN)/python -m ipyproxy.demo --port $(PORT) --https $(HTTPS)
+
+test: .venv/.test ## the whole test suite (PYTEST_ARGS="-k routes")
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: .venv/.dev ## ruff, and import-linter for the layers
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: .venv/.dev ## mypy, strict
+	$(BIN)/mypy
+
+bench: .venv/.dev ## the benchmarks
+	@$(BIN)/python -m benchmarks
+
+clean: ## removes .venv and everything that was built
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .import_linter_cache _trial_temp* twistd.pid twisted/plugins/dropin.cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "ipyproxy needs Python 3.11 or newer; name one: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+		{ echo "python3 has no venv: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Making .venv"
+	@$(PYTHON) -m venv --clear .venv
+	@touch $@
+
+# A stamp .venv/.EXTRA says that this extra of setup.cfg is installed as it stands there now.
+.venv/.%: .venv/.made $(METADATA)
+	@echo "Installing what 'make' needs for $* into .venv; the first time takes a minute or two"
+	@$(BIN)/python -m pip install --editable '.[$*]'
+	@touch $@
