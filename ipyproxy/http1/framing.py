@@ -25,6 +25,8 @@ class Decoder(Protocol):
     """Bytes in the whole body, where its head said so."""
     done: bool
     """Whether the body has come to its end."""
+    ends_at_close: bool
+    """Whether the connection's end is the body's proper end."""
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """Take bytes of the connection; give the body's bytes among them, and what comes after.
@@ -38,6 +40,7 @@ class LengthDecoder:
     """A body of a length known beforehand."""
 
     __slots__ = ("_left", "done", "length")
+    ends_at_close = False
 
     def __init__(self, length: int) -> None:
         self.length: int | None = length
@@ -59,6 +62,7 @@ class CloseDecoder:
     __slots__ = ()
     length: int | None = None
     done = False
+    ends_at_close = True
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """See :class:`Decoder`."""
@@ -74,6 +78,7 @@ class ChunkedDecoder:
 
     __slots__ = ("_buffer", "_left", "_trailers", "done")
     length: int | None = None
+    ends_at_close = False
 
     def __init__(self) -> None:
         self._buffer = b""

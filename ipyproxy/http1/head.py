@@ -187,6 +187,8 @@ def _response_plain(name: bytes) -> bool:
 _request_memory = FieldMemory(_request_plain)
 _response_memory = FieldMemory(_response_plain)
 
+NO_FIELDS = Fields([], _request_memory)
+
 
 def parse_request(block: bytes, limits: HeadLimits) -> RequestHead:
     """Take a request head apart.

@@ -1,0 +1,301 @@
+"""Connections to upstreams: dialled, kept for a while, one exchange on each at a time.
+
+Knows HTTP/1.1 as a client speaks it. Knows nothing of who asked: it hands heads and bytes to a
+receiver as they arrive, and holds no body.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from twisted.internet import protocol
+from twisted.internet.address import IPv4Address
+from twisted.python.failure import Failure
+
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.http1.fields import is_persistent
+from ipyproxy.http1.framing import Decoder, response_decoder
+from ipyproxy.http1.head import ResponseHead, parse_response
+from ipyproxy.sockets import Dial
+from ipyproxy.transport import TCPTransport
+
+LOOPBACK = "127.0.0.1"
+
+
+class Receiver(Protocol):
+    """Who sent a request and takes its answer."""
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        """A connection is there: send the request now, by ``connection.send``."""
+
+    def interim(self, head: ResponseHead) -> None:
+        """An informational answer; the real one follows."""
+
+    def response_begun(self, head: ResponseHead, body: Decoder | None) -> None:
+        """The head of the answer."""
+
+    def response_received(self, data: bytes) -> None:
+        """Some bytes of the answer's body."""
+
+    def response_ended(self) -> None:
+        """The answer is whole."""
+
+    def switched(self, block: bytes, rest: bytes) -> None:
+        """Upstream answered 101: the connection now belongs to the receiver.
+
+        :param block: the head of the answer with its empty line.
+        :param rest: bytes that came behind it.
+        """
+
+    def failed(self, error: ProxyError) -> None:
+        """There will be no whole answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLimits:
+    """Bounds towards upstreams: bytes, seconds."""
+
+    response_head_bytes: int
+    connect_timeout: float
+    response_timeout: float
+    idle_timeout: float
+
+
+class UpstreamConnection(protocol.Protocol):
+    """One connection to an upstream."""
+
+    transport: Any
+
+    def __init__(self, pool: Pool) -> None:
+        self.used = False
+        self._pool = pool
+        self._receiver: Receiver | None = None
+        self._method = b""
+        self._buffer = b""
+        self._body: Decoder | None = None
+        self._begun = False
+        self._persistent = False
+        self._request_ended = False
+        self._tunnel: protocol.Protocol | None = None
+        self.deadline: float | None = None
+
+    # Sending.
+
+    def send(self, method: bytes, head: bytes, receiver: Receiver, *, ended: bool) -> None:
+        """Send a request's head.
+
+        :param head: the head with its empty line, and perhaps bytes of the body.
+        :param ended: whether that is all; else :meth:`end_request` says so later.
+        """
+        self._receiver = receiver
+        self._method = method
+        self._begun = False
+        self._request_ended = False
+        self.deadline = None
+        if ended:
+            self.end_request()
+        self.transport.write(head)
+
+    def end_request(self) -> None:
+        """The request is sent whole, so the answer is due."""
+        self._request_ended = True
+        timeout = self._pool.limits.response_timeout
+        if timeout and not self._begun:
+            self.deadline = self._pool.reactor.seconds() + timeout
+
+    def abandon(self) -> None:
+        """The receiver wants nothing more: close, because the answer could still come."""
+        self._receiver = None
+        self.transport.abortConnection()
+
+    # Receiving.
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes from upstream."""
+        if self._receiver is None:
+            # Idle, so nobody asked for this (or the request was given up).
+            self.transport.abortConnection()
+        elif self._begun:
+            self._feed(data)
+        else:
+            self._buffer = self._buffer + data if self._buffer else data
+            try:
+                self._read_heads()
+            except ProxyError as error:
+                self._fail(error)
+
+    def _read_heads(self) -> None:
+        while not self._begun and self._receiver is not None:
+            end = self._buffer.find(b"\r\n\r\n")
+            limit = self._pool.limits.response_head_bytes
+            if end < 0 or end > limit:
+                if len(self._buffer) > limit:
+                    raise ProxyError(Problem.UPSTREAM_BROKEN, f"a head of over {limit} bytes")
+                return
+            block, rest = self._buffer[:end], self._buffer[end + 4 :]
+            self._buffer = rest
+            head = parse_response(block)
+            if head.status == 101:
+                self._switch(block + b"\r\n\r\n", rest)
+            elif head.status < 200:
+                self._receiver.interim(head)
+            else:
+                self._begin(head, rest)
+
+    def _begin(self, head: ResponseHead, rest: bytes) -> None:
+        receiver = self._receiver
+        assert receiver is not None
+        self._buffer = b""
+        self._begun = True
+        self.deadline = None
+        body = self._body = response_decoder(head, self._method)
+        self._persistent = is_persistent(head)
+        receiver.response_begun(head, body)
+        if body is None or body.done:
+            self._end(rest)
+        elif rest:
+            self._feed(rest)
+
+    def _feed(self, data: bytes) -> None:
+        receiver, body = self._receiver, self._body
+        assert receiver is not None
+        assert body is not None
+        try:
+            payload, rest = body.feed(data)
+        except ProxyError as error:
+            self._fail(ProxyError(Problem.UPSTREAM_BROKEN, error.detail))
+            return
+        if payload:
+            receiver.response_received(payload)
+        if body.done and self._receiver is receiver:
+            self._end(rest)
+
+    def _end(self, rest: bytes) -> None:
+        receiver, self._receiver = self._receiver, None
+        assert receiver is not None
+        self.used = True
+        if self._persistent and self._request_ended and not rest:
+            self._pool.keep(self)
+        else:
+            self.transport.loseConnection()
+        receiver.response_ended()
+
+    def _switch(self, block: bytes, rest: bytes) -> None:
+        receiver = self._receiver
+        assert receiver is not None
+        self._buffer = b""
+        self.deadline = None
+        self._receiver = None
+        receiver.switched(block, rest)
+
+    def hand_over(self, tunnel: protocol.Protocol) -> None:
+        """Give the connection to ``tunnel`` after :meth:`Receiver.switched`."""
+        self._tunnel = tunnel
+        self.transport.setTcpKeepAlive(True)
+        # Straight to the tunnel: an attribute of the instance goes before the method.
+        self.dataReceived = tunnel.dataReceived  # type: ignore[method-assign]
+
+    def _fail(self, error: ProxyError) -> None:
+        receiver, self._receiver = self._receiver, None
+        self.transport.abortConnection()
+        if receiver is not None:
+            receiver.failed(error)
+
+    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
+        """Upstream is gone."""
+        self._pool.forget(self)
+        tunnel, self._tunnel = self._tunnel, None
+        if tunnel is not None:
+            tunnel.connectionLost(reason)
+        receiver, self._receiver = self._receiver, None
+        if receiver is None:
+            return
+        body = self._body
+        if self._begun and body is not None and body.ends_at_close:
+            receiver.response_ended()
+        else:
+            what = "its answer was whole" if self._begun else "it answered"
+            receiver.failed(ProxyError(Problem.UPSTREAM_BROKEN, f"it hung up before {what}"))
+
+    def check(self, now: float) -> None:
+        """Look at the deadline; called about once a second."""
+        if self.deadline is not None and now >= self.deadline:
+            self.deadline = None
+            if self._receiver is None:
+                self.transport.loseConnection()
+            else:
+                self._fail(ProxyError(Problem.UPSTREAM_TIMEOUT))
+
+
+class Pool:
+    """The connections to all upstreams."""
+
+    def __init__(self, reactor: Any, limits: ClientLimits) -> None:
+        self.reactor = reactor
+        self.limits = limits
+        self._idle: dict[int, list[UpstreamConnection]] = {}
+        self._connections: dict[UpstreamConnection, int] = {}
+
+    def connect(self, port: int, receiver: Receiver, *, fresh: bool = False) -> Dial | None:
+        """Find or make a connection to ``port`` for ``receiver``.
+
+        A kept connection is given at once, inside this call; else the attempt under way is
+        returned, so that it can be cancelled.
+
+        :param fresh: use no kept connection.
+        """
+        idle = self._idle.get(port)
+        if idle and not fresh:
+            connection = idle.pop()
+            connection.deadline = None
+            receiver.connected(connection)
+            return None
+
+        def connected(sock: socket.socket) -> None:
+            connection = UpstreamConnection(self)
+            self._connections[connection] = port
+            TCPTransport(self.reactor, sock, connection, IPv4Address("TCP", LOOPBACK, port)).start()
+            receiver.connected(connection)
+
+        def failed(caught: OSError) -> None:
+            receiver.failed(_dial_error(caught))
+
+        return Dial(self.reactor, (LOOPBACK, port), self.limits.connect_timeout, connected, failed)
+
+    def keep(self, connection: UpstreamConnection) -> None:
+        """Keep a connection whose exchange has ended."""
+        connection.deadline = self.reactor.seconds() + self.limits.idle_timeout
+        connection.transport.resumeProducing()
+        self._idle.setdefault(self._connections[connection], []).append(connection)
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """A connection has ended."""
+        port = self._connections.pop(connection)
+        idle = self._idle.get(port, [])
+        if connection in idle:
+            idle.remove(connection)
+        if not idle:
+            self._idle.pop(port, None)
+
+    def sweep(self) -> None:
+        """Check every connection's deadline; to be called about once a second."""
+        now = self.reactor.seconds()
+        for connection in list(self._connections):
+            connection.check(now)
+
+    def close(self) -> None:
+        """Close all connections that are idle."""
+        for idle in list(self._idle.values()):
+            for connection in list(idle):
+                connection.transport.loseConnection()
+
+
+def _dial_error(caught: OSError) -> ProxyError:
+    if caught.errno == errno.ECONNREFUSED:
+        return ProxyError(Problem.UPSTREAM_DEAD, "connection refused")
+    if isinstance(caught, TimeoutError):
+        return ProxyError(Problem.CONNECT_TIMEOUT, "connect timed out")
+    return ProxyError(Problem.OVERLOADED, f"cannot dial: {caught.strerror}")

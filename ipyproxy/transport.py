@@ -1,0 +1,435 @@
+"""Byte streams on the reactor: TCP and TLS over TCP.
+
+Knows descriptors, buffers and pyOpenSSL. Knows nothing of HTTP. The transports here provide
+Twisted's own interfaces, so that every protocol above runs on ``StringTransport`` in a test; they
+stand in for Twisted's because those cost three times as much per event.
+
+What they do differently: reads go through one buffer shared by all connections, a write is sent
+at once and only what the kernel did not take is kept, and OpenSSL's memory BIOs are fed once an
+event.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+from enum import Enum
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet import error
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import (
+    IAddress,
+    IConsumer,
+    IHandshakeListener,
+    IPushProducer,
+    IReadWriteDescriptor,
+    ITCPTransport,
+)
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+READ_SIZE = 65536
+"""Bytes taken from a socket in one event, so that no stream starves another."""
+HIGH_WATER = 65536
+"""Bytes waiting to be sent above which the producer is paused; it resumes when all are sent."""
+
+_RECORD = 16384
+_RECORD_OVERHEAD = 64
+_HANDSHAKE_FLIGHT = 16384
+
+# A connection whose peer vanished is gone within about two minutes (seconds, seconds, probes).
+_KEEPALIVE = (
+    (socket.TCP_KEEPIDLE, 60),
+    (socket.TCP_KEEPINTVL, 15),
+    (socket.TCP_KEEPCNT, 4),
+    (socket.TCP_USER_TIMEOUT, 60_000),
+)
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+_view = memoryview(bytearray(READ_SIZE))
+
+_DONE = Failure(error.ConnectionDone())  # type: ignore[no-untyped-call]
+_ABORTED = Failure(error.ConnectionAborted())  # type: ignore[no-untyped-call]
+
+
+class _Ending(Enum):
+    """What happens to a transport once everything written has been sent."""
+
+    NO = "stay open"
+    HALF = "send FIN, read on"
+    FULL = "close"
+
+
+@implementer(IReadWriteDescriptor, ITCPTransport, IPushProducer, IConsumer)
+class TCPTransport:
+    """One connected socket (TCP or UNIX) and the protocol on it."""
+
+    __slots__ = (
+        "__weakref__",
+        "_ending",
+        "_paused_producer",
+        "_peer",
+        "_producer",
+        "_reactor",
+        "_reading",
+        "_socket",
+        "_unsent",
+        "bytes_sent",
+        "connected",
+        "protocol",
+    )
+
+    def __init__(self, reactor: Any, sock: socket.socket, protocol: Any, peer: IAddress) -> None:
+        self.protocol = protocol
+        self.connected = True
+        self.bytes_sent = 0
+        self._reactor = reactor
+        self._socket = sock
+        self._peer = peer
+        self._unsent = bytearray()
+        self._ending = _Ending.NO
+        self._reading = False
+        self._producer: Any = None
+        self._paused_producer = False
+
+    def start(self) -> None:
+        """Begin to carry bytes to and from the protocol."""
+        self.protocol.makeConnection(self)
+        self.resumeProducing()
+
+    # What the reactor calls.
+
+    def fileno(self) -> int:
+        """The socket's descriptor; -1 once it is closed."""
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        """What Twisted puts before a log line."""
+        return "ipyproxy"
+
+    def doRead(self) -> Any:
+        """Take what has come, at most one buffer full."""
+        try:
+            count = self._socket.recv_into(_view)
+        except BlockingIOError:
+            return None
+        except OSError as caught:
+            return _lost(caught)
+        if not count:
+            return error.ConnectionDone()
+        return self._received(_view[:count])
+
+    def _received(self, data: memoryview) -> Exception | None:
+        self.protocol.dataReceived(bytes(data))
+        return None
+
+    def doWrite(self) -> Any:
+        """Send on what waits; then let the producer go on, or end."""
+        try:
+            sent = self._socket.send(self._unsent)
+        except BlockingIOError:
+            return None
+        except OSError as caught:
+            return _lost(caught)
+        self.bytes_sent += sent
+        del self._unsent[:sent]
+        if self._unsent:
+            return None
+        self._reactor.removeWriter(self)
+        if self._ending is _Ending.FULL:
+            return error.ConnectionDone()
+        if self._ending is _Ending.HALF:
+            self._shut_down()
+        elif self._paused_producer:
+            self._paused_producer = False
+            self._producer.resumeProducing()
+        return None
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Close the socket and tell the protocol."""
+        if not self.connected:
+            return
+        self.connected = False
+        self._reactor.removeReader(self)
+        self._reactor.removeWriter(self)
+        self._socket.close()
+        self._unsent.clear()
+        self._producer = None
+        self._paused_producer = False
+        protocol, self.protocol = self.protocol, None
+        protocol.connectionLost(reason)
+
+    # What protocols call to write.
+
+    @property
+    def bytes_waiting(self) -> int:
+        """Bytes that were written and that the kernel has not taken yet."""
+        return len(self._unsent)
+
+    def write(self, data: bytes) -> None:
+        """Send ``data``: at once, as far as the kernel takes it."""
+        if self.connected and self._ending is _Ending.NO:
+            self._send(data)
+
+    def writeSequence(self, iovec: Any) -> None:
+        """Send all of ``iovec``."""
+        self.write(b"".join(iovec))
+
+    def _send(self, data: bytes) -> None:
+        if not self._unsent:
+            try:
+                sent = self._socket.send(data)
+            except OSError:
+                # Full, or broken: then doWrite meets the same and reports it from the reactor,
+                # so that no protocol loses its connection inside its own call of write().
+                sent = 0
+            self.bytes_sent += sent
+            if sent == len(data):
+                return
+            data = data[sent:]
+            self._reactor.addWriter(self)
+        self._unsent += data
+        if len(self._unsent) > HIGH_WATER:
+            self._pause_producer()
+
+    def _pause_producer(self) -> None:
+        if self._producer is not None and not self._paused_producer:
+            self._paused_producer = True
+            self._producer.pauseProducing()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Pause and resume ``producer`` (an IPushProducer) by how much waits to be sent."""
+        if not streaming:
+            raise TypeError("only push producers are supported")
+        if self._producer is not None:
+            raise RuntimeError("a producer is registered already")
+        if not self.connected:
+            producer.stopProducing()
+            return
+        self._producer = producer
+        if len(self._unsent) > HIGH_WATER:
+            self._pause_producer()
+
+    def unregisterProducer(self) -> None:
+        """Forget the producer."""
+        self._producer = None
+        self._paused_producer = False
+
+    # What protocols call to read.
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether bytes of the peer are taken at present."""
+        return self._reading
+
+    def pauseProducing(self) -> None:
+        """Read nothing until :meth:`resumeProducing`, so that the peer has to wait."""
+        if self._reading:
+            self._reading = False
+            self._reactor.removeReader(self)
+
+    def resumeProducing(self) -> None:
+        """Read again."""
+        if self.connected and not self._reading and self._ending is not _Ending.FULL:
+            self._reading = True
+            self._reactor.addReader(self)
+
+    def stopProducing(self) -> None:
+        """End the connection."""
+        self.loseConnection()
+
+    # What protocols call to end.
+
+    def loseConnection(self) -> None:
+        """Close once everything written has been sent; read nothing more."""
+        if self.connected and self._ending is not _Ending.FULL:
+            self._ending = _Ending.FULL
+            self.unregisterProducer()
+            self.pauseProducing()
+            if not self._unsent:
+                self._end_soon(_DONE)
+
+    def loseWriteConnection(self) -> None:
+        """Send FIN once everything written has been sent; go on reading."""
+        if self.connected and self._ending is _Ending.NO:
+            self._ending = _Ending.HALF
+            self.unregisterProducer()
+            if not self._unsent:
+                self._shut_down()
+
+    def abortConnection(self) -> None:
+        """Close now, with a reset, so that the peer knows the stream is not whole."""
+        if self.connected:
+            self._ending = _Ending.FULL
+            self.unregisterProducer()
+            self.pauseProducing()
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            self._end_soon(_ABORTED)
+
+    def _shut_down(self) -> None:
+        # An OSError means that the peer has closed: the next read reports it.
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def _end_soon(self, reason: Failure) -> None:
+        self._reactor.removeWriter(self)
+        self._reactor.callLater(0, self.connectionLost, reason)
+
+    # Facts and options.
+
+    def getPeer(self) -> Any:
+        """The other end's address."""
+        return self._peer
+
+    def getHost(self) -> Any:
+        """Our end's address."""
+        return address_of(self._socket.getsockname())
+
+    def getTcpNoDelay(self) -> bool:
+        """Whether small writes are sent at once."""
+        return bool(self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Send small writes at once (or not)."""
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, enabled)
+
+    def getTcpKeepAlive(self) -> bool:
+        """Whether the kernel probes a silent peer."""
+        return bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """Let the kernel probe a silent peer."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)
+        if enabled:
+            for option, value in _KEEPALIVE:
+                self._socket.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+class TLSTransport(TCPTransport):
+    """One connected socket with TLS on it.
+
+    A protocol that provides ``IHandshakeListener`` is told when the handshake is done.
+    """
+
+    __slots__ = ("_secured", "_tls")
+
+    def __init__(
+        self,
+        reactor: Any,
+        sock: socket.socket,
+        protocol: Any,
+        peer: IAddress,
+        tls: SSL.Connection,
+    ) -> None:
+        super().__init__(reactor, sock, protocol, peer)
+        self._tls = tls
+        self._secured = False
+
+    def _received(self, data: memoryview) -> Exception | None:
+        self._tls.bio_write(data)
+        try:
+            if not self._secured:
+                self._shake_hands()
+            return self._decrypt()
+        except SSL.WantReadError:
+            self._flush(_HANDSHAKE_FLIGHT)
+            return None
+        except SSL.Error as caught:
+            # The alert that tells the peer why is still to be sent.
+            self._flush(_HANDSHAKE_FLIGHT)
+            return error.ConnectionLost(f"TLS: {_reason(caught)}")
+
+    def _shake_hands(self) -> None:
+        self._tls.do_handshake()
+        self._secured = True
+        self._flush(_HANDSHAKE_FLIGHT)
+        if IHandshakeListener.providedBy(self.protocol):
+            self.protocol.handshakeCompleted()
+
+    def _decrypt(self) -> Exception | None:
+        """Hand out all that one read brought, in one piece."""
+        pieces: list[bytes] = []
+        ended: Exception | None = None
+        try:
+            while True:
+                pieces.append(self._tls.recv(_RECORD))
+        except SSL.WantReadError:
+            pass
+        except SSL.ZeroReturnError:
+            ended = error.ConnectionDone()
+        except SSL.Error as caught:
+            ended = error.ConnectionLost(f"TLS: {_reason(caught)}")
+        if pieces and self.protocol is not None:
+            self.protocol.dataReceived(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        return ended
+
+    def write(self, data: bytes) -> None:
+        """Encrypt ``data`` and send it."""
+        if not self.connected or self._ending is not _Ending.NO or not data:
+            return
+        left: bytes | memoryview = data
+        try:
+            while (sent := self._tls.send(left)) < len(left):
+                left = memoryview(left)[sent:]
+        except SSL.Error:
+            # The session is broken, so nothing can be said any more.
+            self.abortConnection()
+            return
+        self._flush(len(data) + _RECORD_OVERHEAD * (2 + len(data) // _RECORD))
+
+    def _flush(self, size: int) -> None:
+        """Send what OpenSSL has ready: about ``size`` bytes, which saves asking twice."""
+        with contextlib.suppress(SSL.WantReadError):
+            while True:
+                ready = self._tls.bio_read(size)
+                self._send(ready)
+                if len(ready) < size:
+                    return
+
+    def loseConnection(self) -> None:
+        """Send close_notify and close once everything written has been sent."""
+        self._notify_close()
+        super().loseConnection()
+
+    def loseWriteConnection(self) -> None:
+        """Send close_notify and FIN once everything written has been sent; go on reading."""
+        self._notify_close()
+        super().loseWriteConnection()
+
+    def _notify_close(self) -> None:
+        if self.connected and self._secured and self._ending is _Ending.NO:
+            with contextlib.suppress(SSL.Error):
+                self._tls.shutdown()
+            self._flush(_RECORD_OVERHEAD * 2)
+
+    @property
+    def tls(self) -> SSL.Connection:
+        """The session, for its facts: version, SNI, the peer's certificate."""
+        return self._tls
+
+
+def address_of(name: Any) -> IAddress:
+    """Twisted's address for what the socket module gives; IPv4 in IPv6 clothes is IPv4."""
+    if not isinstance(name, tuple):
+        return UNIXAddress(name or None)
+    host, port = name[0], name[1]
+    if host.startswith("::ffff:") and "." in host:
+        return IPv4Address("TCP", host[7:], port)
+    return (IPv6Address if ":" in host else IPv4Address)("TCP", host, port)
+
+
+def _lost(caught: OSError) -> Exception:
+    return error.ConnectionLost(os.strerror(caught.errno or 0))
+
+
+def _reason(caught: SSL.Error) -> str:
+    """The last of OpenSSL's error texts, such as ``no shared cipher``."""
+    try:
+        return str(caught.args[0][-1][-1])
+    except (IndexError, TypeError):
+        return "connection ended" if isinstance(caught, SSL.SysCallError) else "protocol error"
