@@ -1,0 +1,247 @@
+"""The pages that the proxy itself says something with: one for each problem, and the front page.
+
+Knows how a :class:`~ipyproxy.errors.Problem` is told to a person (HTML) and to a program (JSON).
+Knows nothing of any request: no byte of one can come to stand on a page (CVE-2024-35225).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+from functools import cache
+from typing import NamedTuple
+
+from ipyproxy.errors import Problem
+
+RETRY_AFTER = 5
+"""Seconds that a page asks a client to wait when its caller knows no better figure."""
+
+Field = tuple[bytes, bytes]
+
+
+class Page(NamedTuple):
+    """A whole response, but for the fields that frame it: Content-Length is the server's to add."""
+
+    status: int
+    content_type: bytes
+    body: bytes
+    fields: tuple[Field, ...]
+
+
+# What a person can do about it, where the problem's own advice does not say so already.
+_NEXT_STEP = {
+    Problem.BAD_REQUEST: "Reload the page. If this happens again, tell the administrator which "
+    "program you use.",
+    Problem.ORIGIN_DENIED: "Open the notebook in a tab of its own and go on there.",
+    Problem.NOT_FOUND: "Check the address, or open the notebook from the page you started it on.",
+    Problem.NO_SUCH_PORT: "Check the number in the address, or open the notebook from the page "
+    "you started it on.",
+    Problem.METHOD_NOT_ALLOWED: "Go back and open the notebook's own address.",
+    Problem.BODY_TOO_LARGE: "Split the file into smaller ones, or fetch it from inside the "
+    "notebook.",
+    Problem.TARGET_TOO_LONG: "Shorter names of folders and files make it shorter.",
+    Problem.EXPECTATION_FAILED: "Send the request again without an Expect field.",
+    Problem.MISDIRECTED: "Use the address that the administrator gave you.",
+    Problem.UPGRADE_REQUIRED: "Update the browser or program that you use.",
+    Problem.INTERNAL: "Try again. If this happens again, tell the administrator at what time.",
+    Problem.NOT_IMPLEMENTED: "Send the request again chunked, or with a Content-Length.",
+    Problem.UPSTREAM_BROKEN: "Try again. If this happens again, restart the notebook.",
+    Problem.UPSTREAM_DEAD: "If you have just started it, wait a few seconds and try again. "
+    "Otherwise start it again from the page you first started it on.",
+    Problem.CONNECT_TIMEOUT: "Wait a minute and try again. If it still does not answer, restart "
+    "the notebook.",
+    Problem.DRAINING: "The notebook itself is still running.",
+    Problem.UPSTREAM_TIMEOUT: "A long computation can keep it busy. Wait a little and try again.",
+    Problem.VERSION_NOT_SUPPORTED: "Update the browser or program that you use.",
+}
+
+# Statuses of problems that may be gone the next time: their pages offer the same address again.
+_PASSING = frozenset({408, 429, 500, 502, 503, 504})
+
+# A link, and no reload by itself: a forgotten tab would knock for ever, one day at the notebook of
+# the port's next owner. An empty href is the page's own address, which the browser knows: nothing
+# of it is written here.
+_TRY_AGAIN = '\n<a href="">Try again</a>'
+
+_STYLE = """\
+:root{color-scheme:light dark;--ground:#f3f5f8;--sheet:#fff;--edge:#dde2e9;--ink:#1b2330;\
+--soft:#586273;--accent:#0a6390;--on-accent:#fff}
+@media(prefers-color-scheme:dark){:root{--ground:#12161c;--sheet:#1b212a;--edge:#2d3542;\
+--ink:#e8ebf0;--soft:#a0abba;--accent:#7cc4ee;--on-accent:#0d1b26}}
+*{box-sizing:border-box}
+html{-webkit-text-size-adjust:100%;text-size-adjust:100%}
+body{margin:0;min-height:100vh;min-height:100svh;display:grid;place-items:center;padding:1.25rem;\
+background:var(--ground);color:var(--ink);\
+font:1.0625rem/1.6 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif}
+main{width:100%;max-width:34rem;padding:2rem;background:var(--sheet);\
+border:1px solid var(--edge);border-top:4px solid var(--accent);border-radius:.5rem}
+h1{margin:0 0 .75rem;font-size:1.5rem;line-height:1.25;font-weight:650;text-wrap:balance}
+p{margin:0 0 1rem;overflow-wrap:break-word}
+code{display:block;margin:0 0 1rem;padding:.75rem 1rem;overflow-wrap:anywhere;\
+background:var(--ground);border-radius:.375rem;\
+font:.9375rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
+a{display:inline-block;margin-top:.25rem;padding:.5rem 1.125rem;border-radius:.375rem;\
+background:var(--accent);color:var(--on-accent);font-weight:600;text-decoration:none}
+a:hover{text-decoration:underline}
+a:focus-visible{outline:3px solid var(--ink);outline-offset:3px}
+footer{margin-top:1.5rem;padding-top:.875rem;border-top:1px solid var(--edge);\
+color:var(--soft);font-size:.875rem}
+@media(max-width:30rem){body{place-items:start center;padding:.75rem}main{padding:1.5rem 1.25rem}}
+"""
+
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+
+_HTML = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+{content}
+<footer>{footer}</footer>
+</main>
+</body>
+</html>
+"""
+
+
+def problem_page(problem: Problem, *, wants_json: bool, retry_after: int | None = None) -> Page:
+    """What a client is told of ``problem``, as ``application/problem+json`` or as HTML.
+
+    ``retry_after`` is the number of seconds until another try makes sense; it is said on 429 and
+    503 only (RFC 9110 section 10.2.3, RFC 6585 section 4), and is :data:`RETRY_AFTER` unless given.
+    """
+    page = _problem_page(problem, wants_json)
+    if problem.status in (429, 503):
+        wait = b"%d" % (RETRY_AFTER if retry_after is None else retry_after)
+        return page._replace(fields=(*page.fields, (b"Retry-After", wait)))
+    return page
+
+
+@cache
+def front_page() -> Page:
+    """What stands at ``/``: what this is, and how an address looks. It lists nothing."""
+    content = (
+        "<p>This server carries your browser to the notebooks that run on it. "
+        "The address of a notebook has this form:</p>\n"
+        "<code>https://&lt;this server&gt;/ipython/&lt;port&gt;/</code>\n"
+        "<p>Open yours from the page you started it on. Notebooks are not listed here.</p>"
+    )
+    body = _html("Notebooks", content, "ipyproxy")
+    # Nothing embeds this page, so nothing may.
+    return Page(200, b"text/html; charset=utf-8", body, _fields(frame_ancestors="'none'"))
+
+
+def wants_json(accept: bytes | None) -> bool:
+    """Tell whether a client with this Accept field is better told in JSON than in HTML.
+
+    The weights of RFC 9110 section 12.5.1 decide. Where they are equal, HTML wins if the client
+    names it, as every browser does when it opens a page or a frame. JSON wins if only a wildcard
+    takes HTML in: ``*/*`` is what ``fetch()`` says, and JupyterLab shows ``message`` of a JSON
+    answer, but the whole text of any other. Without the field it is HTML.
+    """
+    if accept is None:
+        return False
+    weights = _weights(accept)
+    as_json = max(
+        _weight(weights, b"application/json", b"application/*"),
+        _weight(weights, b"application/problem+json", b"application/*"),
+    )
+    as_html = _weight(weights, b"text/html", b"text/*")
+    if as_json != as_html:
+        return as_json > as_html
+    return as_json > 0 and b"text/html" not in weights and b"text/*" not in weights
+
+
+@cache
+def _problem_page(problem: Problem, as_json: bool) -> Page:
+    paragraphs = [problem.advice]
+    if problem in _NEXT_STEP:
+        paragraphs.append(_NEXT_STEP[problem])
+    if as_json:
+        content_type = b"application/problem+json"
+        body = _json(problem, " ".join(paragraphs))
+    else:
+        content_type = b"text/html; charset=utf-8"
+        content = "\n".join(f"<p>{_escape(text)}</p>" for text in paragraphs)
+        if problem.status in _PASSING:
+            content += _TRY_AGAIN
+        body = _html(_escape(problem.title), content, f"ipyproxy · {problem.status}")
+    # Galaxy shows a notebook in a frame, perhaps from another host. The notebook's own answer would
+    # show there; if the problem in its place did not, the user would look at the browser's "refused
+    # to connect". Nothing is given away: the page has no state, no secret and no action, but for a
+    # link to itself, so there is nothing that a hostile frame could have clicked.
+    fields = _fields(frame_ancestors="*")
+    if problem is Problem.UPGRADE_REQUIRED:
+        # RFC 9110 section 15.5.22 and RFC 6455 section 4.2.2: what to upgrade to.
+        fields += ((b"Upgrade", b"websocket"), (b"Sec-WebSocket-Version", b"13"))
+    return Page(problem.status, content_type, body, fields)
+
+
+def _escape(text: str) -> str:
+    return html.escape(text, quote=False)
+
+
+def _html(title: str, content: str, footer: str) -> bytes:
+    return _HTML.format(title=title, content=content, footer=footer, style=_STYLE).encode()
+
+
+def _json(problem: Problem, detail: str) -> bytes:
+    """RFC 9457 problem details, and ``message``, which is what JupyterLab shows."""
+    document = {
+        "title": problem.title,
+        "status": problem.status,
+        "detail": detail,
+        "message": f"{problem.title}. {detail}",
+    }
+    return json.dumps(document).encode() + b"\n"
+
+
+def _fields(*, frame_ancestors: str) -> tuple[Field, ...]:
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; "
+        f"form-action 'none'; frame-ancestors {frame_ancestors}"
+    )
+    return (
+        (b"Content-Security-Policy", policy.encode()),
+        (b"X-Content-Type-Options", b"nosniff"),
+        (b"Referrer-Policy", b"no-referrer"),
+        (b"Cache-Control", b"no-store"),
+    )
+
+
+_QVALUE = re.compile(rb"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
+# No client says more ranges than this; a longer field is read so far, so that its cost is bounded.
+_MOST_RANGES = 32
+
+
+def _weights(accept: bytes) -> dict[bytes, float]:
+    """Media ranges of an Accept field in lower case, with their weights; what is wrong is left out.
+
+    Parameters other than the weight are not looked at: neither JSON nor HTML has one that matters.
+    """
+    weights = {}
+    for element in accept.lower().split(b",", _MOST_RANGES)[:_MOST_RANGES]:
+        media_range, *parameters = (part.strip() for part in element.split(b";"))
+        qvalue = next((p[2:] for p in parameters if p.startswith(b"q=")), b"1")
+        if _QVALUE.fullmatch(qvalue):
+            weights[media_range] = float(qvalue)
+    return weights
+
+
+def _weight(weights: dict[bytes, float], media_type: bytes, family: bytes) -> float:
+    """The weight that the most specific of the ranges gives ``media_type``; 0 if none takes it."""
+    for media_range in (media_type, family, b"*/*"):
+        if media_range in weights:
+            return weights[media_range]
+    return 0.0
