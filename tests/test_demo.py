@@ -197,6 +197,7 @@ def marked(mark: str) -> list[str]:
     return found
 
 
+@pytest.mark.integration
 class TestTheWholeOfIt:
     """One real JupyterLab, one real proxy, one real kernel; all of it gone after Ctrl-C."""
 
