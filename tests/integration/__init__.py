@@ -1,0 +1,1 @@
+"""ipyproxy in front of a real Jupyter, spoken to by a Python client and by a browser."""

@@ -1,0 +1,143 @@
+"""A real Jupyter server of the tests; knows how to start one, not who speaks to it."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import secrets
+import sys
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+from .processes import Child, free_port, poll
+
+#: The range that Galaxy draws the ports of its IPython environment from.
+PORTS = range(10000, 15000)
+
+#: In a URL, says that Jupyter itself is meant to refuse this request.
+ON_PURPOSE = "refused-on-purpose"
+
+#: Seconds that a server has until it answers.
+START_TIMEOUT = 60.0
+
+
+class Jupyter:
+    """A Jupyter server on 127.0.0.1 with its own directories, below ``/ipython/<port>/``.
+
+    Everything that guards it stays as Jupyter has it: token or password, XSRF, Origin and Host.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        application: str,
+        credential: Mapping[str, str],
+        options: list[str],
+    ) -> None:
+        """Start ``python -m <application>`` in *directory*, and wait until it answers.
+
+        *credential* joins the environment. Raises Gone when the server does not come up.
+        """
+        self.port = free_port(PORTS.start, PORTS.stop - 1)
+        self.base_url = f"/ipython/{self.port}/"
+        self.root = directory / "root"
+        self.root.mkdir()
+        self.child = Child(
+            f"jupyter-{application}-{self.port}",
+            [
+                *(sys.executable, "-m", application, "--no-browser", "--ip=127.0.0.1"),
+                *(["--allow-root"] if os.geteuid() == 0 else []),
+                f"--ServerApp.port={self.port}",
+                "--ServerApp.port_retries=0",
+                f"--ServerApp.base_url={self.base_url}",
+                f"--ServerApp.root_dir={self.root}",
+                # At this level every request leaves a line, so a test can see who got through.
+                "--ServerApp.log_level=DEBUG",
+                *options,
+            ],
+            {**environment(directory), **credential},
+            directory,
+        )
+        self.child.wait_until(self._answers, seconds=START_TIMEOUT)
+
+    def settled_log(self) -> str:
+        """The log, once it has every request that was answered before this call.
+
+        Jupyter answers first and logs afterwards, but does both in one thread: when the line of
+        a later request is there, so are those of all earlier ones.
+        """
+        last = uuid.uuid4().hex
+        self._get(f"api?last={last}")
+        return poll(
+            lambda: log if last in (log := self.child.log()) else None,
+            seconds=10,
+            waiting_for="Jupyter's log line",
+        )
+
+    def _answers(self) -> bool:
+        try:
+            return self._get("api") == 200
+        except OSError:
+            return False
+
+    def _get(self, path: str) -> int:
+        """The status of a direct request for *path*, past any proxy."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", f"{self.base_url}{path}")
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+
+class Lab(Jupyter):
+    """JupyterLab as it comes, with a token."""
+
+    def __init__(self, directory: Path) -> None:
+        """Start JupyterLab in *directory*."""
+        self.token = secrets.token_hex(24)
+        super().__init__(
+            directory,
+            application="jupyterlab",
+            credential={"JUPYTER_TOKEN": self.token},
+            # These two speak to the internet, where tests have no business.
+            options=[
+                "--LabApp.news_url=",
+                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+            ],
+        )
+
+
+class Classic(Jupyter):
+    """Jupyter Notebook with a password as Galaxy's image sets it, and WebSocket compression."""
+
+    def __init__(self, directory: Path) -> None:
+        """Start Jupyter Notebook in *directory*."""
+        self.password = secrets.token_hex(12)
+        salt = secrets.token_hex(6)
+        digest = hashlib.sha1(f"{self.password}{salt}".encode()).hexdigest()
+        super().__init__(
+            directory,
+            application="notebook",
+            credential={},
+            options=[
+                f"--PasswordIdentityProvider.hashed_password=sha1:{salt}:{digest}",
+                "--ServerApp.websocket_compression_options={}",
+            ],
+        )
+
+
+def environment(directory: Path) -> dict[str, str]:
+    """An environment in which no file of the user is read or written outside *directory*."""
+    return {
+        "PATH": os.environ["PATH"],
+        "LANG": "C.UTF-8",
+        "HOME": str(directory),
+        "JUPYTER_CONFIG_DIR": str(directory / "config"),
+        "JUPYTER_DATA_DIR": str(directory / "data"),
+        "JUPYTER_RUNTIME_DIR": str(directory / "runtime"),
+        "IPYTHONDIR": str(directory / "ipython"),
+    }

@@ -1,0 +1,123 @@
+"""Child processes of the tests; knows how to start, watch and end one, not what it serves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+#: The name of the environment variable that marks a child and everything it starts.
+MARK = "IPYPROXY_TEST_CHILD"
+
+#: Seconds between two looks at something that is waited for.
+POLL_INTERVAL = 0.05
+
+#: Seconds that a child has between SIGTERM and SIGKILL.
+STOP_TIMEOUT = 20.0
+
+
+class Gone(Exception):
+    """What is waited for will never come."""
+
+
+def poll(look: Callable[[], T | None], *, seconds: float, waiting_for: str) -> T:
+    """Call *look* until it returns something other than None, and return that.
+
+    Raises TimeoutError after *seconds*, naming what was *waiting_for*.
+    """
+    deadline = time.monotonic() + seconds
+    while (seen := look()) is None:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {seconds:g} s for {waiting_for}")
+        time.sleep(POLL_INTERVAL)
+    return seen
+
+
+def free_port(lowest: int = 0, highest: int = 0) -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on, between *lowest* and *highest* if given."""
+    candidates = random.sample(range(lowest, highest + 1), highest - lowest + 1)
+    for port in candidates:
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                sock.bind(("127.0.0.1", port))
+                return int(sock.getsockname()[1])
+    raise OSError(f"no free port between {lowest} and {highest}")
+
+
+class Child:
+    """One process in a session of its own, whose output goes to a file."""
+
+    def __init__(self, name: str, command: Sequence[str], env: dict[str, str], cwd: Path) -> None:
+        """Start *command* in *cwd* with exactly the environment *env*."""
+        self.name = name
+        self.command = list(command)
+        self.log_file = cwd / f"{name}.log"
+        self._mark = f"{MARK}={uuid.uuid4().hex}".encode()
+        mark_name, _, mark_value = self._mark.decode().partition("=")
+        with self.log_file.open("wb") as log:
+            self._process = subprocess.Popen(
+                self.command,
+                env={**env, mark_name: mark_value},
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def log(self) -> str:
+        """All that the process has written so far."""
+        return self.log_file.read_text(errors="replace")
+
+    def log_tail(self, lines: int = 40) -> str:
+        """The last *lines* lines of the log."""
+        return "\n".join(self.log().splitlines()[-lines:])
+
+    def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> None:
+        """Wait until *ready* says so; raises Gone, with the end of the log, if it never will."""
+
+        def look() -> bool | None:
+            if self._process.poll() is not None:
+                raise Gone(f"it ended with status {self._process.returncode}")
+            return ready() or None
+
+        try:
+            poll(look, seconds=seconds, waiting_for="it to answer")
+        except (Gone, TimeoutError) as error:
+            self.stop()
+            command = " ".join(self.command)
+            raise Gone(f"{self.name}: {error}\n$ {command}\n{self.log_tail()}") from None
+
+    def stop(self) -> None:
+        """End the process and whatever it started and left behind.
+
+        Kernels and terminals run in sessions of their own, so that no process group holds them
+        all; they are known by the mark that they have inherited.
+        """
+        self._process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(STOP_TIMEOUT)
+        for pid in marked(self._mark):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait(STOP_TIMEOUT)
+
+
+def marked(mark: bytes) -> Iterator[int]:
+    """The ids of the processes that have *mark* (``NAME=value``) in their environment."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    yield int(entry.name)

@@ -1,0 +1,72 @@
+"""The proxy under test; knows how to start it and to trust its certificate, not what it carries."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import socket
+import ssl
+import sysconfig
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+import ipyproxy
+
+from .jupyter import PORTS
+from .processes import Child, free_port
+
+#: Seconds that the proxy has until it shakes hands.
+START_TIMEOUT = 30.0
+
+
+class Proxy:
+    """``twistd ipyproxy`` on a free port, with the development certificate that it makes."""
+
+    def __init__(self, directory: Path) -> None:
+        """Start the proxy in *directory*, and wait until a verified handshake succeeds.
+
+        Raises Gone when it does not come up.
+        """
+        self.port = free_port()
+        self.origin = f"https://localhost:{self.port}"
+        self.certificate = directory / "development.pem"
+        self.child = Child(
+            "ipyproxy",
+            [
+                *(str(Path(sysconfig.get_path("scripts")) / "twistd"), "-n", "--pidfile="),
+                *("ipyproxy", "--https", str(self.port)),
+                *("--ports", f"{PORTS.start}-{PORTS.stop - 1}"),
+            ],
+            {
+                "PATH": os.environ["PATH"],
+                "HOME": str(directory),
+                "STATE_DIRECTORY": str(directory),
+                # The code that the tests import, wherever it lies, is the code that runs.
+                "PYTHONPATH": str(Path(ipyproxy.__file__).parent.parent),
+            },
+            directory,
+        )
+        self.child.wait_until(self._shakes_hands, seconds=START_TIMEOUT)
+
+    def client_tls(self) -> ssl.SSLContext:
+        """A client's TLS context that trusts the development certificate and nothing else."""
+        return ssl.create_default_context(cafile=self.certificate)
+
+    def spki_hash(self) -> str:
+        """The SHA-256 of the certificate's public key, as Chromium's switches take it."""
+        certificate = x509.load_pem_x509_certificate(self.certificate.read_bytes())
+        key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return base64.b64encode(hashlib.sha256(key).digest()).decode("ascii")
+
+    def _shakes_hands(self) -> bool:
+        try:
+            with (
+                socket.create_connection(("127.0.0.1", self.port), timeout=5) as tcp,
+                self.client_tls().wrap_socket(tcp, server_hostname="localhost"),
+            ):
+                return True
+        except OSError:  # TLS errors too
+            return False

@@ -1,0 +1,148 @@
+"""Jupyter in headless Chromium through the proxy: a person opens a notebook and runs cells."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .client import Client
+from .jupyter import Classic, Lab
+from .proxy import Proxy
+
+pytestmark = pytest.mark.integration
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+if CHROMIUM is None:
+    pytest.skip("chromium is not installed", allow_module_level=True)
+
+from playwright.sync_api import (  # noqa: E402
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Response,
+    expect,
+)
+
+#: Milliseconds that the page has for anything a person would wait for.
+PATIENCE = 30_000
+
+#: A notebook with one empty cell that is to run on a Python kernel.
+EMPTY_NOTEBOOK = {
+    "cells": [],
+    "metadata": {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
+    },
+    "nbformat": 4,
+    "nbformat_minor": 5,
+}
+
+
+@pytest.fixture
+def browser(proxy: Proxy, tmp_path: Path) -> Iterator[BrowserContext]:
+    """A new Chromium that trusts the proxy's certificate, by its public key, and no other."""
+    with sync_api.sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path / "profile",
+            executable_path=CHROMIUM,
+            headless=True,
+            # Chromium's sandbox does not run as root, where many a CI job lives.
+            chromium_sandbox=os.geteuid() != 0,
+            viewport={"width": 1280, "height": 800},
+            args=[
+                f"--ignore-certificate-errors-spki-list={proxy.spki_hash()}",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-gpu",
+                "--disable-quic",
+                "--disable-sync",
+                "--no-first-run",
+            ],
+        )
+        context.set_default_timeout(PATIENCE)
+        yield context
+        context.close()
+
+
+@pytest.fixture
+def page(browser: BrowserContext, tmp_path: Path) -> Iterator[Page]:
+    """An empty page, of which a picture is kept.
+
+    It must not complain about a WebSocket, nor get an answer that says the server is at fault.
+    """
+    page = browser.pages[0]
+    complaints: list[str] = []
+
+    def listen(said: ConsoleMessage) -> None:
+        if said.type == "error" and "websocket" in said.text.lower():
+            complaints.append(said.text)
+
+    def look(response: Response) -> None:
+        if response.status >= 500:
+            complaints.append(f"{response.status} {response.url}")
+
+    page.on("console", listen)
+    page.on("response", look)
+    yield page
+    page.screenshot(path=tmp_path / "screenshot.png")
+    assert not complaints
+
+
+def save_notebook(owner: Client, name: str) -> None:
+    model = {"type": "notebook", "content": EMPTY_NOTEBOOK}
+    owner.request("PUT", f"api/contents/{name}", json=model)
+
+
+def wait_for_kernel(page: Page) -> None:
+    """Wait until the notebook is shown and its kernel is there and idle.
+
+    The indicator alone says idle before there is any kernel.
+    """
+    expect(page.locator(".jp-KernelName")).to_contain_text("Python 3", timeout=PATIENCE)
+    indicator = page.locator(".jp-Notebook-ExecutionIndicator")
+    expect(indicator).to_have_attribute("data-status", "idle", timeout=PATIENCE)
+
+
+def run_cell(page: Page, code: str) -> str:
+    """Type *code* into the last cell, run it, and return its output."""
+    cells = page.locator(".jp-Notebook .jp-CodeCell")
+    cell = cells.nth(cells.count() - 1)
+    cell.locator(".cm-content").click()
+    page.keyboard.insert_text(code)
+    page.keyboard.press("Shift+Enter")
+    finished = re.compile(r"\[\d+\]")
+    expect(cell.locator(".jp-InputPrompt")).to_have_text(finished, timeout=PATIENCE)
+    return cell.locator(".jp-OutputArea-output").inner_text().strip()
+
+
+def test_a_notebook_in_jupyterlab_outlives_a_reload(page: Page, client: Client, lab: Lab) -> None:
+    name = f"{uuid.uuid4().hex}.ipynb"
+    save_notebook(client, name)
+    page.goto(client.url(f"lab/tree/{name}?token={lab.token}"))
+    wait_for_kernel(page)
+    assert run_cell(page, "answer = 6 * 7; print(answer)") == "42"
+
+    page.keyboard.press("Control+s")
+    page.reload()
+    wait_for_kernel(page)
+    assert run_cell(page, "print(answer + 1)") == "43"
+
+
+def test_a_notebook_opens_after_a_login_by_password(
+    page: Page, galaxy_user: Client, classic: Classic
+) -> None:
+    """Without a token there are only cookies, so Jupyter checks the Origin of everything."""
+    name = f"{uuid.uuid4().hex}.ipynb"
+    galaxy_user.log_in(classic.password)
+    save_notebook(galaxy_user, name)
+    page.goto(galaxy_user.url(f"notebooks/{name}"))
+    page.locator("input[name=password]").fill(classic.password)
+    page.keyboard.press("Enter")
+    wait_for_kernel(page)
+    assert run_cell(page, "print('größer'.upper())") == "GRÖSSER"
