@@ -235,7 +235,7 @@ def _set_groups(context: SSL.Context) -> None:
 
     pyOpenSSL has no public way (``set_tmp_ecdh`` leaves one single group). Without this, OpenSSL
     also takes ffdhe3072, and then a client that sends a few made-up bytes and computes nothing
-    has the server compute five times as long as for X25519 (CVE-2002-20001).
+    has the server compute seven times as long as for X25519 (CVE-2002-20001).
     """
     if _lib.SSL_CTX_set1_curves_list(context._context, _GROUPS) != 1:
         raise RuntimeError("OpenSSL 3.3 or newer is needed, to choose the groups of TLS.")
