@@ -1,0 +1,155 @@
+"""The command line of ``twistd ipyproxy``.
+
+Knows twistd, the environment, the configuration file and the global reactor. Knows nothing of
+how the service is put together, and imports it only when it is to start.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NoReturn, cast
+
+from twisted.python import usage
+
+from ipyproxy import __version__
+from ipyproxy.config import FLAGS, Config, ConfigError, Tls, anchored, parse
+
+if TYPE_CHECKING:
+    from twisted.application.service import IService
+    from twisted.internet.interfaces import IReactorCore
+
+
+class Options(usage.Options):
+    """The options; once parsed, ``config`` is the whole configuration, file and all.
+
+    Whatever is wrong ends the process with one line for each problem and status 2, before twistd
+    prints its usage or goes into the background.
+    """
+
+    synopsis = "[options]"
+    optFlags: ClassVar = [
+        ["check", None, "Look at configuration and certificate, say what is wrong, and exit."],
+    ]
+    optParameters: ClassVar = [
+        ["config", None, None, "The configuration file. What is given here as well wins over it."],
+        ["https", None, None, "Port or endpoint for HTTPS. [default: 8443]"],
+        ["http", None, None, "Port or endpoint for plain HTTP. [default: none]"],
+        ["certificate", None, None, "Certificate chain, a PEM file."],
+        ["key", None, None, "The certificate's key, a PEM file."],
+        ["ports", None, None, "Ports of the notebook servers. [default: 10000-14999]"],
+    ]
+
+    config: Config
+
+    def opt_trusted_origin(self, origin: str) -> None:
+        """Origin of other pages that may use the notebooks (may be repeated)."""
+        self.setdefault("trusted-origin", []).append(origin)
+
+    def opt_version(self) -> NoReturn:
+        """Print ipyproxy's version and exit."""
+        sys.stdout.write(f"ipyproxy {__version__}\n")
+        sys.exit(0)
+
+    def parseArgs(self, *arguments: str) -> None:
+        """Take options only."""
+        if arguments:
+            raise usage.UsageError(f"unexpected argument {arguments[0]}")
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Read command line and file, or end the process."""
+        try:
+            super().parseOptions(options)
+            self.config = self._load()
+            if self["check"]:
+                _check(self.config.tls)
+        except usage.UsageError as error:
+            _give_up([str(error)])
+        except ConfigError as error:
+            _give_up(error.problems)
+        if self["check"]:
+            sys.stdout.write("configuration is valid\n")
+            sys.exit(0)
+
+    def _load(self) -> Config:
+        given = {key: self.get(flag.removeprefix("--")) for key, flag in FLAGS.items()}
+        overrides = {key: value for key, value in given.items() if value is not None}
+        # twistd changes the working directory later, and a reload reads certificates again.
+        here = Path.cwd()
+        for key in ("tls.certificate", "tls.key"):
+            if overrides.get(key):
+                overrides[key] = str(here / overrides[key])
+        if self["config"] is None:
+            return anchored(parse("", overrides, ""), here)
+        file = Path(self["config"])
+        return anchored(parse(_read(file), overrides, str(file)), (here / file).parent)
+
+
+def _read(file: Path) -> str:
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise ConfigError([f"{file}: {error.strerror}"]) from None
+    try:
+        return content.decode("utf-8-sig")  # Windows editors put a byte order mark in front
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError([f"{file}:{line}: is not UTF-8 text"]) from None
+
+
+def _check(tls: Tls) -> None:
+    """Load the certificate, if one is named; raise ConfigError for one that cannot serve."""
+    if tls.certificate is None or tls.key is None:
+        return
+    from ipyproxy.tls import CertificateError, load_certificate
+
+    try:
+        certificate = load_certificate(tls.certificate, tls.key)
+    except CertificateError as error:
+        raise ConfigError([str(error)]) from error
+    if certificate.is_expired(datetime.now(UTC)):
+        raise ConfigError([f"{tls.certificate}: expired on {certificate.not_after:%Y-%m-%d}"])
+
+
+def _give_up(problems: Iterable[str]) -> NoReturn:
+    sys.stderr.writelines(f"ipyproxy: {problem}\n" for problem in problems)
+    sys.exit(2)
+
+
+def state_directory(config: Config, environment: Mapping[str, str]) -> Path:
+    """Where state is kept: as configured, as systemd says, or else in the user's home.
+
+    Raises ConfigError where there is no home to fall back on.
+    """
+    if config.state.directory is not None:
+        return config.state.directory
+    # systemd.exec(5): several StateDirectory= come as one list with colons.
+    assigned = environment.get("STATE_DIRECTORY", "").partition(":")[0]
+    if assigned:
+        return Path(assigned)
+    try:
+        return Path.home() / ".local" / "state" / "ipyproxy"
+    except RuntimeError:
+        raise ConfigError(["state.directory: must be set, for this user has no home"]) from None
+
+
+def makeService(options: Options) -> IService:
+    """Make the service that twistd runs; what keeps it from starting ends the process."""
+    from twisted.internet import reactor
+
+    from ipyproxy.service import make_service
+    from ipyproxy.tls import CertificateError
+
+    try:
+        return make_service(
+            options.config,
+            cast("IReactorCore", reactor),
+            state_directory=state_directory(options.config, os.environ),
+        )
+    except ConfigError as error:
+        _give_up(error.problems)
+    except CertificateError as error:
+        _give_up([str(error)])
