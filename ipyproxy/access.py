@@ -47,33 +47,44 @@ class Policy:
     def __init__(self, names: Iterable[str], trusted_origins: Iterable[str]) -> None:
         self._names = frozenset(names)
         self._trusted = frozenset(origin.encode("ascii") for origin in trusted_origins)
-        self._public_origin = lru_cache(_HOSTS_REMEMBERED)(self._find_public_origin)
+        self._served = lru_cache(_HOSTS_REMEMBERED)(self._find_served)
 
-    def _find_public_origin(self, authority: bytes) -> bytes:
+    def _find_served(self, authority: bytes) -> tuple[bytes, bytes]:
+        """The host that ``authority`` names, without its port, and its public origin."""
         match = _AUTHORITY.fullmatch(authority)
         if match is None:
             raise ProxyError(Problem.BAD_REQUEST, "Host is not a host name with a port")
         host, port = match.groups()
         if not covers(self._names, host.decode("ascii").strip("[]")):
             raise ProxyError(Problem.MISDIRECTED, f"Host {authority.decode('ascii')}")
+        host = host.lower()
         suffix = b"" if port is None or port == b"443" else b":" + port
-        return b"https://" + host.lower() + suffix
+        return host, b"https://" + host + suffix
+
+    def _addressed(self, head: RequestHead, authority: bytes | None) -> tuple[bytes, bytes]:
+        hosts = head.fields.values(b"host")
+        if len(hosts) != 1:
+            raise ProxyError(Problem.BAD_REQUEST, f"{len(hosts)} Host fields")
+        if authority is not None and authority != hosts[0]:
+            self._served(authority)
+            raise ProxyError(Problem.BAD_REQUEST, "the target names another host than Host")
+        return self._served(hosts[0])
+
+    def served_host(self, head: RequestHead, authority: bytes | None) -> bytes:
+        """The host name, without a port, that a request was addressed to.
+
+        :param authority: what an absolute-form target named, else None.
+        :raises ProxyError: ``BAD_REQUEST`` (none or several Hosts, or one that names another
+            authority than the target), ``MISDIRECTED``.
+        """
+        return self._addressed(head, authority)[0]
 
     def authorize(self, head: RequestHead, authority: bytes | None) -> bytes:
         """Decide on one request; give the public origin that it was addressed to.
 
-        :param authority: what an absolute-form target named, else None.
-        :raises ProxyError: ``BAD_REQUEST`` (none or several Hosts, or one that names another
-            authority than the target), ``MISDIRECTED``, ``ORIGIN_DENIED``.
+        Raises :class:`ProxyError` as :meth:`served_host` does, and ``ORIGIN_DENIED``.
         """
-        hosts = head.fields.values(b"host")
-        if len(hosts) != 1:
-            raise ProxyError(Problem.BAD_REQUEST, f"{len(hosts)} Host fields")
-        host = hosts[0]
-        if authority is not None and authority != host:
-            self._public_origin(authority)
-            raise ProxyError(Problem.BAD_REQUEST, "the target names another host than Host")
-        public = self._public_origin(host)
+        public = self._addressed(head, authority)[1]
         self._check_origin(head, public)
         return public
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from twisted.internet import protocol
 from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from ipyproxy.errors import Problem, ProxyError
@@ -40,6 +41,9 @@ class Receiver(Protocol):
     def response_received(self, data: bytes) -> None:
         """Some bytes of the answer's body."""
 
+    def response_waiting(self) -> None:
+        """No more of the answer has come yet; called once, and not if it came all at once."""
+
     def response_ended(self) -> None:
         """The answer is whole."""
 
@@ -49,6 +53,9 @@ class Receiver(Protocol):
         :param block: the head of the answer with its empty line.
         :param rest: bytes that came behind it.
         """
+
+    def stale(self) -> None:
+        """A kept connection turned out to be closed before any answer came."""
 
     def failed(self, error: ProxyError) -> None:
         """There will be no whole answer."""
@@ -156,8 +163,11 @@ class UpstreamConnection(protocol.Protocol):
         receiver.response_begun(head, body)
         if body is None or body.done:
             self._end(rest)
-        elif rest:
+            return
+        if rest:
             self._feed(rest)
+        if self._receiver is receiver:
+            receiver.response_waiting()
 
     def _feed(self, data: bytes) -> None:
         receiver, body = self._receiver, self._body
@@ -184,11 +194,10 @@ class UpstreamConnection(protocol.Protocol):
         receiver.response_ended()
 
     def _switch(self, block: bytes, rest: bytes) -> None:
-        receiver = self._receiver
+        receiver, self._receiver = self._receiver, None
         assert receiver is not None
         self._buffer = b""
         self.deadline = None
-        self._receiver = None
         receiver.switched(block, rest)
 
     def hand_over(self, tunnel: protocol.Protocol) -> None:
@@ -214,11 +223,15 @@ class UpstreamConnection(protocol.Protocol):
         if receiver is None:
             return
         body = self._body
-        if self._begun and body is not None and body.ends_at_close:
+        if not self._begun:
+            if self.used and not self._buffer:
+                receiver.stale()
+            else:
+                receiver.failed(ProxyError(Problem.UPSTREAM_BROKEN, "it hung up without an answer"))
+        elif body is not None and body.ends_at_close and reason.check(ConnectionDone):
             receiver.response_ended()
         else:
-            what = "its answer was whole" if self._begun else "it answered"
-            receiver.failed(ProxyError(Problem.UPSTREAM_BROKEN, f"it hung up before {what}"))
+            receiver.failed(ProxyError(Problem.UPSTREAM_BROKEN, "it hung up within its answer"))
 
     def check(self, now: float) -> None:
         """Look at the deadline; called about once a second."""

@@ -7,6 +7,7 @@ passed on byte for byte or refused, so that upstream and we cannot read it diffe
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from typing import NamedTuple
 
 from ipyproxy.errors import Problem, ProxyError
@@ -72,3 +73,18 @@ def parse_port(segment: bytes) -> int | None:
         return None
     port = int(segment)
     return port if port <= 65535 else None
+
+
+class ServedPorts:
+    """The ports that may be reached: those configured, but never one that we listen on."""
+
+    def __init__(self, configured: Container[int]) -> None:
+        self._configured = configured
+        self._own: set[int] = set()
+
+    def exclude(self, port: int) -> None:
+        """``port`` is the proxy's own: leading a request there would be a loop."""
+        self._own.add(port)
+
+    def __contains__(self, port: object) -> bool:
+        return port in self._configured and port not in self._own

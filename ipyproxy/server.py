@@ -33,6 +33,9 @@ from ipyproxy.pace import Pace
 LINGER = 2.0
 """Seconds that a refused client gets to read its answer before the connection is closed."""
 
+CLIENT_GONE = 499
+"""What the log has as the status of a request whose client left first; nginx's number."""
+
 _UNREADABLE = RequestHead(b"-", b"-", 1, NO_FIELDS)
 
 
@@ -98,6 +101,7 @@ class Request:
         "port",
         "postpath",
         "prepath",
+        "public",
         "started",
         "status",
         "target",
@@ -117,6 +121,7 @@ class Request:
         self.status = 0
         # Filled in by the site, for routing and for the log.
         self.target = head.target
+        self.public = b""
         self.prepath: list[bytes] = []
         self.postpath: list[bytes] = []
         self.port: int | None = None
@@ -320,7 +325,7 @@ class HTTPChannel(protocol.Protocol):
             request.refuse(ProxyError(Problem.BODY_TOO_LARGE, f"{body.length} bytes"))
         else:
             self._hand_over(request)
-        if self.phase is Phase.EXCHANGE and self._buffer and body is not None:
+        if self.request is request and self._buffer and body is not None:
             data, self._buffer = self._buffer, b""
             self._feed(data)
 
@@ -433,8 +438,6 @@ class HTTPChannel(protocol.Protocol):
         self.transport.setTcpKeepAlive(True)
         # Straight to the tunnel: an attribute of the instance goes before the method.
         self.dataReceived = tunnel.dataReceived  # type: ignore[method-assign]
-        tunnel.makeConnection(self.transport)
-        self.transport.resumeProducing()
         data, self._buffer = self._buffer, b""
         if data:
             tunnel.dataReceived(data)
@@ -446,16 +449,14 @@ class HTTPChannel(protocol.Protocol):
         tunnel, self._tunnel = self._tunnel, None
         if tunnel is not None:
             tunnel.connectionLost(reason)
-        if request is None:
-            return
-        if tunnel is None:
+        elif request is not None:
             request.note = request.note or "the client went away"
-            request.status = request.status or 499
-        request.finished = True
-        consumer, request.consumer = request.consumer, None
-        if consumer is not None:
-            consumer.client_lost()
-        self.server.record(request)
+            request.status = request.status or CLIENT_GONE
+            request.finished = True
+            consumer, request.consumer = request.consumer, None
+            if consumer is not None:
+                consumer.client_lost()
+            self.server.record(request)
 
     # Time.
 

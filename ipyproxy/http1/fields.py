@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ipyproxy.http1.head import Fields, RequestHead, ResponseHead
 
@@ -56,8 +57,12 @@ def request_lines(
         if plain:
             if name not in dropped:
                 lines.append(line)
-        elif name in _REQUEST_REWRITES and name not in dropped:
+        elif name in dropped:
+            continue
+        elif name in _REQUEST_REWRITES:
             lines += _REQUEST_REWRITES[name](value, public, trusted, rewriting)
+        elif name in _REQUEST_READ_ONLY:
+            lines.append(line)
     return lines
 
 
@@ -90,44 +95,66 @@ def _cookie(
     return (b"Cookie: " + value,) if value else ()
 
 
-def _expect(
-    value: bytes, public: bytes, trusted: Collection[bytes], rewriting: Rewriting
-) -> Iterable[bytes]:
-    return (b"Expect: " + value,)
-
-
 _REQUEST_REWRITES = {
     b"origin": _origin,
     b"referer": _referer,
     b"cookie": _cookie,
-    b"expect": _expect,
 }
+# Read by us on the way, but passed on as they came.
+_REQUEST_READ_ONLY = frozenset((b"expect", b"sec-fetch-site", b"sec-websocket-protocol"))
 
 
-def forwarded_lines(client: str, public: bytes, head: RequestHead, keep: bool) -> list[bytes]:
-    """Via, Forwarded (RFC 7239) and X-Forwarded-*: whose request this is, in our words.
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What earlier hops said in the fields that a gateway appends to."""
+
+    via: tuple[bytes, ...] = ()
+    x_forwarded_for: tuple[bytes, ...] = ()
+    forwarded: tuple[bytes, ...] = ()
+
+
+@lru_cache(maxsize=1024)
+def forwarded_block(client: str, public: bytes, said: Said) -> bytes:
+    """Via, X-Forwarded-* and Forwarded (RFC 7239) in our words, as joined field lines.
 
     :param client: address of the peer, as text.
-    :param keep: whether the peer is a trusted proxy, so that what it says is appended to.
+    :param said: what to append to; of an untrusted peer only its Via.
 
     There is no X-Forwarded-Prefix: it names a prefix that was taken off, and none is.
     """
-    fields = head.fields
     host = public.partition(b"://")[2]
     address = client.encode("ascii")
     node = b'"[%b]"' % address if b":" in address else address
-    port = host.rpartition(b":")[2] if host[-1:] != b"]" and b":" in host else b"443"
-    xff = fields.values(b"x-forwarded-for") if keep else []
-    forwarded = fields.values(b"forwarded") if keep else []
+    named, _, port = host.rpartition(b":")
     element = b'for=%b;host="%b";proto=https' % (node, host)
-    return [
-        b"X-Forwarded-For: " + b", ".join([*xff, address]),
-        b"X-Forwarded-Proto: https",
-        b"X-Forwarded-Host: " + host,
-        b"X-Forwarded-Port: " + port,
-        b"Forwarded: " + b", ".join([*forwarded, element]),
-        b"Via: " + b", ".join([*fields.values(b"via"), _VIA]),
-    ]
+    return b"\r\n".join(
+        [
+            b"X-Forwarded-For: " + b", ".join([*said.x_forwarded_for, address]),
+            b"X-Forwarded-Proto: https",
+            b"X-Forwarded-Host: " + host,
+            b"X-Forwarded-Port: " + (port if named and port.isdigit() else b"443"),
+            b"Forwarded: " + b", ".join([*said.forwarded, element]),
+            b"Via: " + b", ".join([*said.via, _VIA]),
+        ]
+    )
+
+
+NOTHING_SAID = Said()
+
+
+def said_before(head: RequestHead, *, trusted: bool) -> Said:
+    """What may be appended to; ``trusted`` says whether the peer is a trusted proxy."""
+    fields = head.fields
+    via = fields.values(b"via")
+    if not via and not trusted:
+        return NOTHING_SAID
+    if not trusted:
+        return Said(tuple(via))
+    return Said(
+        tuple(via),
+        tuple(fields.values(b"x-forwarded-for")),
+        tuple(fields.values(b"forwarded")),
+    )
 
 
 def response_lines(head: ResponseHead, public: bytes, rewriting: Rewriting) -> list[bytes]:

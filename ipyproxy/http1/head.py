@@ -160,7 +160,8 @@ _REQUEST_SPECIAL = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade "
     b"proxy-authorization proxy-authenticate content-length host origin referer cookie expect "
     b"forwarded via x-real-ip remote-user x-remote-user "
-    b"sec-fetch-site sec-websocket-extensions sec-websocket-key sec-websocket-version".split()
+    b"sec-fetch-site sec-websocket-extensions sec-websocket-key sec-websocket-version "
+    b"sec-websocket-protocol".split()
 )
 # The same for a response. The last row would let one notebook speak for the whole origin.
 _RESPONSE_SPECIAL = frozenset(

@@ -1,0 +1,296 @@
+"""The one place where everything is made and wired: a configuration becomes a running service.
+
+Knows every room's constructor. Decides nothing about requests.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService, Service
+from twisted.internet import error
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ipyproxy.access import Policy
+from ipyproxy.client import ClientLimits, Pool
+from ipyproxy.config import Config
+from ipyproxy.http1.head import HeadLimits
+from ipyproxy.logs import AccessLog, Entry, LogWriter
+from ipyproxy.routes import ServedPorts
+from ipyproxy.server import HTTPServer, Request, ServerLimits, Site
+from ipyproxy.sockets import Accept, Listener
+from ipyproxy.tls import Certificate, ServerTLS, development_certificate, load_certificate
+from ipyproxy.transport import TCPTransport, TLSTransport
+from ipyproxy.upstreams import UpstreamTable
+from ipyproxy.web.exchange import Carriage
+from ipyproxy.web.notebook import Notebooks
+from ipyproxy.web.root import PublicSite, RedirectSite, Root
+from ipyproxy.websocket import Bridges
+
+_SWEEP = 1.0
+_STANDARD_OUTPUT = 1
+
+
+class ProxyService(Service):
+    """The daemon: its listeners, its sweeps, and its orderly end."""
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, config: Config, certificate: Certificate) -> None:
+        self._reactor = reactor
+        self._config = config
+        self._tls = ServerTLS(certificate)
+        self._listeners: list[Listener] = []
+        self._writer = _log_writer(config.log.access)
+        self._access_log = AccessLog(self._writer, config.log.format, time.time)
+        self._ports = ServedPorts(config.notebooks.ports)
+        self._pool = Pool(reactor, _client_limits(config))
+        self._bridges = Bridges(reactor, config.limits.message_bytes)
+        self._policy = Policy(
+            (*certificate.names, *config.site.hosts), config.site.trusted_origins
+        )
+        self._server = self._make_server(PublicSite(self._make_root(), self._policy))
+        self._sweeping = LoopingCall(_guarded(self._sweep, self.log))
+        self._sweeping.clock = reactor
+        self._stopping: Deferred[None] | None = None
+        self._stop_deadline = 0.0
+
+    def _make_root(self) -> Root:
+        config = self._config
+        carriage = Carriage(
+            self._pool,
+            self._bridges,
+            frozenset(origin.encode("ascii") for origin in config.site.trusted_origins),
+            config.limits.connections_per_port,
+        )
+        notebooks = Notebooks(
+            self._ports,
+            config.notebooks.prefix,
+            tuple(name.encode("ascii") for name in config.notebooks.site_cookies),
+            UpstreamTable(),
+            carriage,
+        )
+        return Root(config.notebooks.prefix, notebooks)
+
+    def _make_server(self, site: Site) -> HTTPServer:
+        return HTTPServer(self._reactor, site, _server_limits(self._config), self._record)
+
+    # Starting.
+
+    def privilegedStartService(self) -> None:
+        """Bind the ports, while the process may still have the rights to."""
+        config = self._config.listen
+        https = self._listen(config.https, self._accept_tls)
+        self._servers = [self._server]
+        if config.http is not None:
+            site = RedirectSite(self._policy, getattr(https, "port", 443))
+            redirects = self._make_server(site)
+            self._servers.append(redirects)
+            self._listen(config.http, lambda sock, peer: self._accept_plain(redirects, sock, peer))
+
+    def _listen(self, where: int | str, accept: Accept) -> IAddress:
+        port = _bind(self._reactor, where, self._config.listen.backlog)
+        listener = Listener(self._reactor, port, accept)
+        self._listeners.append(listener)
+        own = getattr(listener.address, "port", None)
+        if own is not None:
+            self._ports.exclude(own)
+        return listener.address
+
+    def startService(self) -> None:
+        """Begin to serve."""
+        super().startService()
+        self._writer.start()
+        self._sweeping.start(_SWEEP, now=False)
+        certificate = self._tls.certificate
+        kind = "a development certificate, which no browser trusts" if (
+            certificate.is_development
+        ) else "the certificate"
+        self.log.info(
+            "certificate: {kind}, {path}, for {names}, until {end:%Y-%m-%d}",
+            kind=kind,
+            path=str(certificate.certificate),
+            names=", ".join(certificate.names),
+            end=certificate.not_after,
+        )
+        for listener in self._listeners:
+            self.log.info("listening on {address}", address=_spoken(listener.address))
+        self.log.info(
+            "{prefix}/<port>/ leads to http://127.0.0.1:<port>{prefix}/<port>/ for ports {ports}",
+            prefix=self._config.notebooks.prefix,
+            ports=str(self._config.notebooks.ports),
+        )
+
+    def _accept_tls(self, sock: socket.socket, peer: IAddress) -> None:
+        channel = self._server.open_channel(peer)
+        if channel is None:
+            sock.close()
+        else:
+            TLSTransport(self._reactor, sock, channel, peer, self._tls.connection()).start()
+
+    def _accept_plain(self, server: HTTPServer, sock: socket.socket, peer: IAddress) -> None:
+        channel = server.open_channel(peer)
+        if channel is None:
+            sock.close()
+        else:
+            TCPTransport(self._reactor, sock, channel, peer).start()
+
+    # Running.
+
+    def _sweep(self) -> None:
+        for server in self._servers:
+            server.sweep()
+        self._pool.sweep()
+        self._bridges.sweep()
+        self._writer.flush()
+        if self._stopping is not None:
+            self._go_on_stopping(self._stopping)
+
+    def _record(self, request: Request, duration: float) -> None:
+        head = request.head
+        self._access_log.record(
+            Entry(
+                client=request.client,
+                user=request.user,
+                method=head.method,
+                target=head.target,
+                version=b"HTTP/1.%d" % head.minor,
+                status=request.status,
+                body_bytes=request.body_bytes_sent,
+                referer=head.fields.first(b"referer"),
+                user_agent=head.fields.first(b"user-agent"),
+                duration=duration,
+                port=request.port,
+                note=request.note,
+            )
+        )
+
+    # Stopping.
+
+    def stopService(self) -> Any:
+        """Take nothing new, finish what is open within the drain time, then end."""
+        super().stopService()
+        stopped = [listener.stop() for listener in self._listeners]
+        for server in self._servers:
+            server.drain()
+        self._pool.close()
+        self._stop_deadline = self._reactor.seconds() + self._config.timeouts.drain
+        self._stopping = Deferred()
+        self._stopping.addCallback(lambda _: self._end())
+        self._reactor.callLater(0, self._go_on_stopping, self._stopping)
+        return DeferredList([self._stopping, *[d for d in stopped if d is not None]])
+
+    def _go_on_stopping(self, stopping: Deferred[None]) -> None:
+        self._bridges.drain()
+        channels = [channel for server in self._servers for channel in server.channels]
+        late = self._reactor.seconds() >= self._stop_deadline
+        if channels and late:
+            self.log.warn("{count} connections did not end in time", count=len(channels))
+            for channel in channels:
+                channel.transport.abortConnection()
+        if (not channels or late) and not stopping.called:
+            stopping.callback(None)
+
+    def _end(self) -> None:
+        self._sweeping.stop()
+        self._writer.close()
+
+
+def make_service(config: Config, reactor: Any, *, state_directory: Path) -> IService:
+    """The service that ``config`` describes; nothing is bound yet.
+
+    :param state_directory: where the development certificate is kept, if none is configured.
+    :raises CertificateError: if there is no certificate to serve with.
+    """
+    tls = config.tls
+    if tls.certificate is not None and tls.key is not None:
+        certificate = load_certificate(tls.certificate, tls.key)
+    else:
+        now = datetime.now(UTC)
+        certificate = development_certificate(state_directory, socket.gethostname(), now)
+    return ProxyService(reactor, config, certificate)
+
+
+def _server_limits(config: Config) -> ServerLimits:
+    limits, timeouts = config.limits, config.timeouts
+    return ServerLimits(
+        head=HeadLimits(limits.head_bytes, limits.head_fields, limits.target_bytes),
+        body_bytes=limits.body_bytes,
+        body_rate=limits.body_rate,
+        buffer_bytes=limits.buffer_bytes,
+        handshake_timeout=timeouts.handshake,
+        head_timeout=timeouts.head,
+        body_timeout=timeouts.body,
+        keepalive_timeout=timeouts.keepalive,
+        connections=limits.connections,
+        connections_per_client=limits.connections_per_client,
+    )
+
+
+def _client_limits(config: Config) -> ClientLimits:
+    return ClientLimits(
+        response_head_bytes=config.limits.response_head_bytes,
+        connect_timeout=config.timeouts.connect,
+        response_timeout=config.timeouts.response,
+        idle_timeout=config.timeouts.upstream_idle,
+    )
+
+
+def _log_writer(access: str) -> LogWriter:
+    if access == "-":
+        return LogWriter(_STANDARD_OUTPUT)
+    return LogWriter(Path(access or "/dev/null"))
+
+
+def _bind(reactor: Any, where: int | str, backlog: int) -> Any:
+    """Bind a port number (on IPv6 and IPv4 both) or a Twisted endpoint; what fails is fatal."""
+    if isinstance(where, str):
+        endpoint = serverFromString(reactor, where)
+    elif socket.has_ipv6 and _can_ipv6():
+        endpoint = TCP6ServerEndpoint(reactor, where, backlog, "::")
+    else:
+        endpoint = TCP4ServerEndpoint(reactor, where, backlog)
+    outcome: list[Any] = []
+    endpoint.listen(Factory()).addBoth(outcome.append)
+    if outcome and not isinstance(outcome[0], Failure):
+        return outcome[0]
+    reason = outcome[0].value if outcome else "the endpoint did not bind at once"
+    if isinstance(reason, error.CannotListenError):
+        reason = getattr(reason.socketError, "strerror", None) or reason.socketError
+    raise SystemExit(f"ipyproxy: cannot listen on {where}: {reason}")
+
+
+def _can_ipv6() -> bool:
+    try:
+        socket.socket(socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+def _spoken(address: IAddress) -> str:
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    return str(address) if port is None else f"{host} port {port}"
+
+
+def _guarded(call: Callable[[], None], log: Logger) -> Callable[[], None]:
+    """``call``, but an exception is logged instead of stopping the LoopingCall for good."""
+
+    def guarded() -> None:
+        try:
+            call()
+        except Exception:
+            log.failure("a periodic check failed; please report this")
+
+    return guarded

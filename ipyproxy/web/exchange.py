@@ -1,0 +1,216 @@
+"""One request carried to a notebook, and its answer carried back.
+
+Knows both sides' vocabulary: the request of the server, the connection of the client, and what a
+gateway changes in between. Knows nothing of sockets, and decides nothing about access.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ipyproxy.client import Pool, UpstreamConnection
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.http1.fields import (
+    Rewriting,
+    forwarded_block,
+    request_lines,
+    response_lines,
+    said_before,
+)
+from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk
+from ipyproxy.http1.head import ResponseHead
+from ipyproxy.server import Request
+from ipyproxy.sockets import Dial
+from ipyproxy.upstreams import Upstream
+from ipyproxy.websocket import Bridges
+
+# Methods that may be sent twice (RFC 9110 section 9.2.2).
+_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
+
+
+@dataclass(frozen=True, slots=True)
+class Carriage:
+    """What every exchange needs: connections, and what the public side may be called."""
+
+    pool: Pool
+    bridges: Bridges
+    trusted_origins: frozenset[bytes]
+    per_port: int
+
+
+class Exchange:
+    """Carries one request. Its own methods are what the server and the client call."""
+
+    __slots__ = ("_carriage", "_connection", "_dial", "_early", "_request", "_rewriting", "_upstream")
+
+    def __init__(
+        self, request: Request, upstream: Upstream, rewriting: Rewriting, carriage: Carriage
+    ) -> None:
+        self._request = request
+        self._upstream = upstream
+        self._rewriting = rewriting
+        self._carriage = carriage
+        self._connection: UpstreamConnection | None = None
+        self._dial: Dial | None = None
+        self._early = b""
+
+    def start(self) -> None:
+        """Find a connection and send the request on it.
+
+        Raises :class:`ProxyError` (``OVERLOADED``) if too much is open on this port.
+        """
+        upstream = self._upstream
+        if upstream.open_work >= self._carriage.per_port:
+            raise ProxyError(Problem.OVERLOADED, f"{upstream.open_work} open on this port")
+        upstream.exchanges += 1
+        upstream.requests += 1
+        self._request.consumer = self
+        self._dial = self._carriage.pool.connect(upstream.port, self)
+
+    # The client calls: a connection, then the answer.
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        """See :class:`ipyproxy.client.Receiver`."""
+        self._dial = None
+        self._connection = connection
+        request = self._request
+        body = request.body
+        early, self._early = self._early, b""
+        head = self.head()
+        if body is None:
+            connection.send(request.method, head, self, ended=True)
+            return
+        connection.send(request.method, head, self, ended=False)
+        # Whatever the notebook can't take makes the browser wait.
+        connection.transport.registerProducer(request.channel.transport, True)
+        request.channel.transport.resumeProducing()
+        if early:
+            self.body_received(early)
+        if body.done:
+            self.body_ended()
+
+    def head(self) -> bytes:
+        """The request's head as the notebook gets it."""
+        request = self._request
+        lines = self.lines()
+        if request.body is None:
+            # Without it some servers wait for a body of these methods (RFC 9110 section 8.6).
+            if request.method in (b"POST", b"PUT", b"PATCH"):
+                lines.append(b"Content-Length: 0")
+        elif request.body.length is None:
+            lines.append(b"Transfer-Encoding: chunked")
+        else:
+            lines.append(b"Content-Length: %d" % request.body.length)
+        return b"\r\n".join([self.request_line(), *lines, b"", b""])
+
+    def request_line(self) -> bytes:
+        """The request line: the raw target, byte for byte."""
+        return b"%b %b HTTP/1.1" % (self._request.method, self._request.target)
+
+    def lines(self) -> list[bytes]:
+        """The field lines that do not frame."""
+        request = self._request
+        lines = request_lines(
+            request.head, request.public, self._carriage.trusted_origins, self._rewriting
+        )
+        said = said_before(request.head, trusted=False)
+        lines.append(forwarded_block(request.client, request.public, said))
+        return lines
+
+    def interim(self, head: ResponseHead) -> None:
+        """See :class:`ipyproxy.client.Receiver`."""
+        lines = response_lines(head, self._request.public, self._rewriting)
+        self._request.interim(head.status, head.reason, lines)
+
+    def response_begun(self, head: ResponseHead, body: Decoder | None) -> None:
+        """See :class:`ipyproxy.client.Receiver`."""
+        lines = response_lines(head, self._request.public, self._rewriting)
+        length = _stated_length(head) if body is None else body.length
+        self._request.begin(head.status, head.reason, lines, length)
+
+    def response_received(self, data: bytes) -> None:
+        """See :class:`ipyproxy.client.Receiver`."""
+        self._request.write(data)
+
+    def response_waiting(self) -> None:
+        """See :class:`ipyproxy.client.Receiver`."""
+        self._request.flush()
+        # Whatever the browser can't take makes the notebook wait.
+        if self._connection is not None:
+            self._request.channel.transport.registerProducer(self._connection.transport, True)
+
+    def response_ended(self) -> None:
+        """See :class:`ipyproxy.client.Receiver`."""
+        self._end()
+        self._request.finish()
+
+    def switched(self, block: bytes, rest: bytes) -> None:
+        """See :class:`ipyproxy.client.Receiver`: nobody asked for that here."""
+        if self._connection is not None:
+            self._connection.abandon()
+        self.failed(ProxyError(Problem.UPSTREAM_BROKEN, "101 without an upgrade"))
+
+    def stale(self) -> None:
+        """See :class:`ipyproxy.client.Receiver`: try once more where that is harmless."""
+        request = self._request
+        self._connection = None
+        if request.method in _IDEMPOTENT and not request.body_bytes_received:
+            self._dial = self._carriage.pool.connect(self._upstream.port, self, fresh=True)
+        else:
+            self.failed(ProxyError(Problem.UPSTREAM_BROKEN, "it hung up without an answer"))
+
+    def failed(self, error: ProxyError) -> None:
+        """See :class:`ipyproxy.client.Receiver`."""
+        self._upstream.errors += 1
+        self._end()
+        self._request.refuse(error)
+
+    def _end(self) -> None:
+        """Let go of both sides."""
+        request, connection = self._request, self._connection
+        self._connection = None
+        self._dial = None
+        request.consumer = None
+        self._upstream.exchanges -= 1
+        request.channel.transport.unregisterProducer()
+        if connection is not None:
+            connection.transport.unregisterProducer()
+
+    # The server calls: the body, or that the client is gone.
+
+    def body_received(self, data: bytes) -> None:
+        """See :class:`ipyproxy.server.BodyConsumer`."""
+        if self._connection is None:
+            self._early += data
+            self._request.channel.transport.pauseProducing()
+            return
+        body = self._request.body
+        chunked = body is not None and body.length is None
+        self._connection.transport.write(chunk(data) if chunked else data)
+
+    def body_ended(self) -> None:
+        """See :class:`ipyproxy.server.BodyConsumer`."""
+        connection = self._connection
+        if connection is None:
+            return
+        body = self._request.body
+        if body is not None and body.length is None:
+            connection.transport.write(LAST_CHUNK)
+        connection.transport.unregisterProducer()
+        self._request.channel.transport.resumeProducing()
+        connection.end_request()
+
+    def client_lost(self) -> None:
+        """See :class:`ipyproxy.server.BodyConsumer`."""
+        connection, dial = self._connection, self._dial
+        self._end()
+        if dial is not None:
+            dial.cancel()
+        if connection is not None:
+            connection.abandon()
+
+
+def _stated_length(head: ResponseHead) -> int | None:
+    """Content-Length of an answer that has no body: to HEAD, or 304 (RFC 9110 section 8.6)."""
+    values = head.fields.values(b"content-length")
+    return int(values[0]) if len(values) == 1 and values[0].isdigit() else None

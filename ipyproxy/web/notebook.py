@@ -1,0 +1,88 @@
+"""What lies below ``/ipython/<port>/``: the resource that carries requests to that notebook.
+
+Knows which ports are served, and whether a request is for HTTP or for a WebSocket. Access has
+been decided before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Any
+
+from twisted.web import proxy
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from ipyproxy.client import LOOPBACK
+from ipyproxy.errors import Problem
+from ipyproxy.http1.fields import Rewriting
+from ipyproxy.routes import parse_port
+from ipyproxy.upstreams import Upstream, UpstreamTable
+from ipyproxy.web.bridge import BridgeExchange, is_websocket
+from ipyproxy.web.exchange import Carriage, Exchange
+from ipyproxy.web.resources import ProblemResource
+
+
+class ReverseProxyResource(proxy.ReverseProxyResource):
+    """One notebook.
+
+    Twisted's own speaks HTTP/1.0, holds bodies whole and loses repeated fields, so only its place
+    in the tree is taken over.
+    """
+
+    isLeaf = True
+
+    def __init__(self, upstream: Upstream, rewriting: Rewriting, carriage: Carriage) -> None:
+        super().__init__(LOOPBACK, upstream.port, rewriting.prefix)
+        self._upstream = upstream
+        self._rewriting = rewriting
+        self._carriage = carriage
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        """Everything below is this notebook's."""
+        return self
+
+    def render(self, request: Any) -> int:
+        """Carry the request; a WebSocket is one by its Upgrade, never by its path."""
+        request.port = self._upstream.port
+        kind = BridgeExchange if is_websocket(request.head) else Exchange
+        kind(request, self._upstream, self._rewriting, self._carriage).start()
+        return NOT_DONE_YET
+
+
+class Notebooks(Resource):
+    """All notebooks: the children are ports.
+
+    :param ports: the ports that may be reached.
+    :param prefix: the public path that this resource stands at, such as ``/ipython``.
+    """
+
+    def __init__(
+        self,
+        ports: Container[int],
+        prefix: str,
+        site_cookies: tuple[bytes, ...],
+        table: UpstreamTable,
+        carriage: Carriage,
+    ) -> None:
+        super().__init__()
+        self._ports = ports
+        self._prefix = prefix.encode("ascii")
+        self._site_cookies = site_cookies
+        self._table = table
+        self._carriage = carriage
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        """The notebook on port ``path``, made at its first use and kept."""
+        port = parse_port(path)
+        if port is None or port not in self._ports:
+            return ProblemResource(Problem.NO_SUCH_PORT)
+        rewriting = Rewriting(
+            authority=b"%b:%d" % (LOOPBACK.encode("ascii"), port),
+            prefix=b"%b/%d/" % (self._prefix, port),
+            port=port,
+            site_cookies=self._site_cookies,
+        )
+        resource = ReverseProxyResource(self._table.get(port), rewriting, self._carriage)
+        self.putChild(path, resource)
+        return resource

@@ -1,0 +1,62 @@
+"""The proxy's own pages as Resources, and how a page is put on the wire."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from ipyproxy.errors import Problem
+from ipyproxy.server import Request
+from ipyproxy.web.pages import Page, problem_page, wants_json
+
+_READ_ONLY = (b"GET", b"HEAD")
+
+
+def send_page(request: Request, page: Page) -> None:
+    """Answer ``request`` with ``page``."""
+    lines = [b"%b: %b" % field for field in page.fields]
+    lines.append(b"Content-Type: " + page.content_type)
+    reason = HTTPStatus(page.status).phrase.encode("ascii")
+    request.respond(page.status, reason, lines, page.body)
+
+
+def send_problem(request: Request, problem: Problem) -> None:
+    """Answer ``request`` with what ``problem`` says."""
+    as_json = wants_json(request.head.fields.first(b"accept"))
+    send_page(request, problem_page(problem, wants_json=as_json))
+
+
+class PageResource(Resource):
+    """One page at one address."""
+
+    isLeaf = True
+
+    def __init__(self, page: Page) -> None:
+        super().__init__()
+        self._page = page
+
+    def render(self, request: Any) -> int:
+        """Answer with the page, for reading only."""
+        if request.method in _READ_ONLY:
+            send_page(request, self._page)
+        else:
+            send_problem(request, Problem.METHOD_NOT_ALLOWED)
+        return NOT_DONE_YET
+
+
+class ProblemResource(Resource):
+    """An address where there is nothing but a problem."""
+
+    isLeaf = True
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__()
+        self._problem = problem
+
+    def render(self, request: Any) -> int:
+        """Answer with the problem's page."""
+        send_problem(request, self._problem)
+        return NOT_DONE_YET

@@ -1,0 +1,108 @@
+"""The public site: every request is authorized here, once, and then finds its resource.
+
+Knows the order of things: target, access, tree. Knows nothing of what a resource does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.logger import Logger
+from twisted.web.resource import Resource, getChildForRequest
+from twisted.web.server import NOT_DONE_YET
+
+from ipyproxy.access import Policy
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.routes import parse_target
+from ipyproxy.server import Request
+from ipyproxy.web.pages import front_page
+from ipyproxy.web.resources import PageResource, ProblemResource, send_problem
+
+# CONNECT asks for a tunnel, TRACE would show a page its own HttpOnly cookies (XST).
+_REFUSED_METHODS = (b"CONNECT", b"TRACE")
+
+
+class Root(Resource):
+    """The top of the tree: the front page, the notebooks below their prefix, and nothing else."""
+
+    def __init__(self, prefix: str, notebooks: Resource) -> None:
+        super().__init__()
+        self.putChild(b"", PageResource(front_page()))
+        parent: Resource = self
+        *above, last = prefix.encode("ascii").strip(b"/").split(b"/")
+        for segment in above:
+            child = _Nothing()
+            parent.putChild(segment, child)
+            parent = child
+        parent.putChild(last, notebooks)
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        """There is nothing else."""
+        return ProblemResource(Problem.NOT_FOUND)
+
+
+class _Nothing(Resource):
+    """A step of the prefix with nothing of its own."""
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        return ProblemResource(Problem.NOT_FOUND)
+
+    def render(self, request: Any) -> int:
+        send_problem(request, Problem.NOT_FOUND)
+        return NOT_DONE_YET
+
+
+class PublicSite:
+    """What the HTTPS listener serves."""
+
+    log = Logger()
+
+    def __init__(self, root: Resource, policy: Policy) -> None:
+        self.root = root
+        self.policy = policy
+
+    def handle(self, request: Request) -> None:
+        """Route and authorize ``request``, then let its resource answer."""
+        head = request.head
+        if head.method in _REFUSED_METHODS:
+            raise ProxyError(Problem.METHOD_NOT_ALLOWED, "a method that this proxy never takes")
+        target = parse_target(head.method, head.target)
+        request.public = self.policy.authorize(head, target.authority)
+        expectation = head.fields.tokens(b"expect")
+        if expectation and expectation != [b"100-continue"]:
+            raise ProxyError(Problem.EXPECTATION_FAILED)
+        request.target = target.origin_form
+        request.postpath = target.path.split(b"/")[1:]
+        getChildForRequest(self.root, request).render(request)
+
+    def refuse(self, request: Request, error: ProxyError) -> None:
+        """Answer with the page of the error, and tell the log why."""
+        self.log.info(
+            "{status} to {client}: {error}",
+            status=error.problem.status,
+            client=request.client,
+            error=error,
+        )
+        send_problem(request, error.problem)
+
+
+class RedirectSite:
+    """What the plain HTTP listener serves: the way to HTTPS.
+
+    :param https_port: the public port of HTTPS; 443 is left out of addresses.
+    """
+
+    def __init__(self, policy: Policy, https_port: int) -> None:
+        self.policy = policy
+        self._suffix = b"" if https_port == 443 else b":%d" % https_port
+
+    def handle(self, request: Request) -> None:
+        """Answer 308 to the same address on HTTPS; the host is checked, so no open redirect."""
+        target = parse_target(request.head.method, request.head.target)
+        host = self.policy.served_host(request.head, target.authority)
+        location = b"Location: https://" + host + self._suffix + target.origin_form
+        request.respond(308, b"Permanent Redirect", [location], b"")
+
+    def refuse(self, request: Request, error: ProxyError) -> None:
+        """Answer with the page of the error."""
+        send_problem(request, error.problem)
