@@ -87,6 +87,10 @@ def test_one_set_of_ports_has_one_spelling(ports: set[int]) -> None:
     assert Ports.read(sorted(ports)) == Ports.read(sorted(map(str, ports), reverse=True))
 
 
+def test_ranges_that_touch_are_one() -> None:
+    assert str(Ports.read("8002-8004,8000-8001,8005,8003")) == "8000-8005"
+
+
 def test_every_port_is_in_or_out_of_the_default() -> None:
     ports = Config().notebooks.ports
     assert [port for port in range(65537) if port in ports] == list(range(10000, 15000))
