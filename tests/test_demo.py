@@ -1,5 +1,6 @@
 """``make run``: its pure parts, and the whole of it beside whatever else runs here."""
 
+import importlib.util
 import json
 import os
 import queue
@@ -16,8 +17,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import connect
 
 from ipyproxy import demo
+
+needs_jupyterlab = pytest.mark.skipif(
+    importlib.util.find_spec("jupyterlab") is None, reason="JupyterLab is not installed"
+)
 
 OPTIONS = demo.Options(port=10000, https=8443, notebooks=Path("/srv/notebooks"))
 
@@ -93,9 +99,9 @@ class TestPortInUse:
         demo.require_free("127.0.0.1", port, "port")
         demo.require_free("127.0.0.1", port, "port")
 
+    @needs_jupyterlab
     @pytest.mark.parametrize("option", ["--port", "--https"])
     def test_nothing_is_started_then(self, option: str, taken: int, tmp_path: Path) -> None:
-        pytest.importorskip("jupyterlab", reason="JupyterLab is not installed")
         other = {"--port": "--https", "--https": "--port"}[option]
         arguments = [option, str(taken), other, str(free_ports(1)[0])]
         done = subprocess.run(
@@ -197,15 +203,15 @@ def marked(mark: str) -> list[str]:
     return found
 
 
+@needs_jupyterlab
 @pytest.mark.integration
 class TestTheWholeOfIt:
-    """One real JupyterLab, one real proxy, one real kernel; all of it gone after Ctrl-C."""
+    """One real JupyterLab, one real proxy, a tab open on one real kernel; all gone after Ctrl-C."""
 
     @pytest.mark.parametrize("wish", [signal.SIGINT, signal.SIGTERM])
     def test_it_prints_a_url_that_works_and_leaves_nothing(
         self, wish: signal.Signals, tmp_path: Path
     ) -> None:
-        pytest.importorskip("jupyterlab", reason="JupyterLab is not installed")
         mark = secrets.token_hex(16)
         port, https = free_ports(2)
         running = subprocess.Popen(
@@ -222,13 +228,15 @@ class TestTheWholeOfIt:
             url = url_from(running, within=90)
             assert url.startswith(f"https://localhost:{https}/ipython/{port}/lab?token=")
             assert "<title>JupyterLab</title>" in fetch(url).decode()
-            api, token = url.split("lab?token=")
-            fetch(f"{api}api/kernels", {"Authorization": f"token {token}"}, b"{}")
-            assert any("ipykernel" in command for command in marked(mark))
-
-            running.send_signal(wish)
-            assert running.wait(30) == 0
-            assert marked(mark) == []
+            base, token = url.split("lab?token=")
+            authorization = {"Authorization": f"token {token}"}
+            kernel = json.loads(fetch(f"{base}api/kernels", authorization, b"{}"))
+            channels = f"{base}api/kernels/{kernel['id']}/channels".replace("https:", "wss:")
+            with connect(channels, ssl=unverified(), additional_headers=authorization):
+                assert any("ipykernel" in command for command in marked(mark))
+                running.send_signal(wish)
+                assert running.wait(15) == 0
+                assert marked(mark) == []
         finally:
             running.kill()
             running.communicate()
@@ -255,11 +263,15 @@ def url_from(process: subprocess.Popen[str], within: float) -> str:
     pytest.fail(f"the demo ended without a URL:\n{said}")
 
 
-def fetch(url: str, headers: dict[str, str] | None = None, body: bytes | None = None) -> bytes:
+def unverified() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def fetch(url: str, headers: dict[str, str] | None = None, body: bytes | None = None) -> bytes:
     request = urllib.request.Request(url, body, headers or {})
-    with urllib.request.urlopen(request, timeout=30, context=context) as response:
+    with urllib.request.urlopen(request, timeout=30, context=unverified()) as response:
         answer: bytes = response.read()
         return answer
