@@ -37,7 +37,7 @@ class Proxy:
             "ipyproxy",
             [
                 *(str(Path(sysconfig.get_path("scripts")) / "twistd"), "-n", "--pidfile="),
-                *("ipyproxy", "--https", str(self.port)),
+                *("ipyproxy", "--https", f"tcp:{self.port}:interface=127.0.0.1"),
                 *("--ports", f"{PORTS.start}-{PORTS.stop - 1}"),
             ],
             {

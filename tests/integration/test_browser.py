@@ -44,12 +44,12 @@ EMPTY_NOTEBOOK = {
 }
 
 
-@pytest.fixture
-def browser(proxy: Proxy, tmp_path: Path) -> Iterator[BrowserContext]:
-    """A new Chromium that trusts the proxy's certificate, by its public key, and no other."""
+@pytest.fixture(scope="module")
+def browser(proxy: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
+    """A Chromium that trusts the proxy's certificate, by its public key, and no other."""
     with sync_api.sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
-            tmp_path / "profile",
+            tmp_path_factory.mktemp("profile"),
             executable_path=CHROMIUM,
             headless=True,
             # Chromium's sandbox does not run as root, where many a CI job lives.
@@ -76,7 +76,7 @@ def page(browser: BrowserContext, tmp_path: Path) -> Iterator[Page]:
 
     It must not complain about a WebSocket, nor get an answer that says the server is at fault.
     """
-    page = browser.pages[0]
+    page = browser.new_page()
     complaints: list[str] = []
 
     def listen(said: ConsoleMessage) -> None:
@@ -91,6 +91,7 @@ def page(browser: BrowserContext, tmp_path: Path) -> Iterator[Page]:
     page.on("response", look)
     yield page
     page.screenshot(path=tmp_path / "screenshot.png")
+    page.close()
     assert not complaints
 
 
