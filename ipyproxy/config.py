@@ -92,20 +92,29 @@ def _matching(pattern: str, noun: str) -> Callable[[object], str]:
     return read
 
 
+# The kinds of endpoint that make sense here: TLS ("ssl:") and the PROXY protocol ("haproxy:") are
+# ours to do. In a value, a backslash takes the meaning from the character behind it.
+_TEXT = r"([^:=\\]|\\.)+"
+_PORT = r"0|[1-9][0-9]{0,4}"
+_LISTENER = re.compile(
+    rf"(?P<port>{_PORT})"
+    rf"|tcp6?:(port=)?(?P<tcp>{_PORT})(:(interface={_TEXT}|backlog=[0-9]{{1,5}}))*"
+    rf"|unix:(address=)?{_TEXT}(:(mode=[0-7]{{3,4}}|backlog=[0-9]{{1,5}}|lockfile=[01]))*"
+    rf"|systemd:domain=(INET6?|UNIX):(index=[0-9]{{1,3}}|name={_TEXT})"
+)
+
+
 def _read_listener(value: object) -> int | str:
     if type(value) is int and 0 <= value <= 65535:
         return value
-    if isinstance(value, str):
-        if re.fullmatch(r"0|[1-9][0-9]{0,4}", value) and int(value) <= 65535:
-            return int(value)
-        # "ssl:" and "haproxy:" are missing on purpose: TLS and the PROXY protocol are ours to do.
-        if re.fullmatch(r"(tcp6?|unix|systemd):.+", value):
-            return value
-    raise _refused(
-        value,
-        'is neither a port from 0 to 65535 nor an endpoint such as "tcp:443:interface=::" '
-        'or "systemd:domain=INET:index=0"',
-    )
+    match = _LISTENER.fullmatch(value) if isinstance(value, str) else None
+    if match is None or int(match["port"] or match["tcp"] or 0) > 65535:
+        raise _refused(
+            value,
+            "is neither a port from 0 to 65535 nor an endpoint such as "
+            '"tcp:443:interface=192.0.2.7" or "systemd:domain=INET:index=0"',
+        )
+    return int(match[0]) if match["port"] else match[0]
 
 
 def _read_optional_listener(value: object) -> int | str | None:

@@ -12,8 +12,11 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.testing import MemoryReactor
 
 from ipyproxy.config import (
+    _LISTENER,
     FLAGS,
     Config,
     ConfigError,
@@ -137,7 +140,10 @@ def test_a_range_runs_upwards() -> None:
     ("0", 0),
     ('"443"', 443),
     ('"tcp:443:interface=192.0.2.7"', "tcp:443:interface=192.0.2.7"),
-    ('"systemd:domain=INET:index=0"', "systemd:domain=INET:index=0"),
+    ("'tcp6:port=443:interface=2001\\:db8\\:\\:1:backlog=9'",
+     r"tcp6:port=443:interface=2001\:db8\:\:1:backlog=9"),
+    ('"unix:/run/i.sock:mode=660:lockfile=0"', "unix:/run/i.sock:mode=660:lockfile=0"),
+    ('"systemd:domain=INET6:name=https"', "systemd:domain=INET6:name=https"),
 ])  # fmt: skip
 def test_a_listener_is_a_port_or_an_endpoint(toml: str, read: object) -> None:
     assert value("listen", "https", toml) == read
@@ -145,12 +151,26 @@ def test_a_listener_is_a_port_or_an_endpoint(toml: str, read: object) -> None:
 
 
 @pytest.mark.parametrize("toml", [
-    "65536", "-1", "true", '"0443"', '"99999"', '"0.0.0.0:443"', '":443"', '"tcp:"',
-    '"ssl:443:privateKey=key.pem"', "[443]", "443.0",
+    "65536", "-1", "true", '"0443"', '"99999"', '"0.0.0.0:443"', '":443"', "[443]", "443.0",
+    '"443\\n"', '"٤٤٣"', '"tcp:"', '"tcp:https"', '"tcp:65536"', '"tcp:443:interface=::"',
+    '"tcp:443:interfce=192.0.2.7"', '"tcp:443:backlog=x"', '"unix:"', '"unix:/x:mode=rw"',
+    '"systemd:index=0"', '"systemd:domain=INET"', '"systemd:domain=INET:index=first"',
+    '"ssl:443:privateKey=key.pem"', '"haproxy:tcp:443"',
 ])  # fmt: skip
 def test_what_is_no_listener_is_refused(toml: str) -> None:
     for key in ("https", "http"):
         assert " is neither a port from 0 to 65535 nor an endpoint" in refusal("listen", key, toml)
+
+
+@given(st.from_regex(_LISTENER, fullmatch=True).filter(lambda text: "systemd" not in text))
+def test_twisted_understands_every_endpoint_that_is_taken(text: str) -> None:
+    try:
+        listener = parsed("", listen__http=text).listen.http
+    except ConfigError:  # a port above 65535
+        return
+    if isinstance(listener, str):
+        # It opens nothing. What systemd handed over is seen when the service starts only.
+        serverFromString(MemoryReactor(), listener)
 
 
 def test_http_is_off_unless_set_and_https_never_is() -> None:
@@ -363,7 +383,7 @@ connections = 0
 """
     assert problems(text, listen__https="x", notebooks__ports="1-2") == [
         '--https: "x" is neither a port from 0 to 65535 nor an endpoint such as '
-        '"tcp:443:interface=::" or "systemd:domain=INET:index=0"',
+        '"tcp:443:interface=192.0.2.7" or "systemd:domain=INET:index=0"',
         '--ports: "1-2" reaches below 1024: name such ports one by one',
         'i.toml:3: timeouts.head: "soon" is not a number of seconds from 0.1 to 600',
         'i.toml:6: notebooks.prefix: "x" is not a path such as /ipython: '
