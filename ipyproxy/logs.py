@@ -333,17 +333,20 @@ class LogWriter:
         done = 0
         failing = False
         while done < len(batch):
+            last_try = self._closing.is_set()
             try:
                 done += os.write(self._descriptor, memoryview(batch)[done:])
             except OSError as error:
                 if not failing:
                     self._news.append(f"writing fails, and is tried again: {error.strerror}")
                     failing = True
-                if self._closing.wait(_RETRY):
-                    self._written_lines += batch.count(b"\n", 0, done)
-                    return False
                 if self._reopen_asked and self._reopen():
                     done = batch.rfind(b"\n", 0, done) + 1  # the new file begins with a whole line
+                elif last_try:
+                    self._written_lines += batch.count(b"\n", 0, done)
+                    return False
+                else:
+                    self._closing.wait(_RETRY)
         if failing:
             self._news.append("writing works again")
         self._written_lines += batch.count(b"\n")
