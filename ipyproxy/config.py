@@ -463,9 +463,7 @@ def parse(toml_text: str, overrides: Mapping[str, object], source: str) -> Confi
     )
 
 
-def _problem(
-    line: int, dotted: str, why: str, source: str, overrides: Mapping[str, object]
-) -> str:
+def _problem(line: int, dotted: str, why: str, source: str, overrides: Mapping[str, object]) -> str:
     if dotted in overrides:
         return f"{FLAGS.get(dotted, dotted)}: {why}"
     return f"{source}:{line}: {dotted}: {why}" if line else f"{source}: {dotted}: {why}"
