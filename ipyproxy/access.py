@@ -8,10 +8,11 @@ must come first (the family of CVE-2026-40110 and CVE-2026-40864).
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
 
 from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.hosts import covers
 from ipyproxy.http1.head import RequestHead
 
 _AUTHORITY = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._-]{1,253})(?::([0-9]{1,5}))?")
@@ -19,22 +20,6 @@ _SAFE_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 # Sec-Fetch-Site of a request that no other site's page caused; browsers too old send none.
 _OWN_SITE: tuple[list[bytes], ...] = ([], [b"same-origin"], [b"none"])
 _HOSTS_REMEMBERED = 256
-
-
-def covers(names: Collection[str], host: str) -> bool:
-    """Whether one of ``names`` stands for ``host`` (RFC 9525 section 6.3).
-
-    A left-most ``*`` label stands for exactly one label, never for a part of an IP address.
-    """
-    host = host.lower()
-    if host in names:
-        return True
-    label, dot, parent = host.partition(".")
-    return bool(label and dot) and not _is_address(host) and f"*.{parent}" in names
-
-
-def _is_address(host: str) -> bool:
-    return ":" in host or host.rpartition(".")[2].isdigit()
 
 
 class Policy:

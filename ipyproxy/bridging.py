@@ -70,7 +70,6 @@ TABLE: dict[tuple[State, Event], tuple[State, tuple[Action, ...]]] = {
 """State and event to the next state and the actions. What is not listed changes nothing."""
 
 
-
 def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
     """The next state after ``event`` in ``state``, and what to do."""
     return TABLE.get((state, event), (state, ()))

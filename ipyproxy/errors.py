@@ -17,97 +17,150 @@ class Problem(Enum):
     """
 
     BAD_REQUEST = (
-        400, 1002, "Bad request",
+        400,
+        1002,
+        "Bad request",
         "The request is not valid HTTP/1.1, so it was not passed on.",
     )
     BAD_TARGET = (
-        400, 0, "Bad address",
+        400,
+        0,
+        "Bad address",
         "The address holds characters or path steps that are not allowed. Open the notebook's "
         "own address again.",
     )
     ORIGIN_DENIED = (
-        403, 0, "Request from another site",
+        403,
+        0,
+        "Request from another site",
         "A page of another site sent this request. If that site should be allowed to, the "
         "administrator lists it under trusted_origins.",
     )
     NOT_FOUND = (
-        404, 0, "Not found",
+        404,
+        0,
+        "Not found",
         "There is nothing at this address. A notebook's address has the form /ipython/<port>/.",
     )
     NO_SUCH_PORT = (
-        404, 0, "No such notebook",
+        404,
+        0,
+        "No such notebook",
         "This proxy does not serve that port. The administrator sets the served ones with the "
         "key ports.",
     )
     METHOD_NOT_ALLOWED = (
-        405, 0, "Method not allowed", "This address does not take that method.",
+        405,
+        0,
+        "Method not allowed",
+        "This address does not take that method.",
     )
     REQUEST_TIMEOUT = (
-        408, 0, "Request timed out", "The request did not arrive in time. Send it again.",
+        408,
+        0,
+        "Request timed out",
+        "The request did not arrive in time. Send it again.",
     )
     BODY_TOO_LARGE = (
-        413, 1009, "Upload too large",
+        413,
+        1009,
+        "Upload too large",
         "The upload is larger than this proxy takes. The administrator sets the limit with the "
         "key limits.body_bytes.",
     )
     TARGET_TOO_LONG = (
-        414, 0, "Address too long", "The address is longer than this proxy takes.",
+        414,
+        0,
+        "Address too long",
+        "The address is longer than this proxy takes.",
     )
     EXPECTATION_FAILED = (
-        417, 0, "Expectation failed", "Only 100-continue can be expected of this proxy.",
+        417,
+        0,
+        "Expectation failed",
+        "Only 100-continue can be expected of this proxy.",
     )
     MISDIRECTED = (
-        421, 0, "Not this host",
+        421,
+        0,
+        "Not this host",
         "This proxy does not serve the host name that was asked for. The administrator lists "
         "its names under hosts, or installs a certificate that bears them.",
     )
     UPGRADE_REQUIRED = (
-        426, 0, "WebSocket version 13 required",
+        426,
+        0,
+        "WebSocket version 13 required",
         "This proxy speaks version 13 of the WebSocket protocol only.",
     )
     TOO_MANY_REQUESTS = (
-        429, 0, "Too many connections",
+        429,
+        0,
+        "Too many connections",
         "Your address has too many connections open. Close some tabs, or wait a little.",
     )
     HEAD_TOO_LARGE = (
-        431, 0, "Request header too large",
+        431,
+        0,
+        "Request header too large",
         "The header fields of the request are too many or too long. Clearing this site's "
         "cookies often helps.",
     )
     INTERNAL = (
-        500, 1011, "Internal error",
+        500,
+        1011,
+        "Internal error",
         "Something went wrong inside the proxy. The administrator finds it in the log.",
     )
     NOT_IMPLEMENTED = (
-        501, 0, "Not implemented", "The request uses a transfer coding other than chunked.",
+        501,
+        0,
+        "Not implemented",
+        "The request uses a transfer coding other than chunked.",
     )
     UPSTREAM_BROKEN = (
-        502, 1014, "The notebook's answer was broken",
+        502,
+        1014,
+        "The notebook's answer was broken",
         "The notebook server answered with something that is not valid HTTP, or hung up before "
         "its answer was whole.",
     )
     UPSTREAM_DEAD = (
-        503, 1014, "The notebook is not running",
+        503,
+        1014,
+        "The notebook is not running",
         "Nothing listens on the notebook's port. It may have been stopped, or it may still be "
         "starting.",
     )
     CONNECT_TIMEOUT = (
-        503, 1014, "The notebook does not answer",
+        503,
+        1014,
+        "The notebook does not answer",
         "The notebook's port takes no connections. It may be overloaded or hanging.",
     )
     OVERLOADED = (
-        503, 1013, "The proxy is busy",
+        503,
+        1013,
+        "The proxy is busy",
         "All connections of the proxy, or of this notebook, are in use. Try again in a moment.",
     )
     DRAINING = (
-        503, 1001, "The proxy is restarting", "The proxy is being restarted. Try again in a moment.",
+        503,
+        1001,
+        "The proxy is restarting",
+        "The proxy is being restarted. Try again in a moment.",
     )
     UPSTREAM_TIMEOUT = (
-        504, 1014, "The notebook took too long",
+        504,
+        1014,
+        "The notebook took too long",
         "The notebook server took the request but did not answer in time.",
     )
     VERSION_NOT_SUPPORTED = (
-        505, 0, "HTTP version not supported", "This proxy speaks HTTP/1.1 and HTTP/1.0.",
+        505,
+        0,
+        "HTTP version not supported",
+        "This proxy speaks HTTP/1.1 and HTTP/1.0.",
     )
 
     def __init__(self, status: int, close_code: int, title: str, advice: str) -> None:

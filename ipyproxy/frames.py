@@ -128,9 +128,11 @@ class FrameScanner:
             least = 126 if size == 4 else 65536
             length = int.from_bytes(data[at + 2 : at + size], "big")
             if length < least or length >> 63:
-                return self._violate(PROTOCOL_ERROR)
+                self._violate(PROTOCOL_ERROR)
+                return None
         if second & _MASKED != self._mask_bit:
-            return self._violate(PROTOCOL_ERROR)
+            self._violate(PROTOCOL_ERROR)
+            return None
         if self._mask_bit:
             size += 4
             if end - at < size:

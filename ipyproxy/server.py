@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.fields import is_persistent
-from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk, request_decoder
+from ipyproxy.http1.framing import request_decoder
 from ipyproxy.http1.head import (
     NO_FIELDS,
     HeadLimits,
@@ -29,6 +29,7 @@ from ipyproxy.http1.head import (
     too_large,
 )
 from ipyproxy.pace import Pace
+from ipyproxy.request import Request
 
 LINGER = 2.0
 """Seconds that a refused client gets to read its answer before the connection is closed."""
@@ -49,19 +50,6 @@ class Site(Protocol):
         """Answer a request that could not be read, or that took too long."""
 
 
-class BodyConsumer(Protocol):
-    """Who takes a request's body as it arrives, and wants to know if the client goes away."""
-
-    def body_received(self, data: bytes) -> None:
-        """Some bytes of the body."""
-
-    def body_ended(self) -> None:
-        """The body is whole."""
-
-    def client_lost(self) -> None:
-        """The client is gone, or its body is broken: the exchange is over."""
-
-
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
     """Bounds of :class:`HTTPServer`: bytes, bytes per second, seconds, connections."""
@@ -76,154 +64,6 @@ class ServerLimits:
     keepalive_timeout: float
     connections: int
     connections_per_client: int
-
-
-class Request:
-    """One request and the way to answer it.
-
-    An answer is :meth:`respond` (all at once), or :meth:`begin`, any number of :meth:`write`, and
-    :meth:`finish`. The rest of the interface is what Twisted's Resource tree asks for.
-    """
-
-    __slots__ = (
-        "_bodyless",
-        "_chunked",
-        "_unsent_head",
-        "begun",
-        "body",
-        "body_bytes_received",
-        "body_bytes_sent",
-        "channel",
-        "consumer",
-        "finished",
-        "head",
-        "note",
-        "port",
-        "postpath",
-        "prepath",
-        "public",
-        "started",
-        "status",
-        "target",
-        "user",
-    )
-
-    def __init__(self, channel: HTTPChannel, head: RequestHead, body: Decoder | None) -> None:
-        self.channel = channel
-        self.head = head
-        self.body = body
-        self.consumer: BodyConsumer | None = None
-        self.body_bytes_received = 0
-        self.body_bytes_sent = 0
-        self.started = channel.server.reactor.seconds()
-        self.begun = False
-        self.finished = False
-        self.status = 0
-        # Filled in by the site, for routing and for the log.
-        self.target = head.target
-        self.public = b""
-        self.prepath: list[bytes] = []
-        self.postpath: list[bytes] = []
-        self.port: int | None = None
-        self.user: str | None = None
-        self.note = ""
-        self._unsent_head = b""
-        self._chunked = False
-        self._bodyless = False
-
-    @property
-    def method(self) -> bytes:
-        """The method, as Twisted's Resource asks for it."""
-        return self.head.method
-
-    @property
-    def client(self) -> str:
-        """The peer's address as text."""
-        return self.channel.client
-
-    # Answering.
-
-    def respond(self, status: int, reason: bytes, lines: list[bytes], body: bytes) -> None:
-        """Answer with a whole body."""
-        self.begin(status, reason, lines, len(body))
-        if body:
-            self.write(body)
-        self.finish()
-
-    def begin(self, status: int, reason: bytes, lines: list[bytes], length: int | None) -> None:
-        """Begin the answer; its head is sent with the first bytes of the body.
-
-        :param lines: field lines without framing and Connection.
-        :param length: bytes of the body (or what they would be, for HEAD and 304); None: unknown.
-        """
-        self.begun = True
-        self.status = status
-        head = [b"HTTP/1.1 %d %b" % (status, reason), *lines]
-        self._bodyless = self.head.method == b"HEAD" or status in (204, 304)
-        if length is not None and status != 204:
-            head.append(b"Content-Length: %d" % length)
-        elif not self._bodyless:
-            if self.head.minor:
-                self._chunked = True
-                head.append(b"Transfer-Encoding: chunked")
-            else:
-                self.channel.persistent = False
-        if self.body is not None and not self.body.done:
-            # What is left of a body that nobody wants would be read as the next request.
-            self.channel.unwanted_body(self)
-        if not self.channel.persistent:
-            head.append(b"Connection: close")
-        elif not self.head.minor:
-            head.append(b"Connection: keep-alive")
-        head.append(b"\r\n")
-        self._unsent_head = b"\r\n".join(head)
-
-    def write(self, data: bytes) -> None:
-        """Send bytes of the body (not empty)."""
-        if self._bodyless or self.finished:
-            return
-        self.body_bytes_sent += len(data)
-        if self._chunked:
-            data = chunk(data)
-        if self._unsent_head:
-            data, self._unsent_head = self._unsent_head + data, b""
-        self.channel.transport.write(data)
-
-    def flush(self) -> None:
-        """Send the head even though no body has come yet."""
-        if self._unsent_head:
-            self.channel.transport.write(self._unsent_head)
-            self._unsent_head = b""
-
-    def finish(self) -> None:
-        """End the answer."""
-        if self.finished:
-            return
-        if self._chunked:
-            self._unsent_head += LAST_CHUNK
-        self.flush()
-        self.finished = True
-        self.channel.request_finished(self)
-
-    def cut(self) -> None:
-        """End the answer so that the client can tell that it is not whole."""
-        if not self.finished:
-            self.finished = True
-            self.channel.request_cut(self)
-
-    def interim(self, status: int, reason: bytes, lines: list[bytes]) -> None:
-        """Pass an informational answer on (RFC 9110 section 15.2); HTTP/1.0 knows none."""
-        if self.head.minor and not self.begun:
-            head = [b"HTTP/1.1 %d %b" % (status, reason), *lines, b"\r\n"]
-            self.channel.transport.write(b"\r\n".join(head))
-
-    def refuse(self, error: ProxyError) -> None:
-        """Answer with the page for ``error``, or cut the answer short if it has begun."""
-        self.note = self.note or error.detail
-        if self.begun:
-            self.cut()
-        else:
-            self.channel.server.site.refuse(self, error)
 
 
 class Phase(Enum):
@@ -382,10 +222,17 @@ class HTTPChannel(protocol.Protocol):
 
     # Answering.
 
-    def unwanted_body(self, request: Request) -> None:
-        """The answer begins before the body has ended."""
-        if request.consumer is None:
-            self.persistent = False
+    def now(self) -> float:
+        """Seconds of the reactor's clock."""
+        return float(self.server.reactor.seconds())
+
+    def refuse(self, request: Request, error: ProxyError) -> None:
+        """Let the site say what went wrong."""
+        self.server.site.refuse(request, error)
+
+    def record(self, request: Request) -> None:
+        """Write the request into the access log."""
+        self.server.record(request)
 
     def request_finished(self, request: Request) -> None:
         """The answer is written."""
@@ -409,9 +256,7 @@ class HTTPChannel(protocol.Protocol):
         Where the client may still be sending, closing at once would reset the connection and
         destroy the answer on its way (RFC 9112 section 9.6), so we read on for a moment.
         """
-        unread = request.head is _UNREADABLE or (
-            request.body is not None and not request.body.done
-        )
+        unread = request.head is _UNREADABLE or (request.body is not None and not request.body.done)
         if unread:
             self._expect(Phase.LINGER, LINGER)
             self.transport.resumeProducing()

@@ -27,8 +27,9 @@ from ipyproxy.client import ClientLimits, Pool
 from ipyproxy.config import Config
 from ipyproxy.http1.head import HeadLimits
 from ipyproxy.logs import AccessLog, Entry, LogWriter
+from ipyproxy.request import Request
 from ipyproxy.routes import ServedPorts
-from ipyproxy.server import HTTPServer, Request, ServerLimits, Site
+from ipyproxy.server import HTTPServer, ServerLimits, Site
 from ipyproxy.sockets import Accept, Listener
 from ipyproxy.tls import Certificate, ServerTLS, development_certificate, load_certificate
 from ipyproxy.transport import TCPTransport, TLSTransport
@@ -57,9 +58,7 @@ class ProxyService(Service):
         self._ports = ServedPorts(config.notebooks.ports)
         self._pool = Pool(reactor, _client_limits(config))
         self._bridges = Bridges(reactor, config.limits.message_bytes)
-        self._policy = Policy(
-            (*certificate.names, *config.site.hosts), config.site.trusted_origins
-        )
+        self._policy = Policy((*certificate.names, *config.site.hosts), config.site.trusted_origins)
         self._server = self._make_server(PublicSite(self._make_root(), self._policy))
         self._sweeping = LoopingCall(_guarded(self._sweep, self.log))
         self._sweeping.clock = reactor
@@ -114,9 +113,11 @@ class ProxyService(Service):
         self._writer.start()
         self._sweeping.start(_SWEEP, now=False)
         certificate = self._tls.certificate
-        kind = "a development certificate, which no browser trusts" if (
-            certificate.is_development
-        ) else "the certificate"
+        kind = (
+            "a development certificate, which no browser trusts"
+            if (certificate.is_development)
+            else "the certificate"
+        )
         self.log.info(
             "certificate: {kind}, {path}, for {names}, until {end:%Y-%m-%d}",
             kind=kind,

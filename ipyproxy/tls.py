@@ -5,9 +5,7 @@ Knows certificates and pyOpenSSL contexts. Knows nothing of HTTP, sockets or con
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import re
 import tempfile
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
@@ -22,22 +20,23 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL
 from OpenSSL.SSL import _lib  # type: ignore[attr-defined]  # see _set_groups
 
+from ipyproxy.hosts import is_host_name, parse_address
+
 # Mozilla's "intermediate" guideline 6.0: forward secrecy and AEAD only. Clients choose among the
 # suites, for they know whether their processor has AES.
-_TLS_1_2_SUITES = b":".join((
-    b"ECDHE-ECDSA-AES128-GCM-SHA256",
-    b"ECDHE-RSA-AES128-GCM-SHA256",
-    b"ECDHE-ECDSA-AES256-GCM-SHA384",
-    b"ECDHE-RSA-AES256-GCM-SHA384",
-    b"ECDHE-ECDSA-CHACHA20-POLY1305",
-    b"ECDHE-RSA-CHACHA20-POLY1305",
-))
+_TLS_1_2_SUITES = b":".join(
+    (
+        b"ECDHE-ECDSA-AES128-GCM-SHA256",
+        b"ECDHE-RSA-AES128-GCM-SHA256",
+        b"ECDHE-ECDSA-AES256-GCM-SHA384",
+        b"ECDHE-RSA-AES256-GCM-SHA384",
+        b"ECDHE-ECDSA-CHACHA20-POLY1305",
+        b"ECDHE-RSA-CHACHA20-POLY1305",
+    )
+)
 _TLS_1_3_SUITES = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 # "?": passed over by an OpenSSL that does not know it (before 3.5).
 _GROUPS = b"?X25519MLKEM768:X25519:P-256:P-384"
-
-_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-_HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
 
 _DEVELOPMENT_FILE = "development.pem"
 _DEVELOPMENT_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -62,7 +61,7 @@ class Certificate:
     certificate: Path
     key: Path
     names: tuple[str, ...]
-    """Lower-case DNS names (perhaps with a ``*`` label) and IP addresses; see :func:`covers`."""
+    """Lower-case DNS names (perhaps with a ``*`` label) and IP addresses."""
     not_after: datetime
     """The moment after which browsers refuse it (aware, UTC)."""
     is_development: bool
@@ -168,34 +167,8 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
     # An address counts only as an iPAddress, never spelled as a dNSName (RFC 9525 section 6.4).
     hosts = [name.lower() for name in extension.value.get_values_for_type(x509.DNSName)]
     addresses = extension.value.get_values_for_type(x509.IPAddress)
-    names = [host for host in hosts if not _address(host)] + [str(ip) for ip in addresses]
+    names = [host for host in hosts if not parse_address(host)] + [str(ip) for ip in addresses]
     return tuple(dict.fromkeys(names))
-
-
-def covers(names: Collection[str], host: str) -> bool:
-    """Whether one of a certificate's ``names`` stands for ``host`` (RFC 9525 section 6.3).
-
-    ``host`` has no port and, if an IPv6 address, no brackets. A left-most ``*`` label stands for
-    exactly one whole label, and never for a part of an IP address. With a trailing dot nothing
-    matches: browsers hold ``host.`` for another host.
-    """
-    host = host.lower() if host.isascii() else ""  # the Kelvin sign's lower case is a plain k
-    if address := _address(host):
-        return any(_address(name) == address for name in names)
-    if not _HOST.fullmatch(host):
-        return False
-    _, dot, parent = host.partition(".")
-    wildcard = f"*.{parent}" if dot else host
-    return any(name.lower() in (host, wildcard) for name in names)
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    if ":" not in host and not host[-1:].isdigit():
-        return None  # by far the most, and the exception below costs ten times as much
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
 
 
 def server_context(certificate: Certificate) -> SSL.Context:
@@ -291,7 +264,7 @@ def development_certificate(directory: Path, hostname: str, now: datetime) -> Ce
     can never leave a pair that does not match. Raises CertificateError.
     """
     host = hostname.lower()
-    names = set(_DEVELOPMENT_NAMES) | ({host} if _HOST.fullmatch(host) else set())
+    names = set(_DEVELOPMENT_NAMES) | ({host} if is_host_name(host) else set())
     path = directory / _DEVELOPMENT_FILE
     try:
         for missing in (directory, *directory.parents)[::-1]:
@@ -348,16 +321,24 @@ def _write_private(path: Path, content: bytes) -> None:
 def _self_signed(names: Iterable[str], now: datetime) -> bytes:
     """A new P-256 key and a certificate for it, as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([
-        x509.NameAttribute(NameOID.COMMON_NAME, "ipyproxy development certificate"),
-    ])
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, "ipyproxy development certificate"),
+        ]
+    )
     usage = x509.KeyUsage(
-        digital_signature=True, content_commitment=False, key_encipherment=False,
-        data_encipherment=False, key_agreement=False, key_cert_sign=False, crl_sign=False,
-        encipher_only=False, decipher_only=False,
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
     )
     alternatives = [
-        x509.IPAddress(address) if (address := _address(host)) else x509.DNSName(host)
+        x509.IPAddress(address) if (address := parse_address(host)) else x509.DNSName(host)
         for host in names
     ]
     certificate = (
@@ -376,6 +357,6 @@ def _self_signed(names: Iterable[str], now: datetime) -> bytes:
         .sign(key, hashes.SHA256())
     )
     pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    return key.private_bytes(
-        pem, pkcs8, serialization.NoEncryption()
-    ) + certificate.public_bytes(pem)
+    return key.private_bytes(pem, pkcs8, serialization.NoEncryption()) + certificate.public_bytes(
+        pem
+    )

@@ -52,8 +52,8 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 _view = memoryview(bytearray(READ_SIZE))
 
-_DONE = Failure(error.ConnectionDone())  # type: ignore[no-untyped-call]
-_ABORTED = Failure(error.ConnectionAborted())  # type: ignore[no-untyped-call]
+_DONE = Failure(error.ConnectionDone())
+_ABORTED = Failure(error.ConnectionAborted())
 
 
 class _Ending(Enum):

@@ -44,7 +44,7 @@ CLOSE_TIMEOUT = 10.0
 EXTENSION = "permessage-deflate"
 
 
-class BrowserSide(WebSocketServerProtocol):  # type: ignore[misc]
+class BrowserSide(WebSocketServerProtocol):
     """The server half: checks the browser's handshake, and answers it once upstream has."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class BrowserSide(WebSocketServerProtocol):  # type: ignore[misc]
         if self.refusal is not None:
             raise self.refusal
 
-    def onConnect(self, request: Any) -> Deferred[Any]:
+    def onConnect(self, request: Any) -> Any:
         """Autobahn asks whether to accept: as upstream decides."""
         return self._answer
 
@@ -74,7 +74,7 @@ class BrowserSide(WebSocketServerProtocol):  # type: ignore[misc]
         self._answer.callback((subprotocol, headers))
 
 
-class NotebookSide(WebSocketClientProtocol):  # type: ignore[misc]
+class NotebookSide(WebSocketClientProtocol):
     """The client half: makes the key, and checks the notebook's answer."""
 
     def __init__(self, subprotocols: list[str], deflate_offered: bool) -> None:
@@ -126,6 +126,8 @@ _client_factory = _factory(WebSocketClientFactory)
 class _Side(protocol.Protocol):
     """One end of a bridge: what it sends goes through its scanner to the other end."""
 
+    transport: Any
+
     def __init__(self, bridge: Bridge, transport: Any, scanner: FrameScanner, masks: bool) -> None:
         self.transport = transport
         self.scanner = scanner
@@ -148,7 +150,7 @@ class _Side(protocol.Protocol):
             self._bridge.violated(scanner.violation)
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
-        """This end is gone."""
+        """The connection is gone."""
         self._bridge.lost(self)
 
     def tell(self, code: int) -> None:

@@ -220,5 +220,3 @@ def is_persistent(head: RequestHead | ResponseHead) -> bool:
     if head.minor == 0:
         return b"keep-alive" in options and b"close" not in options
     return b"close" not in options
-
-

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.fields import Rewriting, response_lines
 from ipyproxy.http1.head import RequestHead, parse_response
-from ipyproxy.server import Request
+from ipyproxy.request import Request
 from ipyproxy.upstreams import Upstream
 from ipyproxy.web.exchange import Carriage, Exchange
 from ipyproxy.websocket import EXTENSION, Bridge, BrowserSide, NotebookSide
@@ -52,7 +52,7 @@ class BridgeExchange(Exchange):
         request = self._request
         if request.body is not None:
             raise ProxyError(Problem.BAD_REQUEST, "a WebSocket handshake with a body")
-        self._browser.check(request.channel.transport, _handshake(request.head))
+        self._browser.check(request.transport, _handshake(request.head))
         super().start()
 
     def lines(self) -> list[bytes]:
@@ -86,14 +86,14 @@ class BridgeExchange(Exchange):
         headers = self._answer(block)
         bridge = Bridge(
             self._carriage.bridges,
-            request.channel.transport,
+            request.transport,
             connection.transport,
             deflate="Sec-WebSocket-Extensions" in headers,
             ended=self._bridge_ended,
         )
         self._browser.accept(notebook.websocket_protocol_in_use, headers)
         connection.hand_over(bridge.upstream)
-        request.channel.hand_over(bridge.client)
+        request.connection.hand_over(bridge.client)
         if rest:
             bridge.upstream.dataReceived(rest)
 
@@ -118,7 +118,7 @@ class BridgeExchange(Exchange):
             f"close {bridge.close_code}, "
             f"messages {bridge.client.scanner.messages} up {bridge.upstream.scanner.messages} down"
         )
-        request.channel.server.record(request)
+        request.connection.record(request)
 
 
 def _deflate_offers(values: list[bytes]) -> list[bytes]:

@@ -19,7 +19,7 @@ from ipyproxy.http1.fields import (
 )
 from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk
 from ipyproxy.http1.head import ResponseHead
-from ipyproxy.server import Request
+from ipyproxy.request import Request
 from ipyproxy.sockets import Dial
 from ipyproxy.upstreams import Upstream
 from ipyproxy.websocket import Bridges
@@ -41,7 +41,15 @@ class Carriage:
 class Exchange:
     """Carries one request. Its own methods are what the server and the client call."""
 
-    __slots__ = ("_carriage", "_connection", "_dial", "_early", "_request", "_rewriting", "_upstream")
+    __slots__ = (
+        "_carriage",
+        "_connection",
+        "_dial",
+        "_early",
+        "_request",
+        "_rewriting",
+        "_upstream",
+    )
 
     def __init__(
         self, request: Request, upstream: Upstream, rewriting: Rewriting, carriage: Carriage
@@ -82,8 +90,8 @@ class Exchange:
             return
         connection.send(request.method, head, self, ended=False)
         # Whatever the notebook can't take makes the browser wait.
-        connection.transport.registerProducer(request.channel.transport, True)
-        request.channel.transport.resumeProducing()
+        connection.transport.registerProducer(request.transport, True)
+        request.transport.resumeProducing()
         if early:
             self.body_received(early)
         if body.done:
@@ -137,7 +145,7 @@ class Exchange:
         self._request.flush()
         # Whatever the browser can't take makes the notebook wait.
         if self._connection is not None:
-            self._request.channel.transport.registerProducer(self._connection.transport, True)
+            self._request.transport.registerProducer(self._connection.transport, True)
 
     def response_ended(self) -> None:
         """See :class:`ipyproxy.client.Receiver`."""
@@ -172,7 +180,7 @@ class Exchange:
         self._dial = None
         request.consumer = None
         self._upstream.exchanges -= 1
-        request.channel.transport.unregisterProducer()
+        request.transport.unregisterProducer()
         if connection is not None:
             connection.transport.unregisterProducer()
 
@@ -182,7 +190,7 @@ class Exchange:
         """See :class:`ipyproxy.server.BodyConsumer`."""
         if self._connection is None:
             self._early += data
-            self._request.channel.transport.pauseProducing()
+            self._request.transport.pauseProducing()
             return
         body = self._request.body
         chunked = body is not None and body.length is None
@@ -197,7 +205,7 @@ class Exchange:
         if body is not None and body.length is None:
             connection.transport.write(LAST_CHUNK)
         connection.transport.unregisterProducer()
-        self._request.channel.transport.resumeProducing()
+        self._request.transport.resumeProducing()
         connection.end_request()
 
     def client_lost(self) -> None:

@@ -9,7 +9,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from ipyproxy.errors import Problem
-from ipyproxy.server import Request
+from ipyproxy.request import Request
 from ipyproxy.web.pages import Page, problem_page, wants_json
 
 _READ_ONLY = (b"GET", b"HEAD")

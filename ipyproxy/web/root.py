@@ -13,8 +13,8 @@ from twisted.web.server import NOT_DONE_YET
 
 from ipyproxy.access import Policy
 from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.request import Request
 from ipyproxy.routes import parse_target
-from ipyproxy.server import Request
 from ipyproxy.web.pages import front_page
 from ipyproxy.web.resources import PageResource, ProblemResource, send_problem
 

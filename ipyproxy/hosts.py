@@ -1,0 +1,45 @@
+"""Host names and addresses as certificates and browsers spell them.
+
+Knows names only. Knows nothing of who asks, or why.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Collection
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
+
+
+def is_host_name(host: str) -> bool:
+    """Whether ``host`` (lower-case) is a DNS name that a certificate may bear."""
+    return _HOST.fullmatch(host) is not None
+
+
+def parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The IP address that ``host`` spells, without brackets; None if it is none."""
+    if ":" not in host and not host[-1:].isdigit():
+        return None  # by far the most, and the exception below costs ten times as much
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def covers(names: Collection[str], host: str) -> bool:
+    """Whether one of ``names`` stands for ``host`` (RFC 9525 section 6.3).
+
+    ``host`` has no port and, if an IPv6 address, no brackets. A left-most ``*`` label stands for
+    exactly one whole label, and never for a part of an IP address. With a trailing dot nothing
+    matches: browsers hold ``host.`` for another host.
+    """
+    host = host.lower() if host.isascii() else ""  # the Kelvin sign's lower case is a plain k
+    if address := parse_address(host):
+        return any(parse_address(name) == address for name in names)
+    if not is_host_name(host):
+        return False
+    _, dot, parent = host.partition(".")
+    wildcard = f"*.{parent}" if dot else host
+    return any(name.lower() in (host, wildcard) for name in names)

@@ -1,0 +1,205 @@
+"""One request and the way to answer it: what the server hands to the site.
+
+Knows how an answer is framed for the client that asked. Knows nothing of how bytes come in, of
+deadlines, or of what the request is for.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from twisted.internet.protocol import Protocol as TwistedProtocol
+
+from ipyproxy.errors import ProxyError
+from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk
+from ipyproxy.http1.head import RequestHead
+
+
+class Connection(Protocol):
+    """The client's connection, as far as a request needs it."""
+
+    transport: Any
+    client: str
+    persistent: bool
+    """Whether another request may follow; an answer can only take that away."""
+
+    def now(self) -> float:
+        """Seconds of the reactor's clock."""
+
+    def refuse(self, request: Request, error: ProxyError) -> None:
+        """Let the site say what went wrong."""
+
+    def request_finished(self, request: Request) -> None:
+        """The answer is written."""
+
+    def request_cut(self, request: Request) -> None:
+        """The answer can't be completed."""
+
+    def hand_over(self, tunnel: TwistedProtocol) -> None:
+        """Give the connection to ``tunnel``, with what the client has sent ahead."""
+
+    def record(self, request: Request) -> None:
+        """Write the request into the access log."""
+
+
+class BodyConsumer(Protocol):
+    """Who takes a request's body as it arrives, and wants to know if the client goes away."""
+
+    def body_received(self, data: bytes) -> None:
+        """Some bytes of the body."""
+
+    def body_ended(self) -> None:
+        """The body is whole."""
+
+    def client_lost(self) -> None:
+        """The client is gone, or its body is broken: the exchange is over."""
+
+
+class Request:
+    """One request and the way to answer it.
+
+    An answer is :meth:`respond` (all at once), or :meth:`begin`, any number of :meth:`write`, and
+    :meth:`finish`. The rest of the interface is what Twisted's Resource tree asks for.
+    """
+
+    __slots__ = (
+        "_bodyless",
+        "_chunked",
+        "_unsent_head",
+        "begun",
+        "body",
+        "body_bytes_received",
+        "body_bytes_sent",
+        "client",
+        "connection",
+        "consumer",
+        "finished",
+        "head",
+        "note",
+        "port",
+        "postpath",
+        "prepath",
+        "public",
+        "started",
+        "status",
+        "target",
+        "user",
+    )
+
+    def __init__(self, connection: Connection, head: RequestHead, body: Decoder | None) -> None:
+        self.connection = connection
+        self.head = head
+        self.body = body
+        self.consumer: BodyConsumer | None = None
+        self.body_bytes_received = 0
+        self.body_bytes_sent = 0
+        self.started = connection.now()
+        self.begun = False
+        self.finished = False
+        self.status = 0
+        # Filled in by the site, for routing and for the log.
+        self.client = connection.client
+        self.target = head.target
+        self.public = b""
+        self.prepath: list[bytes] = []
+        self.postpath: list[bytes] = []
+        self.port: int | None = None
+        self.user: str | None = None
+        self.note = ""
+        self._unsent_head = b""
+        self._chunked = False
+        self._bodyless = False
+
+    @property
+    def method(self) -> bytes:
+        """The method, as Twisted's Resource asks for it."""
+        return self.head.method
+
+    @property
+    def transport(self) -> Any:
+        """The client's transport, for backpressure."""
+        return self.connection.transport
+
+    # Answering.
+
+    def respond(self, status: int, reason: bytes, lines: list[bytes], body: bytes) -> None:
+        """Answer with a whole body."""
+        self.begin(status, reason, lines, len(body))
+        if body:
+            self.write(body)
+        self.finish()
+
+    def begin(self, status: int, reason: bytes, lines: list[bytes], length: int | None) -> None:
+        """Begin the answer; its head is sent with the first bytes of the body.
+
+        :param lines: field lines without framing and Connection.
+        :param length: bytes of the body (or what they would be, for HEAD and 304); None: unknown.
+        """
+        self.begun = True
+        self.status = status
+        head = [b"HTTP/1.1 %d %b" % (status, reason), *lines]
+        self._bodyless = self.head.method == b"HEAD" or status in (204, 304)
+        if length is not None and status != 204:
+            head.append(b"Content-Length: %d" % length)
+        elif not self._bodyless:
+            if self.head.minor:
+                self._chunked = True
+                head.append(b"Transfer-Encoding: chunked")
+            else:
+                self.connection.persistent = False
+        if self.body is not None and not self.body.done and self.consumer is None:
+            # Nobody wants the rest of the body, and the next request would begin behind it.
+            self.connection.persistent = False
+        if not self.connection.persistent:
+            head.append(b"Connection: close")
+        elif not self.head.minor:
+            head.append(b"Connection: keep-alive")
+        head.append(b"\r\n")
+        self._unsent_head = b"\r\n".join(head)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the body (not empty)."""
+        if self._bodyless or self.finished:
+            return
+        self.body_bytes_sent += len(data)
+        if self._chunked:
+            data = chunk(data)
+        if self._unsent_head:
+            data, self._unsent_head = self._unsent_head + data, b""
+        self.transport.write(data)
+
+    def flush(self) -> None:
+        """Send the head even though no body has come yet."""
+        if self._unsent_head:
+            self.transport.write(self._unsent_head)
+            self._unsent_head = b""
+
+    def finish(self) -> None:
+        """End the answer."""
+        if self.finished:
+            return
+        if self._chunked:
+            self._unsent_head += LAST_CHUNK
+        self.flush()
+        self.finished = True
+        self.connection.request_finished(self)
+
+    def cut(self) -> None:
+        """End the answer so that the client can tell that it is not whole."""
+        if not self.finished:
+            self.finished = True
+            self.connection.request_cut(self)
+
+    def interim(self, status: int, reason: bytes, lines: list[bytes]) -> None:
+        """Pass an informational answer on (RFC 9110 section 15.2); HTTP/1.0 knows none."""
+        if self.head.minor and not self.begun:
+            head = [b"HTTP/1.1 %d %b" % (status, reason), *lines, b"\r\n"]
+            self.transport.write(b"\r\n".join(head))
+
+    def refuse(self, error: ProxyError) -> None:
+        """Answer with the page for ``error``, or cut the answer short if it has begun."""
+        self.note = self.note or error.detail
+        if self.begun:
+            self.cut()
+        else:
+            self.connection.refuse(self, error)
