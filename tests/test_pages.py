@@ -196,6 +196,7 @@ class TestWantsJson:
             b"text/*",
             b"text/html, application/json",
             b"text/html, */*",
+            b"text/*, application/*",
             b"application/json;q=0.5, text/html",
             b"application/json;q=0, application/problem+json;q=0, */*",
             b"application/json;q=0",

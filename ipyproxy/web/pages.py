@@ -231,7 +231,7 @@ def _weights(accept: bytes) -> dict[bytes, float]:
     Parameters other than the weight are not looked at: neither JSON nor HTML has one that matters.
     """
     weights = {}
-    for element in accept.lower().split(b",", _MOST_RANGES)[:_MOST_RANGES]:
+    for element in accept.lower().split(b",", _MOST_RANGES):
         media_range, *parameters = (part.strip() for part in element.split(b";"))
         qvalue = next((p[2:] for p in parameters if p.startswith(b"q=")), b"1")
         if _QVALUE.fullmatch(qvalue):
