@@ -121,7 +121,7 @@ class TestFrontPage:
     def test_shows_how_an_address_looks(self) -> None:
         page = front_page()
         assert page.status == 200
-        assert Reader(page.body).text["code"] == "https://<this server>/ipython/<port>/"
+        assert Reader(page.body).text["code"] == "https://<server>/ipython/<port>/"
 
     def test_is_shown_in_no_frame(self) -> None:
         policy = dict(front_page().fields)[b"Content-Security-Policy"]

@@ -134,7 +134,7 @@ def front_page() -> Page:
     content = (
         "<p>This server carries your browser to the notebooks that run on it. "
         "The address of a notebook has this form:</p>\n"
-        "<code>https://&lt;this server&gt;/ipython/&lt;port&gt;/</code>\n"
+        "<code>https://&lt;server&gt;/ipython/&lt;port&gt;/</code>\n"
         "<p>Open yours from the page you started it on. Notebooks are not listed here.</p>"
     )
     body = _html("Notebooks", content, "ipyproxy")
