@@ -41,6 +41,11 @@ class Load:
     p50_us: float = 0
     p99_us: float = 0
 
+    def __post_init__(self) -> None:
+        """Refuse a run in which nothing happened."""
+        if not self.count:
+            raise LoadError(f"nothing came through in {self.seconds:.1f} s")
+
     @property
     def rate(self) -> float:
         """How many a second."""
@@ -134,8 +139,6 @@ def _messages(
     argv = [mode, *options, "-s", str(size), "-d", str(seconds)]
     argv += [str(running.ws_port), _channels(site) + task]
     told, cpu = _wsload(running, site, argv, seconds)
-    if not told["messages"]:
-        raise LoadError(f"not one message came back in {seconds:g} s")
     p50, p99 = told.get("p50_us", 0), told.get("p99_us", 0)
     return Load(told["messages"], told["seconds"], cpu, p50, p99)
 
@@ -184,5 +187,8 @@ def _run(
         cpu = cpu_seconds(pids) - before
     if generator.returncode:
         raise LoadError(errors.strip() or output.strip() or f"status {generator.returncode}")
-    told: dict[str, Any] = json.loads(output.strip().rpartition("\n")[2])
+    try:
+        told: dict[str, Any] = json.loads(output.strip().rpartition("\n")[2])
+    except ValueError:
+        raise LoadError(f"{argv[0]} says {output.strip()[-200:]!r}") from None
     return told, cpu
