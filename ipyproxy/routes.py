@@ -48,7 +48,7 @@ def parse_target(method: bytes, raw: bytes) -> Target:
     else:
         raise ProxyError(Problem.BAD_TARGET, "neither a path nor an http URL")
     path = origin_form.partition(b"?")[0]
-    if b"." in path or b"%" in path or b"\\" in path:
+    if b"/." in path or b"%" in path or b"\\" in path:
         _check_path(path)
     return Target(origin_form, path, authority)
 

@@ -7,8 +7,8 @@ decides nothing: by now the request is allowed.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ipyproxy.http1.head import Fields, RequestHead, ResponseHead
@@ -31,15 +31,24 @@ class Rewriting:
     authority: bytes
     prefix: bytes
     port: int
-    site_cookies: Collection[bytes] = ()
+    site_cookies: tuple[bytes, ...] = ()
+    origin: bytes = field(init=False)
+    """``http://127.0.0.1:<port>``."""
+    own_origins: tuple[bytes, ...] = field(init=False)
+    """The origins that a notebook may call its own in an answer."""
+    host_line: bytes = field(init=False)
+    origin_line: bytes = field(init=False)
 
-    def own_origins(self) -> tuple[bytes, ...]:
-        """The origins that a notebook may call its own in an answer."""
-        return (
-            b"http://" + self.authority,
-            b"http://localhost:%d" % self.port,
-            b"http://[::1]:%d" % self.port,
-        )
+    def __post_init__(self) -> None:
+        names = (self.authority, b"localhost:%d" % self.port, b"[::1]:%d" % self.port)
+        derived = {
+            "origin": b"http://" + self.authority,
+            "own_origins": tuple(b"http://" + name for name in names),
+            "host_line": b"Host: " + self.authority,
+            "origin_line": b"Origin: http://" + self.authority,
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
 
 def request_lines(
@@ -48,60 +57,59 @@ def request_lines(
     """The field lines to send upstream, but for framing, Connection and the Forwarded family.
 
     :param public: the public origin that the request was addressed to.
-    :param trusted: further origins whose Origin is aligned like our own.
+    :param trusted: further origins whose Referer is aligned like our own.
     """
-    fields = head.fields
-    dropped = _nominated(fields)
-    lines = [b"Host: " + rewriting.authority]
-    for name, value, line, plain in fields.all:
-        if plain:
-            if name not in dropped:
-                lines.append(line)
-        elif name in dropped:
-            continue
-        elif name in _REQUEST_REWRITES:
-            lines += _REQUEST_REWRITES[name](value, public, trusted, rewriting)
-        elif name in _REQUEST_READ_ONLY:
-            lines.append(line)
+    special = head.fields.special
+    dropped = _nominated(head.fields)
+    lines = [rewriting.host_line]
+    lines += _without(head.fields.plain, dropped) if dropped else head.fields.plain
+    for name, label in _REQUEST_PASSED:
+        if name in special and name not in dropped:
+            lines += [label + value for value in special[name]]
+    if b"origin" in special:
+        lines.append(rewriting.origin_line)
+    if b"referer" in special and b"referer" not in dropped:
+        for value in special[b"referer"]:
+            lines.append(b"Referer: " + _align_referer(value, public, trusted, rewriting))
+    if b"cookie" in special and b"cookie" not in dropped:
+        for value in special[b"cookie"]:
+            kept = _without_site_cookies(value, rewriting.site_cookies)
+            if kept:
+                lines.append(b"Cookie: " + kept)
     return lines
 
 
-def _origin(
-    value: bytes, public: bytes, trusted: Collection[bytes], rewriting: Rewriting
-) -> Iterable[bytes]:
-    return (b"Origin: http://" + rewriting.authority,)
+# Read by us on the way, but passed on as they came.
+_REQUEST_PASSED = (
+    (b"accept", b"Accept: "),
+    (b"user-agent", b"User-Agent: "),
+    (b"sec-fetch-site", b"Sec-Fetch-Site: "),
+    (b"expect", b"Expect: "),
+    (b"sec-websocket-protocol", b"Sec-WebSocket-Protocol: "),
+)
 
 
-def _referer(
+def _without(plain: list[bytes], dropped: Collection[bytes]) -> list[bytes]:
+    return [line for line in plain if line.partition(b":")[0].lower() not in dropped]
+
+
+def _align_referer(
     value: bytes, public: bytes, trusted: Collection[bytes], rewriting: Rewriting
-) -> Iterable[bytes]:
+) -> bytes:
     # A foreign Referer stays what it is: the notebook checks it, and that check must keep working.
     for origin in (public, *trusted):
         if value.startswith(origin) and value[len(origin) : len(origin) + 1] in (b"/", b"?", b""):
-            return (b"Referer: http://" + rewriting.authority + value[len(origin) :],)
-    return (b"Referer: " + value,)
+            return rewriting.origin + value[len(origin) :]
+    return value
 
 
-def _cookie(
-    value: bytes, public: bytes, trusted: Collection[bytes], rewriting: Rewriting
-) -> Iterable[bytes]:
-    if any(name in value for name in rewriting.site_cookies):
-        kept = [
-            pair
-            for pair in value.split(b";")
-            if pair.partition(b"=")[0].strip(b" \t") not in rewriting.site_cookies
-        ]
-        value = b";".join(kept).strip(b" \t")
-    return (b"Cookie: " + value,) if value else ()
-
-
-_REQUEST_REWRITES = {
-    b"origin": _origin,
-    b"referer": _referer,
-    b"cookie": _cookie,
-}
-# Read by us on the way, but passed on as they came.
-_REQUEST_READ_ONLY = frozenset((b"expect", b"sec-fetch-site", b"sec-websocket-protocol"))
+@lru_cache(maxsize=256)
+def _without_site_cookies(value: bytes, site_cookies: tuple[bytes, ...]) -> bytes:
+    if not any(name in value for name in site_cookies):
+        return value
+    pairs = value.split(b";")
+    kept = [pair for pair in pairs if pair.partition(b"=")[0].strip(b" \t") not in site_cookies]
+    return b";".join(kept).strip(b" \t")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,20 +167,17 @@ def said_before(head: RequestHead, *, trusted: bool) -> Said:
 
 def response_lines(head: ResponseHead, public: bytes, rewriting: Rewriting) -> list[bytes]:
     """The field lines to send to the client, but for framing and Connection."""
+    special = head.fields.special
     dropped = _nominated(head.fields)
-    lines = []
-    for name, value, line, plain in head.fields.all:
-        if plain:
-            if name not in dropped:
-                lines.append(line)
-        elif name in _RESPONSE_REWRITES and name not in dropped:
-            label, rewrite = _RESPONSE_REWRITES[name]
-            lines.append(label + rewrite(value, public, rewriting))
+    lines = _without(head.fields.plain, dropped) if dropped else head.fields.plain[:]
+    for name, label, rewrite in _RESPONSE_REWRITES:
+        if name in special and name not in dropped:
+            lines += [label + rewrite(value, public, rewriting) for value in special[name]]
     return lines
 
 
 def _location(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
-    for origin in rewriting.own_origins():
+    for origin in rewriting.own_origins:
         rest = value[len(origin) :]
         if value[: len(origin)].lower() == origin and rest[:1] in (b"/", b"?", b"#", b""):
             return public + rest
@@ -180,7 +185,7 @@ def _location(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
 
 
 def _allow_origin(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
-    return public if value in rewriting.own_origins() else value
+    return public if value in rewriting.own_origins else value
 
 
 def _set_cookie(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
@@ -198,12 +203,12 @@ def _set_cookie(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
     return b";".join(kept) + b"; Path=" + path + b"; Secure"
 
 
-_RESPONSE_REWRITES = {
-    b"location": (b"Location: ", _location),
-    b"content-location": (b"Content-Location: ", _location),
-    b"access-control-allow-origin": (b"Access-Control-Allow-Origin: ", _allow_origin),
-    b"set-cookie": (b"Set-Cookie: ", _set_cookie),
-}
+_RESPONSE_REWRITES = (
+    (b"location", b"Location: ", _location),
+    (b"content-location", b"Content-Location: ", _location),
+    (b"access-control-allow-origin", b"Access-Control-Allow-Origin: ", _allow_origin),
+    (b"set-cookie", b"Set-Cookie: ", _set_cookie),
+)
 
 
 def _nominated(fields: Fields) -> Collection[bytes]:

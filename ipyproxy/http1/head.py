@@ -12,8 +12,9 @@ two parsers that repair differently are how requests get smuggled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from ipyproxy.errors import Problem, ProxyError
@@ -27,42 +28,41 @@ _LINE_REMEMBERED = 512
 _LINES_REMEMBERED = 2048
 
 
-class Field(NamedTuple):
-    """One field line (RFC 9112 section 5).
+class Special(NamedTuple):
+    """A field line (RFC 9112 section 5) that a gateway must read, rewrite or drop.
 
-    ``name`` is lower-case, ``value`` is trimmed of optional white space, and ``line`` is how it
-    is sent on: the name as it came, a colon, one space, the value. ``plain`` means that a gateway
-    passes it on untouched.
+    ``name`` is lower-case and ``value`` trimmed of optional white space.
     """
 
     name: bytes
     value: bytes
-    line: bytes
-    plain: bool
 
 
-class FieldMemory(dict[bytes, Field]):
-    """Field lines seen lately, with their parsed form.
+class FieldMemory(dict[bytes, bytes | Special]):
+    """Field lines seen lately, with what they come to: the line to pass on, or a special field.
 
     Browsers repeat most of their field lines byte for byte, so looking a line up instead of
     parsing it is what makes a strict grammar cheap. Parsing depends on the line alone, so nothing
     of one request can show in another. Bounded to about 2 MiB: long lines are never kept, and a
     full memory starts anew.
+
+    :param is_special: tells by a field's name, in lower case.
     """
 
-    def __init__(self, is_plain: Callable[[bytes], bool]) -> None:
+    def __init__(self, is_special: Callable[[bytes], bool]) -> None:
         super().__init__()
-        self._is_plain = is_plain
+        self._is_special = is_special
 
-    def __missing__(self, line: bytes) -> Field:
+    def __missing__(self, line: bytes) -> bytes | Special:
         name, value = split_field_line(line)
         lower = name.lower()
-        field = Field(lower, value, b"%b: %b" % (name, value), self._is_plain(lower))
+        # What is passed on is spelled anew: the name as it came, a colon, one space, the value.
+        parsed = Special(lower, value) if self._is_special(lower) else b"%b: %b" % (name, value)
         if len(line) <= _LINE_REMEMBERED:
             if len(self) >= _LINES_REMEMBERED:
                 self.clear()
-            self[line] = field
-        return field
+            self[line] = parsed
+        return parsed
 
 
 def split_field_line(line: bytes) -> tuple[bytes, bytes]:
@@ -80,23 +80,33 @@ def split_field_line(line: bytes) -> tuple[bytes, bytes]:
 
 
 class Fields:
-    """The fields of one head, in their order, and the values of those that a gateway must read."""
+    """The fields of one head: ``plain`` lines to pass on in their order, and the special ones."""
 
-    __slots__ = ("_special", "all")
+    __slots__ = ("_special", "plain")
 
     def __init__(self, lines: list[bytes], memory: FieldMemory) -> None:
-        self.all: list[Field] = list(map(memory.__getitem__, lines))
+        parsed = list(map(memory.__getitem__, lines))
+        self.plain: list[bytes] = [field for field in parsed if field.__class__ is bytes]
         self._special: dict[bytes, list[bytes]] = {}
-        for name, value, _, plain in self.all:
-            if not plain:
-                self._special.setdefault(name, []).append(value)
+        for field in parsed:
+            if field.__class__ is Special:
+                name, value = field
+                if name in self._special:
+                    self._special[name].append(value)
+                else:
+                    self._special[name] = [value]
+
+    @property
+    def special(self) -> dict[bytes, list[bytes]]:
+        """The special fields: values in their order, by name (lower-case)."""
+        return self._special
 
     def values(self, name: bytes) -> list[bytes]:
-        """All values of the non-plain field ``name`` (lower-case), in order."""
-        return self._special.get(name, [])
+        """All values of the special field ``name`` (lower-case), in order."""
+        return self._special.get(name, _NONE)
 
     def one(self, name: bytes) -> bytes | None:
-        """The value of a non-plain field that may come at most once.
+        """The value of a special field that may come at most once.
 
         Raises :class:`ProxyError` (``BAD_REQUEST``) if it comes twice.
         """
@@ -107,23 +117,25 @@ class Fields:
             raise ProxyError(Problem.BAD_REQUEST, f"more than one {name.decode()} field")
         return values[0]
 
-    def tokens(self, name: bytes) -> list[bytes]:
-        """The members of a comma-separated non-plain field, lower-case (RFC 9110 section 5.6.1)."""
-        values = self._special.get(name)
-        if values is None:
-            return []
-        members = b",".join(values).lower().split(b",")
-        return [token for member in members if (token := member.strip(b" \t"))]
-
     def first(self, name: bytes) -> bytes | None:
-        """The first value of any field, plain or not; for logs and pages, not for decisions."""
-        for field in self.all:
-            if field.name == name:
-                return field.value
-        return None
+        """The first value of a special field; for logs and pages, not for decisions."""
+        values = self._special.get(name)
+        return values[0] if values else None
 
-    def __iter__(self) -> Iterator[Field]:
-        return iter(self.all)
+    def tokens(self, name: bytes) -> tuple[bytes, ...]:
+        """The members of a comma-separated special field, lower-case (RFC 9110 section 5.6.1)."""
+        values = self._special.get(name)
+        return split_tokens(b",".join(values)) if values else ()
+
+
+_NONE: list[bytes] = []
+
+
+@lru_cache(maxsize=256)
+def split_tokens(value: bytes) -> tuple[bytes, ...]:
+    """The members of a comma-separated list, lower-case, empty ones left out."""
+    members = value.lower().split(b",")
+    return tuple(token for member in members if (token := member.strip(b" \t")))
 
 
 @dataclass(slots=True)
@@ -155,13 +167,13 @@ class HeadLimits:
     target_bytes: int = 8192
 
 
-# Fields of a request that a gateway reads, rewrites or drops (never passes on as they came).
+# Fields of a request that a gateway reads, rewrites or drops.
 _REQUEST_SPECIAL = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade "
     b"proxy-authorization proxy-authenticate content-length host origin referer cookie expect "
     b"forwarded via x-real-ip remote-user x-remote-user "
     b"sec-fetch-site sec-websocket-extensions sec-websocket-key sec-websocket-version "
-    b"sec-websocket-protocol".split()
+    b"sec-websocket-protocol accept user-agent".split()
 )
 # The same for a response. The last row would let one notebook speak for the whole origin.
 _RESPONSE_SPECIAL = frozenset(
@@ -174,19 +186,15 @@ _RESPONSE_SPECIAL = frozenset(
 )
 
 
-def _request_plain(name: bytes) -> bool:
+def _is_special_in_request(name: bytes) -> bool:
     # CGI-like servers read Remote_User and remote-user alike (CVE-2026-30851), so an underscore
     # counts as a hyphen when a field claims an identity.
     name = name.replace(b"_", b"-")
-    return name not in _REQUEST_SPECIAL and not name.startswith(b"x-forwarded-")
+    return name in _REQUEST_SPECIAL or name.startswith(b"x-forwarded-")
 
 
-def _response_plain(name: bytes) -> bool:
-    return name not in _RESPONSE_SPECIAL
-
-
-_request_memory = FieldMemory(_request_plain)
-_response_memory = FieldMemory(_response_plain)
+_request_memory = FieldMemory(_is_special_in_request)
+_response_memory = FieldMemory(_RESPONSE_SPECIAL.__contains__)
 
 NO_FIELDS = Fields([], _request_memory)
 

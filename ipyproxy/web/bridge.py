@@ -134,10 +134,20 @@ def _deflate_offers(values: list[bytes]) -> list[bytes]:
 
 def _handshake(head: RequestHead) -> bytes:
     """The browser's handshake as Autobahn is to see it: access has been decided, so no Origin."""
-    wanted = (b"upgrade", b"connection", b"host")
     lines = [
-        field.line
-        for field in head.fields
-        if field.name in wanted or field.name.startswith(b"sec-websocket-")
+        b"%b: %b" % (name, value)
+        for name in _HANDSHAKE_FIELDS
+        for value in head.fields.values(name)
     ]
     return b"\r\n".join([b"GET / HTTP/1.1", *lines, b"", b""])
+
+
+_HANDSHAKE_FIELDS = (
+    b"host",
+    b"upgrade",
+    b"connection",
+    b"sec-websocket-key",
+    b"sec-websocket-version",
+    b"sec-websocket-protocol",
+    b"sec-websocket-extensions",
+)

@@ -69,7 +69,7 @@ class PublicSite:
         target = parse_target(head.method, head.target)
         request.public = self.policy.authorize(head, target.authority)
         expectation = head.fields.tokens(b"expect")
-        if expectation and expectation != [b"100-continue"]:
+        if expectation and expectation != (b"100-continue",):
             raise ProxyError(Problem.EXPECTATION_FAILED)
         request.target = target.origin_form
         request.postpath = target.path.split(b"/")[1:]
