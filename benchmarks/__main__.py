@@ -70,11 +70,12 @@ def _prepare_machine() -> None:
         sys.exit(f"1000 bridges take more than the {hard} open files that are allowed here.")
     soft = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stopped)
 
 
-def _terminated(_signal: int, _frame: FrameType | None) -> None:
-    sys.exit("terminated")  # by way of every "finally", so that nothing is left running
+def _stopped(_signal: int, _frame: FrameType | None) -> None:
+    sys.exit("Stopped.")  # by way of every "finally", so that nothing is left running
 
 
 def _available(names: Sequence[str]) -> tuple[list[Peer], dict[str, str]]:
