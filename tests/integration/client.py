@@ -11,6 +11,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
@@ -115,6 +117,12 @@ class Client:
         """Restart the kernel."""
         self.request("POST", f"api/kernels/{kernel_id}/restart", expect=200)
 
+    def connections(self, kernel_id: str) -> int:
+        """How many channels to the kernel Jupyter holds open."""
+        count = self.request("GET", f"api/kernels/{kernel_id}").json()["connections"]
+        assert isinstance(count, int)
+        return count
+
     # WebSockets
 
     @contextmanager
@@ -141,3 +149,13 @@ class Client:
             proxy=None,
         ) as connection:
             yield connection
+
+
+def read_to_end(connection: ClientConnection) -> tuple[str | bytes, int]:
+    """Read until the WebSocket closes; returns the last message and the close code."""
+    last: str | bytes = b""
+    try:
+        while True:
+            last = connection.recv(TIMEOUT)
+    except ConnectionClosed as closed:
+        return last, closed.rcvd.code if closed.rcvd else CloseCode.ABNORMAL_CLOSURE

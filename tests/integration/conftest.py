@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Generator, Iterator
 
 import pytest
 
 from .client import Client
-from .jupyter import ON_PURPOSE, Classic, Jupyter, Lab
+from .jupyter import ON_PURPOSE, Classic, Jupyter, Lab, notebook_port
 from .proxy import Proxy
 
 
@@ -16,14 +17,15 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """The proxy under test."""
     running = Proxy(tmp_path_factory.mktemp("proxy"))
     yield running
-    running.child.stop()
+    # twistd stops in good order, and then lets the signal end it, as systemd expects.
+    assert running.child.stop() == -signal.SIGTERM, running.child.log_tail()
 
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """JupyterLab as it comes, with a token."""
     pytest.importorskip("jupyterlab")
-    running = Lab(tmp_path_factory.mktemp("lab"))
+    running = Lab(tmp_path_factory.mktemp("lab"), notebook_port())
     yield running
     running.child.stop()
 
@@ -32,7 +34,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def classic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Classic]:
     """Jupyter Notebook with a password and no token, and WebSocket compression."""
     pytest.importorskip("notebook")
-    running = Classic(tmp_path_factory.mktemp("classic"))
+    running = Classic(tmp_path_factory.mktemp("classic"), notebook_port())
     yield running
     running.child.stop()
 
@@ -94,6 +96,14 @@ def nothing_blocked(request: pytest.FixtureRequest) -> Iterator[None]:
             if ("Blocking" in line or " 403 " in line) and ON_PURPOSE not in line
         ]
         assert not refusals, "\n".join(["Jupyter refused:", *refusals])
+
+
+@pytest.fixture(autouse=True)
+def no_traceback(proxy: Proxy) -> Iterator[None]:
+    """Fail a test during which the proxy logged a traceback."""
+    seen = len(proxy.child.log())
+    yield
+    assert "Traceback" not in (new := proxy.child.log()[seen:]), new
 
 
 @pytest.hookimpl(wrapper=True)

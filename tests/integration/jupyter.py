@@ -23,6 +23,11 @@ ON_PURPOSE = "refused-on-purpose"
 START_TIMEOUT = 60.0
 
 
+def notebook_port() -> int:
+    """A free port among those that notebook servers may have."""
+    return free_port(PORTS.start, PORTS.stop - 1)
+
+
 class Jupyter:
     """A Jupyter server on 127.0.0.1 with its own directories, below ``/ipython/<port>/``.
 
@@ -32,16 +37,17 @@ class Jupyter:
     def __init__(
         self,
         directory: Path,
+        port: int,
         *,
         application: str,
         credential: Mapping[str, str],
         options: list[str],
     ) -> None:
-        """Start ``python -m <application>`` in *directory*, and wait until it answers.
+        """Start ``python -m <application>`` on *port*, and wait until it answers.
 
         *credential* joins the environment. Raises Gone when the server does not come up.
         """
-        self.port = free_port(PORTS.start, PORTS.stop - 1)
+        self.port = port
         self.base_url = f"/ipython/{self.port}/"
         self.root = directory / "root"
         self.root.mkdir()
@@ -96,11 +102,12 @@ class Jupyter:
 class Lab(Jupyter):
     """JupyterLab as it comes, with a token."""
 
-    def __init__(self, directory: Path) -> None:
-        """Start JupyterLab in *directory*."""
+    def __init__(self, directory: Path, port: int) -> None:
+        """Start JupyterLab in *directory*, on *port*."""
         self.token = secrets.token_hex(24)
         super().__init__(
             directory,
+            port,
             application="jupyterlab",
             credential={"JUPYTER_TOKEN": self.token},
             # These two speak to the internet, where tests have no business.
@@ -114,13 +121,14 @@ class Lab(Jupyter):
 class Classic(Jupyter):
     """Jupyter Notebook with a password as Galaxy's image sets it, and WebSocket compression."""
 
-    def __init__(self, directory: Path) -> None:
-        """Start Jupyter Notebook in *directory*."""
+    def __init__(self, directory: Path, port: int) -> None:
+        """Start Jupyter Notebook in *directory*, on *port*."""
         self.password = secrets.token_hex(12)
         salt = secrets.token_hex(6)
         digest = hashlib.sha1(f"{self.password}{salt}".encode()).hexdigest()
         super().__init__(
             directory,
+            port,
             application="notebook",
             credential={},
             options=[

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import socket
+import struct
 import subprocess
 import time
 import uuid
@@ -55,6 +56,12 @@ def free_port(lowest: int = 0, highest: int = 0) -> int:
     raise OSError(f"no free port between {lowest} and {highest}")
 
 
+def reset(sock: socket.socket) -> None:
+    """Break a TCP connection off, as a client does that has lost its network."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
 class Child:
     """One process in a session of its own, whose output goes to a file."""
 
@@ -99,8 +106,8 @@ class Child:
             command = " ".join(self.command)
             raise Gone(f"{self.name}: {error}\n$ {command}\n{self.log_tail()}") from None
 
-    def stop(self) -> None:
-        """End the process and whatever it started and left behind.
+    def stop(self) -> int:
+        """End the process and whatever it started and left behind; returns its exit status.
 
         Kernels and terminals run in sessions of their own, so that no process group holds them
         all; they are known by the mark that they have inherited.
@@ -111,7 +118,7 @@ class Child:
         for pid in marked(self._mark):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self._process.wait(STOP_TIMEOUT)
+        return self._process.wait(STOP_TIMEOUT)
 
 
 def marked(mark: bytes) -> Iterator[int]:

@@ -128,6 +128,7 @@ def test_a_notebook_in_jupyterlab_outlives_a_reload(page: Page, client: Client, 
     page.goto(client.url(f"lab/tree/{name}?token={lab.token}"))
     wait_for_kernel(page)
     assert run_cell(page, "answer = 6 * 7; print(answer)") == "42"
+    expect(page.locator(".jp-DirListing-item").filter(has_text=name)).to_be_visible()
 
     page.keyboard.press("Control+s")
     page.reload()

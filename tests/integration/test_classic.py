@@ -3,24 +3,58 @@
 from __future__ import annotations
 
 from http.cookies import SimpleCookie
+from pathlib import Path
 
 import pytest
+from websockets.frames import CloseCode
 
-from .client import Client
-from .jupyter import ON_PURPOSE, Classic
+from .client import Client, read_to_end
+from .jupyter import ON_PURPOSE, Classic, notebook_port
 from .kernels import kernel_socket
+from .processes import poll
+from .proxy import Proxy
 
 pytestmark = pytest.mark.integration
 
 #: The page that Galaxy shows in its iframe.
 NOTEBOOK = "notebooks/ipython_galaxy_notebook.ipynb"
 
+#: Seconds that Galaxy waits for the login page, each time it asks.
+POLL_TIMEOUT = 0.5
+
+
+def test_a_container_comes_and_goes(proxy: Proxy, tmp_path: Path) -> None:
+    """Galaxy polls from the start, gives each poll half a second, and shows the page at once."""
+    port = notebook_port()
+    early = Client(proxy.origin, f"/ipython/{port}/", tls=proxy.client_tls())
+    for _ in range(5):
+        answer = early.request("GET", "login", expect=503)
+        assert answer.elapsed.total_seconds() < POLL_TIMEOUT
+
+    running = Classic(tmp_path, port)
+    try:
+        poll(
+            lambda: early.http.get(early.path("login")).is_success or None,
+            seconds=3,
+            waiting_for="the proxy to find the new server",
+        )
+        early.log_in(running.password)
+        with kernel_socket(early, early.start_kernel(), origin=early.origin) as channel:
+            assert channel.run("print(6 * 7)").stdout == "42\n"
+            running.child.stop()
+            _, code = read_to_end(channel.connection)
+        assert code == CloseCode.BAD_GATEWAY
+        early.request("GET", "login", expect=503)
+    finally:
+        running.child.stop()
+        early.close()
+
 
 def test_the_login_page_answers_a_poll(galaxy_user: Client) -> None:
-    """Galaxy polls this page until the container is up, and gives each poll half a second."""
+    """What Galaxy waits for is the form."""
     answer = galaxy_user.request("GET", f"login?next={galaxy_user.path(NOTEBOOK)}")
     assert 'name="password"' in answer.text
-    assert answer.elapsed.total_seconds() < 0.5
+    assert answer.elapsed.total_seconds() < POLL_TIMEOUT
 
 
 def test_a_login_without_the_xsrf_field_is_refused_by_jupyter(

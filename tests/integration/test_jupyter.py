@@ -10,10 +10,12 @@ from http.cookies import SimpleCookie
 
 import pytest
 from websockets.exceptions import InvalidStatus
+from websockets.frames import CloseCode
 
-from .client import Client
+from .client import Client, read_to_end
 from .jupyter import ON_PURPOSE, Classic, Lab
 from .kernels import V1, channels, kernel_socket
+from .processes import poll, reset
 
 pytestmark = pytest.mark.integration
 
@@ -105,6 +107,11 @@ class TestFiles:
         assert hashlib.sha256((lab.root / "big.bin").read_bytes()).hexdigest() == digest
         assert hashlib.sha256(client.load("big.bin")).hexdigest() == digest
 
+    def test_a_body_of_unknown_length_arrives_whole(self, client: Client, lab: Lab) -> None:
+        chunks = [b'{"type": "file", "format": "text", "content": "', b"x" * 100_000, b'"}']
+        client.request("PUT", "api/contents/chunked.txt", content=iter(chunks))
+        assert (lab.root / "chunked.txt").read_bytes() == b"x" * 100_000
+
     def test_a_part_of_a_file_can_be_had(self, client: Client) -> None:
         client.save("digits.txt", b"0123456789")
         answer = client.request("GET", "files/digits.txt", headers={"Range": "bytes=2-4"})
@@ -188,6 +195,31 @@ class TestKernels:
             assert channel.run("before").error == "NameError"
 
 
+class TestLeaving:
+    """Old images shut themselves down once nobody is connected, so Jupyter must notice."""
+
+    def test_a_closed_channel_is_closed_to_jupyter(self, client: Client) -> None:
+        kernel_id = client.start_kernel()
+        with kernel_socket(client, kernel_id) as channel:
+            channel.info()
+            assert client.connections(kernel_id) == 1
+        poll(lambda: client.connections(kernel_id) == 0 or None, seconds=10, waiting_for="a close")
+        client.request("DELETE", f"api/kernels/{kernel_id}", expect=204)
+
+    def test_a_lost_channel_is_closed_to_jupyter(self, client: Client) -> None:
+        kernel_id = client.start_kernel()
+        with kernel_socket(client, kernel_id) as channel:
+            channel.info()
+            assert client.connections(kernel_id) == 1
+            reset(channel.connection.socket)
+            poll(
+                lambda: client.connections(kernel_id) == 0 or None,
+                seconds=10,
+                waiting_for="a close",
+            )
+        client.request("DELETE", f"api/kernels/{kernel_id}", expect=204)
+
+
 class TestOtherWebSockets:
     def test_a_terminal_echoes(self, member: Client) -> None:
         name = member.request("POST", "api/terminals").json()["name"]
@@ -199,6 +231,16 @@ class TestOtherWebSockets:
                 kind, *rest = json.loads(terminal.recv(timeout=30))
                 shown += rest[0] if kind == "stdout" else ""
         member.request("DELETE", f"api/terminals/{name}", expect=204)
+
+    def test_a_terminal_that_ends_closes_its_websocket(self, member: Client) -> None:
+        name = member.request("POST", "api/terminals").json()["name"]
+        path = f"terminals/websocket/{name}"
+        with member.websocket(path, origin=member.origin) as terminal:
+            terminal.send(json.dumps(["stdin", "exit\r"]))
+            last, code = read_to_end(terminal)
+        assert json.loads(last) == ["disconnect", 1]
+        # Jupyter closes without a code, and so does the proxy.
+        assert code == CloseCode.NO_STATUS_RCVD
 
     def test_events_are_told(self, member: Client) -> None:
         with member.websocket("api/events/subscribe", origin=member.origin) as events:
