@@ -46,7 +46,7 @@ EMPTY_NOTEBOOK = {
 
 @pytest.fixture(scope="module")
 def browser(proxy: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
-    """A Chromium that trusts the proxy's certificate, by its public key, and no other."""
+    """A Chromium that knows the proxy's certificate by its public key; any other is an error."""
     with sync_api.sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             tmp_path_factory.mktemp("profile"),

@@ -54,7 +54,6 @@ def test_the_login_page_answers_a_poll(galaxy_user: Client) -> None:
     """What Galaxy waits for is the form."""
     answer = galaxy_user.request("GET", f"login?next={galaxy_user.path(NOTEBOOK)}")
     assert 'name="password"' in answer.text
-    assert answer.elapsed.total_seconds() < POLL_TIMEOUT
 
 
 def test_a_login_without_the_xsrf_field_is_refused_by_jupyter(
