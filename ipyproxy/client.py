@@ -16,6 +16,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
+from ipyproxy.epoll import Descriptors
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.fields import is_persistent
 from ipyproxy.http1.framing import Decoder, response_decoder
@@ -246,8 +247,9 @@ class UpstreamConnection(protocol.Protocol):
 class Pool:
     """The connections to all upstreams."""
 
-    def __init__(self, reactor: Any, limits: ClientLimits) -> None:
+    def __init__(self, reactor: Any, descriptors: Descriptors, limits: ClientLimits) -> None:
         self.reactor = reactor
+        self._descriptors = descriptors
         self.limits = limits
         self._idle: dict[int, list[UpstreamConnection]] = {}
         self._connections: dict[UpstreamConnection, int] = {}
@@ -270,7 +272,8 @@ class Pool:
         def connected(sock: socket.socket) -> None:
             connection = UpstreamConnection(self)
             self._connections[connection] = port
-            TCPTransport(self.reactor, sock, connection, IPv4Address("TCP", LOOPBACK, port)).start()
+            peer = IPv4Address("TCP", LOOPBACK, port)
+            TCPTransport(self._descriptors, sock, connection, peer).start()
             receiver.connected(connection)
 
         def failed(caught: OSError) -> None:

@@ -32,12 +32,15 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ipyproxy.epoll import Descriptors
+
 READ_SIZE = 65536
 """Bytes taken from a socket in one event, so that no stream starves another."""
 HIGH_WATER = 65536
 """Bytes waiting to be sent above which the producer is paused; it resumes when all are sent."""
 
 _RECORD = 16384
+_RECORD_HEADER = 5
 _RECORD_OVERHEAD = 64
 _HANDSHAKE_FLIGHT = 16384
 
@@ -83,7 +86,9 @@ class TCPTransport:
         "protocol",
     )
 
-    def __init__(self, reactor: Any, sock: socket.socket, protocol: Any, peer: IAddress) -> None:
+    def __init__(
+        self, reactor: Descriptors, sock: socket.socket, protocol: Any, peer: IAddress
+    ) -> None:
         self.protocol = protocol
         self.connected = True
         self.bytes_sent = 0
@@ -316,11 +321,11 @@ class TLSTransport(TCPTransport):
     A protocol that provides ``IHandshakeListener`` is told when the handshake is done.
     """
 
-    __slots__ = ("_secured", "_tls")
+    __slots__ = ("_record_begun", "_record_left", "_secured", "_tls")
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Descriptors,
         sock: socket.socket,
         protocol: Any,
         peer: IAddress,
@@ -329,13 +334,17 @@ class TLSTransport(TCPTransport):
         super().__init__(reactor, sock, protocol, peer)
         self._tls = tls
         self._secured = False
+        self._record_begun = b""
+        self._record_left = 0
 
     def _received(self, data: memoryview) -> Exception | None:
         self._tls.bio_write(data)
+        records = self._count_records(data)
         try:
             if not self._secured:
                 self._shake_hands()
-            return self._decrypt()
+                # Some of these records were the handshake's: then recv says so.
+            return self._decrypt(records) if records else None
         except SSL.WantReadError:
             self._flush(_HANDSHAKE_FLIGHT)
             return None
@@ -344,6 +353,31 @@ class TLSTransport(TCPTransport):
             self._flush(_HANDSHAKE_FLIGHT)
             return error.ConnectionLost(f"TLS: {_reason(caught)}")
 
+    def _count_records(self, data: memoryview) -> int:
+        """How many TLS records end in ``data`` (RFC 8446 section 5.1).
+
+        So many times OpenSSL has something to give. Asking once more, to hear that there is
+        nothing, costs as much as the rest of a small read.
+        """
+        begun, self._record_begun = self._record_begun, b""
+        if begun:
+            data = memoryview(begun + data)
+        at, end = self._record_left, len(data)
+        if at > end:
+            self._record_left = at - end
+            return 0
+        records = 1 if at else 0
+        while end - at >= _RECORD_HEADER:
+            at += _RECORD_HEADER + (data[at + 3] << 8 | data[at + 4])
+            records += 1
+        if at > end:
+            self._record_left = at - end
+            return records - 1
+        self._record_left = 0
+        if at < end:
+            self._record_begun = bytes(data[at:])
+        return records
+
     def _shake_hands(self) -> None:
         self._tls.do_handshake()
         self._secured = True
@@ -351,13 +385,13 @@ class TLSTransport(TCPTransport):
         if IHandshakeListener.providedBy(self.protocol):
             self.protocol.handshakeCompleted()
 
-    def _decrypt(self) -> Exception | None:
+    def _decrypt(self, records: int) -> Exception | None:
         """Hand out all that one read brought, in one piece."""
-        pieces: list[bytes] = []
         ended: Exception | None = None
+        pieces: list[bytes] = []
         try:
-            while True:
-                pieces.append(self._tls.recv(_RECORD))
+            for _ in range(records):
+                pieces.append(self._tls.recv(_RECORD))  # noqa: PERF401 - what came stays, if the next fails
         except SSL.WantReadError:
             pass
         except SSL.ZeroReturnError:
@@ -372,24 +406,27 @@ class TLSTransport(TCPTransport):
         """Encrypt ``data`` and send it."""
         if not self.connected or self._ending is not _Ending.NO or not data:
             return
-        left: bytes | memoryview = data
+        size = len(data)
         try:
-            while (sent := self._tls.send(left)) < len(left):
-                left = memoryview(left)[sent:]
+            sent = self._tls.send(data)
+            while sent < size:
+                sent += self._tls.send(memoryview(data)[sent:])
         except SSL.Error:
             # The session is broken, so nothing can be said any more.
             self.abortConnection()
             return
-        self._flush(len(data) + _RECORD_OVERHEAD * (2 + len(data) // _RECORD))
+        self._flush(size + _RECORD_OVERHEAD * (2 + size // _RECORD))
 
     def _flush(self, size: int) -> None:
         """Send what OpenSSL has ready: about ``size`` bytes, which saves asking twice."""
-        with contextlib.suppress(SSL.WantReadError):
+        try:
             while True:
                 ready = self._tls.bio_read(size)
                 self._send(ready)
                 if len(ready) < size:
                     return
+        except SSL.WantReadError:
+            return
 
     def loseConnection(self) -> None:
         """Send close_notify and close once everything written has been sent."""

@@ -1,0 +1,136 @@
+"""Many descriptors behind one: an epoll set that is itself a single reader on the reactor.
+
+Knows Linux's epoll. Knows nothing of what the descriptors are. It offers the same four methods as
+the reactor (``IReactorFDSet``), for descriptors that want to be called without the reactor's
+logging context around every single event: that context costs more than a small read.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+_EVENTS_AT_ONCE = 256
+_READ = select.EPOLLIN
+_WRITE = select.EPOLLOUT
+# What has failed or hung up is told by the next read or write.
+_READABLE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
+_WRITABLE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
+
+
+class Descriptors(Protocol):
+    """What a transport needs: the reactor itself, or an :class:`EpollSet` on it."""
+
+    def addReader(self, reader: Any) -> Any:
+        """Call ``reader.doRead`` whenever it can be read."""
+
+    def removeReader(self, reader: Any) -> Any:
+        """Do so no more."""
+
+    def addWriter(self, writer: Any) -> Any:
+        """Call ``writer.doWrite`` whenever it can be written."""
+
+    def removeWriter(self, writer: Any) -> Any:
+        """Do so no more."""
+
+    def callLater(self, delay: float, call: Any, *args: Any) -> Any:
+        """Call later, in seconds."""
+
+
+@implementer(IReadDescriptor)
+class EpollSet:
+    """See the module. Descriptors must be removed before they are closed.
+
+    :param reactor: where the set is a reader, and whose clock it lends.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._epoll = select.epoll()
+        self._selectables: dict[int, Any] = {}
+        self._masks: dict[int, int] = {}
+        self.callLater = reactor.callLater
+        reactor.addReader(self)
+
+    def fileno(self) -> int:
+        """The epoll descriptor, readable when any of the set's is ready."""
+        return -1 if self._epoll.closed else self._epoll.fileno()
+
+    def logPrefix(self) -> str:
+        """What Twisted puts before a log line."""
+        return "ipyproxy"
+
+    def addReader(self, reader: Any) -> None:
+        """See :class:`Descriptors`."""
+        self._add(reader, _READ)
+
+    def addWriter(self, writer: Any) -> None:
+        """See :class:`Descriptors`."""
+        self._add(writer, _WRITE)
+
+    def removeReader(self, reader: Any) -> None:
+        """See :class:`Descriptors`."""
+        self._remove(reader, _READ)
+
+    def removeWriter(self, writer: Any) -> None:
+        """See :class:`Descriptors`."""
+        self._remove(writer, _WRITE)
+
+    def _add(self, selectable: Any, bit: int) -> None:
+        fd = selectable.fileno()
+        mask = self._masks.get(fd)
+        if mask is None:
+            self._epoll.register(fd, bit)
+            self._selectables[fd] = selectable
+            self._masks[fd] = bit
+        elif not mask & bit:
+            self._epoll.modify(fd, mask | bit)
+            self._masks[fd] = mask | bit
+
+    def _remove(self, selectable: Any, bit: int) -> None:
+        fd = selectable.fileno()
+        mask = self._masks.get(fd, 0)
+        if not mask & bit:
+            return
+        if mask == bit:
+            self._epoll.unregister(fd)
+            del self._masks[fd], self._selectables[fd]
+        else:
+            self._epoll.modify(fd, mask & ~bit)
+            self._masks[fd] = mask & ~bit
+
+    def doRead(self) -> None:
+        """Serve every descriptor that is ready, once each."""
+        masks = self._masks
+        for fd, events in self._epoll.poll(0, _EVENTS_AT_ONCE):
+            # An earlier one of this round may have removed this one, or closed it and let a new
+            # one take its number: an event too many is harmless, for none of them blocks.
+            mask = masks.get(fd)
+            if mask is None:
+                continue
+            selectable = self._selectables[fd]
+            why: Exception | None = None
+            try:
+                if mask & _READ and events & _READABLE:
+                    why = selectable.doRead()
+                if events & _WRITABLE and why is None and masks.get(fd, 0) & _WRITE:
+                    why = self._selectables[fd].doWrite()
+            except Exception as caught:
+                self._log.failure("a connection failed inside the proxy; please report this")
+                why = caught
+            if why is not None:
+                selectable.connectionLost(Failure(why))
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Called by the reactor when it shuts down: so do all descriptors of the set."""
+        for selectable in list(self._selectables.values()):
+            selectable.connectionLost(reason)
+        self._reactor.removeReader(self)
+        self._epoll.close()
