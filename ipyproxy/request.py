@@ -19,7 +19,10 @@ class Connection(Protocol):
     """The client's connection, as far as a request needs it."""
 
     transport: Any
-    client: str
+    peer: str
+    """The address at the other end, as text."""
+    trusted: bool
+    """Whether that is a proxy whose word on the client's address is taken."""
     persistent: bool
     """Whether another request may follow; an answer can only take that away."""
 
@@ -97,8 +100,8 @@ class Request:
         self.begun = False
         self.finished = False
         self.status = 0
-        # Filled in by the site, for routing and for the log.
-        self.client = connection.client
+        # Filled in by server and site, for routing and for the log.
+        self.client = connection.peer
         self.target = head.target
         self.public = b""
         self.prepath: list[bytes] = []
@@ -119,6 +122,11 @@ class Request:
     def transport(self) -> Any:
         """The client's transport, for backpressure."""
         return self.connection.transport
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether some of the request's body is still to come."""
+        return self.body is not None and not self.body.done
 
     # Answering.
 
@@ -147,8 +155,8 @@ class Request:
                 head.append(b"Transfer-Encoding: chunked")
             else:
                 self.connection.persistent = False
-        if self.body is not None and not self.body.done and self.consumer is None:
-            # Nobody wants the rest of the body, and the next request would begin behind it.
+        if self.is_incomplete:
+            # The answer may end before the body does, and the next request begins behind that.
             self.connection.persistent = False
         if not self.connection.persistent:
             head.append(b"Connection: close")

@@ -24,14 +24,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ipyproxy.access import Policy
+from ipyproxy.channel import ChannelLimits, Site
 from ipyproxy.client import ClientLimits, Pool
 from ipyproxy.config import Config
 from ipyproxy.epoll import Descriptors, EpollSet
+from ipyproxy.forwarding import TrustedProxies
 from ipyproxy.http1.head import HeadLimits
 from ipyproxy.logs import AccessLog, Entry, LogWriter
 from ipyproxy.request import Request
 from ipyproxy.routes import ServedPorts
-from ipyproxy.server import HTTPServer, ServerLimits, Site
+from ipyproxy.server import Crowd, HTTPServer
 from ipyproxy.sockets import Accept, Listener
 from ipyproxy.tls import Certificate, ServerTLS, development_certificate, load_certificate
 from ipyproxy.transport import TCPTransport, TLSTransport
@@ -62,6 +64,7 @@ class ProxyService(Service):
         self._pool = Pool(reactor, self._descriptors, _client_limits(config))
         self._bridges = Bridges(reactor, config.limits.message_bytes)
         self._policy = Policy((*certificate.names, *config.site.hosts), config.site.trusted_origins)
+        self._crowd = Crowd(config.limits.connections, config.limits.connections_per_client)
         self._server = self._make_server(PublicSite(self._make_root(), self._policy))
         self._sweeping = LoopingCall(_guarded(self._sweep, self.log))
         self._sweeping.clock = reactor
@@ -86,7 +89,14 @@ class ProxyService(Service):
         return Root(config.notebooks.prefix, notebooks)
 
     def _make_server(self, site: Site) -> HTTPServer:
-        return HTTPServer(self._reactor, site, _server_limits(self._config), self._record)
+        return HTTPServer(
+            self._reactor,
+            site,
+            _channel_limits(self._config),
+            self._crowd,
+            TrustedProxies(self._config.listen.trusted_proxies),
+            self._record,
+        )
 
     # Starting.
 
@@ -197,13 +207,13 @@ class ProxyService(Service):
 
     def _go_on_stopping(self, stopping: Deferred[None]) -> None:
         self._bridges.drain()
-        channels = [channel for server in self._servers for channel in server.channels]
+        busy = [channel for s in self._servers for channel in s.channels if channel.is_busy]
         late = self._reactor.seconds() >= self._stop_deadline
-        if channels and late:
-            self.log.warn("{count} connections did not end in time", count=len(channels))
-            for channel in channels:
+        if busy and late:
+            self.log.warn("{count} connections did not end in time", count=len(busy))
+            for channel in busy:
                 channel.transport.abortConnection()
-        if (not channels or late) and not stopping.called:
+        if (not busy or late) and not stopping.called:
             stopping.callback(None)
 
     def _end(self) -> None:
@@ -231,9 +241,9 @@ def _descriptors(reactor: Any) -> Descriptors:
     return EpollSet(reactor) if hasattr(select, "epoll") else reactor
 
 
-def _server_limits(config: Config) -> ServerLimits:
+def _channel_limits(config: Config) -> ChannelLimits:
     limits, timeouts = config.limits, config.timeouts
-    return ServerLimits(
+    return ChannelLimits(
         head=HeadLimits(limits.head_bytes, limits.head_fields, limits.target_bytes),
         body_bytes=limits.body_bytes,
         body_rate=limits.body_rate,
@@ -242,8 +252,6 @@ def _server_limits(config: Config) -> ServerLimits:
         head_timeout=timeouts.head,
         body_timeout=timeouts.body,
         keepalive_timeout=timeouts.keepalive,
-        connections=limits.connections,
-        connections_per_client=limits.connections_per_client,
     )
 
 

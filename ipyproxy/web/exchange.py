@@ -121,8 +121,9 @@ class Exchange:
         lines = request_lines(
             request.head, request.public, self._carriage.trusted_origins, self._rewriting
         )
-        said = said_before(request.head, trusted=False)
-        lines.append(forwarded_block(request.client, request.public, said))
+        peer, trusted = request.connection.peer, request.connection.trusted
+        said = said_before(request.head, trusted=trusted)
+        lines.append(forwarded_block(peer, request.public, said))
         return lines
 
     def interim(self, head: ResponseHead) -> None:
@@ -187,7 +188,7 @@ class Exchange:
     # The server calls: the body, or that the client is gone.
 
     def body_received(self, data: bytes) -> None:
-        """See :class:`ipyproxy.server.BodyConsumer`."""
+        """See :class:`ipyproxy.request.BodyConsumer`."""
         if self._connection is None:
             self._early += data
             self._request.transport.pauseProducing()
@@ -197,7 +198,7 @@ class Exchange:
         self._connection.transport.write(chunk(data) if chunked else data)
 
     def body_ended(self) -> None:
-        """See :class:`ipyproxy.server.BodyConsumer`."""
+        """See :class:`ipyproxy.request.BodyConsumer`."""
         connection = self._connection
         if connection is None:
             return
@@ -209,7 +210,7 @@ class Exchange:
         connection.end_request()
 
     def client_lost(self) -> None:
-        """See :class:`ipyproxy.server.BodyConsumer`."""
+        """See :class:`ipyproxy.request.BodyConsumer`."""
         connection, dial = self._connection, self._dial
         self._end()
         if dial is not None:

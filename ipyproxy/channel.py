@@ -1,0 +1,406 @@
+"""One client's connection: heads in, requests out to the site, their answers back in order.
+
+Knows the phases of a connection, their deadlines, pipelining and framing. Knows nothing of other
+connections, nor of what a request is for: the site decides, and no body is ever held here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+from twisted.internet import protocol
+from twisted.internet.interfaces import IHandshakeListener, IPushProducer
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.http1.fields import is_persistent
+from ipyproxy.http1.framing import request_decoder
+from ipyproxy.http1.head import (
+    NO_FIELDS,
+    HeadLimits,
+    RequestHead,
+    parse_request,
+    too_large,
+)
+from ipyproxy.pace import Pace
+from ipyproxy.request import Request
+
+LINGER = 5.0
+"""Seconds that a client gets to read the last answer and close before we do."""
+
+CLIENT_GONE = 499
+"""What the log has as the status of a request whose client left first; nginx's number."""
+
+_UNREADABLE = RequestHead(b"", b"-", 1, NO_FIELDS)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelLimits:
+    """Bounds of one connection: bytes, bytes per second, seconds."""
+
+    head: HeadLimits
+    body_bytes: int
+    body_rate: int
+    buffer_bytes: int
+    handshake_timeout: float
+    head_timeout: float
+    body_timeout: float
+    keepalive_timeout: float
+
+
+class Site(Protocol):
+    """What a server serves."""
+
+    def handle(self, request: Request) -> None:
+        """Answer ``request``, now or later. Every request gets exactly one answer."""
+
+    def refuse(self, request: Request, error: ProxyError) -> None:
+        """Answer a request that could not be read, or that took too long."""
+
+
+class Server(Protocol):
+    """What a connection needs of the server that it belongs to."""
+
+    reactor: Any
+    site: Site
+    limits: ChannelLimits
+    draining: bool
+
+    def admit(self, request: Request) -> None:
+        """A request begins. Raises :class:`ProxyError` if its client has too many."""
+
+    def record(self, request: Request) -> None:
+        """A request has been answered, or never will be. Called once for each."""
+
+    def forget(self, channel: HTTPChannel) -> None:
+        """The connection has ended."""
+
+
+class Phase(Enum):
+    """What a connection is doing."""
+
+    HANDSHAKE = "TLS handshake"
+    IDLE = "waiting for a request"
+    HEAD = "reading a head"
+    EXCHANGE = "answering a request"
+    FLUSH = "waiting until the client has taken an answer"
+    TUNNEL = "handed over"
+    LINGER = "closing"
+
+
+@implementer(IHandshakeListener, IPushProducer)
+class HTTPChannel(protocol.Protocol):
+    """One connection of a client.
+
+    :param peer: the address at its other end, as text.
+    :param trusted: whether that is a proxy whose word on the client's address is taken.
+    """
+
+    transport: Any
+    _log = Logger()
+
+    def __init__(self, server: Server, peer: str, *, trusted: bool) -> None:
+        self.server = server
+        self.peer = peer
+        self.trusted = trusted
+        self.persistent = True
+        self.phase = Phase.HANDSHAKE
+        self.request: Request | None = None
+        self._buffer = b""
+        self._reading = False
+        self._tunnel: protocol.Protocol | None = None
+        self._deadline: float | None = None
+        self._receiving: Pace | None = None
+        self._sending = self._pace(self.now())
+
+    def _expect(self, phase: Phase, seconds: float) -> None:
+        self.phase = phase
+        self._deadline = self.now() + seconds
+
+    # Reading.
+
+    def connectionMade(self) -> None:
+        """A client has connected."""
+        self._expect(Phase.HANDSHAKE, self.server.limits.handshake_timeout)
+
+    def handshakeCompleted(self) -> None:
+        """The TLS handshake is done; the first head is due."""
+        self._expect(Phase.HEAD, self.server.limits.head_timeout)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes from the client."""
+        if self.phase is Phase.EXCHANGE:
+            self._feed(data)
+        elif self.phase is not Phase.LINGER:
+            self._buffer = self._buffer + data if self._buffer else data
+        self._read_heads()
+
+    def _read_heads(self) -> None:
+        """Start one request after the other, as long as each is answered at once."""
+        if self._reading:
+            return
+        self._reading = True
+        try:
+            while self._buffer and self.phase in _BETWEEN_REQUESTS:
+                block = self._take_head()
+                if block is None:
+                    return
+                self._start(block)
+        finally:
+            self._reading = False
+
+    def _take_head(self) -> bytes | None:
+        """The next whole head without its empty line; None if there is none yet."""
+        limits = self.server.limits
+        if self._buffer.startswith(b"\r\n"):
+            self._buffer = self._buffer[2:]
+        end = self._buffer.find(b"\r\n\r\n")
+        if 0 <= end <= limits.head.head_bytes:
+            block, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
+            return block
+        if self.phase is not Phase.HEAD:
+            # The first byte sets the deadline, and none after it can move it.
+            self._expect(Phase.HEAD, limits.head_timeout)
+        line = self._buffer.find(b"\n")
+        if line >= 0 and self._buffer[line - 1 : line] != b"\r":
+            self._refuse(ProxyError(Problem.BAD_REQUEST, "a bare LF ends the request line"))
+        elif len(self._buffer) > limits.head.head_bytes:
+            self._refuse(too_large(self._buffer, limits.head))
+        return None
+
+    def _start(self, block: bytes) -> None:
+        try:
+            head = parse_request(block, self.server.limits.head)
+            body = request_decoder(head)
+        except ProxyError as error:
+            self._refuse(error)
+            return
+        self.phase = Phase.EXCHANGE
+        self.persistent = not self.server.draining and is_persistent(head)
+        request = self.request = Request(self, head, body)
+        self._hand_over(request)
+        if self.request is request and self._buffer and body is not None:
+            data, self._buffer = self._buffer, b""
+            self._feed(data)
+
+    def _hand_over(self, request: Request) -> None:
+        try:
+            self.server.admit(request)
+            limit = self.server.limits.body_bytes
+            if limit and request.body is not None and (request.body.length or 0) > limit:
+                raise ProxyError(Problem.BODY_TOO_LARGE, f"{request.body.length} bytes")
+            self.server.site.handle(request)
+        except ProxyError as error:
+            request.refuse(error)
+        except Exception:
+            self._log.failure("a request failed inside the proxy; please report this")
+            self._give_up(request, ProxyError(Problem.INTERNAL))
+
+    def _feed(self, data: bytes) -> None:
+        """Bytes that came while a request is being answered: its body, or the next request."""
+        request = self.request
+        assert request is not None
+        body = request.body
+        if body is None or body.done:
+            self._buffer += data
+            if len(self._buffer) > self.server.limits.buffer_bytes:
+                self.transport.pauseProducing()
+            return
+        try:
+            payload, self._buffer = body.feed(data)
+            request.body_bytes_received += len(payload)
+            limit = self.server.limits.body_bytes
+            if limit and request.body_bytes_received > limit:
+                raise ProxyError(Problem.BODY_TOO_LARGE, "the body outgrew the limit")
+        except ProxyError as error:
+            self._give_up(request, error)
+            return
+        consumer = request.consumer
+        if consumer is not None:
+            if payload:
+                consumer.body_received(payload)
+            if body.done:
+                consumer.body_ended()
+
+    def _refuse(self, error: ProxyError) -> None:
+        """Answer what could not be read as a request; nothing after it can be trusted."""
+        self._buffer = b""
+        self.persistent = False
+        self.phase = Phase.EXCHANGE
+        request = self.request = Request(self, _UNREADABLE, None)
+        request.refuse(error)
+
+    def _give_up(self, request: Request, error: ProxyError) -> None:
+        """End the exchange, whatever it waits for, and then say why."""
+        self._drop_consumer(request)
+        request.refuse(error)
+
+    def _drop_consumer(self, request: Request) -> None:
+        consumer, request.consumer = request.consumer, None
+        if consumer is not None:
+            consumer.client_lost()
+
+    # Answering.
+
+    def now(self) -> float:
+        """Seconds of the reactor's clock."""
+        return float(self.server.reactor.seconds())
+
+    def refuse(self, request: Request, error: ProxyError) -> None:
+        """Let the site say what went wrong."""
+        self.server.site.refuse(request, error)
+
+    def record(self, request: Request) -> None:
+        """Write the request into the access log."""
+        self.server.record(request)
+
+    def request_finished(self, request: Request) -> None:
+        """The answer is written."""
+        self._forget_request(request)
+        if not self.persistent or request.is_incomplete:
+            self._close()
+        elif self.transport.bytes_waiting > self.server.limits.buffer_bytes:
+            # A client that asks on and on but reads nothing would fill our memory with answers.
+            self.phase = Phase.FLUSH
+            self.transport.registerProducer(self, True)
+        else:
+            self._await_request()
+
+    def _forget_request(self, request: Request) -> None:
+        self.request = None
+        self._receiving = None
+        self.server.record(request)
+
+    def _await_request(self) -> None:
+        self._expect(Phase.IDLE, self.server.limits.keepalive_timeout)
+        self.transport.resumeProducing()
+        self._read_heads()
+
+    def _close(self) -> None:
+        """Close once the answer is sent and the client had time to read it.
+
+        The client may still be sending, and closing at once would then reset the connection and
+        destroy the answer on its way (RFC 9112 section 9.6). So what comes is read and dropped.
+        """
+        self._expect(Phase.LINGER, LINGER)
+        self._buffer = b""
+        self.transport.resumeProducing()
+        self.transport.loseWriteConnection()
+
+    def request_cut(self, request: Request) -> None:
+        """The answer can't be completed."""
+        self._forget_request(request)
+        self._abort()
+
+    def _abort(self) -> None:
+        self._expect(Phase.LINGER, LINGER)
+        self.transport.abortConnection()
+
+    def hand_over(self, tunnel: protocol.Protocol) -> None:
+        """Give the connection to ``tunnel``, with what the client has sent ahead.
+
+        From here on the channel only keeps count.
+        """
+        self.phase = Phase.TUNNEL
+        self._deadline = None
+        self._tunnel = tunnel
+        self.transport.setTcpKeepAlive(True)
+        # Straight to the tunnel: an attribute of the instance goes before the method.
+        self.dataReceived = tunnel.dataReceived  # type: ignore[method-assign]
+        data, self._buffer = self._buffer, b""
+        # A client that has sent too far ahead was made to wait.
+        self.transport.resumeProducing()
+        if data:
+            tunnel.dataReceived(data)
+
+    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
+        """The client is gone."""
+        self.server.forget(self)
+        request, self.request = self.request, None
+        tunnel, self._tunnel = self._tunnel, None
+        if tunnel is not None:
+            tunnel.connectionLost(reason)
+        elif request is not None:
+            request.note = request.note or "the client went away"
+            request.status = request.status or CLIENT_GONE
+            request.finished = True
+            self._drop_consumer(request)
+            self.server.record(request)
+
+    # The transport calls, when the client has not taken what was written, and when it has.
+
+    def pauseProducing(self) -> None:
+        """Begin no further request."""
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The client has taken all answers."""
+        self.transport.unregisterProducer()
+        self._await_request()
+
+    def stopProducing(self) -> None:
+        """The client is gone; :meth:`connectionLost` says so too."""
+
+    # Time.
+
+    def check(self, now: float) -> None:
+        """Look at deadlines and pace; called about once a second."""
+        transport = self.transport
+        if self.phase is Phase.TUNNEL:
+            return
+        if self._sending.is_late(now, transport.bytes_sent, transport.bytes_waiting > 0):
+            self._cut_off("the client read too slowly")
+        elif self.phase is Phase.EXCHANGE:
+            self._check_body(now)
+        elif self._deadline is not None and now >= self._deadline:
+            self._expire()
+
+    def _pace(self, now: float) -> Pace:
+        return Pace(self.server.limits.body_timeout, self.server.limits.body_rate, now)
+
+    def _check_body(self, now: float) -> None:
+        request = self.request
+        assert request is not None
+        if self._receiving is None:
+            self._receiving = self._pace(now)
+        wanted = request.is_incomplete and self.transport.is_reading
+        if self._receiving.is_late(now, request.body_bytes_received, wanted):
+            self._give_up(request, ProxyError(Problem.REQUEST_TIMEOUT, "the body was too slow"))
+
+    def _cut_off(self, why: str) -> None:
+        request = self.request
+        if request is None:
+            self._abort()
+            return
+        request.note = why
+        self._drop_consumer(request)
+        request.cut()
+
+    def _expire(self) -> None:
+        self._deadline = None
+        if self.phase is Phase.HANDSHAKE:
+            self.transport.abortConnection()
+        elif self.phase is Phase.HEAD and self._buffer:
+            self._refuse(ProxyError(Problem.REQUEST_TIMEOUT, "the head was too slow"))
+        else:
+            # Nothing has been asked, or all is answered. What the kernel holds is still sent.
+            self.phase = Phase.LINGER
+            self.transport.loseConnection()
+
+    def close_if_idle(self) -> None:
+        """Close between requests; while one is being answered, close after it."""
+        self.persistent = False
+        if self.phase in _BETWEEN_REQUESTS and not self._buffer:
+            self._expire()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether closing now would lose something that a client waits for."""
+        return self.phase is not Phase.LINGER or self.transport.bytes_waiting > 0
+
+
+_BETWEEN_REQUESTS = (Phase.IDLE, Phase.HEAD, Phase.HANDSHAKE)

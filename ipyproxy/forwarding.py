@@ -1,0 +1,66 @@
+"""Who a request comes from, when proxies stand in front of this one.
+
+Knows addresses and X-Forwarded-For as text. Knows nothing of connections, nor of what is told
+upstream. Whatever an untrusted peer says of itself counts for nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+# Some load balancers append the port: 192.0.2.7:4711, [2001:db8::7]:4711.
+_NODE = re.compile(r"\[(?P<ip6>[0-9A-Fa-f:.]+)\](:[0-9]{1,5})?|(?P<ip4>[0-9.]+):[0-9]{1,5}")
+_ADDRESSES_REMEMBERED = 1024
+
+
+class TrustedProxies:
+    """The networks whose word on the client's address is taken."""
+
+    def __init__(self, networks: Collection[IPv4Network | IPv6Network] = ()) -> None:
+        self._networks = tuple(networks)
+        self._trusts = lru_cache(_ADDRESSES_REMEMBERED)(self._find)
+
+    def __contains__(self, address: str) -> bool:
+        """Whether the peer at ``address`` is one of them; text that is no address never is."""
+        return bool(self._networks) and self._trusts(address)
+
+    def _find(self, text: str) -> bool:
+        address = _address(text)
+        return address is not None and any(address in network for network in self._networks)
+
+    def client_behind(self, peer: str, x_forwarded_for: Sequence[bytes]) -> str:
+        """The client of a request that came from ``peer``.
+
+        Each proxy has appended who it was asked by, so the list is read from its end for as long
+        as those who wrote it are trusted: the first that is not is the client. What is no address
+        ends the reading, since whoever wrote that cannot be relied on for what comes before.
+
+        :param x_forwarded_for: the values of the field, in their order.
+        """
+        client = peer
+        nodes = b",".join(x_forwarded_for).split(b",")
+        while nodes and client in self:
+            address = _address(_bare(nodes.pop().decode("latin-1").strip(" \t")))
+            if address is None:
+                break
+            client = str(address)
+        return client
+
+
+def _bare(node: str) -> str:
+    """``node`` without brackets and port."""
+    match = _NODE.fullmatch(node)
+    return node if match is None else match["ip6"] or match["ip4"]
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """The address that ``text`` spells; IPv4 in IPv6 clothes is IPv4."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
