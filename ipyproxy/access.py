@@ -15,7 +15,10 @@ from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.hosts import covers
 from ipyproxy.http1.head import RequestHead
 
-_AUTHORITY = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._-]{1,253})(?::([0-9]{1,5}))?")
+# Brackets hold a colon: an IPv6 address, and nothing else, is spelled in them.
+_AUTHORITY = re.compile(
+    rb"(\[(?=[^]]*:)[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._-]{1,253})(?::([1-9][0-9]{0,4}))?"
+)
 _SAFE_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 # Sec-Fetch-Site of a request that no other site's page caused; browsers too old send none.
 _OWN_SITE: tuple[list[bytes], ...] = ([], [b"same-origin"], [b"none"])
@@ -37,7 +40,7 @@ class Policy:
     def _find_served(self, authority: bytes) -> tuple[bytes, bytes]:
         """The host that ``authority`` names, without its port, and its public origin."""
         match = _AUTHORITY.fullmatch(authority)
-        if match is None:
+        if match is None or int(match[2] or 0) > 65535:
             raise ProxyError(Problem.BAD_REQUEST, "Host is not a host name with a port")
         host, port = match.groups()
         if not covers(self._names, host.decode("ascii").strip("[]")):
@@ -76,9 +79,10 @@ class Policy:
     def _check_origin(self, head: RequestHead, public: bytes) -> None:
         origins = head.fields.values(b"origin")
         site = head.fields.values(b"sec-fetch-site")
+        upgrade = head.fields.values(b"upgrade")
         if not origins:
             # No browser, or a plain navigation: these carry no Origin.
-            if head.method not in _SAFE_METHODS and site not in _OWN_SITE:
+            if (upgrade or head.method not in _SAFE_METHODS) and site not in _OWN_SITE:
                 raise ProxyError(Problem.ORIGIN_DENIED, f"Sec-Fetch-Site {site!r}")
             return
         if len(origins) > 1:
@@ -87,7 +91,6 @@ class Policy:
         if origin == public or origin in self._trusted:
             return
         # A page with a no-referrer policy posts to its own server with Origin: null.
-        upgrade = head.fields.values(b"upgrade")
         if origin == b"null" and site == [b"same-origin"] and not upgrade:
             return
         raise ProxyError(Problem.ORIGIN_DENIED, f"Origin {origin[:200]!r} is not {public!r}")

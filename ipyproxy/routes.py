@@ -15,7 +15,7 @@ from ipyproxy.errors import Problem, ProxyError
 _PORT = re.compile(rb"[1-9][0-9]{0,4}")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)(.*)", re.DOTALL)
 _PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_STEP = re.compile(rb"(?i:/|%2f|\\|%5c)(?:\.|%2e){1,2}(?=/|%2f|\\|%5c|$)", re.IGNORECASE)
+_STEP = re.compile(rb"(?:/|%2F|%5C)(?:\.|%2E){1,2}(?=/|;|%2F|%3B|%5C|\Z)", re.IGNORECASE)
 
 
 class Target(NamedTuple):
@@ -34,13 +34,14 @@ def parse_target(method: bytes, raw: bytes) -> Target:
     """Tell the form of a request target.
 
     Raises :class:`ProxyError` (``BAD_TARGET``) for the authority-form and for paths that climb
-    (``..``, however encoded), hold a backslash or a broken percent-encoding: what they mean
-    depends on who reads them (CVE-2021-41773 and its kin).
+    (``..``, however encoded), begin with ``//`` or hold a backslash or a broken
+    percent-encoding: what they mean depends on who reads them (CVE-2021-41773 and its kin). The
+    asterisk-form asks about a server as a whole, of which there is none (``NOT_FOUND``).
     """
     if raw[:1] == b"/":
         authority, origin_form = None, raw
     elif raw == b"*" and method == b"OPTIONS":
-        return Target(raw, raw, None)
+        raise ProxyError(Problem.NOT_FOUND, "the target *")
     elif absolute := _ABSOLUTE.fullmatch(raw):
         authority, origin_form = absolute.groups()
         if origin_form[:1] != b"/":
@@ -48,12 +49,14 @@ def parse_target(method: bytes, raw: bytes) -> Target:
     else:
         raise ProxyError(Problem.BAD_TARGET, "neither a path nor an http URL")
     path = origin_form.partition(b"?")[0]
-    if b"/." in path or b"%" in path or b"\\" in path:
+    if b"/." in path or b"%" in path or b"\\" in path or path[:2] == b"//":
         _check_path(path)
     return Target(origin_form, path, authority)
 
 
 def _check_path(path: bytes) -> None:
+    if path[:2] == b"//":
+        raise ProxyError(Problem.BAD_TARGET, "two slashes, behind which a host could be read")
     if b"\\" in path:
         raise ProxyError(Problem.BAD_TARGET, "a backslash in the path")
     if _PERCENT.search(path):

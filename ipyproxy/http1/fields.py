@@ -15,7 +15,12 @@ from ipyproxy.http1.head import Fields, RequestHead, ResponseHead
 
 # Named in Connection by nearly everybody; they name no field that plain fields could hold.
 _USUAL_OPTIONS = frozenset((b"close", b"keep-alive", b"upgrade"))
-_PATH = re.compile(rb"(?i)\s*path\s*=\s*")
+_OWN_URL = re.compile(
+    rb"(?:https?:)?//(?:127\.0\.0\.1|localhost|\[::1\]):([0-9]+)((?:[/?#].*)?)",
+    re.IGNORECASE | re.DOTALL,
+)
+_COOKIE_PATH = 1024
+"""Bytes of a cookie's Path above which browsers ignore it, and take a path of their own."""
 _VIA = b"1.1 ipyproxy"
 
 
@@ -63,9 +68,6 @@ def request_lines(
     dropped = _nominated(head.fields)
     lines = [rewriting.host_line]
     lines += _without(head.fields.plain, dropped) if dropped else head.fields.plain
-    for name, label in _REQUEST_PASSED:
-        if name in special and name not in dropped:
-            lines += [label + value for value in special[name]]
     if b"origin" in special:
         lines.append(rewriting.origin_line)
     if b"referer" in special and b"referer" not in dropped:
@@ -77,16 +79,6 @@ def request_lines(
             if kept:
                 lines.append(b"Cookie: " + kept)
     return lines
-
-
-# Read by us on the way, but passed on as they came.
-_REQUEST_PASSED = (
-    (b"accept", b"Accept: "),
-    (b"user-agent", b"User-Agent: "),
-    (b"sec-fetch-site", b"Sec-Fetch-Site: "),
-    (b"expect", b"Expect: "),
-    (b"sec-websocket-protocol", b"Sec-WebSocket-Protocol: "),
-)
 
 
 def _without(plain: list[bytes], dropped: Collection[bytes]) -> list[bytes]:
@@ -177,11 +169,9 @@ def response_lines(head: ResponseHead, public: bytes, rewriting: Rewriting) -> l
 
 
 def _location(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
-    for origin in rewriting.own_origins:
-        rest = value[len(origin) :]
-        if value[: len(origin)].lower() == origin and rest[:1] in (b"/", b"?", b"#", b""):
-            return public + rest
-    return value
+    # Frameworks make the scheme from X-Forwarded-Proto and the rest from Host, or leave it out.
+    own = _OWN_URL.fullmatch(value)
+    return public + own[2] if own and own[1] == b"%d" % rewriting.port else value
 
 
 def _allow_origin(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
@@ -191,16 +181,18 @@ def _allow_origin(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
 def _set_cookie(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
     """Keep a notebook's cookie below its own prefix, on this host, on HTTPS only."""
     pair, *attributes = value.split(b";")
-    kept = [pair]
+    kept: list[bytes] = []
     path = rewriting.prefix
     for attribute in attributes:
-        name = attribute.partition(b"=")[0].strip(b" \t").lower()
+        name, _, asked = attribute.partition(b"=")
+        name = name.strip(b" \t").lower()
         if name == b"path":
-            asked = _PATH.sub(b"", attribute, count=1).strip(b" \t")
-            path = asked if asked.startswith(rewriting.prefix) else rewriting.prefix
+            asked = asked.strip(b" \t")
+            below = asked.startswith(rewriting.prefix) and len(asked) <= _COOKIE_PATH
+            path = asked if below else rewriting.prefix
         elif name not in (b"domain", b"secure"):
             kept.append(attribute)
-    return b";".join(kept) + b"; Path=" + path + b"; Secure"
+    return b";".join([pair + b"; Path=" + path + b"; Secure", *kept])
 
 
 _RESPONSE_REWRITES = (

@@ -7,6 +7,7 @@ what two parsers could read differently never travels on (RFC 9112 section 11.2)
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
 from ipyproxy.errors import Problem, ProxyError
@@ -14,8 +15,11 @@ from ipyproxy.http1.head import RequestHead, ResponseHead, split_field_line
 
 _CHUNK_LINE = 256
 _TRAILERS = 8192
-_EXTENSION = bytes(range(0x20, 0x7F)) + b"\t"
-_HEX = b"0123456789abcdefABCDEF"
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xFF]|\\[\t -~\x80-\xFF])*"'
+_EXTENSION = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
+# 15 digits keep every sum within 64 bits.
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:%b)*" % _EXTENSION)
 
 
 class Decoder(Protocol):
@@ -122,7 +126,8 @@ class ChunkedDecoder:
         """Take a size line or a trailer line; give where to go on (None: wait)."""
         end = data.find(b"\r\n", at)
         limit = _CHUNK_LINE if self._left == 0 else _TRAILERS
-        if (len(data) if end < 0 else end) - at > limit:
+        # What has no CRLF yet may have half of it.
+        if (len(data) - 1 if end < 0 else end) - at > limit:
             raise ProxyError(Problem.BAD_REQUEST, "a chunk's size line or trailer is too long")
         if end < 0:
             if b"\n" in data[at:]:
@@ -143,15 +148,11 @@ class ChunkedDecoder:
 
 
 def _chunk_size(line: bytes) -> int:
-    """The size in a chunk's first line; its extensions are only looked at for what is forbidden."""
-    size, semicolon, extension = line.partition(b";")
-    if semicolon:
-        size = size.rstrip(b" \t")
-    if not size or len(size) > 15 or size.translate(None, _HEX):
-        raise ProxyError(Problem.BAD_REQUEST, "a chunk's size is not hexadecimal")
-    if extension.translate(None, _EXTENSION):
-        raise ProxyError(Problem.BAD_REQUEST, "a chunk extension holds a control character")
-    return int(size, 16)
+    """The size in a chunk's first line; its extensions must be well-formed and mean nothing."""
+    match = _SIZE_LINE.fullmatch(line)
+    if match is None:
+        raise ProxyError(Problem.BAD_REQUEST, "a chunk does not begin with its size")
+    return int(match[1], 16)
 
 
 def chunk(data: bytes) -> bytes:
@@ -168,20 +169,10 @@ def request_decoder(head: RequestHead) -> Decoder | None:
     Raises :class:`ProxyError` where Content-Length and Transfer-Encoding are anything but one
     clear statement (CL.TE, TE.CL, two lengths, codings other than chunked, HTTP/1.0 with TE).
     """
-    coding = head.fields.values(b"transfer-encoding")
-    length = head.fields.one(b"content-length")
-    if coding:
-        if length is not None:
-            raise ProxyError(Problem.BAD_REQUEST, "both Content-Length and Transfer-Encoding")
-        if head.minor == 0:
-            raise ProxyError(Problem.BAD_REQUEST, "Transfer-Encoding in HTTP/1.0")
-        if len(coding) > 1 or coding[0].lower() != b"chunked":
-            raise ProxyError(Problem.NOT_IMPLEMENTED, "a transfer coding other than chunked")
+    chunked, length = _framing(head)
+    if chunked:
         return ChunkedDecoder()
-    if length is None:
-        return None
-    size = _length(length)
-    return LengthDecoder(size) if size else None
+    return LengthDecoder(length) if length else None
 
 
 def response_decoder(head: ResponseHead, method: bytes) -> Decoder | None:
@@ -189,24 +180,30 @@ def response_decoder(head: ResponseHead, method: bytes) -> Decoder | None:
 
     Raises :class:`ProxyError` (``UPSTREAM_BROKEN``) on contradictory framing.
     """
-    if method == b"HEAD" or head.status in (204, 304):
-        return None
-    coding = head.fields.values(b"transfer-encoding")
-    lengths = head.fields.values(b"content-length")
     try:
-        if coding:
-            if lengths or head.minor == 0:
-                raise ProxyError(Problem.BAD_REQUEST, "Transfer-Encoding beside another framing")
-            if len(coding) > 1 or coding[0].lower() != b"chunked":
-                raise ProxyError(Problem.BAD_REQUEST, "a transfer coding other than chunked")
-            return ChunkedDecoder()
-        if not lengths:
-            return CloseDecoder()
-        if len(lengths) > 1:
-            raise ProxyError(Problem.BAD_REQUEST, "more than one Content-Length")
-        return LengthDecoder(_length(lengths[0]))
+        chunked, length = _framing(head)
     except ProxyError as error:
         raise ProxyError(Problem.UPSTREAM_BROKEN, error.detail) from None
+    if method == b"HEAD" or head.status in (204, 304):
+        return None
+    if chunked:
+        return ChunkedDecoder()
+    return CloseDecoder() if length is None else LengthDecoder(length)
+
+
+def _framing(head: RequestHead | ResponseHead) -> tuple[bool, int | None]:
+    """Whether a head says that its body is chunked, and the length that it states."""
+    coding = head.fields.values(b"transfer-encoding")
+    stated = head.fields.one(b"content-length")
+    if not coding:
+        return False, None if stated is None else _length(stated)
+    if stated is not None:
+        raise ProxyError(Problem.BAD_REQUEST, "both Content-Length and Transfer-Encoding")
+    if head.minor == 0:
+        raise ProxyError(Problem.BAD_REQUEST, "Transfer-Encoding in HTTP/1.0")
+    if len(coding) > 1 or coding[0].lower() != b"chunked":
+        raise ProxyError(Problem.NOT_IMPLEMENTED, "a transfer coding other than chunked")
+    return True, None
 
 
 def _length(value: bytes) -> int:

@@ -1,13 +1,16 @@
-"""Heads of HTTP/1.1 messages: bytes that match RFC 9112 become values; anything else is refused.
+r"""Heads of HTTP/1.1 messages: bytes that match RFC 9112 become values; anything else is refused.
 
 Knows the grammar and how each field is to be treated by a gateway. Knows nothing of sockets,
 of routes, or of what a field's value means.
 
-What deviates from RFC 9112, and why: a request target may hold bytes 0x80-0xFF and the
-characters ``[ ] ^ ` { | }``, because browsers and curl send them raw (WHATWG URL) and notebooks
-have such names; and one empty line before a request line is skipped (section 2.2). Bare CR or
-LF, NUL, obs-fold, white space around a field name and every other leniency is refused, because
-two parsers that repair differently are how requests get smuggled.
+Taken beyond RFC 9112: a request target may hold bytes 0x80-0xFF, the characters
+``[ \ ] ^ ` { | }`` and a ``%`` that encodes nothing, because browsers and curl send them raw
+(WHATWG URL) and notebooks have such names (``routes.py`` asks more of a path); and a status line
+may lack the space before a reason that is not there.
+
+Refused although a recipient may take it: bare LF, obs-fold, HTTP/1.2 and above. Bare CR, NUL,
+white space around a field name and every other leniency are refused as well, because two parsers
+that repair differently are how requests get smuggled.
 """
 
 from __future__ import annotations
@@ -26,16 +29,20 @@ _TARGET = bytes(set(range(0x21, 0x7F)) - set(b'"<>#')) + _OBS_TEXT
 
 _LINE_REMEMBERED = 512
 _LINES_REMEMBERED = 2048
+_BLOCK_REMEMBERED = 4096
+_BLOCKS_REMEMBERED = 256
 
 
 class Special(NamedTuple):
-    """A field line (RFC 9112 section 5) that a gateway must read, rewrite or drop.
+    """A field (RFC 9112 section 5) that a gateway must read, rewrite or drop.
 
-    ``name`` is lower-case and ``value`` trimmed of optional white space.
+    ``name`` is lower-case and ``value`` trimmed of optional white space; ``line`` is what to pass
+    on of a field that is only read, empty for all others.
     """
 
     name: bytes
     value: bytes
+    line: bytes
 
 
 class FieldMemory(dict[bytes, bytes | Special]):
@@ -46,18 +53,25 @@ class FieldMemory(dict[bytes, bytes | Special]):
     of one request can show in another. Bounded to about 2 MiB: long lines are never kept, and a
     full memory starts anew.
 
-    :param is_special: tells by a field's name, in lower case.
+    :param read: names (lower-case) of fields that are read, and passed on as they came.
+    :param is_taken: tells by a name (lower-case) which fields are rewritten or dropped.
     """
 
-    def __init__(self, is_special: Callable[[bytes], bool]) -> None:
+    def __init__(self, read: frozenset[bytes], is_taken: Callable[[bytes], bool]) -> None:
         super().__init__()
-        self._is_special = is_special
+        self._read = read
+        self._is_taken = is_taken
 
     def __missing__(self, line: bytes) -> bytes | Special:
         name, value = split_field_line(line)
         lower = name.lower()
         # What is passed on is spelled anew: the name as it came, a colon, one space, the value.
-        parsed = Special(lower, value) if self._is_special(lower) else b"%b: %b" % (name, value)
+        spelled = b"%b: %b" % (name, value)
+        parsed: bytes | Special = spelled
+        if lower in self._read:
+            parsed = Special(lower, value, spelled)
+        elif self._is_taken(lower):
+            parsed = Special(lower, value, b"")
         if len(line) <= _LINE_REMEMBERED:
             if len(self) >= _LINES_REMEMBERED:
                 self.clear()
@@ -80,37 +94,41 @@ def split_field_line(line: bytes) -> tuple[bytes, bytes]:
 
 
 class Fields:
-    """The fields of one head: ``plain`` lines to pass on in their order, and the special ones."""
+    """The fields of one head; heads that are alike share them, so they are never changed.
 
-    __slots__ = ("_special", "plain")
+    ``plain`` has the lines to pass on in their order; ``special`` the values of the special
+    fields in theirs, by name (lower-case).
+    """
+
+    __slots__ = ("plain", "special")
 
     def __init__(self, lines: list[bytes], memory: FieldMemory) -> None:
-        parsed = list(map(memory.__getitem__, lines))
-        self.plain: list[bytes] = [field for field in parsed if field.__class__ is bytes]
-        self._special: dict[bytes, list[bytes]] = {}
-        for field in parsed:
-            if field.__class__ is Special:
-                name, value = field
-                if name in self._special:
-                    self._special[name].append(value)
-                else:
-                    self._special[name] = [value]
-
-    @property
-    def special(self) -> dict[bytes, list[bytes]]:
-        """The special fields: values in their order, by name (lower-case)."""
-        return self._special
+        self.plain: list[bytes] = []
+        self.special: dict[bytes, list[bytes]] = {}
+        plain, special = self.plain, self.special
+        for line in lines:
+            field = memory[line]
+            if isinstance(field, bytes):
+                plain.append(field)
+                continue
+            name, value, passed = field
+            if passed:
+                plain.append(passed)
+            if name in special:
+                special[name].append(value)
+            else:
+                special[name] = [value]
 
     def values(self, name: bytes) -> list[bytes]:
         """All values of the special field ``name`` (lower-case), in order."""
-        return self._special.get(name, _NONE)
+        return self.special.get(name, _NONE)
 
     def one(self, name: bytes) -> bytes | None:
         """The value of a special field that may come at most once.
 
         Raises :class:`ProxyError` (``BAD_REQUEST``) if it comes twice.
         """
-        values = self._special.get(name)
+        values = self.special.get(name)
         if values is None:
             return None
         if len(values) > 1:
@@ -119,12 +137,12 @@ class Fields:
 
     def first(self, name: bytes) -> bytes | None:
         """The first value of a special field; for logs and pages, not for decisions."""
-        values = self._special.get(name)
+        values = self.special.get(name)
         return values[0] if values else None
 
     def tokens(self, name: bytes) -> tuple[bytes, ...]:
         """The members of a comma-separated special field, lower-case (RFC 9110 section 5.6.1)."""
-        values = self._special.get(name)
+        values = self.special.get(name)
         return split_tokens(b",".join(values)) if values else ()
 
 
@@ -167,34 +185,40 @@ class HeadLimits:
     target_bytes: int = 8192
 
 
-# Fields of a request that a gateway reads, rewrites or drops.
-_REQUEST_SPECIAL = frozenset(
-    b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade "
-    b"proxy-authorization proxy-authenticate content-length host origin referer cookie expect "
-    b"forwarded via x-real-ip remote-user x-remote-user "
-    b"sec-fetch-site sec-websocket-extensions sec-websocket-key sec-websocket-version "
-    b"sec-websocket-protocol accept user-agent".split()
+# Fields of a request that are read and passed on as they came.
+_REQUEST_READ = frozenset(b"accept expect sec-fetch-site sec-websocket-protocol user-agent".split())
+# Those that are rewritten, made anew for the next hop, or dropped. The last two rows say who the
+# client is and what it asked for, which is for us to say; Proxy is there for CVE-2016-5385.
+_REQUEST_TAKEN = frozenset(
+    b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings "
+    b"proxy-authorization proxy-authenticate content-length host origin referer cookie "
+    b"sec-websocket-extensions sec-websocket-key sec-websocket-version "
+    b"forwarded via x-real-ip x-client-ip x-cluster-client-ip true-client-ip "
+    b"x-scheme proxy".split()
 )
-# The same for a response. The last row would let one notebook speak for the whole origin.
-_RESPONSE_SPECIAL = frozenset(
+_CLAIMS = (b"x-forwarded", b"remote-", b"x-remote-", b"x-auth-request-")
+# Fields of a response that are rewritten, made anew or dropped. The last three rows would let one
+# notebook speak for the whole origin.
+_RESPONSE_TAKEN = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade "
     b"proxy-authorization proxy-authenticate content-length location content-location "
     b"set-cookie access-control-allow-origin "
     b"sec-websocket-accept sec-websocket-extensions sec-websocket-protocol "
     b"clear-site-data service-worker-allowed strict-transport-security alt-svc nel report-to "
-    b"reporting-endpoints".split()
+    b"reporting-endpoints accept-ch origin-agent-cluster set-login "
+    b"use-as-dictionary".split()
 )
+# CGI-like servers read Remote_User and remote-user alike (CVE-2026-30851), some remote.user too.
+_ALIKE = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
 
 
-def _is_special_in_request(name: bytes) -> bool:
-    # CGI-like servers read Remote_User and remote-user alike (CVE-2026-30851), so an underscore
-    # counts as a hyphen when a field claims an identity.
-    name = name.replace(b"_", b"-")
-    return name in _REQUEST_SPECIAL or name.startswith(b"x-forwarded-")
+def _is_taken_from_request(name: bytes) -> bool:
+    name = name.translate(_ALIKE)
+    return name in _REQUEST_TAKEN or name.startswith(_CLAIMS)
 
 
-_request_memory = FieldMemory(_is_special_in_request)
-_response_memory = FieldMemory(_RESPONSE_SPECIAL.__contains__)
+_request_memory = FieldMemory(_REQUEST_READ, _is_taken_from_request)
+_response_memory = FieldMemory(frozenset(), _RESPONSE_TAKEN.__contains__)
 
 NO_FIELDS = Fields([], _request_memory)
 
@@ -205,12 +229,23 @@ def parse_request(block: bytes, limits: HeadLimits) -> RequestHead:
     ``block`` is the whole head without the empty line that ends it. Raises :class:`ProxyError`
     with the :class:`Problem` to answer with.
     """
-    lines = block.split(b"\r\n")
-    method, target, minor = _request_line(lines[0], limits)
-    del lines[0]
-    if len(lines) > limits.head_fields:
+    line = block.partition(b"\r\n")[0]
+    method, target, minor = _request_line(line, limits)
+    rest = block[len(line) :]
+    parse = _request_fields if len(rest) <= _BLOCK_REMEMBERED else _request_fields.__wrapped__
+    return RequestHead(method, target, minor, parse(rest, limits.head_fields))
+
+
+@lru_cache(_BLOCKS_REMEMBERED)
+def _request_fields(block: bytes, most: int) -> Fields:
+    """The fields of a request, each with a CRLF before it.
+
+    Most requests of a page differ in their first line alone, so whole blocks are remembered too.
+    """
+    lines = block.split(b"\r\n")[1:]
+    if len(lines) > most:
         raise ProxyError(Problem.HEAD_TOO_LARGE, f"{len(lines)} fields")
-    return RequestHead(method, target, minor, Fields(lines, _request_memory))
+    return Fields(lines, _request_memory)
 
 
 def _request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, int]:
