@@ -16,7 +16,6 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.testing import MemoryReactor
 
 from ipyproxy.config import (
-    _LISTENER,
     FLAGS,
     Config,
     ConfigError,
@@ -27,6 +26,7 @@ from ipyproxy.config import (
     anchored,
     parse,
 )
+from ipyproxy.config.values import _LISTENER
 
 EXAMPLE = Path(__file__).parents[1] / "etc" / "ipyproxy.toml"
 
@@ -284,9 +284,14 @@ def test_a_choice_names_the_choices() -> None:
 
 
 def test_a_switch_is_true_or_false_and_no_number() -> None:
-    assert value("listen", "proxy_protocol", "true") is True
+    text = "[listen]\nproxy_protocol = true\ntrusted_proxies = ['10.0.0.0/8']\n"
+    assert parsed(text).listen.proxy_protocol is True
     assert refusal("listen", "proxy_protocol", "1") == "1 is neither true nor false"
     assert refusal("listen", "proxy_protocol", '"no"') == '"no" is neither true nor false'
+
+
+def test_the_proxy_protocol_is_believed_of_named_proxies_only() -> None:
+    assert refusal("listen", "proxy_protocol", "true") == "needs listen.trusted_proxies beside it"
 
 
 def test_a_list_is_no_string() -> None:

@@ -1,0 +1,36 @@
+"""What can be configured, and how it is read: TOML text and options -> a frozen :class:`Config`."""
+
+from ipyproxy.config.reading import FLAGS, ConfigError, parse
+from ipyproxy.config.tables import (
+    Config,
+    Health,
+    Limits,
+    Listen,
+    Log,
+    Notebooks,
+    Site,
+    State,
+    Timeouts,
+    Tls,
+    anchored,
+)
+from ipyproxy.config.values import Ports, RefusedError
+
+__all__ = [
+    "FLAGS",
+    "Config",
+    "ConfigError",
+    "Health",
+    "Limits",
+    "Listen",
+    "Log",
+    "Notebooks",
+    "Ports",
+    "RefusedError",
+    "Site",
+    "State",
+    "Timeouts",
+    "Tls",
+    "anchored",
+    "parse",
+]

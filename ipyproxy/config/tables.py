@@ -1,0 +1,198 @@
+"""The tables of the configuration: their keys, defaults and allowed values.
+
+Knows what can be configured. Knows nothing of TOML, of files or of the command line.
+"""
+
+# No "from __future__ import annotations" here: cattrs reads the annotations at run time. They are
+# the rules by which a value is taken or refused.
+
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Literal
+
+import attrs
+
+from ipyproxy.config.values import (
+    Ports,
+    RefusedError,
+    count,
+    matching,
+    read_host,
+    read_listener,
+    read_network,
+    read_optional_listener,
+    read_optional_path,
+    read_origin,
+    seconds,
+    size,
+)
+
+Host = Annotated[str, read_host]
+Origin = Annotated[str, read_origin]
+Network = Annotated[IPv4Network | IPv6Network, read_network]
+OptionalPath = Annotated[Path | None, read_optional_path]
+CookieName = Annotated[
+    str, matching(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", "a cookie name such as galaxysession")
+]
+
+
+@attrs.frozen
+class Listen:
+    """Where browsers connect. A listener is a port or a Twisted server endpoint string."""
+
+    https: Annotated[int | str, read_listener] = 8443
+    http: Annotated[int | str | None, read_optional_listener] = None
+    trusted_proxies: tuple[Network, ...] = ()
+    proxy_protocol: bool = False
+    backlog: Annotated[int, count(1, 65535)] = 1024
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse one listener for both, and to believe just anybody's PROXY header."""
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise RefusedError("needs listen.trusted_proxies beside it", key="proxy_protocol")
+        if self.http == self.https and self.http != 0:
+            raise RefusedError(f"{self.http} is taken by listen.https", key="http")
+
+
+@attrs.frozen
+class Tls:
+    """Certificate chain and key, PEM files; without them a certificate is made up."""
+
+    certificate: OptionalPath = None
+    key: OptionalPath = None
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse one without the other."""
+        if self.certificate and not self.key:
+            raise RefusedError("needs tls.key beside it", key="certificate")
+        if self.key and not self.certificate:
+            raise RefusedError("needs tls.certificate beside it", key="key")
+
+
+@attrs.frozen
+class Site:
+    """The names the proxy answers to, and the foreign pages that may send requests.
+
+    Hosts are lower case, IPv6 addresses bare; origins are spelled as browsers spell them.
+    """
+
+    hosts: tuple[Host, ...] = ()
+    trusted_origins: tuple[Origin, ...] = ()
+
+
+_DEFAULT_PORTS = Ports([(10000, 14999)])
+
+
+@attrs.frozen
+class Notebooks:
+    """The public prefix, the ports behind it, and the cookies that are none of their business."""
+
+    prefix: Annotated[
+        str,
+        matching(
+            r"(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)+",
+            "a path such as /ipython: a slash first, none last, of letters, digits and -._~",
+        ),
+    ] = "/ipython"
+    ports: Annotated[Ports, Ports.read] = _DEFAULT_PORTS
+    site_cookies: tuple[CookieName, ...] = ("galaxysession",)
+
+
+@attrs.frozen
+class Limits:
+    """Counts, sizes in bytes, and one rate in bytes a second."""
+
+    connections: Annotated[int, count(1, 1_000_000)] = 4096
+    connections_per_client: Annotated[int, count(1, 1_000_000)] = 256
+    connections_per_port: Annotated[int, count(1, 1_000_000)] = 128
+    head_bytes: Annotated[int, size(1024, 2**20)] = 16384
+    head_fields: Annotated[int, count(10, 10_000)] = 100
+    target_bytes: Annotated[int, size(256, 2**20)] = 8192
+    body_bytes: Annotated[int, size(1, 2**40, "unlimited")] = 0
+    response_head_bytes: Annotated[int, size(1024, 2**24)] = 65536
+    buffer_bytes: Annotated[int, size(4096, 2**24)] = 65536
+    body_rate: Annotated[int, size(1, 2**30, "no floor")] = 512
+    message_bytes: Annotated[int, size(1, 2**40, "unlimited")] = 0
+
+
+@attrs.frozen
+class Timeouts:
+    """Deadlines and idle times, in seconds."""
+
+    handshake: Annotated[float, seconds(0.1, 600)] = 10.0
+    head: Annotated[float, seconds(0.1, 600)] = 10.0
+    body: Annotated[float, seconds(0.1, 3600)] = 60.0
+    keepalive: Annotated[float, seconds(0.1, 3600)] = 75.0
+    # Well under a minute: notebook containers that count connections would never stop.
+    upstream_idle: Annotated[float, seconds(0.1, 50)] = 15.0
+    connect: Annotated[float, seconds(0.1, 60)] = 2.0
+    response: Annotated[float, seconds(0.1, 86400, "never")] = 60.0
+    drain: Annotated[float, seconds(0, 3600)] = 30.0
+    drain_websocket: Annotated[float, seconds(0, 86400)] = 600.0
+
+
+@attrs.frozen
+class Health:
+    """How ports are probed; intervals in seconds, ``fall`` and ``rise`` in probes."""
+
+    mode: Literal["tcp", "http", "off"] = "tcp"
+    path: Annotated[
+        str,
+        matching(
+            r"(?!/)(?!(.*/)?\.\.?([/?]|$))[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*",
+            "a path below a notebook's prefix, such as api",
+        ),
+    ] = "api"
+    interval: Annotated[float, seconds(0.1, 3600)] = 2.0
+    idle_interval: Annotated[float, seconds(0.1, 3600)] = 10.0
+    timeout: Annotated[float, seconds(0.1, 60)] = 1.0
+    fall: Annotated[int, count(1, 100)] = 3
+    rise: Annotated[int, count(1, 100)] = 1
+    backoff_max: Annotated[float, seconds(0.1, 3600)] = 30.0
+
+
+@attrs.frozen
+class Log:
+    """The access log: "-" is standard output, "" none, anything else a file's path."""
+
+    access: Annotated[str, matching(r"[^\0]*", 'a file\'s path, nor "-", nor ""')] = "-"
+    format: Literal["combined", "json"] = "combined"
+
+
+@attrs.frozen
+class State:
+    """Where the proxy keeps what outlives it; None leaves that to the system's custom."""
+
+    directory: OptionalPath = None
+
+
+@attrs.frozen
+class Config:
+    """The whole configuration, one field for each table of the file."""
+
+    listen: Listen = attrs.field(factory=Listen)
+    tls: Tls = attrs.field(factory=Tls)
+    site: Site = attrs.field(factory=Site)
+    notebooks: Notebooks = attrs.field(factory=Notebooks)
+    limits: Limits = attrs.field(factory=Limits)
+    timeouts: Timeouts = attrs.field(factory=Timeouts)
+    health: Health = attrs.field(factory=Health)
+    log: Log = attrs.field(factory=Log)
+    state: State = attrs.field(factory=State)
+
+
+def anchored(config: Config, directory: Path) -> Config:
+    """Give the same configuration with its relative paths starting from ``directory``."""
+
+    def anchor(path: Path | None) -> Path | None:
+        return path and directory / path
+
+    access = config.log.access
+    return attrs.evolve(
+        config,
+        tls=Tls(anchor(config.tls.certificate), anchor(config.tls.key)),
+        log=attrs.evolve(
+            config.log, access=access if access in ("", "-") else str(directory / access)
+        ),
+        state=State(anchor(config.state.directory)),
+    )

@@ -1,0 +1,208 @@
+"""How a single value is checked: what TOML or the command line holds, to what the proxy uses.
+
+Knows ports, hosts, origins, numbers and how to word a refusal. Knows nothing of keys or tables.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from functools import partial
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import Any, Self
+
+import attrs
+
+
+class RefusedError(ValueError):
+    """Why a value is refused; ``key`` names the one at fault among the keys of a table."""
+
+    def __init__(self, why: str, key: str = "") -> None:
+        super().__init__(why)
+        self.key = key
+
+
+def refused(value: object, why: str) -> RefusedError:
+    """Word a refusal: the value as TOML would spell it, then why."""
+    shown = json.dumps(value, ensure_ascii=False, default=str)
+    return RefusedError(f"{shown if len(shown) <= 80 else shown[:77] + '...'} {why}")
+
+
+# Readers: each takes what TOML or the command line holds and gives the checked value, or raises
+# RefusedError. A TOML file cannot say "none": where a key may be unset, the empty string says so.
+
+
+def _number(
+    kind: type[int | float], noun: str, low: float, high: float, zero: str = ""
+) -> Callable[[Any], float]:
+    """Read a number in a range; ``zero`` tells what 0 means where the range leaves it out."""
+    why = f"is not {noun} from {low} to {high}" + (f", nor 0 ({zero})" if zero else "")
+
+    def read(value: Any) -> float:
+        # Not isinstance: to Python true and false are numbers.
+        if type(value) in (int, kind) and (low <= value <= high or (zero and value == 0)):
+            return kind(value)
+        raise refused(value, why)
+
+    return read
+
+
+count = partial(_number, int, "a whole number")
+size = partial(_number, int, "a whole number of bytes")
+seconds = partial(_number, float, "a number of seconds")
+
+
+def matching(pattern: str, noun: str) -> Callable[[object], str]:
+    """Read a string that matches ``pattern`` from end to end."""
+    match = re.compile(pattern, re.ASCII).fullmatch
+
+    def read(value: object) -> str:
+        if isinstance(value, str) and match(value):
+            return value
+        raise refused(value, f"is not {noun}")
+
+    return read
+
+
+# The kinds of endpoint that make sense here: TLS ("ssl:") and the PROXY protocol ("haproxy:") are
+# ours to do. In a value, a backslash takes the meaning from the character behind it.
+_TEXT = r"([^:=\\]|\\.)+"
+_PORT = r"0|[1-9][0-9]{0,4}"
+_LISTENER = re.compile(
+    rf"(?P<port>{_PORT})"
+    rf"|tcp6?:(port=)?(?P<tcp>{_PORT})(:(interface={_TEXT}|backlog=[0-9]{{1,5}}))*"
+    rf"|unix:(address=)?{_TEXT}(:(mode=[0-7]{{3,4}}|backlog=[0-9]{{1,5}}|lockfile=[01]))*"
+    rf"|systemd:domain=(INET6?|UNIX):(index=[0-9]{{1,3}}|name={_TEXT})"
+)
+
+
+def read_listener(value: object) -> int | str:
+    """Read a port or an endpoint string."""
+    if type(value) is int and 0 <= value <= 65535:
+        return value
+    match = _LISTENER.fullmatch(value) if isinstance(value, str) else None
+    if match is None or int(match["port"] or match["tcp"] or 0) > 65535:
+        raise refused(
+            value,
+            "is neither a port from 0 to 65535 nor an endpoint such as "
+            '"tcp:443:interface=192.0.2.7" or "systemd:domain=INET:index=0"',
+        )
+    return int(match[0]) if match["port"] else match[0]
+
+
+def read_optional_listener(value: object) -> int | str | None:
+    """Read a listener, or that there is none."""
+    return None if value == "" else read_listener(value)
+
+
+def read_optional_path(value: object) -> Path | None:
+    """Read a path, or that there is none."""
+    if not isinstance(value, str) or "\0" in value:
+        raise refused(value, "is not the path of a file or directory")
+    return Path(value) if value else None
+
+
+def read_network(value: object) -> IPv4Network | IPv6Network:
+    """Read a network in CIDR form."""
+    try:
+        # ip_network takes bare integers as addresses too.
+        return ip_network(value if isinstance(value, str) else "")
+    except ValueError:
+        raise refused(value, "is not a network such as 10.0.0.0/8 or ::1") from None
+
+
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"({_LABEL}\.)*(?!\d+$){_LABEL}", re.ASCII)
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?)://(\[(?P<ip6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_.-]+))"
+    r"(:(?P<port>[1-9][0-9]{0,4}))?"
+)
+
+
+def _canonical_host(text: str) -> str | None:
+    """Give a DNS name or IP address in its one spelling, IPv6 without brackets; else None."""
+    name = text.lower() if text.isascii() else ""  # the Kelvin sign's lower case is a plain k
+    if len(name) <= 253 and _NAME.fullmatch(name):
+        return name
+    try:
+        return None if "%" in name else str(ip_address(name))
+    except ValueError:
+        return None
+
+
+def read_host(value: object) -> str:
+    """Read a host name or address, perhaps with a star for its first label."""
+    if isinstance(value, str):
+        star = "*." if value.startswith("*.") else ""
+        host = _canonical_host(value.removeprefix(star))
+        # A star stands for DNS labels: no address follows it.
+        if host is not None and (not star or _NAME.fullmatch(host)):
+            return star + host
+    raise refused(
+        value, "is not a host such as hub.example.org, *.example.org or 192.0.2.7, without a port"
+    )
+
+
+def read_origin(value: object) -> str:
+    """Read an origin and spell it as browsers do."""
+    match = _ORIGIN.fullmatch(value.lower()) if isinstance(value, str) and value.isascii() else None
+    host = _canonical_host(match["ip6"] or match["name"]) if match else None
+    if match is None or host is None or int(match["port"] or 1) > 65535:
+        raise refused(
+            value,
+            "is not an origin such as https://galaxy.example.org or http://localhost:8080, "
+            "without a path",
+        )
+    origin = f"{match['scheme']}://" + (f"[{host}]" if ":" in host else host)
+    default = {"http": "80", "https": "443"}[match["scheme"]]
+    return f"{origin}:{match['port']}" if match["port"] not in (None, default) else origin
+
+
+def _merged(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Sort and join ranges; ports below 1024 stay single, so that each is seen to be named."""
+    merged: list[tuple[int, int]] = []
+    for low, high in sorted(set(ranges)):
+        if merged and merged[-1][0] >= 1024 and low <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], high))
+        else:
+            merged.append((low, high))
+    return tuple(merged)
+
+
+@attrs.frozen
+class Ports:
+    """A set of TCP ports; ``ranges`` holds (first, last) pairs, sorted and apart."""
+
+    ranges: tuple[tuple[int, int], ...] = attrs.field(converter=_merged)
+
+    @classmethod
+    def read(cls, value: object) -> Self:
+        """Take "10000-14999,8888", a number, or a list of both; raise :class:`RefusedError`."""
+        items = value if isinstance(value, list) else [value]
+        texts = [item if type(item) in (int, str) else "" for item in items]
+        ranges = []
+        for text in ",".join(map(str, texts)).split(","):
+            match = re.fullmatch(r"\s*([1-9][0-9]{0,4})(?:-([1-9][0-9]{0,4}))?\s*", text, re.ASCII)
+            if match is None or max(int(port) for port in match.groups("0")) > 65535:
+                raise refused(value, "is not a list of ports such as 10000-14999,8888")
+            low, high = int(match[1]), int(match[2] or match[1])
+            if low > high:
+                raise refused(text.strip(), "ends before it begins")
+            if low < 1024 and match[2]:
+                raise refused(text.strip(), "reaches below 1024: name such ports one by one")
+            ranges.append((low, high))
+        return cls(ranges)
+
+    def __contains__(self, port: object) -> bool:
+        """Whether ``port`` is one of the ports."""
+        if not isinstance(port, int):
+            return False
+        at = bisect_right(self.ranges, (port, 65535)) - 1
+        return at >= 0 and port <= self.ranges[at][1]
+
+    def __str__(self) -> str:
+        """The form that :meth:`read` takes."""
+        return ",".join(f"{a}-{b}" if b > a else str(a) for a, b in self.ranges)
