@@ -317,6 +317,7 @@ def test_other_groups_are_refused(server: ServerTLS, group: bytes) -> None:
         (["h2", "http/1.1"], "http/1.1"),  # a browser's pages
         (["http/1.1"], "http/1.1"),  # its WebSockets
         (["http/1.0", "http/1.1", "spdy/3"], "http/1.1"),
+        (["http/1.0"], "http/1.0"),  # curl -0
         ([], None),  # tools without ALPN
     ],
 )
