@@ -1,0 +1,426 @@
+"""Heads: what is no HTTP/1.1 is refused, whatever it was meant to be; the rest loses nothing."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.http1 import head as heads
+from ipyproxy.http1.head import (
+    FieldMemory,
+    Fields,
+    HeadLimits,
+    RequestHead,
+    ResponseHead,
+    parse_request,
+    parse_response,
+    split_field_line,
+    split_tokens,
+    too_large,
+)
+
+from . import grammar
+
+LIMITS = HeadLimits()
+
+
+def request(*lines: bytes) -> RequestHead:
+    return parse_request(b"\r\n".join(lines), LIMITS)
+
+
+def response(*lines: bytes) -> ResponseHead:
+    return parse_response(b"\r\n".join(lines))
+
+
+def refusal_of(block: bytes, limits: HeadLimits = LIMITS) -> Problem:
+    with pytest.raises(ProxyError) as caught:
+        parse_request(block, limits)
+    return caught.value.problem
+
+
+# A request that is one.
+
+
+def test_a_request_head_comes_apart() -> None:
+    head = request(
+        b"POST /ipython/10000/api?x=1 HTTP/1.1",
+        b"Host: localhost:8443",
+        b"X-One:1",
+        b"Cookie: a=b",
+        b"x-two: \t 2 2\t ",
+        b"cookie: c=d",
+        b"X-One: 3",
+        b"X-Empty:",
+    )
+    assert (head.method, head.target, head.minor) == (b"POST", b"/ipython/10000/api?x=1", 1)
+    assert head.fields.plain == [b"X-One: 1", b"x-two: 2 2", b"X-One: 3", b"X-Empty: "]
+    assert head.fields.special == {b"host": [b"localhost:8443"], b"cookie": [b"a=b", b"c=d"]}
+
+
+def test_a_head_without_fields_has_none() -> None:
+    head = request(b"GET / HTTP/1.0")
+    assert head.minor == 0
+    assert head.fields.plain == []
+    assert head.fields.special == {}
+
+
+def test_fields_that_are_only_read_keep_their_place_among_those_passed_on() -> None:
+    fields = request(
+        b"GET / HTTP/1.1", b"A: 1", b"User-AGENT:\tcurl", b"B: 2", b"accept: */*", b"Expect: x"
+    ).fields
+    assert fields.plain == [b"A: 1", b"User-AGENT: curl", b"B: 2", b"accept: */*", b"Expect: x"]
+    assert fields.first(b"user-agent") == b"curl"
+    assert fields.first(b"accept") == b"*/*"
+    assert fields.first(b"expect") == b"x"
+
+
+def test_special_fields_are_asked_for_by_name() -> None:
+    fields = request(b"GET / HTTP/1.1", b"Via: 1.0 a", b"Via: 1.1 b", b"TE: trailers").fields
+    assert fields.values(b"via") == [b"1.0 a", b"1.1 b"]
+    assert fields.first(b"via") == b"1.0 a"
+    assert fields.one(b"te") == b"trailers"
+    assert fields.values(b"host") == []
+    assert fields.first(b"host") is None
+    assert fields.one(b"host") is None
+    with pytest.raises(ProxyError, match="more than one via") as caught:
+        fields.one(b"via")
+    assert caught.value.problem is Problem.BAD_REQUEST
+
+
+def test_members_of_a_list_come_from_all_its_fields() -> None:
+    fields = request(
+        b"GET / HTTP/1.1", b"Connection: Keep-Alive ,, \tX-A,", b"Connection:", b"connection: X-B"
+    ).fields
+    assert fields.tokens(b"connection") == (b"keep-alive", b"x-a", b"x-b")
+    assert fields.tokens(b"te") == ()
+    assert split_tokens(b" , ,\t,") == ()
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/ipython/10000/files/a%2Fb%25c%20d.ipynb",
+        "/ipython/10000/tree/Übung".encode(),
+        b"/x?q=[a]^`{|}\\%",
+        b"/x?q=100%",
+        b"*",
+        b"http://localhost/",
+        b"localhost:443",
+    ],
+)
+def test_a_target_is_kept_byte_for_byte(target: bytes) -> None:
+    assert request(b"GET " + target + b" HTTP/1.1").target == target
+
+
+# A request that is none.
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"GET",
+        b"GET /",
+        b"GET / ",
+        b"GET  / HTTP/1.1",
+        b"GET /  HTTP/1.1",
+        b"GET / HTTP/1.1 ",
+        b" GET / HTTP/1.1",
+        b"GET / a HTTP/1.1",
+        b"GET\t/\tHTTP/1.1",
+        b"GET\x0b/\x0cHTTP/1.1",
+        b"G\xc9T / HTTP/1.1",
+        b"G(T / HTTP/1.1",
+        b"GET\0 / HTTP/1.1",
+        b"GET / http/1.1",
+        b"GET / HTTP/1.1\r",
+        b"GET / HTTP/1.1\n",
+        b"\nGET / HTTP/1.1",
+        b"GET / HTTP/1.",
+        b"GET / HTTP/1,1",
+        b"GET / HTTP/11",
+        b"GET / HTTP/+1.1",
+        b"GET / HTTP/1.1.1",
+        b"GET / HTTPS/1.1",
+        b"GET / ICY/1.1",
+        b"GET / HTTP/\xb2.0",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+)
+def test_a_line_that_is_no_request_line(line: bytes) -> None:
+    assert refusal_of(line) is Problem.BAD_REQUEST
+
+
+@pytest.mark.parametrize("version", [b"0.9", b"1.2", b"1.9", b"2.0", b"3.0", b"9.9"])
+def test_another_version_of_http(version: bytes) -> None:
+    assert refusal_of(b"GET / HTTP/" + version) is Problem.VERSION_NOT_SUPPORTED
+
+
+@pytest.mark.parametrize(
+    "target",
+    [b"/#top", b'/"', b"/<", b"/>", b"/\0", b"/\x01", b"/\t", b"/\x0b", b"/\x7f", b"/\r", b"/\n"],
+)
+def test_a_target_with_a_character_that_has_no_place_in_one(target: bytes) -> None:
+    assert refusal_of(b"GET " + target + b" HTTP/1.1") is Problem.BAD_TARGET
+
+
+BAD_FIELD_LINES = [
+    b"",
+    b":",
+    b": x",
+    b"no colon",
+    b"Host : x",
+    b"Host\t: x",
+    b" Host: x",
+    b"\tHost: x",
+    b" folded",
+    b"\tfolded",
+    b" : ",
+    b"Ho st: x",
+    b"Ho\0st: x",
+    b"H\xf6st: x",
+    b"\xc2\xa0Host: x",
+    b"Host\xa0: x",
+    b"Host\x0b: x",
+    b"(Host): x",
+    b'"Host": x',
+    b"Ho/st: x",
+    b"Host@: x",
+    b"[Host]: x",
+    b"Host;x: y",
+    b"Host, X: y",
+    b"X: a\0b",
+    b"X: a\rb",
+    b"X: a\nb",
+    b"X: a\r",
+    b"X: a\n",
+    b"X:\r a",
+    b"X: \x0ba",
+    b"X: a\x0c",
+    b"X: \x7f",
+    b"X: \x1b[0m",
+    b"X: a\x08",
+]
+
+
+@pytest.mark.parametrize("line", BAD_FIELD_LINES)
+def test_a_line_that_is_no_field(line: bytes) -> None:
+    assert refusal_of(b"GET / HTTP/1.1\r\nHost: a\r\n" + line) is Problem.BAD_REQUEST
+    assert refusal_of(b"GET / HTTP/1.1\r\n" + line + b"\r\nHost: a") is Problem.BAD_REQUEST
+    with pytest.raises(ProxyError):
+        split_field_line(line)
+    with pytest.raises(ProxyError) as caught:
+        response(b"HTTP/1.1 200 OK", line)
+    assert caught.value.problem is Problem.UPSTREAM_BROKEN
+
+
+def test_only_spaces_and_tabs_are_trimmed_from_a_value() -> None:
+    # bytes.strip() would take these too, and str.strip() the next line's \x85 and \xa0.
+    assert split_field_line(b"X:\t \x85a\xa0 \t") == (b"X", b"\x85a\xa0")
+    assert split_field_line(b"X: \xa0") == (b"X", b"\xa0")
+
+
+# Limits.
+
+
+def test_a_target_may_be_as_long_as_its_limit() -> None:
+    target = b"/" + b"a" * (LIMITS.target_bytes - 1)
+    assert request(b"GET " + target + b" HTTP/1.1").target == target
+    assert refusal_of(b"GET " + target + b"a HTTP/1.1") is Problem.TARGET_TOO_LONG
+
+
+def test_there_may_be_as_many_fields_as_their_limit() -> None:
+    fields = [b"X-%d: %d" % (n, n) for n in range(LIMITS.head_fields)]
+    assert len(request(b"GET / HTTP/1.1", *fields).fields.plain) == LIMITS.head_fields
+    block = b"\r\n".join([b"GET / HTTP/1.1", *fields, b"X: 1"])
+    assert refusal_of(block) is Problem.HEAD_TOO_LARGE
+
+
+def test_a_head_that_was_taken_once_is_refused_under_a_lower_limit() -> None:
+    block = b"GET / HTTP/1.1\r\nX: 1\r\nX: 2"
+    parse_request(block, HeadLimits(head_fields=2))
+    assert refusal_of(block, HeadLimits(head_fields=1)) is Problem.HEAD_TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    ("partial", "problem"),
+    [
+        (b"GET /" + b"a" * 8192, Problem.TARGET_TOO_LONG),
+        (b"GET /" + b"a" * 8192 + b" HTTP/1.1\r\nX: 1", Problem.TARGET_TOO_LONG),
+        (b"GET /" + b"a" * 8191 + b" HTTP/1.1\r\nX: 1", Problem.HEAD_TOO_LARGE),
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 20000, Problem.HEAD_TOO_LARGE),
+        (b"\xff" * 20000, Problem.HEAD_TOO_LARGE),
+    ],
+)
+def test_a_head_that_never_ends_is_told_what_is_too_long(partial: bytes, problem: Problem) -> None:
+    assert too_large(partial, LIMITS).problem is problem
+
+
+# Memory.
+
+
+def test_what_is_remembered_is_what_was_parsed() -> None:
+    lines = (b"GET / HTTP/1.1", b"Host: a", b"X-Some:  thing", b"Cookie: \t x=y ")
+    first, second = request(*lines), request(*lines)
+    assert first.fields.plain == second.fields.plain == [b"X-Some: thing"]
+    assert first.fields.special == second.fields.special
+
+
+def test_requests_that_differ_in_their_first_line_alone_share_their_fields() -> None:
+    first = request(b"GET /a HTTP/1.1", b"Host: shared")
+    second = request(b"PUT /b HTTP/1.0", b"Host: shared")
+    assert first.fields is second.fields
+    assert second.target == b"/b"
+
+
+def test_a_refusal_is_never_remembered_as_anything_else() -> None:
+    for _ in range(3):
+        assert refusal_of(b"GET / HTTP/1.1\r\nHost : a") is Problem.BAD_REQUEST
+
+
+def test_memory_stays_small_whatever_comes() -> None:
+    memory = FieldMemory(frozenset(), lambda name: False)
+    for n in range(10_000):
+        Fields([b"X-%d: %b" % (n, b"a" * (n % 1024))], memory)
+    assert len(memory) <= 2048
+    assert max(map(len, memory)) <= 512
+
+
+def test_long_blocks_are_not_remembered() -> None:
+    long = b"X: " + b"a" * 5000
+    assert request(b"GET / HTTP/1.1", long).fields is not request(b"GET / HTTP/1.1", long).fields
+
+
+# A response.
+
+
+def test_a_response_head_comes_apart() -> None:
+    head = response(b"HTTP/1.1 404 Not  Found", b"Date: x", b"set-cookie: a", b"Set-Cookie: b")
+    assert (head.status, head.reason, head.minor) == (404, b"Not  Found", 1)
+    assert head.fields.plain == [b"Date: x"]
+    assert head.fields.special == {b"set-cookie": [b"a", b"b"]}
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "reason"),
+    [
+        (b"HTTP/1.1 200 ", 200, b""),
+        (b"HTTP/1.1 200", 200, b""),
+        (b"HTTP/1.0 999 \tgr\xfc\xdfe", 999, b"\tgr\xfc\xdfe"),
+        (b"HTTP/1.1 100 Continue", 100, b"Continue"),
+    ],
+)
+def test_a_status_line(line: bytes, status: int, reason: bytes) -> None:
+    head = response(line)
+    assert (head.status, head.reason) == (status, reason)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"HTTP/1.1",
+        b"HTTP/1.1 ",
+        b"HTTP/1.1 20",
+        b"HTTP/1.1 2000",
+        b"HTTP/1.1 099 x",
+        b"HTTP/1.1 000 x",
+        b"HTTP/1.1 +20 x",
+        b"HTTP/1.1 2_0 x",
+        b"HTTP/1.1 \xb200 x",
+        b"HTTP/1.1  200 OK",
+        b"HTTP/1.1\t200\tOK",
+        b"HTTP/2.0 200 OK",
+        b"HTTP/1.2 200 OK",
+        b"http/1.1 200 OK",
+        b"ICY 200 OK",
+        b" HTTP/1.1 200 OK",
+        b"HTTP/1.1 200 OK\r",
+        b"HTTP/1.1 200 O\nK",
+        b"HTTP/1.1 200 O\0K",
+        b"HTTP/1.1 200 \x7f",
+        b"<html>",
+        b"SSH-2.0-OpenSSH_9.2p1",
+        b"220 mail.example.org ESMTP",
+        b"-ERR unknown command 'GET'",
+    ],
+)
+def test_a_line_that_is_no_status_line(line: bytes) -> None:
+    with pytest.raises(ProxyError) as caught:
+        response(line)
+    assert caught.value.problem is Problem.UPSTREAM_BROKEN
+
+
+# The grammar a second time, over any bytes and over bytes that are nearly right.
+
+ODD = [b"", b" ", b"\t", b"\r", b"\n", b"\r\n", b"\0", b"\x0b", b"\x7f", b"\x85", b"\xff", b":"]
+PIECES = [
+    b"GET", b"POST", b"/", b"/a%20b?c", b"*", b"http://h/", b"#", b"%", b"\\", b"HTTP/1.1",
+    b"HTTP/1.0", b"HTTP/1.2", b"200", b"OK", b"\r\nHost: a", b"\r\nContent-Length: 5",
+    b"\r\n X: fold", b"\r\nX:", b"\r\nX:  a\tb ", b"\r\nTransfer-Encoding : chunked", *ODD,
+]  # fmt: skip
+ALMOST = st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join)
+
+
+@st.composite
+def damaged_heads(draw: st.DrawFn, first: bytes) -> bytes:
+    """A good head with a few bytes put in, taken out or changed."""
+    names = st.sampled_from([b"Host", b"X-Y", b"Cookie", b"content-length", b"Te", b"~!#"])
+    values = st.binary(max_size=6).filter(lambda value: b"\n" not in value)
+    fields = draw(st.lists(st.tuples(names, values), max_size=4))
+    block = b"\r\n".join([first, *[b"%b: %b" % field for field in fields]])
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, len(block)))
+        width = draw(st.integers(0, 1))
+        block = block[:at] + draw(st.sampled_from(ODD)) + block[at + width :]
+    return block
+
+
+@given(st.binary(max_size=80) | ALMOST | damaged_heads(b"GET /a?b HTTP/1.1"))
+@example(b"GET / HTTP/1.1\r\n")
+@example(b"GET / HTTP/1.1\r\n\r\n")
+def test_a_request_head_is_taken_only_if_the_grammar_has_it(block: bytes) -> None:
+    if not grammar.REQUEST_HEAD.fullmatch(block):
+        refusal_of(block)
+        return
+    head = parse_request(block, LIMITS)
+    assert b"%b %b HTTP/1.%d" % (head.method, head.target, head.minor) == block.split(b"\r\n")[0]
+
+
+@given(st.binary(max_size=80) | ALMOST | damaged_heads(b"HTTP/1.1 200 OK"))
+@example(b"HTTP/1.1 200 OK\r\n")
+def test_a_response_head_is_taken_only_if_the_grammar_has_it(block: bytes) -> None:
+    if grammar.RESPONSE_HEAD.fullmatch(block):
+        parse_response(block)
+        return
+    with pytest.raises(ProxyError) as caught:
+        parse_response(block)
+    assert caught.value.problem is Problem.UPSTREAM_BROKEN
+
+
+NAMES = st.text("!#$%&'*+-.^_`|~09azAZ", min_size=1, max_size=8).map(str.encode) | st.sampled_from(
+    [b"Host", b"cookie", b"CONNECTION", b"Accept", b"x_forwarded_for", b"X-Forwarded-For", b"Proxy"]
+)
+VALUES = st.binary(max_size=12).filter(lambda value: not value.translate(None, heads._VALUE))
+
+
+@given(st.lists(st.tuples(NAMES, VALUES), max_size=6))
+def test_parsing_what_was_serialised_changes_nothing(fields: list[tuple[bytes, bytes]]) -> None:
+    def serialised(head: RequestHead) -> list[bytes]:
+        taken = [
+            b"%b: %b" % (name, value)
+            for name, values in head.fields.special.items()
+            for value in values
+            if name not in heads._REQUEST_READ
+        ]
+        return [b"GET / HTTP/1.1", *head.fields.plain, *taken]
+
+    once = request(b"GET / HTTP/1.1", *[b"%b:%b" % field for field in fields])
+    twice = request(*serialised(once))
+    assert twice.fields.plain == once.fields.plain
+    assert twice.fields.special == once.fields.special
+    assert serialised(twice) == serialised(once)
+    given_names = sorted(name.lower() for name, _ in fields)
+    assert sorted(line.split(b":")[0].lower() for line in serialised(once)[1:]) == given_names
