@@ -263,7 +263,7 @@ class HTTPChannel(protocol.Protocol):
         self._forget_request(request)
         if not self.persistent or request.is_incomplete:
             self._close()
-        elif self.transport.bytes_waiting > self.server.limits.buffer_bytes:
+        elif self.transport.is_full:
             # A client that asks on and on but reads nothing would fill our memory with answers.
             self.phase = Phase.FLUSH
             self.transport.registerProducer(self, True)

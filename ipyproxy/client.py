@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from twisted.internet import protocol
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ipyproxy.epoll import Descriptors
@@ -21,6 +22,7 @@ from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.fields import is_persistent
 from ipyproxy.http1.framing import Decoder, response_decoder
 from ipyproxy.http1.head import ResponseHead, parse_response
+from ipyproxy.pace import Pace
 from ipyproxy.sockets import Dial
 from ipyproxy.transport import TCPTransport
 
@@ -67,6 +69,7 @@ class ClientLimits:
     """Bounds towards upstreams: bytes, seconds."""
 
     response_head_bytes: int
+    buffer_bytes: int
     connect_timeout: float
     response_timeout: float
     idle_timeout: float
@@ -83,11 +86,13 @@ class UpstreamConnection(protocol.Protocol):
         self._receiver: Receiver | None = None
         self._method = b""
         self._buffer = b""
+        self._head_bytes = 0
         self._body: Decoder | None = None
         self._begun = False
         self._persistent = False
         self._request_ended = False
         self._tunnel: protocol.Protocol | None = None
+        self._sending: Pace | None = None
         self.deadline: float | None = None
 
     # Sending.
@@ -101,7 +106,9 @@ class UpstreamConnection(protocol.Protocol):
         self._receiver = receiver
         self._method = method
         self._begun = False
+        self._head_bytes = 0
         self._request_ended = False
+        self._sending = None
         self.deadline = None
         if ended:
             self.end_request()
@@ -125,7 +132,7 @@ class UpstreamConnection(protocol.Protocol):
         """Bytes from upstream."""
         if self._receiver is None:
             # Idle, so nobody asked for this (or the request was given up).
-            self.transport.abortConnection()
+            self._pool.drop(self)
         elif self._begun:
             self._feed(data)
         else:
@@ -138,11 +145,13 @@ class UpstreamConnection(protocol.Protocol):
     def _read_heads(self) -> None:
         while not self._begun and self._receiver is not None:
             end = self._buffer.find(b"\r\n\r\n")
+            # All heads of one answer together, or informational ones could come without end.
             limit = self._pool.limits.response_head_bytes
-            if end < 0 or end > limit:
-                if len(self._buffer) > limit:
-                    raise ProxyError(Problem.UPSTREAM_BROKEN, f"a head of over {limit} bytes")
+            if self._head_bytes + (len(self._buffer) if end < 0 else end) > limit:
+                raise ProxyError(Problem.UPSTREAM_BROKEN, f"heads of over {limit} bytes")
+            if end < 0:
                 return
+            self._head_bytes += end
             block, rest = self._buffer[:end], self._buffer[end + 4 :]
             self._buffer = rest
             head = parse_response(block)
@@ -188,10 +197,11 @@ class UpstreamConnection(protocol.Protocol):
         receiver, self._receiver = self._receiver, None
         assert receiver is not None
         self.used = True
-        if self._persistent and self._request_ended and not rest:
+        unsent = self.transport.bytes_waiting > 0
+        if self._persistent and self._request_ended and not rest and not unsent:
             self._pool.keep(self)
         else:
-            self.transport.loseConnection()
+            self._pool.drop(self)
         receiver.response_ended()
 
     def _switch(self, block: bytes, rest: bytes) -> None:
@@ -225,7 +235,7 @@ class UpstreamConnection(protocol.Protocol):
             return
         body = self._body
         if not self._begun:
-            if self.used and not self._buffer:
+            if self.used and not self._buffer and not self._head_bytes:
                 receiver.stale()
             else:
                 receiver.failed(ProxyError(Problem.UPSTREAM_BROKEN, "it hung up without an answer"))
@@ -239,13 +249,26 @@ class UpstreamConnection(protocol.Protocol):
         if self.deadline is not None and now >= self.deadline:
             self.deadline = None
             if self._receiver is None:
-                self.transport.loseConnection()
+                self._pool.drop(self)
             else:
                 self._fail(ProxyError(Problem.UPSTREAM_TIMEOUT))
+        elif self._receiver is not None and not self._takes_request(now):
+            self._fail(ProxyError(Problem.UPSTREAM_TIMEOUT, "it did not take the request"))
+
+    def _takes_request(self, now: float) -> bool:
+        timeout = self._pool.limits.response_timeout
+        if not timeout:
+            return True
+        if self._sending is None:
+            self._sending = Pace(timeout, 0, now)
+        transport = self.transport
+        return not self._sending.is_late(now, transport.bytes_sent, transport.bytes_waiting > 0)
 
 
 class Pool:
     """The connections to all upstreams."""
+
+    _log = Logger()
 
     def __init__(self, reactor: Any, descriptors: Descriptors, limits: ClientLimits) -> None:
         self.reactor = reactor
@@ -254,32 +277,49 @@ class Pool:
         self._idle: dict[int, list[UpstreamConnection]] = {}
         self._connections: dict[UpstreamConnection, int] = {}
 
-    def connect(self, port: int, receiver: Receiver, *, fresh: bool = False) -> Dial | None:
+    def connect(self, port: int, receiver: Receiver, *, once: bool) -> Dial | None:
         """Find or make a connection to ``port`` for ``receiver``.
 
         A kept connection is given at once, inside this call; else the attempt under way is
         returned, so that it can be cancelled.
 
-        :param fresh: use no kept connection.
+        :param once: the request cannot be sent again, so a kept connection is looked at first.
         """
         idle = self._idle.get(port)
-        if idle and not fresh:
+        while idle:
             connection = idle.pop()
+            if once and connection.transport.has_input:
+                # It is closing, or says what nobody asked for.
+                self.drop(connection)
+                continue
             connection.deadline = None
-            receiver.connected(connection)
+            self._offer(connection, receiver)
             return None
+        return self.dial(port, receiver)
+
+    def dial(self, port: int, receiver: Receiver) -> Dial:
+        """Make a new connection to ``port`` for ``receiver``; the attempt can be cancelled."""
 
         def connected(sock: socket.socket) -> None:
             connection = UpstreamConnection(self)
             self._connections[connection] = port
             peer = IPv4Address("TCP", LOOPBACK, port)
-            TCPTransport(self._descriptors, sock, connection, peer).start()
-            receiver.connected(connection)
+            high_water = self.limits.buffer_bytes
+            TCPTransport(self._descriptors, sock, connection, peer, high_water=high_water).start()
+            self._offer(connection, receiver)
 
         def failed(caught: OSError) -> None:
             receiver.failed(_dial_error(caught))
 
         return Dial(self.reactor, (LOOPBACK, port), self.limits.connect_timeout, connected, failed)
+
+    def _offer(self, connection: UpstreamConnection, receiver: Receiver) -> None:
+        try:
+            receiver.connected(connection)
+        except Exception:
+            self._log.failure("a request could not be sent; please report this")
+            connection.abandon()
+            receiver.failed(ProxyError(Problem.INTERNAL))
 
     def keep(self, connection: UpstreamConnection) -> None:
         """Keep a connection whose exchange has ended."""
@@ -287,9 +327,22 @@ class Pool:
         connection.transport.resumeProducing()
         self._idle.setdefault(self._connections[connection], []).append(connection)
 
+    def drop(self, connection: UpstreamConnection) -> None:
+        """Close a connection that nobody uses, and give it to nobody from now on."""
+        self._unkeep(connection)
+        if connection.transport.bytes_waiting:
+            # An upstream that does not read would hold it open for ever.
+            connection.transport.abortConnection()
+        else:
+            connection.transport.loseConnection()
+
     def forget(self, connection: UpstreamConnection) -> None:
         """A connection has ended."""
-        port = self._connections.pop(connection)
+        self._unkeep(connection)
+        del self._connections[connection]
+
+    def _unkeep(self, connection: UpstreamConnection) -> None:
+        port = self._connections[connection]
         idle = self._idle.get(port, [])
         if connection in idle:
             idle.remove(connection)
@@ -304,14 +357,15 @@ class Pool:
 
     def close(self) -> None:
         """Close all connections that are idle."""
-        for idle in list(self._idle.values()):
-            for connection in list(idle):
-                connection.transport.loseConnection()
+        for connection in [kept for idle in self._idle.values() for kept in idle]:
+            self.drop(connection)
 
 
 def _dial_error(caught: OSError) -> ProxyError:
     if caught.errno == errno.ECONNREFUSED:
         return ProxyError(Problem.UPSTREAM_DEAD, "connection refused")
+    if caught.errno == errno.ECONNRESET:
+        return ProxyError(Problem.UPSTREAM_BROKEN, "it hung up at once")
     if isinstance(caught, TimeoutError):
         return ProxyError(Problem.CONNECT_TIMEOUT, "connect timed out")
     return ProxyError(Problem.OVERLOADED, f"cannot dial: {caught.strerror}")

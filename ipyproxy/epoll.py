@@ -38,7 +38,7 @@ class Descriptors(Protocol):
     def removeWriter(self, writer: Any) -> Any:
         """Do so no more."""
 
-    def callLater(self, delay: float, call: Any, *args: Any) -> Any:
+    def callLater(self, delay: float, call: Any, /, *args: Any) -> Any:
         """Call later, in seconds."""
 
 
@@ -126,11 +126,18 @@ class EpollSet:
                 self._log.failure("a connection failed inside the proxy; please report this")
                 why = caught
             if why is not None:
-                selectable.connectionLost(Failure(why))
+                self._lose(selectable, Failure(why))
+
+    def _lose(self, selectable: Any, reason: Failure) -> None:
+        # What escaped from here would take the whole set off the reactor.
+        try:
+            selectable.connectionLost(reason)
+        except Exception:
+            self._log.failure("a connection failed at its end; please report this")
 
     def connectionLost(self, reason: Failure) -> None:
         """Called by the reactor when it shuts down: so do all descriptors of the set."""
         for selectable in list(self._selectables.values()):
-            selectable.connectionLost(reason)
+            self._lose(selectable, reason)
         self._reactor.removeReader(self)
         self._epoll.close()

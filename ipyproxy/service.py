@@ -150,15 +150,17 @@ class ProxyService(Service):
         channel = self._server.open_channel(peer)
         if channel is None:
             sock.close()
-        else:
-            TLSTransport(self._descriptors, sock, channel, peer, self._tls.connection()).start()
+            return
+        tls, high_water = self._tls.connection(), self._config.limits.buffer_bytes
+        TLSTransport(self._descriptors, sock, channel, peer, tls, high_water=high_water).start()
 
     def _accept_plain(self, server: HTTPServer, sock: socket.socket, peer: IAddress) -> None:
         channel = server.open_channel(peer)
         if channel is None:
             sock.close()
-        else:
-            TCPTransport(self._descriptors, sock, channel, peer).start()
+            return
+        high_water = self._config.limits.buffer_bytes
+        TCPTransport(self._descriptors, sock, channel, peer, high_water=high_water).start()
 
     # Running.
 
@@ -258,6 +260,7 @@ def _channel_limits(config: Config) -> ChannelLimits:
 def _client_limits(config: Config) -> ClientLimits:
     return ClientLimits(
         response_head_bytes=config.limits.response_head_bytes,
+        buffer_bytes=config.limits.buffer_bytes,
         connect_timeout=config.timeouts.connect,
         response_timeout=config.timeouts.response,
         idle_timeout=config.timeouts.upstream_idle,

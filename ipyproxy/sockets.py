@@ -20,7 +20,6 @@ from ipyproxy.transport import address_of
 
 _ACCEPTS_PER_EVENT = 32
 _ACCEPT_PAUSE = 0.2
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 Accept = Callable[[socket.socket, IAddress], None]
 
@@ -69,19 +68,25 @@ class Listener:
             except BlockingIOError:
                 return
             except OSError as caught:
-                if caught.errno in _EXHAUSTED:
-                    self._pause(caught)
-                    return
-                continue
+                self._pause(caught)
+                return
+            self._welcome(sock, name)
+
+    def _welcome(self, sock: socket.socket, name: Any) -> None:
+        try:
             sock.setblocking(False)
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._accept(sock, address_of(name))
+        except Exception:
+            # What escaped from here would end the listener.
+            self._log.failure("a connection could not be taken; please report this")
+            sock.close()
 
     def _pause(self, caught: OSError) -> None:
         # The kernel says readable for as long as somebody waits: without a pause we would spin.
         self._log.warn(
-            "no connection can be accepted for {pause} s: {reason}; raise LimitNOFILE",
+            "no connection is accepted for {pause} s: {reason}",
             pause=_ACCEPT_PAUSE,
             reason=os.strerror(caught.errno or 0),
         )
@@ -157,6 +162,8 @@ class Dial:
         if self._socket is None:
             return
         code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if not code and _is_its_own_peer(self._socket):
+            code = errno.ECONNREFUSED
         if code:
             self._give_up(OSError(code, os.strerror(code)))
             return
@@ -168,7 +175,7 @@ class Dial:
     def connectionLost(self, reason: Any) -> None:
         """Called by the reactor when the descriptor failed, or when it shuts down."""
         if self._socket is not None:
-            code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
             self._give_up(OSError(code, os.strerror(code)))
 
     def cancel(self) -> None:
@@ -186,3 +193,15 @@ class Dial:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+def _is_its_own_peer(sock: socket.socket) -> bool:
+    """Whether nobody listened, but the kernel chose the very port as ours: a TCP self-connect.
+
+    It happens to ports in the range of ``ip_local_port_range``, and the request would come back
+    as its own answer.
+    """
+    try:
+        return bool(sock.getsockname() == sock.getpeername())
+    except OSError:
+        return False  # gone already: whoever reads it will see

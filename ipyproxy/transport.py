@@ -38,6 +38,7 @@ READ_SIZE = 65536
 """Bytes taken from a socket in one event, so that no stream starves another."""
 HIGH_WATER = 65536
 """Bytes waiting to be sent above which the producer is paused; it resumes when all are sent."""
+_MOST_UNHEARD = 4 * HIGH_WATER
 
 _RECORD = 16384
 _RECORD_HEADER = 5
@@ -74,6 +75,8 @@ class TCPTransport:
     __slots__ = (
         "__weakref__",
         "_ending",
+        "_fault",
+        "_high_water",
         "_paused_producer",
         "_peer",
         "_producer",
@@ -87,7 +90,13 @@ class TCPTransport:
     )
 
     def __init__(
-        self, reactor: Descriptors, sock: socket.socket, protocol: Any, peer: IAddress
+        self,
+        reactor: Descriptors,
+        sock: socket.socket,
+        protocol: Any,
+        peer: IAddress,
+        *,
+        high_water: int = HIGH_WATER,
     ) -> None:
         self.protocol = protocol
         self.connected = True
@@ -96,7 +105,9 @@ class TCPTransport:
         self._socket = sock
         self._peer = peer
         self._unsent = bytearray()
+        self._high_water = high_water
         self._ending = _Ending.NO
+        self._fault: OSError | None = None
         self._reading = False
         self._producer: Any = None
         self._paused_producer = False
@@ -124,9 +135,10 @@ class TCPTransport:
             return None
         except OSError as caught:
             return _lost(caught)
-        if not count:
-            return error.ConnectionDone()
-        return self._received(_view[:count])
+        if count:
+            return self._received(_view[:count])
+        # The kernel tells of a reset once. If that was to a write, this is no proper end.
+        return error.ConnectionDone() if self._fault is None else _lost(self._fault)
 
     def _received(self, data: memoryview) -> Exception | None:
         self.protocol.dataReceived(bytes(data))
@@ -139,7 +151,7 @@ class TCPTransport:
         except BlockingIOError:
             return None
         except OSError as caught:
-            return _lost(caught)
+            return self._write_failed(caught)
         self.bytes_sent += sent
         del self._unsent[:sent]
         if self._unsent:
@@ -152,6 +164,15 @@ class TCPTransport:
         elif self._paused_producer:
             self._paused_producer = False
             self._producer.resumeProducing()
+        return None
+
+    def _write_failed(self, caught: OSError) -> Exception | None:
+        """The peer takes nothing more, but may have said why before it closed: read on."""
+        self._fault = self._fault or caught
+        if not self._reading:
+            return _lost(self._fault)
+        self._unsent.clear()
+        self._reactor.removeWriter(self)
         return None
 
     def connectionLost(self, reason: Failure) -> None:
@@ -175,6 +196,11 @@ class TCPTransport:
         """Bytes that were written and that the kernel has not taken yet."""
         return len(self._unsent)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits to be sent that a producer is paused."""
+        return len(self._unsent) > self._high_water
+
     def write(self, data: bytes) -> None:
         """Send ``data``: at once, as far as the kernel takes it."""
         if self.connected and self._ending is _Ending.NO:
@@ -188,9 +214,12 @@ class TCPTransport:
         if not self._unsent:
             try:
                 sent = self._socket.send(data)
-            except OSError:
-                # Full, or broken: then doWrite meets the same and reports it from the reactor,
-                # so that no protocol loses its connection inside its own call of write().
+            except BlockingIOError:
+                sent = 0
+            except OSError as caught:
+                # doWrite meets it again and deals with it, called by the reactor, so that no
+                # protocol loses its connection inside its own call of write().
+                self._fault = caught
                 sent = 0
             self.bytes_sent += sent
             if sent == len(data):
@@ -198,7 +227,7 @@ class TCPTransport:
             data = data[sent:]
             self._reactor.addWriter(self)
         self._unsent += data
-        if len(self._unsent) > HIGH_WATER:
+        if len(self._unsent) > self._high_water:
             self._pause_producer()
 
     def _pause_producer(self) -> None:
@@ -216,7 +245,7 @@ class TCPTransport:
             producer.stopProducing()
             return
         self._producer = producer
-        if len(self._unsent) > HIGH_WATER:
+        if self.is_full:
             self._pause_producer()
 
     def unregisterProducer(self) -> None:
@@ -230,6 +259,17 @@ class TCPTransport:
     def is_reading(self) -> bool:
         """Whether bytes of the peer are taken at present."""
         return self._reading
+
+    @property
+    def has_input(self) -> bool:
+        """Whether bytes of the peer, or its end, wait to be read."""
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
 
     def pauseProducing(self) -> None:
         """Read nothing until :meth:`resumeProducing`, so that the peer has to wait."""
@@ -308,9 +348,9 @@ class TCPTransport:
         return bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
 
     def setTcpKeepAlive(self, enabled: bool) -> None:
-        """Let the kernel probe a silent peer."""
+        """Let the kernel probe a silent peer; a UNIX socket's peer cannot vanish unnoticed."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)
-        if enabled:
+        if enabled and self._socket.family != socket.AF_UNIX:
             for option, value in _KEEPALIVE:
                 self._socket.setsockopt(socket.IPPROTO_TCP, option, value)
 
@@ -330,8 +370,10 @@ class TLSTransport(TCPTransport):
         protocol: Any,
         peer: IAddress,
         tls: SSL.Connection,
+        *,
+        high_water: int = HIGH_WATER,
     ) -> None:
-        super().__init__(reactor, sock, protocol, peer)
+        super().__init__(reactor, sock, protocol, peer, high_water=high_water)
         self._tls = tls
         self._secured = False
         self._record_begun = b""
@@ -393,14 +435,25 @@ class TLSTransport(TCPTransport):
             for _ in range(records):
                 pieces.append(self._tls.recv(_RECORD))  # noqa: PERF401 - what came stays, if the next fails
         except SSL.WantReadError:
-            pass
+            ended = self._answer_control()
         except SSL.ZeroReturnError:
             ended = error.ConnectionDone()
         except SSL.Error as caught:
+            self._flush(_HANDSHAKE_FLIGHT)
             ended = error.ConnectionLost(f"TLS: {_reason(caught)}")
         if pieces and self.protocol is not None:
             self.protocol.dataReceived(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         return ended
+
+    def _answer_control(self) -> Exception | None:
+        """Send what OpenSSL answers to a record without data, such as a key update.
+
+        Each is answered, so a peer that sends them on and on and reads nothing must end.
+        """
+        self._flush(_HANDSHAKE_FLIGHT)
+        if self.bytes_waiting <= _MOST_UNHEARD:
+            return None
+        return error.ConnectionLost("TLS: control messages, and their answers are not read")
 
     def write(self, data: bytes) -> None:
         """Encrypt ``data`` and send it."""

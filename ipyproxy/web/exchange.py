@@ -73,7 +73,13 @@ class Exchange:
         upstream.exchanges += 1
         upstream.requests += 1
         self._request.consumer = self
-        self._dial = self._carriage.pool.connect(upstream.port, self)
+        self._dial = self._carriage.pool.connect(
+            upstream.port, self, once=not self._is_repeatable()
+        )
+
+    def _is_repeatable(self) -> bool:
+        """Whether the request can be sent a second time without harm, and as a whole."""
+        return self._request.body is None and self._request.method in _IDEMPOTENT
 
     # The client calls: a connection, then the answer.
 
@@ -161,10 +167,9 @@ class Exchange:
 
     def stale(self) -> None:
         """See :class:`ipyproxy.client.Receiver`: try once more where that is harmless."""
-        request = self._request
         self._connection = None
-        if request.method in _IDEMPOTENT and not request.body_bytes_received:
-            self._dial = self._carriage.pool.connect(self._upstream.port, self, fresh=True)
+        if self._is_repeatable():
+            self._dial = self._carriage.pool.dial(self._upstream.port, self)
         else:
             self.failed(ProxyError(Problem.UPSTREAM_BROKEN, "it hung up without an answer"))
 

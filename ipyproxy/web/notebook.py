@@ -20,7 +20,7 @@ from ipyproxy.routes import parse_port
 from ipyproxy.upstreams import Upstream, UpstreamTable
 from ipyproxy.web.bridge import BridgeExchange, is_websocket
 from ipyproxy.web.exchange import Carriage, Exchange
-from ipyproxy.web.resources import ProblemResource
+from ipyproxy.web.resources import ProblemResource, Step
 
 
 class ReverseProxyResource(proxy.ReverseProxyResource):
@@ -50,7 +50,7 @@ class ReverseProxyResource(proxy.ReverseProxyResource):
         return NOT_DONE_YET
 
 
-class Notebooks(Resource):
+class Notebooks(Step):
     """All notebooks: the children are ports.
 
     :param ports: the ports that may be reached.

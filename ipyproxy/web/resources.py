@@ -29,10 +29,21 @@ def send_problem(request: Request, problem: Problem) -> None:
     send_page(request, problem_page(problem, wants_json=as_json))
 
 
-class PageResource(Resource):
-    """One page at one address."""
+class Step(Resource):
+    """A step of an address: nothing of its own, and nothing below but its children."""
 
-    isLeaf = True
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        """There is nothing else."""
+        return ProblemResource(Problem.NOT_FOUND)
+
+    def render(self, request: Any) -> int:
+        """Say so."""
+        send_problem(request, Problem.NOT_FOUND)
+        return NOT_DONE_YET
+
+
+class PageResource(Step):
+    """One page at one address, and nothing below it."""
 
     def __init__(self, page: Page) -> None:
         super().__init__()

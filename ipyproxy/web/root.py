@@ -5,24 +5,21 @@ Knows the order of things: target, access, tree. Knows nothing of what a resourc
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.logger import Logger
 from twisted.web.resource import Resource, getChildForRequest
-from twisted.web.server import NOT_DONE_YET
 
 from ipyproxy.access import Policy
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.request import Request
 from ipyproxy.routes import parse_target
 from ipyproxy.web.pages import front_page
-from ipyproxy.web.resources import PageResource, ProblemResource, send_problem
+from ipyproxy.web.resources import PageResource, Step, send_problem
 
 # CONNECT asks for a tunnel, TRACE would show a page its own HttpOnly cookies (XST).
 _REFUSED_METHODS = (b"CONNECT", b"TRACE")
 
 
-class Root(Resource):
+class Root(Step):
     """The top of the tree: the front page, the notebooks below their prefix, and nothing else."""
 
     def __init__(self, prefix: str, notebooks: Resource) -> None:
@@ -31,25 +28,10 @@ class Root(Resource):
         parent: Resource = self
         *above, last = prefix.encode("ascii").strip(b"/").split(b"/")
         for segment in above:
-            child = _Nothing()
+            child = Step()
             parent.putChild(segment, child)
             parent = child
         parent.putChild(last, notebooks)
-
-    def getChild(self, path: bytes, request: Any) -> Resource:
-        """There is nothing else."""
-        return ProblemResource(Problem.NOT_FOUND)
-
-
-class _Nothing(Resource):
-    """A step of the prefix with nothing of its own."""
-
-    def getChild(self, path: bytes, request: Any) -> Resource:
-        return ProblemResource(Problem.NOT_FOUND)
-
-    def render(self, request: Any) -> int:
-        send_problem(request, Problem.NOT_FOUND)
-        return NOT_DONE_YET
 
 
 class PublicSite:
@@ -100,6 +82,8 @@ class RedirectSite:
         """Answer 308 to the same address on HTTPS; the host is checked, so no open redirect."""
         target = parse_target(request.head.method, request.head.target)
         host = self.policy.served_host(request.head, target.authority)
+        if target.origin_form == b"*":
+            raise ProxyError(Problem.BAD_TARGET, "there is no such address on HTTPS")
         location = b"Location: https://" + host + self._suffix + target.origin_form
         request.respond(308, b"Permanent Redirect", [location], b"")
 

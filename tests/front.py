@@ -1,0 +1,164 @@
+"""The public side in memory: a server with a site that the test plays, and browsers on wires."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+
+from ipyproxy.channel import ChannelLimits, HTTPChannel
+from ipyproxy.errors import ProxyError
+from ipyproxy.forwarding import TrustedProxies
+from ipyproxy.http1.head import HeadLimits
+from ipyproxy.request import Request
+from ipyproxy.server import Crowd, HTTPServer
+from ipyproxy.transport import TCPTransport
+
+from .wires import Loop, Wire
+
+LIMITS = ChannelLimits(
+    head=HeadLimits(),
+    body_bytes=0,
+    body_rate=512,
+    buffer_bytes=65536,
+    handshake_timeout=10.0,
+    head_timeout=10.0,
+    body_timeout=60.0,
+    keepalive_timeout=75.0,
+)
+
+
+class Desk:
+    """A site that keeps each request for the test to answer, unless ``answer`` does so."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.refused: list[ProxyError] = []
+        self.answer: Callable[[Request], object] = lambda request: None
+
+    def handle(self, request: Request) -> None:
+        self.requests.append(request)
+        self.answer(request)
+
+    def refuse(self, request: Request, error: ProxyError) -> None:
+        self.refused.append(error)
+        request.respond(error.problem.status, b"Refused", [], b"no\n")
+
+    def next(self) -> Request:
+        """The oldest request that was not looked at yet."""
+        return self.requests.pop(0)
+
+
+class Body:
+    """Takes a request's body, and notes what else it is told."""
+
+    def __init__(self, request: Request) -> None:
+        self.data = b""
+        self.ended = False
+        self.lost = False
+        request.consumer = self
+
+    def body_received(self, data: bytes) -> None:
+        self.data += data
+
+    def body_ended(self) -> None:
+        self.ended = True
+
+    def client_lost(self) -> None:
+        self.lost = True
+
+
+class Browser:
+    """A client's end of one connection."""
+
+    def __init__(self, house: House, wire: Wire, channel: HTTPChannel) -> None:
+        self.house = house
+        self.wire = wire
+        self.channel = channel
+
+    def say(self, data: bytes) -> bytes:
+        """Send, and give what comes back at once."""
+        self.wire.say(data)
+        return self.hear()
+
+    def hear(self) -> bytes:
+        """What has come since the last call."""
+        self.house.loop.settle()
+        return self.wire.hear()
+
+    def hang_up(self) -> None:
+        self.wire.hang_up()
+        self.house.loop.settle()
+
+    def get(self, path: bytes = b"/", *lines: bytes, version: bytes = b"HTTP/1.1") -> bytes:
+        """Send a GET, and give what comes back at once."""
+        head = [b"GET %b %b" % (path, version), b"Host: here", *lines, b"", b""]
+        return self.say(b"\r\n".join(head))
+
+    @property
+    def is_connected(self) -> bool:
+        return not self.wire.is_closed
+
+
+class House:
+    """One server, its clock and its log.
+
+    :ivar log: status, client and note of each request, in the order in which they ended.
+    """
+
+    def __init__(
+        self,
+        *,
+        connections: int = 100,
+        connections_per_client: int = 50,
+        proxies: TrustedProxies | None = None,
+        **limits: Any,
+    ) -> None:
+        self.loop = Loop()
+        self.desk = Desk()
+        self.log: list[tuple[int, str, str]] = []
+        self.limits = replace(LIMITS, **limits)
+        self.server = HTTPServer(
+            self.loop,
+            self.desk,
+            self.limits,
+            Crowd(connections, connections_per_client),
+            proxies or TrustedProxies(),
+            lambda request, _: self.log.append((request.status, request.client, request.note)),
+        )
+
+    def try_to_connect(self, host: str = "192.0.2.1") -> Browser | None:
+        """Open a connection; None if the server turns it away."""
+        kind = IPv6Address if ":" in host else IPv4Address
+        address = kind("TCP", host, 50000)
+        channel = self.server.open_channel(address)
+        if channel is None:
+            return None
+        wire = Wire()
+        high_water = self.limits.buffer_bytes
+        sock: Any = wire
+        TCPTransport(self.loop, sock, channel, address, high_water=high_water).start()
+        return Browser(self, wire, channel)
+
+    def knock(self, host: str = "192.0.2.1") -> Browser:
+        """Open a connection whose TLS handshake is still to come."""
+        browser = self.try_to_connect(host)
+        assert browser is not None
+        return browser
+
+    def connect(self, host: str = "192.0.2.1") -> Browser:
+        """Open a connection, handshake and all."""
+        browser = self.knock(host)
+        browser.channel.handshakeCompleted()
+        return browser
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, with a sweep each second."""
+        self.loop.pass_time(seconds, self.server.sweep)
+
+    @property
+    def statuses(self) -> list[int]:
+        """The statuses in the log."""
+        return [status for status, _, _ in self.log]
