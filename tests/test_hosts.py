@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipyproxy.hosts import covers
+from ipyproxy.hosts import covers, is_host_name, parse_address
 
 
 @pytest.mark.parametrize(
@@ -96,3 +96,45 @@ def test_an_address_is_covered_by_itself_only(
 @given(st.text(), st.text())
 def test_any_text_gets_an_answer(name: str, host: str) -> None:
     assert covers([name], host) in (True, False)
+
+
+@pytest.mark.parametrize(
+    "host", ["a", "a.b", "xn--bcher-kva.example", "_acme", "a_b", "1", "a" * 63]
+)
+def test_a_host_name(host: str) -> None:
+    assert is_host_name(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "", ".", "a.", ".a", "a..b", "-a", "a-", "a.-b", "a b", "a\n", "a\0", "A", "ä", "*.a",
+        "a:1", "a/b", "a@b", "[::1]", "a" * 64, ".".join(["a" * 50] * 6), "%61",
+    ],
+)  # fmt: skip
+def test_no_host_name(host: str) -> None:
+    assert not is_host_name(host)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("2001:DB8:0::7", "2001:db8::7"), ("::", "::")],
+)
+def test_an_address(text: str, address: str) -> None:
+    assert str(parse_address(text)) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "a", "1", "127.1", "127.0.0.01", "0x7f.0.0.1", "[::1]", "::1]", "1.2.3.4 ", "1.2.3.4:5",
+        "１.2.3.4", "1.2.3.４", "a:b:c", "localhost",
+    ],
+)  # fmt: skip
+def test_no_address(text: str) -> None:
+    assert parse_address(text) is None
+
+
+@given(st.ip_addresses())
+def test_every_address_is_one(address: Any) -> None:
+    assert parse_address(str(address)) == address
