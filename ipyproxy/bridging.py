@@ -15,52 +15,66 @@ class State(Enum):
 
     OPEN = auto()
     CLOSING = auto()
+    """Close has been said, by a side or by us; both connections are still there."""
     CLIENT_CLOSING = auto()
+    """Upstream is gone; the client is to close."""
     UPSTREAM_CLOSING = auto()
+    """The client is gone; upstream is to close."""
     CLOSED = auto()
 
 
 class Event(Enum):
     """What happens to a bridge."""
 
-    CLIENT_LOST = auto()
-    UPSTREAM_LOST = auto()
+    CLOSE_SAID = auto()
+    """A close frame of one side has passed; the other is to answer it."""
+    CLOSE_ANSWERED = auto()
+    """Close frames have gone both ways."""
     VIOLATED = auto()
     """One side sent what is no frame, or too much; the bridge can't go on."""
     DRAINED = auto()
     """The proxy is to stop."""
+    CLIENT_SILENT = auto()
+    """The client has not even answered a ping."""
+    UPSTREAM_SILENT = auto()
+    CLIENT_LOST = auto()
+    """The client's connection is gone."""
+    UPSTREAM_LOST = auto()
     EXPIRED = auto()
-    """A side that was to close has not done so in time, or is silent altogether."""
+    """A side that is to close has not done so in time."""
 
 
 class Action(Enum):
     """What the adapter does about it, in this order."""
 
     TELL_CLIENT = auto()
-    """Send the client a close frame, if one may stand here and none has passed."""
+    """Send the client a close frame as soon as one may stand there, unless it has got one."""
     TELL_UPSTREAM = auto()
     END_CLIENT = auto()
     """Close our half of the client's connection after what is on its way, and wait for theirs."""
     END_UPSTREAM = auto()
     ABORT_CLIENT = auto()
-    """Close the client's connection now."""
+    """Close the client's connection now; that it is lost is the next event."""
     ABORT_UPSTREAM = auto()
 
 
 _S, _E, _A = State, Event, Action
 
+_GIVE_UP = (_A.TELL_CLIENT, _A.TELL_UPSTREAM, _A.END_CLIENT, _A.END_UPSTREAM)
+
 TABLE: dict[tuple[State, Event], tuple[State, tuple[Action, ...]]] = {
+    (_S.OPEN, _E.CLOSE_SAID): (_S.CLOSING, ()),
+    (_S.OPEN, _E.VIOLATED): (_S.CLOSING, _GIVE_UP),
+    (_S.OPEN, _E.DRAINED): (_S.CLOSING, (_A.TELL_CLIENT, _A.TELL_UPSTREAM)),
+    (_S.OPEN, _E.CLIENT_SILENT): (_S.OPEN, (_A.ABORT_CLIENT,)),
+    (_S.OPEN, _E.UPSTREAM_SILENT): (_S.OPEN, (_A.ABORT_UPSTREAM,)),
     (_S.OPEN, _E.CLIENT_LOST): (_S.UPSTREAM_CLOSING, (_A.END_UPSTREAM,)),
     (_S.OPEN, _E.UPSTREAM_LOST): (_S.CLIENT_CLOSING, (_A.TELL_CLIENT, _A.END_CLIENT)),
-    (_S.OPEN, _E.VIOLATED): (
-        _S.CLOSING,
-        (_A.TELL_CLIENT, _A.TELL_UPSTREAM, _A.END_CLIENT, _A.END_UPSTREAM),
-    ),
-    # Both sides answer a close frame and close; the table waits for that.
-    (_S.OPEN, _E.DRAINED): (_S.CLOSING, (_A.TELL_CLIENT, _A.TELL_UPSTREAM)),
-    (_S.OPEN, _E.EXPIRED): (_S.CLOSING, (_A.ABORT_CLIENT, _A.ABORT_UPSTREAM)),
+    # The server closes first (RFC 6455 section 7.1.1), and towards the client that is us.
+    (_S.CLOSING, _E.CLOSE_ANSWERED): (_S.CLOSING, (_A.END_CLIENT,)),
+    (_S.CLOSING, _E.VIOLATED): (_S.CLOSING, _GIVE_UP),
     (_S.CLOSING, _E.CLIENT_LOST): (_S.UPSTREAM_CLOSING, (_A.END_UPSTREAM,)),
-    (_S.CLOSING, _E.UPSTREAM_LOST): (_S.CLIENT_CLOSING, (_A.END_CLIENT,)),
+    (_S.CLOSING, _E.UPSTREAM_LOST): (_S.CLIENT_CLOSING, (_A.TELL_CLIENT, _A.END_CLIENT)),
     (_S.CLOSING, _E.EXPIRED): (_S.CLOSING, (_A.ABORT_CLIENT, _A.ABORT_UPSTREAM)),
     (_S.CLIENT_CLOSING, _E.CLIENT_LOST): (_S.CLOSED, ()),
     (_S.CLIENT_CLOSING, _E.EXPIRED): (_S.CLIENT_CLOSING, (_A.ABORT_CLIENT,)),

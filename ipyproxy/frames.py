@@ -1,7 +1,7 @@
 """Where WebSocket frames begin and end (RFC 6455 section 5), without touching what they carry.
 
-Knows frame headers. Knows nothing of connections: bytes in, the same bytes out, minus what is not
-a frame and minus the answers to our own pings.
+Knows frame headers. Knows nothing of connections: bytes in, the same bytes out, minus what is no
+frame, minus what follows a close frame, and minus the answers to our own pings.
 """
 
 from __future__ import annotations
@@ -18,167 +18,176 @@ ABNORMAL = 1006
 TOO_BIG = 1009
 BAD_GATEWAY = 1014
 
-RSV1 = 0x40
-"""The reserved bit that permessage-deflate uses (RFC 7692 section 6)."""
-
 _FIN = 0x80
-_RESERVED = 0x70
+_RSV1 = 0x40
+_CONTROL = 0x08
 _MASKED = 0x80
+_LONGEST_CONTROL = 125
+_ANY_SIZE = 1 << 128
+
+# The first bytes that frames may have: of data frames, with whether a message begins there (with
+# permessage-deflate its first frame may have RSV1 set, RFC 7692 section 6), and of control frames.
+_PLAIN = {0x00: False, 0x01: True, 0x02: True, 0x80: False, 0x81: True, 0x82: True}
+_DEFLATED = _PLAIN | {first | _RSV1: True for first, begins in _PLAIN.items() if begins}
+_CONTROLS = frozenset((_FIN | CLOSE, _FIN | PING, _FIN | PONG))
+
+# Bytes of a header by its second byte, for frames that must not be masked, and for those that
+# must; 0: not so.
+_UNMASKED_SIZES = bytes([2] * 126 + [4, 10] + [0] * 128)
+_MASKED_SIZES = bytes([0] * 128 + [6] * 126 + [8, 14])
 
 
 class FrameScanner:
     """Follows the frames of one direction.
 
-    What :meth:`feed` gives may be sent on; a header or a control frame that has not come whole is
-    held back (at most 139 bytes), so that after every call the stream stands at a frame boundary
+    What :meth:`feed` gives may be sent on. A header or a control frame that has not come whole is
+    held back (at most 130 bytes), so that after every call the stream stands at a frame boundary
     or inside the payload of a data frame, never inside a header.
 
     :param masked: whether frames must be masked (client to server) or must not be.
-    :param reserved: reserved bits that a negotiated extension uses.
+    :param deflate: whether permessage-deflate was negotiated.
     :param message_limit: bytes a message may have on the wire, over all its fragments; 0: any.
     """
 
     __slots__ = (
+        "_data",
+        "_fragmented",
+        "_header_sizes",
         "_held",
         "_left",
-        "_limit",
-        "_mask_bit",
-        "_message",
-        "_reserved",
-        "_stopped",
+        "_masked",
+        "_message_bytes",
+        "_message_limit",
         "awaited_pong",
         "close_code",
-        "in_message",
+        "ending",
         "messages",
         "violation",
     )
 
-    def __init__(self, *, masked: bool, reserved: int = 0, message_limit: int = 0) -> None:
+    def __init__(self, *, masked: bool, deflate: bool = False, message_limit: int = 0) -> None:
         self.messages = 0
+        """Messages that have begun."""
         self.close_code = 0
         """Code of the close frame that has passed, ``NO_CODE`` if it had none; 0: none passed."""
         self.violation = 0
-        """Close code for what this side did wrong; 0: nothing. Then nothing passes any more."""
+        """Close code for what this side did wrong; 0: nothing."""
+        self.ending = False
+        """Whether nothing passes any more but the rest of the frame that is under way."""
         self.awaited_pong = b""
         """Payload of our own ping; a pong with just that is swallowed."""
-        self.in_message = False
-        self._mask_bit = _MASKED if masked else 0
-        self._reserved = reserved
-        self._limit = message_limit
-        self._message = 0
+        self._data = _DEFLATED if deflate else _PLAIN
+        self._masked = masked
+        self._header_sizes = _MASKED_SIZES if masked else _UNMASKED_SIZES
+        self._message_limit = message_limit or _ANY_SIZE
+        self._message_bytes = 0
+        self._fragmented = False
         self._left = 0
         self._held = b""
-        self._stopped = False
-
-    def stop(self) -> None:
-        """Let nothing pass any more: we have spoken the last word in this direction."""
-        self._stopped = True
 
     @property
     def at_boundary(self) -> bool:
         """Whether a frame of our own may be put into the stream here."""
         return not self._left
 
+    @property
+    def in_message(self) -> bool:
+        """Whether a message has begun and not ended."""
+        return self._fragmented or self._left > 0
+
+    def stop(self) -> None:
+        """Let nothing pass any more but the rest of the frame that is under way."""
+        self.ending = True
+        self._held = b""
+
     def feed(self, data: bytes) -> bytes:
         """Follow ``data``; give what may be sent on."""
-        if self._stopped:
-            return b""
+        if self.ending:
+            data = data[: self._left]
+            self._left -= len(data)
+            return data
         if self._held:
-            data, self._held = self._held + data, b""
+            data = self._held + data
+            self._held = b""
         end = len(data)
         at = self._left
+        while at < end:
+            size = self._frame(data, at, end)
+            if not size:
+                break
+            if data[at] & _CONTROL and not self._may_pass(data[at : at + size]):
+                data = data[:at] + data[at + size :]
+                end -= size
+            else:
+                at += size
         if at > end:
             self._left = at - end
             return data
         self._left = 0
-        while at < end and not self._stopped:
-            head = self._header(data, at, end)
-            if head is None:
-                break
-            size, opcode, length = head
-            if opcode < CLOSE:
-                at += size + length
-                continue
-            if at + size + length > end:
-                break
-            if self._control(opcode, data[at + size - 4 : at + size + length]):
-                at += size + length
-            else:
-                data = data[:at] + data[at + size + length :]
-                end = len(data)
-        if at > end:
-            self._left = at - end
-        elif at < end:
-            if not self._stopped:
-                self._held = data[at:]
-            return data[:at]
-        return data
+        if at < end and not self.ending:
+            self._held = data[at:]
+        return data[:at]
 
-    def _header(self, data: bytes, at: int, end: int) -> tuple[int, int, int] | None:
-        """Size of the header at ``at``, opcode and length of its payload; None: not whole yet."""
-        if end - at < 2:
-            return None
+    def _frame(self, data: bytes, at: int, end: int) -> int:
+        """Bytes of the frame at ``at``; 0 if it may not pass, or not yet.
+
+        A data frame may pass as soon as its header has come whole; a control frame, when all of it
+        has.
+        """
+        here = end - at
+        if here < 2 or self.ending:
+            return 0
         first, second = data[at], data[at + 1]
         length = second & 0x7F
-        size = 2
+        header = self._header_sizes[second]
+        begins = self._data.get(first)
+        if begins is None:
+            legal = first in _CONTROLS and length <= _LONGEST_CONTROL
+        else:
+            legal = begins is not self._fragmented
+        if not legal or not header:
+            return self._violated(PROTOCOL_ERROR)
+        if here < header:
+            return 0
         if length > 125:
-            size = 4 if length == 126 else 10
-            if end - at < size:
-                return None
-            least = 126 if size == 4 else 65536
-            length = int.from_bytes(data[at + 2 : at + size], "big")
-            if length < least or length >> 63:
-                self._violate(PROTOCOL_ERROR)
-                return None
-        if second & _MASKED != self._mask_bit:
-            self._violate(PROTOCOL_ERROR)
-            return None
-        if self._mask_bit:
-            size += 4
-            if end - at < size:
-                return None
-        opcode = first & 0x0F
-        legal = self._check_control if opcode >= CLOSE else self._check_data
-        return (size, opcode, length) if legal(first, opcode, length) else None
+            length = _extended_length(data, at, length)
+            if not length:
+                return self._violated(PROTOCOL_ERROR)
+        if begins is None:
+            size = header + length
+            return size if here >= size else 0
+        self._message_bytes = length if begins else self._message_bytes + length
+        if self._message_bytes > self._message_limit:
+            return self._violated(TOO_BIG)
+        self.messages += begins
+        self._fragmented = first < _FIN
+        return header + length
 
-    def _check_control(self, first: int, opcode: int, length: int) -> bool:
-        if opcode > PONG or length > 125 or first & (_FIN | _RESERVED) != _FIN:
-            self._violate(PROTOCOL_ERROR)
-            return False
-        return True
-
-    def _check_data(self, first: int, opcode: int, length: int) -> bool:
-        begins = opcode != 0
-        allowed = self._reserved if begins else 0
-        if opcode > 2 or begins == self.in_message or first & _RESERVED & ~allowed:
-            self._violate(PROTOCOL_ERROR)
-            return False
-        if begins:
-            self._message = 0
-            self.messages += 1
-        self._message += length
-        if self._limit and self._message > self._limit:
-            self._violate(TOO_BIG)
-            return False
-        self.in_message = not first & _FIN
-        return True
-
-    def _control(self, opcode: int, data: bytes) -> bool:
-        """Look into a whole control frame; False if it is not to be sent on.
-
-        ``data`` is the payload with the four bytes before it: the mask, if there is one.
-        """
-        payload = unmask(data[4:], data[:4]) if self._mask_bit else data[4:]
+    def _may_pass(self, frame: bytes) -> bool:
+        """Look into a whole control frame."""
+        payload = unmask(frame[6:], frame[2:6]) if self._masked else frame[2:]
+        opcode = frame[0] & 0x0F
         if opcode == CLOSE:
             self.close_code = int.from_bytes(payload[:2], "big") if len(payload) > 1 else NO_CODE
+            self.stop()
         elif opcode == PONG and self.awaited_pong and payload == self.awaited_pong:
             self.awaited_pong = b""
             return False
         return True
 
-    def _violate(self, code: int) -> None:
+    def _violated(self, code: int) -> int:
         self.violation = code
-        self._stopped = True
+        self.stop()
+        return 0
+
+
+def _extended_length(data: bytes, at: int, code: int) -> int:
+    """The length behind the two first bytes of a header; 0 if it is not the shortest form."""
+    if code == 126:
+        length = data[at + 2] << 8 | data[at + 3]
+        return length if length > 125 else 0
+    length = int.from_bytes(data[at + 2 : at + 10], "big")
+    return length if 0xFFFF < length < 1 << 63 else 0
 
 
 def unmask(payload: bytes, key: bytes) -> bytes:

@@ -1,143 +1,50 @@
-"""The Autobahn pair: its two handshakes, and the bridge that carries frames between them.
+"""The bridge: two connections with WebSocket frames passing verbatim between them.
 
-Knows WebSocket connections. Autobahn's server checks the browser's handshake and answers it,
-Autobahn's client checks the notebook's answer; from then on frames pass verbatim, because a pair
-that passes whole messages costs several times the CPU and holds each message in memory. Knows
-nothing of access, of routes, or of how the HTTP around the handshake is carried.
+Knows open WebSocket connections, their backpressure, silence and end. Payloads are neither
+unmasked nor inflated nor framed anew, because a pair that passes whole messages costs several
+times the CPU and holds each message in memory. Knows nothing of the handshakes that came before,
+of access, or of routes.
 """
 
 from __future__ import annotations
 
-import base64
-import copy
 import os
 from collections.abc import Callable
 from typing import Any
 
-# Frames pass verbatim, so Autobahn's native masking and UTF-8 code (and the parser behind cffi
-# that it loads) would only cost start time and memory.
-os.environ.setdefault("AUTOBAHN_USE_NVX", "0")
-
-from autobahn.twisted.websocket import (
-    WebSocketClientFactory,
-    WebSocketClientProtocol,
-    WebSocketServerFactory,
-    WebSocketServerProtocol,
-)
-from autobahn.websocket.compress import PerMessageDeflateResponse, PerMessageDeflateResponseAccept
 from twisted.internet import protocol
-from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ipyproxy import frames
 from ipyproxy.bridging import Action, Event, State, step
-from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.frames import FrameScanner
 
 PING_AFTER = 45.0
 """Seconds of silence after which a side is pinged; below the idle time-outs of NAT and proxies."""
-DEAD_AFTER = 120.0
-"""Seconds of silence after which a side counts as gone."""
+ANSWER_WITHIN = 75.0
+"""Seconds that it then has to send something, or it counts as gone."""
 CLOSE_TIMEOUT = 10.0
-"""Seconds that a side gets to close."""
-
-EXTENSION = "permessage-deflate"
+"""Seconds without a byte sent on that a side gets to close, once close has been said."""
 
 
-class BrowserSide(WebSocketServerProtocol):
-    """The server half: checks the browser's handshake, and answers it once upstream has."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.refusal: ProxyError | None = None
-        self._answer: Deferred[Any] = Deferred()
-
-    def check(self, transport: Any, head: bytes) -> None:
-        """Take the browser's handshake. Raises :class:`ProxyError` if it is none."""
-        self.factory = _server_factory
-        self.makeConnection(transport)
-        self.dataReceived(head)
-        if self.refusal is not None:
-            raise self.refusal
-
-    def onConnect(self, request: Any) -> Any:
-        """Autobahn asks whether to accept: as upstream decides."""
-        return self._answer
-
-    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
-        """Autobahn refuses the handshake: that is an ordinary HTTP answer here."""
-        problem = Problem.UPGRADE_REQUIRED if responseHeaders else Problem.BAD_REQUEST
-        self.refusal = ProxyError(problem, f"WebSocket handshake: {reason}")
-
-    def accept(self, subprotocol: str | None, headers: dict[str, list[str]]) -> None:
-        """Send 101 with exactly what upstream accepted."""
-        self._answer.callback((subprotocol, headers))
-
-
-class NotebookSide(WebSocketClientProtocol):
-    """The client half: makes the key, and checks the notebook's answer."""
-
-    def __init__(self, subprotocols: list[str], deflate_offered: bool) -> None:
-        super().__init__()
-        self.factory = copy.copy(_client_factory)
-        self.factory.protocols = subprotocols
-        self.websocket_key = base64.b64encode(os.urandom(16))
-        self.refusal = ""
-        self.opened = False
-        self._deflate_offered = deflate_offered
-
-    def startHandshake(self) -> None:
-        """The request goes out with the fields of the browser's, byte for byte: not from here."""
-
-    def perMessageCompressionAccept(
-        self, response: PerMessageDeflateResponse
-    ) -> PerMessageDeflateResponseAccept | None:
-        """Autobahn asks whether the notebook's extension will do: if the browser offered it."""
-        return PerMessageDeflateResponseAccept(response) if self._deflate_offered else None
-
-    def check(self, transport: Any, block: bytes) -> None:
-        """Take the notebook's answer. Raises :class:`ProxyError` unless it is a valid 101."""
-        self.makeConnection(transport)
-        self.dataReceived(block)
-        if not self.opened:
-            raise ProxyError(Problem.UPSTREAM_BROKEN, self.refusal or "an odd answer to Upgrade")
-
-    def onOpen(self) -> None:
-        """The answer is valid."""
-        self.opened = True
-
-    def failHandshake(self, reason: str) -> None:
-        """The answer is not valid."""
-        self.refusal = reason
-
-
-def _factory(kind: Any) -> Any:
-    factory = kind()
-    # Deadlines are the bridge's own; Autobahn's timers would only add to them.
-    factory.setProtocolOptions(openHandshakeTimeout=0)
-    return factory
-
-
-_server_factory = _factory(WebSocketServerFactory)
-_server_factory.server = None
-_client_factory = _factory(WebSocketClientFactory)
-
-
-class _Side(protocol.Protocol):
-    """One end of a bridge: what it sends goes through its scanner to the other end."""
+class Side(protocol.Protocol):
+    """One end of a bridge: what it sends goes through its scanner to the other end, ``peer``."""
 
     transport: Any
 
     def __init__(self, bridge: Bridge, transport: Any, scanner: FrameScanner, masks: bool) -> None:
         self.transport = transport
         self.scanner = scanner
-        self.peer: _Side = self
+        self.peer: Side = self
         self.bytes_received = 0
         self._bridge = bridge
         self._masks = masks
-        self._seen = 0
-        self._heard: float | None = None
-        self._pinged = False
+        self._farewell = 0
+        self._told = 0
+        self._ending = False
+        self._seen = -1
+        self._heard = 0.0
+        self._asked: float | None = None
 
     def dataReceived(self, data: bytes) -> None:
         """Frames, or parts of them."""
@@ -146,54 +53,104 @@ class _Side(protocol.Protocol):
         passed = scanner.feed(data)
         if passed:
             self.peer.transport.write(passed)
-        if scanner.violation:
-            self._bridge.violated(scanner.violation)
+        if scanner.ending:
+            self._bridge.stopped(self)
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         """The connection is gone."""
         self._bridge.lost(self)
 
+    # The end.
+
+    @property
+    def told(self) -> int:
+        """The close code that this end has got, from its peer or from us; 0: none."""
+        return self._told or self.peer.scanner.close_code
+
     def tell(self, code: int) -> None:
-        """Send a close frame, if one may stand here and none has passed."""
-        towards = self.peer.scanner
-        if towards.at_boundary and not towards.close_code:
-            towards.close_code = code
-            towards.stop()
-            self.transport.write(frames.close_frame(code, self._key()))
+        """Send a close frame as soon as one may stand here, unless this end has got one."""
+        if not self.told and not self._farewell:
+            self._farewell = code
+            self.peer.scanner.stop()
+            self.take_leave()
 
     def end(self) -> None:
         """Close our half after what is on its way; what still comes is read and dropped.
 
         Closing at once could reset the connection and destroy the close frame on its way.
         """
-        self.transport.loseWriteConnection()
-        self.transport.resumeProducing()
+        self._ending = True
+        self.take_leave()
+
+    def take_leave(self) -> None:
+        """Do what :meth:`tell` and :meth:`end` asked for, as far as it can be done by now."""
+        if self._farewell and self.peer.scanner.at_boundary:
+            # An end that has said close itself gets the answer to that.
+            self._told = frames.NORMAL if self.scanner.close_code else self._farewell
+            self._farewell = 0
+            self.transport.write(frames.close_frame(self._told, self._key()))
+        if self._ending and not (self._farewell and self.peer.transport.connected):
+            self.transport.loseWriteConnection()
+            self.transport.resumeProducing()
 
     def _key(self) -> bytes:
         return os.urandom(4) if self._masks else b""
 
+    # Silence.
+
     def is_silent(self, now: float) -> bool:
-        """Whether this end counts as gone; pings it when it has been silent for a while."""
-        if self._heard is None or self.bytes_received != self._seen:
+        """Whether this end gives no sign of life though it owes one; asks for one when it is due.
+
+        Asked is an end that has got a ping, or that has left off within a frame. One that we
+        ourselves have stopped reading owes none, and one that has bytes to take is the kernel's
+        to watch (TCP_USER_TIMEOUT).
+        """
+        transport = self.transport
+        heard = self.bytes_received != self._seen
+        if heard or transport.bytes_waiting or not transport.is_reading:
             self._seen = self.bytes_received
             self._heard = now
-            self._pinged = False
-            return False
-        silence = now - self._heard
-        if silence >= PING_AFTER and not self._pinged and self.peer.scanner.at_boundary:
-            self._pinged = True
-            self.scanner.awaited_pong = os.urandom(8)
-            ping = frames.control_frame(frames.PING, self.scanner.awaited_pong, self._key())
-            self.transport.write(ping)
-        # A side that we ourselves have stopped reading is not silent: it is being held.
-        return silence >= DEAD_AFTER and self.transport.is_reading
+            self._asked = None
+        elif self._asked is not None:
+            return now - self._asked >= ANSWER_WITHIN
+        elif now - self._heard >= PING_AFTER:
+            if self.peer.scanner.at_boundary:
+                self._ping()
+                self._asked = now
+            elif not self.scanner.at_boundary:
+                self._asked = now
+        return False
+
+    def _ping(self) -> None:
+        payload = self.scanner.awaited_pong = os.urandom(8)
+        self.transport.write(frames.control_frame(frames.PING, payload, self._key()))
 
 
 class Bridge:
     """One open WebSocket, carried through.
 
+    ``opened`` and ``last_activity`` are seconds of the reactor's clock; the latter is when the
+    client last sent (a part of) a message, as seen by :meth:`check`: pings and pongs are no sign
+    of a person.
+
+    :param client: the client's transport.
+    :param upstream: upstream's transport.
+    :param deflate: whether permessage-deflate was negotiated.
     :param ended: called once, when both connections are gone.
     """
+
+    __slots__ = (
+        "_bridges",
+        "_deadline",
+        "_ended",
+        "_messages",
+        "_sent",
+        "client",
+        "last_activity",
+        "opened",
+        "state",
+        "upstream",
+    )
 
     def __init__(
         self,
@@ -204,20 +161,19 @@ class Bridge:
         deflate: bool,
         ended: Callable[[Bridge], None],
     ) -> None:
-        reserved = frames.RSV1 if deflate else 0
         limit = bridges.message_limit
+        from_client = FrameScanner(masked=True, deflate=deflate, message_limit=limit)
+        from_upstream = FrameScanner(masked=False, deflate=deflate, message_limit=limit)
         self.state = State.OPEN
-        self.client = _Side(
-            self, client, FrameScanner(masked=True, reserved=reserved, message_limit=limit), False
-        )
-        self.upstream = _Side(
-            self, upstream, FrameScanner(masked=False, reserved=reserved, message_limit=limit), True
-        )
+        self.client = Side(self, client, from_client, False)
+        self.upstream = Side(self, upstream, from_upstream, True)
         self.client.peer, self.upstream.peer = self.upstream, self.client
-        self.code = 0
+        self.opened = self.last_activity = float(bridges.reactor.seconds())
         self._bridges = bridges
         self._ended = ended
-        self._deadline: float | None = None
+        self._messages = 0
+        self._sent = 0
+        self._deadline = 0.0
         bridges.open.add(self)
         # Whatever one side can't take makes the other wait.
         client.registerProducer(upstream, True)
@@ -226,43 +182,64 @@ class Bridge:
     @property
     def close_code(self) -> int:
         """The code that the bridge ended with, as a browser would see it."""
-        sides = (self.upstream.scanner, self.client.scanner)
-        return self.code or next((s.close_code for s in sides if s.close_code), frames.ABNORMAL)
+        return self.client.told or self.client.scanner.close_code or frames.ABNORMAL
 
-    def lost(self, side: _Side) -> None:
+    def stopped(self, side: Side) -> None:
+        """What ``side`` sends does not pass any more, or only to the end of a frame."""
+        side.peer.take_leave()
+        if side.scanner.violation:
+            self._on(Event.VIOLATED, side.scanner.violation)
+        elif self.client.told and self.upstream.told:
+            self._on(Event.CLOSE_ANSWERED)
+        elif side.scanner.close_code:
+            self._on(Event.CLOSE_SAID)
+
+    def lost(self, side: Side) -> None:
         """One connection is gone."""
         if side is self.client:
-            self._on(Event.CLIENT_LOST, frames.GOING_AWAY)
+            self._on(Event.CLIENT_LOST)
         else:
             self._on(Event.UPSTREAM_LOST, frames.BAD_GATEWAY)
 
-    def violated(self, code: int) -> None:
-        """One side broke the protocol or a limit."""
-        self._on(Event.VIOLATED, code)
-
     def drain(self) -> None:
-        """The proxy is to stop; to be called again while the bridge is still open."""
-        if self.client.scanner.at_boundary and self.upstream.scanner.at_boundary:
-            self._on(Event.DRAINED, frames.GOING_AWAY)
+        """The proxy is to stop."""
+        self._on(Event.DRAINED, frames.GOING_AWAY)
 
     def check(self, now: float) -> None:
-        """Look at deadlines and silence; called every few seconds."""
-        if self._deadline is not None:
-            if now >= self._deadline:
-                self._on(Event.EXPIRED, frames.ABNORMAL)
-        elif self.client.is_silent(now) or self.upstream.is_silent(now):
-            self._on(Event.EXPIRED, frames.ABNORMAL)
+        """Look at silence and deadlines; called every few seconds."""
+        if self.state is State.OPEN:
+            self._note_activity(now)
+            if self.client.is_silent(now):
+                self._on(Event.CLIENT_SILENT)
+            if self.upstream.is_silent(now):
+                self._on(Event.UPSTREAM_SILENT)
+        elif self._bytes_sent() != self._sent:
+            self._start_deadline(now)
+        elif now >= self._deadline:
+            self._on(Event.EXPIRED)
 
-    def _on(self, event: Event, code: int) -> None:
+    def _note_activity(self, now: float) -> None:
+        scanner = self.client.scanner
+        if scanner.messages != self._messages or scanner.in_message:
+            self._messages = scanner.messages
+            self.last_activity = now
+
+    def _start_deadline(self, now: float) -> None:
+        self._sent = self._bytes_sent()
+        self._deadline = now + CLOSE_TIMEOUT
+
+    def _bytes_sent(self) -> int:
+        return int(self.client.transport.bytes_sent + self.upstream.transport.bytes_sent)
+
+    def _on(self, event: Event, code: int = 0) -> None:
+        """Take the step that the table has for ``event``; ``code`` is for the sides to be told."""
         before = self.state
         self.state, actions = step(before, event)
-        if before is State.OPEN and self.state is not before:
-            self._deadline = self._bridges.reactor.seconds() + CLOSE_TIMEOUT
-            if event not in (Event.CLIENT_LOST, Event.UPSTREAM_LOST):
-                self.code = code
         for action in actions:
             self._do(action, code)
-        if self.state is State.CLOSED and before is not State.CLOSED:
+        if before is State.OPEN and self.state is not before:
+            self._start_deadline(self._bridges.reactor.seconds())
+        if self.state is State.CLOSED and before is not self.state:
             self._bridges.open.discard(self)
             self._ended(self)
 
@@ -292,14 +269,30 @@ class Bridges:
         self.reactor = reactor
         self.message_limit = message_limit
         self.open: set[Bridge] = set()
+        self._drain: tuple[float, float, int] | None = None
 
     def sweep(self) -> None:
-        """Check every bridge; to be called every few seconds."""
+        """Check every bridge; to be called every second or so."""
         now = self.reactor.seconds()
         for bridge in list(self.open):
             bridge.check(now)
+        self._drain_some(now)
 
-    def drain(self) -> None:
-        """Tell every bridge that the proxy is to stop; to be repeated while some are open."""
-        for bridge in list(self.open):
+    def drain(self, within: float = 0.0) -> None:
+        """End every bridge with 1001, evenly over ``within`` seconds.
+
+        :meth:`sweep` carries on with it. Spread, the browsers do not all come back at once.
+        """
+        now = self.reactor.seconds()
+        if self._drain is None:
+            self._drain = now, within, len(self.open)
+        self._drain_some(now)
+
+    def _drain_some(self, now: float) -> None:
+        if self._drain is None:
+            return
+        began, within, total = self._drain
+        due = int(total * (now - began) / within) if within else total
+        still_open = [bridge for bridge in self.open if bridge.state is State.OPEN]
+        for bridge in still_open[max(0, total - due) :]:
             bridge.drain()

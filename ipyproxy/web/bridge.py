@@ -6,13 +6,21 @@ an ordinary exchange, so that every refusal is an ordinary HTTP answer.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.fields import Rewriting, response_lines
-from ipyproxy.http1.head import RequestHead, parse_response
+from ipyproxy.http1.head import Fields, RequestHead, parse_response
 from ipyproxy.request import Request
 from ipyproxy.upstreams import Upstream
 from ipyproxy.web.exchange import Carriage, Exchange
-from ipyproxy.websocket import EXTENSION, Bridge, BrowserSide, NotebookSide
+from ipyproxy.websocket import Bridge
+
+if TYPE_CHECKING:
+    from ipyproxy.handshake import BrowserSide, NotebookSide
+
+_VERSION = b"13"
+_EXTENSION = b"permessage-deflate"
 
 
 def is_websocket(head: RequestHead) -> bool:
@@ -32,27 +40,33 @@ class BridgeExchange(Exchange):
 
     __slots__ = ("_browser", "_notebook", "_offers")
 
+    _browser: BrowserSide
+    _notebook: NotebookSide
+
     def __init__(
         self, request: Request, upstream: Upstream, rewriting: Rewriting, carriage: Carriage
     ) -> None:
         super().__init__(request, upstream, rewriting, carriage)
-        fields = request.head.fields
-        self._offers = _deflate_offers(fields.values(b"sec-websocket-extensions"))
-        subprotocols = b",".join(fields.values(b"sec-websocket-protocol")).decode("latin-1")
-        self._browser = BrowserSide()
-        self._notebook = NotebookSide(
-            [name.strip(" \t") for name in subprotocols.split(",")], bool(self._offers)
-        )
+        self._offers = _deflate_offers(request.head.fields)
 
     def start(self) -> None:
         """Check the browser's handshake, then go on as any exchange.
 
         Raises :class:`ProxyError`: ``BAD_REQUEST``, ``UPGRADE_REQUIRED``, ``OVERLOADED``.
         """
+        from ipyproxy.handshake import BrowserSide, NotebookSide
+
         request = self._request
+        fields = request.head.fields
+        # What comes behind the handshake is frames, so if there is no tunnel for them it must not
+        # be taken for a second request.
+        request.connection.persistent = False
         if request.body is not None:
             raise ProxyError(Problem.BAD_REQUEST, "a WebSocket handshake with a body")
-        self._browser.check(request.transport, _handshake(request.head))
+        if fields.values(b"sec-websocket-version") != [_VERSION]:
+            raise ProxyError(Problem.UPGRADE_REQUIRED, "another version of the WebSocket protocol")
+        self._browser = BrowserSide(fields)
+        self._notebook = NotebookSide(_subprotocols(fields))
         super().start()
 
     def lines(self) -> list[bytes]:
@@ -61,7 +75,7 @@ class BridgeExchange(Exchange):
         lines += [
             b"Upgrade: websocket",
             b"Connection: Upgrade",
-            b"Sec-WebSocket-Version: 13",
+            b"Sec-WebSocket-Version: " + _VERSION,
             b"Sec-WebSocket-Key: " + self._notebook.websocket_key,
         ]
         if self._offers:
@@ -72,42 +86,51 @@ class BridgeExchange(Exchange):
         """Upstream has answered 101: check it, answer the browser alike, and let frames pass."""
         connection, request = self._connection, self._request
         assert connection is not None
-        notebook = self._notebook
+        head = parse_response(block[:-4])
         try:
-            notebook.check(connection.transport, block)
+            subprotocol = self._notebook.check(head.fields)
+            extensions = self._accepted_extensions(head.fields)
         except ProxyError as error:
             connection.abandon()
             self.failed(error)
             return
+        lines = response_lines(head, request.public, self._rewriting)
+        lines += [b"Sec-WebSocket-Extensions: " + value for value in extensions]
+        answer = self._browser.accept(subprotocol, lines)
+        # The bridge keeps this exchange for its line in the log, but not Autobahn's objects.
+        del self._browser, self._notebook
         self._end()
         self._upstream.bridges += 1
         request.begun = True
         request.status = 101
-        headers = self._answer(block)
+        client = request.transport
+        # The server stops reading if much comes ahead of the answer; from here on upstream's
+        # buffer decides.
+        client.resumeProducing()
         bridge = Bridge(
             self._carriage.bridges,
-            request.transport,
+            client,
             connection.transport,
-            deflate="Sec-WebSocket-Extensions" in headers,
+            deflate=bool(extensions),
             ended=self._bridge_ended,
         )
-        self._browser.accept(notebook.websocket_protocol_in_use, headers)
+        client.write(answer)
         connection.hand_over(bridge.upstream)
         request.connection.hand_over(bridge.client)
         if rest:
             bridge.upstream.dataReceived(rest)
 
-    def _answer(self, block: bytes) -> dict[str, list[str]]:
-        """The fields of upstream's 101 that the browser gets too."""
-        head = parse_response(block[:-4])
-        headers: dict[str, list[str]] = {}
-        for line in response_lines(head, self._request.public, self._rewriting):
-            name, _, value = line.decode("utf-8", "replace").partition(": ")
-            headers.setdefault(name, []).append(value)
-        accepted = head.fields.values(b"sec-websocket-extensions")
-        if accepted:
-            headers["Sec-WebSocket-Extensions"] = [accepted[0].decode("ascii", "replace")]
-        return headers
+    def _accepted_extensions(self, fields: Fields) -> list[bytes]:
+        """What upstream says of extensions: nothing, or that it takes the one that was offered.
+
+        Its parameters are for the browser to judge, which knows what it can do.
+        """
+        values = fields.values(b"sec-websocket-extensions")
+        if values and (len(values) > 1 or b"," in values[0] or not self._offers):
+            raise ProxyError(Problem.UPSTREAM_BROKEN, "extensions that were not offered")
+        if values and _extension_name(values[0]) != _EXTENSION:
+            raise ProxyError(Problem.UPSTREAM_BROKEN, "an extension that was not offered")
+        return values
 
     def _bridge_ended(self, bridge: Bridge) -> None:
         self._upstream.bridges -= 1
@@ -121,33 +144,20 @@ class BridgeExchange(Exchange):
         request.connection.record(request)
 
 
-def _deflate_offers(values: list[bytes]) -> list[bytes]:
-    """The offers of permessage-deflate, in their order; other extensions are never offered.
+def _subprotocols(fields: Fields) -> list[str]:
+    names = b",".join(fields.values(b"sec-websocket-protocol")).decode("latin-1").split(",")
+    return [name.strip(" \t") for name in names]
+
+
+def _deflate_offers(fields: Fields) -> list[bytes]:
+    """The browser's offers of permessage-deflate, in their order; other extensions are not made.
 
     A quoted string may hold a comma (RFC 6455 section 9.1), but no parameter of this extension
     does (RFC 7692 section 7.1).
     """
-    offers = [offer.strip(b" \t") for offer in b",".join(values).split(b",")]
-    name = EXTENSION.encode("ascii")
-    return [offer for offer in offers if offer.partition(b";")[0].strip(b" \t").lower() == name]
+    offers = b",".join(fields.values(b"sec-websocket-extensions")).split(b",")
+    return [offer.strip(b" \t") for offer in offers if _extension_name(offer) == _EXTENSION]
 
 
-def _handshake(head: RequestHead) -> bytes:
-    """The browser's handshake as Autobahn is to see it: access has been decided, so no Origin."""
-    lines = [
-        b"%b: %b" % (name, value)
-        for name in _HANDSHAKE_FIELDS
-        for value in head.fields.values(name)
-    ]
-    return b"\r\n".join([b"GET / HTTP/1.1", *lines, b"", b""])
-
-
-_HANDSHAKE_FIELDS = (
-    b"host",
-    b"upgrade",
-    b"connection",
-    b"sec-websocket-key",
-    b"sec-websocket-version",
-    b"sec-websocket-protocol",
-    b"sec-websocket-extensions",
-)
+def _extension_name(offer: bytes) -> bytes:
+    return offer.partition(b";")[0].strip(b" \t").lower()
