@@ -8,15 +8,14 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 
-from ipyproxy.channel import ChannelLimits, HTTPChannel
+from ipyproxy.channel import ChannelLimits, HTTPChannel, Site
 from ipyproxy.errors import ProxyError
 from ipyproxy.forwarding import TrustedProxies
 from ipyproxy.http1.head import HeadLimits
 from ipyproxy.request import Request
 from ipyproxy.server import Crowd, HTTPServer
 from ipyproxy.transport import TCPTransport
-
-from .wires import Loop, Wire
+from tests.wires import Loop, Wire
 
 LIMITS = ChannelLimits(
     head=HeadLimits(),
@@ -105,6 +104,7 @@ class Browser:
 class House:
     """One server, its clock and its log.
 
+    :param site: what is served; by default ``desk``, which the test plays.
     :ivar log: status, client and note of each request, in the order in which they ended.
     """
 
@@ -114,15 +114,17 @@ class House:
         connections: int = 100,
         connections_per_client: int = 50,
         proxies: TrustedProxies | None = None,
+        loop: Loop | None = None,
+        site: Site | None = None,
         **limits: Any,
     ) -> None:
-        self.loop = Loop()
+        self.loop = loop or Loop()
         self.desk = Desk()
         self.log: list[tuple[int, str, str]] = []
         self.limits = replace(LIMITS, **limits)
         self.server = HTTPServer(
             self.loop,
-            self.desk,
+            site or self.desk,
             self.limits,
             Crowd(connections, connections_per_client),
             proxies or TrustedProxies(),

@@ -9,8 +9,7 @@ from ipyproxy.channel import LINGER, Phase
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.head import HeadLimits
 from ipyproxy.request import Request
-
-from .front import Body, House
+from tests.front import Body, House
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes"
 OK_CLOSE = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nyes"

@@ -13,8 +13,7 @@ from ipyproxy.client import ClientLimits, Pool, UpstreamConnection
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.framing import Decoder
 from ipyproxy.http1.head import ResponseHead
-
-from .wires import Attempt, Dialler, Loop, Wire
+from tests.wires import Attempt, Dialler, Loop, Wire
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes"

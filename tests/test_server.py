@@ -9,8 +9,7 @@ from twisted.logger import capturedLogs
 
 from ipyproxy.forwarding import TrustedProxies
 from ipyproxy.request import Request
-
-from .front import House
+from tests.front import House
 
 PROXY = "10.0.0.5"
 PROXIES = TrustedProxies([ip_network("10.0.0.0/8")])

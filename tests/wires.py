@@ -33,6 +33,7 @@ class Wire:
         self._incoming = bytearray()
         self._outgoing = bytearray()
         self._peer_ended = False
+        self._is_reset = False
         self._fault: int | None = None
         self.is_shut = False
         self.is_closed = False
@@ -59,7 +60,13 @@ class Wire:
     def reset(self) -> None:
         """Send RST."""
         self._peer_ended = True
+        self._is_reset = True
         self._fault = errno.ECONNRESET
+
+    @property
+    def unread(self) -> int:
+        """Bytes that the proxy has not taken yet."""
+        return len(self._incoming)
 
     @property
     def has_ended(self) -> bool:
@@ -91,7 +98,7 @@ class Wire:
     def send(self, data: Any) -> int:
         self._check_open()
         self._raise_fault()
-        if self.is_shut:
+        if self.is_shut or self._is_reset:
             raise BrokenPipeError(errno.EPIPE, "shut")
         count = len(data) if self.room is None else min(self.room, len(data))
         if not count:
@@ -137,7 +144,7 @@ class Wire:
 
     @property
     def is_writable(self) -> bool:
-        return self.room is None or self.room > 0 or self._fault is not None
+        return self.room is None or self.room > 0 or self._is_reset
 
 
 class Loop(Clock):

@@ -82,8 +82,6 @@ class RedirectSite:
         """Answer 308 to the same address on HTTPS; the host is checked, so no open redirect."""
         target = parse_target(request.head.method, request.head.target)
         host = self.policy.served_host(request.head, target.authority)
-        if target.origin_form == b"*":
-            raise ProxyError(Problem.BAD_TARGET, "there is no such address on HTTPS")
         location = b"Location: https://" + host + self._suffix + target.origin_form
         request.respond(308, b"Permanent Redirect", [location], b"")
 

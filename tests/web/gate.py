@@ -1,0 +1,108 @@
+"""The whole way in memory: browsers, the real site, and notebooks that the test plays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ipyproxy import client
+from ipyproxy.access import Policy
+from ipyproxy.client import ClientLimits, Pool
+from ipyproxy.routes import ServedPorts
+from ipyproxy.upstreams import Upstream, UpstreamTable
+from ipyproxy.web.exchange import Carriage
+from ipyproxy.web.notebook import Notebooks
+from ipyproxy.web.root import PublicSite, Root
+from ipyproxy.websocket import Bridges
+from tests.front import Browser, House
+from tests.wires import Dialler, Loop, Wire
+
+HOST = b"Host: hub.example"
+LIMITS = ClientLimits(
+    response_head_bytes=65536,
+    buffer_bytes=65536,
+    connect_timeout=2.0,
+    response_timeout=60.0,
+    idle_timeout=15.0,
+)
+
+
+def message(start: bytes, *lines: bytes, body: bytes = b"") -> bytes:
+    """A message's bytes."""
+    return b"\r\n".join([start, *lines, b"", body])
+
+
+def head_of(data: bytes) -> tuple[bytes, set[bytes]]:
+    """A message's start line and its field lines."""
+    start, *lines = data.partition(b"\r\n\r\n")[0].split(b"\r\n")
+    return start, set(lines)
+
+
+class Gate(House):
+    """The proxy but for sockets, TLS and the configuration: serves ``hub.example``."""
+
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        per_port: int = 128,
+        prefix: str = "/ipython",
+        trusted_origins: tuple[str, ...] = (),
+        client_limits: ClientLimits = LIMITS,
+        **others: Any,
+    ) -> None:
+        loop = Loop()
+        self.dialler = Dialler()
+        monkeypatch.setattr(client, "Dial", self.dialler)
+        self.pool = Pool(loop, loop, client_limits)
+        self.ports = ServedPorts(range(10000, 15000))
+        self.table = UpstreamTable()
+        self.policy = Policy(("hub.example",), trusted_origins)
+        self.bridges = Bridges(loop, 0)
+        trusted = frozenset(origin.encode("ascii") for origin in trusted_origins)
+        carriage = Carriage(self.pool, self.bridges, trusted, per_port)
+        cookies = (b"galaxysession",)
+        notebooks = Notebooks(self.ports, prefix, cookies, self.table, carriage)
+        site = PublicSite(Root(prefix, notebooks), self.policy)
+        super().__init__(loop=loop, site=site, **others)
+
+    def notebook(self) -> Wire:
+        """A notebook takes the connection that is being dialled."""
+        wire = self.dialler.next().succeed()
+        self.loop.settle()
+        return wire
+
+    def tell(self, wire: Wire, data: bytes) -> None:
+        """A notebook sends."""
+        wire.say(data)
+        self.loop.settle()
+
+    def end(self, wire: Wire, how: str = "hang up") -> None:
+        """A notebook's connection ends."""
+        if how == "reset":
+            wire.reset()
+        else:
+            wire.hang_up()
+        self.loop.settle()
+
+    def upstream(self, port: int = 10000) -> Upstream:
+        """What is known of a notebook."""
+        return self.table.get(port)
+
+    def wait(self, seconds: float) -> None:
+        self.loop.pass_time(seconds, self.server.sweep, self.pool.sweep)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether no exchange is left over, neither counted nor connected."""
+        return (
+            all(upstream.open_work == 0 for upstream in self.table.all())
+            and not self.pool._connections
+            and not self.dialler.attempts
+        )
+
+
+def ask(browser: Browser, start: bytes = b"GET /ipython/10000/ HTTP/1.1", *lines: bytes) -> bytes:
+    """Send a request without a body, and give what comes back at once."""
+    return browser.say(message(start, HOST, *lines))
