@@ -27,7 +27,7 @@ from autobahn.twisted.websocket import (
 from twisted.internet.defer import Deferred
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.http1.head import Fields
+from ipyproxy.http1.head import Fields, ResponseHead
 
 # What Autobahn is to judge. Host, Origin and path have been judged before, and extensions are the
 # notebook's to choose: Autobahn would take only those that it can speak itself.
@@ -91,12 +91,13 @@ class NotebookSide(WebSocketClientProtocol):
     def startHandshake(self) -> None:
         """The request goes out with the browser's own fields: not from here."""
 
-    def check(self, fields: Fields) -> str | None:
-        """Take the fields of the notebook's 101; give the subprotocol that it has chosen.
+    def check(self, answer: ResponseHead) -> str | None:
+        """Take the notebook's 101; give the subprotocol that it has chosen.
 
-        Raises :class:`ProxyError` (``UPSTREAM_BROKEN``) unless they are what we have asked for.
+        Raises :class:`ProxyError` (``UPSTREAM_BROKEN``) unless it is what we have asked for.
         """
-        head = _head([b"HTTP/1.1 101 Switching Protocols"], fields, _RESPONSE_FIELDS)
+        status_line = b"HTTP/1.%d %d" % (answer.minor, answer.status)
+        head = _head([status_line], answer.fields, _RESPONSE_FIELDS)
         if head.isascii():
             self.makeConnection(_Page())
             self.dataReceived(head)
@@ -143,7 +144,7 @@ def _settled(protocol: Any, factory: Any) -> Any:
 
 
 # Autobahn asks its factories for the reactor's timers only, and those are off: deadlines are ours.
-_server_factory = WebSocketServerFactory(reactor=object())
+_server_factory = WebSocketServerFactory(server=None, reactor=object())
 _server_factory.setProtocolOptions(versions=[13], openHandshakeTimeout=0)
 _client_factory = WebSocketClientFactory(reactor=object())
 _client_factory.setProtocolOptions(openHandshakeTimeout=0)

@@ -88,7 +88,7 @@ class BridgeExchange(Exchange):
         assert connection is not None
         head = parse_response(block[:-4])
         try:
-            subprotocol = self._notebook.check(head.fields)
+            subprotocol = self._notebook.check(head)
             extensions = self._accepted_extensions(head.fields)
         except ProxyError as error:
             connection.abandon()
@@ -103,18 +103,14 @@ class BridgeExchange(Exchange):
         self._upstream.bridges += 1
         request.begun = True
         request.status = 101
-        client = request.transport
-        # The server stops reading if much comes ahead of the answer; from here on upstream's
-        # buffer decides.
-        client.resumeProducing()
         bridge = Bridge(
             self._carriage.bridges,
-            client,
+            request.transport,
             connection.transport,
             deflate=bool(extensions),
             ended=self._bridge_ended,
         )
-        client.write(answer)
+        request.transport.write(answer)
         connection.hand_over(bridge.upstream)
         request.connection.hand_over(bridge.client)
         if rest:
@@ -137,9 +133,11 @@ class BridgeExchange(Exchange):
         request = self._request
         request.body_bytes_received = bridge.client.bytes_received
         request.body_bytes_sent = bridge.upstream.bytes_received
+        up, down = bridge.client, bridge.upstream
         request.note = (
             f"close {bridge.close_code}, "
-            f"messages {bridge.client.scanner.messages} up {bridge.upstream.scanner.messages} down"
+            f"{up.scanner.messages} messages in {up.bytes_received} bytes up, "
+            f"{down.scanner.messages} in {down.bytes_received} down"
         )
         request.connection.record(request)
 
