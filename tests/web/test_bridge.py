@@ -16,21 +16,14 @@ from typing import Any
 
 import pytest
 
-from ipyproxy import client
-from ipyproxy.access import Policy
-from ipyproxy.client import ClientLimits, Pool
-from ipyproxy.upstreams import UpstreamTable
 from ipyproxy.web.bridge import BridgeExchange
-from ipyproxy.web.exchange import Carriage
-from ipyproxy.web.notebook import Notebooks
-from ipyproxy.web.root import PublicSite, Root
-from ipyproxy.websocket import Bridges
-from tests.front import Browser, House
-from tests.wires import Dialler, Wire
+from tests.front import Browser
+from tests.web.gate import Gate
+from tests.wires import Wire
 from tests.wsframes import BINARY, TEXT, Frame, close
 
-PORT = 8888
-PATH = b"/ipython/8888/api/kernels/1/channels?session_id=a%2Fb&x=1"
+PORT = 10001
+PATH = b"/ipython/10001/api/kernels/1/channels?session_id=a%2Fb&x=1"
 ORIGIN = b"Origin: https://hub.example"
 # The example of RFC 6455 section 1.3.
 KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
@@ -54,12 +47,12 @@ class Notebook:
         self.wire = wire
 
     def hear(self) -> bytes:
-        self.hall.house.loop.settle()
+        self.hall.loop.settle()
         return self.wire.hear()
 
     def say(self, data: bytes) -> None:
         self.wire.say(data)
-        self.hall.house.loop.settle()
+        self.hall.loop.settle()
 
     def hear_request(self) -> Head:
         return Head(self.hear())
@@ -95,42 +88,18 @@ def accept_for(key: bytes) -> bytes:
     return base64.b64encode(hashlib.sha1(key + magic).digest())
 
 
-class Hall:
+class Hall(Gate):
     """The whole way from a browser's connection to a notebook's."""
 
-    def __init__(self, dialler: Dialler, *, per_port: int = 100) -> None:
-        self.house = House()
-        self.dialler = dialler
-        loop = self.house.loop
-        limits = ClientLimits(
-            response_head_bytes=65536,
-            connect_timeout=2.0,
-            response_timeout=60.0,
-            idle_timeout=15.0,
-            buffer_bytes=65536,
-        )
-        self.pool = Pool(loop, loop, limits)
-        self.bridges = Bridges(loop, 0)
-        self.upstreams = UpstreamTable()
-        carriage = Carriage(self.pool, self.bridges, frozenset(), per_port)
-        notebooks = Notebooks([PORT], "/ipython", (), self.upstreams, carriage)
-        policy = Policy(["hub.example"], [])
-        self.house.server.site = PublicSite(Root("/ipython", notebooks), policy)
-
-    def enter(self) -> Browser:
-        return self.house.connect()
-
-    def connect(self) -> Notebook:
+    def dial_succeeds(self) -> Notebook:
         """The notebook's port takes the connection that was asked for."""
-        wire = self.dialler.next().succeed()
-        self.house.loop.settle()
-        return Notebook(self, wire)
+        return Notebook(self, self.notebook())
 
     def ask(self, *lines: bytes) -> tuple[Browser, Notebook, Head]:
         """A browser's handshake on its way to the notebook."""
-        browser = self.enter()
+        browser = self.connect()
         assert ask(browser, *HANDSHAKE, *lines) == b""
-        notebook = self.connect()
+        notebook = self.dial_succeeds()
         return browser, notebook, notebook.hear_request()
 
     def open(self, *lines: bytes) -> tuple[Browser, Notebook]:
@@ -140,10 +109,6 @@ class Hall:
         assert browser.hear().startswith(b"HTTP/1.1 101 ")
         return browser, notebook
 
-    @property
-    def upstream(self) -> Any:
-        return self.upstreams.get(PORT)
-
 
 def ask(browser: Browser, *lines: bytes, behind: bytes = b"", start: bytes = b"GET") -> bytes:
     request_line = start + b" " + PATH + b" HTTP/1.1"
@@ -152,15 +117,8 @@ def ask(browser: Browser, *lines: bytes, behind: bytes = b"", start: bytes = b"G
 
 
 @pytest.fixture
-def dialler(monkeypatch: pytest.MonkeyPatch) -> Dialler:
-    made = Dialler()
-    monkeypatch.setattr(client, "Dial", made)
-    return made
-
-
-@pytest.fixture
-def hall(dialler: Dialler) -> Hall:
-    return Hall(dialler)
+def hall(monkeypatch: pytest.MonkeyPatch) -> Hall:
+    return Hall(monkeypatch)
 
 
 def status(answer: bytes) -> int:
@@ -176,8 +134,8 @@ class TestTheBrowsersHandshake:
             b"User-Agent: Mozilla/5.0",
         )
         assert request.first == b"GET " + PATH + b" HTTP/1.1"
-        assert request.one(b"host") == b"127.0.0.1:8888"
-        assert request.one(b"origin") == b"http://127.0.0.1:8888"
+        assert request.one(b"host") == b"127.0.0.1:10001"
+        assert request.one(b"origin") == b"http://127.0.0.1:10001"
         assert request.one(b"cookie") == b"_xsrf=2|1; username-127-0-0-1-8888=x"
         assert request.one(b"authorization") == b"token 1234"
         assert request.one(b"user-agent") == b"Mozilla/5.0"
@@ -207,9 +165,9 @@ class TestTheBrowsersHandshake:
     def test_upgrade_may_be_asked_for_in_many_ways(
         self, hall: Hall, lines: tuple[bytes, ...]
     ) -> None:
-        browser = hall.enter()
+        browser = hall.connect()
         ask(browser, *lines, KEY, VERSION)
-        notebook = hall.connect()
+        notebook = hall.dial_succeeds()
         request = notebook.hear_request()
         assert request.one(b"connection") == b"Upgrade"
         assert request.one(b"upgrade") == b"websocket"
@@ -232,7 +190,7 @@ class TestTheBrowsersHandshake:
     def test_another_version_is_told_which_one_we_speak(
         self, hall: Hall, lines: list[bytes]
     ) -> None:
-        browser = hall.enter()
+        browser = hall.connect()
         answer = Head(ask(browser, *UPGRADE, KEY, *lines))
         assert answer.first == b"HTTP/1.1 426 Upgrade Required"
         assert answer.one(b"sec-websocket-version") == b"13"
@@ -255,10 +213,10 @@ class TestTheBrowsersHandshake:
         ],
     )
     def test_what_is_no_handshake_is_refused(self, hall: Hall, lines: list[bytes]) -> None:
-        browser = hall.enter()
+        browser = hall.connect()
         assert status(ask(browser, *UPGRADE, VERSION, *lines)) == 400
         assert not hall.dialler.attempts
-        assert hall.upstream.open_work == 0
+        assert hall.upstream(PORT).open_work == 0
 
     @pytest.mark.parametrize(
         ("start", "lines"),
@@ -272,9 +230,9 @@ class TestTheBrowsersHandshake:
     def test_what_asks_for_no_websocket_is_an_ordinary_request(
         self, hall: Hall, start: bytes, lines: tuple[bytes, ...]
     ) -> None:
-        browser = hall.enter()
+        browser = hall.connect()
         ask(browser, *lines, start=start)
-        notebook = hall.connect()
+        notebook = hall.dial_succeeds()
         request = notebook.hear_request()
         assert not request.all(b"upgrade")
         assert not request.all(b"connection")
@@ -451,13 +409,13 @@ class TestTheNotebooksAnswer:
         assert browser.say(HELLO_MASKED) == b""
         assert notebook.hear() == b""
         assert not hall.dialler.attempts
-        assert hall.upstream.open_work == 0
+        assert hall.upstream(PORT).open_work == 0
 
     def test_a_refusal_reaches_a_client_that_has_sent_ahead(self, hall: Hall) -> None:
-        smuggled = b"GET /ipython/8888/ HTTP/1.1\r\nHost: hub.example\r\n\r\n"
-        browser = hall.enter()
+        smuggled = b"GET /ipython/10001/ HTTP/1.1\r\nHost: hub.example\r\n\r\n"
+        browser = hall.connect()
         ask(browser, *HANDSHAKE, behind=HELLO_MASKED + smuggled)
-        notebook = hall.connect()
+        notebook = hall.dial_succeeds()
         assert notebook.hear_request().behind == b""
         notebook.answer(b"403 Forbidden", b"Content-Length: 0")
         assert status(browser.hear()) == 403
@@ -479,9 +437,9 @@ class TestTheNotebooksAnswer:
         ],
     )
     def test_a_101_that_is_none_opens_no_tunnel(self, hall: Hall, lines: list[bytes]) -> None:
-        browser = hall.enter()
+        browser = hall.connect()
         ask(browser, *HANDSHAKE, behind=HELLO_MASKED)
-        notebook = hall.connect()
+        notebook = hall.dial_succeeds()
         request = notebook.hear_request()
         accept = b"Sec-WebSocket-Accept: " + accept_for(request.one(b"sec-websocket-key"))
         lines = [line.replace(b"{accept}", accept) for line in lines]
@@ -491,7 +449,7 @@ class TestTheNotebooksAnswer:
         assert HELLO not in heard
         assert notebook.wire.was_reset
         assert notebook.hear() == b""
-        assert hall.upstream.open_work == 0
+        assert hall.upstream(PORT).open_work == 0
         assert not hall.bridges.open
 
     def test_a_101_of_http_1_0_is_none(self, hall: Hall) -> None:
@@ -502,9 +460,9 @@ class TestTheNotebooksAnswer:
         assert status(browser.hear()) == 502
 
     def test_a_101_that_nobody_asked_for_opens_no_tunnel(self, hall: Hall) -> None:
-        browser = hall.enter()
+        browser = hall.connect()
         ask(browser)
-        notebook = hall.connect()
+        notebook = hall.dial_succeeds()
         notebook.hear_request()
         notebook.answer(b"101 Switching Protocols", *UPGRADE, ACCEPT)
         assert status(browser.hear()) == 502
@@ -520,12 +478,12 @@ class TestTheNotebooksAnswer:
 
     def test_none_within_the_time_is_504(self, hall: Hall) -> None:
         browser, notebook, _ = hall.ask()
-        hall.house.loop.pass_time(61, hall.house.server.sweep, hall.pool.sweep)
+        hall.loop.pass_time(61, hall.server.sweep, hall.pool.sweep)
         assert status(browser.hear()) == 504
         assert notebook.wire.was_reset
 
     def test_a_port_where_nobody_listens_is_503(self, hall: Hall) -> None:
-        browser = hall.enter()
+        browser = hall.connect()
         ask(browser, *HANDSHAKE)
         hall.dialler.next().fail(errno.ECONNREFUSED)
         assert status(browser.hear()) == 503
@@ -536,16 +494,16 @@ class TestTheNotebooksAnswer:
         assert status(browser.hear()) == 502
 
     def test_a_kept_connection_that_was_closed_is_not_the_browsers_affair(self, hall: Hall) -> None:
-        browser = hall.enter()
+        browser = hall.connect()
         ask(browser)
-        kept = hall.connect()
+        kept = hall.dial_succeeds()
         kept.answer(b"200 OK", b"Content-Length: 0")
         kept.hear()
         ask(browser, *HANDSHAKE)
         assert kept.hear().startswith(b"GET ")
         kept.wire.hang_up()
-        hall.house.loop.settle()
-        notebook = hall.connect()
+        hall.loop.settle()
+        notebook = hall.dial_succeeds()
         notebook.switch(notebook.hear_request())
         assert b"HTTP/1.1 101 " in browser.hear()
 
@@ -559,9 +517,9 @@ class TestTheBridge:
         assert browser.hear() == HELLO
 
     def test_frames_behind_the_browsers_handshake_wait_for_the_answer(self, hall: Hall) -> None:
-        browser = hall.enter()
+        browser = hall.connect()
         ask(browser, *HANDSHAKE, behind=HELLO_MASKED)
-        notebook = hall.connect()
+        notebook = hall.dial_succeeds()
         request = notebook.hear_request()
         assert request.behind == b""
         notebook.switch(request, behind=HELLO)
@@ -586,9 +544,9 @@ class TestTheBridge:
         assert len(held) <= 3 * 65536
 
     def test_a_violation_in_the_first_segment_is_one(self, hall: Hall) -> None:
-        browser = hall.enter()
+        browser = hall.connect()
         ask(browser, *HANDSHAKE, behind=HELLO)  # not masked
-        notebook = hall.connect()
+        notebook = hall.dial_succeeds()
         notebook.switch(notebook.hear_request(), behind=HELLO)
         assert Head(browser.hear()).behind == close(1002).wire
 
@@ -597,39 +555,41 @@ class TestTheBridge:
         notebook.wire.hang_up()
         assert browser.hear() == close(1014).wire
         browser.hang_up()
-        assert hall.upstream.open_work == 0
+        assert hall.upstream(PORT).open_work == 0
 
-    def test_it_counts_as_work_on_its_port_until_it_is_over(self, dialler: Dialler) -> None:
-        hall = Hall(dialler, per_port=1)
+    def test_it_counts_as_work_on_its_port_until_it_is_over(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hall = Hall(monkeypatch, per_port=1)
         browser, notebook = hall.open()
-        assert hall.upstream.bridges == 1
-        assert hall.upstream.exchanges == 0
-        assert status(ask(hall.enter(), *HANDSHAKE)) == 503
+        assert hall.upstream(PORT).bridges == 1
+        assert hall.upstream(PORT).exchanges == 0
+        assert status(ask(hall.connect(), *HANDSHAKE)) == 503
         browser.hang_up()
-        assert hall.upstream.bridges == 1
+        assert hall.upstream(PORT).bridges == 1
         notebook.wire.hang_up()
-        hall.house.loop.settle()
-        assert hall.upstream.bridges == 0
+        hall.loop.settle()
+        assert hall.upstream(PORT).bridges == 0
 
     def test_it_has_one_line_in_the_log_at_its_end(self, hall: Hall) -> None:
         browser, notebook = hall.open()
         browser.say(HELLO_MASKED * 2 + close(1000, key=MASK).wire)
         notebook.say(HELLO * 3 + close(1000).wire)
-        assert hall.house.log == []
+        assert hall.log == []
         browser.hang_up()
         notebook.wire.hang_up()
-        hall.house.loop.settle()
+        hall.loop.settle()
         up, down = 2 * len(HELLO_MASKED) + 8, 3 * len(HELLO) + 4
         note = f"close 1000, 2 messages in {up} bytes up, 3 in {down} down"
-        assert hall.house.log == [(101, "192.0.2.1", note)]
+        assert hall.log == [(101, "192.0.2.1", note)]
 
     def test_a_browser_that_leaves_while_we_dial_leaves_nothing_behind(self, hall: Hall) -> None:
-        browser = hall.enter()
+        browser = hall.connect()
         ask(browser, *HANDSHAKE)
         browser.hang_up()
         assert hall.dialler.next().cancelled
-        assert hall.upstream.open_work == 0
-        assert [status for status, _, _ in hall.house.log] == [499]
+        assert hall.upstream(PORT).open_work == 0
+        assert [status for status, _, _ in hall.log] == [499]
 
     def test_a_browser_that_leaves_before_the_answer_leaves_nothing_behind(
         self, hall: Hall
@@ -637,8 +597,8 @@ class TestTheBridge:
         browser, notebook, _ = hall.ask()
         browser.hang_up()
         assert notebook.wire.was_reset
-        assert hall.upstream.open_work == 0
-        assert [status for status, _, _ in hall.house.log] == [499]
+        assert hall.upstream(PORT).open_work == 0
+        assert [status for status, _, _ in hall.log] == [499]
 
     def test_autobahns_objects_are_let_go_of(
         self, hall: Hall, monkeypatch: pytest.MonkeyPatch
@@ -660,9 +620,9 @@ class TestTheBridge:
         browser, notebook = hall.open()
         browser.hang_up()
         notebook.wire.hang_up()
-        hall.house.loop.settle()
-        assert not hall.house.loop.failures
-        assert not hall.house.loop.getDelayedCalls()
+        hall.loop.settle()
+        assert not hall.loop.failures
+        assert not hall.loop.getDelayedCalls()
 
 
 def run(code: str) -> str:
