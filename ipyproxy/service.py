@@ -36,7 +36,8 @@ from ipyproxy.routes import ServedPorts
 from ipyproxy.server import Crowd, HTTPServer
 from ipyproxy.sockets import Accept, Listener
 from ipyproxy.tls import Certificate, ServerTLS, development_certificate, load_certificate
-from ipyproxy.transport import TCPTransport, TLSTransport
+from ipyproxy.tlstransport import TLSTransport
+from ipyproxy.transport import TCPTransport
 from ipyproxy.upstreams import UpstreamTable
 from ipyproxy.web.exchange import Carriage
 from ipyproxy.web.notebook import Notebooks

@@ -1,12 +1,11 @@
-"""Byte streams on the reactor: TCP and TLS over TCP.
+"""Byte streams on the reactor: one connected socket each.
 
-Knows descriptors, buffers and pyOpenSSL. Knows nothing of HTTP. The transports here provide
-Twisted's own interfaces, so that every protocol above runs on ``StringTransport`` in a test; they
-stand in for Twisted's because those cost three times as much per event.
+Knows descriptors and buffers. Knows nothing of TLS or HTTP. The transport here provides Twisted's
+own interfaces, so that every protocol above runs on ``StringTransport`` in a test; it stands in
+for Twisted's because that costs three times as much per event.
 
-What they do differently: reads go through one buffer shared by all connections, a write is sent
-at once and only what the kernel did not take is kept, and OpenSSL's memory BIOs are fed once an
-event.
+What it does differently: reads go through one buffer shared by all connections, and a write is
+sent at once and only what the kernel did not take is kept.
 """
 
 from __future__ import annotations
@@ -18,13 +17,11 @@ import struct
 from enum import Enum
 from typing import Any
 
-from OpenSSL import SSL
 from twisted.internet import error
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
-    IHandshakeListener,
     IPushProducer,
     IReadWriteDescriptor,
     ITCPTransport,
@@ -38,12 +35,6 @@ READ_SIZE = 65536
 """Bytes taken from a socket in one event, so that no stream starves another."""
 HIGH_WATER = 65536
 """Bytes waiting to be sent above which the producer is paused; it resumes when all are sent."""
-_MOST_UNHEARD = 4 * HIGH_WATER
-
-_RECORD = 16384
-_RECORD_HEADER = 5
-_RECORD_OVERHEAD = 64
-_HANDSHAKE_FLIGHT = 16384
 
 # A connection whose peer vanished is gone within about two minutes (seconds, seconds, probes).
 _KEEPALIVE = (
@@ -60,7 +51,7 @@ _DONE = Failure(error.ConnectionDone())
 _ABORTED = Failure(error.ConnectionAborted())
 
 
-class _Ending(Enum):
+class Ending(Enum):
     """What happens to a transport once everything written has been sent."""
 
     NO = "stay open"
@@ -106,7 +97,7 @@ class TCPTransport:
         self._peer = peer
         self._unsent = bytearray()
         self._high_water = high_water
-        self._ending = _Ending.NO
+        self._ending = Ending.NO
         self._fault: OSError | None = None
         self._reading = False
         self._producer: Any = None
@@ -157,9 +148,9 @@ class TCPTransport:
         if self._unsent:
             return None
         self._reactor.removeWriter(self)
-        if self._ending is _Ending.FULL:
+        if self._ending is Ending.FULL:
             return error.ConnectionDone()
-        if self._ending is _Ending.HALF:
+        if self._ending is Ending.HALF:
             self._shut_down()
         elif self._paused_producer:
             self._paused_producer = False
@@ -203,7 +194,7 @@ class TCPTransport:
 
     def write(self, data: bytes) -> None:
         """Send ``data``: at once, as far as the kernel takes it."""
-        if self.connected and self._ending is _Ending.NO:
+        if self.connected and self._ending is Ending.NO:
             self._send(data)
 
     def writeSequence(self, iovec: Any) -> None:
@@ -279,7 +270,7 @@ class TCPTransport:
 
     def resumeProducing(self) -> None:
         """Read again."""
-        if self.connected and not self._reading and self._ending is not _Ending.FULL:
+        if self.connected and not self._reading and self._ending is not Ending.FULL:
             self._reading = True
             self._reactor.addReader(self)
 
@@ -291,8 +282,8 @@ class TCPTransport:
 
     def loseConnection(self) -> None:
         """Close once everything written has been sent; read nothing more."""
-        if self.connected and self._ending is not _Ending.FULL:
-            self._ending = _Ending.FULL
+        if self.connected and self._ending is not Ending.FULL:
+            self._ending = Ending.FULL
             self.unregisterProducer()
             self.pauseProducing()
             if not self._unsent:
@@ -300,8 +291,8 @@ class TCPTransport:
 
     def loseWriteConnection(self) -> None:
         """Send FIN once everything written has been sent; go on reading."""
-        if self.connected and self._ending is _Ending.NO:
-            self._ending = _Ending.HALF
+        if self.connected and self._ending is Ending.NO:
+            self._ending = Ending.HALF
             self.unregisterProducer()
             if not self._unsent:
                 self._shut_down()
@@ -309,7 +300,7 @@ class TCPTransport:
     def abortConnection(self) -> None:
         """Close now, with a reset, so that the peer knows the stream is not whole."""
         if self.connected:
-            self._ending = _Ending.FULL
+            self._ending = Ending.FULL
             self.unregisterProducer()
             self.pauseProducing()
             with contextlib.suppress(OSError):
@@ -355,154 +346,6 @@ class TCPTransport:
                 self._socket.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-class TLSTransport(TCPTransport):
-    """One connected socket with TLS on it.
-
-    A protocol that provides ``IHandshakeListener`` is told when the handshake is done.
-    """
-
-    __slots__ = ("_record_begun", "_record_left", "_secured", "_tls")
-
-    def __init__(
-        self,
-        reactor: Descriptors,
-        sock: socket.socket,
-        protocol: Any,
-        peer: IAddress,
-        tls: SSL.Connection,
-        *,
-        high_water: int = HIGH_WATER,
-    ) -> None:
-        super().__init__(reactor, sock, protocol, peer, high_water=high_water)
-        self._tls = tls
-        self._secured = False
-        self._record_begun = b""
-        self._record_left = 0
-
-    def _received(self, data: memoryview) -> Exception | None:
-        self._tls.bio_write(data)
-        records = self._count_records(data)
-        try:
-            if not self._secured:
-                self._shake_hands()
-                # Some of these records were the handshake's: then recv says so.
-            return self._decrypt(records) if records else None
-        except SSL.WantReadError:
-            self._flush(_HANDSHAKE_FLIGHT)
-            return None
-        except SSL.Error as caught:
-            # The alert that tells the peer why is still to be sent.
-            self._flush(_HANDSHAKE_FLIGHT)
-            return error.ConnectionLost(f"TLS: {_reason(caught)}")
-
-    def _count_records(self, data: memoryview) -> int:
-        """How many TLS records end in ``data`` (RFC 8446 section 5.1).
-
-        So many times OpenSSL has something to give. Asking once more, to hear that there is
-        nothing, costs as much as the rest of a small read.
-        """
-        begun, self._record_begun = self._record_begun, b""
-        if begun:
-            data = memoryview(begun + data)
-        at, end = self._record_left, len(data)
-        if at > end:
-            self._record_left = at - end
-            return 0
-        records = 1 if at else 0
-        while end - at >= _RECORD_HEADER:
-            at += _RECORD_HEADER + (data[at + 3] << 8 | data[at + 4])
-            records += 1
-        if at > end:
-            self._record_left = at - end
-            return records - 1
-        self._record_left = 0
-        if at < end:
-            self._record_begun = bytes(data[at:])
-        return records
-
-    def _shake_hands(self) -> None:
-        self._tls.do_handshake()
-        self._secured = True
-        self._flush(_HANDSHAKE_FLIGHT)
-        if IHandshakeListener.providedBy(self.protocol):
-            self.protocol.handshakeCompleted()
-
-    def _decrypt(self, records: int) -> Exception | None:
-        """Hand out all that one read brought, in one piece."""
-        ended: Exception | None = None
-        pieces: list[bytes] = []
-        try:
-            for _ in range(records):
-                pieces.append(self._tls.recv(_RECORD))  # noqa: PERF401 - what came stays, if the next fails
-        except SSL.WantReadError:
-            ended = self._answer_control()
-        except SSL.ZeroReturnError:
-            ended = error.ConnectionDone()
-        except SSL.Error as caught:
-            self._flush(_HANDSHAKE_FLIGHT)
-            ended = error.ConnectionLost(f"TLS: {_reason(caught)}")
-        if pieces and self.protocol is not None:
-            self.protocol.dataReceived(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        return ended
-
-    def _answer_control(self) -> Exception | None:
-        """Send what OpenSSL answers to a record without data, such as a key update.
-
-        Each is answered, so a peer that sends them on and on and reads nothing must end.
-        """
-        self._flush(_HANDSHAKE_FLIGHT)
-        if self.bytes_waiting <= _MOST_UNHEARD:
-            return None
-        return error.ConnectionLost("TLS: control messages, and their answers are not read")
-
-    def write(self, data: bytes) -> None:
-        """Encrypt ``data`` and send it."""
-        if not self.connected or self._ending is not _Ending.NO or not data:
-            return
-        size = len(data)
-        try:
-            sent = self._tls.send(data)
-            while sent < size:
-                sent += self._tls.send(memoryview(data)[sent:])
-        except SSL.Error:
-            # The session is broken, so nothing can be said any more.
-            self.abortConnection()
-            return
-        self._flush(size + _RECORD_OVERHEAD * (2 + size // _RECORD))
-
-    def _flush(self, size: int) -> None:
-        """Send what OpenSSL has ready: about ``size`` bytes, which saves asking twice."""
-        try:
-            while True:
-                ready = self._tls.bio_read(size)
-                self._send(ready)
-                if len(ready) < size:
-                    return
-        except SSL.WantReadError:
-            return
-
-    def loseConnection(self) -> None:
-        """Send close_notify and close once everything written has been sent."""
-        self._notify_close()
-        super().loseConnection()
-
-    def loseWriteConnection(self) -> None:
-        """Send close_notify and FIN once everything written has been sent; go on reading."""
-        self._notify_close()
-        super().loseWriteConnection()
-
-    def _notify_close(self) -> None:
-        if self.connected and self._secured and self._ending is _Ending.NO:
-            with contextlib.suppress(SSL.Error):
-                self._tls.shutdown()
-            self._flush(_RECORD_OVERHEAD * 2)
-
-    @property
-    def tls(self) -> SSL.Connection:
-        """The session, for its facts: version, SNI, the peer's certificate."""
-        return self._tls
-
-
 def address_of(name: Any) -> IAddress:
     """Twisted's address for what the socket module gives; IPv4 in IPv6 clothes is IPv4."""
     if not isinstance(name, tuple):
@@ -515,11 +358,3 @@ def address_of(name: Any) -> IAddress:
 
 def _lost(caught: OSError) -> Exception:
     return error.ConnectionLost(os.strerror(caught.errno or 0))
-
-
-def _reason(caught: SSL.Error) -> str:
-    """The last of OpenSSL's error texts, such as ``no shared cipher``."""
-    try:
-        return str(caught.args[0][-1][-1])
-    except (IndexError, TypeError):
-        return "connection ended" if isinstance(caught, SSL.SysCallError) else "protocol error"
