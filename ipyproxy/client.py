@@ -66,8 +66,9 @@ class Receiver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
-    """Bounds towards upstreams: bytes, seconds."""
+    """Bounds towards upstreams: connections kept in all, bytes, seconds."""
 
+    idle_connections: int
     response_head_bytes: int
     buffer_bytes: int
     connect_timeout: float
@@ -275,6 +276,7 @@ class Pool:
         self._descriptors = descriptors
         self.limits = limits
         self._idle: dict[int, list[UpstreamConnection]] = {}
+        self._kept = 0
         self._connections: dict[UpstreamConnection, int] = {}
 
     def connect(self, port: int, receiver: Receiver, *, once: bool) -> Dial | None:
@@ -288,6 +290,7 @@ class Pool:
         idle = self._idle.get(port)
         while idle:
             connection = idle.pop()
+            self._kept -= 1
             if once and connection.transport.has_input:
                 # It is closing, or says what nobody asked for.
                 self.drop(connection)
@@ -322,7 +325,11 @@ class Pool:
             receiver.failed(ProxyError(Problem.INTERNAL))
 
     def keep(self, connection: UpstreamConnection) -> None:
-        """Keep a connection whose exchange has ended."""
+        """Keep a connection whose exchange has ended, if not too many are."""
+        if self._kept >= self.limits.idle_connections:
+            self.drop(connection)
+            return
+        self._kept += 1
         connection.deadline = self.reactor.seconds() + self.limits.idle_timeout
         connection.transport.resumeProducing()
         self._idle.setdefault(self._connections[connection], []).append(connection)
@@ -346,6 +353,7 @@ class Pool:
         idle = self._idle.get(port, [])
         if connection in idle:
             idle.remove(connection)
+            self._kept -= 1
         if not idle:
             self._idle.pop(port, None)
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import attrs
 from twisted.application.service import IService, Service
 from twisted.internet import error
 from twisted.internet.defer import Deferred, DeferredList
@@ -34,7 +35,7 @@ from ipyproxy.logs import AccessLog, Entry, LogWriter
 from ipyproxy.request import Request
 from ipyproxy.routes import ServedPorts
 from ipyproxy.server import Crowd, HTTPServer
-from ipyproxy.sockets import Accept, Listener
+from ipyproxy.sockets import Accept, Announcement, Listener, claim_descriptors
 from ipyproxy.tls import Certificate, ServerTLS, development_certificate, load_certificate
 from ipyproxy.tlstransport import TLSTransport
 from ipyproxy.transport import TCPTransport
@@ -46,6 +47,9 @@ from ipyproxy.websocket import Bridges
 
 _SWEEP = 1.0
 _STANDARD_OUTPUT = 1
+# A client's connection, the one to its notebook, and one that is kept for the next.
+_DESCRIPTORS_EACH = 3
+_OTHER_DESCRIPTORS = 64
 
 
 class ProxyService(Service):
@@ -65,6 +69,7 @@ class ProxyService(Service):
         self._pool = Pool(reactor, self._descriptors, _client_limits(config))
         self._bridges = Bridges(reactor, config.limits.message_bytes)
         self._policy = Policy((*certificate.names, *config.site.hosts), config.site.trusted_origins)
+        self._proxies = TrustedProxies(config.listen.trusted_proxies)
         self._crowd = Crowd(config.limits.connections, config.limits.connections_per_client)
         self._server = self._make_server(PublicSite(self._make_root(), self._policy))
         self._sweeping = LoopingCall(_guarded(self._sweep, self.log))
@@ -95,7 +100,7 @@ class ProxyService(Service):
             site,
             _channel_limits(self._config),
             self._crowd,
-            TrustedProxies(self._config.listen.trusted_proxies),
+            self._proxies,
             self._record,
         )
 
@@ -104,7 +109,8 @@ class ProxyService(Service):
     def privilegedStartService(self) -> None:
         """Bind the ports, while the process may still have the rights to."""
         config = self._config.listen
-        https = self._listen(config.https, self._accept_tls)
+        accept = self._await_announcement if config.proxy_protocol else self._accept_tls
+        https = self._listen(config.https, accept)
         self._servers = [self._server]
         if config.http is not None:
             site = RedirectSite(self._policy, getattr(https, "port", 443))
@@ -146,6 +152,14 @@ class ProxyService(Service):
             prefix=self._config.notebooks.prefix,
             ports=str(self._config.notebooks.ports),
         )
+
+    def _await_announcement(self, sock: socket.socket, peer: IAddress) -> None:
+        if getattr(peer, "host", "") in self._proxies:
+            timeout = self._config.timeouts.head
+            Announcement(self._reactor, sock, peer, timeout, self._accept_tls)
+        else:
+            # Whoever is not a proxy could say it is anybody.
+            sock.close()
 
     def _accept_tls(self, sock: socket.socket, peer: IAddress) -> None:
         channel = self._server.open_channel(peer)
@@ -236,7 +250,27 @@ def make_service(config: Config, reactor: Any, *, state_directory: Path) -> ISer
     else:
         now = datetime.now(UTC)
         certificate = development_certificate(state_directory, socket.gethostname(), now)
-    return ProxyService(reactor, config, certificate)
+    return ProxyService(reactor, _within_descriptors(config), certificate)
+
+
+def _within_descriptors(config: Config) -> Config:
+    """``config`` with no more connections than there are descriptors for.
+
+    Whoever comes when all are in use is turned away at once, instead of waiting unheard.
+    """
+    wanted = config.limits.connections
+    have = claim_descriptors(_OTHER_DESCRIPTORS + wanted * _DESCRIPTORS_EACH)
+    fitting = max(1, (have - _OTHER_DESCRIPTORS) // _DESCRIPTORS_EACH)
+    if fitting >= wanted:
+        return config
+    ProxyService.log.warn(
+        "only {fitting} connections at once instead of {wanted}: this process may have no more "
+        "than {have} descriptors; raise its LimitNOFILE",
+        fitting=fitting,
+        wanted=wanted,
+        have=have,
+    )
+    return attrs.evolve(config, limits=attrs.evolve(config.limits, connections=fitting))
 
 
 def _descriptors(reactor: Any) -> Descriptors:
@@ -260,6 +294,7 @@ def _channel_limits(config: Config) -> ChannelLimits:
 
 def _client_limits(config: Config) -> ClientLimits:
     return ClientLimits(
+        idle_connections=config.limits.connections,
         response_head_bytes=config.limits.response_head_bytes,
         buffer_bytes=config.limits.buffer_bytes,
         connect_timeout=config.timeouts.connect,

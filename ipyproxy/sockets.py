@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -16,12 +17,17 @@ from twisted.internet.interfaces import IAddress, IReadDescriptor, IWriteDescrip
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from ipyproxy.proxyprotocol import ProxyProtocolError, parse_header
 from ipyproxy.transport import address_of
 
 _ACCEPTS_PER_EVENT = 32
 _ACCEPT_PAUSE = 0.2
 
+_LONGEST_HEADER = 4096
+
 Accept = Callable[[socket.socket, IAddress], None]
+
+_log = Logger()
 
 
 @implementer(IReadDescriptor)
@@ -34,8 +40,6 @@ class Listener:
     :param port: what an endpoint's ``listen`` gave: a ``twisted.internet.tcp.Port`` or its kin.
     :param accept: called with each connected socket (non-blocking) and its peer.
     """
-
-    _log = Logger()
 
     def __init__(self, reactor: Any, port: Any, accept: Accept) -> None:
         self._reactor = reactor
@@ -70,22 +74,14 @@ class Listener:
             except OSError as caught:
                 self._pause(caught)
                 return
-            self._welcome(sock, name)
-
-    def _welcome(self, sock: socket.socket, name: Any) -> None:
-        try:
             sock.setblocking(False)
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._accept(sock, address_of(name))
-        except Exception:
-            # What escaped from here would end the listener.
-            self._log.failure("a connection could not be taken; please report this")
-            sock.close()
+            _hand_on(self._accept, sock, address_of(name))
 
     def _pause(self, caught: OSError) -> None:
         # The kernel says readable for as long as somebody waits: without a pause we would spin.
-        self._log.warn(
+        _log.warn(
             "no connection is accepted for {pause} s: {reason}",
             pause=_ACCEPT_PAUSE,
             reason=os.strerror(caught.errno or 0),
@@ -109,6 +105,70 @@ class Listener:
         self._reactor.removeReader(self)
         self._socket.close()
         return self._port.stopListening()
+
+
+@implementer(IReadDescriptor)
+class Announcement:
+    """Waits for the PROXY header that a proxy sends before all else, and for nothing behind it.
+
+    The connection is closed where no such header comes within ``timeout`` seconds.
+
+    :param accept: called with the socket and who really connects.
+    """
+
+    def __init__(
+        self, reactor: Any, sock: socket.socket, peer: IAddress, timeout: float, accept: Accept
+    ) -> None:
+        self._reactor = reactor
+        self._socket = sock
+        self._peer = peer
+        self._accept = accept
+        self._taken = b""
+        self._timer = reactor.callLater(timeout, self._refuse, "no PROXY header in time")
+        reactor.addReader(self)
+
+    def fileno(self) -> int:
+        """The socket's descriptor; -1 once it is closed."""
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        """What Twisted puts before a log line."""
+        return "ipyproxy"
+
+    def doRead(self) -> None:
+        """Take what is the header's, and leave what comes behind it in the socket."""
+        try:
+            seen = self._socket.recv(_LONGEST_HEADER, socket.MSG_PEEK)
+            header = parse_header(self._taken + seen)
+            if not seen:
+                self._refuse("closed before its PROXY header")
+                return
+            rest = len(seen) if header is None else header.size - len(self._taken)
+            self._taken += self._socket.recv(rest)
+        except BlockingIOError:
+            return
+        except (OSError, ProxyProtocolError) as caught:
+            self._refuse(str(caught))
+            return
+        if header is not None:
+            self._leave()
+            peer = self._peer if header.source is None else address_of(header.source)
+            _hand_on(self._accept, self._socket, peer)
+
+    def connectionLost(self, reason: Any) -> None:
+        """Called by the reactor when it shuts down."""
+        self._leave()
+        self._socket.close()
+
+    def _refuse(self, why: str) -> None:
+        _log.warn("connection of {peer} refused: {why}", peer=self._peer, why=why)
+        self._leave()
+        self._socket.close()
+
+    def _leave(self) -> None:
+        self._reactor.removeReader(self)
+        if self._timer.active():
+            self._timer.cancel()
 
 
 @implementer(IWriteDescriptor)
@@ -193,6 +253,29 @@ class Dial:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+def claim_descriptors(wanted: int) -> int:
+    """Raise this process's limit so that it may have ``wanted`` descriptors; what it may have.
+
+    Services start with a low soft limit, for the sake of ``select``, and are to raise it
+    themselves (systemd.exec(5), LimitNOFILE).
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    return wanted if soft == resource.RLIM_INFINITY else soft
+
+
+def _hand_on(accept: Accept, sock: socket.socket, peer: IAddress) -> None:
+    try:
+        accept(sock, peer)
+    except Exception:
+        # What escaped from here would end the listener.
+        _log.failure("a connection could not be taken; please report this")
+        sock.close()
 
 
 def _is_its_own_peer(sock: socket.socket) -> bool:

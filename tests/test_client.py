@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.wires import Attempt, Dialler, Loop, Wire
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes"
 LIMITS = ClientLimits(
+    idle_connections=1000,
     response_head_bytes=65536,
     buffer_bytes=65536,
     connect_timeout=2.0,
@@ -79,9 +81,9 @@ class Town:
         self.pool = Pool(self.loop, self.loop, limits)
         self.dialler = dialler
 
-    def ask(self, asker: Asker, *, once: bool = False) -> Wire:
+    def ask(self, asker: Asker, *, once: bool = False, port: int = 10000) -> Wire:
         """Send on a new connection; its other end."""
-        self.pool.connect(10000, asker, once=once)
+        self.pool.connect(port, asker, once=once)
         wire = self.dialler.next().succeed()
         self.loop.settle()
         return wire
@@ -380,6 +382,24 @@ class TestKeeping:
         assert busy.events == [200, "ended"]
 
 
+def test_so_many_are_kept_and_no_more(dialler: Dialler) -> None:
+    town = Town(dialler, replace(LIMITS, idle_connections=2))
+    wires = [town.ask(Asker()) for _ in range(3)]
+    for wire in wires:
+        town.tell(wire, OK)
+    assert [wire.is_closed for wire in wires] == [False, False, True]
+    wires[0].hang_up()
+    town.loop.settle()
+    town.ask_again(Asker())
+    town.tell(wires[1], OK)
+    third = town.ask(Asker(), port=10001)
+    town.tell(third, OK)
+    assert [wires[1].is_closed, third.is_closed] == [False, False]
+    town.wait(16)
+    assert town.is_empty
+    assert town.pool._kept == 0
+
+
 class TestStale:
     def test_a_kept_connection_that_ends_before_any_answer_is_stale(self, town: Town) -> None:
         wire = town.ask(Asker())
@@ -522,7 +542,7 @@ class TestDeadlines:
         assert asker.events == []
 
     def test_without_a_deadline_nothing_is_late(self, dialler: Dialler) -> None:
-        limits = ClientLimits(65536, 65536, 2.0, response_timeout=0.0, idle_timeout=15.0)
+        limits = ClientLimits(1000, 65536, 65536, 2.0, response_timeout=0.0, idle_timeout=15.0)
         town = Town(dialler, limits)
         asker, upload = Asker(), Asker(b"PUT", ended=False)
         town.ask(asker)

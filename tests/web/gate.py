@@ -20,6 +20,7 @@ from tests.wires import Dialler, Loop, Wire
 
 HOST = b"Host: hub.example"
 LIMITS = ClientLimits(
+    idle_connections=1000,
     response_head_bytes=65536,
     buffer_bytes=65536,
     connect_timeout=2.0,

@@ -435,7 +435,7 @@ class TestFailures:
     def test_an_upload_that_the_notebook_does_not_take(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        gate = Gate(monkeypatch, client_limits=ClientLimits(65536, 65536, 2.0, 20.0, 15.0))
+        gate = Gate(monkeypatch, client_limits=ClientLimits(1000, 65536, 65536, 2.0, 20.0, 15.0))
         browser = gate.connect()
         browser.say(message(b"PUT /ipython/10000/f HTTP/1.1", HOST, b"Content-Length: 1000000"))
         notebook = gate.notebook()
