@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from http.cookies import SimpleCookie
+from http.cookies import CookieError, SimpleCookie
 
 import pytest
 from hypothesis import example, given
@@ -485,6 +485,7 @@ NEVER_PASSED = {
 }  # fmt: skip
 
 
+@example([(b"Cookie", b"=galaxysession=4")])
 @given(FIELDS)
 def test_nothing_of_this_hop_of_the_site_or_of_who_asks_reaches_a_notebook(
     fields: list[tuple[bytes, bytes]],
@@ -502,7 +503,14 @@ def test_nothing_of_this_hop_of_the_site_or_of_who_asks_reaches_a_notebook(
             # As Tornado reads it, and as Python's library does.
             read = [pair.partition(b"=")[0].strip() for pair in value.split(b";")]
             assert not {b"galaxysession", b"sso"}.intersection(read)
-            assert not {"galaxysession", "sso"}.intersection(SimpleCookie(value.decode("latin-1")))
+            assert not {"galaxysession", "sso"}.intersection(_as_python_reads(value))
+
+
+def _as_python_reads(value: bytes) -> SimpleCookie:
+    try:
+        return SimpleCookie(value.decode("latin-1"))
+    except CookieError:
+        return SimpleCookie()  # it takes none of them
 
 
 @given(FIELDS)
