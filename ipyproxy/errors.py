@@ -129,8 +129,13 @@ class Problem(Enum):
         503,
         1014,
         "The notebook is not running",
-        "Nothing listens on the notebook's port. It may have been stopped, or it may still be "
-        "starting.",
+        "No program answers at the notebook's port. It has stopped, or was never started.",
+    )
+    UPSTREAM_STARTING = (
+        503,
+        1014,
+        "The notebook is starting",
+        "No program answers at the notebook's port yet.",
     )
     CONNECT_TIMEOUT = (
         503,

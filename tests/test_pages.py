@@ -67,7 +67,9 @@ class TestProblemPage:
         document = json.loads(page.body)
         assert page.status == problem.status
         assert page.content_type == b"application/problem+json"
-        assert document.keys() == {"title", "status", "detail", "message"}
+        stated = {Problem.UPSTREAM_DEAD: "dead", Problem.UPSTREAM_STARTING: "starting"}
+        assert document.keys() - {"state"} == {"title", "status", "detail", "message"}
+        assert document.get("state") == stated.get(problem)
         assert document["title"] == problem.title
         assert document["status"] == problem.status
         assert document["detail"].startswith(problem.advice)

@@ -15,9 +15,14 @@ from functools import cache
 from typing import NamedTuple
 
 from ipyproxy.errors import Problem
+from ipyproxy.upstreams import State
 
 RETRY_AFTER = 5
 """Seconds that a page asks a client to wait when its caller knows no better figure."""
+STARTING_RETRY_AFTER = 1
+"""The same, when a notebook is starting: trying costs next to nothing."""
+STATE_PATH = ("_ipyproxy", "state")
+"""The path below which a script finds the state of a port, as segments."""
 
 Field = tuple[bytes, bytes]
 
@@ -49,14 +54,18 @@ _NEXT_STEP = {
     Problem.INTERNAL: "Try again. If this happens again, tell the administrator at what time.",
     Problem.NOT_IMPLEMENTED: "Send the request again chunked, or with a Content-Length.",
     Problem.UPSTREAM_BROKEN: "Try again. If this happens again, restart the notebook.",
-    Problem.UPSTREAM_DEAD: "If you have just started it, wait a few seconds and try again. "
-    "Otherwise start it again from the page you first started it on.",
+    Problem.UPSTREAM_DEAD: "Start it again from the page you first started it on. If you have just "
+    "started it, wait a few seconds and try again.",
+    Problem.UPSTREAM_STARTING: "Wait a few seconds and try again.",
     Problem.CONNECT_TIMEOUT: "Wait a minute and try again. If it still does not answer, restart "
     "the notebook.",
     Problem.DRAINING: "The notebook itself is still running.",
     Problem.UPSTREAM_TIMEOUT: "A long computation can keep it busy. Wait a little and try again.",
     Problem.VERSION_NOT_SUPPORTED: "Update the browser or program that you use.",
 }
+
+# What scripts are told of the notebook beside the problem.
+_STATES = {Problem.UPSTREAM_DEAD: State.DEAD, Problem.UPSTREAM_STARTING: State.STARTING}
 
 # Statuses of problems that may be gone the next time: their pages offer the same address again.
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
@@ -92,7 +101,37 @@ color:var(--soft);font-size:.875rem}
 @media(max-width:30rem){body{place-items:start center;padding:.75rem}main{padding:1.5rem 1.25rem}}
 """
 
-_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+# Looks for the notebook, at first often, and gives up after five minutes: a tab that was left open
+# must not knock for ever. It reloads only what answers, so that it can't reload in a circle.
+_SCRIPT = """\
+(() => {
+  const show = (id) => {
+    for (const element of document.querySelectorAll("p[id]")) element.hidden = element.id !== id;
+  };
+  const end = Date.now() + 300000;
+  let wait = 500;
+  const later = () => {
+    if (Date.now() > end) return show("late");
+    wait = Math.min(wait * 1.3, 2000);
+    setTimeout(look, wait);
+  };
+  const look = () => fetch(document.querySelector("main").dataset.state, {cache: "no-store"})
+    .then((answer) => answer.json())
+    .then((found) => { if (found.state === "up") location.reload(); else later(); })
+    .catch(later);
+  show("soon");
+  setTimeout(look, wait);
+})();
+"""
+
+
+def _source_hash(text: str) -> str:
+    """How a Content-Security-Policy names an inline style or script."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+_STYLE_HASH = _source_hash(_STYLE)
+_SCRIPT_HASH = _source_hash(_SCRIPT)
 
 _HTML = """\
 <!DOCTYPE html>
@@ -105,12 +144,12 @@ _HTML = """\
 <style>{style}</style>
 </head>
 <body>
-<main>
+<main{state}>
 <h1>{title}</h1>
 {content}
 <footer>{footer}</footer>
 </main>
-</body>
+{script}</body>
 </html>
 """
 
@@ -123,9 +162,43 @@ def problem_page(problem: Problem, *, wants_json: bool, retry_after: int | None 
     """
     page = _problem_page(problem, wants_json)
     if problem.status in (429, 503):
-        wait = b"%d" % (RETRY_AFTER if retry_after is None else retry_after)
-        return page._replace(fields=(*page.fields, (b"Retry-After", wait)))
+        if retry_after is None:
+            is_starting = problem is Problem.UPSTREAM_STARTING
+            retry_after = STARTING_RETRY_AFTER if is_starting else RETRY_AFTER
+        return page._replace(fields=(*page.fields, (b"Retry-After", b"%d" % retry_after)))
     return page
+
+
+def starting_page(port: int) -> Page:
+    """What a person is told while the notebook on ``port`` starts: it opens by itself, once it can.
+
+    Without a script it is the ordinary page of that problem, with its link.
+    """
+    problem = Problem.UPSTREAM_STARTING
+    content = (
+        f"<p>{_escape(problem.advice)}</p>\n"
+        f'<p id="plain">{_NEXT_STEP[problem]}</p>\n'
+        '<p id="soon" role="status" hidden>This page looks for it, and opens it as soon as it '
+        "answers.</p>\n"
+        '<p id="late" role="status" hidden>It has not answered for five minutes, so this page has '
+        f"stopped looking. {_NEXT_STEP[Problem.UPSTREAM_DEAD]}</p>" + _TRY_AGAIN
+    )
+    body = _html(
+        problem.title,
+        content,
+        f"ipyproxy · {problem.status}",
+        state=f' data-state="/{"/".join(STATE_PATH)}/{port}"',
+        script=f"<script>{_SCRIPT}</script>\n",
+    )
+    retry_after = (b"Retry-After", b"%d" % STARTING_RETRY_AFTER)
+    fields = (*_fields(frame_ancestors="*", script=True), retry_after)
+    return Page(problem.status, b"text/html; charset=utf-8", body, fields)
+
+
+def state_page(state: State) -> Page:
+    """What a script is told of a notebook that it waits for."""
+    body = json.dumps({"state": state.value}).encode() + b"\n"
+    return Page(200, b"application/json", body, _fields(frame_ancestors="'none'"))
 
 
 @cache
@@ -192,24 +265,29 @@ def _escape(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-def _html(title: str, content: str, footer: str) -> bytes:
-    return _HTML.format(title=title, content=content, footer=footer, style=_STYLE).encode()
+def _html(title: str, content: str, footer: str, *, state: str = "", script: str = "") -> bytes:
+    return _HTML.format(
+        title=title, content=content, footer=footer, style=_STYLE, state=state, script=script
+    ).encode()
 
 
 def _json(problem: Problem, detail: str) -> bytes:
     """RFC 9457 problem details, and ``message``, which is what JupyterLab shows."""
-    document = {
+    document: dict[str, str | int] = {
         "title": problem.title,
         "status": problem.status,
         "detail": detail,
         "message": f"{problem.title}. {detail}",
     }
+    if problem in _STATES:
+        document["state"] = _STATES[problem].value
     return json.dumps(document).encode() + b"\n"
 
 
-def _fields(*, frame_ancestors: str) -> tuple[Field, ...]:
+def _fields(*, frame_ancestors: str, script: bool = False) -> tuple[Field, ...]:
+    allowed = f"script-src {_SCRIPT_HASH}; connect-src 'self'; " if script else ""
     policy = (
-        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; "
+        f"default-src 'none'; style-src {_STYLE_HASH}; {allowed}base-uri 'none'; "
         f"form-action 'none'; frame-ancestors {frame_ancestors}"
     )
     return (
