@@ -83,7 +83,8 @@ class Policy:
         if not origins:
             # No browser, or a plain navigation: these carry no Origin.
             if (upgrade or head.method not in _SAFE_METHODS) and site not in _OWN_SITE:
-                raise ProxyError(Problem.ORIGIN_DENIED, f"Sec-Fetch-Site {site!r}")
+                said = _spoken(b", ".join(site))
+                raise ProxyError(Problem.ORIGIN_DENIED, f"Sec-Fetch-Site {said}")
             return
         if len(origins) > 1:
             raise ProxyError(Problem.ORIGIN_DENIED, "two Origin fields")
@@ -93,4 +94,10 @@ class Policy:
         # A page with a no-referrer policy posts to its own server with Origin: null.
         if origin == b"null" and site == [b"same-origin"] and not upgrade:
             return
-        raise ProxyError(Problem.ORIGIN_DENIED, f"Origin {origin[:200]!r} is not {public!r}")
+        said = f"Origin {_spoken(origin)} is not {_spoken(public)}"
+        raise ProxyError(Problem.ORIGIN_DENIED, said)
+
+
+def _spoken(value: bytes) -> str:
+    """A field value for the log."""
+    return value[:200].decode("ascii", "backslashreplace")

@@ -312,7 +312,7 @@ def _log_writer(access: str) -> LogWriter:
 def _bind(reactor: Any, where: int | str, backlog: int) -> Any:
     """Bind a port number (on IPv6 and IPv4 both) or a Twisted endpoint; what fails is fatal."""
     if isinstance(where, str):
-        endpoint = serverFromString(reactor, where)
+        endpoint = _endpoint(reactor, where)
     elif socket.has_ipv6 and _can_ipv6():
         endpoint = TCP6ServerEndpoint(reactor, where, backlog, "::")
     else:
@@ -325,6 +325,17 @@ def _bind(reactor: Any, where: int | str, backlog: int) -> Any:
     if isinstance(reason, error.CannotListenError):
         reason = getattr(reason.socketError, "strerror", None) or reason.socketError
     raise SystemExit(f"ipyproxy: cannot listen on {where}: {reason}")
+
+
+def _endpoint(reactor: Any, description: str) -> Any:
+    try:
+        return serverFromString(reactor, description)
+    except (LookupError, ValueError) as caught:
+        # An index or a name among the sockets that systemd hands over, and it has handed over none.
+        raise SystemExit(
+            f"ipyproxy: cannot listen on {description}: there is no such socket ({caught}); "
+            "start ipyproxy by its systemd socket unit"
+        ) from None
 
 
 def _can_ipv6() -> bool:

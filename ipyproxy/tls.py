@@ -218,9 +218,9 @@ def _select_protocol(_connection: SSL.Connection, offered: list[bytes]) -> bytes
     """Answer ALPN with HTTP/1.x; end with an alert if only others are offered (RFC 7301 3.2).
 
     Browsers always offer http/1.1, beside h2, and alone for WebSocket; ``curl -0`` offers http/1.0.
-    A client that offers neither would send what we do not speak, or an attacker led it here from another protocol's server
-    (the ALPACA attack). pyOpenSSL makes the alert of an exception, and raises that from the call
-    that was reading: so it is one that readers expect there.
+    A client that offers neither would send what we do not speak, or an attacker led it here from
+    another protocol's server (the ALPACA attack). pyOpenSSL makes the alert of an exception, and
+    raises that from the call that was reading: so it is one that readers expect there.
     """
     for spoken in (b"http/1.1", b"http/1.0"):
         if spoken in offered:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+from twisted.web.http import datetimeToString
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
@@ -18,6 +19,7 @@ _READ_ONLY = (b"GET", b"HEAD")
 def send_page(request: Request, page: Page) -> None:
     """Answer ``request`` with ``page``."""
     lines = [b"%b: %b" % field for field in page.fields]
+    lines.append(b"Date: " + datetimeToString())
     lines.append(b"Content-Type: " + page.content_type)
     reason = HTTPStatus(page.status).phrase.encode("ascii")
     request.respond(page.status, reason, lines, page.body)
