@@ -1,0 +1,130 @@
+"""One try to reach an upstream: by connecting, or by asking for a page.
+
+Knows how a try is made and what it came to. Knows nothing of when to try, nor of what follows.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet import protocol
+from twisted.internet.address import IPv4Address
+from twisted.python.failure import Failure
+
+from ipyproxy.sockets import Dial
+from ipyproxy.transport import TCPTransport
+from ipyproxy.upstreams import Outcome
+
+_LOOPBACK = "127.0.0.1"
+_MOST_BYTES = 1024
+_ANSWER = re.compile(rb"HTTP/1\.[01] [1-4][0-9][0-9](?: .*)?")
+
+Told = Callable[[Outcome | None], None]
+"""Takes what a probe came to; None if that says nothing about the upstream."""
+
+
+class Probe(Protocol):
+    """A probe that is under way. It takes what it takes, at most its time-out, and tells once."""
+
+    def cancel(self) -> None:
+        """Give up without a word."""
+
+
+def probe_tcp(reactor: Any, port: int, timeout: float, told: Told) -> Probe:
+    """Connect, and close from our side, so that nothing stays at the upstream's."""
+
+    def connected(sock: socket.socket) -> None:
+        sock.close()
+        told(Outcome.ANSWERED)
+
+    return _dial(reactor, port, timeout, connected, told)
+
+
+def _dial(
+    reactor: Any,
+    port: int,
+    timeout: float,
+    connected: Callable[[socket.socket], None],
+    told: Told,
+) -> Dial:
+    def failed(caught: OSError) -> None:
+        told(_outcome(caught))
+
+    return Dial(reactor, (_LOOPBACK, port), timeout, connected, failed)
+
+
+def _outcome(caught: OSError) -> Outcome | None:
+    if caught.errno == errno.ECONNREFUSED:
+        return Outcome.REFUSED
+    if caught.errno in (errno.ETIMEDOUT, errno.ECONNRESET):
+        return Outcome.MISSED
+    # We are out of descriptors, or of ports to dial from: not the upstream's fault.
+    return None
+
+
+class HTTPProbe(protocol.Protocol):
+    """Asks for a page; any status below 500 will do, and no more of it is read.
+
+    :param target: the path to ask for.
+    :param timeout: seconds for all of it.
+    """
+
+    transport: Any
+
+    def __init__(self, reactor: Any, port: int, target: bytes, timeout: float, told: Told) -> None:
+        self._reactor = reactor
+        self._port = port
+        self._request = (
+            b"GET %b HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUser-Agent: ipyproxy\r\n"
+            b"Accept: */*\r\nConnection: close\r\n\r\n" % (target, port)
+        )
+        self._told: Told | None = told
+        self._received = b""
+        self._timer = reactor.callLater(timeout, self._end, Outcome.MISSED)
+        self._dial: Dial | None = _dial(reactor, port, timeout, self._connected, self._end)
+
+    def _connected(self, sock: socket.socket) -> None:
+        self._dial = None
+        TCPTransport(self._reactor, sock, self, IPv4Address("TCP", _LOOPBACK, self._port)).start()
+
+    def connectionMade(self) -> None:
+        """Ask."""
+        self.transport.write(self._request)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Read the status line."""
+        self._received += data
+        line, end, _ = self._received.partition(b"\r\n")
+        if end or len(line) > _MOST_BYTES:
+            self._end(Outcome.ANSWERED if end and _ANSWER.fullmatch(line) else Outcome.MISSED)
+
+    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
+        """The upstream hung up, or we did."""
+        self.transport = None
+        self._end(Outcome.MISSED)
+
+    def _end(self, outcome: Outcome | None) -> None:
+        told = self._told
+        if told is None:
+            return
+        if outcome is Outcome.ANSWERED:
+            # In good order: some servers log a reset with a traceback.
+            self.transport.loseConnection()
+            self.transport = None
+        self.cancel()
+        told(outcome)
+
+    def cancel(self) -> None:
+        """Give up without a word."""
+        self._told = None
+        if self._timer.active():
+            self._timer.cancel()
+        if self._dial is not None:
+            self._dial.cancel()
+            self._dial = None
+        if self.transport is not None:
+            self.transport.abortConnection()
