@@ -212,7 +212,12 @@ def _nominated(fields: Fields) -> Collection[bytes]:
 
 
 def is_persistent(head: RequestHead | ResponseHead) -> bool:
-    """Whether the sender means to keep its connection open (RFC 9112 section 9.3)."""
+    """Whether the sender means to keep its connection open (RFC 9112 section 9.3).
+
+    What follows a CONNECT is meant for a tunnel, so it is no request even if there is none.
+    """
+    if isinstance(head, RequestHead) and head.method == b"CONNECT":
+        return False
     options = head.fields.tokens(b"connection")
     if head.minor == 0:
         return b"keep-alive" in options and b"close" not in options

@@ -1,0 +1,1 @@
+"""Raw messages, good and bad, with what must become of each."""
