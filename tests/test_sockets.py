@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import select
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -13,47 +12,12 @@ from typing import Any
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import IAddress
-from twisted.internet.task import Clock
 
 from ipyproxy import sockets
 from ipyproxy.sockets import Announcement, Dial, Listener, claim_descriptors
+from tests.polls import LOCALHOST, Poll
 
-LOCALHOST = "127.0.0.1"
 HEADER = b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n"
-
-
-class Poll(Clock):
-    """A reactor over real descriptors: one look at each, when the test says so."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.readers: list[Any] = []
-        self.writers: list[Any] = []
-
-    def addReader(self, reader: Any) -> None:
-        self.removeReader(reader)
-        self.readers.append(reader)
-
-    def addWriter(self, writer: Any) -> None:
-        self.removeWriter(writer)
-        self.writers.append(writer)
-
-    def removeReader(self, reader: Any) -> None:
-        if reader in self.readers:
-            self.readers.remove(reader)
-
-    def removeWriter(self, writer: Any) -> None:
-        if writer in self.writers:
-            self.writers.remove(writer)
-
-    def look(self, wait: float = 1.0) -> bool:
-        """Serve what is ready, waiting for something to be; whether there was anything."""
-        readable, writable, _ = select.select(self.readers, self.writers, [], wait)
-        for reader in readable:
-            reader.doRead()
-        for writer in writable:
-            writer.doWrite()
-        return bool(readable or writable)
 
 
 class BoundPort:
