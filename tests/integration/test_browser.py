@@ -47,7 +47,11 @@ EMPTY_NOTEBOOK = {
 @pytest.fixture(scope="module")
 def browser(proxy: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
     """A Chromium that knows the proxy's certificate by its public key; any other is an error."""
-    with sync_api.sync_playwright() as playwright:
+    try:
+        playwright = sync_api.sync_playwright().start()
+    except sync_api.Error as error:
+        pytest.skip(f"playwright's driver does not start (Debian: install libatomic1): {error}")
+    try:
         context = playwright.chromium.launch_persistent_context(
             tmp_path_factory.mktemp("profile"),
             executable_path=CHROMIUM,
@@ -68,6 +72,8 @@ def browser(proxy: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         context.set_default_timeout(PATIENCE)
         yield context
         context.close()
+    finally:
+        playwright.stop()
 
 
 @pytest.fixture
