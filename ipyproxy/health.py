@@ -73,8 +73,7 @@ class HealthChecker(Service):
         wait in vain.
         """
         now = self.now()
-        upstream.wanted_at = now
-        watch = self._watch(upstream)
+        watch = self._want(upstream, now)
         if upstream.admit(now):
             return
         if watch is not None and not upstream.refuses:
@@ -83,8 +82,7 @@ class HealthChecker(Service):
 
     def ask(self, upstream: Upstream) -> State:
         """Tell the state to somebody who waits for it to become ``UP``, and look again soon."""
-        upstream.wanted_at = self.now()
-        watch = self._watch(upstream)
+        watch = self._want(upstream, self.now())
         if watch is not None and upstream.state is not State.UP:
             watch.hasten()
         return upstream.state
@@ -96,7 +94,7 @@ class HealthChecker(Service):
         elif upstream.is_down:
             # It refuses no more. Whether it answers is for that request to tell, or for a probe.
             upstream.refuses = False
-            if watch := self._watch(upstream):
+            if watch := self._watches.get(upstream):
                 watch.hasten()
 
     def answered(self, upstream: Upstream) -> None:
@@ -162,10 +160,16 @@ class HealthChecker(Service):
         del self._watches[upstream]
         upstream.forget(self.now())
 
-    def _watch(self, upstream: Upstream) -> _Watch | None:
+    def _want(self, upstream: Upstream, now: float) -> _Watch | None:
+        rested = not upstream.is_busy(now)
+        upstream.wanted_at = now
         watch = self._watches.get(upstream)
-        if watch is None and self.running and self.config.mode != "off":
-            watch = self._watches[upstream] = _Watch(self, upstream)
+        if watch is None:
+            if self.running and self.config.mode != "off":
+                watch = self._watches[upstream] = _Watch(self, upstream)
+        elif rested:
+            # The next probe may be far away.
+            watch.begin_anew()
         return watch
 
 
@@ -181,7 +185,7 @@ class _Watch:
         self._schedule()
 
     def begin_anew(self) -> None:
-        """The state has changed, so the time of the next probe has too."""
+        """The state has changed or somebody has come back, so the next probe has another time."""
         self._failures = 0
         if self._probe is None:
             self._schedule()

@@ -85,11 +85,17 @@ class HTTPProbe(protocol.Protocol):
         self._told: Told | None = told
         self._received = b""
         self._timer = reactor.callLater(timeout, self._end, Outcome.MISSED)
-        self._dial: Dial | None = _dial(reactor, port, timeout, self._connected, self._end)
+        self._dial: Dial | None = _dial(
+            reactor, port, timeout, self._connected, self._not_connected
+        )
 
     def _connected(self, sock: socket.socket) -> None:
         self._dial = None
         TCPTransport(self._reactor, sock, self, IPv4Address("TCP", _LOOPBACK, self._port)).start()
+
+    def _not_connected(self, outcome: Outcome | None) -> None:
+        self._dial = None
+        self._end(outcome)
 
     def connectionMade(self) -> None:
         """Ask."""

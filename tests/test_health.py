@@ -1,0 +1,735 @@
+"""The health checker on a host that the test plays: when it probes, what it finds, at what cost."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import math
+import random
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ipyproxy import probes
+from ipyproxy.config import Health
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.health import HealthChecker
+from ipyproxy.upstreams import IN_USE_FOR, STARTING_FOR, State, Upstream, UpstreamTable
+
+from .wires import Loop, Wire
+
+PORT = 10000
+HALF = 0.5
+"""In the middle of the jitter: intervals are as configured, backoff is half its ceiling."""
+MOST = 1 - 2**-53
+
+Manner = Literal["refuse", "listen", "hang", "reset", "exhausted"]
+_ERRORS = {"refuse": errno.ECONNREFUSED, "reset": errno.ECONNRESET, "exhausted": errno.EMFILE}
+
+
+class _Dial:
+    """One attempt, as ``ipyproxy.sockets.Dial`` offers it."""
+
+    def __init__(self, host: Host, port: int, timeout: float, connected: Any, failed: Any) -> None:
+        self._host = host
+        self._connected = connected
+        self._failed = failed
+        host.dials.append((host.loop.seconds(), port))
+        manner = host.ports.get(port, "refuse")
+        if manner == "listen":
+            self._call = host.loop.callLater(0, self._connect)
+        elif manner == "hang":
+            late = TimeoutError(errno.ETIMEDOUT, "timed out")
+            self._call = host.loop.callLater(timeout, failed, late)
+        else:
+            self._call = host.loop.callLater(0, failed, OSError(_ERRORS[manner], manner))
+
+    def _connect(self) -> None:
+        wire = Wire()
+        self._host.wires.append(wire)
+        self._connected(wire)
+
+    def cancel(self) -> None:
+        self._call.cancel()
+
+
+class Host:
+    """A host, its notebooks, and the checker that looks after them.
+
+    :ivar ports: how each port takes a connection; those that are not in it refuse.
+    :ivar dials: time and port of every attempt.
+    :ivar wires: the connections that ports took.
+    :ivar hung: the ports that somebody was told about.
+    :ivar refusals: why requests were not served.
+    """
+
+    def __init__(self, draw: Callable[[], float] = lambda: HALF, **health: Any) -> None:
+        self.loop = Loop()
+        self.ports: dict[int, Manner] = {}
+        self.dials: list[tuple[float, int]] = []
+        self.wires: list[Wire] = []
+        self.hung: list[int] = []
+        self.refusals: list[ProxyError] = []
+        self.answer: bytes | None = None
+        self.table = UpstreamTable()
+        config = Health(**health)
+        self.checker = HealthChecker(self.loop, config, "/ipython", self.hung.append, draw)
+        self.checker.startService()
+
+    @property
+    def upstream(self) -> Upstream:
+        return self.table.get(PORT)
+
+    @property
+    def state(self) -> State:
+        return self.upstream.state
+
+    @property
+    def times(self) -> list[float]:
+        """When somebody dialled, to the microsecond."""
+        return [round(time, 6) for time, _ in self.dials]
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, stopping wherever something is due."""
+        end = self.loop.seconds() + seconds
+        while True:
+            due = min((call.getTime() for call in self.loop.getDelayedCalls()), default=math.inf)
+            self.loop.advance(max(0.0, min(due, end) - self.loop.seconds()))
+            self.loop.settle()
+            self._reply()
+            if due > end:
+                return
+
+    def _reply(self) -> None:
+        for wire in self.wires:
+            if self.answer is not None and not wire.is_closed and wire.hear():
+                wire.say(self.answer)
+        self.loop.settle()
+
+    def wait_roughly(self, seconds: float) -> None:
+        """The same where much is due, at the cost of a twentieth of a second."""
+        for _ in range(round(seconds * 20)):
+            self.loop.advance(0.05)
+
+    def request(self, port: int = PORT) -> int:
+        """Carry a request as an exchange does; gives the status that its client sees."""
+        upstream = self.table.get(port)
+        try:
+            self.checker.admit(upstream)
+            manner = self.ports.get(port, "refuse")
+            if manner == "refuse":
+                error = ProxyError(Problem.UPSTREAM_DEAD)
+                raise self.checker.failed(upstream, error)
+            if manner != "listen":
+                raise self.checker.failed(upstream, ProxyError(Problem.CONNECT_TIMEOUT))
+            self.checker.connected(upstream)
+            self.checker.answered(upstream)
+        except ProxyError as error:
+            self.refusals.append(error)
+            return error.problem.status
+        return 200
+
+    def request_for(self, seconds: float, every: float = 0.1) -> list[int]:
+        """Requests at an even pace; gives their statuses."""
+        statuses = []
+        for _ in range(round(seconds / every)):
+            self.wait(every)
+            statuses.append(self.request())
+        return statuses
+
+    def become(self, manner: Manner) -> None:
+        self.ports[PORT] = manner
+
+    @property
+    def timers(self) -> int:
+        return len(self.loop.getDelayedCalls())
+
+
+@pytest.fixture(autouse=True)
+def _played(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing in this file dials for real."""
+
+    def dial(reactor: Any, address: tuple[str, int], timeout: float, *calls: Any) -> _Dial:
+        assert address[0] == "127.0.0.1"
+        return _Dial(_hosts[reactor], address[1], timeout, *calls)
+
+    monkeypatch.setattr(probes, "Dial", dial)
+
+
+_hosts: dict[Any, Host] = {}
+
+
+@pytest.fixture
+def make(request: pytest.FixtureRequest) -> Callable[..., Host]:
+    return make_host
+
+
+def make_host(*args: Any, **kwargs: Any) -> Host:
+    host = Host(*args, **kwargs)
+    _hosts.clear()
+    _hosts[host.loop] = host
+    return host
+
+
+def up(**health: Any) -> Host:
+    """A host whose notebook has just answered a request."""
+    host = make_host(**health)
+    host.become("listen")
+    assert host.request() == 200
+    return host
+
+
+def dead(**health: Any) -> Host:
+    """A host whose notebook answered, and then was gone."""
+    host = up(**health)
+    host.become("refuse")
+    assert host.request() == 503
+    return host
+
+
+class TestProbing:
+    def test_nobody_is_probed_who_is_not_asked_for(self) -> None:
+        host = make_host()
+        host.table.get(PORT)
+        host.wait(3600)
+        assert not host.dials
+
+    def test_a_probe_connects_and_closes_from_our_side(self) -> None:
+        host = up()
+        host.wait(2)
+        [wire] = host.wires
+        assert wire.is_closed
+        assert not wire.was_reset
+        assert wire.hear() == b""
+
+    def test_an_upstream_that_was_just_asked_for_is_probed_at_the_interval(self) -> None:
+        host = up(interval=2.0)
+        host.wait(9)
+        assert host.times == [2, 4, 6, 8]
+
+    @pytest.mark.parametrize(("draw", "gap"), [(0.0, 1.6), (HALF, 2.0), (MOST, 2.4)])
+    def test_intervals_vary_by_a_fifth(self, draw: float, gap: float) -> None:
+        host = up(draw=lambda: draw)
+        host.wait(20)
+        gaps = {round(b - a, 6) for a, b in itertools.pairwise(host.times)}
+        assert gaps == {gap}
+
+    def test_one_that_answers_requests_needs_no_probe(self) -> None:
+        host = up()
+        assert host.request_for(60, every=1.0) == [200] * 60
+        assert not host.dials
+
+    def test_after_a_minute_without_a_request_it_is_probed_less_often(self) -> None:
+        host = up()
+        host.wait(60)
+        host.dials.clear()
+        host.wait(60)
+        assert host.times == [70, 80, 90, 100, 110, 120]
+
+    def test_a_request_makes_it_busy_again(self) -> None:
+        host = up()
+        host.wait(100)
+        host.request()
+        host.dials.clear()
+        host.wait(9)
+        assert len(host.dials) == 4
+
+    def test_a_request_after_a_pause_makes_it_hurry_to_be_found(self) -> None:
+        host = dead(draw=lambda: MOST)
+        host.wait(100)
+        host.request()
+        host.dials.clear()
+        host.wait(8)
+        assert len(host.dials) == 3
+
+    def test_one_that_nobody_wants_any_more_is_forgotten(self) -> None:
+        host = up()
+        host.wait(IN_USE_FOR + 12)
+        assert (host.checker.watched, host.timers) == (0, 0)
+        assert host.state is State.UNKNOWN
+        host.dials.clear()
+        host.wait(3600)
+        assert not host.dials
+
+    def test_a_dead_one_is_forgotten_too(self) -> None:
+        host = dead()
+        host.wait(IN_USE_FOR + 31)
+        assert (host.checker.watched, host.timers) == (0, 0)
+        assert host.state is State.UNKNOWN
+
+    def test_an_open_bridge_keeps_it_in_mind(self) -> None:
+        host = up()
+        host.upstream.bridges = 1
+        host.wait(3600)
+        host.dials.clear()
+        host.wait(60)
+        assert len(host.dials) == 6
+        host.upstream.bridges = 0
+        host.wait(11)
+        assert host.checker.watched == 0
+
+    def test_a_lack_of_descriptors_is_not_held_against_it(self) -> None:
+        host = up()
+        host.become("exhausted")
+        host.wait(30)
+        assert host.state is State.UP
+        assert host.times == [2 * i for i in range(1, 16)]
+
+    def test_whoever_turned_it_off_has_no_probes_and_no_states(self) -> None:
+        host = make_host(mode="off")
+        assert host.request_for(2) == [503] * 20
+        assert host.refusals.pop().problem is Problem.UPSTREAM_DEAD
+        assert host.checker.ask(host.upstream) is State.UNKNOWN
+        assert (host.dials, host.timers) == ([], 0)
+        host.become("listen")
+        assert host.request() == 200
+        assert host.state is State.UNKNOWN
+
+
+class TestBackoff:
+    def test_the_wait_for_a_dead_one_doubles_up_to_its_limit(self) -> None:
+        host = dead(draw=lambda: MOST)
+        host.wait(150)
+        gaps = [round(b - a, 3) for a, b in itertools.pairwise([0.0, *host.times])]
+        assert gaps == [1, 2, 4, 8, 16, 30, 30, 30]
+
+    def test_the_limit_can_be_set(self) -> None:
+        host = dead(draw=lambda: MOST, backoff_max=3.0)
+        host.wait(15)
+        gaps = [round(b - a, 3) for a, b in itertools.pairwise([0.0, *host.times])]
+        assert gaps == [1, 2, 3, 3, 3, 3]
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_the_jitter_is_full(self, seed: int) -> None:
+        host = dead(draw=random.Random(seed).random)
+        host.wait(290)
+        gaps = [b - a for a, b in itertools.pairwise([0.0, *host.times])]
+        ceilings = itertools.chain([1, 2, 4, 8, 16], itertools.repeat(30))
+        assert len(gaps) > 8
+        assert all(0 <= gap <= ceiling for gap, ceiling in zip(gaps, ceilings, strict=False))
+        assert min(gaps[5:]) < 15 < max(gaps[5:])
+
+    def test_ports_that_died_together_are_not_probed_together(self) -> None:
+        host = make_host(draw=random.Random(1).random)
+        for port in range(10000, 10100):
+            host.request(port)
+        host.wait(10)
+        moments = [round(time, 2) for time in host.times]
+        assert max(moments.count(moment) for moment in moments) < 10
+
+    def test_one_that_is_back_is_found_and_probed_at_the_interval_again(self) -> None:
+        host = dead()
+        host.wait(100)
+        host.become("listen")
+        host.wait(16)
+        assert host.state is State.UP
+        host.request()
+        host.dials.clear()
+        host.wait(10)
+        assert len(host.dials) == 5
+
+    def test_it_begins_anew_with_each_death(self) -> None:
+        host = dead(draw=lambda: MOST)
+        host.wait(100)
+        host.become("listen")
+        host.wait(31)
+        host.become("refuse")
+        host.request()
+        host.dials.clear()
+        host.wait(8)
+        assert host.state is State.DEAD
+        assert len(host.dials) == 3
+
+    def test_so_many_answers_as_configured_bring_it_back(self) -> None:
+        host = dead(rise=3)
+        host.become("listen")
+        host.wait(0.9)
+        assert (len(host.dials), host.state) == (1, State.DEAD)
+        host.wait(0.9)
+        assert (len(host.dials), host.state) == (3, State.UP)
+
+
+class TestHanging:
+    def test_so_many_misses_as_configured_make_it_dead_and_somebody_is_told(self) -> None:
+        host = up(fall=3, timeout=1.0)
+        host.become("hang")
+        host.wait(8.9)
+        assert (host.state, host.hung) == (State.UP, [])
+        host.wait(0.1)
+        assert (host.state, host.hung) == (State.DEAD, [PORT])
+        host.wait(250)
+        assert host.hung == [PORT]
+
+    def test_a_reset_is_a_miss(self) -> None:
+        host = up(fall=2)
+        host.become("reset")
+        host.wait(4)
+        assert host.state is State.DEAD
+
+    def test_one_that_refuses_hangs_nobody(self) -> None:
+        assert dead().hung == []
+
+    def test_requests_are_answered_at_once_while_it_hangs(self) -> None:
+        host = up(fall=1)
+        host.become("hang")
+        host.wait(3)
+        for _ in range(50):
+            assert host.request() == 503
+            assert host.refusals.pop().detail == "dead, so not tried"
+            host.wait(0.1)
+
+    def test_a_request_that_got_no_connection_is_no_proof(self) -> None:
+        host = up()
+        host.become("hang")
+        for _ in range(10):
+            host.request()
+        assert host.refusals.pop().problem is Problem.CONNECT_TIMEOUT
+        assert host.state is State.UP
+
+    def test_under_traffic_it_is_found_within_a_second_of_being_back(self) -> None:
+        host = up(fall=1)
+        host.become("hang")
+        host.wait(60)
+        assert set(host.request_for(10)) == {503}
+        host.become("listen")
+        statuses = host.request_for(2.1)
+        # The probe that was under way may have to run into its time-out first.
+        assert statuses[-1] == 200
+
+    def test_traffic_makes_it_no_target(self) -> None:
+        host = up(fall=1)
+        host.become("hang")
+        host.wait(60)
+        host.dials.clear()
+        host.request_for(30)
+        assert 10 <= len(host.dials) <= 30
+
+
+class TestRequests:
+    def test_the_first_refusal_is_known_at_once(self) -> None:
+        host = make_host()
+        assert host.request() == 503
+        assert host.refusals.pop().problem is Problem.UPSTREAM_STARTING
+        assert host.state is State.STARTING
+
+    def test_one_that_was_up_is_dead_at_once(self) -> None:
+        host = dead()
+        assert host.refusals.pop().problem is Problem.UPSTREAM_DEAD
+        assert host.state is State.DEAD
+
+    def test_starting_takes_so_long(self) -> None:
+        host = make_host()
+        host.request_for(STARTING_FOR - 1, every=1.0)
+        assert host.refusals.pop().problem is Problem.UPSTREAM_STARTING
+        host.request_for(2, every=1.0)
+        assert host.refusals.pop().problem is Problem.UPSTREAM_DEAD
+
+    def test_while_it_refuses_one_request_at_a_time_tries(self) -> None:
+        host = dead()
+        tried = 0
+        for _ in range(100):
+            host.wait(0.1)
+            host.request()
+            tried += host.refusals.pop().detail != "dead, so not tried"
+        assert 10 <= tried <= 20
+
+    @pytest.mark.parametrize("phase", range(10))
+    @pytest.mark.parametrize("rest", [0.3, 30.0, 200.0])
+    def test_under_traffic_it_serves_within_a_second_of_being_back(
+        self, rest: float, phase: int
+    ) -> None:
+        host = dead()
+        host.request_for(rest)
+        host.wait(phase / 100)
+        host.become("listen")
+        statuses = host.request_for(1.0)
+        assert statuses.index(200) <= 6
+        assert set(statuses[statuses.index(200) :]) == {200}
+
+    def test_the_first_to_come_after_a_pause_tries(self) -> None:
+        host = dead()
+        host.wait(100)
+        host.become("listen")
+        assert host.request() == 200
+
+    def test_an_error_of_the_application_is_an_answer(self) -> None:
+        host = up()
+        for problem in set(Problem) - {Problem.UPSTREAM_DEAD}:
+            error = ProxyError(problem)
+            assert host.checker.failed(host.upstream, error) is error
+        assert host.state is State.UP
+
+    def test_an_answer_clears_what_probes_have_missed(self) -> None:
+        host = up(fall=2)
+        host.become("hang")
+        host.wait(3.5)
+        assert host.upstream.misses == 1
+        host.checker.answered(host.upstream)
+        host.wait(3.5)
+        assert host.state is State.UP
+
+
+class TestAsking:
+    def test_one_that_nobody_knows_is_probed_at_once(self) -> None:
+        host = make_host()
+        host.become("listen")
+        assert host.checker.ask(host.upstream) is State.UNKNOWN
+        host.wait(0)
+        assert host.checker.ask(host.upstream) is State.UP
+
+    def test_whoever_waits_for_it_sees_it_a_second_later(self) -> None:
+        host = dead()
+        for _ in range(100):
+            host.wait(1)
+            assert host.checker.ask(host.upstream) is State.DEAD
+        host.become("listen")
+        host.wait(1)
+        host.checker.ask(host.upstream)
+        host.wait(1)
+        assert host.checker.ask(host.upstream) is State.UP
+
+    def test_however_many_ask_it_is_probed_once_a_second_at_most(self) -> None:
+        host = dead(draw=lambda: MOST)
+        for _ in range(600):
+            host.wait(0.05)
+            host.checker.ask(host.upstream)
+        assert 25 <= len(host.dials) <= 30
+
+    def test_one_that_is_up_is_left_alone(self) -> None:
+        host = up()
+        for _ in range(10):
+            host.checker.ask(host.upstream)
+        host.wait(1.9)
+        assert not host.dials
+
+    def test_asking_keeps_it_in_mind(self) -> None:
+        host = up()
+        for _ in range(10):
+            host.wait(IN_USE_FOR / 2)
+            host.checker.ask(host.upstream)
+        assert host.checker.watched == 1
+
+
+class TestHTTP:
+    def host(self, answer: bytes | None, **health: Any) -> Host:
+        host = make_host(mode="http", **health)
+        host.become("listen")
+        host.answer = answer
+        return host
+
+    def test_asks_for_the_configured_path_by_the_upstreams_own_name(self) -> None:
+        host = self.host(None, path="api?no_track_activity=1")
+        host.checker.ask(host.upstream)
+        host.wait(0)
+        [wire] = host.wires
+        start, *lines = wire.hear().split(b"\r\n")
+        assert start == b"GET /ipython/10000/api?no_track_activity=1 HTTP/1.1"
+        assert b"Host: 127.0.0.1:10000" in lines
+        assert b"Connection: close" in lines
+        assert lines[-2:] == [b"", b""]
+
+    @pytest.mark.parametrize(
+        "status", [b"101", b"200", b"204", b"302 Found", b"403", b"404", b"499 "]
+    )
+    @pytest.mark.parametrize("rest", [b"\r\n", b"\r\nServer: x\r\n\r\nbody"])
+    def test_any_answer_below_500_will_do(self, status: bytes, rest: bytes) -> None:
+        host = self.host(b"HTTP/1.1 " + status + rest)
+        host.checker.ask(host.upstream)
+        host.wait(0.1)
+        assert host.state is State.UP
+        [wire] = host.wires
+        assert wire.is_closed
+        assert host.timers == 1
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            b"HTTP/1.1 500 Oops\r\n\r\n",
+            b"HTTP/1.1 503 Service Unavailable\r\n\r\n",
+            b"HTTP/1.1 600 What\r\n",
+            b"HTTP/2 200\r\n",
+            b"SSH-2.0-OpenSSH_9.2\r\n",
+            b"\r\n",
+            b"HTTP/1.1 200 " + b"O" * 2000,
+            b"HTTP/1.1 200 OK",
+        ],
+    )
+    def test_nothing_else_will(self, answer: bytes) -> None:
+        host = self.host(answer, fall=1, timeout=0.1)
+        host.checker.ask(host.upstream)
+        host.wait(0.1)
+        assert host.state is State.STARTING
+        [wire] = host.wires
+        assert wire.is_closed
+
+    def test_an_answer_may_come_in_pieces(self) -> None:
+        host = self.host(None)
+        host.checker.ask(host.upstream)
+        host.wait(0)
+        for byte in b"HTTP/1.0 200 OK\r\n":
+            assert host.state is State.UNKNOWN
+            host.wires[0].say(bytes([byte]))
+            host.wait(0)
+        assert host.state is State.UP
+
+    def test_one_that_takes_connections_and_never_answers_is_found_out(self) -> None:
+        host = self.host(b"HTTP/1.1 200 OK\r\n\r\n", fall=3)
+        host.request()
+        host.wait(2)
+        host.answer = None
+        host.wait(9.1)
+        assert (host.state, host.hung) == (State.DEAD, [PORT])
+        assert all(wire.is_closed for wire in host.wires)
+        host.answer = b"HTTP/1.1 200 OK\r\n\r\n"
+        host.wait(10)
+        assert host.state is State.UP
+
+    @pytest.mark.parametrize("how", [Wire.hang_up, Wire.reset])
+    def test_one_that_hangs_up_is_no_answer(self, how: Callable[[Wire], None]) -> None:
+        host = self.host(None, fall=1)
+        host.checker.ask(host.upstream)
+        host.wait(0)
+        how(host.wires[0])
+        host.wait(0)
+        assert host.state is State.STARTING
+
+    def test_a_connection_alone_proves_nothing(self) -> None:
+        host = self.host(None)
+        host.become("refuse")
+        host.request()
+        host.become("listen")
+        host.wait(0.4)
+        host.dials.clear()
+        host.checker.connected(host.upstream)
+        after_connecting = host.state
+        host.answer = b"HTTP/1.1 200 OK\r\n\r\n"
+        host.wait(1)
+        assert (after_connecting, host.state) == (State.STARTING, State.UP)
+
+    def test_a_connection_does_not_hide_that_it_hangs(self) -> None:
+        host = self.host(b"HTTP/1.1 200 OK\r\n\r\n")
+        host.request()
+        host.answer = None
+        for _ in range(100):
+            host.wait(0.1)
+            if host.state is State.UP:
+                host.checker.connected(host.upstream)
+        assert host.state is State.DEAD
+
+    def test_a_refusal_needs_no_second_look(self) -> None:
+        host = self.host(b"HTTP/1.1 200 OK\r\n\r\n")
+        host.request()
+        host.become("refuse")
+        host.wait(2)
+        assert host.state is State.DEAD
+
+    def test_stopping_ends_a_probe_that_waits(self) -> None:
+        host = self.host(None)
+        host.checker.ask(host.upstream)
+        host.wait(0)
+        host.checker.stopService()
+        host.loop.settle()
+        [wire] = host.wires
+        assert wire.is_closed
+        assert host.timers == 0
+
+
+class TestCost:
+    def test_500_dead_ports_cost_less_than_a_probe_a_second_each_and_ever_less(self) -> None:
+        host = make_host(draw=random.Random(7).random)
+        ports = range(10000, 10500)
+        for port in ports:
+            host.request(port)
+        host.wait_roughly(10)
+        assert len(host.dials) < 500 * 10
+        assert host.checker.watched == 500
+        assert host.timers <= 2 * 500
+        host.wait_roughly(110)
+        host.dials.clear()
+        host.wait_roughly(60)
+        assert len(host.dials) < 500 * 60 / 10
+        assert host.checker.watched == 500
+        assert host.timers <= 2 * 500
+
+    def test_tabs_that_poll_a_dead_port_do_not_keep_it_busy(self) -> None:
+        host = dead(draw=lambda: MOST)
+        host.wait(100)
+        host.dials.clear()
+        host.request_for(300, every=10.0)
+        assert len(host.dials) <= 15
+
+    def test_stopping_leaves_nothing_behind(self) -> None:
+        host = make_host()
+        host.ports = {10001: "listen", 10002: "hang"}
+        for port in (10000, 10001, 10002):
+            host.request(port)
+        host.wait(2.5)
+        host.checker.stopService()
+        assert (host.timers, host.checker.watched) == (0, 0)
+
+    def test_after_the_end_requests_still_find_out_for_themselves(self) -> None:
+        host = dead()
+        host.checker.stopService()
+        host.become("listen")
+        host.wait(1)
+        assert host.request() == 200
+        assert host.timers == 0
+
+
+_Step = tuple[str, int, float]
+
+
+@settings(max_examples=50)
+@given(
+    mode=st.sampled_from(["tcp", "http"]),
+    fall=st.integers(1, 3),
+    rise=st.integers(1, 3),
+    seed=st.integers(0, 100),
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(
+                ["request", "ask", "refuse", "listen", "hang", "reset", "exhausted", "bridge"]
+            ),
+            st.integers(PORT, PORT + 2),
+            st.sampled_from([0.0, 0.01, 0.3, 1.0, 5.0, 40.0, 400.0]),
+        ),
+        max_size=25,
+    ),
+)
+def test_in_any_order_of_events_there_is_one_timer_for_each_and_the_truth_is_found(
+    mode: str, fall: int, rise: int, seed: int, steps: list[_Step]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            probes, "Dial", lambda loop, address, *rest: _Dial(_hosts[loop], address[1], *rest)
+        )
+        host = make_host(random.Random(seed).random, mode=mode, fall=fall, rise=rise)
+        host.answer = b"HTTP/1.1 200 OK\r\n\r\n"
+        manners: dict[str, Manner] = {manner: manner for manner in get_args(Manner)}
+        for what, port, seconds in steps:
+            if what == "request":
+                host.request(port)
+            elif what == "ask":
+                host.checker.ask(host.table.get(port))
+            elif what == "bridge":
+                host.table.get(port).bridges ^= 1
+            else:
+                host.ports[port] = manners[what]
+            host.wait(seconds)
+            # A timer, or a dial that waits; in http mode its deadline too.
+            assert host.checker.watched <= host.timers <= 2 * host.checker.watched
+        for port, manner in itertools.product(range(PORT, PORT + 3), ["refuse", "listen", "hang"]):
+            host.ports[port] = manners[manner]
+            for _ in range(15):
+                host.checker.ask(host.table.get(port))
+                host.wait(1)
+            assert (host.table.get(port).state is State.UP) == (manner == "listen")
+        host.wait(IN_USE_FOR)
+        assert all(wire.is_closed for wire in host.wires)
+        assert not host.loop.failures
+        host.checker.stopService()
+        host.loop.settle()
+        assert host.timers == 0

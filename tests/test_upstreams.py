@@ -1,0 +1,278 @@
+"""The life of an upstream: the table, the counts before it, and whom a request is sent to."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from ipyproxy.upstreams import (
+    BUSY_FOR,
+    IN_USE_FOR,
+    STARTING_FOR,
+    TABLE,
+    TRIAL_GAP,
+    Event,
+    Outcome,
+    State,
+    Upstream,
+    UpstreamTable,
+    step,
+)
+
+ANSWERED, REFUSED, MISSED = Outcome.ANSWERED, Outcome.REFUSED, Outcome.MISSED
+NOW = 1000.0
+
+
+def told(
+    *outcomes: Outcome,
+    upstream: Upstream | None = None,
+    at: float = NOW,
+    fall: int = 3,
+    rise: int = 1,
+) -> Upstream:
+    """An upstream of which these outcomes were seen, all at one moment."""
+    upstream = upstream or Upstream(10000)
+    for outcome in outcomes:
+        upstream.observe(outcome, at, fall=fall, rise=rise)
+    return upstream
+
+
+def forgotten(upstream: Upstream) -> Upstream:
+    upstream.forget(NOW)
+    return upstream
+
+
+class TestTable:
+    @pytest.mark.parametrize("state", State)
+    def test_what_answers_is_up_whatever_was_believed(self, state: State) -> None:
+        assert step(state, Event.ROSE) is State.UP
+
+    @pytest.mark.parametrize("state", State)
+    def test_what_nobody_wants_is_unknown(self, state: State) -> None:
+        assert step(state, Event.FORGOTTEN) is State.UNKNOWN
+
+    @pytest.mark.parametrize("event", [Event.REFUSED, Event.FELL])
+    def test_only_what_was_up_dies_at_once(self, event: Event) -> None:
+        assert step(State.UP, event) is State.DEAD
+        assert step(State.UNKNOWN, event) is State.STARTING
+        assert step(State.STARTING, event) is State.STARTING
+        assert step(State.DEAD, event) is State.DEAD
+
+    def test_starting_ends(self) -> None:
+        assert step(State.STARTING, Event.OVERDUE) is State.DEAD
+
+    def test_nothing_else_is_ever_overdue(self) -> None:
+        for state in set(State) - {State.STARTING}:
+            assert step(state, Event.OVERDUE) is state
+
+    def test_every_line_changes_something(self) -> None:
+        assert all(after is not before for (before, _), after in TABLE.items())
+
+    def test_every_state_can_be_reached_and_left(self) -> None:
+        assert set(TABLE.values()) == set(State)
+        assert {before for before, _ in TABLE} == set(State)
+
+
+class TestObserve:
+    def test_nothing_is_known_at_first(self) -> None:
+        assert Upstream(10000).state is State.UNKNOWN
+
+    def test_one_refusal_is_enough(self) -> None:
+        assert told(REFUSED).state is State.STARTING
+        assert told(ANSWERED, REFUSED).state is State.DEAD
+
+    def test_an_answer_is_enough(self) -> None:
+        assert told(ANSWERED).state is State.UP
+        assert told(REFUSED, ANSWERED).state is State.UP
+        assert told(ANSWERED, REFUSED, ANSWERED).state is State.UP
+
+    @pytest.mark.parametrize("fall", [1, 2, 3, 7])
+    def test_it_takes_so_many_misses_in_a_row_to_fall(self, fall: int) -> None:
+        upstream = told(ANSWERED, *[MISSED] * (fall - 1), fall=fall)
+        assert upstream.state is State.UP
+        assert told(MISSED, upstream=upstream, fall=fall).state is State.DEAD
+
+    def test_an_answer_between_misses_starts_the_count_again(self) -> None:
+        assert told(ANSWERED, MISSED, MISSED, ANSWERED, MISSED, MISSED).state is State.UP
+
+    @pytest.mark.parametrize("rise", [1, 2, 5])
+    def test_it_takes_so_many_answers_in_a_row_to_rise(self, rise: int) -> None:
+        upstream = told(ANSWERED, REFUSED)
+        told(*[ANSWERED] * (rise - 1), upstream=upstream, rise=rise)
+        assert upstream.state is State.DEAD
+        assert told(ANSWERED, upstream=upstream, rise=rise).state is State.UP
+
+    def test_a_miss_between_answers_starts_the_count_again(self) -> None:
+        upstream = told(ANSWERED, REFUSED)
+        told(ANSWERED, MISSED, ANSWERED, upstream=upstream, rise=2)
+        assert upstream.state is State.DEAD
+
+    def test_one_that_never_answered_is_starting_even_if_it_hangs(self) -> None:
+        assert told(MISSED, MISSED, MISSED).state is State.STARTING
+
+    def test_it_starts_for_so_long_and_no_longer(self) -> None:
+        upstream = told(REFUSED)
+        told(REFUSED, upstream=upstream, at=NOW + STARTING_FOR - 0.1)
+        assert upstream.state is State.STARTING
+        assert told(REFUSED, upstream=upstream, at=NOW + STARTING_FOR).state is State.DEAD
+
+    def test_time_alone_kills_nobody(self) -> None:
+        upstream = told(REFUSED)
+        assert told(ANSWERED, upstream=upstream, at=NOW + 2 * STARTING_FOR).state is State.UP
+
+    def test_it_says_since_when(self) -> None:
+        upstream = told(ANSWERED)
+        told(ANSWERED, MISSED, upstream=upstream, at=NOW + 5)
+        assert upstream.since == NOW
+        assert told(REFUSED, upstream=upstream, at=NOW + 6).since == NOW + 6
+
+    def test_one_that_is_forgotten_may_start_anew(self) -> None:
+        assert told(REFUSED, upstream=forgotten(told(ANSWERED, REFUSED))).state is State.STARTING
+
+    def test_misses_from_before_it_was_forgotten_do_not_count(self) -> None:
+        upstream = forgotten(told(ANSWERED, MISSED, MISSED))
+        assert told(MISSED, upstream=upstream).state is State.UNKNOWN
+
+
+class TestAdmit:
+    @pytest.mark.parametrize("outcomes", [(), (ANSWERED,), (MISSED, MISSED), (ANSWERED, MISSED)])
+    def test_a_request_is_sent_unless_it_is_known_to_be_down(
+        self, outcomes: tuple[Outcome, ...]
+    ) -> None:
+        upstream = told(*outcomes)
+        assert upstream.admit(NOW)
+        assert upstream.admit(NOW)
+        assert upstream.last_activity == NOW
+
+    @pytest.mark.parametrize("outcomes", [(REFUSED,), (ANSWERED, REFUSED)])
+    def test_one_request_at_a_time_tries_a_port_that_refuses(
+        self, outcomes: tuple[Outcome, ...]
+    ) -> None:
+        upstream = told(*outcomes)
+        upstream.tried_at = NOW
+        tried = [upstream.admit(NOW + tenth / 10) for tenth in range(1, 13)]
+        assert [tenth for tenth, sent in enumerate(tried, 1) if sent] == [5, 10]
+
+    @pytest.mark.parametrize("outcomes", [(MISSED,) * 3, (ANSWERED, *(MISSED,) * 3)])
+    def test_no_request_tries_one_that_hangs(self, outcomes: tuple[Outcome, ...]) -> None:
+        assert not told(*outcomes).admit(NOW + 3600)
+
+    def test_one_that_hung_and_now_refuses_is_tried(self) -> None:
+        upstream = told(ANSWERED, MISSED, MISSED, MISSED)
+        assert told(REFUSED, upstream=upstream).admit(NOW + TRIAL_GAP)
+
+    def test_a_request_that_is_not_sent_is_no_activity(self) -> None:
+        upstream = told(ANSWERED, MISSED, MISSED, MISSED)
+        upstream.admit(NOW)
+        assert upstream.last_activity == 0.0
+
+
+class TestUse:
+    def test_it_is_in_use_for_a_while_after_somebody_wanted_it(self) -> None:
+        upstream = Upstream(10000, wanted_at=NOW)
+        assert upstream.is_in_use(NOW + IN_USE_FOR - 0.1)
+        assert not upstream.is_in_use(NOW + IN_USE_FOR)
+        assert upstream.is_busy(NOW + BUSY_FOR - 0.1)
+        assert not upstream.is_busy(NOW + BUSY_FOR)
+
+    def test_open_work_keeps_it_in_use(self) -> None:
+        assert Upstream(10000, bridges=1).is_in_use(NOW)
+        assert Upstream(10000, exchanges=1).is_in_use(NOW)
+        assert not Upstream(10000).is_in_use(NOW)
+
+    def test_a_quiet_bridge_alone_does_not_make_it_busy(self) -> None:
+        assert Upstream(10000, exchanges=1).is_busy(NOW)
+        assert not Upstream(10000, bridges=1).is_busy(NOW)
+
+
+class TestUpstreamTable:
+    def test_there_is_one_record_for_each_port(self) -> None:
+        table = UpstreamTable()
+        for port in (10002, 10001, 10002, 10001):
+            assert table.get(port) is table.get(port)
+        assert [upstream.port for upstream in table.all()] == [10001, 10002]
+
+
+@given(st.lists(st.sampled_from(Event), max_size=30))
+def test_the_table_alone_never_calls_dead_what_never_answered_before_it_is_overdue(
+    events: list[Event],
+) -> None:
+    state, may_be_dead = State.UNKNOWN, False
+    for event in events:
+        before, state = state, step(state, event)
+        if event is Event.FORGOTTEN:
+            may_be_dead = False
+        may_be_dead |= before is State.UP or (before, event) == (State.STARTING, Event.OVERDUE)
+        assert state is not State.DEAD or may_be_dead
+
+
+class Life(RuleBasedStateMachine):
+    """Any order of outcomes, requests and time, held against what they add up to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = NOW
+        self.upstream = Upstream(10000)
+        self.seen: list[Outcome] = []
+        self.sent: list[float] = []
+
+    @rule(outcome=st.sampled_from(Outcome))
+    def observe(self, outcome: Outcome) -> None:
+        told(outcome, upstream=self.upstream, at=self.now, fall=3, rise=2)
+        self.seen.append(outcome)
+
+    @rule(seconds=st.floats(0, 100))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @precondition(lambda self: self.seen)
+    @rule()
+    def forget(self) -> None:
+        self.upstream.forget(self.now)
+        self.seen.clear()
+
+    @rule()
+    def request(self) -> None:
+        down = self.upstream.is_down
+        if self.upstream.admit(self.now) and down:
+            self.sent.append(self.now)
+
+    @invariant()
+    def a_refusal_is_believed_at_once(self) -> None:
+        if self.seen and self.seen[-1] is REFUSED:
+            assert self.upstream.is_down
+            assert self.upstream.refuses
+
+    @invariant()
+    def two_answers_are_believed_at_once(self) -> None:
+        if self.seen[-2:] == [ANSWERED] * 2:
+            assert self.upstream.state is State.UP
+
+    @invariant()
+    def three_misses_are_believed_at_once(self) -> None:
+        if self.seen[-3:] == [MISSED] * 3:
+            assert self.upstream.is_down
+            assert not self.upstream.admit(math.inf)
+
+    @invariant()
+    def dead_was_up_or_has_been_starting(self) -> None:
+        if self.upstream.state is State.DEAD:
+            assert self.upstream.since <= self.now
+            assert self.seen
+
+    @invariant()
+    def nothing_seen_is_nothing_known(self) -> None:
+        assert self.seen or self.upstream.state is State.UNKNOWN
+
+    @invariant()
+    def one_request_at_a_time_tries(self) -> None:
+        for earlier, later in itertools.pairwise(self.sent):
+            assert later - earlier >= TRIAL_GAP
+
+
+TestLife = Life.TestCase
