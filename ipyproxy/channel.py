@@ -261,7 +261,7 @@ class HTTPChannel(protocol.Protocol):
     def request_finished(self, request: Request) -> None:
         """The answer is written."""
         self._forget_request(request)
-        if not self.persistent or request.is_incomplete:
+        if not self.persistent:
             self._close()
         elif self.transport.is_full:
             # A client that asks on and on but reads nothing would fill our memory with answers.

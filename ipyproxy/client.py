@@ -295,7 +295,6 @@ class Pool:
                 # It is closing, or says what nobody asked for.
                 self.drop(connection)
                 continue
-            connection.deadline = None
             self._offer(connection, receiver)
             return None
         return self.dial(port, receiver)

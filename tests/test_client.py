@@ -265,16 +265,19 @@ class TestUntilClose:
         town.loop.settle()
         assert asker.events == [200, "waiting", Problem.UPSTREAM_BROKEN]
 
-    def test_a_reset_that_a_write_has_met_first_is_not_either(self, town: Town) -> None:
+    @pytest.mark.parametrize("rest", [b"", b" this"])
+    def test_a_reset_that_a_write_has_met_first_is_not_either(
+        self, town: Town, rest: bytes
+    ) -> None:
         # The kernel tells of an error once: what is read afterwards looks like a proper end.
         asker = Asker(b"PUT", ended=False)
         wire = town.ask(asker)
         town.tell(wire, self.HEAD + b"all of")
-        wire.say(b" this")
+        wire.say(rest)
         wire.reset()
         asker.transport.write(b"more of the body")
         town.loop.settle()
-        assert asker.data == b"all of this"
+        assert asker.data == b"all of" + rest
         assert asker.events == [200, "waiting", Problem.UPSTREAM_BROKEN]
 
 
@@ -360,8 +363,9 @@ class TestKeeping:
         assert wire.is_closed
         assert town.is_empty
 
-    def test_unsent_bytes_do_not_hold_it_open(self, town: Town) -> None:
-        asker = Asker(b"PUT", ended=False)
+    @pytest.mark.parametrize("ended", [False, True])
+    def test_unsent_bytes_do_not_hold_it_open(self, town: Town, ended: bool) -> None:
+        asker = Asker(b"PUT", ended=ended)
         wire = town.ask(asker)
         wire.room = 0
         asker.transport.write(b"x" * 100000)

@@ -180,15 +180,13 @@ class Exchange:
         self._request.refuse(error)
 
     def _end(self) -> None:
-        """Let go of both sides."""
-        request, connection = self._request, self._connection
+        """Let go of both sides; a connection with half a request on it is closed by now."""
+        request = self._request
         self._connection = None
         self._dial = None
         request.consumer = None
         self._upstream.exchanges -= 1
         request.transport.unregisterProducer()
-        if connection is not None:
-            connection.transport.unregisterProducer()
 
     # The server calls: the body, or that the client is gone.
 

@@ -256,6 +256,17 @@ class TestUploads:
         assert gate.is_at_rest
         assert gate.statuses == [499]
 
+    def test_a_client_whose_last_bytes_still_wait_is_heard_again(
+        self, gate: Gate, browser: Browser
+    ) -> None:
+        browser.say(message(b"PUT /ipython/10000/f HTTP/1.1", HOST, b"Content-Length: 100000"))
+        notebook = gate.notebook()
+        notebook.room = 0
+        browser.say(b"x" * 100000)
+        assert not notebook.is_closed
+        browser.hang_up()
+        assert notebook.was_reset
+
     def test_a_slow_notebook_makes_the_client_wait(self, gate: Gate, browser: Browser) -> None:
         size = 16 * 2**20
         sent, taken = hashlib.sha256(), hashlib.sha256()
