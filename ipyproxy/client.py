@@ -219,6 +219,11 @@ class UpstreamConnection(protocol.Protocol):
         # Straight to the tunnel: an attribute of the instance goes before the method.
         self.dataReceived = tunnel.dataReceived  # type: ignore[method-assign]
 
+    @property
+    def is_tunnel(self) -> bool:
+        """Whether it was handed over."""
+        return self._tunnel is not None
+
     def _fail(self, error: ProxyError) -> None:
         receiver, self._receiver = self._receiver, None
         self.transport.abortConnection()
@@ -355,6 +360,12 @@ class Pool:
             self._kept -= 1
         if not idle:
             self._idle.pop(port, None)
+
+    def end_tunnels(self, port: int) -> None:
+        """Break off what was handed over on ``port``, which hangs: whoever has it learns so."""
+        for connection, its_port in list(self._connections.items()):
+            if its_port == port and connection.is_tunnel:
+                connection.transport.abortConnection()
 
     def sweep(self) -> None:
         """Check every connection's deadline; to be called about once a second."""

@@ -30,6 +30,7 @@ from ipyproxy.client import ClientLimits, Pool
 from ipyproxy.config import Config
 from ipyproxy.epoll import Descriptors, EpollSet
 from ipyproxy.forwarding import TrustedProxies
+from ipyproxy.health import HealthChecker
 from ipyproxy.http1.head import HeadLimits
 from ipyproxy.logs import AccessLog, Entry, LogWriter
 from ipyproxy.request import Request
@@ -42,7 +43,9 @@ from ipyproxy.transport import TCPTransport
 from ipyproxy.upstreams import UpstreamTable
 from ipyproxy.web.exchange import Carriage
 from ipyproxy.web.notebook import Notebooks
+from ipyproxy.web.pages import STATE_PATH
 from ipyproxy.web.root import PublicSite, RedirectSite, Root
+from ipyproxy.web.state import States
 from ipyproxy.websocket import Bridges
 
 _SWEEP = 1.0
@@ -67,6 +70,9 @@ class ProxyService(Service):
         self._ports = ServedPorts(config.notebooks.ports)
         self._descriptors = _descriptors(reactor)
         self._pool = Pool(reactor, self._descriptors, _client_limits(config))
+        self._health = HealthChecker(
+            reactor, config.health, config.notebooks.prefix, self._pool.end_tunnels
+        )
         self._bridges = Bridges(reactor, config.limits.message_bytes)
         self._policy = Policy((*certificate.names, *config.site.hosts), config.site.trusted_origins)
         self._proxies = TrustedProxies(config.listen.trusted_proxies)
@@ -81,18 +87,22 @@ class ProxyService(Service):
         config = self._config
         carriage = Carriage(
             self._pool,
+            self._health,
             self._bridges,
             frozenset(origin.encode("ascii") for origin in config.site.trusted_origins),
             config.limits.connections_per_port,
         )
+        table = UpstreamTable()
         notebooks = Notebooks(
             self._ports,
             config.notebooks.prefix,
             tuple(name.encode("ascii") for name in config.notebooks.site_cookies),
-            UpstreamTable(),
+            table,
             carriage,
         )
-        return Root(config.notebooks.prefix, notebooks)
+        root = Root(config.notebooks.prefix, notebooks)
+        root.put(STATE_PATH, States(self._ports, table, self._health))
+        return root
 
     def _make_server(self, site: Site) -> HTTPServer:
         return HTTPServer(
@@ -132,6 +142,7 @@ class ProxyService(Service):
         super().startService()
         self._writer.start()
         self._sweeping.start(_SWEEP, now=False)
+        self._health.startService()
         certificate = self._tls.certificate
         kind = (
             "a development certificate, which no browser trusts"
@@ -216,6 +227,7 @@ class ProxyService(Service):
         for server in self._servers:
             server.drain()
         self._pool.close()
+        self._health.stopService()
         self._stop_deadline = self._reactor.seconds() + self._config.timeouts.drain
         self._stopping = Deferred()
         self._stopping.addCallback(lambda _: self._end())

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ipyproxy.client import Pool, UpstreamConnection
 from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.health import HealthChecker
 from ipyproxy.http1.fields import (
     Rewriting,
     forwarded_block,
@@ -30,9 +31,10 @@ _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 
 @dataclass(frozen=True, slots=True)
 class Carriage:
-    """What every exchange needs: connections, and what the public side may be called."""
+    """What every exchange needs: connections, who answers, and what the public side is called."""
 
     pool: Pool
+    health: HealthChecker
     bridges: Bridges
     trusted_origins: frozenset[bytes]
     per_port: int
@@ -65,9 +67,11 @@ class Exchange:
     def start(self) -> None:
         """Find a connection and send the request on it.
 
-        Raises :class:`ProxyError` (``OVERLOADED``) if too much is open on this port.
+        Raises :class:`ProxyError`: ``OVERLOADED`` if too much is open on this port,
+        ``UPSTREAM_STARTING`` or ``UPSTREAM_DEAD`` if it is known not to answer.
         """
         upstream = self._upstream
+        self._carriage.health.admit(upstream)
         if upstream.open_work >= self._carriage.per_port:
             raise ProxyError(Problem.OVERLOADED, f"{upstream.open_work} open on this port")
         upstream.exchanges += 1
@@ -87,6 +91,8 @@ class Exchange:
         """See :class:`ipyproxy.client.Receiver`."""
         self._dial = None
         self._connection = connection
+        if not connection.used:
+            self._carriage.health.connected(self._upstream)
         request = self._request
         body = request.body
         early, self._early = self._early, b""
@@ -139,6 +145,7 @@ class Exchange:
 
     def response_begun(self, head: ResponseHead, body: Decoder | None) -> None:
         """See :class:`ipyproxy.client.Receiver`."""
+        self._carriage.health.answered(self._upstream)
         lines = response_lines(head, self._request.public, self._rewriting)
         length = _stated_length(head) if body is None else body.length
         self._request.begin(head.status, head.reason, lines, length)
@@ -177,7 +184,7 @@ class Exchange:
         """See :class:`ipyproxy.client.Receiver`."""
         self._upstream.errors += 1
         self._end()
-        self._request.refuse(error)
+        self._request.refuse(self._carriage.health.failed(self._upstream, error))
 
     def _end(self) -> None:
         """Let go of both sides; a connection with half a request on it is closed by now."""

@@ -21,8 +21,8 @@ RETRY_AFTER = 5
 """Seconds that a page asks a client to wait when its caller knows no better figure."""
 STARTING_RETRY_AFTER = 1
 """The same, when a notebook is starting: trying costs next to nothing."""
-STATE_PATH = ("_ipyproxy", "state")
-"""The path below which a script finds the state of a port, as segments."""
+STATE_PATH = "/_ipyproxy/state"
+"""The path below which a script finds the state of a port."""
 
 Field = tuple[bytes, bytes]
 
@@ -187,7 +187,7 @@ def starting_page(port: int) -> Page:
         problem.title,
         content,
         f"ipyproxy · {problem.status}",
-        state=f' data-state="/{"/".join(STATE_PATH)}/{port}"',
+        state=f' data-state="{STATE_PATH}/{port}"',
         script=f"<script>{_SCRIPT}</script>\n",
     )
     retry_after = (b"Retry-After", b"%d" % STARTING_RETRY_AFTER)

@@ -11,7 +11,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from ipyproxy.errors import Problem
 from ipyproxy.request import Request
-from ipyproxy.web.pages import Page, problem_page, wants_json
+from ipyproxy.web.pages import Page, problem_page, starting_page, wants_json
 
 _READ_ONLY = (b"GET", b"HEAD")
 
@@ -28,7 +28,10 @@ def send_page(request: Request, page: Page) -> None:
 def send_problem(request: Request, problem: Problem) -> None:
     """Answer ``request`` with what ``problem`` says."""
     as_json = wants_json(request.head.fields.first(b"accept"))
-    send_page(request, problem_page(problem, wants_json=as_json))
+    if problem is Problem.UPSTREAM_STARTING and not as_json and request.port is not None:
+        send_page(request, starting_page(request.port))
+    else:
+        send_page(request, problem_page(problem, wants_json=as_json))
 
 
 class Step(Resource):

@@ -20,18 +20,22 @@ _REFUSED_METHODS = (b"CONNECT", b"TRACE")
 
 
 class Root(Step):
-    """The top of the tree: the front page, the notebooks below their prefix, and nothing else."""
+    """The top of the tree: the front page, the notebooks below their prefix, and what is put in."""
 
     def __init__(self, prefix: str, notebooks: Resource) -> None:
         super().__init__()
         self.putChild(b"", PageResource(front_page()))
+        self.put(prefix, notebooks)
+
+    def put(self, path: str, resource: Resource) -> None:
+        """Let ``resource`` stand at ``path``; there is nothing on the way to it."""
         parent: Resource = self
-        *above, last = prefix.encode("ascii").strip(b"/").split(b"/")
+        *above, last = path.encode("ascii").strip(b"/").split(b"/")
         for segment in above:
-            child = Step()
+            child = parent.children.get(segment) or Step()
             parent.putChild(segment, child)
             parent = child
-        parent.putChild(last, notebooks)
+        parent.putChild(last, resource)
 
 
 class PublicSite:

@@ -9,11 +9,15 @@ import pytest
 from ipyproxy import client
 from ipyproxy.access import Policy
 from ipyproxy.client import ClientLimits, Pool
+from ipyproxy.config import Health
+from ipyproxy.health import HealthChecker
 from ipyproxy.routes import ServedPorts
 from ipyproxy.upstreams import Upstream, UpstreamTable
 from ipyproxy.web.exchange import Carriage
 from ipyproxy.web.notebook import Notebooks
+from ipyproxy.web.pages import STATE_PATH
 from ipyproxy.web.root import PublicSite, Root
+from ipyproxy.web.state import States
 from ipyproxy.websocket import Bridges
 from tests.front import Browser, House
 from tests.wires import Dialler, Loop, Wire
@@ -27,6 +31,9 @@ LIMITS = ClientLimits(
     response_timeout=60.0,
     idle_timeout=15.0,
 )
+
+UNWATCHED = Health(mode="off")
+"""Every request dials, as most tests of an exchange want it."""
 
 
 def message(start: bytes, *lines: bytes, body: bytes = b"") -> bytes:
@@ -51,6 +58,7 @@ class Gate(House):
         prefix: str = "/ipython",
         trusted_origins: tuple[str, ...] = (),
         client_limits: ClientLimits = LIMITS,
+        health: Health = UNWATCHED,
         **others: Any,
     ) -> None:
         loop = Loop()
@@ -62,10 +70,14 @@ class Gate(House):
         self.policy = Policy(("hub.example",), trusted_origins)
         self.bridges = Bridges(loop, 0)
         trusted = frozenset(origin.encode("ascii") for origin in trusted_origins)
-        carriage = Carriage(self.pool, self.bridges, trusted, per_port)
+        self.health = HealthChecker(loop, health, prefix, self.pool.end_tunnels)
+        self.health.startService()
+        carriage = Carriage(self.pool, self.health, self.bridges, trusted, per_port)
         cookies = (b"galaxysession",)
         notebooks = Notebooks(self.ports, prefix, cookies, self.table, carriage)
-        site = PublicSite(Root(prefix, notebooks), self.policy)
+        root = Root(prefix, notebooks)
+        root.put(STATE_PATH, States(self.ports, self.table, self.health))
+        site = PublicSite(root, self.policy)
         super().__init__(loop=loop, site=site, **others)
 
     def notebook(self) -> Wire:
