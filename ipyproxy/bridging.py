@@ -15,7 +15,9 @@ class State(Enum):
 
     OPEN = auto()
     CLOSING = auto()
-    """Close has been said, by a side or by us; both connections are still there."""
+    """Close has been said, and is to be answered."""
+    ENDING = auto()
+    """All is said; both connections are to close."""
     CLIENT_CLOSING = auto()
     """Upstream is gone; the client is to close."""
     UPSTREAM_CLOSING = auto()
@@ -27,13 +29,14 @@ class Event(Enum):
     """What happens to a bridge."""
 
     CLOSE_SAID = auto()
-    """A close frame of one side has passed; the other is to answer it."""
-    CLOSE_ANSWERED = auto()
-    """Close frames have gone both ways."""
-    VIOLATED = auto()
-    """One side sent what is no frame, or too much; the bridge can't go on."""
+    """A side has said close."""
+    CLIENT_VIOLATED = auto()
+    """The client has sent what is no frame, or too much."""
+    UPSTREAM_VIOLATED = auto()
     DRAINED = auto()
     """The proxy is to stop."""
+    ALL_SAID = auto()
+    """Nothing more passes in either direction."""
     CLIENT_SILENT = auto()
     """The client has not even answered a ping."""
     UPSTREAM_SILENT = auto()
@@ -41,14 +44,17 @@ class Event(Enum):
     """The client's connection is gone."""
     UPSTREAM_LOST = auto()
     EXPIRED = auto()
-    """A side that is to close has not done so in time."""
+    """What was to happen has not happened in time."""
 
 
 class Action(Enum):
     """What the adapter does about it, in this order."""
 
     TELL_CLIENT = auto()
-    """Send the client a close frame as soon as one may stand there, unless it has got one."""
+    """Send the client a close frame as soon as one may stand there.
+
+    Nothing is done if it has got one, or has said close itself: that is its peer's to answer.
+    """
     TELL_UPSTREAM = auto()
     END_CLIENT = auto()
     """Close our half of the client's connection after what is on its way, and wait for theirs."""
@@ -60,22 +66,28 @@ class Action(Enum):
 
 _S, _E, _A = State, Event, Action
 
-_GIVE_UP = (_A.TELL_CLIENT, _A.TELL_UPSTREAM, _A.END_CLIENT, _A.END_UPSTREAM)
+_TELL_BOTH = (_A.TELL_CLIENT, _A.TELL_UPSTREAM)
+_ABORT_BOTH = (_A.ABORT_CLIENT, _A.ABORT_UPSTREAM)
 
 TABLE: dict[tuple[State, Event], tuple[State, tuple[Action, ...]]] = {
     (_S.OPEN, _E.CLOSE_SAID): (_S.CLOSING, ()),
-    (_S.OPEN, _E.VIOLATED): (_S.CLOSING, _GIVE_UP),
-    (_S.OPEN, _E.DRAINED): (_S.CLOSING, (_A.TELL_CLIENT, _A.TELL_UPSTREAM)),
+    # As if the offender had said close: what the other side has already said gets through, and
+    # its answer is followed by ours.
+    (_S.OPEN, _E.CLIENT_VIOLATED): (_S.CLOSING, (_A.TELL_UPSTREAM,)),
+    (_S.OPEN, _E.UPSTREAM_VIOLATED): (_S.CLOSING, (_A.TELL_CLIENT,)),
+    (_S.OPEN, _E.DRAINED): (_S.CLOSING, _TELL_BOTH),
     (_S.OPEN, _E.CLIENT_SILENT): (_S.OPEN, (_A.ABORT_CLIENT,)),
     (_S.OPEN, _E.UPSTREAM_SILENT): (_S.OPEN, (_A.ABORT_UPSTREAM,)),
     (_S.OPEN, _E.CLIENT_LOST): (_S.UPSTREAM_CLOSING, (_A.END_UPSTREAM,)),
     (_S.OPEN, _E.UPSTREAM_LOST): (_S.CLIENT_CLOSING, (_A.TELL_CLIENT, _A.END_CLIENT)),
     # The server closes first (RFC 6455 section 7.1.1), and towards the client that is us.
-    (_S.CLOSING, _E.CLOSE_ANSWERED): (_S.CLOSING, (_A.END_CLIENT,)),
-    (_S.CLOSING, _E.VIOLATED): (_S.CLOSING, _GIVE_UP),
-    (_S.CLOSING, _E.CLIENT_LOST): (_S.UPSTREAM_CLOSING, (_A.END_UPSTREAM,)),
+    (_S.CLOSING, _E.ALL_SAID): (_S.ENDING, (*_TELL_BOTH, _A.END_CLIENT)),
+    (_S.CLOSING, _E.EXPIRED): (_S.ENDING, (*_TELL_BOTH, _A.END_CLIENT, _A.END_UPSTREAM)),
+    (_S.CLOSING, _E.CLIENT_LOST): (_S.UPSTREAM_CLOSING, (_A.TELL_UPSTREAM, _A.END_UPSTREAM)),
     (_S.CLOSING, _E.UPSTREAM_LOST): (_S.CLIENT_CLOSING, (_A.TELL_CLIENT, _A.END_CLIENT)),
-    (_S.CLOSING, _E.EXPIRED): (_S.CLOSING, (_A.ABORT_CLIENT, _A.ABORT_UPSTREAM)),
+    (_S.ENDING, _E.CLIENT_LOST): (_S.UPSTREAM_CLOSING, (_A.END_UPSTREAM,)),
+    (_S.ENDING, _E.UPSTREAM_LOST): (_S.CLIENT_CLOSING, (_A.END_CLIENT,)),
+    (_S.ENDING, _E.EXPIRED): (_S.ENDING, _ABORT_BOTH),
     (_S.CLIENT_CLOSING, _E.CLIENT_LOST): (_S.CLOSED, ()),
     (_S.CLIENT_CLOSING, _E.EXPIRED): (_S.CLIENT_CLOSING, (_A.ABORT_CLIENT,)),
     (_S.UPSTREAM_CLOSING, _E.UPSTREAM_LOST): (_S.CLOSED, ()),

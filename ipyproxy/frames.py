@@ -63,13 +63,16 @@ class FrameScanner:
         "ending",
         "messages",
         "violation",
+        "withholds_close",
     )
 
     def __init__(self, *, masked: bool, deflate: bool = False, message_limit: int = 0) -> None:
         self.messages = 0
         """Messages that have begun."""
         self.close_code = 0
-        """Code of the close frame that has passed, ``NO_CODE`` if it had none; 0: none passed."""
+        """Code of the close frame that has come, ``NO_CODE`` if it had none or 0; 0: none came."""
+        self.withholds_close = False
+        """Whether a close frame is not to pass, because it is the answer to ours."""
         self.violation = 0
         """Close code for what this side did wrong; 0: nothing."""
         self.ending = False
@@ -168,9 +171,11 @@ class FrameScanner:
         payload = unmask(frame[6:], frame[2:6]) if self._masked else frame[2:]
         opcode = frame[0] & 0x0F
         if opcode == CLOSE:
-            self.close_code = int.from_bytes(payload[:2], "big") if len(payload) > 1 else NO_CODE
+            code = int.from_bytes(payload[:2], "big") if len(payload) > 1 else 0
+            self.close_code = code or NO_CODE
             self.stop()
-        elif opcode == PONG and self.awaited_pong and payload == self.awaited_pong:
+            return not self.withholds_close
+        if opcode == PONG and self.awaited_pong and payload == self.awaited_pong:
             self.awaited_pong = b""
             return False
         return True

@@ -24,7 +24,9 @@ PING_AFTER = 45.0
 ANSWER_WITHIN = 75.0
 """Seconds that it then has to send something, or it counts as gone."""
 CLOSE_TIMEOUT = 10.0
-"""Seconds without a byte sent on that a side gets to close, once close has been said."""
+"""Seconds without a byte sent on that each step of the end may take."""
+OFFENDER_WAITS = 1.0
+"""The same for the answer to a close frame that one side got because of the other's violation."""
 
 
 class Side(protocol.Protocol):
@@ -39,8 +41,9 @@ class Side(protocol.Protocol):
         self.bytes_received = 0
         self._bridge = bridge
         self._masks = masks
+        self.told = 0
+        """The close code that this end has got, from its peer or from us; 0: none."""
         self._farewell = 0
-        self._told = 0
         self._ending = False
         self._seen = -1
         self._heard = 0.0
@@ -63,14 +66,18 @@ class Side(protocol.Protocol):
     # The end.
 
     @property
-    def told(self) -> int:
-        """The close code that this end has got, from its peer or from us; 0: none."""
-        return self._told or self.peer.scanner.close_code
+    def is_done(self) -> bool:
+        """Whether nothing more of this end passes."""
+        return self.scanner.ending and self.scanner.at_boundary
 
     def tell(self, code: int) -> None:
-        """Send a close frame as soon as one may stand here, unless this end has got one."""
-        if not self.told and not self._farewell:
-            self._farewell = code
+        """Send a close frame as soon as one may stand here.
+
+        Nothing is done if this end has got one, or has said close itself: that is its peer's to
+        answer. If a violation is behind it all, that gives the code.
+        """
+        if not (self.told or self._farewell or self.scanner.close_code):
+            self._farewell = self.scanner.violation or self.peer.scanner.violation or code
             self.peer.scanner.stop()
             self.take_leave()
 
@@ -85,10 +92,9 @@ class Side(protocol.Protocol):
     def take_leave(self) -> None:
         """Do what :meth:`tell` and :meth:`end` asked for, as far as it can be done by now."""
         if self._farewell and self.peer.scanner.at_boundary:
-            # An end that has said close itself gets the answer to that.
-            self._told = frames.NORMAL if self.scanner.close_code else self._farewell
-            self._farewell = 0
-            self.transport.write(frames.close_frame(self._told, self._key()))
+            self.told, self._farewell = self._farewell, 0
+            self.scanner.withholds_close = True
+            self.transport.write(frames.close_frame(self.told, self._key()))
         if self._ending and not (self._farewell and self.peer.transport.connected):
             self.transport.loseWriteConnection()
             self.transport.resumeProducing()
@@ -144,6 +150,7 @@ class Bridge:
         "_deadline",
         "_ended",
         "_messages",
+        "_patience",
         "_sent",
         "client",
         "last_activity",
@@ -173,7 +180,7 @@ class Bridge:
         self._ended = ended
         self._messages = 0
         self._sent = 0
-        self._deadline = 0.0
+        self._patience = self._deadline = 0.0
         bridges.open.add(self)
         # Whatever one side can't take makes the other wait.
         client.registerProducer(upstream, True)
@@ -181,18 +188,22 @@ class Bridge:
 
     @property
     def close_code(self) -> int:
-        """The code that the bridge ended with, as a browser would see it."""
+        """The code that the bridge ended with: what the client was told, or else said."""
         return self.client.told or self.client.scanner.close_code or frames.ABNORMAL
 
     def stopped(self, side: Side) -> None:
         """What ``side`` sends does not pass any more, or only to the end of a frame."""
+        scanner = side.scanner
+        if scanner.close_code and not scanner.withholds_close:
+            side.peer.told = scanner.close_code
         side.peer.take_leave()
-        if side.scanner.violation:
-            self._on(Event.VIOLATED, side.scanner.violation)
-        elif self.client.told and self.upstream.told:
-            self._on(Event.CLOSE_ANSWERED)
-        elif side.scanner.close_code:
+        if self.client.is_done and self.upstream.is_done:
+            self._on(Event.ALL_SAID)
+        elif scanner.close_code:
             self._on(Event.CLOSE_SAID)
+        elif scanner.violation:
+            is_client = side is self.client
+            self._on(Event.CLIENT_VIOLATED if is_client else Event.UPSTREAM_VIOLATED)
 
     def lost(self, side: Side) -> None:
         """One connection is gone."""
@@ -203,7 +214,7 @@ class Bridge:
 
     def drain(self) -> None:
         """The proxy is to stop."""
-        self._on(Event.DRAINED, frames.GOING_AWAY)
+        self._on(Event.DRAINED)
 
     def check(self, now: float) -> None:
         """Look at silence and deadlines; called every few seconds."""
@@ -226,22 +237,26 @@ class Bridge:
 
     def _start_deadline(self, now: float) -> None:
         self._sent = self._bytes_sent()
-        self._deadline = now + CLOSE_TIMEOUT
+        self._deadline = now + self._patience
 
     def _bytes_sent(self) -> int:
         return int(self.client.transport.bytes_sent + self.upstream.transport.bytes_sent)
 
-    def _on(self, event: Event, code: int = 0) -> None:
-        """Take the step that the table has for ``event``; ``code`` is for the sides to be told."""
+    def _on(self, event: Event, code: int = frames.GOING_AWAY) -> None:
+        """Take the step that the table has for ``event``; ``code`` is for a side to be told."""
         before = self.state
         self.state, actions = step(before, event)
         for action in actions:
             self._do(action, code)
-        if before is State.OPEN and self.state is not before:
-            self._start_deadline(self._bridges.reactor.seconds())
-        if self.state is State.CLOSED and before is not self.state:
+        if self.state is before:
+            return
+        if self.state is State.CLOSED:
             self._bridges.open.discard(self)
             self._ended(self)
+            return
+        violated = event in (Event.CLIENT_VIOLATED, Event.UPSTREAM_VIOLATED)
+        self._patience = OFFENDER_WAITS if violated else CLOSE_TIMEOUT
+        self._start_deadline(self._bridges.reactor.seconds())
 
     def _do(self, action: Action, code: int) -> None:
         match action:

@@ -12,7 +12,7 @@ from ipyproxy.bridging import TABLE, Action, Event, State, step
 DOCUMENT = Path(__file__).parent.parent / "docs" / "bridge.md"
 
 LOSSES = (Event.CLIENT_LOST, Event.UPSTREAM_LOST)
-BOTH_THERE = (State.OPEN, State.CLOSING)
+BOTH_THERE = (State.OPEN, State.CLOSING, State.ENDING)
 
 
 def test_what_is_not_in_the_table_changes_nothing() -> None:
@@ -37,6 +37,7 @@ def test_nothing_but_a_loss_takes_a_connection_off_the_books() -> None:
     there = {
         State.OPEN: {"client", "upstream"},
         State.CLOSING: {"client", "upstream"},
+        State.ENDING: {"client", "upstream"},
         State.CLIENT_CLOSING: {"client"},
         State.UPSTREAM_CLOSING: {"upstream"},
         State.CLOSED: set(),
@@ -59,7 +60,7 @@ def test_nothing_is_done_to_a_connection_that_is_gone() -> None:
 
 def test_whoever_is_still_there_when_time_is_up_is_cut_off() -> None:
     cut = {Action.ABORT_CLIENT, Action.ABORT_UPSTREAM}
-    assert set(step(State.CLOSING, Event.EXPIRED)[1]) == cut
+    assert set(step(State.ENDING, Event.EXPIRED)[1]) == cut
     assert step(State.CLIENT_CLOSING, Event.EXPIRED)[1] == (Action.ABORT_CLIENT,)
     assert step(State.UPSTREAM_CLOSING, Event.EXPIRED)[1] == (Action.ABORT_UPSTREAM,)
 

@@ -267,7 +267,13 @@ def test_a_message_over_the_limit_is_stopped_at_the_frame_that_outgrows_it(
 
 @pytest.mark.parametrize(
     ("payload", "code"),
-    [(b"", 1005), (b"\x03", 1005), (b"\x03\xe8", 1000), (b"\x0f\xa0because", 4000)],
+    [
+        (b"", 1005),
+        (b"\x03", 1005),
+        (b"\x00\x00", 1005),
+        (b"\x03\xe8", 1000),
+        (b"\x0f\xa0because", 4000),
+    ],
 )
 def test_nothing_passes_behind_a_close_frame(payload: bytes, code: int) -> None:
     scanner = FrameScanner(masked=True)
@@ -277,6 +283,16 @@ def test_nothing_passes_behind_a_close_frame(payload: bytes, code: int) -> None:
     assert scanner.ending
     assert scanner.feed(b"\xff" * 100) == b""
     assert not scanner.violation
+
+
+def test_a_close_frame_that_answers_ours_does_not_pass() -> None:
+    scanner = FrameScanner(masked=False)
+    scanner.withholds_close = True
+    text = Frame(TEXT, b"before").wire
+    assert scanner.feed(text + close(1000).wire + text) == text
+    assert scanner.close_code == 1000
+    assert scanner.ending
+    assert scanner.at_boundary
 
 
 def test_a_stream_that_is_stopped_ends_with_the_frame_under_way() -> None:

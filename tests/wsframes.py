@@ -98,8 +98,8 @@ def judge(stream: bytes, *, masked: bool, deflate: bool = False, limit: int = 0)
                 payload = rest[header : header + length]
                 if masked:
                     payload = mask(payload, rest[header - 4 : header])
-                code = int.from_bytes(payload[:2], "big") if length > 1 else 1005
-                return Verdict(at + header + length, 0, code, messages)
+                code = int.from_bytes(payload[:2], "big") if length > 1 else 0
+                return Verdict(at + header + length, 0, code or 1005, messages)
         else:
             size = length if opcode else size + length
             if limit and size > limit:

@@ -547,8 +547,8 @@ class TestTheBridge:
         browser = hall.connect()
         ask(browser, *HANDSHAKE, behind=HELLO)  # not masked
         notebook = hall.dial_succeeds()
-        notebook.switch(notebook.hear_request(), behind=HELLO)
-        assert Head(browser.hear()).behind == close(1002).wire
+        notebook.switch(notebook.hear_request(), behind=HELLO + close(1000).wire)
+        assert Head(browser.hear()).behind == HELLO + close(1002).wire
 
     def test_the_notebook_that_dies_is_1014(self, hall: Hall) -> None:
         browser, notebook = hall.open()
