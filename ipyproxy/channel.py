@@ -6,6 +6,7 @@ connections, nor of what a request is for: the site decides, and no body is ever
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -156,11 +157,11 @@ class HTTPChannel(protocol.Protocol):
     def _take_head(self) -> bytes | None:
         """The next whole head without its empty line; None if there is none yet."""
         limits = self.server.limits
-        if self._buffer.startswith(b"\r\n"):
-            self._buffer = self._buffer[2:]
-        end = self._buffer.find(b"\r\n\r\n")
+        if empty := _EMPTY_LINES.match(self._buffer):
+            self._buffer = self._buffer[empty.end() :]
+        end = self._buffer.find(_HEAD_END)
         if 0 <= end <= limits.head.head_bytes:
-            block, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
+            block, self._buffer = self._buffer[:end], self._buffer[end + len(_HEAD_END) :]
             return block
         if self.phase is not Phase.HEAD:
             # The first byte sets the deadline, and none after it can move it.
@@ -168,7 +169,7 @@ class HTTPChannel(protocol.Protocol):
         line = self._buffer.find(b"\n")
         if line >= 0 and self._buffer[line - 1 : line] != b"\r":
             self._refuse(ProxyError(Problem.BAD_REQUEST, "a bare LF ends the request line"))
-        elif len(self._buffer) > limits.head.head_bytes:
+        elif len(self._buffer) >= limits.head.head_bytes + len(_HEAD_END):
             self._refuse(too_large(self._buffer, limits.head))
         return None
 
@@ -403,4 +404,7 @@ class HTTPChannel(protocol.Protocol):
         return self.phase is not Phase.LINGER or self.transport.bytes_waiting > 0
 
 
+_HEAD_END = b"\r\n\r\n"
+# However many, so that it does not matter how they are cut; RFC 9112 section 2.2 says at least one.
+_EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 _BETWEEN_REQUESTS = (Phase.IDLE, Phase.HEAD, Phase.HANDSHAKE)
