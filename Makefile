@@ -5,6 +5,9 @@ PYTHON ?= python3
 PORT ?= 10000
 HTTPS ?= 8443
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
+TARGETS ?= request response chunked target connection
+FUZZ_TIME ?= 60
 
 BIN := .venv/bin
 METADATA := setup.cfg pyproject.toml ipyproxy/__init__.py
@@ -13,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint types bench clean
+.PHONY: help run test soak fuzz lint types bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +27,13 @@ run: .venv/.demo ## a real JupyterLab behind ipyproxy; prints the URL to open (P
 test: .venv/.test ## the whole test suite (PYTEST_ARGS="-k routes")
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+soak: .venv/.test ## the long forms: gigabytes, thousands of connections; half an hour or more
+	@$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
+
+fuzz: .venv/.fuzz ## atheris over heads, chunks, targets, connections (FUZZ_TIME=60 each)
+	@set -e; for target in $(TARGETS); do echo "== $$target"; \
+		$(BIN)/python -m fuzz $$target -max_total_time=$(FUZZ_TIME); done
+
 lint: .venv/.dev ## ruff, and import-linter for the layers
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
@@ -31,8 +41,8 @@ lint: .venv/.dev ## ruff, and import-linter for the layers
 types: .venv/.dev ## mypy, strict
 	$(BIN)/mypy
 
-bench: .venv/.dev ## the benchmarks
-	@$(BIN)/python -m benchmarks
+bench: .venv/.bench ## side by side with nginx, HAProxy, Apache, ... (BENCH_ARGS="--quick")
+	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 clean: ## removes .venv and everything that was built
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
