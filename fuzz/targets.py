@@ -36,7 +36,7 @@ def request(data: bytes) -> None:
         request_decoder(head)
     except ProxyError:
         return
-    lines = request_lines(head, _PUBLIC, (), _REWRITING)
+    lines = request_lines(head, _PUBLIC, frozenset(), _REWRITING)
     again = parse_request(b"\r\n".join([b"GET / HTTP/1.1", *lines]), HeadLimits(head_fields=200))
     assert request_decoder(again) is None
     assert again.fields.values(b"host") == [b"127.0.0.1:10000"]

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.hosts import covers
-from ipyproxy.http1.head import RequestHead
+from ipyproxy.http1.head import RequestHead, SpecialFields
 
 # Brackets hold a colon: an IPv6 address, and nothing else, is spelled in them.
 _AUTHORITY = re.compile(
@@ -23,6 +23,7 @@ _SAFE_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 # Sec-Fetch-Site of a request that no other site's page caused; browsers too old send none.
 _OWN_SITE: tuple[list[bytes], ...] = ([], [b"same-origin"], [b"none"])
 _HOSTS_REMEMBERED = 256
+_REQUESTS_REMEMBERED = 512
 
 
 class Policy:
@@ -36,6 +37,7 @@ class Policy:
         self._names = frozenset(names)
         self._trusted = frozenset(origin.encode("ascii") for origin in trusted_origins)
         self._served = lru_cache(_HOSTS_REMEMBERED)(self._find_served)
+        self._authorized = lru_cache(_REQUESTS_REMEMBERED)(self._authorize)
 
     def _find_served(self, authority: bytes) -> tuple[bytes, bytes]:
         """The host that ``authority`` names, without its port, and its public origin."""
@@ -49,8 +51,10 @@ class Policy:
         suffix = b"" if port is None or port == b"443" else b":" + port
         return host, b"https://" + host + suffix
 
-    def _addressed(self, head: RequestHead, authority: bytes | None) -> tuple[bytes, bytes]:
-        hosts = head.fields.values(b"host")
+    def _addressed(
+        self, special: SpecialFields, authority: bytes | None
+    ) -> tuple[bytes, bytes]:
+        hosts = special.values_of(b"host")
         if len(hosts) != 1:
             raise ProxyError(Problem.BAD_REQUEST, f"{len(hosts)} Host fields")
         if authority is not None and authority != hosts[0]:
@@ -65,24 +69,27 @@ class Policy:
         :raises ProxyError: ``BAD_REQUEST`` (none or several Hosts, or one that names another
             authority than the target), ``MISDIRECTED``.
         """
-        return self._addressed(head, authority)[0]
+        return self._addressed(head.fields.special, authority)[0]
 
     def authorize(self, head: RequestHead, authority: bytes | None) -> bytes:
         """Decide on one request; give the public origin that it was addressed to.
 
         Raises :class:`ProxyError` as :meth:`served_host` does, and ``ORIGIN_DENIED``.
         """
-        public = self._addressed(head, authority)[1]
-        self._check_origin(head, public)
+        return self._authorized(head.fields.special, head.method in _SAFE_METHODS, authority)
+
+    def _authorize(self, special: SpecialFields, is_safe: bool, authority: bytes | None) -> bytes:
+        public = self._addressed(special, authority)[1]
+        self._check_origin(special, is_safe, public)
         return public
 
-    def _check_origin(self, head: RequestHead, public: bytes) -> None:
-        origins = head.fields.values(b"origin")
-        site = head.fields.values(b"sec-fetch-site")
-        upgrade = head.fields.values(b"upgrade")
+    def _check_origin(self, special: SpecialFields, is_safe: bool, public: bytes) -> None:
+        origins = special.values_of(b"origin")
+        site = special.values_of(b"sec-fetch-site")
+        upgrade = special.values_of(b"upgrade")
         if not origins:
             # No browser, or a plain navigation: these carry no Origin.
-            if (upgrade or head.method not in _SAFE_METHODS) and site not in _OWN_SITE:
+            if (upgrade or not is_safe) and site not in _OWN_SITE:
                 said = _spoken(b", ".join(site))
                 raise ProxyError(Problem.ORIGIN_DENIED, f"Sec-Fetch-Site {said}")
             return

@@ -138,12 +138,11 @@ class HTTPChannel(protocol.Protocol):
             self._feed(data)
         elif self.phase is not Phase.LINGER:
             self._buffer = self._buffer + data if self._buffer else data
-        self._read_heads()
+        if self._buffer and not self._reading:
+            self._read_heads()
 
     def _read_heads(self) -> None:
         """Start one request after the other, as long as each is answered at once."""
-        if self._reading:
-            return
         self._reading = True
         try:
             while self._buffer and self.phase in _BETWEEN_REQUESTS:
@@ -156,13 +155,19 @@ class HTTPChannel(protocol.Protocol):
 
     def _take_head(self) -> bytes | None:
         """The next whole head without its empty line; None if there is none yet."""
+        buffer = self._buffer
+        if buffer.startswith(b"\r\n"):
+            self._buffer = buffer = _EMPTY_LINES.sub(b"", buffer)
+        end = buffer.find(_HEAD_END)
+        if not 0 <= end <= self.server.limits.head.head_bytes:
+            self._wait_for_head()
+            return None
+        self._buffer = buffer[end + len(_HEAD_END) :]
+        return buffer[:end]
+
+    def _wait_for_head(self) -> None:
+        """There is no whole head yet; refuse what can't become one."""
         limits = self.server.limits
-        if empty := _EMPTY_LINES.match(self._buffer):
-            self._buffer = self._buffer[empty.end() :]
-        end = self._buffer.find(_HEAD_END)
-        if 0 <= end <= limits.head.head_bytes:
-            block, self._buffer = self._buffer[:end], self._buffer[end + len(_HEAD_END) :]
-            return block
         if self.phase is not Phase.HEAD:
             # The first byte sets the deadline, and none after it can move it.
             self._expect(Phase.HEAD, limits.head_timeout)
@@ -171,35 +176,36 @@ class HTTPChannel(protocol.Protocol):
             self._refuse(ProxyError(Problem.BAD_REQUEST, "a bare LF ends the request line"))
         elif len(self._buffer) >= limits.head.head_bytes + len(_HEAD_END):
             self._refuse(too_large(self._buffer, limits.head))
-        return None
 
     def _start(self, block: bytes) -> None:
+        server = self.server
         try:
-            head = parse_request(block, self.server.limits.head)
+            head = parse_request(block, server.limits.head)
             body = request_decoder(head)
         except ProxyError as error:
             self._refuse(error)
             return
         self.phase = Phase.EXCHANGE
-        self.persistent = not self.server.draining and is_persistent(head)
+        self.persistent = not server.draining and is_persistent(head)
         request = self.request = Request(self, head, body)
-        self._hand_over(request)
-        if self.request is request and self._buffer and body is not None:
-            data, self._buffer = self._buffer, b""
-            self._feed(data)
-
-    def _hand_over(self, request: Request) -> None:
         try:
-            self.server.admit(request)
-            limit = self.server.limits.body_bytes
-            if limit and request.body is not None and (request.body.length or 0) > limit:
-                raise ProxyError(Problem.BODY_TOO_LARGE, f"{request.body.length} bytes")
-            self.server.site.handle(request)
+            server.admit(request)
+            if body is not None:
+                self._check_length(body.length or 0)
+            server.site.handle(request)
         except ProxyError as error:
             request.refuse(error)
         except Exception:
             self._log.failure("a request failed inside the proxy; please report this")
             self._give_up(request, ProxyError(Problem.INTERNAL))
+        if body is not None and self.request is request and self._buffer:
+            data, self._buffer = self._buffer, b""
+            self._feed(data)
+
+    def _check_length(self, length: int) -> None:
+        limit = self.server.limits.body_bytes
+        if limit and length > limit:
+            raise ProxyError(Problem.BODY_TOO_LARGE, f"{length} bytes")
 
     def _feed(self, data: bytes) -> None:
         """Bytes that came while a request is being answered: its body, or the next request."""
@@ -214,9 +220,7 @@ class HTTPChannel(protocol.Protocol):
         try:
             payload, self._buffer = body.feed(data)
             request.body_bytes_received += len(payload)
-            limit = self.server.limits.body_bytes
-            if limit and request.body_bytes_received > limit:
-                raise ProxyError(Problem.BODY_TOO_LARGE, "the body outgrew the limit")
+            self._check_length(request.body_bytes_received)
         except ProxyError as error:
             self._give_up(request, error)
             return
@@ -249,7 +253,7 @@ class HTTPChannel(protocol.Protocol):
 
     def now(self) -> float:
         """Seconds of the reactor's clock."""
-        return float(self.server.reactor.seconds())
+        return self.server.reactor.seconds()  # type: ignore[no-any-return]
 
     def refuse(self, request: Request, error: ProxyError) -> None:
         """Let the site say what went wrong."""
@@ -261,7 +265,9 @@ class HTTPChannel(protocol.Protocol):
 
     def request_finished(self, request: Request) -> None:
         """The answer is written."""
-        self._forget_request(request)
+        self.request = None
+        self._receiving = None
+        self.server.record(request)
         if not self.persistent:
             self._close()
         elif self.transport.is_full:
@@ -271,15 +277,11 @@ class HTTPChannel(protocol.Protocol):
         else:
             self._await_request()
 
-    def _forget_request(self, request: Request) -> None:
-        self.request = None
-        self._receiving = None
-        self.server.record(request)
-
     def _await_request(self) -> None:
         self._expect(Phase.IDLE, self.server.limits.keepalive_timeout)
         self.transport.resumeProducing()
-        self._read_heads()
+        if self._buffer and not self._reading:
+            self._read_heads()
 
     def _close(self) -> None:
         """Close once the answer is sent and the client had time to read it.
@@ -294,7 +296,8 @@ class HTTPChannel(protocol.Protocol):
 
     def request_cut(self, request: Request) -> None:
         """The answer can't be completed."""
-        self._forget_request(request)
+        self.request = None
+        self.server.record(request)
         self._abort()
 
     def _abort(self) -> None:
@@ -406,5 +409,5 @@ class HTTPChannel(protocol.Protocol):
 
 _HEAD_END = b"\r\n\r\n"
 # However many, so that it does not matter how they are cut; RFC 9112 section 2.2 says at least one.
-_EMPTY_LINES = re.compile(rb"(?:\r\n)+")
+_EMPTY_LINES = re.compile(rb"\A(?:\r\n)+")
 _BETWEEN_REQUESTS = (Phase.IDLE, Phase.HEAD, Phase.HANDSHAKE)

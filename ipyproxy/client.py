@@ -145,23 +145,24 @@ class UpstreamConnection(protocol.Protocol):
 
     def _read_heads(self) -> None:
         while not self._begun and self._receiver is not None:
-            end = self._buffer.find(b"\r\n\r\n")
+            buffer = self._buffer
+            end = buffer.find(b"\r\n\r\n")
             # All heads of one answer together, or informational ones could come without end.
             limit = self._pool.limits.response_head_bytes
-            if self._head_bytes + (len(self._buffer) if end < 0 else end) > limit:
+            if self._head_bytes + (len(buffer) if end < 0 else end) > limit:
                 raise ProxyError(Problem.UPSTREAM_BROKEN, f"heads of over {limit} bytes")
             if end < 0:
                 return
+            head = parse_response(buffer[:end])
+            if head.status >= 200:
+                self._begin(head, buffer[end + 4 :])
+                return
             self._head_bytes += end
-            block, rest = self._buffer[:end], self._buffer[end + 4 :]
-            self._buffer = rest
-            head = parse_response(block)
+            self._buffer = buffer[end + 4 :]
             if head.status == 101:
-                self._switch(block + b"\r\n\r\n", rest)
-            elif head.status < 200:
-                self._receiver.interim(head)
+                self._switch(buffer[: end + 4], self._buffer)
             else:
-                self._begin(head, rest)
+                self._receiver.interim(head)
 
     def _begin(self, head: ResponseHead, rest: bytes) -> None:
         receiver = self._receiver

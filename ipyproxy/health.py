@@ -66,13 +66,16 @@ class HealthChecker(Service):
 
     # Who carries requests asks, and tells.
 
-    def admit(self, upstream: Upstream) -> None:
-        """Let a request pass.
+    def admit(self, upstream: Upstream, now: float) -> None:
+        """Let a request pass that has come ``now``.
 
         Raises :class:`ProxyError` (``UPSTREAM_STARTING``, ``UPSTREAM_DEAD``) where it would only
         wait in vain.
         """
-        now = self.now()
+        if upstream.state is State.UP and upstream.is_busy(now):
+            # It is looked after closely, and that is to go on.
+            upstream.wanted_at = upstream.last_activity = now
+            return
         watch = self._want(upstream, now)
         if upstream.admit(now):
             return
@@ -99,7 +102,7 @@ class HealthChecker(Service):
 
     def answered(self, upstream: Upstream) -> None:
         """Take note that a request was answered; by which status says nothing of the port."""
-        upstream.answered_at = self.now()
+        upstream.answered_at = self._reactor.seconds()
         if upstream.misses or upstream.state is not State.UP:
             self.observe(upstream, Outcome.ANSWERED, rise=1)
 

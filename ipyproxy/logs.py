@@ -104,16 +104,16 @@ class AccessLog:
         if began != self._second:
             self._second = began
             self._stamp = _stamp(began)
-        start = b"%b - %b [%b]" % (_word(client), _word(user) if user else b"-", self._stamp)
         request = b"%b %b %b" % (method, redact(target), version) if method else b"-"
-        sent = b"%d" % size if size else b"-"
-        referer = b"-" if referer is None else redact(referer)
-        agent = b"-" if agent is None else agent
-        line = _COMBINED % (start, request, status, sent, referer, agent)
-        if line.translate(None, _PLAIN) != _FRAME:
-            quoted = _quoted(request), status, sent, _quoted(referer), _quoted(agent)
-            line = _COMBINED % (start, *quoted)
-        return line
+        return b'%b - %b [%b] "%b" %d %b %b' % (
+            _word(client),
+            _word(user) if user else b"-",
+            self._stamp,
+            _quoted(request) if request.translate(None, _PLAIN) else request,
+            status,
+            b"%d" % size if size else b"-",
+            _sender(referer, agent),
+        )
 
     def _json(self, entry: Entry) -> bytes:
         began = datetime.fromtimestamp(self._wall_clock() - entry.duration, UTC).astimezone()
@@ -163,12 +163,6 @@ for _byte, _letter in zip(b'\b\n\r\t\v"\\', b'bnrtv"\\', strict=True):
 _PLAIN = bytes(byte for byte in range(0x100) if len(_ESCAPED[byte]) == 1)
 
 
-_COMBINED = b'%b "%b" %d %b "%b" "%b"\n'
-# What is left of a combined line when its plain bytes are deleted, if no field needs an escape: by
-# far the fastest way to see that.
-_FRAME = _COMBINED.translate(None, _PLAIN)
-
-
 def _quoted(value: bytes) -> bytes:
     return b"".join([_ESCAPED[byte] for byte in value])
 
@@ -177,6 +171,14 @@ def _quoted(value: bytes) -> bytes:
 def _word(text: str) -> bytes:
     """One field of a combined line that stands without quotes, and so must hold no blank."""
     return _quoted(text.encode("utf-8", "backslashreplace")).replace(b" ", rb"\x20")
+
+
+@lru_cache(maxsize=256)
+def _sender(referer: bytes | None, agent: bytes | None) -> bytes:
+    """The end of a combined line, which most requests of a page have in common."""
+    where = b"-" if referer is None else redact(referer)
+    who = b"-" if agent is None else agent
+    return b'"%b" "%b"\n' % (_quoted(where), _quoted(who))
 
 
 def _text(value: bytes) -> str:

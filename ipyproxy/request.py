@@ -65,63 +65,31 @@ class Request:
     :meth:`finish`. The rest of the interface is what Twisted's Resource tree asks for.
     """
 
-    __slots__ = (
-        "_bodyless",
-        "_chunked",
-        "_unsent_head",
-        "begun",
-        "body",
-        "body_bytes_received",
-        "body_bytes_sent",
-        "client",
-        "connection",
-        "consumer",
-        "finished",
-        "head",
-        "note",
-        "port",
-        "postpath",
-        "prepath",
-        "public",
-        "started",
-        "status",
-        "target",
-        "user",
-    )
+    consumer: BodyConsumer | None = None
+    body_bytes_received = 0
+    body_bytes_sent = 0
+    begun = False
+    finished = False
+    status = 0
+    # Filled in by server and site, for routing and for the log.
+    public = b""
+    port: int | None = None
+    user: str | None = None
+    note = ""
+    _unsent_head = b""
+    _chunked = False
+    _bodyless = False
 
     def __init__(self, connection: Connection, head: RequestHead, body: Decoder | None) -> None:
         self.connection = connection
-        self.head = head
-        self.body = body
-        self.consumer: BodyConsumer | None = None
-        self.body_bytes_received = 0
-        self.body_bytes_sent = 0
-        self.started = connection.now()
-        self.begun = False
-        self.finished = False
-        self.status = 0
-        # Filled in by server and site, for routing and for the log.
-        self.client = connection.peer
-        self.target = head.target
-        self.public = b""
-        self.prepath: list[bytes] = []
-        self.postpath: list[bytes] = []
-        self.port: int | None = None
-        self.user: str | None = None
-        self.note = ""
-        self._unsent_head = b""
-        self._chunked = False
-        self._bodyless = False
-
-    @property
-    def method(self) -> bytes:
-        """The method, as Twisted's Resource asks for it."""
-        return self.head.method
-
-    @property
-    def transport(self) -> Any:
+        self.transport = connection.transport
         """The client's transport, for backpressure."""
-        return self.connection.transport
+        self.head = head
+        self.method = head.method
+        self.target = head.target
+        self.body = body
+        self.started = connection.now()
+        self.client = connection.peer
 
     @property
     def is_incomplete(self) -> bool:

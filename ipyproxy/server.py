@@ -132,7 +132,7 @@ class HTTPServer:
 
     def record(self, request: Request) -> None:
         """A request has been answered, or never will be. Called once for each."""
-        if request in self._brought_by_proxies:
+        if self._brought_by_proxies and request in self._brought_by_proxies:
             self._brought_by_proxies.discard(request)
             self._crowd.leave(request.client)
         try:

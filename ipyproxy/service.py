@@ -53,6 +53,7 @@ _STANDARD_OUTPUT = 1
 # A client's connection, the one to its notebook, and one that is kept for the next.
 _DESCRIPTORS_EACH = 3
 _OTHER_DESCRIPTORS = 64
+_VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
 
 
 class ProxyService(Service):
@@ -201,20 +202,21 @@ class ProxyService(Service):
 
     def _record(self, request: Request, duration: float) -> None:
         head = request.head
+        special = head.fields.special
         self._access_log.record(
             Entry(
-                client=request.client,
-                user=request.user,
-                method=head.method,
-                target=head.target,
-                version=b"HTTP/1.%d" % head.minor,
-                status=request.status,
-                body_bytes=request.body_bytes_sent,
-                referer=head.fields.first(b"referer"),
-                user_agent=head.fields.first(b"user-agent"),
-                duration=duration,
-                port=request.port,
-                note=request.note,
+                request.client,
+                request.user,
+                head.method,
+                head.target,
+                _VERSIONS[head.minor],
+                request.status,
+                request.body_bytes_sent,
+                special.first(b"referer"),
+                special.first(b"user-agent"),
+                duration,
+                request.port,
+                request.note,
             )
         )
 

@@ -118,7 +118,7 @@ class Host:
         """Carry a request as an exchange does; gives the status that its client sees."""
         upstream = self.table.get(port)
         try:
-            self.checker.admit(upstream)
+            self.checker.admit(upstream, self.checker.now())
             manner = self.ports.get(port, "refuse")
             if manner == "refuse":
                 error = ProxyError(Problem.UPSTREAM_DEAD)

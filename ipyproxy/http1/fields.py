@@ -11,8 +11,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from ipyproxy.http1.head import Fields, RequestHead, ResponseHead
+from ipyproxy.http1.head import RequestHead, ResponseHead, SpecialFields
 
+_REMEMBERED = 512
 # Named in Connection by nearly everybody; they name no field that plain fields could hold.
 _USUAL_OPTIONS = frozenset((b"close", b"keep-alive", b"upgrade"))
 _OWN_URL = re.compile(
@@ -24,7 +25,7 @@ _COOKIE_PATH = 1024
 _VIA = b"1.1 ipyproxy"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Rewriting:
     """The names of both sides of one upstream.
 
@@ -57,28 +58,42 @@ class Rewriting:
 
 
 def request_lines(
-    head: RequestHead, public: bytes, trusted: Collection[bytes], rewriting: Rewriting
+    head: RequestHead, public: bytes, trusted: frozenset[bytes], rewriting: Rewriting
 ) -> list[bytes]:
     """The field lines to send upstream, but for framing, Connection and the Forwarded family.
 
     :param public: the public origin that the request was addressed to.
     :param trusted: further origins whose Referer is aligned like our own.
     """
-    special = head.fields.special
-    dropped = _nominated(head.fields)
-    lines = [rewriting.host_line]
-    lines += _without(head.fields.plain, dropped) if dropped else head.fields.plain
+    plain = head.fields.plain
+    dropped, rewritten = _rewritten_request(head.fields.special, public, trusted, rewriting)
+    return [
+        rewriting.host_line,
+        *(_without(plain, dropped) if dropped else plain),
+        *rewritten,
+    ]
+
+
+@lru_cache(_REMEMBERED)
+def _rewritten_request(
+    special: SpecialFields, public: bytes, trusted: frozenset[bytes], rewriting: Rewriting
+) -> tuple[Collection[bytes], list[bytes]]:
+    """Names of the plain fields that Connection drops, and the special lines to send."""
+    dropped = _nominated(special)
+    lines: list[bytes] = []
     if b"origin" in special:
         lines.append(rewriting.origin_line)
-    if b"referer" in special and b"referer" not in dropped:
-        for value in special[b"referer"]:
-            lines.append(b"Referer: " + _align_referer(value, public, trusted, rewriting))
-    if b"cookie" in special and b"cookie" not in dropped:
-        for value in special[b"cookie"]:
+    if b"referer" not in dropped:
+        lines += [
+            b"Referer: " + _align_referer(value, public, trusted, rewriting)
+            for value in special.values_of(b"referer")
+        ]
+    if b"cookie" not in dropped:
+        for value in special.values_of(b"cookie"):
             kept = _without_site_cookies(value, rewriting.site_cookies)
             if kept:
                 lines.append(b"Cookie: " + kept)
-    return lines
+    return dropped, lines
 
 
 def _without(plain: list[bytes], dropped: Collection[bytes]) -> list[bytes]:
@@ -86,7 +101,7 @@ def _without(plain: list[bytes], dropped: Collection[bytes]) -> list[bytes]:
 
 
 def _align_referer(
-    value: bytes, public: bytes, trusted: Collection[bytes], rewriting: Rewriting
+    value: bytes, public: bytes, trusted: frozenset[bytes], rewriting: Rewriting
 ) -> bytes:
     # A foreign Referer stays what it is: the notebook checks it, and that check must keep working.
     for origin in (public, *trusted):
@@ -95,7 +110,6 @@ def _align_referer(
     return value
 
 
-@lru_cache(maxsize=256)
 def _without_site_cookies(value: bytes, site_cookies: tuple[bytes, ...]) -> bytes:
     if not any(name in value for name in site_cookies):
         return value
@@ -113,7 +127,6 @@ class Said:
     forwarded: tuple[bytes, ...] = ()
 
 
-@lru_cache(maxsize=1024)
 def forwarded_block(client: str, public: bytes, said: Said) -> bytes:
     """Via, X-Forwarded-* and Forwarded (RFC 7239) in our words, as joined field lines.
 
@@ -142,30 +155,42 @@ def forwarded_block(client: str, public: bytes, said: Said) -> bytes:
 NOTHING_SAID = Said()
 
 
-def said_before(head: RequestHead, *, trusted: bool) -> Said:
+def said_before(special: SpecialFields, *, trusted: bool) -> Said:
     """What may be appended to; ``trusted`` says whether the peer is a trusted proxy."""
-    fields = head.fields
-    via = fields.values(b"via")
-    if not via and not trusted:
-        return NOTHING_SAID
+    via = tuple(special.values_of(b"via"))
     if not trusted:
-        return Said(tuple(via))
+        return Said(via)
     return Said(
-        tuple(via),
-        tuple(fields.values(b"x-forwarded-for")),
-        tuple(fields.values(b"forwarded")),
+        via,
+        tuple(special.values_of(b"x-forwarded-for")),
+        tuple(special.values_of(b"forwarded")),
     )
+
+
+@lru_cache(_REMEMBERED)
+def forwarded(special: SpecialFields, client: str, public: bytes, trusted: bool) -> bytes:
+    """:func:`forwarded_block` behind what the request says."""
+    return forwarded_block(client, public, said_before(special, trusted=trusted))
 
 
 def response_lines(head: ResponseHead, public: bytes, rewriting: Rewriting) -> list[bytes]:
     """The field lines to send to the client, but for framing and Connection."""
-    special = head.fields.special
-    dropped = _nominated(head.fields)
-    lines = _without(head.fields.plain, dropped) if dropped else head.fields.plain[:]
+    plain = head.fields.plain
+    dropped, rewritten = _rewritten_response(head.fields.special, public, rewriting)
+    return [*(_without(plain, dropped) if dropped else plain), *rewritten]
+
+
+@lru_cache(_REMEMBERED)
+def _rewritten_response(
+    special: SpecialFields, public: bytes, rewriting: Rewriting
+) -> tuple[Collection[bytes], list[bytes]]:
+    """Names of the plain fields that Connection drops, and the special lines to send."""
+    dropped = _nominated(special)
+    lines: list[bytes] = []
     for name, label, rewrite in _RESPONSE_REWRITES:
         if name in special and name not in dropped:
             lines += [label + rewrite(value, public, rewriting) for value in special[name]]
-    return lines
+    return dropped, lines
 
 
 def _location(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
@@ -203,12 +228,9 @@ _RESPONSE_REWRITES = (
 )
 
 
-def _nominated(fields: Fields) -> Collection[bytes]:
+def _nominated(special: SpecialFields) -> Collection[bytes]:
     """Names that Connection lists: they concern this hop alone (RFC 9110 section 7.6.1)."""
-    options = fields.values(b"connection")
-    if not options or (len(options) == 1 and options[0].lower() in _USUAL_OPTIONS):
-        return ()
-    return frozenset(fields.tokens(b"connection")) - _USUAL_OPTIONS
+    return frozenset(special.tokens(b"connection")) - _USUAL_OPTIONS
 
 
 def is_persistent(head: RequestHead | ResponseHead) -> bool:
@@ -218,7 +240,12 @@ def is_persistent(head: RequestHead | ResponseHead) -> bool:
     """
     if isinstance(head, RequestHead) and head.method == b"CONNECT":
         return False
-    options = head.fields.tokens(b"connection")
-    if head.minor == 0:
+    return _stays_open(head.fields.special, head.minor)
+
+
+@lru_cache(_REMEMBERED)
+def _stays_open(special: SpecialFields, minor: int) -> bool:
+    options = special.tokens(b"connection")
+    if minor == 0:
         return b"keep-alive" in options and b"close" not in options
     return b"close" not in options

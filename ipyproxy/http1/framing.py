@@ -8,11 +8,13 @@ what two parsers could read differently never travels on (RFC 9112 section 11.2)
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Protocol
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.http1.head import RequestHead, ResponseHead, split_field_line
+from ipyproxy.http1.head import RequestHead, ResponseHead, SpecialFields, split_field_line
 
+_REMEMBERED = 256
 _CHUNK_LINE = 256
 _TRAILERS = 8192
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -169,7 +171,7 @@ def request_decoder(head: RequestHead) -> Decoder | None:
     Raises :class:`ProxyError` where Content-Length and Transfer-Encoding are anything but one
     clear statement (CL.TE, TE.CL, two lengths, codings other than chunked, HTTP/1.0 with TE).
     """
-    chunked, length = _framing(head)
+    chunked, length = _framing(head.fields.special, head.minor)
     if chunked:
         return ChunkedDecoder()
     return LengthDecoder(length) if length else None
@@ -181,7 +183,7 @@ def response_decoder(head: ResponseHead, method: bytes) -> Decoder | None:
     Raises :class:`ProxyError` (``UPSTREAM_BROKEN``) on contradictory framing.
     """
     try:
-        chunked, length = _framing(head)
+        chunked, length = _framing(head.fields.special, head.minor)
     except ProxyError as error:
         raise ProxyError(Problem.UPSTREAM_BROKEN, error.detail) from None
     if method == b"HEAD" or head.status in (204, 304):
@@ -191,15 +193,16 @@ def response_decoder(head: ResponseHead, method: bytes) -> Decoder | None:
     return CloseDecoder() if length is None else LengthDecoder(length)
 
 
-def _framing(head: RequestHead | ResponseHead) -> tuple[bool, int | None]:
+@lru_cache(_REMEMBERED)
+def _framing(special: SpecialFields, minor: int) -> tuple[bool, int | None]:
     """Whether a head says that its body is chunked, and the length that it states."""
-    coding = head.fields.values(b"transfer-encoding")
-    stated = head.fields.one(b"content-length")
+    coding = special.values_of(b"transfer-encoding")
+    stated = special.one(b"content-length")
     if not coding:
         return False, None if stated is None else _length(stated)
     if stated is not None:
         raise ProxyError(Problem.BAD_REQUEST, "both Content-Length and Transfer-Encoding")
-    if head.minor == 0:
+    if minor == 0:
         raise ProxyError(Problem.BAD_REQUEST, "Transfer-Encoding in HTTP/1.0")
     if len(coding) > 1 or coding[0].lower() != b"chunked":
         raise ProxyError(Problem.NOT_IMPLEMENTED, "a transfer coding other than chunked")

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 from ipyproxy.errors import Problem, ProxyError
 
@@ -27,13 +26,14 @@ _OBS_TEXT = bytes(range(0x80, 0x100))
 _VALUE = b"\t " + bytes(range(0x21, 0x7F)) + _OBS_TEXT
 _TARGET = bytes(set(range(0x21, 0x7F)) - set(b'"<>#')) + _OBS_TEXT
 
-_LINE_REMEMBERED = 512
-_LINES_REMEMBERED = 2048
-_BLOCK_REMEMBERED = 4096
-_BLOCKS_REMEMBERED = 256
+_LINE_REMEMBERED = 2048
+_LINES_REMEMBERED = 1024
+_GROUP_REMEMBERED = 4096
+_GROUPS_REMEMBERED = 512
 
 
-class Special(NamedTuple):
+@dataclass(frozen=True, eq=False, slots=True)
+class Special:
     """A field (RFC 9112 section 5) that a gateway must read, rewrite or drop.
 
     ``name`` is lower-case and ``value`` trimmed of optional white space; ``line`` is what to pass
@@ -45,12 +45,53 @@ class Special(NamedTuple):
     line: bytes
 
 
+class SpecialFields(dict[bytes, list[bytes]]):
+    """The values of a head's special fields in their order, by name (lower-case).
+
+    Heads whose special fields are alike share one, which is never changed and is hashed by its
+    identity: so ``lru_cache`` remembers what follows from special fields alone, at the price of a
+    look-up. That is all of framing, access, and what is rewritten.
+    """
+
+    __slots__ = ()
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+    def values_of(self, name: bytes) -> list[bytes]:
+        """All values of the field ``name`` (lower-case), in order."""
+        return self.get(name, _NONE)
+
+    def one(self, name: bytes) -> bytes | None:
+        """The value of a field that may come at most once.
+
+        Raises :class:`ProxyError` (``BAD_REQUEST``) if it comes twice.
+        """
+        values = self.get(name)
+        if values is None:
+            return None
+        if len(values) > 1:
+            raise ProxyError(Problem.BAD_REQUEST, f"more than one {name.decode()} field")
+        return values[0]
+
+    def first(self, name: bytes) -> bytes | None:
+        """The first value of a field; for logs and pages, not for decisions."""
+        values = self.get(name)
+        return values[0] if values else None
+
+    def tokens(self, name: bytes) -> tuple[bytes, ...]:
+        """The members of a comma-separated field, lower-case (RFC 9110 section 5.6.1)."""
+        values = self.get(name)
+        return split_tokens(b",".join(values)) if values else ()
+
+
+_NONE: list[bytes] = []
+
+
 class FieldMemory(dict[bytes, bytes | Special]):
     """Field lines seen lately, with what they come to: the line to pass on, or a special field.
 
     Browsers repeat most of their field lines byte for byte, so looking a line up instead of
     parsing it is what makes a strict grammar cheap. Parsing depends on the line alone, so nothing
-    of one request can show in another. Bounded to about 2 MiB: long lines are never kept, and a
+    of one request can show in another. Bounded to a few MiB: long lines are never kept, and a
     full memory starts anew.
 
     :param read: names (lower-case) of fields that are read, and passed on as they came.
@@ -61,6 +102,7 @@ class FieldMemory(dict[bytes, bytes | Special]):
         super().__init__()
         self._read = read
         self._is_taken = is_taken
+        self._groups: dict[tuple[Special, ...], SpecialFields] = {}
 
     def __missing__(self, line: bytes) -> bytes | Special:
         name, value = split_field_line(line)
@@ -78,6 +120,19 @@ class FieldMemory(dict[bytes, bytes | Special]):
             self[line] = parsed
         return parsed
 
+    def group(self, special: tuple[Special, ...]) -> SpecialFields:
+        """The fields of one head together; the same object for the same fields, if seen lately."""
+        group = self._groups.get(special)
+        if group is None:
+            group = SpecialFields()
+            for field in special:
+                group.setdefault(field.name, []).append(field.value)
+            if sum(len(field.value) for field in special) <= _GROUP_REMEMBERED:
+                if len(self._groups) >= _GROUPS_REMEMBERED:
+                    self._groups.clear()
+                self._groups[special] = group
+        return group
+
 
 def split_field_line(line: bytes) -> tuple[bytes, bytes]:
     """Take one field line (without its CRLF) apart into name and value.
@@ -94,59 +149,38 @@ def split_field_line(line: bytes) -> tuple[bytes, bytes]:
 
 
 class Fields:
-    """The fields of one head; heads that are alike share them, so they are never changed.
+    """The fields of one head.
 
-    ``plain`` has the lines to pass on in their order; ``special`` the values of the special
-    fields in theirs, by name (lower-case).
+    ``plain`` has the lines to pass on in their order, ``special`` what must be looked at.
     """
 
     __slots__ = ("plain", "special")
 
     def __init__(self, lines: list[bytes], memory: FieldMemory) -> None:
-        self.plain: list[bytes] = []
-        self.special: dict[bytes, list[bytes]] = {}
-        plain, special = self.plain, self.special
+        plain: list[bytes] = []
+        special: list[Special] = []
         for line in lines:
             field = memory[line]
             if isinstance(field, bytes):
                 plain.append(field)
                 continue
-            name, value, passed = field
-            if passed:
-                plain.append(passed)
-            if name in special:
-                special[name].append(value)
-            else:
-                special[name] = [value]
+            special.append(field)
+            if field.line:
+                plain.append(field.line)
+        self.plain = plain
+        self.special = memory.group(tuple(special))
 
     def values(self, name: bytes) -> list[bytes]:
-        """All values of the special field ``name`` (lower-case), in order."""
+        """See :meth:`SpecialFields.values_of`."""
         return self.special.get(name, _NONE)
 
-    def one(self, name: bytes) -> bytes | None:
-        """The value of a special field that may come at most once.
-
-        Raises :class:`ProxyError` (``BAD_REQUEST``) if it comes twice.
-        """
-        values = self.special.get(name)
-        if values is None:
-            return None
-        if len(values) > 1:
-            raise ProxyError(Problem.BAD_REQUEST, f"more than one {name.decode()} field")
-        return values[0]
-
     def first(self, name: bytes) -> bytes | None:
-        """The first value of a special field; for logs and pages, not for decisions."""
-        values = self.special.get(name)
-        return values[0] if values else None
+        """See :meth:`SpecialFields.first`."""
+        return self.special.first(name)
 
     def tokens(self, name: bytes) -> tuple[bytes, ...]:
-        """The members of a comma-separated special field, lower-case (RFC 9110 section 5.6.1)."""
-        values = self.special.get(name)
-        return split_tokens(b",".join(values)) if values else ()
-
-
-_NONE: list[bytes] = []
+        """See :meth:`SpecialFields.tokens`."""
+        return self.special.tokens(name)
 
 
 @lru_cache(maxsize=256)
@@ -185,6 +219,7 @@ class HeadLimits:
     target_bytes: int = 8192
 
 
+_KNOWN_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 # Fields of a request that are read and passed on as they came.
 _REQUEST_READ = frozenset(b"accept expect sec-fetch-site sec-websocket-protocol user-agent".split())
 # Those that are rewritten, made anew for the next hop, or dropped. The last two rows say who the
@@ -229,23 +264,12 @@ def parse_request(block: bytes, limits: HeadLimits) -> RequestHead:
     ``block`` is the whole head without the empty line that ends it. Raises :class:`ProxyError`
     with the :class:`Problem` to answer with.
     """
-    line = block.partition(b"\r\n")[0]
-    method, target, minor = _request_line(line, limits)
-    rest = block[len(line) :]
-    parse = _request_fields if len(rest) <= _BLOCK_REMEMBERED else _request_fields.__wrapped__
-    return RequestHead(method, target, minor, parse(rest, limits.head_fields))
-
-
-@lru_cache(_BLOCKS_REMEMBERED)
-def _request_fields(block: bytes, most: int) -> Fields:
-    """The fields of a request, each with a CRLF before it.
-
-    Most requests of a page differ in their first line alone, so whole blocks are remembered too.
-    """
-    lines = block.split(b"\r\n")[1:]
-    if len(lines) > most:
+    lines = block.split(b"\r\n")
+    method, target, minor = _request_line(lines[0], limits)
+    del lines[0]
+    if len(lines) > limits.head_fields:
         raise ProxyError(Problem.HEAD_TOO_LARGE, f"{len(lines)} fields")
-    return Fields(lines, _request_memory)
+    return RequestHead(method, target, minor, Fields(lines, _request_memory))
 
 
 def _request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, int]:
@@ -253,18 +277,16 @@ def _request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, int]:
         method, target, version = line.split(b" ")
     except ValueError:
         raise ProxyError(Problem.BAD_REQUEST, "the request line is not three words") from None
-    if not method or method.translate(None, _TCHAR):
+    if method not in _KNOWN_METHODS and (not method or method.translate(None, _TCHAR)):
         raise ProxyError(Problem.BAD_REQUEST, "the method is no token")
     if not target or target.translate(None, _TARGET):
         raise ProxyError(Problem.BAD_TARGET, "the target holds a forbidden character")
     if len(target) > limits.target_bytes:
         raise ProxyError(Problem.TARGET_TOO_LONG, f"{len(target)} bytes")
-    return method, target, _minor(version)
+    return method, target, 1 if version == b"HTTP/1.1" else _minor(version)
 
 
 def _minor(version: bytes) -> int:
-    if version == b"HTTP/1.1":
-        return 1
     if version == b"HTTP/1.0":
         return 0
     if len(version) == 8 and version[:5] == b"HTTP/" and version[6:7] == b".":
@@ -297,6 +319,7 @@ def parse_response(block: bytes) -> ResponseHead:
         raise ProxyError(Problem.UPSTREAM_BROKEN, error.detail) from None
 
 
+@lru_cache(maxsize=64)
 def _status_line(line: bytes) -> tuple[int, bytes, int]:
     version, _, rest = line.partition(b" ")
     code, _, reason = rest.partition(b" ")

@@ -27,7 +27,7 @@ def is_websocket(head: RequestHead) -> bool:
     """Whether a request asks for a WebSocket (RFC 6455 section 4.2.1)."""
     fields = head.fields
     return (
-        bool(fields.values(b"upgrade"))
+        b"upgrade" in fields.special
         and head.method == b"GET"
         and head.minor == 1
         and b"websocket" in fields.tokens(b"upgrade")
@@ -37,8 +37,6 @@ def is_websocket(head: RequestHead) -> bool:
 
 class BridgeExchange(Exchange):
     """Carries one WebSocket."""
-
-    __slots__ = ("_browser", "_notebook", "_offers")
 
     _browser: BrowserSide
     _notebook: NotebookSide

@@ -13,10 +13,9 @@ from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.health import HealthChecker
 from ipyproxy.http1.fields import (
     Rewriting,
-    forwarded_block,
+    forwarded,
     request_lines,
     response_lines,
-    said_before,
 )
 from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk
 from ipyproxy.http1.head import ResponseHead
@@ -25,6 +24,8 @@ from ipyproxy.sockets import Dial
 from ipyproxy.upstreams import Upstream
 from ipyproxy.websocket import Bridges
 
+# Without a length some servers wait for a body of these (RFC 9110 section 8.6).
+_WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
 # Methods that may be sent twice (RFC 9110 section 9.2.2).
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 
@@ -43,15 +44,9 @@ class Carriage:
 class Exchange:
     """Carries one request. Its own methods are what the server and the client call."""
 
-    __slots__ = (
-        "_carriage",
-        "_connection",
-        "_dial",
-        "_early",
-        "_request",
-        "_rewriting",
-        "_upstream",
-    )
+    _connection: UpstreamConnection | None = None
+    _dial: Dial | None = None
+    _early = b""
 
     def __init__(
         self, request: Request, upstream: Upstream, rewriting: Rewriting, carriage: Carriage
@@ -60,9 +55,6 @@ class Exchange:
         self._upstream = upstream
         self._rewriting = rewriting
         self._carriage = carriage
-        self._connection: UpstreamConnection | None = None
-        self._dial: Dial | None = None
-        self._early = b""
 
     def start(self) -> None:
         """Find a connection and send the request on it.
@@ -71,7 +63,7 @@ class Exchange:
         ``UPSTREAM_STARTING`` or ``UPSTREAM_DEAD`` if it is known not to answer.
         """
         upstream = self._upstream
-        self._carriage.health.admit(upstream)
+        self._carriage.health.admit(upstream, self._request.started)
         if upstream.open_work >= self._carriage.per_port:
             raise ProxyError(Problem.OVERLOADED, f"{upstream.open_work} open on this port")
         upstream.exchanges += 1
@@ -110,22 +102,20 @@ class Exchange:
             self.body_ended()
 
     def head(self) -> bytes:
-        """The request's head as the notebook gets it."""
+        """The request's head as the notebook gets it, with the raw target byte for byte."""
         request = self._request
+        body = request.body
         lines = self.lines()
-        if request.body is None:
-            # Without it some servers wait for a body of these methods (RFC 9110 section 8.6).
-            if request.method in (b"POST", b"PUT", b"PATCH"):
-                lines.append(b"Content-Length: 0")
-        elif request.body.length is None:
-            lines.append(b"Transfer-Encoding: chunked")
-        else:
-            lines.append(b"Content-Length: %d" % request.body.length)
-        return b"\r\n".join([self.request_line(), *lines, b"", b""])
-
-    def request_line(self) -> bytes:
-        """The request line: the raw target, byte for byte."""
-        return b"%b %b HTTP/1.1" % (self._request.method, self._request.target)
+        if body is not None:
+            coded = b"Transfer-Encoding: chunked"
+            lines.append(coded if body.length is None else b"Content-Length: %d" % body.length)
+        elif request.method in _WITH_BODY:
+            lines.append(b"Content-Length: 0")
+        return b"%b %b HTTP/1.1\r\n%b\r\n\r\n" % (
+            request.method,
+            request.target,
+            b"\r\n".join(lines),
+        )
 
     def lines(self) -> list[bytes]:
         """The field lines that do not frame."""
@@ -133,9 +123,9 @@ class Exchange:
         lines = request_lines(
             request.head, request.public, self._carriage.trusted_origins, self._rewriting
         )
-        peer, trusted = request.connection.peer, request.connection.trusted
-        said = said_before(request.head, trusted=trusted)
-        lines.append(forwarded_block(peer, request.public, said))
+        client = request.connection
+        special = request.head.fields.special
+        lines.append(forwarded(special, client.peer, request.public, client.trusted))
         return lines
 
     def interim(self, head: ResponseHead) -> None:

@@ -6,7 +6,7 @@ Knows the order of things: target, access, tree. Knows nothing of what a resourc
 from __future__ import annotations
 
 from twisted.logger import Logger
-from twisted.web.resource import Resource, getChildForRequest
+from twisted.web.resource import Resource
 
 from ipyproxy.access import Policy
 from ipyproxy.errors import Problem, ProxyError
@@ -17,6 +17,7 @@ from ipyproxy.web.resources import PageResource, Step, send_problem
 
 # CONNECT asks for a tunnel, TRACE would show a page its own HttpOnly cookies (XST).
 _REFUSED_METHODS = (b"CONNECT", b"TRACE")
+_CONTINUE = ((), (b"100-continue",))
 
 
 class Root(Step):
@@ -54,12 +55,20 @@ class PublicSite:
             raise ProxyError(Problem.METHOD_NOT_ALLOWED, "a method that this proxy never takes")
         target = parse_target(head.method, head.target)
         request.public = self.policy.authorize(head, target.authority)
-        expectation = head.fields.tokens(b"expect")
-        if expectation and expectation != (b"100-continue",):
+        special = head.fields.special
+        if b"expect" in special and special.tokens(b"expect") not in _CONTINUE:
             raise ProxyError(Problem.EXPECTATION_FAILED)
         request.target = target.origin_form
-        request.postpath = target.path.split(b"/")[1:]
-        getChildForRequest(self.root, request).render(request)
+        self._find(target.path, request).render(request)
+
+    def _find(self, path: bytes, request: Request) -> Resource:
+        """Walk the tree as Twisted does, but take no segment apart that lies below a leaf."""
+        resource = self.root
+        slash, rest = b"/", path[1:]
+        while slash and not resource.isLeaf:
+            segment, slash, rest = rest.partition(b"/")
+            resource = resource.children.get(segment) or resource.getChild(segment, request)
+        return resource
 
     def refuse(self, request: Request, error: ProxyError) -> None:
         """Answer with the page of the error, and tell the log why."""

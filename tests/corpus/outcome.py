@@ -61,7 +61,7 @@ class Notebook(Resource):
         return NOT_DONE_YET
 
     def answer(self, request: Request, body: bytes) -> None:
-        lines = tuple(request_lines(request.head, request.public, (), REWRITING))
+        lines = tuple(request_lines(request.head, request.public, frozenset(), REWRITING))
         self.received.append(Received(request.method, request.target, lines, body))
         request.consumer = None
         request.respond(200, b"OK", [], b"")
