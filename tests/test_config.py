@@ -26,7 +26,7 @@ from ipyproxy.config import (
     anchored,
     parse,
 )
-from ipyproxy.config.values import _LISTENER
+from ipyproxy.config.values import _LISTENER, SERVICE_PORTS
 
 EXAMPLE = Path(__file__).parents[1] / "etc" / "ipyproxy.toml"
 
@@ -60,8 +60,11 @@ def refusal(table: str, key: str, toml: str) -> str:
 # --- Ports ----------------------------------------------------------------------------------
 
 SINGLES = st.integers(1, 65535).map(lambda port: (port, port))
-RANGES = st.tuples(st.integers(1024, 65535), st.integers(0, 3000)).map(
-    lambda pair: (pair[0], min(pair[0] + pair[1], 65535))
+SERVICES = st.sampled_from(SERVICE_PORTS).map(lambda port: (port, port))
+RANGES = (
+    st.tuples(st.integers(1024, 65535), st.integers(0, 3000))
+    .map(lambda pair: (pair[0], min(pair[0] + pair[1], 65535)))
+    .filter(lambda pair: pair != (2375, 2376) and pair != (2379, 2380))
 )
 
 
@@ -69,16 +72,18 @@ def spelled(low: int, high: int) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-@given(st.lists(SINGLES | RANGES, min_size=1, max_size=8))
+@given(st.lists(SINGLES | SERVICES | RANGES, min_size=1, max_size=8))
 def test_ports_hold_what_their_ranges_name_and_nothing_else(ranges: list[tuple[int, int]]) -> None:
     ports = Ports.read(",".join(spelled(*pair) for pair in ranges))
-    named = {port for low, high in ranges for port in range(low, high + 1)}
+    named = {port for low, high in ranges for port in range(low, high + 1)} - set(SERVICE_PORTS)
+    named |= {low for low, high in ranges if low == high}
     edges = {edge + step for pair in ranges for edge in pair for step in (-1, 0, 1)}
+    edges |= set(SERVICE_PORTS)
     assert all((port in ports) == (port in named) for port in edges | {0, 1, 1023, 1024, 65535})
     assert {port for low, high in ports.ranges for port in range(low, high + 1)} == named
 
 
-@given(st.lists(SINGLES | RANGES, min_size=1, max_size=8))
+@given(st.lists(SINGLES | SERVICES | RANGES, min_size=1, max_size=8))
 def test_ports_written_out_and_read_again_are_the_same(ranges: list[tuple[int, int]]) -> None:
     ports = Ports.read(",".join(spelled(*pair) for pair in ranges))
     assert Ports.read(str(ports)) == ports
@@ -96,13 +101,14 @@ def test_ranges_that_touch_are_one() -> None:
 
 def test_every_port_is_in_or_out_of_the_default() -> None:
     ports = Config().notebooks.ports
-    assert [port for port in range(65537) if port in ports] == list(range(10000, 15000))
+    named = set(range(10000, 15000)) - {10250, 11211}
+    assert {port for port in range(65537) if port in ports} == named
     assert "10000" not in ports
-    assert str(ports) == "10000-14999"
+    assert str(ports) == "10000-10249,10251-11210,11212-14999"
 
 
 def test_low_ports_stay_single_so_that_the_spelling_can_be_read_again() -> None:
-    assert str(Ports.read("1024-2000,1022,1023, 443 ,443")) == "443,1022,1023,1024-2000"
+    assert str(Ports.read("1024-1400,1022,1023, 443 ,443")) == "443,1022,1023,1024-1400"
 
 
 def test_ports_come_as_a_string_a_number_or_a_list_of_both() -> None:
@@ -126,6 +132,27 @@ def test_what_is_no_list_of_ports_is_refused(toml: str) -> None:
 def test_no_range_reaches_below_1024(toml: str) -> None:
     why = refusal("notebooks", "ports", toml)
     assert why.endswith('" reaches below 1024: name such ports one by one')
+
+
+def test_no_range_covers_the_port_of_another_service() -> None:
+    every = Ports.read("1024-65535")
+    assert [port for port in range(1024, 65536) if port not in every] == list(SERVICE_PORTS)
+    assert str(Ports.read("5000-6000")) == "5000-5431,5433-5671,5673-5899,5901-5983,5985-6000"
+    assert str(Ports.read("5432-5500")) == "5433-5500"
+    assert str(Ports.read("5400-5432")) == "5400-5431"
+
+
+def test_whoever_means_a_service_names_it() -> None:
+    ports = Ports.read("5430-5434,5432")
+    assert [port for port in range(5425, 5440) if port in ports] == list(range(5430, 5435))
+    assert str(ports) == "5430-5431,5432,5433-5434"
+    assert 6379 in value("notebooks", "ports", "6379")
+
+
+@pytest.mark.parametrize("toml", ['"2375-2376"', '"10000-10010,2379-2380"'])
+def test_a_range_of_services_alone_is_refused(toml: str) -> None:
+    why = refusal("notebooks", "ports", toml)
+    assert why.endswith(" covers ports of well-known services only: name them")
 
 
 def test_a_range_runs_upwards() -> None:

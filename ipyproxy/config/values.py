@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
@@ -161,11 +161,56 @@ def read_origin(value: object) -> str:
     return f"{origin}:{match['port']}" if match["port"] not in (None, default) else origin
 
 
+SERVICE_PORTS = (
+    1433,  # Microsoft SQL Server
+    1521,  # Oracle
+    2049,  # NFS
+    2375, 2376,  # Docker: root on the host
+    2379, 2380,  # etcd
+    3128,  # Squid: a way to everywhere
+    3306,  # MySQL
+    3389,  # RDP
+    5432,  # PostgreSQL
+    5672,  # AMQP
+    5900,  # VNC
+    5984,  # CouchDB
+    6379,  # Redis
+    6443,  # Kubernetes
+    9042,  # Cassandra
+    9092,  # Kafka
+    9200, 9300,  # Elasticsearch
+    10250,  # Kubernetes' kubelet: root on the host
+    11211,  # memcached
+    27017,  # MongoDB
+)  # fmt: skip
+"""Ports of well-known services that are no notebook's: no range covers them, as none below 1024."""
+
+
+def _is_single(port: int) -> bool:
+    """Whether ``port`` counts only when named by itself."""
+    return port < 1024 or port in SERVICE_PORTS
+
+
+def _between_services(low: int, high: int) -> Iterator[tuple[int, int]]:
+    """What a range covers: all but the ports of well-known services."""
+    if low == high:
+        yield low, high
+        return
+    for service in SERVICE_PORTS:
+        if low <= service <= high:
+            if low < service:
+                yield low, service - 1
+            low = service + 1
+    if low <= high:
+        yield low, high
+
+
 def _merged(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Sort and join ranges; ports below 1024 stay single, so that each is seen to be named."""
+    """Sort and join ranges; what counts only by itself stays single, so that it is seen to."""
     merged: list[tuple[int, int]] = []
-    for low, high in sorted(set(ranges)):
-        if merged and merged[-1][0] >= 1024 and low <= merged[-1][1] + 1:
+    for low, high in sorted({piece for pair in ranges for piece in _between_services(*pair)}):
+        joins = merged and low <= merged[-1][1] + 1
+        if joins and not _is_single(low) and not _is_single(merged[-1][0]):
             merged[-1] = (merged[-1][0], max(merged[-1][1], high))
         else:
             merged.append((low, high))
@@ -174,7 +219,10 @@ def _merged(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
 
 @attrs.frozen
 class Ports:
-    """A set of TCP ports; ``ranges`` holds (first, last) pairs, sorted and apart."""
+    """A set of TCP ports; ``ranges`` holds (first, last) pairs, sorted and apart.
+
+    A range covers no port of :data:`SERVICE_PORTS`: whoever means one names it.
+    """
 
     ranges: tuple[tuple[int, int], ...] = attrs.field(converter=_merged)
 
@@ -193,6 +241,8 @@ class Ports:
                 raise refused(text.strip(), "ends before it begins")
             if low < 1024 and match[2]:
                 raise refused(text.strip(), "reaches below 1024: name such ports one by one")
+            if not any(_between_services(low, high)):
+                raise refused(text.strip(), "covers ports of well-known services only: name them")
             ranges.append((low, high))
         return cls(ranges)
 
