@@ -52,6 +52,17 @@ class HealthChecker(Service):
         self._hung = hung
         self._watches: dict[Upstream, _Watch] = {}
 
+    def configure(self, config: Health, prefix: str) -> None:
+        """Go on with another configuration; what is known stays known, unless it is "off" now."""
+        self.config = config
+        self._prefix = prefix
+        if config.mode == "off":
+            # Nobody would ever find out that a port is up again.
+            for upstream, watch in self._watches.items():
+                watch.stop()
+                upstream.forget(self.now())
+            self._watches.clear()
+
     @property
     def watched(self) -> int:
         """How many upstreams are looked after."""

@@ -79,15 +79,14 @@ def parse_port(segment: bytes) -> int | None:
 
 
 class ServedPorts:
-    """The ports that may be reached: those configured, but never one that we listen on."""
+    """The ports that may be reached: those configured, but never one that we listen on.
 
-    def __init__(self, configured: Container[int]) -> None:
+    :param own: the proxy's own ports: leading a request there would be a loop.
+    """
+
+    def __init__(self, configured: Container[int], own: Container[int] = ()) -> None:
         self._configured = configured
-        self._own: set[int] = set()
-
-    def exclude(self, port: int) -> None:
-        """``port`` is the proxy's own: leading a request there would be a loop."""
-        self._own.add(port)
+        self._own = own
 
     def __contains__(self, port: object) -> bool:
         return port in self._configured and port not in self._own

@@ -31,18 +31,18 @@ class Crowd:
 
     def __init__(self, most: int, most_of_one: int) -> None:
         self.connections = 0
-        self._most = most
-        self._most_of_one = most_of_one
+        self.most = most
+        self.most_of_one = most_of_one
         self._clients: Counter[str] = Counter()
 
     @property
     def is_full(self) -> bool:
         """Whether there is no room for anybody."""
-        return self.connections >= self._most
+        return self.connections >= self.most
 
     def has_enough_of(self, client: str) -> bool:
         """Whether there is no room for another of ``client``."""
-        return self._clients[_subscriber(client)] >= self._most_of_one
+        return self._clients[_subscriber(client)] >= self.most_of_one
 
     def join(self, client: str) -> None:
         """Count another of ``client``."""
@@ -69,6 +69,8 @@ class HTTPServer:
     :param crowd: counts the connections; servers may share one.
     :param proxies: peers whose word on the client's address is taken.
     :param record: called with each answered request and its duration in seconds.
+    :ivar site: may be replaced at any time, as ``limits`` and ``proxies`` may: requests that have
+        begun stay with what they began with.
     """
 
     _log = Logger()
@@ -89,7 +91,7 @@ class HTTPServer:
         self.requests = 0
         self.channels: set[HTTPChannel] = set()
         self._crowd = crowd
-        self._proxies = proxies
+        self.proxies = proxies
         self._record = record
         self._brought_by_proxies: set[Request] = set()
         self._turned_away = 0
@@ -98,7 +100,7 @@ class HTTPServer:
         """A channel for a connection from ``address``; None if there are too many."""
         peer = getattr(address, "host", "unknown")
         # A proxy brings many clients: these are counted as their requests come.
-        trusted = peer in self._proxies
+        trusted = peer in self.proxies
         crowd = self._crowd
         if crowd.is_full or (not trusted and crowd.has_enough_of(peer)):
             self._turned_away += 1
@@ -123,7 +125,7 @@ class HTTPServer:
         if not request.connection.trusted:
             return
         said = request.head.fields.values(b"x-forwarded-for")
-        client = request.client = self._proxies.client_behind(request.client, said)
+        client = request.client = self.proxies.client_behind(request.client, said)
         enough = self._crowd.has_enough_of(client)
         self._crowd.join(client)
         self._brought_by_proxies.add(request)

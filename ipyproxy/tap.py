@@ -9,18 +9,19 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NoReturn, cast
 
 from twisted.python import usage
 
 from ipyproxy import __version__
-from ipyproxy.config import FLAGS, Config, ConfigError, Tls, anchored, parse
+from ipyproxy.config import FLAGS, Config, ConfigError, anchored, parse
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
     from twisted.internet.interfaces import IReactorCore
+
+    from ipyproxy.settings import Settings
 
 
 class Options(usage.Options):
@@ -61,11 +62,13 @@ class Options(usage.Options):
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Read command line and file, or end the process."""
+        # twistd changes the working directory later, and a reload reads files again.
+        self._here = Path.cwd()
         try:
             super().parseOptions(options)
-            self.config = self._load()
+            self.config = self.load()
             if self["check"]:
-                _check(self.config.tls)
+                _check(self.config)
         except usage.UsageError as error:
             _give_up([str(error)])
         except ConfigError as error:
@@ -74,18 +77,18 @@ class Options(usage.Options):
             sys.stdout.write("configuration is valid\n")
             sys.exit(0)
 
-    def _load(self) -> Config:
+    def load(self) -> Config:
+        """The configuration as it stands now. Raises :class:`ConfigError`."""
         given = {key: self.get(flag.removeprefix("--")) for key, flag in FLAGS.items()}
         overrides = {key: value for key, value in given.items() if value is not None}
-        # twistd changes the working directory later, and a reload reads certificates again.
-        here = Path.cwd()
+        here = self._here
         for key in ("tls.certificate", "tls.key"):
             if overrides.get(key):
                 overrides[key] = str(here / overrides[key])
         if self["config"] is None:
             return anchored(parse("", overrides, ""), here)
-        file = Path(self["config"])
-        return anchored(parse(_read(file), overrides, str(file)), (here / file).parent)
+        file = here / self["config"]
+        return anchored(parse(_read(file), overrides, self["config"]), file.parent)
 
 
 def _read(file: Path) -> str:
@@ -100,18 +103,10 @@ def _read(file: Path) -> str:
         raise ConfigError([f"{file}:{line}: is not UTF-8 text"]) from None
 
 
-def _check(tls: Tls) -> None:
-    """Load the certificate, if one is named; raise ConfigError for one that cannot serve."""
-    if tls.certificate is None or tls.key is None:
-        return
-    from ipyproxy.tls import CertificateError, load_certificate
+def _check(config: Config) -> None:
+    from ipyproxy.settings import check
 
-    try:
-        certificate = load_certificate(tls.certificate, tls.key)
-    except CertificateError as error:
-        raise ConfigError([str(error)]) from error
-    if certificate.is_expired(datetime.now(UTC)):
-        raise ConfigError([f"{tls.certificate}: expired on {certificate.not_after:%Y-%m-%d}"])
+    check(config)
 
 
 def _give_up(problems: Iterable[str]) -> NoReturn:
@@ -141,15 +136,13 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     from ipyproxy.service import make_service
-    from ipyproxy.tls import CertificateError
+    from ipyproxy.settings import load
+
+    def read() -> Settings:
+        config = options.load()
+        return load(config, state_directory(config, os.environ))
 
     try:
-        return make_service(
-            options.config,
-            cast("IReactorCore", reactor),
-            state_directory=state_directory(options.config, os.environ),
-        )
+        return make_service(read, cast("IReactorCore", reactor))
     except ConfigError as error:
         _give_up(error.problems)
-    except CertificateError as error:
-        _give_up([str(error)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +16,8 @@ from twisted.application.service import Service
 
 from ipyproxy import __version__
 from ipyproxy.config import Config, ConfigError, Ports, State
+from ipyproxy.settings import Settings
 from ipyproxy.tap import Options, makeService, state_directory
-from ipyproxy.tls import CertificateError
 from tests.certificates import NOW, Authority
 
 ROOT = Path(__file__).parents[1]
@@ -94,9 +95,9 @@ def test_twistd_ends_as_cleanly_when_the_service_cannot_be_made() -> None:
     done = python(
         "-c",
         "import sys, types\n"
-        "from ipyproxy.tls import CertificateError\n"
-        "def make_service(config, reactor, *, state_directory):\n"
-        "    raise CertificateError('x.pem cannot be read.')\n"
+        "from ipyproxy.config import ConfigError\n"
+        "def make_service(read, reactor):\n"
+        "    raise ConfigError(['x.pem cannot be read.'])\n"
         "service = types.SimpleNamespace(make_service=make_service)\n"
         "sys.modules['ipyproxy.service'] = service\n"
         "from twisted.scripts.twistd import run\n"
@@ -251,11 +252,10 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """In place of ipyproxy.service: remembers what it is called with, raises ``error`` if set."""
     composer = SimpleNamespace(error=None, service=Service())
 
-    def make_service(config: Config, reactor: Any, *, state_directory: Path) -> Service:
+    def make_service(read: Callable[[], Settings], reactor: Any) -> Service:
         if composer.error:
             raise composer.error
-        composer.config, composer.reactor = config, reactor
-        composer.state_directory = state_directory
+        composer.read, composer.reactor = read, reactor
         service: Service = composer.service
         return service
 
@@ -264,34 +264,53 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return composer
 
 
-def test_the_service_gets_configuration_reactor_and_state_directory(
+def test_the_service_gets_the_reactor_and_reads_its_settings_whenever_it_wants(
     composed: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from twisted.internet import reactor
 
-    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "i.toml"
+    file.write_text("listen.http = 1080\n")
     options = Options()
-    options.parseOptions(["--ports", "8888"])
+    options.parseOptions(["--config", "i.toml", "--ports", "8888"])
     assert makeService(options) is composed.service
-    assert composed.config is options.config
     assert composed.reactor is reactor
-    assert composed.state_directory == tmp_path
+    settings = composed.read()
+    assert settings.config == options.config
+    assert settings.certificate.certificate.parent == tmp_path / "state"
+
+    monkeypatch.chdir("/")
+    file.write_text("listen.http = 1081\n")
+    settings = composed.read()
+    assert settings.config.listen.http == 1081
+    assert settings.config.notebooks.ports == Ports.read("8888")
+    file.write_text("listen.http = []\n")
+    with pytest.raises(ConfigError, match="http: "):
+        composed.read()
 
 
-@pytest.mark.parametrize(("error", "told"), [
-    (ConfigError(["a: is wrong", "b: too"]), "ipyproxy: a: is wrong\nipyproxy: b: too\n"),
-    (CertificateError("x.pem cannot be read."), "ipyproxy: x.pem cannot be read.\n"),
-])  # fmt: skip
-def test_a_service_that_cannot_be_made_ends_the_process(
-    error: Exception, told: str, composed: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+def test_a_certificate_that_cannot_be_served_is_told_as_all_else_is(
+    composed: SimpleNamespace, tmp_path: Path
 ) -> None:
-    composed.error = error
+    options = Options()
+    options.parseOptions(["--certificate", str(tmp_path / "c"), "--key", str(tmp_path / "k")])
+    makeService(options)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        composed.read()
+
+
+def test_a_service_that_cannot_be_made_ends_the_process(
+    composed: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    composed.error = ConfigError(["a: is wrong", "b: too"])
     options = Options()
     options.parseOptions([])
     with pytest.raises(SystemExit) as caught:
         makeService(options)
     assert caught.value.code == 2
-    assert capsys.readouterr() == ("", told)
+    assert capsys.readouterr() == ("", "ipyproxy: a: is wrong\nipyproxy: b: too\n")
 
 
 def test_state_is_kept_where_configured_or_where_systemd_says_or_at_home(

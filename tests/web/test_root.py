@@ -81,7 +81,7 @@ class TestTheTree:
         assert gate.dialler.attempts == []
 
     def test_a_port_of_our_own_is_not_served(self, gate: Gate) -> None:
-        gate.ports.exclude(10443)
+        gate.own_ports.add(10443)
         assert answer_to(gate, b"GET /ipython/10443/ HTTP/1.1", HOST)[0] == 404
         assert gate.dialler.attempts == []
 

@@ -1,0 +1,125 @@
+"""What a configuration determines, and the rooms that it is wired around.
+
+The rooms are made once and outlive every reload: open connections, and all that is known and
+counted, are theirs. The rest is made anew from each configuration and then put in place by plain
+assignments. Opens, reads and binds nothing; decides nothing about requests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ipyproxy.access import Policy
+from ipyproxy.channel import ChannelLimits
+from ipyproxy.client import ClientLimits, Pool
+from ipyproxy.config import Config
+from ipyproxy.epoll import Descriptors
+from ipyproxy.health import HealthChecker
+from ipyproxy.http1.head import HeadLimits
+from ipyproxy.routes import ServedPorts
+from ipyproxy.server import Crowd
+from ipyproxy.settings import Settings
+from ipyproxy.upstreams import UpstreamTable
+from ipyproxy.web.exchange import Carriage
+from ipyproxy.web.notebook import Notebooks
+from ipyproxy.web.pages import STATE_PATH
+from ipyproxy.web.root import PublicSite, RedirectSite, Root
+from ipyproxy.web.state import States
+from ipyproxy.websocket import Bridges
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What outlives a reload. ``own_ports`` are those that the proxy itself listens on."""
+
+    upstreams: UpstreamTable
+    pool: Pool
+    health: HealthChecker
+    bridges: Bridges
+    crowd: Crowd
+    own_ports: set[int]
+
+
+def make_rooms(reactor: Any, descriptors: Descriptors, config: Config) -> Rooms:
+    """The rooms of one process, with the limits of ``config``."""
+    pool = Pool(reactor, descriptors, client_limits(config))
+    return Rooms(
+        upstreams=UpstreamTable(),
+        pool=pool,
+        health=HealthChecker(reactor, config.health, config.notebooks.prefix, pool.end_tunnels),
+        bridges=Bridges(reactor, config.limits.message_bytes),
+        crowd=Crowd(config.limits.connections, config.limits.connections_per_client),
+        own_ports=set(),
+    )
+
+
+def refit(rooms: Rooms, config: Config) -> None:
+    """Give the rooms the limits of another ``config``; what is open stays open."""
+    rooms.pool.limits = client_limits(config)
+    rooms.health.configure(config.health, config.notebooks.prefix)
+    rooms.bridges.message_limit = config.limits.message_bytes
+    rooms.crowd.most = config.limits.connections
+    rooms.crowd.most_of_one = config.limits.connections_per_client
+
+
+@dataclass(frozen=True, slots=True)
+class Sites:
+    """What is served: ``public`` by HTTPS, ``redirects`` by plain HTTP."""
+
+    public: PublicSite
+    redirects: RedirectSite
+
+
+def make_sites(rooms: Rooms, settings: Settings, https_port: int) -> Sites:
+    """The sites that ``settings`` describe, around ``rooms``.
+
+    :param https_port: the public port of HTTPS.
+    """
+    config = settings.config
+    names = (*settings.certificate.names, *config.site.hosts)
+    policy = Policy(names, config.site.trusted_origins)
+    return Sites(PublicSite(_root(rooms, config), policy), RedirectSite(policy, https_port))
+
+
+def _root(rooms: Rooms, config: Config) -> Root:
+    prefix = config.notebooks.prefix
+    ports = ServedPorts(config.notebooks.ports, rooms.own_ports)
+    carriage = Carriage(
+        rooms.pool,
+        rooms.health,
+        rooms.bridges,
+        frozenset(origin.encode("ascii") for origin in config.site.trusted_origins),
+        config.limits.connections_per_port,
+    )
+    cookies = tuple(name.encode("ascii") for name in config.notebooks.site_cookies)
+    root = Root(prefix, Notebooks(ports, prefix, cookies, rooms.upstreams, carriage))
+    root.put(STATE_PATH, States(ports, rooms.upstreams, rooms.health))
+    return root
+
+
+def channel_limits(config: Config) -> ChannelLimits:
+    """Bounds of a client's connection."""
+    limits, timeouts = config.limits, config.timeouts
+    return ChannelLimits(
+        head=HeadLimits(limits.head_bytes, limits.head_fields, limits.target_bytes),
+        body_bytes=limits.body_bytes,
+        body_rate=limits.body_rate,
+        buffer_bytes=limits.buffer_bytes,
+        handshake_timeout=timeouts.handshake,
+        head_timeout=timeouts.head,
+        body_timeout=timeouts.body,
+        keepalive_timeout=timeouts.keepalive,
+    )
+
+
+def client_limits(config: Config) -> ClientLimits:
+    """Bounds of connections to notebooks."""
+    return ClientLimits(
+        idle_connections=config.limits.connections,
+        response_head_bytes=config.limits.response_head_bytes,
+        buffer_bytes=config.limits.buffer_bytes,
+        connect_timeout=config.timeouts.connect,
+        response_timeout=config.timeouts.response,
+        idle_timeout=config.timeouts.upstream_idle,
+    )
