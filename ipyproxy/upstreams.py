@@ -7,8 +7,10 @@ upstream is one table. Knows nothing of sockets, and is handed the time.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import NamedTuple, Protocol
 
 STARTING_FOR = 60.0
 """Seconds that a port which was never up counts as starting; then it is dead."""
@@ -79,19 +81,54 @@ class Outcome(Enum):
     """No answer in time, or none that makes sense."""
 
 
+class Traffic(NamedTuple):
+    """What bridges have carried: bytes on the wire, and messages that have begun.
+
+    Up is from the browser to the notebook.
+    """
+
+    bytes_up: int = 0
+    bytes_down: int = 0
+    messages_up: int = 0
+    messages_down: int = 0
+
+
+NO_TRAFFIC = Traffic()
+
+
+class OpenBridge(Protocol):
+    """What can be told of a bridge while it is open. Times are seconds of the reactor's clock."""
+
+    @property
+    def opened(self) -> float:
+        """When both handshakes were done."""
+
+    @property
+    def last_activity(self) -> float:
+        """When a person last did something: the browser sent (a part of) a message.
+
+        Pings and pongs are no sign of a person. ``opened`` if there was none yet.
+        """
+
+    @property
+    def traffic(self) -> Traffic:
+        """What it has carried so far."""
+
+
 @dataclass(slots=True, eq=False)
 class Upstream:
     """One notebook server. All times are seconds of the reactor's clock.
 
-    ``exchanges`` and ``bridges`` are open now; ``requests`` and ``errors`` only grow.
-    ``last_activity`` is when a request was last sent to it, ``wanted_at`` when somebody last asked
-    for it at all, ``tried_at`` when somebody last tried to find out whether it answers, and
+    ``exchanges`` and ``bridges`` are open now; ``requests``, ``errors`` and ``bridges_ended`` only
+    grow. ``last_activity`` is when a request was last sent to it, ``wanted_at`` when somebody last
+    asked for it at all, ``tried_at`` when somebody last tried to find out whether it answers, and
     ``answered_at`` when it last answered a request. It ``refuses`` if the last try was refused.
     """
 
     port: int
     exchanges: int = 0
-    bridges: int = 0
+    bridges: set[OpenBridge] = field(default_factory=set)
+    bridges_ended: int = 0
     requests: int = 0
     errors: int = 0
     last_activity: float = 0.0
@@ -103,11 +140,34 @@ class Upstream:
     refuses: bool = False
     answers: int = 0
     misses: int = 0
+    _past_traffic: Traffic = NO_TRAFFIC
+    _past_activity: float = -math.inf
 
     @property
     def open_work(self) -> int:
         """Exchanges and bridges that are open."""
-        return self.exchanges + self.bridges
+        return self.exchanges + len(self.bridges)
+
+    @property
+    def traffic(self) -> Traffic:
+        """What all its bridges have carried, those that have ended and those that are open."""
+        return _sum([self._past_traffic, *[bridge.traffic for bridge in self.bridges]])
+
+    @property
+    def person_active_at(self) -> float:
+        """When a person last did something on any of its bridges; minus infinity: never."""
+        return max([self._past_activity, *[bridge.last_activity for bridge in self.bridges]])
+
+    def bridge_opened(self, bridge: OpenBridge) -> None:
+        """Keep a bridge among those that are open."""
+        self.bridges.add(bridge)
+
+    def bridge_ended(self, bridge: OpenBridge) -> None:
+        """Keep of a bridge only what it has carried."""
+        self.bridges.remove(bridge)
+        self.bridges_ended += 1
+        self._past_traffic = _sum([self._past_traffic, bridge.traffic])
+        self._past_activity = max(self._past_activity, bridge.last_activity)
 
     @property
     def is_down(self) -> bool:
@@ -163,6 +223,10 @@ class Upstream:
             self.state = state
             self.since = now
             self.answers = self.misses = 0
+
+
+def _sum(parts: Iterable[Traffic]) -> Traffic:
+    return Traffic(*map(sum, zip(*parts, strict=True)))
 
 
 @dataclass(slots=True)

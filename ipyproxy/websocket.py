@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from ipyproxy import frames
 from ipyproxy.bridging import Action, Event, State, step
 from ipyproxy.frames import FrameScanner
+from ipyproxy.upstreams import Traffic
 
 PING_AFTER = 45.0
 """Seconds of silence after which a side is pinged; below the idle time-outs of NAT and proxies."""
@@ -136,8 +137,8 @@ class Bridge:
     """One open WebSocket, carried through.
 
     ``opened`` and ``last_activity`` are seconds of the reactor's clock; the latter is when the
-    client last sent (a part of) a message, as seen by :meth:`check`: pings and pongs are no sign
-    of a person.
+    client last sent (a part of) a message, as seen by :meth:`check` and at the end: pings and pongs
+    are no sign of a person.
 
     :param client: the client's transport.
     :param upstream: upstream's transport.
@@ -185,6 +186,14 @@ class Bridge:
         # Whatever one side can't take makes the other wait.
         client.registerProducer(upstream, True)
         upstream.registerProducer(client, True)
+
+    @property
+    def traffic(self) -> Traffic:
+        """What the two sides have sent."""
+        up, down = self.client, self.upstream
+        return Traffic(
+            up.bytes_received, down.bytes_received, up.scanner.messages, down.scanner.messages
+        )
 
     @property
     def close_code(self) -> int:
@@ -250,13 +259,16 @@ class Bridge:
             self._do(action, code)
         if self.state is before:
             return
+        now = self._bridges.reactor.seconds()
+        if before is State.OPEN:
+            self._note_activity(now)
         if self.state is State.CLOSED:
             self._bridges.open.discard(self)
             self._ended(self)
             return
         violated = event in (Event.CLIENT_VIOLATED, Event.UPSTREAM_VIOLATED)
         self._patience = OFFENDER_WAITS if violated else CLOSE_TIMEOUT
-        self._start_deadline(self._bridges.reactor.seconds())
+        self._start_deadline(now)
 
     def _do(self, action: Action, code: int) -> None:
         match action:

@@ -21,6 +21,7 @@ from ipyproxy.upstreams import IN_USE_FOR, STARTING_FOR, State, Upstream, Upstre
 
 from .wires import Loop, Wire
 
+A_BRIDGE: Any = object()
 PORT = 10000
 HALF = 0.5
 """In the middle of the jitter: intervals are as configured, backoff is half its ceiling."""
@@ -262,12 +263,12 @@ class TestProbing:
 
     def test_an_open_bridge_keeps_it_in_mind(self) -> None:
         host = up()
-        host.upstream.bridges = 1
+        host.upstream.bridges.add(A_BRIDGE)
         host.wait(3600)
         host.dials.clear()
         host.wait(60)
         assert len(host.dials) == 6
-        host.upstream.bridges = 0
+        host.upstream.bridges.clear()
         host.wait(11)
         assert host.checker.watched == 0
 
@@ -715,7 +716,7 @@ def test_in_any_order_of_events_there_is_one_timer_for_each_and_the_truth_is_fou
             elif what == "ask":
                 host.checker.ask(host.table.get(port))
             elif what == "bridge":
-                host.table.get(port).bridges ^= 1
+                host.table.get(port).bridges ^= {A_BRIDGE}
             else:
                 host.ports[port] = manners[what]
             host.wait(seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -13,12 +14,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from ipyproxy.upstreams import (
     BUSY_FOR,
     IN_USE_FOR,
+    NO_TRAFFIC,
     STARTING_FOR,
     TABLE,
     TRIAL_GAP,
     Event,
     Outcome,
     State,
+    Traffic,
     Upstream,
     UpstreamTable,
     step,
@@ -26,6 +29,15 @@ from ipyproxy.upstreams import (
 
 ANSWERED, REFUSED, MISSED = Outcome.ANSWERED, Outcome.REFUSED, Outcome.MISSED
 NOW = 1000.0
+
+
+@dataclass(eq=False)
+class Bridge:
+    """A bridge that is told what to tell."""
+
+    opened: float = NOW
+    last_activity: float = NOW
+    traffic: Traffic = NO_TRAFFIC
 
 
 def told(
@@ -181,13 +193,46 @@ class TestUse:
         assert not upstream.is_busy(NOW + BUSY_FOR)
 
     def test_open_work_keeps_it_in_use(self) -> None:
-        assert Upstream(10000, bridges=1).is_in_use(NOW)
+        assert Upstream(10000, bridges={Bridge()}).is_in_use(NOW)
         assert Upstream(10000, exchanges=1).is_in_use(NOW)
         assert not Upstream(10000).is_in_use(NOW)
 
     def test_a_quiet_bridge_alone_does_not_make_it_busy(self) -> None:
         assert Upstream(10000, exchanges=1).is_busy(NOW)
-        assert not Upstream(10000, bridges=1).is_busy(NOW)
+        assert not Upstream(10000, bridges={Bridge()}).is_busy(NOW)
+
+
+class TestBridges:
+    def test_what_is_open_and_what_has_ended_counts(self) -> None:
+        upstream = Upstream(10000)
+        first = Bridge(traffic=Traffic(1, 20, 300, 4000))
+        second = Bridge(traffic=Traffic(5, 50, 500, 5000))
+        upstream.bridge_opened(first)
+        upstream.bridge_opened(second)
+        assert (len(upstream.bridges), upstream.bridges_ended) == (2, 0)
+        assert upstream.traffic == Traffic(6, 70, 800, 9000)
+        upstream.bridge_ended(first)
+        assert (len(upstream.bridges), upstream.bridges_ended) == (1, 1)
+        assert upstream.traffic == Traffic(6, 70, 800, 9000)
+        second.traffic = Traffic(6, 50, 500, 5000)
+        assert upstream.traffic == Traffic(7, 70, 800, 9000)
+
+    def test_without_any_there_was_no_traffic_and_no_person(self) -> None:
+        assert Upstream(10000).traffic == Traffic(0, 0, 0, 0)
+        assert Upstream(10000).person_active_at == -math.inf
+
+    def test_a_person_is_remembered_when_the_bridge_has_ended(self) -> None:
+        upstream = Upstream(10000)
+        early, late = Bridge(last_activity=NOW), Bridge(last_activity=NOW + 5)
+        for bridge in (early, late):
+            upstream.bridge_opened(bridge)
+        assert upstream.person_active_at == NOW + 5
+        upstream.bridge_ended(late)
+        assert upstream.person_active_at == NOW + 5
+        early.last_activity = NOW + 9
+        assert upstream.person_active_at == NOW + 9
+        upstream.bridge_ended(early)
+        assert upstream.person_active_at == NOW + 9
 
 
 class TestUpstreamTable:

@@ -17,6 +17,7 @@ from twisted.internet.task import Clock
 
 from ipyproxy.bridging import State
 from ipyproxy.transport import HIGH_WATER
+from ipyproxy.upstreams import Traffic
 from ipyproxy.websocket import ANSWER_WITHIN, CLOSE_TIMEOUT, PING_AFTER, Bridge, Bridges, Side
 
 from .wsframes import (
@@ -655,10 +656,8 @@ def test_bytes_and_messages_are_counted() -> None:
     world.client.receive(HELLO_MASKED + Frame(PING, b"x", key=KEY).wire)
     world.upstream.receive(HELLO * 3 + Frame(TEXT, b"part", fin=False).wire)
     world.upstream.receive(Frame(CONTINUATION, b"s").wire)
-    bridge = world.bridge
-    assert bridge.client.bytes_received == len(HELLO_MASKED) + 7
-    assert bridge.client.scanner.messages == 1
-    assert bridge.upstream.scanner.messages == 4
+    up, down = len(HELLO_MASKED) + 7, 3 * len(HELLO) + 6 + 3
+    assert world.bridge.traffic == Traffic(up, down, messages_up=1, messages_down=4)
 
 
 def test_only_messages_are_a_sign_of_a_person() -> None:
@@ -678,6 +677,13 @@ def test_only_messages_are_a_sign_of_a_person() -> None:
     world.client.receive(HALF_MASKED)
     world.wait(10)
     assert world.bridge.last_activity == 116, "a long upload goes on"
+
+
+def test_a_message_right_before_the_end_is_a_sign_of_a_person_too() -> None:
+    world = World()
+    world.wait(7)
+    world.client.receive(HELLO_MASKED + close(1000, key=KEY).wire)
+    assert world.bridge.last_activity == 7
 
 
 # Any order.

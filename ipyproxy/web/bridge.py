@@ -98,7 +98,6 @@ class BridgeExchange(Exchange):
         # The bridge keeps this exchange for its line in the log, but not Autobahn's objects.
         del self._browser, self._notebook
         self._end()
-        self._upstream.bridges += 1
         request.begun = True
         request.status = 101
         bridge = Bridge(
@@ -108,6 +107,7 @@ class BridgeExchange(Exchange):
             deflate=bool(extensions),
             ended=self._bridge_ended,
         )
+        self._upstream.bridge_opened(bridge)
         request.transport.write(answer)
         connection.hand_over(bridge.upstream)
         request.connection.hand_over(bridge.client)
@@ -127,15 +127,14 @@ class BridgeExchange(Exchange):
         return values
 
     def _bridge_ended(self, bridge: Bridge) -> None:
-        self._upstream.bridges -= 1
-        request = self._request
-        request.body_bytes_received = bridge.client.bytes_received
-        request.body_bytes_sent = bridge.upstream.bytes_received
-        up, down = bridge.client, bridge.upstream
+        self._upstream.bridge_ended(bridge)
+        request, traffic = self._request, bridge.traffic
+        request.body_bytes_received = traffic.bytes_up
+        request.body_bytes_sent = traffic.bytes_down
         request.note = (
             f"close {bridge.close_code}, "
-            f"{up.scanner.messages} messages in {up.bytes_received} bytes up, "
-            f"{down.scanner.messages} in {down.bytes_received} down"
+            f"{traffic.messages_up} messages in {traffic.bytes_up} bytes up, "
+            f"{traffic.messages_down} in {traffic.bytes_down} down"
         )
         request.connection.record(request)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from ipyproxy.upstreams import Traffic
 from ipyproxy.web.bridge import BridgeExchange
 from tests.front import Browser
 from tests.web.gate import Gate
@@ -562,14 +563,14 @@ class TestTheBridge:
     ) -> None:
         hall = Hall(monkeypatch, per_port=1)
         browser, notebook = hall.open()
-        assert hall.upstream(PORT).bridges == 1
+        assert len(hall.upstream(PORT).bridges) == 1
         assert hall.upstream(PORT).exchanges == 0
         assert status(ask(hall.connect(), *HANDSHAKE)) == 503
         browser.hang_up()
-        assert hall.upstream(PORT).bridges == 1
+        assert len(hall.upstream(PORT).bridges) == 1
         notebook.wire.hang_up()
         hall.loop.settle()
-        assert hall.upstream(PORT).bridges == 0
+        assert not hall.upstream(PORT).bridges
 
     def test_it_has_one_line_in_the_log_at_its_end(self, hall: Hall) -> None:
         browser, notebook = hall.open()
@@ -582,6 +583,24 @@ class TestTheBridge:
         up, down = 2 * len(HELLO_MASKED) + 8, 3 * len(HELLO) + 4
         note = f"close 1000, 2 messages in {up} bytes up, 3 in {down} down"
         assert hall.log == [(101, "192.0.2.1", note)]
+
+    def test_its_upstream_knows_what_it_has_carried(self, hall: Hall) -> None:
+        upstream = hall.upstream(PORT)
+        browser, notebook = hall.open()
+        hall.wait(3)
+        browser.say(HELLO_MASKED)
+        notebook.say(HELLO * 2)
+        carried = Traffic(len(HELLO_MASKED), 2 * len(HELLO), 1, 2)
+        (bridge,) = upstream.bridges
+        assert bridge.traffic == upstream.traffic == carried
+        assert bridge.opened == hall.loop.seconds() - 3
+        hall.bridges.sweep()
+        assert bridge.last_activity == upstream.person_active_at == hall.loop.seconds()
+        browser.hang_up()
+        notebook.wire.hang_up()
+        hall.loop.settle()
+        assert not upstream.bridges
+        assert (upstream.bridges_ended, upstream.traffic) == (1, carried)
 
     def test_a_browser_that_leaves_while_we_dial_leaves_nothing_behind(self, hall: Hall) -> None:
         browser = hall.connect()
