@@ -156,6 +156,7 @@ class ProxyService(Service):
         self._http.sweep()
         self._rooms.pool.sweep()
         self._rooms.bridges.sweep()
+        self._rooms.statistics.tick(self._reactor.seconds())
         self._writer.flush()
         if self._drain is not None:
             self._drain.check()
@@ -163,6 +164,13 @@ class ProxyService(Service):
     def _record(self, request: Request, duration: float) -> None:
         head = request.head
         special = head.fields.special
+        self._rooms.statistics.add(
+            request.port,
+            request.status,
+            duration,
+            request.body_bytes_received,
+            request.body_bytes_sent,
+        )
         self._access_log.record(
             Entry(
                 request.client,

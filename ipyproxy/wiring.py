@@ -20,6 +20,7 @@ from ipyproxy.http1.head import HeadLimits
 from ipyproxy.routes import ServedPorts
 from ipyproxy.server import Crowd
 from ipyproxy.settings import Settings
+from ipyproxy.statistics import Statistics
 from ipyproxy.upstreams import UpstreamTable
 from ipyproxy.web.exchange import Carriage
 from ipyproxy.web.notebook import Notebooks
@@ -38,6 +39,7 @@ class Rooms:
     health: HealthChecker
     bridges: Bridges
     crowd: Crowd
+    statistics: Statistics
     own_ports: set[int]
 
 
@@ -50,6 +52,7 @@ def make_rooms(reactor: Any, descriptors: Descriptors, config: Config) -> Rooms:
         health=HealthChecker(reactor, config.health, config.notebooks.prefix, pool.end_tunnels),
         bridges=Bridges(reactor, config.limits.message_bytes),
         crowd=Crowd(config.limits.connections, config.limits.connections_per_client),
+        statistics=Statistics(reactor.seconds()),
         own_ports=set(),
     )
 
