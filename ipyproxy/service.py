@@ -30,7 +30,7 @@ from ipyproxy.request import Request
 from ipyproxy.server import HTTPServer
 from ipyproxy.settings import Settings
 from ipyproxy.sockets import Accept, Announcement, Listener, claim_descriptors
-from ipyproxy.tls import ServerTLS
+from ipyproxy.tls import ServerTLS, Terms
 from ipyproxy.tlstransport import TLSTransport
 from ipyproxy.transport import TCPTransport
 from ipyproxy.wiring import channel_limits, make_rooms, make_sites, refit
@@ -56,7 +56,7 @@ class ProxyService(Service):
         self._read = read
         self._settings = _within_descriptors(read())
         config = self._settings.config
-        self._tls = ServerTLS(self._settings.certificate)
+        self._tls = ServerTLS((self._settings.certificate,), Terms(), reactor.seconds)
         self._listeners: list[Listener] = []
         self._writer = _log_writer(config.log.access)
         self._access_log = AccessLog(self._writer, config.log.format, time.time)
@@ -198,7 +198,7 @@ class ProxyService(Service):
         try:
             settings = _within_descriptors(self._read())
             sites = make_sites(self._rooms, settings, self._https_port)
-            self._tls.replace(settings.certificate)
+            self._tls.replace((settings.certificate,), Terms())
         except ConfigError as error:
             for problem in error.problems:
                 self.log.error("not reloaded, all stays as it was: {problem}", problem=problem)

@@ -85,12 +85,19 @@ class Authority:
         self,
         *names: str,
         key: Any = None,
+        subject: str = "server.example",
+        usage: x509.ObjectIdentifier | None = None,
         not_before: datetime = NOW - timedelta(days=1),
         not_after: datetime = NOW + timedelta(days=30),
     ) -> Issued:
-        """A server's certificate for DNS names and IP addresses; P-256 if no ``key`` is given."""
+        """A certificate for DNS names and IP addresses; P-256 if no ``key`` is given.
+
+        :param usage: the one thing that it is for; any, if none is given.
+        """
         key = key or ecdsa_key()
-        builder = self.builder(_distinguished("server.example"), key, not_before, not_after)
+        builder = self.builder(_distinguished(subject), key, not_before, not_after)
+        if usage:
+            builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         if names:
             general = [_general_name(name) for name in names]
             builder = builder.add_extension(x509.SubjectAlternativeName(general), critical=False)

@@ -1,8 +1,4 @@
-"""TLS as browsers meet it: handshakes in memory, between two builds of OpenSSL where it can be.
-
-The `ssl` module plays the browser, for it brings its own OpenSSL; pyOpenSSL does where a test
-needs what `ssl` does not offer (renegotiation, groups of TLS 1.3).
-"""
+"""TLS as browsers meet it: handshakes in memory, between two builds of OpenSSL where it can be."""
 
 from __future__ import annotations
 
@@ -14,171 +10,39 @@ import stat
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from OpenSSL import SSL
+from twisted.internet.task import Clock
 
 from ipyproxy.tls import (
     Certificate,
     CertificateError,
     ServerTLS,
+    Terms,
     development_certificate,
     load_certificate,
 )
 from tests.certificates import Authority, Issued, ecdsa_key, key_pem, pem, rsa_key
+from tests.tlsparties import (
+    HOST,
+    Browser,
+    carry,
+    offering_groups,
+    only,
+    openssl_client,
+    refusal,
+    serving,
+    shake_hands,
+    trusting,
+    visit,
+)
 
-HOST = "notebooks.example.org"
 DAY = timedelta(days=1)
 NOON = datetime(2031, 5, 4, 12, tzinfo=UTC)
-
-
-# -- the parties ----------------------------------------------------------------------------------
-
-
-class Party(Protocol):
-    """One end of a connection in memory."""
-
-    def shake(self) -> bool:
-        """Get on with the handshake; whether it is finished."""
-
-    def take(self) -> bytes:
-        """What waits to be sent."""
-
-    def give(self, data: bytes) -> None:
-        """What has arrived."""
-
-
-class Endpoint:
-    """pyOpenSSL's end, as server or as client."""
-
-    def __init__(self, connection: SSL.Connection) -> None:
-        self.connection = connection
-
-    def shake(self) -> bool:
-        try:
-            self.connection.do_handshake()
-        except SSL.WantReadError:
-            return False
-        return True
-
-    def take(self) -> bytes:
-        try:
-            return self.connection.bio_read(1 << 16)
-        except SSL.WantReadError:
-            return b""
-
-    def give(self, data: bytes) -> None:
-        self.connection.bio_write(data)
-
-
-class Browser:
-    """The `ssl` module's client."""
-
-    def __init__(self, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> None:
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(
-            self._incoming, self._outgoing, server_hostname=HOST, session=session
-        )
-
-    def shake(self) -> bool:
-        try:
-            self.tls.do_handshake()
-        except ssl.SSLWantReadError:
-            return False
-        return True
-
-    def take(self) -> bytes:
-        return self._outgoing.read()
-
-    def give(self, data: bytes) -> None:
-        self._incoming.write(data)
-
-    def read(self) -> bytes:
-        """What the server said; reading also takes in the tickets of TLS 1.3."""
-        try:
-            return self.tls.read(1 << 16)
-        except ssl.SSLWantReadError:
-            return b""
-
-    @property
-    def saw(self) -> bytes | None:
-        """The certificate that it was shown."""
-        return self.tls.getpeercert(binary_form=True)
-
-    def leave(self) -> None:
-        """Say goodbye; a session of TLS 1.2 that ends without is forgotten on both sides."""
-        try:
-            self.tls.unwrap()
-        except ssl.SSLWantReadError:
-            pass
-
-
-def carry(sender: Party, receiver: Party) -> None:
-    if data := sender.take():
-        receiver.give(data)
-
-
-def shake_hands(server: ServerTLS, client: Party) -> Endpoint:
-    """A handshake up to its end. Raises what the server raises, or else the client."""
-    end = Endpoint(server.connection())
-    for _ in range(4):
-        finished = client.shake()
-        carry(client, end)
-        if end.shake() and finished:
-            return end
-        carry(end, client)
-    raise AssertionError("The handshake came to no end.")
-
-
-def refusal(server: ServerTLS, client: Party) -> tuple[str, str]:
-    """What the server, then the client, say of a handshake that the server refuses."""
-    end = Endpoint(server.connection())
-    client.shake()
-    carry(client, end)
-    with pytest.raises(SSL.Error) as on_server:
-        end.shake()
-    carry(end, client)
-    with pytest.raises((SSL.Error, ssl.SSLError)) as on_client:
-        client.shake()
-    return str(on_server.value), str(on_client.value)
-
-
-def trusting(root: Path, configure: Callable[[ssl.SSLContext], object] = id) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(root))
-    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_STRICT
-    configure(context)
-    return context
-
-
-def only(version: ssl.TLSVersion, ciphers: str = "DEFAULT") -> Callable[[ssl.SSLContext], None]:
-    """A browser of one version of TLS, that would even take suites of no security at all."""
-
-    def configure(context: ssl.SSLContext) -> None:
-        context.set_ciphers(f"{ciphers}:@SECLEVEL=0")
-        context.minimum_version = context.maximum_version = version
-
-    return configure
-
-
-def openssl_client(configure: Callable[[SSL.Context], object] = id) -> Endpoint:
-    """A client that does not look at the certificate."""
-    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    configure(context)
-    connection = SSL.Connection(context, None)
-    connection.set_connect_state()
-    return Endpoint(connection)
-
-
-def offering_groups(groups: bytes) -> Callable[[SSL.Context], None]:
-    def configure(context: SSL.Context) -> None:
-        lib: Any = vars(SSL)["_lib"]
-        assert lib.SSL_CTX_set1_curves_list(context._context, groups) == 1
-
-    return configure
 
 
 # -- the certificates -----------------------------------------------------------------------------
@@ -207,7 +71,7 @@ def rsa(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Certi
 
 @pytest.fixture
 def server(ecdsa: Certificate) -> ServerTLS:
-    return ServerTLS(ecdsa)
+    return serving(ecdsa)
 
 
 # -- what a handshake agrees on -------------------------------------------------------------------
@@ -244,7 +108,7 @@ def test_the_six_suites_of_tls_1_2_are_spoken(
     ecdsa: Certificate, rsa: Certificate, root: Path, kind: str, pattern: str
 ) -> None:
     suite = pattern.format(kind)
-    server = ServerTLS(ecdsa if kind == "ECDSA" else rsa)
+    server = serving(ecdsa if kind == "ECDSA" else rsa)
     browser = Browser(trusting(root, only(ssl.TLSVersion.TLSv1_2, suite)))
     shake_hands(server, browser)
     assert (browser.tls.cipher() or [""])[0] == suite
@@ -272,7 +136,7 @@ def test_weak_suites_are_refused(
 ) -> None:
     context = trusting(root, only(ssl.TLSVersion.TLSv1_2, suite))
     for certificate in (ecdsa, rsa):
-        on_server, _ = refusal(ServerTLS(certificate), Browser(context))
+        on_server, _ = refusal(serving(certificate), Browser(context))
         assert "no shared cipher" in on_server
 
 
@@ -343,25 +207,12 @@ def test_a_client_that_wants_another_protocol_is_told_so(
 # -- sessions -------------------------------------------------------------------------------------
 
 
-def visit(
-    server: ServerTLS, context: ssl.SSLContext, session: ssl.SSLSession | None = None
-) -> Browser:
-    """Connect, take the tickets, leave."""
-    browser = Browser(context, session)
-    end = shake_hands(server, browser)
-    carry(end, browser)
-    assert browser.read() == b""
-    browser.leave()
-    end.connection.shutdown()
-    return browser
-
-
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
 def test_a_second_visit_resumes(
     request: pytest.FixtureRequest, root: Path, kind: str, version: ssl.TLSVersion
 ) -> None:
-    server = ServerTLS(request.getfixturevalue(kind))
+    server = serving(request.getfixturevalue(kind))
     context = trusting(root, only(version))
     first = visit(server, context)
     assert not first.tls.session_reused
@@ -373,12 +224,26 @@ def test_a_second_visit_resumes(
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_tickets_do_not_outlive_their_context(
+def test_tickets_last_a_day_at_most(
+    ecdsa: Certificate, root: Path, version: ssl.TLSVersion
+) -> None:
+    clock = Clock()
+    server = serving(ecdsa, clock=clock)
+    context = trusting(root, only(version))
+    first = visit(server, context)
+    clock.advance(86399)
+    assert visit(server, context, first.tls.session).tls.session_reused
+    clock.advance(1)
+    assert not visit(server, context, first.tls.session).tls.session_reused
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_tickets_do_not_outlive_their_certificate(
     server: ServerTLS, root: Path, version: ssl.TLSVersion
 ) -> None:
     context = trusting(root, only(version))
     first = visit(server, context)
-    server.replace(server.certificate)
+    server.replace(server.certificates, Terms())
     assert not visit(server, context, first.tls.session).tls.session_reused
 
 
@@ -414,16 +279,16 @@ def test_a_new_certificate_is_for_new_connections(
     server: ServerTLS, authority: Authority, root: Path, tmp_path: Path
 ) -> None:
     context = trusting(root)
-    old = server.certificate
+    old = server.certificates[0]
     before = Browser(context)
     end = shake_hands(server, before)
 
     new = load_certificate(*authority.issue(HOST).write(tmp_path))
-    server.replace(new)
+    server.replace((new,), Terms())
 
     after = Browser(context)
     shake_hands(server, after)
-    assert server.certificate is new
+    assert server.certificates[0] is new
     assert after.saw == new.chain[0].public_bytes(serialization.Encoding.DER)
     assert before.saw == old.chain[0].public_bytes(serialization.Encoding.DER)
     before.tls.write(b"still here?")
@@ -435,10 +300,10 @@ def test_a_new_certificate_is_for_new_connections(
 
 
 def test_a_certificate_that_fails_changes_nothing(server: ServerTLS, root: Path) -> None:
-    old = server.certificate
+    old = server.certificates[0]
     with pytest.raises(CertificateError, match="key values mismatch"):
-        server.replace(dataclasses.replace(old, private_key=ecdsa_key()))
-    assert server.certificate is old
+        server.replace((dataclasses.replace(old, private_key=ecdsa_key()),), Terms())
+    assert server.certificates[0] is old
     shake_hands(server, Browser(trusting(root)))
 
 
@@ -468,12 +333,12 @@ def test_an_expired_certificate_is_served(
     certificate = load_certificate(*issued.write(tmp_path))
     assert certificate.is_expired(NOON)
     with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
-        shake_hands(ServerTLS(certificate), Browser(trusting(root)))
+        shake_hands(serving(certificate), Browser(trusting(root)))
 
 
 def test_the_intermediates_are_sent(authority: Authority, root: Path, tmp_path: Path) -> None:
     issued = Authority("Intermediate", issuer=authority).issue(HOST)
-    server = ServerTLS(load_certificate(*issued.write(tmp_path)))
+    server = serving(load_certificate(*issued.write(tmp_path)))
     shake_hands(server, Browser(trusting(root)))  # which knows the root only
 
 
@@ -486,7 +351,7 @@ def test_certificate_and_key_may_share_a_file(
         key_pem(issued.key) + pem(issued.certificate),
     ):
         both.write_bytes(content)
-        shake_hands(ServerTLS(load_certificate(both, both)), Browser(trusting(root)))
+        shake_hands(serving(load_certificate(both, both)), Browser(trusting(root)))
 
 
 def missing_certificate(issued: Issued, certificate: Path, key: Path) -> None:
@@ -625,7 +490,7 @@ def test_the_development_certificate_is_trusted_once_told_to(tmp_path: Path) -> 
     certificate = development_certificate(tmp_path, HOST, datetime.now(UTC))
     assert certificate.is_development
     browser = Browser(trusting(certificate.certificate))
-    shake_hands(ServerTLS(certificate), browser)
+    shake_hands(serving(certificate), browser)
     assert browser.tls.version() == "TLSv1.3"
 
 

@@ -22,6 +22,7 @@ from tests.certificates import Authority
 from tests.polls import Poll, connected
 from tests.test_transport import Producer, Recorder, reset
 from tests.tlsclient import TLSClient
+from tests.tlsparties import serving
 
 PEER = IPv4Address("TCP", "192.0.2.1", 4711)
 
@@ -71,7 +72,7 @@ class Line:
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> ServerTLS:
     certificate, key = Authority().issue("localhost").write(tmp_path_factory.mktemp("tls"))
-    return ServerTLS(load_certificate(certificate, key))
+    return serving(load_certificate(certificate, key))
 
 
 @pytest.fixture

@@ -1,0 +1,25 @@
+"""Certificates, and the terms on which the proxy speaks TLS.
+
+Knows certificates and pyOpenSSL contexts. Knows nothing of HTTP, sockets or configuration files.
+"""
+
+from ipyproxy.tls.certificates import Certificate, CertificateError
+from ipyproxy.tls.clients import Clients, client_subject
+from ipyproxy.tls.contexts import Profile, Terms
+from ipyproxy.tls.development import development_certificate
+from ipyproxy.tls.loading import load_authorities, load_certificate, load_directory
+from ipyproxy.tls.serving import ServerTLS
+
+__all__ = [
+    "Certificate",
+    "CertificateError",
+    "Clients",
+    "Profile",
+    "ServerTLS",
+    "Terms",
+    "client_subject",
+    "development_certificate",
+    "load_authorities",
+    "load_certificate",
+    "load_directory",
+]

@@ -1,0 +1,42 @@
+"""A certificate with its key, as it is served, and why one cannot be.
+
+Knows what is in them. Knows nothing of files' contents, contexts or connections.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+
+class CertificateError(Exception):
+    """A certificate cannot be served: which file, what is wrong, what to do, in one sentence."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate that can be served, with its key: what two files held when they were read.
+
+    The contents are kept, so that a new context needs neither the disk nor the rights to read the
+    key, and never mixes the halves of a renewal that is just being written.
+    """
+
+    certificate: Path
+    key: Path
+    names: tuple[str, ...]
+    """Lower-case DNS names (perhaps with a ``*`` label) and IP addresses."""
+    not_after: datetime
+    """The moment after which browsers refuse it (aware, UTC)."""
+    is_development: bool
+    """Made by :func:`development_certificate`: no browser trusts it unasked."""
+    chain: tuple[x509.Certificate, ...] = field(repr=False)
+    """The server's own certificate, then the intermediates."""
+    private_key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey = field(repr=False, compare=False)
+
+    def is_expired(self, now: datetime) -> bool:
+        """Whether browsers refuse it at ``now`` (aware) for its age."""
+        return now > self.not_after

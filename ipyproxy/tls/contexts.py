@@ -1,0 +1,127 @@
+"""The terms on which browsers are served: versions, suites, groups, protocols and sessions.
+
+Knows pyOpenSSL contexts. Knows nothing of files, of names, or of when a context is chosen.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL
+from OpenSSL.SSL import _lib  # type: ignore[attr-defined]  # see _set_groups
+
+from ipyproxy.tls.certificates import Certificate, CertificateError
+from ipyproxy.tls.clients import Clients, ask_for_certificate
+
+# Mozilla's guideline 6.0: forward secrecy and AEAD only. Clients choose among the suites, for they
+# know whether their processor has AES.
+_TLS_1_2_SUITES = b":".join(
+    (
+        b"ECDHE-ECDSA-AES128-GCM-SHA256",
+        b"ECDHE-RSA-AES128-GCM-SHA256",
+        b"ECDHE-ECDSA-AES256-GCM-SHA384",
+        b"ECDHE-RSA-AES256-GCM-SHA384",
+        b"ECDHE-ECDSA-CHACHA20-POLY1305",
+        b"ECDHE-RSA-CHACHA20-POLY1305",
+    )
+)
+_TLS_1_3_SUITES = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+# "?": passed over by an OpenSSL that does not know it (before 3.5).
+_GROUPS = b"?X25519MLKEM768:X25519:P-256:P-384"
+
+
+class Profile(Enum):
+    """Mozilla's names for how old a browser may be; the value is the oldest version of TLS."""
+
+    INTERMEDIATE = SSL.TLS1_2_VERSION
+    MODERN = SSL.TLS1_3_VERSION
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is agreed on with every browser, whatever name it asks for."""
+
+    profile: Profile = Profile.INTERMEDIATE
+    clients: Clients | None = None
+    """Whose certificates are asked for; None: nobody's."""
+    refuses_unknown_names: bool = False
+    """Whether a client that asks for no name of ours is turned away, without a certificate."""
+
+
+def server_context(certificates: Iterable[Certificate], terms: Terms) -> SSL.Context:
+    """A new context that serves ``certificates``: of several, each of another kind of key.
+
+    The keys that seal session tickets are the context's own. OpenSSL never changes them, and
+    whoever gets hold of them can read recorded TLS 1.2 connections that were resumed: a new
+    context now and then is what limits that. Raises CertificateError.
+    """
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(terms.profile.value)
+    context.set_cipher_list(_TLS_1_2_SUITES)
+    context.set_tls13_ciphersuites(_TLS_1_3_SUITES)
+    _set_groups(context)
+    context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    # Tickets keep sessions on the client's side. The cache would keep up to 20480 more here, at
+    # 1.1 KiB each, for clients that ask for no ticket, which no browser is.
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_alpn_select_callback(_select_protocol)
+    if terms.clients is not None:
+        ask_for_certificate(context, terms.clients)
+    for certificate in certificates:
+        _use(context, certificate)
+    return context
+
+
+def _use(context: SSL.Context, certificate: Certificate) -> None:
+    try:
+        _use_chain(context, certificate.chain)
+        context.use_privatekey(certificate.private_key)
+    except SSL.Error as error:
+        reason = ", ".join(entry[2] for entry in error.args[0])
+        raise CertificateError(
+            f"OpenSSL refuses the certificate in {certificate.certificate} ({reason}); have it "
+            "issued for an RSA key of 2048 bits or a P-256 key, and signed with SHA-256."
+        ) from error
+
+
+def _use_chain(context: SSL.Context, chain: Iterable[x509.Certificate]) -> None:
+    """Let the context have ``chain``.
+
+    Only if it is read from a file does pyOpenSSL let two certificates each have intermediates of
+    their own. The file need not be on a disk.
+    """
+    with os.fdopen(os.memfd_create("chain"), "wb") as file:
+        file.writelines(link.public_bytes(Encoding.PEM) for link in chain)
+        file.flush()
+        context.use_certificate_chain_file(f"/proc/self/fd/{file.fileno()}")
+
+
+def _set_groups(context: SSL.Context) -> None:
+    """Leave the guideline's groups only.
+
+    pyOpenSSL has no public way (``set_tmp_ecdh`` leaves one single group). Without this, OpenSSL
+    also takes ffdhe3072, and then a client that sends a few made-up bytes and computes nothing
+    has the server compute seven times as long as for X25519 (CVE-2002-20001).
+    """
+    if _lib.SSL_CTX_set1_curves_list(context._context, _GROUPS) != 1:
+        raise RuntimeError("OpenSSL 3.3 or newer is needed, to choose the groups of TLS.")
+
+
+def _select_protocol(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
+    """Answer ALPN with HTTP/1.x; end with an alert if only others are offered (RFC 7301 3.2).
+
+    Browsers always offer http/1.1, beside h2, and alone for WebSocket; ``curl -0`` offers http/1.0.
+    A client that offers neither would send what we do not speak, or an attacker led it here from
+    another protocol's server (the ALPACA attack). pyOpenSSL makes the alert of an exception, and
+    raises that from the call that was reading: so it is one that readers expect there.
+    """
+    for spoken in (b"http/1.1", b"http/1.0"):
+        if spoken in offered:
+            return spoken
+    raise SSL.Error([("SSL routines", "", "no application protocol")])

@@ -1,0 +1,160 @@
+"""PEM files -> certificates that can be served, or a sentence on what is wrong with them.
+
+Knows files and X.509. Knows nothing of connections or of the configuration.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from ipyproxy.hosts import parse_address
+from ipyproxy.tls.certificates import Certificate, CertificateError
+from ipyproxy.tls.contexts import Terms, server_context
+
+
+def load_certificate(certificate: Path, key: Path) -> Certificate:
+    """Read and validate the PEM files of a certificate chain and of its key (it may be one file).
+
+    An expired one is loaded: a warning page is better than none. Raises CertificateError.
+    """
+    chain = _read_chain(certificate)
+    private_key = _read_key(key)
+    public_key = private_key.public_key()
+    try:
+        belongs = [link.public_key() == public_key for link in chain]
+        names = _names(chain[0])
+        not_after = chain[0].not_valid_after_utc
+    # DuplicateExtension and its like share no base class with the rest.
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        raise CertificateError(
+            f"{certificate} holds a certificate that is malformed ({error}); have it issued again."
+        ) from error
+    if not belongs[0] and any(belongs):
+        raise CertificateError(
+            f"{certificate} does not begin with the server's own certificate; put that first and "
+            "the intermediate certificates behind it."
+        )
+    if not belongs[0]:
+        raise CertificateError(
+            f"The private key in {key} does not belong to the certificate in {certificate}; name "
+            "the key that this certificate was issued for."
+        )
+    if not names:
+        raise CertificateError(
+            f"The certificate in {certificate} names no host in its subjectAltName, the only place "
+            "where browsers look; have it issued with the names of this server."
+        )
+    loaded = Certificate(certificate, key, names, not_after, False, chain, private_key)
+    server_context((loaded,), Terms())  # shows what OpenSSL itself refuses, such as a short key
+    return loaded
+
+
+def load_directory(directory: Path) -> tuple[Certificate, ...]:
+    """Each ``*.pem`` file in ``directory``, by name: chain and key, or the key in ``*.key`` beside.
+
+    Raises CertificateError, also if there is none.
+    """
+    try:
+        files = sorted(path for path in directory.iterdir() if path.suffix == ".pem")
+    except OSError as error:
+        raise CertificateError(
+            f"{directory} cannot be read ({error.strerror}); it should be a directory of PEM files "
+            "that the service's user may read."
+        ) from error
+    if not files:
+        raise CertificateError(
+            f"There is no certificate in {directory}; put a file there for each, such as "
+            "example.org.pem, that holds the private key, the certificate and the intermediates."
+        )
+    keys = [path.with_suffix(".key") for path in files]
+    return tuple(
+        load_certificate(path, key if key.exists() else path)
+        for path, key in zip(files, keys, strict=True)
+    )
+
+
+def load_authorities(path: Path) -> tuple[x509.Certificate, ...]:
+    """The authorities in a PEM file, whom a peer's certificate has to come from.
+
+    Raises CertificateError.
+    """
+    authorities = _read_chain(path)
+    for authority in authorities:
+        if not _is_authority(authority):
+            raise CertificateError(
+                f"{path} holds a certificate that may not issue others "
+                f"({authority.subject.rfc4514_string()}); it should hold those of authorities."
+            )
+    return authorities
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+        return False
+    return found.value.ca
+
+
+def _read_chain(path: Path) -> tuple[x509.Certificate, ...]:
+    content = _read(path)
+    try:
+        chain = tuple(x509.load_pem_x509_certificates(content))
+        # A last certificate that is cut short is passed over in silence, and browsers miss it.
+        if 2 * len(chain) != content.count(b"CERTIFICATE-----"):
+            raise ValueError
+    except ValueError as error:
+        raise CertificateError(
+            f"{path} holds no whole PEM certificates; it should hold the server's certificate, "
+            "then the intermediates, each from BEGIN CERTIFICATE to END CERTIFICATE."
+        ) from error
+    return chain
+
+
+def _read_key(path: Path) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
+    try:
+        key = serialization.load_pem_private_key(_read(path), password=None)
+    except TypeError as error:
+        raise CertificateError(
+            f"The private key in {path} is encrypted, and a service has nobody to ask for the "
+            "passphrase; write it unencrypted with 'openssl pkey', readable by the service only."
+        ) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateError(
+            f"{path} holds no readable PEM private key; name the file that was made along with "
+            "the certificate request."
+        ) from error
+    if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+        raise CertificateError(
+            f"The private key in {path} is neither RSA nor ECDSA, and browsers take no other kind; "
+            "make a key with 'openssl ecparam -name prime256v1 -genkey' and have the certificate "
+            "issued for it."
+        )
+    return key
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CertificateError(
+            f"{path} cannot be read ({error.strerror}); check the path, and that the service's "
+            "user may read it."
+        ) from error
+
+
+def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return ()
+    # An address counts only as an iPAddress, never spelled as a dNSName (RFC 9525 section 6.4).
+    hosts = [name.lower() for name in extension.value.get_values_for_type(x509.DNSName)]
+    addresses = extension.value.get_values_for_type(x509.IPAddress)
+    names = [host for host in hosts if not parse_address(host)] + [str(ip) for ip in addresses]
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,110 @@
+"""Which certificate a new connection is served with: by the name it asks for, as of now.
+
+Knows contexts and names. Knows nothing of files, or of what is said on a connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from OpenSSL import SSL
+
+from ipyproxy.hosts import parse_address
+from ipyproxy.tls.certificates import Certificate
+from ipyproxy.tls.contexts import Terms, server_context
+
+KEYS_LAST = 86400.0
+"""Seconds for which session tickets are sealed with the same keys."""
+
+
+class _Choice(NamedTuple):
+    """The contexts to choose among. All tickets are sealed by ``first``, whatever is chosen."""
+
+    first: SSL.Context
+    by_name: dict[str, SSL.Context]
+    unnamed: SSL.Context
+    """For clients that ask for no name: those that were given an address."""
+    unknown: SSL.Context
+
+
+class ServerTLS:
+    """Makes the TLS side of new connections, with certificates that can be replaced.
+
+    :param certificates: the first is served where no other bears the name that is asked for.
+    :param seconds: a clock.
+    """
+
+    def __init__(
+        self,
+        certificates: Sequence[Certificate],
+        terms: Terms,
+        seconds: Callable[[], float],
+    ) -> None:
+        self._seconds = seconds
+        self.replace(certificates, terms)
+
+    def replace(self, certificates: Sequence[Certificate], terms: Terms) -> None:
+        """Serve new connections with these; open ones keep what they began with.
+
+        Session tickets get new keys. Raises CertificateError, and then nothing has changed.
+        """
+        # pyOpenSSL refuses to change a context that has been used, so there are new ones.
+        self._choice = _choice(certificates, terms)
+        self._certificates, self._terms = tuple(certificates), terms
+        self._made = self._seconds()
+
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """What new connections are served with."""
+        return self._certificates
+
+    def connection(self) -> SSL.Connection:
+        """The server's end of a new connection: on memory BIOs, awaiting the client."""
+        if self._seconds() - self._made >= KEYS_LAST:
+            self.replace(self._certificates, self._terms)
+        connection = SSL.Connection(self._choice.first, None)
+        connection.set_accept_state()
+        return connection
+
+
+def _choice(certificates: Sequence[Certificate], terms: Terms) -> _Choice:
+    contexts: dict[tuple[Certificate, ...], SSL.Context] = {}
+    by_name: dict[str, SSL.Context] = {}
+    for name in dict.fromkeys(name for each in certificates for name in each.names):
+        bearers = _bearers(name, certificates)
+        if bearers not in contexts:
+            contexts[bearers] = server_context(bearers, terms)
+        by_name[name] = contexts[bearers]
+    default = by_name[certificates[0].names[0]]
+    if terms.refuses_unknown_names:
+        unknown = server_context((), terms)
+        unnamed = next((by_name[name] for name in by_name if parse_address(name)), unknown)
+    else:
+        unknown = unnamed = default
+    choice = _Choice(default, by_name, unnamed, unknown)
+    if len(contexts) > 1 or terms.refuses_unknown_names:
+        default.set_tlsext_servername_callback(lambda connection: _choose(choice, connection))
+    return choice
+
+
+def _bearers(name: str, certificates: Sequence[Certificate]) -> tuple[Certificate, ...]:
+    """Who bears ``name``: for each kind of key the one that ends last."""
+    kinds: dict[type, Certificate] = {}
+    for each in certificates:
+        kind = type(each.private_key)
+        if name in each.names and (kind not in kinds or each.not_after > kinds[kind].not_after):
+            kinds[kind] = each
+    return tuple(kinds.values())
+
+
+def _choose(choice: _Choice, connection: SSL.Connection) -> None:
+    asked = connection.get_servername()
+    if asked is None:
+        context = choice.unnamed
+    else:
+        name = asked.decode("ascii", "replace").lower()
+        wildcard = "*." + name.partition(".")[2]
+        by_name = choice.by_name
+        context = by_name.get(name) or by_name.get(wildcard) or choice.unknown
+    connection.set_context(context)
