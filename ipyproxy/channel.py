@@ -359,7 +359,11 @@ class HTTPChannel(protocol.Protocol):
         if self._sending.is_late(now, transport.bytes_sent, transport.bytes_waiting > 0):
             self._cut_off("the client read too slowly")
         elif self.phase is Phase.EXCHANGE:
-            self._check_body(now)
+            if not transport.is_reading and transport.has_hung_up:
+                # Its body is not read while the notebook takes none, and so neither is its end.
+                transport.abortConnection()
+            else:
+                self._check_body(now)
         elif self._deadline is not None and now >= self._deadline:
             self._expire()
 

@@ -35,7 +35,8 @@ from ipyproxy.tlstransport import TLSTransport
 from ipyproxy.transport import TCPTransport
 from ipyproxy.wiring import channel_limits, make_rooms, make_sites, refit
 
-_SWEEP = 1.0
+# A client that goes away is missed within a second, even where nothing of it is read.
+_SWEEP = 0.5
 _STANDARD_OUTPUT = 1
 # A client's connection, the one to its notebook, and one that is kept for the next.
 _DESCRIPTORS_EACH = 3

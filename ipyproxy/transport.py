@@ -43,6 +43,8 @@ _KEEPALIVE = (
     (socket.TCP_KEEPCNT, 4),
     (socket.TCP_USER_TIMEOUT, 60_000),
 )
+# TCP_CLOSE and TCP_CLOSE_WAIT, the first byte of struct tcp_info.
+_HUNG_UP = (7, 8)
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 _view = memoryview(bytearray(READ_SIZE))
@@ -261,6 +263,15 @@ class TCPTransport:
         except OSError:
             pass
         return True
+
+    @property
+    def has_hung_up(self) -> bool:
+        """Whether the peer has closed or reset; known even where its bytes are not taken."""
+        try:
+            info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        except OSError:
+            return False  # a UNIX socket
+        return info[0] in _HUNG_UP
 
     def pauseProducing(self) -> None:
         """Read nothing until :meth:`resumeProducing`, so that the peer has to wait."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -151,6 +152,7 @@ class TestCarrying:
             ours.setblocking(False)
             line = Line(poll, ours, theirs)
             line.transport.setTcpKeepAlive(True)
+            assert not line.transport.has_hung_up
             line.transport.write(b"hello")
             assert theirs.recv(10) == b"hello"
 
@@ -188,6 +190,20 @@ class TestReading:
         assert not line.transport.has_input
         line.peer.close()
         line.poll.until(lambda: line.transport.has_input)
+
+    @pytest.mark.parametrize("ending", ["close", "reset"])
+    def test_a_peer_s_end_can_be_asked_for_though_nothing_is_read(
+        self, poll: Poll, ending: str
+    ) -> None:
+        with connected() as (ours, theirs):
+            line = Line(poll, ours, theirs)
+            line.transport.pauseProducing()
+            theirs.sendall(b"before it")
+            assert not line.transport.has_hung_up
+            if ending == "reset":
+                theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            theirs.close()
+            poll.until(lambda: line.transport.has_hung_up)
 
 
 class TestBackpressure:

@@ -17,6 +17,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+# States of a connection as TCP_INFO tells them.
+_OPEN, _CLOSED, _CLOSE_WAIT = 1, 7, 8
 _MOST_TURNS = 100_000
 
 
@@ -115,7 +117,9 @@ class Wire:
     def setsockopt(self, level: int, option: int, value: Any) -> None:
         self.options[level, option] = value
 
-    def getsockopt(self, level: int, option: int) -> Any:
+    def getsockopt(self, level: int, option: int, size: int = 0) -> Any:
+        if (level, option) == (socket.IPPROTO_TCP, socket.TCP_INFO):
+            return bytes([_CLOSED if self._is_reset else _CLOSE_WAIT if self._peer_ended else _OPEN])
         return self.options.get((level, option), 0)
 
     def close(self) -> None:

@@ -83,6 +83,11 @@ class Child:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
     def log(self) -> str:
         """All that the process has written so far."""
         return self.log_file.read_text(errors="replace")

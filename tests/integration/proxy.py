@@ -25,11 +25,13 @@ START_TIMEOUT = 30.0
 class Proxy:
     """``twistd ipyproxy`` on a free port, with the development certificate that it makes."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, configuration: str = "") -> None:
         """Start the proxy in *directory*, and wait until a verified handshake succeeds.
 
-        Raises Gone when it does not come up.
+        *configuration* is TOML. Raises Gone when it does not come up.
         """
+        file = directory / "ipyproxy.toml"
+        file.write_text(configuration)
         self.port = free_port()
         self.origin = f"https://localhost:{self.port}"
         self.certificate = directory / "development.pem"
@@ -37,7 +39,8 @@ class Proxy:
             "ipyproxy",
             [
                 *(str(Path(sysconfig.get_path("scripts")) / "twistd"), "-n", "--pidfile="),
-                *("ipyproxy", "--https", f"tcp:{self.port}:interface=127.0.0.1"),
+                *("ipyproxy", "--config", str(file)),
+                *("--https", f"tcp:{self.port}:interface=127.0.0.1"),
                 *("--ports", f"{PORTS.start}-{PORTS.stop - 1}"),
             ],
             {

@@ -256,6 +256,23 @@ class TestUploads:
         assert gate.is_at_rest
         assert gate.statuses == [499]
 
+    @pytest.mark.parametrize("ending", ["hang up", "reset"])
+    def test_a_client_that_is_gone_is_missed_though_nothing_of_it_is_read(
+        self, gate: Gate, browser: Browser, ending: str
+    ) -> None:
+        browser.say(message(b"PUT /ipython/10000/f HTTP/1.1", HOST, b"Content-Length: 1000000"))
+        notebook = gate.notebook()
+        notebook.room = 0
+        browser.say(b"x" * 200000)
+        assert browser.wire.unread
+        gate.wait(30)
+        assert not notebook.is_closed
+        gate.end(browser.wire, ending)
+        gate.wait(1)
+        assert notebook.was_reset
+        assert gate.is_at_rest
+        assert gate.statuses == [499]
+
     def test_a_client_whose_last_bytes_still_wait_is_heard_again(
         self, gate: Gate, browser: Browser
     ) -> None:
