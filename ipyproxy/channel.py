@@ -72,7 +72,7 @@ class Server(Protocol):
     draining: bool
 
     def admit(self, request: Request) -> None:
-        """A request begins. Raises :class:`ProxyError` if its client has too many."""
+        """A request begins. Raises :class:`ProxyError` if there are too many."""
 
     def record(self, request: Request) -> None:
         """A request has been answered, or never will be. Called once for each."""
@@ -99,15 +99,19 @@ class HTTPChannel(protocol.Protocol):
 
     :param peer: the address at its other end, as text.
     :param trusted: whether that is a proxy whose word on the client's address is taken.
+    :param excess: what its first request is refused with, because this connection is one too many.
     """
 
     transport: Any
     _log = Logger()
 
-    def __init__(self, server: Server, peer: str, *, trusted: bool) -> None:
+    def __init__(
+        self, server: Server, peer: str, *, trusted: bool, excess: Problem | None = None
+    ) -> None:
         self.server = server
         self.peer = peer
         self.trusted = trusted
+        self.excess = excess
         self.persistent = True
         self.phase = Phase.HANDSHAKE
         self.request: Request | None = None

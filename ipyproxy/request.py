@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from twisted.internet.protocol import Protocol as TwistedProtocol
 
-from ipyproxy.errors import ProxyError
+from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk
 from ipyproxy.http1.head import RequestHead
 
@@ -23,6 +23,8 @@ class Connection(Protocol):
     """The address at the other end, as text."""
     trusted: bool
     """Whether that is a proxy whose word on the client's address is taken."""
+    excess: Problem | None
+    """What a request is refused with, because its connection is one too many."""
     persistent: bool
     """Whether another request may follow; an answer can only take that away."""
 

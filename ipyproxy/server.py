@@ -21,6 +21,9 @@ from ipyproxy.request import Request
 
 Record = Callable[[Request, float], None]
 
+MOST_TOLD = 64
+"""Connections beyond the caps that are told so, by 503 or 429; others are closed unheard."""
+
 
 class Crowd:
     """How many connections there are in all, and how many of each client.
@@ -31,6 +34,8 @@ class Crowd:
 
     def __init__(self, most: int, most_of_one: int) -> None:
         self.connections = 0
+        self.told = 0
+        """Connections beyond the caps."""
         self.most = most
         self.most_of_one = most_of_one
         self._clients: Counter[str] = Counter()
@@ -97,32 +102,47 @@ class HTTPServer:
         self._turned_away = 0
 
     def open_channel(self, address: IAddress) -> HTTPChannel | None:
-        """A channel for a connection from ``address``; None if there are too many."""
+        """A channel for a connection from ``address``; None if there are far too many."""
         peer = getattr(address, "host", "unknown")
         # A proxy brings many clients: these are counted as their requests come.
         trusted = peer in self.proxies
         crowd = self._crowd
-        if crowd.is_full or (not trusted and crowd.has_enough_of(peer)):
+        excess = None
+        if crowd.is_full:
+            excess = Problem.OVERLOADED
+        elif not trusted and crowd.has_enough_of(peer):
+            excess = Problem.TOO_MANY_REQUESTS
+        if excess is None:
+            crowd.connections += 1
+            if not trusted:
+                crowd.join(peer)
+        elif crowd.told < MOST_TOLD:
+            crowd.told += 1
+        else:
             self._turned_away += 1
             return None
-        crowd.connections += 1
-        if not trusted:
-            crowd.join(peer)
-        channel = HTTPChannel(self, peer, trusted=trusted)
+        channel = HTTPChannel(self, peer, trusted=trusted, excess=excess)
         self.channels.add(channel)
         return channel
 
     def forget(self, channel: HTTPChannel) -> None:
         """A connection has ended."""
         self.channels.discard(channel)
+        if channel.excess is not None:
+            self._crowd.told -= 1
+            return
         self._crowd.connections -= 1
         if not channel.trusted:
             self._crowd.leave(channel.peer)
 
     def admit(self, request: Request) -> None:
-        """A request begins. Raises :class:`ProxyError` if its client has too many."""
+        """A request begins. Raises :class:`ProxyError` if there are too many."""
         self.requests += 1
-        if not request.connection.trusted:
+        connection = request.connection
+        if connection.excess is not None:
+            connection.persistent = False
+            raise ProxyError(connection.excess, "more connections than the caps allow")
+        if not connection.trusted:
             return
         said = request.head.fields.values(b"x-forwarded-for")
         client = request.client = self.proxies.client_behind(request.client, said)

@@ -27,7 +27,7 @@ from ipyproxy.forwarding import TrustedProxies
 from ipyproxy.listening import listen, spoken
 from ipyproxy.logs import AccessLog, Entry, LogWriter
 from ipyproxy.request import Request
-from ipyproxy.server import HTTPServer
+from ipyproxy.server import MOST_TOLD, HTTPServer
 from ipyproxy.settings import Settings
 from ipyproxy.sockets import Accept, Announcement, Listener, claim_descriptors
 from ipyproxy.tls import ServerTLS, Terms
@@ -40,7 +40,7 @@ _SWEEP = 0.5
 _STANDARD_OUTPUT = 1
 # A client's connection, the one to its notebook, and one that is kept for the next.
 _DESCRIPTORS_EACH = 3
-_OTHER_DESCRIPTORS = 64
+_OTHER_DESCRIPTORS = 64 + MOST_TOLD
 _VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
 
 

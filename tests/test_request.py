@@ -19,6 +19,7 @@ class Connection:
         self.transport = StringTransport()
         self.peer = "192.0.2.1"
         self.trusted = False
+        self.excess: Problem | None = None
         self.persistent = True
         self.events: list[str] = []
 

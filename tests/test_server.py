@@ -9,6 +9,7 @@ from twisted.logger import capturedLogs
 
 from ipyproxy.forwarding import TrustedProxies
 from ipyproxy.request import Request
+from ipyproxy.server import MOST_TOLD
 from tests.front import House
 
 PROXY = "10.0.0.5"
@@ -23,29 +24,72 @@ def status_of(answer: bytes) -> int:
     return int(answer.split(b" ")[1])
 
 
+def has_room_for(house: House, host: str = "192.0.2.1") -> bool:
+    """Whether a new connection of *host* is served; it is gone afterwards."""
+    browser = house.connect(host)
+    status = status_of(browser.get())
+    browser.hang_up()
+    return status == 200
+
+
 class TestCaps:
     def test_a_client_may_have_so_many_connections_and_no_more(self) -> None:
         house = House(connections_per_client=3)
+        house.desk.answer = say_yes
         first, *_ = [house.connect("192.0.2.1") for _ in range(3)]
-        assert house.try_to_connect("192.0.2.1") is None
-        assert house.try_to_connect("192.0.2.2") is not None
+        assert not has_room_for(house, "192.0.2.1")
+        assert has_room_for(house, "192.0.2.2")
         first.hang_up()
-        assert house.try_to_connect("192.0.2.1") is not None
-        assert house.try_to_connect("192.0.2.1") is None
+        assert has_room_for(house, "192.0.2.1")
 
     def test_all_clients_together_may_have_so_many(self) -> None:
         house = House(connections=3)
+        house.desk.answer = say_yes
         first, *_ = [house.connect(f"192.0.2.{number}") for number in range(3)]
-        assert house.try_to_connect("192.0.2.9") is None
+        assert not has_room_for(house, "192.0.2.9")
         first.hang_up()
-        assert house.try_to_connect("192.0.2.9") is not None
+        assert has_room_for(house, "192.0.2.9")
 
     def test_an_ipv6_subscriber_is_one_client_with_all_its_addresses(self) -> None:
         house = House(connections_per_client=2)
+        house.desk.answer = say_yes
         house.connect("2001:db8:1:2::1")
         house.connect("2001:db8:1:2:ffff::2")
-        assert house.try_to_connect("2001:db8:1:2::3") is None
-        assert house.try_to_connect("2001:db8:1:3::1") is not None
+        assert not has_room_for(house, "2001:db8:1:2::3")
+        assert has_room_for(house, "2001:db8:1:3::1")
+
+    @pytest.mark.parametrize(
+        ("connections", "of_one", "status"), [(1, 50, 503), (100, 1, 429)]
+    )
+    def test_whoever_is_one_too_many_is_told_so_once(
+        self, connections: int, of_one: int, status: int
+    ) -> None:
+        house = House(connections=connections, connections_per_client=of_one)
+        house.connect()
+        browser = house.connect()
+        answers = browser.say(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n" * 2)
+        assert status_of(answers) == status
+        assert answers.count(b"HTTP/1.1") == 1
+        assert b"\r\nConnection: close\r\n" in answers
+        assert browser.wire.is_shut
+        assert not house.desk.requests
+
+    def test_very_many_too_many_are_not(self) -> None:
+        house = House(connections=1)
+        house.connect()
+        told = [house.connect() for _ in range(MOST_TOLD)]
+        assert house.try_to_connect() is None
+        told[0].hang_up()
+        assert house.try_to_connect() is not None
+        assert house.try_to_connect() is None
+
+    def test_one_too_many_that_says_nothing_is_closed_in_time(self) -> None:
+        house = House(connections=1)
+        house.connect()
+        house.knock()
+        assert house.server._crowd.told == 1
+        house.wait(11)
+        assert house.server._crowd.told == 0
 
     def test_every_kind_of_ending_makes_room(self) -> None:
         house = House(connections=1, connections_per_client=1)
@@ -92,8 +136,10 @@ class TestTrustedProxies:
 
     def test_a_proxy_may_have_more_connections_than_one_client(self) -> None:
         house = House(proxies=PROXIES, connections=20, connections_per_client=2)
-        assert all(house.try_to_connect(PROXY) for _ in range(20))
-        assert house.try_to_connect(PROXY) is None
+        house.desk.answer = say_yes
+        browsers = [house.connect(PROXY) for _ in range(20)]
+        assert all(status_of(browser.get()) == 200 for browser in browsers)
+        assert not has_room_for(house, PROXY)
 
     def test_each_of_its_clients_may_have_so_many_requests_at_once(self) -> None:
         house = House(proxies=PROXIES, connections_per_client=2)
@@ -127,7 +173,8 @@ class TestTrustedProxies:
 
 def test_one_line_tells_of_all_that_were_turned_away() -> None:
     house = House(connections=1)
-    house.connect()
+    for _ in range(1 + MOST_TOLD):
+        house.connect()
     with capturedLogs() as events:
         assert [house.try_to_connect() for _ in range(1000)] == [None] * 1000
         house.wait(3)

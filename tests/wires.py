@@ -119,7 +119,8 @@ class Wire:
 
     def getsockopt(self, level: int, option: int, size: int = 0) -> Any:
         if (level, option) == (socket.IPPROTO_TCP, socket.TCP_INFO):
-            return bytes([_CLOSED if self._is_reset else _CLOSE_WAIT if self._peer_ended else _OPEN])
+            ended = _CLOSED if self._is_reset else _CLOSE_WAIT
+            return bytes([ended if self._peer_ended else _OPEN])
         return self.options.get((level, option), 0)
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from typing import Self
 
 from tests.integration.jupyter import notebook_port
 from tests.integration.processes import reset
@@ -93,7 +94,7 @@ class Stream:
         """Close, as a program does that ends."""
         self.socket.close()
 
-    def __enter__(self) -> Stream:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
