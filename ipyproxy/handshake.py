@@ -3,8 +3,6 @@
 Knows the two handshakes of RFC 6455 section 4, and nothing of connections: Autobahn reads field
 values that have passed our own grammar, and writes into memory. Once both handshakes are done the
 pair is let go of, and frames pass by ``websocket.py``.
-
-To be imported with the first WebSocket: Autobahn takes a good part of the time to start.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from twisted.logger import Logger
 
 from ipyproxy.config import Health
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.probes import HTTPProbe, Probe, Told, probe_tcp
-from ipyproxy.upstreams import Outcome, State, Upstream
+from ipyproxy.probes import HTTPProbe, Probe, TCPProbe, Told
+from ipyproxy.upstreams import Outcome, State, Upstream, UpstreamTable
 
 FIRST_BACKOFF = 1.0
 """Seconds that the first wait for a port that is down may last; each may be twice the last."""
@@ -28,10 +28,10 @@ _MOST_DOUBLINGS = 16
 
 
 class HealthChecker(Service):
-    """Keeps the state of every upstream that is in use.
+    """Keeps the state of every upstream that is in use, or that the configuration lists.
 
     :param prefix: the public path that notebooks stand below, such as ``/ipython``.
-    :param hung: called with a port that was up and hangs now; whoever waits for it is to be told.
+    :param died: called with a port that is dead now; whoever waits for it is to be told.
     :param draw: gives random numbers from 0 up to 1.
     """
 
@@ -42,14 +42,16 @@ class HealthChecker(Service):
         reactor: Any,
         config: Health,
         prefix: str,
-        hung: Callable[[int], None],
+        table: UpstreamTable,
+        died: Callable[[int], None],
         draw: Callable[[], float] = random.random,
     ) -> None:
         self.config = config
         self.draw = draw
         self._reactor = reactor
         self._prefix = prefix
-        self._hung = hung
+        self._table = table
+        self._died = died
         self._watches: dict[Upstream, _Watch] = {}
 
     def configure(self, config: Health, prefix: str) -> None:
@@ -62,11 +64,21 @@ class HealthChecker(Service):
                 watch.stop()
                 upstream.forget(self.now())
             self._watches.clear()
+        self._watch_listed()
 
     @property
     def watched(self) -> int:
         """How many upstreams are looked after."""
         return len(self._watches)
+
+    def startService(self) -> None:
+        """Begin with what the configuration lists; for the rest somebody has to ask."""
+        super().startService()
+        self._watch_listed()
+
+    def _watch_listed(self) -> None:
+        for port in self.config.ports:
+            self._watch(self._table.get(port))
 
     def stopService(self) -> None:
         """Probe no more; requests still tell what they find."""
@@ -103,9 +115,7 @@ class HealthChecker(Service):
 
     def connected(self, upstream: Upstream) -> None:
         """Take note that a request got a new connection."""
-        if self.config.mode == "tcp":
-            self.observe(upstream, Outcome.ANSWERED, rise=1)
-        elif upstream.is_down:
+        if upstream.is_down:
             # It refuses no more. Whether it answers is for that request to tell, or for a probe.
             upstream.refuses = False
             if watch := self._watches.get(upstream):
@@ -143,8 +153,8 @@ class HealthChecker(Service):
         """Begin a probe of the configured kind."""
         config = self.config
         if config.mode == "tcp":
-            return probe_tcp(self._reactor, port, config.timeout, told)
-        target = f"{self._prefix}/{port}/{config.path}".encode("ascii")
+            return TCPProbe(self._reactor, port, config.timeout, told)
+        target = f"{self._prefix}/{port}/{_without_activity(config.path)}".encode("ascii")
         return HTTPProbe(self._reactor, port, target, config.timeout, told)
 
     def observe(self, upstream: Upstream, outcome: Outcome, *, rise: int) -> None:
@@ -166,8 +176,12 @@ class HealthChecker(Service):
         )
         if watch := self._watches.get(upstream):
             watch.begin_anew()
-        if upstream.state is State.DEAD and outcome is Outcome.MISSED:
-            self._hung(upstream.port)
+        if upstream.state is State.DEAD:
+            self._died(upstream.port)
+
+    def is_wanted(self, upstream: Upstream) -> bool:
+        """Whether to go on with it."""
+        return upstream.is_in_use(self.now()) or upstream.port in self.config.ports
 
     def forget(self, upstream: Upstream) -> None:
         """Nobody has wanted it for a while."""
@@ -177,13 +191,16 @@ class HealthChecker(Service):
     def _want(self, upstream: Upstream, now: float) -> _Watch | None:
         rested = not upstream.is_busy(now)
         upstream.wanted_at = now
-        watch = self._watches.get(upstream)
-        if watch is None:
-            if self.running and self.config.mode != "off":
-                watch = self._watches[upstream] = _Watch(self, upstream)
-        elif rested:
+        watch = self._watch(upstream)
+        if watch is not None and rested:
             # The next probe may be far away.
             watch.begin_anew()
+        return watch
+
+    def _watch(self, upstream: Upstream) -> _Watch | None:
+        watch = self._watches.get(upstream)
+        if watch is None and self.running and self.config.mode != "off":
+            watch = self._watches[upstream] = _Watch(self, upstream)
         return watch
 
 
@@ -226,6 +243,8 @@ class _Watch:
             # Full jitter: ports that went down together shall not be probed together.
             doublings = min(self._failures, _MOST_DOUBLINGS)
             self._wait(draw * min(config.backoff_max, FIRST_BACKOFF * 2**doublings))
+        elif self._upstream.state is State.UNKNOWN:
+            self._wait(draw * self._interval())
         else:
             self._wait(self._interval() * (1 - JITTER + 2 * JITTER * draw))
 
@@ -242,7 +261,7 @@ class _Watch:
     def _due(self) -> None:
         self._timer = None
         upstream, now = self._upstream, self._checker.now()
-        if not upstream.is_in_use(now):
+        if not self._checker.is_wanted(upstream):
             self._checker.forget(upstream)
             return
         rest = upstream.answered_at + self._interval() - now
@@ -266,3 +285,8 @@ def _problem(upstream: Upstream) -> Problem:
     if upstream.state is State.STARTING:
         return Problem.UPSTREAM_STARTING
     return Problem.UPSTREAM_DEAD
+
+
+def _without_activity(path: str) -> str:
+    """``path`` as Jupyter counts it as nobody's activity, whatever handler is behind it."""
+    return f"{path}{'&' if '?' in path else '?'}no_track_activity=1"

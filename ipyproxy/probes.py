@@ -1,4 +1,4 @@
-"""One try to reach an upstream: by connecting, or by asking for a page.
+"""One try to reach an upstream: by connecting and hanging up, or by asking for a page.
 
 Knows how a try is made and what it came to. Knows nothing of when to try, nor of what follows.
 """
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from twisted.internet import protocol
 from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from ipyproxy.sockets import Dial
@@ -34,90 +35,53 @@ class Probe(Protocol):
         """Give up without a word."""
 
 
-def probe_tcp(reactor: Any, port: int, timeout: float, told: Told) -> Probe:
-    """Connect, and close from our side, so that nothing stays at the upstream's."""
+class TCPProbe(protocol.Protocol):
+    """Connects, hangs up, and waits until the upstream does so too.
 
-    def connected(sock: socket.socket) -> None:
-        sock.close()
-        told(Outcome.ANSWERED)
+    Connecting alone proves nothing: the kernel takes connections for a process that hangs. No
+    request is made, so nothing is counted as anybody's activity, and the connection is gone as soon
+    as the upstream has looked at it.
 
-    return _dial(reactor, port, timeout, connected, told)
-
-
-def _dial(
-    reactor: Any,
-    port: int,
-    timeout: float,
-    connected: Callable[[socket.socket], None],
-    told: Told,
-) -> Dial:
-    def failed(caught: OSError) -> None:
-        told(_outcome(caught))
-
-    return Dial(reactor, (_LOOPBACK, port), timeout, connected, failed)
-
-
-def _outcome(caught: OSError) -> Outcome | None:
-    if caught.errno == errno.ECONNREFUSED:
-        return Outcome.REFUSED
-    if caught.errno in (errno.ETIMEDOUT, errno.ECONNRESET):
-        return Outcome.MISSED
-    # We are out of descriptors, or of ports to dial from: not the upstream's fault.
-    return None
-
-
-class HTTPProbe(protocol.Protocol):
-    """Asks for a page; any status below 500 will do, and no more of it is read.
-
-    :param target: the path to ask for.
     :param timeout: seconds for all of it.
     """
 
     transport: Any
 
-    def __init__(self, reactor: Any, port: int, target: bytes, timeout: float, told: Told) -> None:
+    def __init__(self, reactor: Any, port: int, timeout: float, told: Told) -> None:
         self._reactor = reactor
         self._port = port
-        self._request = (
-            b"GET %b HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUser-Agent: ipyproxy\r\n"
-            b"Accept: */*\r\nConnection: close\r\n\r\n" % (target, port)
-        )
         self._told: Told | None = told
-        self._received = b""
         self._timer = reactor.callLater(timeout, self._end, Outcome.MISSED)
-        self._dial: Dial | None = _dial(
-            reactor, port, timeout, self._connected, self._not_connected
+        self._dial: Dial | None = Dial(
+            reactor, (_LOOPBACK, port), timeout, self._connected, self._failed
         )
 
     def _connected(self, sock: socket.socket) -> None:
         self._dial = None
         TCPTransport(self._reactor, sock, self, IPv4Address("TCP", _LOOPBACK, self._port)).start()
 
-    def _not_connected(self, outcome: Outcome | None) -> None:
+    def _failed(self, caught: OSError) -> None:
         self._dial = None
-        self._end(outcome)
+        self._end(_outcome(caught))
 
     def connectionMade(self) -> None:
-        """Ask."""
-        self.transport.write(self._request)
+        """Say what there is to say."""
+        self.transport.loseWriteConnection()
 
     def dataReceived(self, data: bytes) -> None:
-        """Read the status line."""
-        self._received += data
-        line, end, _ = self._received.partition(b"\r\n")
-        if end or len(line) > _MOST_BYTES:
-            self._end(Outcome.ANSWERED if end and _ANSWER.fullmatch(line) else Outcome.MISSED)
+        """Whoever speaks is there."""
+        self._end(Outcome.ANSWERED)
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
-        """The upstream hung up, or we did."""
+        """The upstream hung up, or its process was killed while we waited in its queue."""
         self.transport = None
-        self._end(Outcome.MISSED)
+        self._end(Outcome.ANSWERED if reason.check(ConnectionDone) else Outcome.MISSED)
 
     def _end(self, outcome: Outcome | None) -> None:
         told = self._told
         if told is None:
             return
-        if outcome is Outcome.ANSWERED:
+        if outcome is Outcome.ANSWERED and self.transport is not None:
             # In good order: some servers log a reset with a traceback.
             self.transport.loseConnection()
             self.transport = None
@@ -134,3 +98,43 @@ class HTTPProbe(protocol.Protocol):
             self._dial = None
         if self.transport is not None:
             self.transport.abortConnection()
+
+
+class HTTPProbe(TCPProbe):
+    """Asks for a page; any status below 500 will do, and no more of it is read.
+
+    :param target: the path to ask for.
+    """
+
+    def __init__(self, reactor: Any, port: int, target: bytes, timeout: float, told: Told) -> None:
+        super().__init__(reactor, port, timeout, told)
+        self._request = (
+            b"GET %b HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUser-Agent: ipyproxy\r\n"
+            b"Accept: */*\r\nConnection: close\r\n\r\n" % (target, port)
+        )
+        self._received = b""
+
+    def connectionMade(self) -> None:
+        """Ask."""
+        self.transport.write(self._request)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Read the status line."""
+        self._received += data
+        line, end, _ = self._received.partition(b"\r\n")
+        if end or len(line) > _MOST_BYTES:
+            self._end(Outcome.ANSWERED if end and _ANSWER.fullmatch(line) else Outcome.MISSED)
+
+    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
+        """The upstream hung up without an answer, or we did."""
+        self.transport = None
+        self._end(Outcome.MISSED)
+
+
+def _outcome(caught: OSError) -> Outcome | None:
+    if caught.errno == errno.ECONNREFUSED:
+        return Outcome.REFUSED
+    if caught.errno in (errno.ETIMEDOUT, errno.ECONNRESET):
+        return Outcome.MISSED
+    # We are out of descriptors, or of ports to dial from: not the upstream's fault.
+    return None

@@ -122,7 +122,8 @@ class Upstream:
     ``exchanges`` and ``bridges`` are open now; ``requests``, ``errors`` and ``bridges_ended`` only
     grow. ``last_activity`` is when a request was last sent to it, ``wanted_at`` when somebody last
     asked for it at all, ``tried_at`` when somebody last tried to find out whether it answers, and
-    ``answered_at`` when it last answered a request. It ``refuses`` if the last try was refused.
+    ``answered_at`` when it last answered a request. It ``refuses`` if the last try was refused,
+    and no other is under way.
     """
 
     port: int
@@ -193,6 +194,7 @@ class Upstream:
             if not self.refuses or now - self.tried_at < TRIAL_GAP:
                 return False
             self.tried_at = now
+            self.refuses = False  # until this one has told, so that it stays the only one
         self.last_activity = now
         return True
 

@@ -45,11 +45,15 @@ class Rooms:
 
 def make_rooms(reactor: Any, descriptors: Descriptors, config: Config) -> Rooms:
     """The rooms of one process, with the limits of ``config``."""
+    upstreams = UpstreamTable()
     pool = Pool(reactor, descriptors, client_limits(config))
+    health = HealthChecker(
+        reactor, config.health, config.notebooks.prefix, upstreams, pool.end_tunnels
+    )
     return Rooms(
-        upstreams=UpstreamTable(),
+        upstreams=upstreams,
         pool=pool,
-        health=HealthChecker(reactor, config.health, config.notebooks.prefix, pool.end_tunnels),
+        health=health,
         bridges=Bridges(reactor, config.limits.message_bytes),
         crowd=Crowd(config.limits.connections, config.limits.connections_per_client),
         statistics=Statistics(reactor.seconds()),

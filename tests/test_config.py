@@ -155,6 +155,18 @@ def test_a_range_of_services_alone_is_refused(toml: str) -> None:
     assert why.endswith(" covers ports of well-known services only: name them")
 
 
+def test_ports_can_be_listed_for_health_or_not() -> None:
+    assert list(value("health", "ports", '""')) == []
+    assert list(value("health", "ports", "[]")) == []
+    assert list(value("health", "ports", '"10000-10002,10004"')) == [10000, 10001, 10002, 10004]
+    why = refusal("health", "ports", '"10000,x"')
+    assert why.endswith(" is not a list of ports such as 10000-14999,8888")
+
+
+def test_only_a_served_port_can_be_looked_after() -> None:
+    assert refusal("health", "ports", '"14998-15003"') == "15000 is none of notebooks.ports"
+
+
 def test_a_range_runs_upwards() -> None:
     assert refusal("notebooks", "ports", '"8,9000-8000"') == '"9000-8000" ends before it begins'
 

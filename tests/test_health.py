@@ -15,9 +15,17 @@ from hypothesis import strategies as st
 
 from ipyproxy import probes
 from ipyproxy.config import Health
+from ipyproxy.config.values import Ports
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.health import HealthChecker
-from ipyproxy.upstreams import IN_USE_FOR, STARTING_FOR, State, Upstream, UpstreamTable
+from ipyproxy.upstreams import (
+    IN_USE_FOR,
+    STARTING_FOR,
+    TRIAL_GAP,
+    State,
+    Upstream,
+    UpstreamTable,
+)
 
 from .wires import Loop, Wire
 
@@ -27,7 +35,8 @@ HALF = 0.5
 """In the middle of the jitter: intervals are as configured, backoff is half its ceiling."""
 MOST = 1 - 2**-53
 
-Manner = Literal["refuse", "listen", "hang", "reset", "exhausted"]
+Manner = Literal["refuse", "listen", "stopped", "hang", "reset", "exhausted"]
+"""``stopped`` is a process whose kernel takes connections; ``hang`` one whose queue is full too."""
 _ERRORS = {"refuse": errno.ECONNREFUSED, "reset": errno.ECONNRESET, "exhausted": errno.EMFILE}
 
 
@@ -40,17 +49,18 @@ class _Dial:
         self._failed = failed
         host.dials.append((host.loop.seconds(), port))
         manner = host.ports.get(port, "refuse")
-        if manner == "listen":
-            self._call = host.loop.callLater(0, self._connect)
+        if manner in ("listen", "stopped"):
+            self._call = host.loop.callLater(0, self._connect, port)
         elif manner == "hang":
             late = TimeoutError(errno.ETIMEDOUT, "timed out")
             self._call = host.loop.callLater(timeout, failed, late)
         else:
             self._call = host.loop.callLater(0, failed, OSError(_ERRORS[manner], manner))
 
-    def _connect(self) -> None:
+    def _connect(self, port: int) -> None:
         wire = Wire()
         self._host.wires.append(wire)
+        self._host.port_of[wire] = port
         self._connected(wire)
 
     def cancel(self) -> None:
@@ -63,7 +73,7 @@ class Host:
     :ivar ports: how each port takes a connection; those that are not in it refuse.
     :ivar dials: time and port of every attempt.
     :ivar wires: the connections that ports took.
-    :ivar hung: the ports that somebody was told about.
+    :ivar died: the ports that somebody was told about.
     :ivar refusals: why requests were not served.
     """
 
@@ -72,12 +82,15 @@ class Host:
         self.ports: dict[int, Manner] = {}
         self.dials: list[tuple[float, int]] = []
         self.wires: list[Wire] = []
-        self.hung: list[int] = []
+        self.port_of: dict[Wire, int] = {}
+        self.died: list[int] = []
         self.refusals: list[ProxyError] = []
         self.answer: bytes | None = None
         self.table = UpstreamTable()
         config = Health(**health)
-        self.checker = HealthChecker(self.loop, config, "/ipython", self.hung.append, draw)
+        self.checker = HealthChecker(
+            self.loop, config, "/ipython", self.table, self.died.append, draw
+        )
         self.checker.startService()
 
     @property
@@ -106,8 +119,12 @@ class Host:
 
     def _reply(self) -> None:
         for wire in self.wires:
-            if self.answer is not None and not wire.is_closed and wire.hear():
+            if wire.is_closed or self.ports.get(self.port_of[wire]) != "listen":
+                continue
+            if self.answer is not None and wire.hear():
                 wire.say(self.answer)
+            elif wire.is_shut:
+                wire.hang_up()
         self.loop.settle()
 
     def wait_roughly(self, seconds: float) -> None:
@@ -124,6 +141,9 @@ class Host:
             if manner == "refuse":
                 error = ProxyError(Problem.UPSTREAM_DEAD)
                 raise self.checker.failed(upstream, error)
+            if manner == "stopped":
+                self.checker.connected(upstream)
+                raise self.checker.failed(upstream, ProxyError(Problem.UPSTREAM_TIMEOUT))
             if manner != "listen":
                 raise self.checker.failed(upstream, ProxyError(Problem.CONNECT_TIMEOUT))
             self.checker.connected(upstream)
@@ -202,9 +222,22 @@ class TestProbing:
         host = up()
         host.wait(2)
         [wire] = host.wires
+        assert wire.is_shut
         assert wire.is_closed
         assert not wire.was_reset
         assert wire.hear() == b""
+
+    def test_whoever_speaks_unasked_is_there_too(self) -> None:
+        host = make_host()
+        host.become("stopped")
+        host.checker.ask(host.upstream)
+        host.wait(0)
+        [wire] = host.wires
+        wire.say(b"SSH-2.0-OpenSSH_9.2\r\n")
+        host.wait(0)
+        assert host.state is State.UP
+        assert wire.is_closed
+        assert host.timers == 1
 
     def test_an_upstream_that_was_just_asked_for_is_probed_at_the_interval(self) -> None:
         host = up(interval=2.0)
@@ -358,11 +391,11 @@ class TestHanging:
         host = up(fall=3, timeout=1.0)
         host.become("hang")
         host.wait(8.9)
-        assert (host.state, host.hung) == (State.UP, [])
+        assert (host.state, host.died) == (State.UP, [])
         host.wait(0.1)
-        assert (host.state, host.hung) == (State.DEAD, [PORT])
+        assert (host.state, host.died) == (State.DEAD, [PORT])
         host.wait(250)
-        assert host.hung == [PORT]
+        assert host.died == [PORT]
 
     def test_a_reset_is_a_miss(self) -> None:
         host = up(fall=2)
@@ -370,8 +403,39 @@ class TestHanging:
         host.wait(4)
         assert host.state is State.DEAD
 
-    def test_one_that_refuses_hangs_nobody(self) -> None:
-        assert dead().hung == []
+    @pytest.mark.parametrize("mode", ["tcp", "http"])
+    def test_a_stopped_process_is_found_out_though_its_kernel_takes_connections(
+        self, mode: str
+    ) -> None:
+        host = make_host(mode=mode, fall=3, timeout=1.0)
+        host.answer = b"HTTP/1.1 200 OK\r\n\r\n"
+        host.become("listen")
+        host.request()
+        host.become("stopped")
+        host.wait(8.9)
+        assert (host.state, host.died) == (State.UP, [])
+        host.wait(0.1)
+        assert (host.state, host.died) == (State.DEAD, [PORT])
+        assert all(wire.is_closed for wire in host.wires)
+        assert set(host.request_for(5)) == {503}
+        host.become("listen")
+        assert host.request_for(1.1)[-1] == 200
+
+    def test_one_that_was_killed_while_a_probe_waited_has_not_answered(self) -> None:
+        host = up(fall=1)
+        host.become("stopped")
+        host.wait(2)
+        host.wires[-1].reset()
+        host.wait(0)
+        assert host.state is State.DEAD
+
+    def test_whoever_waits_for_one_that_refuses_is_told_too(self) -> None:
+        assert dead().died == [PORT]
+
+    def test_one_that_never_was_up_has_nobody_to_tell(self) -> None:
+        host = make_host()
+        host.request_for(5)
+        assert host.died == []
 
     def test_requests_are_answered_at_once_while_it_hangs(self) -> None:
         host = up(fall=1)
@@ -473,6 +537,60 @@ class TestRequests:
         assert host.state is State.UP
 
 
+    def test_a_trial_that_hangs_stays_the_only_one(self) -> None:
+        host = dead(draw=lambda: MOST)
+        host.wait(TRIAL_GAP)
+        assert host.upstream.admit(host.checker.now())
+        host.become("stopped")
+        assert host.request_for(5) == [503] * 50
+        assert {refusal.detail for refusal in host.refusals[1:]} == {"dead, so not tried"}
+
+    def test_a_trial_that_is_given_up_leaves_the_way_to_the_next(self) -> None:
+        host = dead(draw=lambda: MOST)
+        host.wait(TRIAL_GAP)
+        assert host.upstream.admit(host.checker.now())
+        host.become("listen")
+        assert host.request_for(1.2)[-1] == 200
+
+
+class TestListed:
+    """Ports that the configuration names."""
+
+    def test_they_are_looked_after_from_the_start_and_for_ever(self) -> None:
+        host = make_host(ports=Ports.read(f"{PORT}-{PORT + 2}"))
+        host.ports = {PORT: "listen", PORT + 1: "listen"}
+        host.wait(120)
+        states = [upstream.state for upstream in host.table.all()]
+        assert states == [State.UP, State.UP, State.DEAD]
+        host.wait(3600)
+        assert host.checker.watched == host.timers == 3
+        host.become("refuse")
+        host.wait(11)
+        assert host.state is State.DEAD
+
+    def test_they_are_not_all_probed_at_once(self) -> None:
+        host = make_host(random.Random(3).random, ports=Ports.read("10000-10099"))
+        host.wait(10)
+        moments = [round(time, 1) for time, _ in host.dials]
+        assert len({port for _, port in host.dials}) == 100
+        assert max(moments.count(moment) for moment in moments) < 20
+
+    def test_another_configuration_may_list_others(self) -> None:
+        host = make_host(ports=Ports.read(f"{PORT}"))
+        host.wait(20)
+        host.checker.configure(Health(ports=Ports.read(f"{PORT + 1}")), "/ipython")
+        host.wait(60)
+        assert host.checker.watched == host.timers == 1
+        host.dials.clear()
+        host.wait(60)
+        assert {port for _, port in host.dials} == {PORT + 1}
+
+    def test_whoever_turned_it_off_has_none(self) -> None:
+        host = make_host(mode="off", ports=Ports.read(f"{PORT}"))
+        host.wait(60)
+        assert (host.dials, host.timers) == ([], 0)
+
+
 class TestAsking:
     def test_one_that_nobody_knows_is_probed_at_once(self) -> None:
         host = make_host()
@@ -521,13 +639,23 @@ class TestHTTP:
         host.answer = answer
         return host
 
-    def test_asks_for_the_configured_path_by_the_upstreams_own_name(self) -> None:
-        host = self.host(None, path="api?no_track_activity=1")
+    @pytest.mark.parametrize(
+        ("path", "target"),
+        [
+            ("api", b"/ipython/10000/api?no_track_activity=1"),
+            ("", b"/ipython/10000/?no_track_activity=1"),
+            ("api/status?a=b", b"/ipython/10000/api/status?a=b&no_track_activity=1"),
+        ],
+    )
+    def test_asks_for_the_configured_path_by_the_upstreams_own_name(
+        self, path: str, target: bytes
+    ) -> None:
+        host = self.host(None, path=path)
         host.checker.ask(host.upstream)
         host.wait(0)
         [wire] = host.wires
         start, *lines = wire.hear().split(b"\r\n")
-        assert start == b"GET /ipython/10000/api?no_track_activity=1 HTTP/1.1"
+        assert start == b"GET " + target + b" HTTP/1.1"
         assert b"Host: 127.0.0.1:10000" in lines
         assert b"Connection: close" in lines
         assert lines[-2:] == [b"", b""]
@@ -582,7 +710,7 @@ class TestHTTP:
         host.wait(2)
         host.answer = None
         host.wait(9.1)
-        assert (host.state, host.hung) == (State.DEAD, [PORT])
+        assert (host.state, host.died) == (State.DEAD, [PORT])
         assert all(wire.is_closed for wire in host.wires)
         host.answer = b"HTTP/1.1 200 OK\r\n\r\n"
         host.wait(10)
@@ -692,7 +820,7 @@ _Step = tuple[str, int, float]
     steps=st.lists(
         st.tuples(
             st.sampled_from(
-                ["request", "ask", "refuse", "listen", "hang", "reset", "exhausted", "bridge"]
+                ["request", "ask", "bridge", *get_args(Manner)]
             ),
             st.integers(PORT, PORT + 2),
             st.sampled_from([0.0, 0.01, 0.3, 1.0, 5.0, 40.0, 400.0]),
@@ -720,9 +848,11 @@ def test_in_any_order_of_events_there_is_one_timer_for_each_and_the_truth_is_fou
             else:
                 host.ports[port] = manners[what]
             host.wait(seconds)
-            # A timer, or a dial that waits; in http mode its deadline too.
+            # A timer, or a probe's deadline and that of its dial.
             assert host.checker.watched <= host.timers <= 2 * host.checker.watched
-        for port, manner in itertools.product(range(PORT, PORT + 3), ["refuse", "listen", "hang"]):
+        for port, manner in itertools.product(
+            range(PORT, PORT + 3), ["refuse", "listen", "stopped", "hang"]
+        ):
             host.ports[port] = manners[manner]
             for _ in range(15):
                 host.checker.ask(host.table.get(port))

@@ -167,8 +167,17 @@ class TestAdmit:
     ) -> None:
         upstream = told(*outcomes)
         upstream.tried_at = NOW
-        tried = [upstream.admit(NOW + tenth / 10) for tenth in range(1, 13)]
-        assert [tenth for tenth, sent in enumerate(tried, 1) if sent] == [5, 10]
+        tried = []
+        for tenth in range(1, 13):
+            if upstream.admit(NOW + tenth / 10):
+                tried.append(tenth)
+                told(REFUSED, upstream=upstream)
+        assert tried == [5, 10]
+
+    def test_no_other_tries_before_the_first_has_told(self) -> None:
+        upstream = told(ANSWERED, REFUSED)
+        assert upstream.admit(NOW)
+        assert not upstream.admit(NOW + 3600)
 
     @pytest.mark.parametrize("outcomes", [(MISSED,) * 3, (ANSWERED, *(MISSED,) * 3)])
     def test_no_request_tries_one_that_hangs(self, outcomes: tuple[Outcome, ...]) -> None:
@@ -265,11 +274,13 @@ class Life(RuleBasedStateMachine):
         self.upstream = Upstream(10000)
         self.seen: list[Outcome] = []
         self.sent: list[float] = []
+        self.trying = False
 
     @rule(outcome=st.sampled_from(Outcome))
     def observe(self, outcome: Outcome) -> None:
         told(outcome, upstream=self.upstream, at=self.now, fall=3, rise=2)
         self.seen.append(outcome)
+        self.trying = False
 
     @rule(seconds=st.floats(0, 100))
     def wait(self, seconds: float) -> None:
@@ -280,18 +291,21 @@ class Life(RuleBasedStateMachine):
     def forget(self) -> None:
         self.upstream.forget(self.now)
         self.seen.clear()
+        self.trying = False
 
     @rule()
     def request(self) -> None:
         down = self.upstream.is_down
         if self.upstream.admit(self.now) and down:
+            assert not self.trying
+            self.trying = True
             self.sent.append(self.now)
 
     @invariant()
     def a_refusal_is_believed_at_once(self) -> None:
         if self.seen and self.seen[-1] is REFUSED:
             assert self.upstream.is_down
-            assert self.upstream.refuses
+            assert self.upstream.refuses or self.trying
 
     @invariant()
     def two_answers_are_believed_at_once(self) -> None:

@@ -158,7 +158,7 @@ def _findings(
             for key in sorted(inner.extra_fields):
                 yield (*at, key), "unknown key" + _hint(inner.cl, key)
         elif isinstance(inner, RefusedError):
-            yield (*at, inner.key) if inner.key else at, str(inner)
+            yield (*at, *inner.key.split(".")) if inner.key else at, str(inner)
         else:
             raise inner  # a mistake of ours, not of the configuration
 

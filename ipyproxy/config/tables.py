@@ -22,6 +22,7 @@ from ipyproxy.config.values import (
     read_network,
     read_optional_listener,
     read_optional_path,
+    read_optional_ports,
     read_origin,
     seconds,
     size,
@@ -81,6 +82,7 @@ class Site:
 
 
 _DEFAULT_PORTS = Ports([(10000, 14999)])
+_NO_PORTS = Ports(())
 
 
 @attrs.frozen
@@ -133,7 +135,10 @@ class Timeouts:
 
 @attrs.frozen
 class Health:
-    """How ports are probed; intervals in seconds, ``fall`` and ``rise`` in probes."""
+    """How ports are probed; intervals in seconds, ``fall`` and ``rise`` in probes.
+
+    ``ports`` are those that are looked after even while nobody asks for them.
+    """
 
     mode: Literal["tcp", "http", "off"] = "tcp"
     path: Annotated[
@@ -143,6 +148,7 @@ class Health:
             "a path below a notebook's prefix, such as api",
         ),
     ] = "api"
+    ports: Annotated[Ports, read_optional_ports] = _NO_PORTS
     interval: Annotated[float, seconds(0.1, 3600)] = 2.0
     idle_interval: Annotated[float, seconds(0.1, 3600)] = 10.0
     timeout: Annotated[float, seconds(0.1, 60)] = 1.0
@@ -179,6 +185,12 @@ class Config:
     health: Health = attrs.field(factory=Health)
     log: Log = attrs.field(factory=Log)
     state: State = attrs.field(factory=State)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse to look after a port that nobody can be led to."""
+        for port in self.health.ports:
+            if port not in self.notebooks.ports:
+                raise RefusedError(f"{port} is none of notebooks.ports", key="health.ports")
 
 
 def anchored(config: Config, directory: Path) -> Config:

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -253,6 +254,15 @@ class Ports:
         at = bisect_right(self.ranges, (port, 65535)) - 1
         return at >= 0 and port <= self.ranges[at][1]
 
+    def __iter__(self) -> Iterator[int]:
+        """Every port, in order."""
+        return chain.from_iterable(range(low, high + 1) for low, high in self.ranges)
+
     def __str__(self) -> str:
         """The form that :meth:`read` takes."""
         return ",".join(f"{a}-{b}" if b > a else str(a) for a, b in self.ranges)
+
+
+def read_optional_ports(value: object) -> Ports:
+    """Read a list of ports, or that there are none."""
+    return Ports(()) if value in ("", []) else Ports.read(value)

@@ -6,18 +6,14 @@ an ordinary exchange, so that every refusal is an ordinary HTTP answer.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.handshake import BrowserSide, NotebookSide
 from ipyproxy.http1.fields import Rewriting, response_lines
 from ipyproxy.http1.head import Fields, RequestHead, parse_response
 from ipyproxy.request import Request
 from ipyproxy.upstreams import Upstream
 from ipyproxy.web.exchange import Carriage, Exchange
 from ipyproxy.websocket import Bridge
-
-if TYPE_CHECKING:
-    from ipyproxy.handshake import BrowserSide, NotebookSide
 
 _VERSION = b"13"
 _EXTENSION = b"permessage-deflate"
@@ -52,8 +48,6 @@ class BridgeExchange(Exchange):
 
         Raises :class:`ProxyError`: ``BAD_REQUEST``, ``UPGRADE_REQUIRED``, ``OVERLOADED``.
         """
-        from ipyproxy.handshake import BrowserSide, NotebookSide
-
         request = self._request
         fields = request.head.fields
         # What comes behind the handshake is frames, so if there is no tunnel for them it must not
@@ -84,6 +78,7 @@ class BridgeExchange(Exchange):
         """Upstream has answered 101: check it, answer the browser alike, and let frames pass."""
         connection, request = self._connection, self._request
         assert connection is not None
+        self._carriage.health.answered(self._upstream)
         head = parse_response(block[:-4])
         try:
             subprotocol = self._notebook.check(head)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ipyproxy import client
+from ipyproxy import client, probes
 from ipyproxy.access import Policy
 from ipyproxy.client import ClientLimits, Pool
 from ipyproxy.config import Health
@@ -64,6 +64,8 @@ class Gate(House):
         loop = Loop()
         self.dialler = Dialler()
         monkeypatch.setattr(client, "Dial", self.dialler)
+        self.prober = Dialler()
+        monkeypatch.setattr(probes, "Dial", self.prober)
         self.pool = Pool(loop, loop, client_limits)
         self.own_ports: set[int] = set()
         self.ports = ServedPorts(range(10000, 15000), self.own_ports)
@@ -71,7 +73,9 @@ class Gate(House):
         self.policy = Policy(("hub.example",), trusted_origins)
         self.bridges = Bridges(loop, 0)
         trusted = frozenset(origin.encode("ascii") for origin in trusted_origins)
-        self.health = HealthChecker(loop, health, prefix, self.pool.end_tunnels)
+        self.health = HealthChecker(
+            loop, health, prefix, self.table, self.pool.end_tunnels, lambda: 0.9
+        )
         self.health.startService()
         carriage = Carriage(self.pool, self.health, self.bridges, trusted, per_port)
         cookies = (b"galaxysession",)

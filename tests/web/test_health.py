@@ -1,0 +1,240 @@
+"""What a client gets while a notebook is not there, and what it costs the notebook's port."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+import pytest
+
+from ipyproxy.config import Health
+from ipyproxy.upstreams import STARTING_FOR, TRIAL_GAP, State
+from tests.front import Browser
+from tests.web.gate import HOST, Gate, ask, message
+from tests.web.test_bridge import HANDSHAKE, PORT, Hall
+from tests.web.test_bridge import ask as ask_for_websocket
+from tests.wsframes import close
+
+FOR_A_PERSON = b"Accept: text/html,application/xhtml+xml,*/*;q=0.8"
+FOR_A_SCRIPT = b"Accept: application/json"
+STATE = b"GET /_ipyproxy/state/10000 HTTP/1.1"
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    return Gate(monkeypatch, health=Health())
+
+
+def refuse(gate: Gate) -> None:
+    """The port that is being dialled has no listener."""
+    gate.dialler.next().fail(errno.ECONNREFUSED)
+    gate.loop.settle()
+
+
+def never_up(gate: Gate) -> Browser:
+    """A browser that has just been told that nobody listens on 10000."""
+    browser = gate.connect()
+    assert ask(browser) == b""
+    refuse(gate)
+    assert status(browser.hear()) == 503
+    return browser
+
+
+def gone(gate: Gate) -> Browser:
+    """A browser that has seen the notebook on 10000 answer, and then refuse."""
+    browser = gate.connect()
+    ask(browser)
+    wire = gate.notebook()
+    gate.tell(wire, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    assert status(browser.hear()) == 200
+    ask(browser)
+    refuse(gate)
+    assert status(browser.hear()) == 503
+    return browser
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+def body(answer: bytes) -> bytes:
+    return answer.partition(b"\r\n\r\n")[2]
+
+
+class TestWhatAPersonGets:
+    def test_a_page_that_says_it_is_starting_and_looks_by_itself(self, gate: Gate) -> None:
+        answer = ask(never_up(gate), b"GET /ipython/10000/lab HTTP/1.1", FOR_A_PERSON)
+        assert status(answer) == 503
+        assert b"Retry-After: 1\r\n" in answer
+        assert b"The notebook is starting" in body(answer)
+        assert b'data-state="/_ipyproxy/state/10000"' in body(answer)
+        assert b'http-equiv="refresh"' not in body(answer)
+
+    def test_after_a_minute_a_page_that_says_it_is_not_running(self, gate: Gate) -> None:
+        browser = never_up(gate)
+        gate.loop.advance(STARTING_FOR)
+        gate.prober.next().fail(errno.ECONNREFUSED)
+        assert b"The notebook is not running" in ask(browser)
+
+    def test_a_page_that_says_it_has_stopped(self, gate: Gate) -> None:
+        answer = ask(gone(gate), b"GET /ipython/10000/lab HTTP/1.1", FOR_A_PERSON)
+        assert status(answer) == 503
+        assert b"Retry-After: 5\r\n" in answer
+        assert b"The notebook is not running" in body(answer)
+
+    def test_a_page_that_says_there_is_no_such_port(self, gate: Gate) -> None:
+        answer = ask(gate.connect(), b"GET /ipython/99/ HTTP/1.1", FOR_A_PERSON)
+        assert status(answer) == 404
+        assert b"No such notebook" in body(answer)
+
+
+class TestWhatAScriptGets:
+    @pytest.mark.parametrize("state", ["starting", "dead"])
+    def test_the_state_beside_the_problem(self, gate: Gate, state: str) -> None:
+        browser = never_up(gate) if state == "starting" else gone(gate)
+        answer = ask(browser, b"GET /ipython/10000/api HTTP/1.1", FOR_A_SCRIPT)
+        assert status(answer) == 503
+        assert b"Content-Type: application/problem+json\r\n" in answer
+        assert json.loads(body(answer))["state"] == state
+
+    def test_a_websocket_gets_its_status(self, gate: Gate) -> None:
+        gone(gate)
+        answer = ask(gate.connect(), b"GET /ipython/10000/ws HTTP/1.1", *HANDSHAKE)
+        assert status(answer) == 503
+        assert not gate.dialler.attempts
+
+
+class TestTheStateResource:
+    def test_it_tells_what_is_known(self, gate: Gate) -> None:
+        browser = gate.connect()
+        assert json.loads(body(ask(browser, STATE))) == {"state": "unknown"}
+        never_up(gate)
+        assert json.loads(body(ask(browser, STATE))) == {"state": "starting"}
+
+    def test_it_may_be_kept_by_nobody(self, gate: Gate) -> None:
+        assert b"Cache-Control: no-store\r\n" in ask(gate.connect(), STATE)
+
+    def test_asking_sends_nothing_but_a_probe(self, gate: Gate) -> None:
+        browser = gate.connect()
+        for _ in range(10):
+            ask(browser, STATE)
+        gate.wait(1)
+        assert not gate.dialler.attempts
+        assert len(gate.prober.attempts) == 1
+        assert gate.upstream().last_activity == 0
+
+    def test_whoever_waits_sees_it_come_up(self, gate: Gate) -> None:
+        browser = gate.connect()
+        ask(browser, STATE)
+        gate.loop.settle()
+        gate.prober.next().succeed().hang_up()
+        gate.loop.settle()
+        assert json.loads(body(ask(browser, STATE))) == {"state": "up"}
+
+    @pytest.mark.parametrize("port", [b"99", b"010000", b"1e4", b""])
+    def test_there_are_none_but_the_served_ports(self, gate: Gate, port: bytes) -> None:
+        start = b"GET /_ipyproxy/state/%b HTTP/1.1" % port
+        assert status(ask(gate.connect(), start)) == 404
+
+    @pytest.mark.parametrize("method", [b"POST", b"PUT", b"DELETE"])
+    def test_it_is_for_reading(self, gate: Gate, method: bytes) -> None:
+        start = method + b" /_ipyproxy/state/10000 HTTP/1.1"
+        assert status(ask(gate.connect(), start)) == 405
+
+    def test_a_foreign_page_is_told_nothing(self, gate: Gate) -> None:
+        assert status(ask(gate.connect(), STATE, b"Origin: https://evil.example")) == 403
+
+
+class TestWhatItCosts:
+    def test_while_it_is_dead_nobody_dials(self, gate: Gate) -> None:
+        browser = gone(gate)
+        for _ in range(50):
+            assert status(ask(browser)) == 503
+        assert not gate.dialler.attempts
+
+    def test_one_request_at_a_time_tries(self, gate: Gate) -> None:
+        gone(gate)
+        gate.loop.advance(TRIAL_GAP)
+        browsers = [gate.connect() for _ in range(20)]
+        answers = [ask(browser) for browser in browsers]
+        assert [answer and status(answer) for answer in answers] == [b"", *[503] * 19]
+        gate.loop.advance(TRIAL_GAP)
+        assert status(ask(browsers[-1])) == 503
+        assert len(gate.dialler.attempts) == 1
+
+    def test_whoever_tries_is_served_if_it_is_back(self, gate: Gate) -> None:
+        browser = gone(gate)
+        gate.loop.advance(TRIAL_GAP)
+        ask(browser)
+        gate.tell(gate.notebook(), b"HTTP/1.1 204 No Content\r\n\r\n")
+        assert status(browser.hear()) == 204
+        assert gate.upstream().state is State.UP
+
+    def test_a_hundred_tabs_that_poll_keep_no_socket_and_try_no_more_than_one(
+        self, gate: Gate
+    ) -> None:
+        tabs = [gone(gate)]
+        tabs += [gate.connect(f"192.0.2.{number}") for number in range(1, 100)]
+        tried = 0
+        for _ in range(30):
+            gate.loop.advance(1)
+            for tab in tabs:
+                answer = ask(tab)
+                if not answer:
+                    tried += 1
+                    refuse(gate)
+                    answer = tab.hear()
+                assert status(answer) == 503
+            for probe in gate.prober.attempts:
+                if not probe.cancelled:
+                    probe.fail(errno.ECONNREFUSED)
+            gate.prober.attempts.clear()
+            assert gate.is_at_rest
+        assert tried <= 30
+
+    @pytest.mark.parametrize("code", [500, 502, 503, 504])
+    def test_an_error_of_the_applications_own_marks_nothing(self, gate: Gate, code: int) -> None:
+        browser = gate.connect()
+        for _ in range(20):
+            ask(browser)
+            wire = gate.notebook()
+            gate.tell(
+                wire, b"HTTP/1.1 %d Own\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % code
+            )
+            assert status(browser.hear()) == code
+        assert gate.upstream().state is State.UP
+
+
+class TestBridges:
+    @pytest.fixture
+    def hall(self, monkeypatch: pytest.MonkeyPatch) -> Hall:
+        return Hall(monkeypatch, health=Health(fall=1))
+
+    def test_an_open_one_is_a_sign_of_life(self, hall: Hall) -> None:
+        hall.open()
+        assert hall.upstream(PORT).state is State.UP
+
+    def test_they_end_with_1014_once_the_port_refuses(self, hall: Hall) -> None:
+        browser, _ = hall.open()
+        other = hall.connect()
+        other.say(message(b"GET /ipython/10001/ HTTP/1.1", HOST))
+        refuse(hall)
+        assert status(other.hear()) == 503
+        assert browser.hear() == close(1014).wire
+
+    def test_they_end_with_1014_once_it_hangs(self, hall: Hall) -> None:
+        browser, _ = hall.open()
+        hall.loop.advance(3)
+        hall.prober.next().fail(errno.ETIMEDOUT)
+        assert browser.hear() == close(1014).wire
+
+    def test_those_of_another_port_go_on(self, hall: Hall) -> None:
+        browser, _ = hall.open()
+        never_up(hall)
+        assert browser.hear() == b""
+
+    def test_the_next_one_gets_503(self, hall: Hall) -> None:
+        hall.open()
+        hall.loop.advance(3)
+        hall.prober.next().fail(errno.ETIMEDOUT)
+        assert status(ask_for_websocket(hall.connect(), *HANDSHAKE)) == 503
