@@ -77,6 +77,9 @@ class Server(Protocol):
     def record(self, request: Request) -> None:
         """A request has been answered, or never will be. Called once for each."""
 
+    def refuse(self, request: Request, error: ProxyError) -> None:
+        """Let the site say what went wrong."""
+
     def forget(self, channel: HTTPChannel) -> None:
         """The connection has ended."""
 
@@ -261,7 +264,7 @@ class HTTPChannel(protocol.Protocol):
 
     def refuse(self, request: Request, error: ProxyError) -> None:
         """Let the site say what went wrong."""
-        self.server.site.refuse(request, error)
+        self.server.refuse(request, error)
 
     def record(self, request: Request) -> None:
         """Write the request into the access log."""

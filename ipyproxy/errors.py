@@ -96,8 +96,20 @@ class Problem(Enum):
     TOO_MANY_REQUESTS = (
         429,
         0,
+        "Too many requests",
+        "Your address sends more than this proxy takes. Wait a little, or close some tabs.",
+    )
+    TOO_MANY_CONNECTIONS = (
+        429,
+        0,
         "Too many connections",
         "Your address has too many connections open. Close some tabs, or wait a little.",
+    )
+    TOO_MANY_LOGINS = (
+        429,
+        0,
+        "Too many failed logins",
+        "Your address has failed to log in too often. Wait a little before you try again.",
     )
     HEAD_TOO_LARGE = (
         431,
@@ -176,9 +188,15 @@ class Problem(Enum):
 
 
 class ProxyError(Exception):
-    """A :class:`Problem` that happened, with a detail for the log (never for a client)."""
+    """A :class:`Problem` that happened, with a detail for the log (never for a client).
 
-    def __init__(self, problem: Problem, detail: str = "") -> None:
+    :param retry_after: seconds until another try makes sense; None: nobody knows.
+    """
+
+    def __init__(
+        self, problem: Problem, detail: str = "", *, retry_after: float | None = None
+    ) -> None:
         super().__init__(f"{problem.title}: {detail}" if detail else problem.title)
         self.problem = problem
         self.detail = detail
+        self.retry_after = retry_after

@@ -6,15 +6,15 @@ one: that is the channel's.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from ipaddress import IPv6Address
 from typing import Any
 
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
+from ipyproxy.audit import Audit
 from ipyproxy.channel import ChannelLimits, HTTPChannel, Site
+from ipyproxy.crowd import Crowd
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.forwarding import TrustedProxies
 from ipyproxy.request import Request
@@ -23,49 +23,7 @@ Record = Callable[[Request, float], None]
 
 MOST_TOLD = 64
 """Connections beyond the caps that are told so, by 503 or 429; others are closed unheard."""
-
-
-class Crowd:
-    """How many connections there are in all, and how many of each client.
-
-    :param most: connections in all.
-    :param most_of_one: connections of one client, or requests at once if proxies bring them.
-    """
-
-    def __init__(self, most: int, most_of_one: int) -> None:
-        self.connections = 0
-        self.told = 0
-        """Connections beyond the caps."""
-        self.most = most
-        self.most_of_one = most_of_one
-        self._clients: Counter[str] = Counter()
-
-    @property
-    def is_full(self) -> bool:
-        """Whether there is no room for anybody."""
-        return self.connections >= self.most
-
-    def has_enough_of(self, client: str) -> bool:
-        """Whether there is no room for another of ``client``."""
-        return self._clients[_subscriber(client)] >= self.most_of_one
-
-    def join(self, client: str) -> None:
-        """Count another of ``client``."""
-        self._clients[_subscriber(client)] += 1
-
-    def leave(self, client: str) -> None:
-        """Count one of ``client`` less."""
-        subscriber = _subscriber(client)
-        self._clients[subscriber] -= 1
-        if not self._clients[subscriber]:
-            del self._clients[subscriber]
-
-
-def _subscriber(address: str) -> str:
-    """What counts as one client: of IPv6 a whole /64, since every subscriber has one or more."""
-    if ":" not in address:
-        return address
-    return IPv6Address(address).packed[:8].hex()
+_BEYOND = "more connections than the caps allow"
 
 
 class HTTPServer:
@@ -99,27 +57,32 @@ class HTTPServer:
         self.proxies = proxies
         self._record = record
         self._brought_by_proxies: set[Request] = set()
-        self._turned_away = 0
+        self._audit = Audit(crowd)
 
     def open_channel(self, address: IAddress) -> HTTPChannel | None:
         """A channel for a connection from ``address``; None if there are far too many."""
         peer = getattr(address, "host", "unknown")
         # A proxy brings many clients: these are counted as their requests come.
         trusted = peer in self.proxies
-        crowd = self._crowd
+        crowd, now = self._crowd, self.reactor.seconds()
+        if not trusted and crowd.connecting_wait(peer, now):
+            # Unheard, for its handshake is what would cost.
+            error = ProxyError(Problem.TOO_MANY_CONNECTIONS, "too many in a short time")
+            self._audit.note(peer, error, now)
+            return None
         excess = None
         if crowd.is_full:
             excess = Problem.OVERLOADED
-        elif not trusted and crowd.has_enough_of(peer):
-            excess = Problem.TOO_MANY_REQUESTS
+        elif not trusted and crowd.has_enough_of(peer, now):
+            excess = Problem.TOO_MANY_CONNECTIONS
         if excess is None:
             crowd.connections += 1
             if not trusted:
-                crowd.join(peer)
-        elif crowd.told < MOST_TOLD:
-            crowd.told += 1
+                crowd.join(peer, now)
+        elif crowd.excess < MOST_TOLD:
+            crowd.excess += 1
         else:
-            self._turned_away += 1
+            self._audit.note(peer, ProxyError(excess, _BEYOND), now)
             return None
         channel = HTTPChannel(self, peer, trusted=trusted, excess=excess)
         self.channels.add(channel)
@@ -129,11 +92,11 @@ class HTTPServer:
         """A connection has ended."""
         self.channels.discard(channel)
         if channel.excess is not None:
-            self._crowd.told -= 1
+            self._crowd.excess -= 1
             return
         self._crowd.connections -= 1
         if not channel.trusted:
-            self._crowd.leave(channel.peer)
+            self._crowd.leave(channel.peer, self.reactor.seconds())
 
     def admit(self, request: Request) -> None:
         """A request begins. Raises :class:`ProxyError` if there are too many."""
@@ -141,22 +104,37 @@ class HTTPServer:
         connection = request.connection
         if connection.excess is not None:
             connection.persistent = False
-            raise ProxyError(connection.excess, "more connections than the caps allow")
-        if not connection.trusted:
-            return
+            raise ProxyError(connection.excess, _BEYOND)
+        if connection.trusted:
+            self._admit_brought(request)
+        wait = self._crowd.request_wait(request.client, request.started)
+        if wait:
+            raise ProxyError(
+                Problem.TOO_MANY_REQUESTS, "too many in a short time", retry_after=wait
+            )
+
+    def _admit_brought(self, request: Request) -> None:
+        """A proxy brings a request: its client is who the proxy says."""
+        crowd, now = self._crowd, request.started
         said = request.head.fields.values(b"x-forwarded-for")
         client = request.client = self.proxies.client_behind(request.client, said)
-        enough = self._crowd.has_enough_of(client)
-        self._crowd.join(client)
+        enough = crowd.has_enough_of(client, now)
+        crowd.join(client, now)
         self._brought_by_proxies.add(request)
         if enough:
-            raise ProxyError(Problem.TOO_MANY_REQUESTS)
+            raise ProxyError(Problem.TOO_MANY_CONNECTIONS, "too many requests at once")
+
+    def refuse(self, request: Request, error: ProxyError) -> None:
+        """Let the site say what went wrong, and tell the log."""
+        now = self.reactor.seconds()
+        self._audit.note(request.client, error, now, port=request.port, user=request.user)
+        self.site.refuse(request, error)
 
     def record(self, request: Request) -> None:
         """A request has been answered, or never will be. Called once for each."""
         if self._brought_by_proxies and request in self._brought_by_proxies:
             self._brought_by_proxies.discard(request)
-            self._crowd.leave(request.client)
+            self._crowd.leave(request.client, self.reactor.seconds())
         try:
             self._record(request, self.reactor.seconds() - request.started)
         except Exception:
@@ -168,12 +146,7 @@ class HTTPServer:
         now = self.reactor.seconds()
         for channel in list(self.channels):
             channel.check(now)
-        if self._turned_away:
-            self._log.warn(
-                "{count} connections turned away: too many are open, in all or of one client",
-                count=self._turned_away,
-            )
-            self._turned_away = 0
+        self._audit.sweep()
 
     def drain(self) -> None:
         """Take nothing new: idle connections close now, the others after their answer."""

@@ -14,11 +14,11 @@ from ipyproxy.access import Policy
 from ipyproxy.channel import ChannelLimits
 from ipyproxy.client import ClientLimits, Pool
 from ipyproxy.config import Config
+from ipyproxy.crowd import Crowd, CrowdLimits, Rate
 from ipyproxy.epoll import Descriptors
 from ipyproxy.health import HealthChecker
 from ipyproxy.http1.head import HeadLimits
 from ipyproxy.routes import ServedPorts
-from ipyproxy.server import Crowd
 from ipyproxy.settings import Settings
 from ipyproxy.statistics import Statistics
 from ipyproxy.upstreams import UpstreamTable
@@ -55,7 +55,7 @@ def make_rooms(reactor: Any, descriptors: Descriptors, config: Config) -> Rooms:
         pool=pool,
         health=health,
         bridges=Bridges(reactor, config.limits.message_bytes),
-        crowd=Crowd(config.limits.connections, config.limits.connections_per_client),
+        crowd=Crowd(crowd_limits(config)),
         statistics=Statistics(reactor.seconds()),
         own_ports=set(),
     )
@@ -66,8 +66,7 @@ def refit(rooms: Rooms, config: Config) -> None:
     rooms.pool.limits = client_limits(config)
     rooms.health.configure(config.health, config.notebooks.prefix)
     rooms.bridges.message_limit = config.limits.message_bytes
-    rooms.crowd.most = config.limits.connections
-    rooms.crowd.most_of_one = config.limits.connections_per_client
+    rooms.crowd.limits = crowd_limits(config)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +116,18 @@ def channel_limits(config: Config) -> ChannelLimits:
         head_timeout=timeouts.head,
         body_timeout=timeouts.body,
         keepalive_timeout=timeouts.keepalive,
+    )
+
+
+def crowd_limits(config: Config) -> CrowdLimits:
+    """What clients may do."""
+    limits = config.limits
+    return CrowdLimits(
+        limits.connections,
+        limits.connections_per_client,
+        connecting=Rate.of(limits.connection_rate, limits.connection_burst),
+        requests=Rate.of(limits.request_rate, limits.request_burst),
+        login_failures=limits.login_failures,
     )
 
 

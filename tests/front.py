@@ -9,11 +9,12 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address
 
 from ipyproxy.channel import ChannelLimits, HTTPChannel, Site
+from ipyproxy.crowd import Crowd, CrowdLimits, Rate
 from ipyproxy.errors import ProxyError
 from ipyproxy.forwarding import TrustedProxies
 from ipyproxy.http1.head import HeadLimits
 from ipyproxy.request import Request
-from ipyproxy.server import Crowd, HTTPServer
+from ipyproxy.server import HTTPServer
 from ipyproxy.transport import TCPTransport
 from tests.wires import Loop, Wire
 
@@ -113,6 +114,8 @@ class House:
         *,
         connections: int = 100,
         connections_per_client: int = 50,
+        connecting: Rate | None = None,
+        requests: Rate | None = None,
         proxies: TrustedProxies | None = None,
         loop: Loop | None = None,
         site: Site | None = None,
@@ -126,7 +129,11 @@ class House:
             self.loop,
             site or self.desk,
             self.limits,
-            Crowd(connections, connections_per_client),
+            Crowd(
+                CrowdLimits(
+                    connections, connections_per_client, connecting=connecting, requests=requests
+                )
+            ),
             proxies or TrustedProxies(),
             lambda request, _: self.log.append((request.status, request.client, request.note)),
         )
@@ -159,6 +166,10 @@ class House:
     def wait(self, seconds: float) -> None:
         """Let time pass, with a sweep each second."""
         self.loop.pass_time(seconds, self.server.sweep)
+
+    def connections_of(self, host: str) -> int:
+        """How many connections, or requests through proxies, of a client are counted."""
+        return self.server._crowd.client(host, self.loop.seconds()).connections
 
     @property
     def statuses(self) -> list[int]:

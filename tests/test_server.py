@@ -7,6 +7,7 @@ from ipaddress import ip_network
 import pytest
 from twisted.logger import capturedLogs
 
+from ipyproxy.crowd import Rate
 from ipyproxy.forwarding import TrustedProxies
 from ipyproxy.request import Request
 from ipyproxy.server import MOST_TOLD
@@ -87,9 +88,9 @@ class TestCaps:
         house = House(connections=1)
         house.connect()
         house.knock()
-        assert house.server._crowd.told == 1
+        assert house.server._crowd.excess == 1
         house.wait(11)
-        assert house.server._crowd.told == 0
+        assert house.server._crowd.excess == 0
 
     def test_every_kind_of_ending_makes_room(self) -> None:
         house = House(connections=1, connections_per_client=1)
@@ -118,7 +119,7 @@ class TestCaps:
             assert not browser.is_connected, end
             assert house.server.channels == set(), end
             assert house.server._crowd.connections == 0, end
-            assert not house.server._crowd._clients, end
+            assert house.connections_of("192.0.2.1") == 0, end
 
 
 class TestTrustedProxies:
@@ -167,15 +168,52 @@ class TestTrustedProxies:
             case "gone":
                 browser.hang_up()
         house.wait(6)
-        assert not house.server._crowd._clients
+        assert house.connections_of("192.0.2.1") == 0
         assert not house.server._brought_by_proxies
 
 
-def test_one_line_tells_of_all_that_were_turned_away() -> None:
+class TestRates:
+    def test_connections_that_come_too_fast_are_turned_away(self) -> None:
+        house = House(connecting=Rate(2, 3))
+        assert [house.try_to_connect("192.0.2.1") is not None for _ in range(4)] == [True] * 3 + [
+            False
+        ]
+        assert house.try_to_connect("192.0.2.2") is not None
+        house.loop.advance(0.5)
+        assert house.try_to_connect("192.0.2.1") is not None
+        assert house.try_to_connect("192.0.2.1") is None
+
+    def test_those_of_a_proxy_are_not_its_own(self) -> None:
+        house = House(proxies=PROXIES, connecting=Rate(1, 1))
+        assert all(house.try_to_connect(PROXY) for _ in range(10))
+
+    def test_requests_that_come_too_fast_get_429_and_when_to_come_again(self) -> None:
+        house = House(requests=Rate(0.1, 3))
+        house.desk.answer = say_yes
+        browsers = [house.connect(), house.connect()]
+        statuses = [status_of(browsers[turn % 2].get()) for turn in range(4)]
+        assert statuses == [200, 200, 200, 429]
+        assert house.desk.refused[-1].retry_after == pytest.approx(10, abs=0.1)
+        # The connection goes on, and so does everybody else.
+        assert status_of(house.connect("192.0.2.2").get()) == 200
+        house.loop.pass_time(10)
+        assert status_of(browsers[0].get()) == 200
+
+    def test_those_that_a_proxy_brings_are_its_clients(self) -> None:
+        house = House(proxies=PROXIES, requests=Rate(0.1, 1))
+        house.desk.answer = say_yes
+        alice, bob = b"X-Forwarded-For: 192.0.2.7", b"X-Forwarded-For: 192.0.2.8"
+        statuses = [status_of(house.connect(PROXY).get(b"/", who)) for who in (alice, bob, alice)]
+        assert statuses == [200, 200, 429]
+
+
+def test_a_flood_of_refusals_is_told_in_few_lines() -> None:
     house = House(connections=1)
     for _ in range(1 + MOST_TOLD):
         house.connect()
     with capturedLogs() as events:
         assert [house.try_to_connect() for _ in range(1000)] == [None] * 1000
         house.wait(3)
-    assert [event["count"] for event in events if "count" in event] == [1000]
+    told = [event for event in events if event.get("reason") == "overloaded"]
+    assert len(told) == 20
+    assert [event["count"] for event in events if "count" in event] == [980]

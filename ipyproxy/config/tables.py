@@ -17,6 +17,7 @@ from ipyproxy.config.values import (
     RefusedError,
     count,
     matching,
+    rate,
     read_host,
     read_listener,
     read_network,
@@ -102,11 +103,16 @@ class Notebooks:
 
 @attrs.frozen
 class Limits:
-    """Counts, sizes in bytes, and one rate in bytes a second."""
+    """Counts, sizes in bytes, rates in bytes or times a second."""
 
     connections: Annotated[int, count(1, 1_000_000)] = 4096
     connections_per_client: Annotated[int, count(1, 1_000_000)] = 256
     connections_per_port: Annotated[int, count(1, 1_000_000)] = 128
+    connection_rate: Annotated[float, rate(0.01, 1_000_000)] = 50.0
+    connection_burst: Annotated[int, count(1, 1_000_000)] = 512
+    request_rate: Annotated[float, rate(0.01, 1_000_000)] = 500.0
+    request_burst: Annotated[int, count(1, 1_000_000)] = 5000
+    login_failures: Annotated[int, count(1, 1_000_000)] = 10
     head_bytes: Annotated[int, size(1024, 2**20)] = 16384
     head_fields: Annotated[int, count(10, 10_000)] = 100
     target_bytes: Annotated[int, size(256, 2**20)] = 8192

@@ -54,6 +54,7 @@ def _number(
 count = partial(_number, int, "a whole number")
 size = partial(_number, int, "a whole number of bytes")
 seconds = partial(_number, float, "a number of seconds")
+rate = partial(_number, float, "a number a second", zero="as many as come")
 
 
 def matching(pattern: str, noun: str) -> Callable[[object], str]:

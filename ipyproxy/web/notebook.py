@@ -14,13 +14,13 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from ipyproxy.client import LOOPBACK
-from ipyproxy.errors import Problem
+from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.fields import Rewriting
 from ipyproxy.routes import parse_port
 from ipyproxy.upstreams import Upstream, UpstreamTable
 from ipyproxy.web.bridge import BridgeExchange, is_websocket
 from ipyproxy.web.exchange import Carriage, Exchange
-from ipyproxy.web.resources import ProblemResource, Step
+from ipyproxy.web.resources import Step
 
 
 class ReverseProxyResource(proxy.ReverseProxyResource):
@@ -76,7 +76,7 @@ class Notebooks(Step):
         """The notebook on port ``path``, made at its first use and kept."""
         port = parse_port(path)
         if port is None or port not in self._ports:
-            return ProblemResource(Problem.NO_SUCH_PORT)
+            raise ProxyError(Problem.NO_SUCH_PORT, path[:20].decode("ascii", "backslashreplace"))
         rewriting = Rewriting(
             authority=b"%b:%d" % (LOOPBACK.encode("ascii"), port),
             prefix=b"%b/%d/" % (self._prefix, port),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -25,13 +26,17 @@ def send_page(request: Request, page: Page) -> None:
     request.respond(page.status, reason, lines, page.body)
 
 
-def send_problem(request: Request, problem: Problem) -> None:
-    """Answer ``request`` with what ``problem`` says."""
+def send_problem(request: Request, problem: Problem, retry_after: float | None = None) -> None:
+    """Answer ``request`` with what ``problem`` says.
+
+    :param retry_after: seconds until another try makes sense; None: nobody knows.
+    """
     as_json = wants_json(request.head.fields.first(b"accept"))
     if problem is Problem.UPSTREAM_STARTING and not as_json and request.port is not None:
         send_page(request, starting_page(request.port))
     else:
-        send_page(request, problem_page(problem, wants_json=as_json))
+        seconds = None if retry_after is None else math.ceil(retry_after)
+        send_page(request, problem_page(problem, wants_json=as_json, retry_after=seconds))
 
 
 class Step(Resource):

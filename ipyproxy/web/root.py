@@ -5,7 +5,6 @@ Knows the order of things: target, access, tree. Knows nothing of what a resourc
 
 from __future__ import annotations
 
-from twisted.logger import Logger
 from twisted.web.resource import Resource
 
 from ipyproxy.access import Policy
@@ -42,8 +41,6 @@ class Root(Step):
 class PublicSite:
     """What the HTTPS listener serves."""
 
-    log = Logger()
-
     def __init__(self, root: Resource, policy: Policy) -> None:
         self.root = root
         self.policy = policy
@@ -71,14 +68,8 @@ class PublicSite:
         return resource
 
     def refuse(self, request: Request, error: ProxyError) -> None:
-        """Answer with the page of the error, and tell the log why."""
-        self.log.info(
-            "{status} to {client}: {error}",
-            status=error.problem.status,
-            client=request.client,
-            error=error,
-        )
-        send_problem(request, error.problem)
+        """Answer with the page of the error."""
+        send_problem(request, error.problem, error.retry_after)
 
 
 class RedirectSite:
@@ -100,4 +91,4 @@ class RedirectSite:
 
     def refuse(self, request: Request, error: ProxyError) -> None:
         """Answer with the page of the error."""
-        send_problem(request, error.problem)
+        send_problem(request, error.problem, error.retry_after)

@@ -12,12 +12,12 @@ from typing import Any
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from ipyproxy.errors import Problem
+from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.health import HealthChecker
 from ipyproxy.routes import parse_port
 from ipyproxy.upstreams import UpstreamTable
 from ipyproxy.web.pages import state_page
-from ipyproxy.web.resources import ProblemResource, Step, send_page, send_problem
+from ipyproxy.web.resources import Step, send_page, send_problem
 
 
 class States(Step):
@@ -36,7 +36,7 @@ class States(Step):
         """The state of port ``path``."""
         port = parse_port(path)
         if port is None or port not in self._ports:
-            return ProblemResource(Problem.NO_SUCH_PORT)
+            raise ProxyError(Problem.NO_SUCH_PORT, path[:20].decode("ascii", "backslashreplace"))
         return _State(self._table, self._health, port)
 
 

@@ -21,6 +21,8 @@ from .processes import Child, free_port
 #: Seconds that the proxy has until it shakes hands.
 START_TIMEOUT = 30.0
 
+_PORTS = f"{PORTS.start}-{PORTS.stop - 1}"
+
 
 class Proxy:
     """``twistd ipyproxy`` on a free port, with the development certificate that it makes."""
@@ -41,7 +43,7 @@ class Proxy:
                 *(str(Path(sysconfig.get_path("scripts")) / "twistd"), "-n", "--pidfile="),
                 *("ipyproxy", "--config", str(file)),
                 *("--https", f"tcp:{self.port}:interface=127.0.0.1"),
-                *("--ports", f"{PORTS.start}-{PORTS.stop - 1}"),
+                *(() if "\nports" in configuration else ("--ports", _PORTS)),
             ],
             {
                 "PATH": os.environ["PATH"],

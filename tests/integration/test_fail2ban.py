@@ -1,0 +1,73 @@
+"""fail2ban reads what the proxy really logs: whom it would ban, and that none can name another."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .processes import poll
+from .proxy import Proxy
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(not shutil.which("fail2ban-regex"), reason="fail2ban is not installed"),
+]
+
+FILTER = Path(__file__).parents[2] / "etc" / "fail2ban" / "ipyproxy.conf"
+#: What somebody would send who wants another address to be banned.
+PRETENCE = '[ipyproxy.audit#info] refused 198.51.100.9: 400 bad-request "x"'
+
+REQUESTS = {
+    "192.0.2.1": "GET /ipython/22/ HTTP/1.1\r\nHost: localhost:{port}\r\n",
+    "192.0.2.2": "GET / HTTP/1.1\r\nHost: localhost:{port}\r\nOrigin: https://evil.example\r\n",
+    "192.0.2.3": "GET / HTTP/1.1\r\nHost: evil.example\r\n",
+    "192.0.2.4": "GET / HTTP/1.1\r\nHost: a b\r\n",
+    "2001:db8::5": "GET / HTTP/1.1\r\n",
+    "192.0.2.6": "GET / HTTP/1.1\r\nHost: localhost:{port}\r\n",
+    "192.0.2.7": "GET /nowhere HTTP/1.1\r\nHost: localhost:{port}\r\n",
+    "192.0.2.8": "GET / HTTP/1.1\r\nHost: localhost:{port}\r\nOrigin: " + PRETENCE + "\r\n",
+    "192.0.2.9": 'GET / HTTP/1.1\r\nHost: localhost:{port}\r\nOrigin: " x ' + PRETENCE + "\r\n",
+}  # fmt: skip
+MALFORMED = {"192.0.2.4", "2001:db8::5"}
+REFUSED = REQUESTS.keys() - {"192.0.2.6", "192.0.2.7"}
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The log of a proxy that has refused some requests."""
+    directory = tmp_path_factory.mktemp("refusals")
+    proxy = Proxy(directory, '[listen]\ntrusted_proxies = ["127.0.0.1"]\n[log]\naccess = ""\n')
+    for client, head in REQUESTS.items():
+        with (
+            socket.create_connection(("127.0.0.1", proxy.port), timeout=30) as tcp,
+            proxy.client_tls().wrap_socket(tcp, server_hostname="localhost") as tls,
+        ):
+            head = head.format(port=proxy.port) + f"X-Forwarded-For: {client}\r\n\r\n"
+            tls.sendall(head.encode())
+            assert tls.recv(4096).startswith(b"HTTP/1.1 ")
+
+    def look() -> bool | None:
+        return proxy.child.log().count("] refused ") >= len(REFUSED) or None
+
+    poll(look, seconds=30, waiting_for="the lines of all refusals")
+    proxy.child.stop()
+    return proxy.child.log_file
+
+
+def found(log: Path, mode: str) -> list[str]:
+    """The addresses that fail2ban finds, one for each line that it counts."""
+    command = ["fail2ban-regex", "--out", "ip", str(log), f"{FILTER}[mode={mode}]"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.split()
+
+
+def test_malformed_requests_count(log: Path) -> None:
+    assert sorted(found(log, "normal")) == sorted(MALFORMED)
+
+
+def test_all_refusals_count_if_asked_for(log: Path) -> None:
+    assert sorted(found(log, "aggressive")) == sorted(REFUSED)

@@ -1,0 +1,91 @@
+"""The audit: each refusal is one line in one form, whatever a client sends."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.logger import capturedLogs, textFileLogObserver
+
+from ipyproxy.audit import Audit
+from ipyproxy.crowd import Crowd, CrowdLimits
+from ipyproxy.errors import Problem, ProxyError
+
+LINE = re.compile(
+    r'\S+ \[ipyproxy\.audit#info\] (refused|not served) (\S+): ([0-9]{3}) ([a-z-]+) (".*")\n'
+)
+
+
+def told(error: ProxyError, client: str = "192.0.2.7") -> str:
+    """What stands in the log."""
+    with capturedLogs() as events:
+        Audit(Crowd(CrowdLimits(10, 10))).note(client, error, 0.0, port=10000)
+    out = io.StringIO()
+    observer = textFileLogObserver(out)
+    for event in events:
+        observer(event)
+    return out.getvalue()
+
+
+def test_a_refusal_is_one_line() -> None:
+    line = told(ProxyError(Problem.ORIGIN_DENIED, "Origin https://evil.example is not ours"))
+    match = LINE.fullmatch(line)
+    assert match is not None
+    assert match.groups() == (
+        "refused", "192.0.2.7", "403", "origin-denied", '"Origin https://evil.example is not ours"',
+    )  # fmt: skip
+
+
+def test_it_is_one_event_with_fields() -> None:
+    with capturedLogs() as events:
+        error = ProxyError(Problem.NO_SUCH_PORT, "22")
+        Audit(Crowd(CrowdLimits(10, 10))).note("2001:db8::7", error, 0.0, user="alice")
+    (event,) = events
+    fields = ("client", "status", "reason", "detail", "port", "user", "log_namespace")
+    assert [event[field] for field in fields] == [
+        "2001:db8::7", 404, "no-such-port", "22", None, "alice", "ipyproxy.audit",
+    ]  # fmt: skip
+
+
+@given(st.text(max_size=50))
+def test_nothing_that_a_client_sends_makes_a_second_line_or_another_client(detail: str) -> None:
+    line = told(ProxyError(Problem.BAD_REQUEST, detail))
+    match = LINE.fullmatch(line)
+    assert match is not None, line
+    assert match[2] == "192.0.2.7"
+    assert line.isascii()
+    assert line[:-1].isprintable()
+
+
+@pytest.mark.parametrize("problem", list(Problem))
+def test_every_refusal_is_told_and_what_is_none_is_not(problem: Problem) -> None:
+    line = told(ProxyError(problem, "why"))
+    if problem in (Problem.NOT_FOUND, Problem.REQUEST_TIMEOUT):
+        assert line == ""
+    else:
+        assert f"{problem.status} {problem.name.lower().replace('_', '-')}" in line
+        assert ("refused" in line) == (problem.status < 500)
+
+
+def test_one_client_does_not_fill_the_log_nor_hide_another() -> None:
+    audit = Audit(Crowd(CrowdLimits(10, 10)))
+    error = ProxyError(Problem.BAD_REQUEST, "x")
+    with capturedLogs() as events:
+        for _ in range(1000):
+            audit.note("192.0.2.7", error, 0.0)
+        audit.note("192.0.2.8", error, 0.0)
+        audit.sweep()
+        audit.sweep()
+    assert [event.get("client") for event in events] == ["192.0.2.7"] * 20 + ["192.0.2.8", None]
+    assert events[-1]["count"] == 980
+
+
+def test_neither_do_many_together() -> None:
+    audit = Audit(Crowd(CrowdLimits(10, 10)))
+    with capturedLogs() as events:
+        for number in range(5000):
+            audit.note(f"10.0.{number >> 8}.{number & 255}", ProxyError(Problem.BAD_REQUEST), 0.0)
+    assert len(events) == 1000
