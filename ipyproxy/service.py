@@ -9,6 +9,7 @@ import select
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from ipyproxy.request import Request
 from ipyproxy.server import MOST_TOLD, HTTPServer
 from ipyproxy.settings import Settings
 from ipyproxy.sockets import Accept, Announcement, Listener, claim_descriptors
-from ipyproxy.tls import ServerTLS, Terms
+from ipyproxy.tls import ServerTLS
 from ipyproxy.tlstransport import TLSTransport
 from ipyproxy.transport import TCPTransport
 from ipyproxy.wiring import channel_limits, make_rooms, make_sites, refit
@@ -57,7 +58,9 @@ class ProxyService(Service):
         self._read = read
         self._settings = _within_descriptors(read())
         config = self._settings.config
-        self._tls = ServerTLS((self._settings.certificate,), Terms(), reactor.seconds)
+        self._tls = ServerTLS(
+            self._settings.certificates, self._settings.terms, reactor.seconds
+        )
         self._listeners: list[Listener] = []
         self._writer = _log_writer(config.log.access)
         self._access_log = AccessLog(self._writer, config.log.format, time.time)
@@ -105,19 +108,9 @@ class ProxyService(Service):
         self._tell_settings()
 
     def _tell_settings(self) -> None:
-        certificate, notebooks = self._settings.certificate, self._settings.config.notebooks
-        kind = (
-            "a development certificate, which no browser trusts"
-            if certificate.is_development
-            else "the certificate"
-        )
-        self.log.info(
-            "certificate: {kind}, {path}, for {names}, until {end:%Y-%m-%d}",
-            kind=kind,
-            path=str(certificate.certificate),
-            names=", ".join(certificate.names),
-            end=certificate.not_after,
-        )
+        notebooks = self._settings.config.notebooks
+        for certificate in self._settings.certificates:
+            self.log.info("certificate: {told}", told=certificate)
         self.log.info(
             "{prefix}/<port>/ leads to http://127.0.0.1:<port>{prefix}/<port>/ for ports {ports}",
             prefix=notebooks.prefix,
@@ -199,7 +192,7 @@ class ProxyService(Service):
         try:
             settings = _within_descriptors(self._read())
             sites = make_sites(self._rooms, settings, self._https_port)
-            self._tls.replace((settings.certificate,), Terms())
+            self._tls.replace(settings.certificates, settings.terms)
         except ConfigError as error:
             for problem in error.problems:
                 self.log.error("not reloaded, all stays as it was: {problem}", problem=problem)
@@ -260,7 +253,7 @@ def _within_descriptors(settings: Settings) -> Settings:
         have=have,
     )
     limits = attrs.evolve(config.limits, connections=fitting)
-    return Settings(attrs.evolve(config, limits=limits), settings.certificate)
+    return replace(settings, config=attrs.evolve(config, limits=limits))
 
 
 def _descriptors(reactor: Any) -> Descriptors:

@@ -1,4 +1,4 @@
-"""All that the daemon runs with, read whole before any of it is used: configuration, certificate.
+"""All that the daemon runs with, read whole before any of it is used: configuration, certificates.
 
 Knows which files a configuration names, and reads them. Knows nothing of the command line, nor of
 what is made of it all.
@@ -7,17 +7,25 @@ what is made of it all.
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ipyproxy.config import Config, ConfigError
+from ipyproxy.config import Config, ConfigError, Tls
+from ipyproxy.hosts import covers
 from ipyproxy.tls import (
     Certificate,
     CertificateError,
+    Clients,
+    Profile,
+    Terms,
     development_certificate,
+    load_authorities,
     load_certificate,
+    load_directory,
 )
+from ipyproxy.tls.checking import problems, warnings
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +33,9 @@ class Settings:
     """A configuration, and what stood in the files that it names."""
 
     config: Config
-    certificate: Certificate
+    certificates: tuple[Certificate, ...]
+    """At least one; the first is the default."""
+    terms: Terms
 
 
 def load(config: Config, state_directory: Path) -> Settings:
@@ -34,29 +44,54 @@ def load(config: Config, state_directory: Path) -> Settings:
     :param state_directory: where the development certificate is kept, if none is configured.
     :raises ConfigError: if there is no certificate to serve with.
     """
-    tls = config.tls
+    now = datetime.now(UTC)
     try:
-        if tls.certificate is not None and tls.key is not None:
-            certificate = load_certificate(tls.certificate, tls.key)
-        else:
-            now = datetime.now(UTC)
-            certificate = development_certificate(state_directory, socket.gethostname(), now)
+        certificates = _certificates(config.tls)
+        if not certificates:
+            certificates = [development_certificate(state_directory, socket.gethostname(), now)]
+        return Settings(config, tuple(certificates), _terms(config.tls))
     except CertificateError as error:
         raise ConfigError([str(error)]) from error
-    return Settings(config, certificate)
 
 
-def check(config: Config) -> None:
-    """Look at what ``config`` names, as :func:`load` does, but make nothing.
+def _certificates(tls: Tls) -> list[Certificate]:
+    certificates = []
+    if tls.certificate is not None and tls.key is not None:
+        certificates.append(load_certificate(tls.certificate, tls.key))
+    if tls.directory is not None:
+        certificates += load_directory(tls.directory)
+    return certificates
+
+
+def _terms(tls: Tls) -> Terms:
+    clients = None
+    if tls.client_ca is not None:
+        clients = Clients(load_authorities(tls.client_ca), tls.client_certificates == "required")
+    profile = Profile[tls.profile.upper()]
+    return Terms(profile, clients, refuses_unknown_names=tls.unknown_name == "refuse")
+
+
+def check(config: Config) -> Sequence[str]:
+    """Look at what ``config`` names, as :func:`load` does, but make nothing; what is not yet wrong.
 
     :raises ConfigError: also for a certificate that browsers would refuse.
     """
-    tls = config.tls
-    if tls.certificate is None or tls.key is None:
-        return
+    now = datetime.now(UTC)
     try:
-        certificate = load_certificate(tls.certificate, tls.key)
+        certificates = _certificates(config.tls)
+        _terms(config.tls)
     except CertificateError as error:
         raise ConfigError([str(error)]) from error
-    if certificate.is_expired(datetime.now(UTC)):
-        raise ConfigError([f"{tls.certificate}: expired on {certificate.not_after:%Y-%m-%d}"])
+    wrong = [problem for each in certificates for problem in problems(each, now)]
+    if wrong:
+        raise ConfigError(wrong)
+    doubtful = [warning for each in certificates for warning in warnings(each, now)]
+    return [*doubtful, *_unborne(config, certificates)]
+
+
+def _unborne(config: Config, certificates: Sequence[Certificate]) -> Iterator[str]:
+    """Names that browsers may ask for, and will be shown another one's certificate."""
+    names = {name for each in certificates for name in each.names}
+    for host in config.site.hosts:
+        if names and host not in names and not covers(names, host):
+            yield f"site.hosts: no certificate bears the name {host}"

@@ -33,7 +33,7 @@ class Options(usage.Options):
 
     synopsis = "[options]"
     optFlags: ClassVar = [
-        ["check", None, "Look at configuration and certificate, say what is wrong, and exit."],
+        ["check", None, "Look at configuration and certificates, say what is wrong, and exit."],
     ]
     optParameters: ClassVar = [
         ["config", None, None, "The configuration file. What is given here as well wins over it."],
@@ -106,7 +106,7 @@ def _read(file: Path) -> str:
 def _check(config: Config) -> None:
     from ipyproxy.settings import check
 
-    check(config)
+    sys.stderr.writelines(f"ipyproxy: {warning}\n" for warning in check(config))
 
 
 def _give_up(problems: Iterable[str]) -> NoReturn:

@@ -83,8 +83,8 @@ def make_sites(rooms: Rooms, settings: Settings, https_port: int) -> Sites:
     :param https_port: the public port of HTTPS.
     """
     config = settings.config
-    names = (*settings.certificate.names, *config.site.hosts)
-    policy = Policy(names, config.site.trusted_origins)
+    names = {name for each in settings.certificates for name in each.names}
+    policy = Policy(names | set(config.site.hosts), config.site.trusted_origins)
     return Sites(PublicSite(_root(rooms, config), policy), RedirectSite(policy, https_port))
 
 

@@ -214,9 +214,11 @@ def test_check_is_content_with_nothing(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_check_is_content_with_the_example_and_a_good_certificate(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    certificate, key = Authority().issue("hub.example.org").write(tmp_path)
+    authority = Authority()
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.write(tmp_path)))
+    certificate, key = authority.issue("hub.example.org").write(tmp_path)
     example = str(ROOT / "etc" / "ipyproxy.toml")
     arguments = ("--config", example, "--certificate", str(certificate), "--key", str(key))
     assert Told(capsys, "--check", *arguments) == (0, "configuration is valid\n", "")
@@ -232,6 +234,15 @@ def test_check_tells_of_a_certificate_that_cannot_be_served(
     assert (told.status, told.out) == (2, "")
 
 
+def test_check_warns_of_what_is_not_yet_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    certificate, key = Authority().issue("hub.example.org").write(tmp_path)
+    told = Told(capsys, "--check", "--certificate", str(certificate), "--key", str(key))
+    assert (told.status, told.out) == (0, "configuration is valid\n")
+    assert told.err.startswith(f"ipyproxy: {certificate}: the chain stops at ")
+
+
 def test_check_tells_of_a_certificate_that_expired(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -241,7 +252,7 @@ def test_check_tells_of_a_certificate_that_expired(
     certificate, key = issued.write(tmp_path)
     told = Told(capsys, "--check", "--certificate", str(certificate), "--key", str(key))
     day = NOW - timedelta(days=2)
-    assert told == (2, "", f"ipyproxy: {certificate}: expired on {day:%Y-%m-%d}\n")
+    assert told == (2, "", f"ipyproxy: {certificate}: expired on {day:%Y-%m-%d}; renew it\n")
 
 
 # --- The service ----------------------------------------------------------------------------
@@ -279,7 +290,7 @@ def test_the_service_gets_the_reactor_and_reads_its_settings_whenever_it_wants(
     assert composed.reactor is reactor
     settings = composed.read()
     assert settings.config == options.config
-    assert settings.certificate.certificate.parent == tmp_path / "state"
+    assert settings.certificates[0].certificate.parent == tmp_path / "state"
 
     monkeypatch.chdir("/")
     file.write_text("listen.http = 1081\n")

@@ -176,10 +176,14 @@ def offering_groups(groups: bytes) -> Callable[[SSL.Context], None]:
 
 
 def visit(
-    server: ServerTLS, context: ssl.SSLContext, session: ssl.SSLSession | None = None
+    server: ServerTLS,
+    context: ssl.SSLContext,
+    session: ssl.SSLSession | None = None,
+    *,
+    asks_for: str = HOST,
 ) -> Browser:
     """Connect, take the tickets, leave."""
-    browser = Browser(context, session)
+    browser = Browser(context, session, asks_for=asks_for)
     end = shake_hands(server, browser)
     carry(end, browser)
     assert browser.read() == b""

@@ -58,10 +58,19 @@ class Listen:
 
 @attrs.frozen
 class Tls:
-    """Certificate chain and key, PEM files; without them a certificate is made up."""
+    """Certificates with their keys, PEM files; without any a certificate is made up.
+
+    ``hsts`` is in seconds.
+    """
 
     certificate: OptionalPath = None
     key: OptionalPath = None
+    directory: OptionalPath = None
+    unknown_name: Literal["default", "refuse"] = "default"
+    profile: Literal["intermediate", "modern"] = "intermediate"
+    hsts: Annotated[int, count(1, 10**9, "never sent")] = 63072000
+    client_ca: OptionalPath = None
+    client_certificates: Literal["required", "optional"] = "required"
 
     def __attrs_post_init__(self) -> None:
         """Refuse one without the other."""
@@ -208,7 +217,13 @@ def anchored(config: Config, directory: Path) -> Config:
     access = config.log.access
     return attrs.evolve(
         config,
-        tls=Tls(anchor(config.tls.certificate), anchor(config.tls.key)),
+        tls=attrs.evolve(
+            config.tls,
+            certificate=anchor(config.tls.certificate),
+            key=anchor(config.tls.key),
+            directory=anchor(config.tls.directory),
+            client_ca=anchor(config.tls.client_ca),
+        ),
         log=attrs.evolve(
             config.log, access=access if access in ("", "-") else str(directory / access)
         ),

@@ -37,6 +37,17 @@ class Certificate:
     """The server's own certificate, then the intermediates."""
     private_key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey = field(repr=False, compare=False)
 
+    @property
+    def is_self_signed(self) -> bool:
+        """Nobody vouches for it: browsers show a warning, and most people go on."""
+        return self.chain[0].issuer == self.chain[0].subject
+
     def is_expired(self, now: datetime) -> bool:
         """Whether browsers refuse it at ``now`` (aware) for its age."""
         return now > self.not_after
+
+    def __str__(self) -> str:
+        """Say in a line of the log which one it is."""
+        kind = "a development one, which no browser trusts, " if self.is_development else ""
+        names = ", ".join(self.names)
+        return f"{kind}{self.certificate}, for {names}, until {self.not_after:%Y-%m-%d}"
