@@ -1,8 +1,9 @@
-"""The life of one open bridge as a table: what each event does in each state.
+"""The life of one bridge as a table: what each event does in each state.
 
-A bridge begins once both handshakes are done; until then it is an HTTP exchange like any other.
-Knows states, events and actions. Knows nothing of sockets, frames or time: an adapter
-(``websocket.py``) turns what happens into events and carries the actions out.
+Until both handshakes are done a bridge is an HTTP exchange like any other, so that whatever goes
+wrong is an ordinary answer; from then on frames pass. Knows states, events and actions. Knows
+nothing of sockets, frames or time: two adapters turn what happens into events and carry the actions
+out, ``web/bridge.py`` up to ``OPEN`` and ``websocket.py`` from there on.
 """
 
 from __future__ import annotations
@@ -11,9 +12,16 @@ from enum import Enum, auto
 
 
 class State(Enum):
-    """Where a bridge is. Both connections are gone in ``CLOSED``, which is final."""
+    """Where a bridge is. In ``CLOSED``, which is final, it holds nothing any more."""
 
+    DIALLING = auto()
+    """The browser's handshake is good; upstream is to take a connection."""
+    OPENING = auto()
+    """Upstream has got its handshake, and is to answer it."""
+    REFUSED = auto()
+    """Upstream has answered something else than 101, which is passed on."""
     OPEN = auto()
+    """Both handshakes are done: frames pass."""
     CLOSING = auto()
     """Close has been said, and is to be answered."""
     ENDING = auto()
@@ -28,6 +36,18 @@ class State(Enum):
 class Event(Enum):
     """What happens to a bridge."""
 
+    CONNECTED = auto()
+    """Upstream has taken the connection, or one was kept."""
+    STALE = auto()
+    """The connection that was kept turns out to be closed."""
+    ACCEPTED = auto()
+    """Upstream has answered 101, and what was asked for."""
+    ANSWERED = auto()
+    """Upstream has answered something else."""
+    ANSWER_ENDED = auto()
+    """That answer is whole."""
+    FAILED = auto()
+    """Upstream can't be reached, or gives no answer (in time), or none that makes sense."""
     CLOSE_SAID = auto()
     """A side has said close."""
     CLIENT_VIOLATED = auto()
@@ -50,6 +70,20 @@ class Event(Enum):
 class Action(Enum):
     """What the adapter does about it, in this order."""
 
+    ASK_UPSTREAM = auto()
+    """Send the handshake."""
+    DIAL_AGAIN = auto()
+    """Make a new connection for it."""
+    ACCEPT_CLIENT = auto()
+    """Answer 101 as upstream has done, and let frames pass."""
+    PASS_ANSWER = auto()
+    """Pass upstream's own answer on, as any other's."""
+    FINISH_ANSWER = auto()
+    """End it."""
+    REFUSE_CLIENT = auto()
+    """Answer with what went wrong; if an answer has begun, cut it short."""
+    GIVE_UP_UPSTREAM = auto()
+    """Stop dialling, or close upstream's connection."""
     TELL_CLIENT = auto()
     """Send the client a close frame as soon as one may stand there.
 
@@ -70,6 +104,17 @@ _TELL_BOTH = (_A.TELL_CLIENT, _A.TELL_UPSTREAM)
 _ABORT_BOTH = (_A.ABORT_CLIENT, _A.ABORT_UPSTREAM)
 
 TABLE: dict[tuple[State, Event], tuple[State, tuple[Action, ...]]] = {
+    (_S.DIALLING, _E.CONNECTED): (_S.OPENING, (_A.ASK_UPSTREAM,)),
+    (_S.DIALLING, _E.FAILED): (_S.CLOSED, (_A.REFUSE_CLIENT,)),
+    (_S.DIALLING, _E.CLIENT_LOST): (_S.CLOSED, (_A.GIVE_UP_UPSTREAM,)),
+    (_S.OPENING, _E.ACCEPTED): (_S.OPEN, (_A.ACCEPT_CLIENT,)),
+    (_S.OPENING, _E.ANSWERED): (_S.REFUSED, (_A.PASS_ANSWER,)),
+    (_S.OPENING, _E.STALE): (_S.DIALLING, (_A.DIAL_AGAIN,)),
+    (_S.OPENING, _E.FAILED): (_S.CLOSED, (_A.REFUSE_CLIENT,)),
+    (_S.OPENING, _E.CLIENT_LOST): (_S.CLOSED, (_A.GIVE_UP_UPSTREAM,)),
+    (_S.REFUSED, _E.ANSWER_ENDED): (_S.CLOSED, (_A.FINISH_ANSWER,)),
+    (_S.REFUSED, _E.FAILED): (_S.CLOSED, (_A.REFUSE_CLIENT,)),
+    (_S.REFUSED, _E.CLIENT_LOST): (_S.CLOSED, (_A.GIVE_UP_UPSTREAM,)),
     (_S.OPEN, _E.CLOSE_SAID): (_S.CLOSING, ()),
     # As if the offender had said close: what the other side has already said gets through, and
     # its answer is followed by ours.

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from ipyproxy.bridging import TABLE, Action, Event, State, step
+from ipyproxy.web.bridge import _DEEDS
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "bridge.md"
 
+EARLY = (State.DIALLING, State.OPENING, State.REFUSED)
 LOSSES = (Event.CLIENT_LOST, Event.UPSTREAM_LOST)
 BOTH_THERE = (State.OPEN, State.CLOSING, State.ENDING)
 
@@ -23,6 +25,46 @@ def test_what_is_not_in_the_table_changes_nothing() -> None:
 
 def test_closed_is_final() -> None:
     assert not [event for event in Event if (State.CLOSED, event) in TABLE]
+
+
+# Until both handshakes are done.
+
+
+def test_frames_pass_only_after_upstream_was_asked_and_has_accepted() -> None:
+    ways = [(before, event) for (before, event), (after, _) in TABLE.items() if after is State.OPEN]
+    assert [way for way in ways if way[0] is not State.OPEN] == [(State.OPENING, Event.ACCEPTED)]
+    asking = [after for after, actions in TABLE.values() if Action.ASK_UPSTREAM in actions]
+    assert asking == [State.OPENING]
+
+
+@pytest.mark.parametrize("state", EARLY)
+def test_whatever_goes_wrong_before_that_is_an_answer(state: State) -> None:
+    assert step(state, Event.FAILED) == (State.CLOSED, (Action.REFUSE_CLIENT,))
+
+
+@pytest.mark.parametrize("state", EARLY)
+def test_a_client_that_leaves_before_that_leaves_nothing_behind(state: State) -> None:
+    assert step(state, Event.CLIENT_LOST) == (State.CLOSED, (Action.GIVE_UP_UPSTREAM,))
+
+
+def test_every_state_can_be_reached_and_left() -> None:
+    reached, found = set(), {State.DIALLING}
+    while found:
+        reached |= found
+        found = {after for (before, _), (after, _) in TABLE.items() if before in found} - reached
+    assert reached == set(State)
+    assert {before for before, _ in TABLE} == set(State) - {State.CLOSED}
+
+
+def test_each_action_is_carried_out_by_one_adapter() -> None:
+    early = {action for (state, _), (_, done) in TABLE.items() if state in EARLY for action in done}
+    late = {a for (state, _), (_, done) in TABLE.items() if state not in EARLY for a in done}
+    assert early == set(_DEEDS)
+    assert not early & late
+    assert early | late == set(Action)
+
+
+# From the 101 on.
 
 
 @pytest.mark.parametrize("losses", [LOSSES, LOSSES[::-1]])
@@ -43,7 +85,7 @@ def test_nothing_but_a_loss_takes_a_connection_off_the_books() -> None:
         State.CLOSED: set(),
     }
     lost = {Event.CLIENT_LOST: {"client"}, Event.UPSTREAM_LOST: {"upstream"}}
-    for state, event in product(State, Event):
+    for state, event in product(there, Event):
         after, _ = step(state, event)
         assert there[after] == there[state] - lost.get(event, set()), (state, event)
 
@@ -54,8 +96,9 @@ def test_nothing_is_done_to_a_connection_that_is_gone() -> None:
         State.UPSTREAM_CLOSING: {Action.TELL_CLIENT, Action.END_CLIENT, Action.ABORT_CLIENT},
         State.CLOSED: set(Action),
     }
-    for after, actions in TABLE.values():
-        assert not gone.get(after, set()) & set(actions)
+    for (before, _), (after, actions) in TABLE.items():
+        if before not in EARLY:
+            assert not gone.get(after, set()) & set(actions)
 
 
 def test_whoever_is_still_there_when_time_is_up_is_cut_off() -> None:
@@ -79,7 +122,7 @@ def test_a_side_is_told_before_it_is_ended() -> None:
 
 def diagram() -> str:
     """The table as a state diagram of mermaid's."""
-    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {State.OPEN.name}"]
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {State.DIALLING.name}"]
     for (state, event), (after, actions) in TABLE.items():
         done = ", ".join(spoken(action) for action in actions)
         label = spoken(event) + (f" / {done}" if done else "")

@@ -1,15 +1,22 @@
 """One WebSocket carried to a notebook: an exchange that ends in a bridge instead of an answer.
 
-Knows how the two handshakes are mirrored into each other. Until upstream has answered 101 this is
-an ordinary exchange, so that every refusal is an ordinary HTTP answer.
+Knows how the two handshakes are mirrored into each other, and carries out the first states of a
+bridge's life. Until upstream has answered 101 this is an ordinary exchange, so that every refusal
+is an ordinary HTTP answer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from ipyproxy.bridging import Action, Event, State, step
+from ipyproxy.client import UpstreamConnection
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.handshake import BrowserSide, NotebookSide
 from ipyproxy.http1.fields import Rewriting, response_lines
-from ipyproxy.http1.head import Fields, RequestHead, parse_response
+from ipyproxy.http1.framing import Decoder
+from ipyproxy.http1.head import Fields, RequestHead, ResponseHead, parse_response
 from ipyproxy.request import Request
 from ipyproxy.upstreams import Upstream
 from ipyproxy.web.exchange import Carriage, Exchange
@@ -32,8 +39,9 @@ def is_websocket(head: RequestHead) -> bool:
 
 
 class BridgeExchange(Exchange):
-    """Carries one WebSocket."""
+    """Carries one WebSocket. What happens to it until it is open are events of the table."""
 
+    state = State.DIALLING
     _browser: BrowserSide
     _notebook: NotebookSide
 
@@ -74,19 +82,58 @@ class BridgeExchange(Exchange):
             lines.append(b"Sec-WebSocket-Extensions: " + b", ".join(self._offers))
         return lines
 
+    # The server and the client call: events.
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        """See :class:`ipyproxy.client.Receiver`."""
+        self._on(Event.CONNECTED, connection)
+
+    def stale(self) -> None:
+        """See :class:`ipyproxy.client.Receiver`."""
+        self._on(Event.STALE)
+
+    def response_begun(self, head: ResponseHead, body: Decoder | None) -> None:
+        """See :class:`ipyproxy.client.Receiver`."""
+        self._on(Event.ANSWERED, head, body)
+
+    def response_ended(self) -> None:
+        """See :class:`ipyproxy.client.Receiver`."""
+        self._on(Event.ANSWER_ENDED)
+
+    def failed(self, error: ProxyError) -> None:
+        """See :class:`ipyproxy.client.Receiver`."""
+        self._on(Event.FAILED, error)
+
+    def client_lost(self) -> None:
+        """See :class:`ipyproxy.request.BodyConsumer`."""
+        self._on(Event.CLIENT_LOST)
+
     def switched(self, block: bytes, rest: bytes) -> None:
-        """Upstream has answered 101: check it, answer the browser alike, and let frames pass."""
-        connection, request = self._connection, self._request
-        assert connection is not None
+        """Upstream has answered 101: see whether that is what was asked for."""
+        assert self._connection is not None
         self._carriage.health.answered(self._upstream)
         head = parse_response(block[:-4])
         try:
             subprotocol = self._notebook.check(head)
             extensions = self._accepted_extensions(head.fields)
         except ProxyError as error:
-            connection.abandon()
-            self.failed(error)
+            self._connection.abandon()
+            self._on(Event.FAILED, error)
             return
+        self._on(Event.ACCEPTED, head, subprotocol, extensions, rest)
+
+    def _on(self, event: Event, *facts: Any) -> None:
+        """Take the step that the table has for ``event``; ``facts`` are for what is to be done."""
+        self.state, actions = step(self.state, event)
+        for action in actions:
+            _DEEDS[action](self, *facts)
+
+    def _accept(
+        self, head: ResponseHead, subprotocol: str | None, extensions: list[bytes], rest: bytes
+    ) -> None:
+        """Answer the browser as upstream has answered, and let frames pass."""
+        connection, request = self._connection, self._request
+        assert connection is not None
         lines = response_lines(head, request.public, self._rewriting)
         lines += [b"Sec-WebSocket-Extensions: " + value for value in extensions]
         answer = self._browser.accept(subprotocol, lines)
@@ -132,6 +179,18 @@ class BridgeExchange(Exchange):
             f"{traffic.messages_down} in {traffic.bytes_down} down"
         )
         request.connection.record(request)
+
+
+_DEEDS: dict[Action, Callable[..., None]] = {
+    Action.ASK_UPSTREAM: Exchange.connected,
+    Action.DIAL_AGAIN: Exchange.stale,
+    Action.ACCEPT_CLIENT: BridgeExchange._accept,
+    Action.PASS_ANSWER: Exchange.response_begun,
+    Action.FINISH_ANSWER: Exchange.response_ended,
+    Action.REFUSE_CLIENT: Exchange.failed,
+    Action.GIVE_UP_UPSTREAM: Exchange.client_lost,
+}
+"""What each action up to ``OPEN`` is: mostly what any exchange does."""
 
 
 def _subprotocols(fields: Fields) -> list[str]:
