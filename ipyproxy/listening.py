@@ -6,10 +6,15 @@ process with a sentence. Knows nothing of who is let in.
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
+import stat
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import error
+from twisted.internet.address import UNIXAddress
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
@@ -40,6 +45,36 @@ def listen(reactor: Any, where: int | str, backlog: int, accept: Accept) -> List
     raise SystemExit(f"ipyproxy: cannot listen on {where}: {reason}")
 
 
+def listen_privately(reactor: Any, path: Path, backlog: int, accept: Accept) -> Listener:
+    """Listen on a UNIX socket at ``path`` that nobody but this user (and root) can connect to.
+
+    What a process that is gone has left there is replaced. Raises OSError, with ``EADDRINUSE`` if
+    somebody listens there, or something other than a socket stands there.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if _is_left_over(path):
+        path.unlink()
+    # Born with the right mode: changed afterwards, it would lie open for a moment.
+    mask = os.umask(0o177)
+    try:
+        port = reactor.listenUNIX(str(path), Factory(), backlog, mode=0o600)
+    except error.CannotListenError as caught:
+        raise caught.socketError from caught
+    finally:
+        os.umask(mask)
+    return Listener(reactor, port, accept)
+
+
+def _is_left_over(path: Path) -> bool:
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            return False
+    except FileNotFoundError:
+        return False
+    with socket.socket(socket.AF_UNIX) as knocking:
+        return knocking.connect_ex(str(path)) == errno.ECONNREFUSED
+
+
 def _endpoint(reactor: Any, description: str) -> Any:
     try:
         return serverFromString(reactor, description)
@@ -61,5 +96,7 @@ def _can_ipv6() -> bool:
 
 def spoken(address: IAddress) -> str:
     """``address`` for people."""
+    if isinstance(address, UNIXAddress):
+        return f"socket {os.fsdecode(address.name or b'')}"
     host, port = getattr(address, "host", None), getattr(address, "port", None)
     return str(address) if port is None else f"{host} port {port}"

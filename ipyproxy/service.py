@@ -31,6 +31,9 @@ from ipyproxy.request import Request
 from ipyproxy.server import MOST_TOLD, HTTPServer
 from ipyproxy.settings import Settings
 from ipyproxy.sockets import Accept, Announcement, Listener, claim_descriptors
+from ipyproxy.status.condition import Phase
+from ipyproxy.status.lag import timed
+from ipyproxy.status.serving import StatusServer
 from ipyproxy.tls import ServerTLS
 from ipyproxy.tlstransport import TLSTransport
 from ipyproxy.transport import TCPTransport
@@ -66,7 +69,8 @@ class ProxyService(Service):
         self._access_log = AccessLog(self._writer, config.log.format, time.time)
         self._descriptors = _descriptors(reactor)
         self._rooms = make_rooms(reactor, self._descriptors, config)
-        self._sweeping = LoopingCall(_guarded(self._sweep, self.log))
+        sweep = timed(self._sweep, self._rooms.sweeps, time.perf_counter)
+        self._sweeping = LoopingCall(_guarded(sweep, self.log))
         self._sweeping.clock = reactor
         self._drain: Drain | None = None
 
@@ -82,14 +86,27 @@ class ProxyService(Service):
         sites = make_sites(self._rooms, self._settings, self._https_port)
         self._https = self._make_server(sites.public)
         self._http = self._make_server(sites.redirects)
+        limits = channel_limits(self._settings.config)
+        self._status = StatusServer(self._reactor, self._descriptors, sites.status, limits)
+        self._listen_for_status()
 
     def _listen(self, where: int | str, accept: Accept) -> IAddress:
         listener = listen(self._reactor, where, self._settings.config.listen.backlog, accept)
         self._listeners.append(listener)
-        own = getattr(listener.address, "port", None)
+        self._note_listener(listener.address)
+        return listener.address
+
+    def _listen_for_status(self) -> None:
+        where, directory = self._settings.config.status.listen, self._settings.state_directory
+        address = self._status.listen(where, directory)
+        if address is not None:
+            self._note_listener(address)
+
+    def _note_listener(self, address: IAddress) -> None:
+        self._rooms.condition.listeners.append(spoken(address))
+        own = getattr(address, "port", None)
         if own is not None:
             self._rooms.own_ports.add(own)
-        return listener.address
 
     def _make_server(self, site: Site) -> HTTPServer:
         config = self._settings.config
@@ -103,11 +120,14 @@ class ProxyService(Service):
         self._writer.start()
         self._sweeping.start(_SWEEP, now=False)
         self._rooms.health.startService()
-        for listener in self._listeners:
-            self.log.info("listening on {address}", address=spoken(listener.address))
+        self._rooms.lag.start()
+        for address in self._rooms.condition.listeners:
+            self.log.info("listening on {address}", address=address)
         self._tell_settings()
+        self._rooms.condition.phase = Phase.SERVING
 
     def _tell_settings(self) -> None:
+        self._rooms.condition.certificates = self._settings.certificates
         notebooks = self._settings.config.notebooks
         for certificate in self._settings.certificates:
             self.log.info("certificate: {told}", told=certificate)
@@ -148,6 +168,7 @@ class ProxyService(Service):
     def _sweep(self) -> None:
         self._https.sweep()
         self._http.sweep()
+        self._status.server.sweep()
         self._rooms.pool.sweep()
         self._rooms.bridges.sweep()
         self._rooms.statistics.tick(self._reactor.seconds())
@@ -196,6 +217,7 @@ class ProxyService(Service):
         except ConfigError as error:
             for problem in error.problems:
                 self.log.error("not reloaded, all stays as it was: {problem}", problem=problem)
+            self._rooms.condition.refused_reloads += 1
             return False
         config = settings.config
         self._settings = settings
@@ -205,6 +227,8 @@ class ProxyService(Service):
             server.site = site
             server.limits = channel_limits(config)
             server.proxies = TrustedProxies(config.listen.trusted_proxies)
+        self._status.server.site = sites.status
+        self._rooms.condition.reloads += 1
         self.log.info("reloaded")
         self._tell_settings()
         return True
@@ -214,15 +238,18 @@ class ProxyService(Service):
     def stopService(self) -> Any:
         """Take nothing new, finish what is open within the drain time, then end."""
         super().stopService()
+        self._rooms.condition.phase = Phase.DRAINING
         stopped = [listener.stop() for listener in self._listeners]
         servers, within = (self._https, self._http), self._settings.config.timeouts.drain
         self._drain = Drain(self._reactor, servers, self._rooms, within)
         self._drain.done.addCallback(lambda _: self._end())
         return DeferredList([self._drain.done, *[d for d in stopped if d is not None]])
 
-    def _end(self) -> None:
+    def _end(self) -> Any:
+        self._rooms.lag.stop()
         self._sweeping.stop()
         self._writer.close()
+        return self._status.stop()
 
 
 def make_service(read: Callable[[], Settings], reactor: Any) -> ProxyService:

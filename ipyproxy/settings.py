@@ -36,12 +36,14 @@ class Settings:
     certificates: tuple[Certificate, ...]
     """At least one; the first is the default."""
     terms: Terms
+    state_directory: Path
 
 
 def load(config: Config, state_directory: Path) -> Settings:
     """Read what ``config`` names.
 
-    :param state_directory: where the development certificate is kept, if none is configured.
+    :param state_directory: where what outlives the process is kept, such as the development
+        certificate, if none is configured.
     :raises ConfigError: if there is no certificate to serve with.
     """
     now = datetime.now(UTC)
@@ -49,7 +51,7 @@ def load(config: Config, state_directory: Path) -> Settings:
         certificates = _certificates(config.tls)
         if not certificates:
             certificates = [development_certificate(state_directory, socket.gethostname(), now)]
-        return Settings(config, tuple(certificates), _terms(config.tls))
+        return Settings(config, tuple(certificates), _terms(config.tls), state_directory)
     except CertificateError as error:
         raise ConfigError([str(error)]) from error
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 
 MINUTES = 60
 """Minutes that are remembered one by one."""
@@ -26,46 +29,63 @@ _BUCKETS = len(BOUNDS) + 1
 # Statuses are of three digits, and what an upstream made up is passed on.
 _CLASSES = 10
 _SWITCHED = 101
-_FAILED = 500
 
 
-class Minute:
-    """One minute in which there were requests.
+class Histogram:
+    """Durations, counted: ``buckets`` how many there were of which size, ``seconds`` their sum."""
 
-    ``buckets`` counts them by duration, ``errors`` those that were answered with 500 or above.
-    """
+    __slots__ = ("buckets", "seconds")
 
-    __slots__ = ("buckets", "errors", "number")
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.errors = 0
+    def __init__(self) -> None:
         self.buckets = [0] * _BUCKETS
+        self.seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one."""
+        self.buckets[bisect_left(BOUNDS, seconds)] += 1
+        self.seconds += seconds
 
     @property
-    def requests(self) -> int:
+    def count(self) -> int:
         """How many there were."""
         return sum(self.buckets)
+
+
+class Mark(NamedTuple):
+    """What had been counted when a minute began; only minutes with requests have one."""
+
+    minute: int
+    requests: int
+    errors: int
+    buckets: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """The last hour of a tally: the oldest of its :data:`MINUTES` first, the present one last."""
+
+    requests: list[int]
+    errors: list[int]
+    buckets: list[int]
 
 
 class Tally:
     """What became of the requests to one upstream, or of those to none.
 
-    ``classes`` counts them by the first digit of their status, ``buckets`` by duration, and
-    ``seconds`` adds durations up. Bridges have no duration here: they last as long as somebody
-    stays. ``received`` and ``sent`` are bytes of bodies (and of bridges), as seen from the client.
+    ``classes`` counts them by the first digit of their status. Bridges have no duration here: they
+    last as long as somebody stays. ``received`` and ``sent`` are bytes of bodies (and of bridges)
+    from clients and to them. All of these only grow.
     """
 
-    __slots__ = ("buckets", "classes", "minutes", "received", "seconds", "sent")
+    __slots__ = ("_marks", "classes", "durations", "minute", "received", "sent")
 
-    def __init__(self, minute: int) -> None:
+    def __init__(self) -> None:
         self.classes = [0] * _CLASSES
-        self.buckets = [0] * _BUCKETS
-        self.seconds = 0.0
+        self.durations = Histogram()
         self.received = 0
         self.sent = 0
-        # Only minutes with requests are kept, so an idle upstream costs next to nothing.
-        self.minutes = deque((Minute(minute),), MINUTES)
+        self.minute = -1
+        self._marks: deque[Mark] = deque(maxlen=MINUTES)
 
     @property
     def requests(self) -> int:
@@ -75,11 +95,25 @@ class Tally:
     @property
     def errors(self) -> int:
         """Those that were answered with 500 or above, by the notebook or in its place."""
-        return sum(self.classes[_FAILED // 100 :])
+        return sum(self.classes[5:])
 
-    def since(self, first: int) -> list[Minute]:
-        """The minutes from number ``first`` on in which there were requests."""
-        return [minute for minute in self.minutes if minute.number >= first]
+    def mark(self, minute: int) -> None:
+        """``minute`` has begun, and there is a request to count in it."""
+        self.minute = minute
+        self._marks.append(Mark(minute, self.requests, self.errors, self.durations.buckets.copy()))
+
+    def hour(self, minute: int) -> Hour:
+        """The hour whose last minute is ``minute``, the present one."""
+        first = minute - MINUTES + 1
+        marks = [mark for mark in self._marks if mark.minute >= first]
+        requests, errors = [0] * MINUTES, [0] * MINUTES
+        after = Mark(minute + 1, self.requests, self.errors, self.durations.buckets)
+        for mark, following in pairwise((*marks, after)):
+            requests[mark.minute - first] = following.requests - mark.requests
+            errors[mark.minute - first] = following.errors - mark.errors
+        before = (*marks, after)[0]
+        buckets = [now - then for now, then in zip(after.buckets, before.buckets, strict=True)]
+        return Hour(requests, errors, buckets)
 
 
 class Statistics:
@@ -100,27 +134,19 @@ class Statistics:
         """Count a request that has ended: its answer is sent, or never will be."""
         tally = self.tallies.get(port)
         if tally is None:
-            tally = self.tallies[port] = Tally(self.minute)
+            tally = self.tallies[port] = Tally()
+        if tally.minute != self.minute:
+            tally.mark(self.minute)
         tally.classes[status // 100] += 1
         tally.received += received
         tally.sent += sent
-        if status == _SWITCHED:
-            return
-        bucket = bisect_left(BOUNDS, duration)
-        tally.buckets[bucket] += 1
-        tally.seconds += duration
-        minute = tally.minutes[-1]
-        if minute.number != self.minute:
-            minute = Minute(self.minute)
-            tally.minutes.append(minute)
-        minute.buckets[bucket] += 1
-        if status >= _FAILED:
-            minute.errors += 1
+        if status != _SWITCHED:
+            tally.durations.add(duration)
 
 
 def added(rows: Iterable[Sequence[int]]) -> list[int]:
-    """Buckets of several tallies or minutes as one; of none, they are empty."""
-    return [sum(column) for column in zip([0] * _BUCKETS, *rows, strict=True)]
+    """Counts of several as one, column by column; of none, there are no columns."""
+    return [sum(column) for column in zip(*rows, strict=True)]
 
 
 def quantile(buckets: Sequence[int], part: float) -> float | None:

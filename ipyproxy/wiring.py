@@ -7,6 +7,7 @@ assignments. Opens, reads and binds nothing; decides nothing about requests.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,11 @@ from ipyproxy.health import HealthChecker
 from ipyproxy.http1.head import HeadLimits
 from ipyproxy.routes import ServedPorts
 from ipyproxy.settings import Settings
-from ipyproxy.statistics import Statistics
+from ipyproxy.statistics import Histogram, Statistics
+from ipyproxy.status.condition import Condition
+from ipyproxy.status.facts import Sources
+from ipyproxy.status.lag import LoopLag
+from ipyproxy.status.site import StatusSite, health_resources, status_resources
 from ipyproxy.upstreams import UpstreamTable
 from ipyproxy.web.exchange import Carriage
 from ipyproxy.web.notebook import Notebooks
@@ -40,6 +45,9 @@ class Rooms:
     bridges: Bridges
     crowd: Crowd
     statistics: Statistics
+    condition: Condition
+    lag: LoopLag
+    sweeps: Histogram
     own_ports: set[int]
 
 
@@ -57,6 +65,9 @@ def make_rooms(reactor: Any, descriptors: Descriptors, config: Config) -> Rooms:
         bridges=Bridges(reactor, config.limits.message_bytes),
         crowd=Crowd(crowd_limits(config)),
         statistics=Statistics(reactor.seconds()),
+        condition=Condition(reactor.seconds),
+        lag=LoopLag(reactor),
+        sweeps=Histogram(),
         own_ports=set(),
     )
 
@@ -71,10 +82,11 @@ def refit(rooms: Rooms, config: Config) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Sites:
-    """What is served: ``public`` by HTTPS, ``redirects`` by plain HTTP."""
+    """What is served: ``public`` by HTTPS, ``redirects`` by plain HTTP, ``status`` on its own."""
 
     public: PublicSite
     redirects: RedirectSite
+    status: StatusSite
 
 
 def make_sites(rooms: Rooms, settings: Settings, https_port: int) -> Sites:
@@ -84,8 +96,13 @@ def make_sites(rooms: Rooms, settings: Settings, https_port: int) -> Sites:
     """
     config = settings.config
     names = {name for each in settings.certificates for name in each.names}
-    policy = Policy(names | set(config.site.hosts), config.site.trusted_origins)
-    return Sites(PublicSite(_root(rooms, config), policy), RedirectSite(policy, https_port))
+    names.update(config.site.hosts)
+    policy = Policy(names, config.site.trusted_origins)
+    return Sites(
+        PublicSite(_root(rooms, config), policy),
+        RedirectSite(policy, https_port),
+        _status(rooms, names),
+    )
 
 
 def _root(rooms: Rooms, config: Config) -> Root:
@@ -101,7 +118,24 @@ def _root(rooms: Rooms, config: Config) -> Root:
     cookies = tuple(name.encode("ascii") for name in config.notebooks.site_cookies)
     root = Root(prefix, Notebooks(ports, prefix, cookies, rooms.upstreams, carriage))
     root.put(STATE_PATH, States(ports, rooms.upstreams, rooms.health))
+    for path, resource in health_resources(rooms.condition).items():
+        root.put(path, resource)
     return root
+
+
+def _status(rooms: Rooms, names: Iterable[str]) -> StatusSite:
+    sources = Sources(
+        rooms.upstreams,
+        rooms.statistics,
+        rooms.bridges,
+        rooms.crowd,
+        rooms.condition,
+        rooms.lag,
+        rooms.sweeps,
+    )
+    resources = {**health_resources(rooms.condition), **status_resources(sources)}
+    # By a tunnel, its end on another machine is localhost too.
+    return StatusSite(resources, Policy(("localhost", "127.0.0.1", "::1", *names), ()))
 
 
 def channel_limits(config: Config) -> ChannelLimits:

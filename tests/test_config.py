@@ -333,6 +333,19 @@ def test_the_proxy_protocol_is_believed_of_named_proxies_only() -> None:
     assert refusal("listen", "proxy_protocol", "true") == "needs listen.trusted_proxies beside it"
 
 
+def test_the_status_page_has_a_socket_a_listener_or_nothing() -> None:
+    assert value("status", "listen", '"unix"') == "unix"
+    assert value("status", "listen", "9100") == 9100
+    assert value("status", "listen", '"unix:/run/s.sock:mode=660"') == "unix:/run/s.sock:mode=660"
+    assert value("status", "listen", '""') is None
+    assert refusal("status", "listen", '"sock"').startswith('"sock" is neither a port from 0 to')
+
+
+def test_the_status_page_is_not_shown_to_everybody() -> None:
+    assert value("status", "public", "false") is False
+    assert refusal("status", "public", "true").startswith("needs access control")
+
+
 def test_a_list_is_no_string() -> None:
     why = refusal("notebooks", "site_cookies", '"galaxysession"')
     assert why == '"galaxysession" is not a list such as ["...", "..."]'

@@ -22,7 +22,7 @@ def counted(*durations: float) -> list[int]:
     statistics = Statistics(0)
     for duration in durations:
         statistics.add(PORT, 200, duration, 0, 0)
-    return tally(statistics).buckets
+    return tally(statistics).durations.buckets
 
 
 def test_requests_are_counted_by_class_with_their_bytes() -> None:
@@ -33,8 +33,8 @@ def test_requests_are_counted_by_class_with_their_bytes() -> None:
     assert of_port.classes == [1, 0, 2, 1, 2, 2, 0, 0, 0, 1]
     assert (of_port.requests, of_port.errors) == (9, 3)
     assert (of_port.received, of_port.sent) == (27, 45)
-    assert sum(of_port.buckets) == 9
-    assert of_port.seconds == pytest.approx(0.09)
+    assert of_port.durations.count == 9
+    assert of_port.durations.seconds == pytest.approx(0.09)
 
 
 def test_upstreams_are_counted_apart_and_requests_for_none_too() -> None:
@@ -54,7 +54,7 @@ def test_a_bridge_is_counted_with_its_bytes_but_has_no_duration() -> None:
     statistics.add(PORT, 101, 86400.0, 7, 9)
     of_port = tally(statistics)
     assert (of_port.requests, of_port.received, of_port.sent) == (1, 7, 9)
-    assert (sum(of_port.buckets), of_port.seconds, of_port.minutes[0].requests) == (0, 0.0, 0)
+    assert (of_port.durations.count, of_port.durations.seconds) == (0, 0.0)
 
 
 def test_each_minute_has_its_own_figures_for_an_hour() -> None:
@@ -66,11 +66,25 @@ def test_each_minute_has_its_own_figures_for_an_hour() -> None:
     statistics.add(PORT, 200, 0.1, 0, 0)
     statistics.tick(3000.0)
     assert statistics.minute == 50
-    assert [(m.number, m.requests, m.errors) for m in tally(statistics).since(10)] == [
-        (10, 2, 1),
-        (11, 1, 0),
-    ]
-    assert [m.number for m in tally(statistics).since(11)] == [11]
+    hour = tally(statistics).hour(50)
+    assert hour.requests == [*[0] * 19, 2, 1, *[0] * 39]
+    assert hour.errors == [*[0] * 19, 1, *[0] * 40]
+    assert sum(hour.buckets) == 3
+
+
+def test_what_is_older_than_an_hour_is_no_part_of_it() -> None:
+    statistics = Statistics(0)
+    for minute, duration in (0, 5.0), (1, 0.1):
+        statistics.tick(60.0 * minute)
+        statistics.add(PORT, 200, duration, 0, 0)
+    assert quantile(tally(statistics).hour(59).buckets, 1.0) == 5.0
+    statistics.tick(3600.0)
+    statistics.add(PORT, 200, 0.1, 0, 0)
+    hour = tally(statistics).hour(60)
+    assert (hour.requests[0], hour.requests[-1], sum(hour.requests)) == (1, 1, 2)
+    assert quantile(hour.buckets, 1.0) == pytest.approx(0.1)
+    quiet = tally(statistics).hour(120)
+    assert (sum(quiet.requests), sum(quiet.errors), sum(quiet.buckets)) == (0, 0, 0)
 
 
 def test_no_more_minutes_are_kept_than_an_hour_has() -> None:
@@ -78,20 +92,20 @@ def test_no_more_minutes_are_kept_than_an_hour_has() -> None:
     for minute in range(3 * MINUTES):
         statistics.tick(60.0 * minute)
         statistics.add(PORT, 200, 0.1, 0, 0)
-    numbers = [minute.number for minute in tally(statistics).minutes]
-    assert numbers == list(range(2 * MINUTES, 3 * MINUTES))
+    assert len(tally(statistics)._marks) == MINUTES
+    assert tally(statistics).hour(3 * MINUTES - 1).requests == [1] * MINUTES
     assert tally(statistics).requests == 3 * MINUTES
 
 
-def test_buckets_of_several_are_added() -> None:
+def test_counts_of_several_are_added() -> None:
     both = added([counted(0.001, 5.0), counted(0.001)])
     assert sum(both) == 3
     assert max(both) == 2
-    assert sum(added([])) == 0
+    assert added([]) == []
 
 
 def test_of_nothing_there_is_no_quantile() -> None:
-    assert quantile(added([]), 0.5) is None
+    assert quantile([], 0.5) is None
 
 
 def test_half_of_two_kinds_is_between_them_and_the_tail_is_seen() -> None:
@@ -102,6 +116,22 @@ def test_half_of_two_kinds_is_between_them_and_the_tail_is_seen() -> None:
 
 def test_what_lasts_longer_than_any_bound_counts_as_the_last() -> None:
     assert quantile(counted(1e6), 0.5) == BOUNDS[-1] == 700.0
+
+
+@given(st.lists(st.tuples(st.integers(0, 200), st.sampled_from([200, 502])), max_size=80))
+def test_an_hour_is_what_was_added_in_it(events: list[tuple[int, int]]) -> None:
+    statistics = Statistics(0)
+    statistics.add(PORT, 200, 0.1, 0, 0)
+    events.sort()
+    for minute, status in events:
+        statistics.tick(60.0 * minute)
+        statistics.add(PORT, status, 0.1, 0, 0)
+    all_of_it = [(0, 200), *events]
+    hour = tally(statistics).hour(200)
+    for offset in range(MINUTES):
+        in_minute = [status for minute, status in all_of_it if minute == 141 + offset]
+        assert hour.requests[offset] == len(in_minute)
+        assert hour.errors[offset] == in_minute.count(502)
 
 
 @given(

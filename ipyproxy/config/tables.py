@@ -25,6 +25,7 @@ from ipyproxy.config.values import (
     read_optional_path,
     read_optional_ports,
     read_origin,
+    read_status_listener,
     seconds,
     size,
 )
@@ -181,6 +182,23 @@ class Log:
 
 
 @attrs.frozen
+class Status:
+    """Where the status page is served: "unix" is a socket in the state directory, None nowhere.
+
+    A port is one of 127.0.0.1 here, for whoever reaches the listener may see everything.
+    """
+
+    listen: Annotated[int | str | None, read_status_listener] = "unix"
+    public: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse to show everything to everybody."""
+        if self.public:
+            why = "needs access control for /_ipyproxy/, which this version does not have yet"
+            raise RefusedError(why, key="public")
+
+
+@attrs.frozen
 class State:
     """Where the proxy keeps what outlives it; None leaves that to the system's custom."""
 
@@ -199,6 +217,7 @@ class Config:
     timeouts: Timeouts = attrs.field(factory=Timeouts)
     health: Health = attrs.field(factory=Health)
     log: Log = attrs.field(factory=Log)
+    status: Status = attrs.field(factory=Status)
     state: State = attrs.field(factory=State)
 
     def __attrs_post_init__(self) -> None:

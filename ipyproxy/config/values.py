@@ -100,6 +100,11 @@ def read_optional_listener(value: object) -> int | str | None:
     return None if value == "" else read_listener(value)
 
 
+def read_status_listener(value: object) -> int | str | None:
+    """Read a listener, "unix" for the usual socket, or that there is none."""
+    return "unix" if value == "unix" else read_optional_listener(value)
+
+
 def read_optional_path(value: object) -> Path | None:
     """Read a path, or that there is none."""
     if not isinstance(value, str) or "\0" in value:

@@ -1,0 +1,47 @@
+"""How the daemon itself is: what it listens on, what it proves itself with, whether it is ending.
+
+Told by the service, asked by whoever wants to see. Decides nothing but whether that is ready.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from enum import Enum
+
+from ipyproxy.tls import Certificate
+
+
+class Phase(Enum):
+    """Where in its life the daemon is; the values are what people and scripts are told."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    DRAINING = "draining"
+
+
+class Condition:
+    """The daemon, from now on.
+
+    ``now`` tells the seconds since the epoch; it has been up since ``started``. ``listeners`` are
+    where it listens, for people; ``reloads`` were done, ``refused_reloads`` left everything as it
+    was.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now = now
+        self.started = now()
+        self.phase = Phase.STARTING
+        self.listeners: list[str] = []
+        self.certificates: Sequence[Certificate] = ()
+        self.reloads = 0
+        self.refused_reloads = 0
+
+    def obstacle(self) -> str | None:
+        """Why nobody should be sent here now; None if all is well."""
+        if self.phase is not Phase.SERVING:
+            return str(self.phase.value)
+        today = datetime.fromtimestamp(self.now(), UTC)
+        if any(certificate.is_expired(today) for certificate in self.certificates):
+            return "certificate expired"
+        return None

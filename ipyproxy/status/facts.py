@@ -1,0 +1,247 @@
+"""What there is to see, gathered from the rooms that count it; and the same as a JSON document.
+
+Knows what the figures mean. Holds numbers, states and the names on certificates only: no byte of a
+request, no path and no secret can come to be shown. Knows nothing of pages.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from OpenSSL.SSL import OPENSSL_VERSION, SSLeay_version
+
+from ipyproxy import __version__
+from ipyproxy.crowd import Crowd
+from ipyproxy.statistics import Histogram, Hour, Statistics, Tally, added, quantile
+from ipyproxy.status.condition import Condition
+from ipyproxy.status.lag import LoopLag
+from ipyproxy.upstreams import State, Upstream, UpstreamTable
+from ipyproxy.websocket import Bridges
+
+MOST_SHOWN = 500
+"""Upstreams that are told of one by one: those that were wanted last. The rest is counted."""
+
+_NOTHING = Tally()
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The rooms that are asked."""
+
+    upstreams: UpstreamTable
+    statistics: Statistics
+    bridges: Bridges
+    crowd: Crowd
+    condition: Condition
+    lag: LoopLag
+    sweeps: Histogram
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamFacts:
+    """One upstream. Times are seconds since the epoch, durations seconds; None: there is none.
+
+    ``why`` says what an upstream that does not answer was last seen to do. ``errors`` are answers
+    of 500 and above, by the notebook or in its place. ``median`` and ``slow`` are the durations
+    that half, and 99 of 100 requests of the last hour stayed below. ``person_active`` is when
+    somebody last did something in a WebSocket: pages that are merely open ask and ask, too.
+    """
+
+    port: int
+    state: State
+    since: float | None
+    why: str | None
+    requests: int
+    errors: int
+    median: float | None
+    slow: float | None
+    exchanges: int
+    bridges: int
+    person_active: float | None
+    hour: Hour
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All there is to see at ``now``; the units are those of :class:`UpstreamFacts`."""
+
+    now: float
+    condition: Condition
+    states: dict[State, int]
+    upstreams: list[UpstreamFacts]
+    left_out: int
+    requests: int
+    errors: int
+    median: float | None
+    slow: float | None
+    exchanges: int
+    bridges: int
+    hour: Hour
+    connections: int
+    most_connections: int
+    lag: float
+    sweeps: int
+    sweep: float | None
+
+
+def gather(sources: Sources) -> Facts:
+    """Look at everything."""
+    statistics, upstreams = sources.statistics, sources.upstreams.all()
+    tallies = statistics.tallies
+    hours = {port: tally.hour(statistics.minute) for port, tally in tallies.items()}
+    states = Counter(upstream.state for upstream in upstreams)
+    shown = worth_telling(upstreams)
+    idle = _NOTHING.hour(statistics.minute)
+    hour = _together(hours.values(), idle)
+    return Facts(
+        now=sources.condition.now(),
+        condition=sources.condition,
+        states={state: states[state] for state in State},
+        upstreams=[
+            _upstream(one, tallies.get(one.port, _NOTHING), hours.get(one.port, idle))
+            for one in shown
+        ],
+        left_out=len(upstreams) - len(shown),
+        requests=sum(tally.requests for tally in tallies.values()),
+        errors=sum(tally.errors for tally in tallies.values()),
+        median=quantile(hour.buckets, 0.5),
+        slow=quantile(hour.buckets, 0.99),
+        exchanges=sum(upstream.exchanges for upstream in upstreams),
+        bridges=len(sources.bridges.open),
+        hour=hour,
+        connections=sources.crowd.connections,
+        most_connections=sources.crowd.limits.connections,
+        lag=sources.lag.worst,
+        sweeps=sources.sweeps.count,
+        sweep=quantile(sources.sweeps.buckets, 0.99),
+    )
+
+
+def worth_telling(upstreams: list[Upstream]) -> list[Upstream]:
+    """Those of ``upstreams`` that are told of one by one, by port.
+
+    Whoever asks for every port that there is can't fill a page, or somebody's time series.
+    """
+    if len(upstreams) <= MOST_SHOWN:
+        return upstreams
+    latest = sorted(upstreams, key=lambda one: (one.open_work > 0, one.wanted_at), reverse=True)
+    return sorted(latest[:MOST_SHOWN], key=lambda one: one.port)
+
+
+def _upstream(upstream: Upstream, tally: Tally, hour: Hour) -> UpstreamFacts:
+    return UpstreamFacts(
+        port=upstream.port,
+        state=upstream.state,
+        since=_past(upstream.since),
+        why=_why(upstream),
+        requests=tally.requests,
+        errors=tally.errors,
+        median=quantile(hour.buckets, 0.5),
+        slow=quantile(hour.buckets, 0.99),
+        exchanges=upstream.exchanges,
+        bridges=len(upstream.bridges),
+        person_active=_past(upstream.person_active_at),
+        hour=hour,
+    )
+
+
+def _past(seconds: float) -> float | None:
+    """A time that is there only if it has been."""
+    return seconds if seconds > 0 else None
+
+
+def _why(upstream: Upstream) -> str | None:
+    if not upstream.is_down:
+        return None
+    return "connection refused" if upstream.refuses else "no answer in time"
+
+
+def _together(hours: Iterable[Hour], idle: Hour) -> Hour:
+    rows = [idle, *hours]
+    return Hour(
+        added(hour.requests for hour in rows),
+        added(hour.errors for hour in rows),
+        added(hour.buckets for hour in rows),
+    )
+
+
+def versions() -> dict[str, str]:
+    """What runs here, by name."""
+    return {
+        "ipyproxy": __version__,
+        "Python": platform.python_version(),
+        "Twisted": version("twisted"),
+        "Autobahn": version("autobahn"),
+        "pyOpenSSL": version("pyopenssl"),
+        "OpenSSL": SSLeay_version(OPENSSL_VERSION).decode("ascii").split()[1],
+    }
+
+
+def document(facts: Facts) -> dict[str, Any]:
+    """What ``status.json`` holds. Names end in their unit; times are ISO 8601 in UTC, or null."""
+    condition = facts.condition
+    return {
+        "time": _time(facts.now),
+        "phase": condition.phase.value,
+        "started": _time(condition.started),
+        "uptime_seconds": round(facts.now - condition.started, 3),
+        "versions": versions(),
+        "listeners": list(condition.listeners),
+        "certificates": [
+            {
+                "names": list(certificate.names),
+                "not_after": certificate.not_after.isoformat(),
+                "development": certificate.is_development,
+            }
+            for certificate in condition.certificates
+        ],
+        "reloads": {"done": condition.reloads, "refused": condition.refused_reloads},
+        "connections": {"open": facts.connections, "most": facts.most_connections},
+        "event_loop": {"worst_lag_seconds_last_minute": _rounded(facts.lag)},
+        "sweeps": {"count": facts.sweeps, "p99_seconds": _rounded(facts.sweep)},
+        "requests": {
+            "total": facts.requests,
+            "errors": facts.errors,
+            "p50_seconds": _rounded(facts.median),
+            "p99_seconds": _rounded(facts.slow),
+            "per_minute": facts.hour.requests,
+            "errors_per_minute": facts.hour.errors,
+        },
+        "open": {"exchanges": facts.exchanges, "bridges": facts.bridges},
+        "upstreams_by_state": {state.value: count for state, count in facts.states.items()},
+        "upstreams": [_upstream_document(one) for one in facts.upstreams],
+        "upstreams_left_out": facts.left_out,
+    }
+
+
+def _upstream_document(facts: UpstreamFacts) -> dict[str, Any]:
+    return {
+        "port": facts.port,
+        "state": facts.state.value,
+        "since": _time(facts.since),
+        "why": facts.why,
+        "requests": facts.requests,
+        "errors": facts.errors,
+        "p50_seconds": _rounded(facts.median),
+        "p99_seconds": _rounded(facts.slow),
+        "open": {"exchanges": facts.exchanges, "bridges": facts.bridges},
+        "person_active": _time(facts.person_active),
+        "per_minute": facts.hour.requests,
+        "errors_per_minute": facts.hour.errors,
+    }
+
+
+def _time(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)

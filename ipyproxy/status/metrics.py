@@ -1,0 +1,215 @@
+"""The figures as Prometheus reads them; they are read off the rooms when somebody scrapes.
+
+Knows names, kinds and labels. A label's values are few: a port is told of by itself only while it
+is among the last :data:`~ipyproxy.status.facts.MOST_SHOWN` that were wanted, and paths, clients
+and the like never are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from ipyproxy import __version__
+from ipyproxy.statistics import BOUNDS, Histogram, Tally, added
+from ipyproxy.status.facts import Sources, worth_telling
+from ipyproxy.upstreams import State
+
+REQUEST_BOUNDS = (
+    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
+    *(1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0),
+)
+LAG_BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_CLASSES = ("other", "1xx", "2xx", "3xx", "4xx", "5xx")
+
+
+class Metrics:
+    """All metrics of one process."""
+
+    def __init__(self, sources: Sources) -> None:
+        self.registry = CollectorRegistry()
+        self.registry.register(_Rooms(sources))
+        ProcessCollector(registry=self.registry)
+
+    def exposed(self, accept: bytes) -> tuple[bytes, bytes]:
+        """Content type and body for a scraper with this Accept field."""
+        encode, content_type = choose_encoder(accept.decode("latin-1"))
+        return content_type.encode("ascii"), encode(self.registry)
+
+
+class _Rooms(Collector):
+    """What the rooms have counted."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    def collect(self) -> Iterator[Metric]:
+        """Look at everything."""
+        yield from self._traffic()
+        yield from self._upstreams()
+        yield from self._daemon()
+
+    def _traffic(self) -> Iterator[Metric]:
+        sources = self._sources
+        tallies = sources.statistics.tallies.values()
+        requests = CounterMetricFamily(
+            "ipyproxy_requests_total",
+            "Requests that have ended, by the class of the status that they were answered with.",
+            labels=["code"],
+        )
+        for name, count in _by_class(added(tally.classes for tally in tallies)):
+            requests.add_metric([name], count)
+        yield requests
+        yield _histogram(
+            "ipyproxy_request_duration_seconds",
+            "From a request's first byte until its answer was sent; no WebSockets.",
+            REQUEST_BOUNDS,
+            *(tally.durations for tally in tallies),
+        )
+        # No tally has these yet, because a bridge is counted at its end.
+        open_bridges = [bridge.traffic for bridge in sources.bridges.open]
+        yield _counter(
+            "ipyproxy_received_bytes_total",
+            "Bytes of request bodies and WebSockets from clients.",
+            sum(one.bytes_up for one in open_bridges) + sum(tally.received for tally in tallies),
+        )
+        yield _counter(
+            "ipyproxy_sent_bytes_total",
+            "Bytes of response bodies and WebSockets to clients.",
+            sum(one.bytes_down for one in open_bridges) + sum(tally.sent for tally in tallies),
+        )
+        crowd = sources.crowd
+        yield _gauge("ipyproxy_connections", "Open connections of clients.", crowd.connections)
+        yield _gauge(
+            "ipyproxy_connections_max", "Connections that there may be.", crowd.limits.connections
+        )
+        upstreams = sources.upstreams.all()
+        yield _gauge(
+            "ipyproxy_exchanges",
+            "Requests that notebooks are answering now.",
+            sum(upstream.exchanges for upstream in upstreams),
+        )
+        yield _gauge("ipyproxy_bridges", "Open WebSockets.", len(sources.bridges.open))
+        messages = CounterMetricFamily(
+            "ipyproxy_websocket_messages_total",
+            "WebSocket messages, up to notebooks and down to browsers.",
+            labels=["direction"],
+        )
+        traffic = [upstream.traffic for upstream in upstreams]
+        messages.add_metric(["up"], sum(one.messages_up for one in traffic))
+        messages.add_metric(["down"], sum(one.messages_down for one in traffic))
+        yield messages
+
+    def _upstreams(self) -> Iterator[Metric]:
+        upstreams = self._sources.upstreams.all()
+        by_state = GaugeMetricFamily(
+            "ipyproxy_upstreams", "Notebooks that were asked for, by state.", labels=["state"]
+        )
+        for state in State:
+            by_state.add_metric([state.value], sum(one.state is state for one in upstreams))
+        yield by_state
+        states = GaugeMetricFamily(
+            "ipyproxy_upstream_state",
+            "1 for the state that the notebook on this port is in, 0 for the others.",
+            labels=["port", "state"],
+        )
+        requests = CounterMetricFamily(
+            "ipyproxy_upstream_requests_total",
+            "Requests for the notebook on this port, by the class of their status.",
+            labels=["port", "code"],
+        )
+        exchanges = GaugeMetricFamily(
+            "ipyproxy_upstream_exchanges",
+            "Requests that the notebook on this port is answering now.",
+            labels=["port"],
+        )
+        bridges = GaugeMetricFamily(
+            "ipyproxy_upstream_bridges",
+            "Open WebSockets of the notebook on this port.",
+            labels=["port"],
+        )
+        tallies = self._sources.statistics.tallies
+        for upstream in worth_telling(upstreams):
+            port = str(upstream.port)
+            for state in State:
+                states.add_metric([port, state.value], upstream.state is state)
+            for name, count in _by_class(tallies.get(upstream.port, Tally()).classes):
+                if count:
+                    requests.add_metric([port, name], count)
+            exchanges.add_metric([port], upstream.exchanges)
+            bridges.add_metric([port], len(upstream.bridges))
+        yield from (states, requests, exchanges, bridges)
+
+    def _daemon(self) -> Iterator[Metric]:
+        condition = self._sources.condition
+        build = GaugeMetricFamily(
+            "ipyproxy_build_info", "1; the version is in the label.", labels=["version"]
+        )
+        build.add_metric([__version__], 1)
+        yield build
+        expiry = GaugeMetricFamily(
+            "ipyproxy_certificate_expiry_timestamp_seconds",
+            "When browsers begin to refuse the certificate with this first name.",
+            labels=["name"],
+        )
+        for certificate in condition.certificates:
+            expiry.add_metric([certificate.names[0]], certificate.not_after.timestamp())
+        yield expiry
+        reloads = CounterMetricFamily(
+            "ipyproxy_reloads_total", "Reloads, by what came of them.", labels=["result"]
+        )
+        reloads.add_metric(["done"], condition.reloads)
+        reloads.add_metric(["refused"], condition.refused_reloads)
+        yield reloads
+        yield _histogram(
+            "ipyproxy_event_loop_lag_seconds",
+            "How late the event loop called a timer; looked at four times a second.",
+            LAG_BOUNDS,
+            self._sources.lag.late,
+        )
+        yield _histogram(
+            "ipyproxy_sweep_duration_seconds",
+            "How long the periodic check of all connections took.",
+            LAG_BOUNDS,
+            self._sources.sweeps,
+        )
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(name, text, value)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value)
+
+
+def _histogram(
+    name: str, text: str, bounds: Sequence[float], *histograms: Histogram
+) -> HistogramMetricFamily:
+    """Several histograms as one, with ``bounds`` only, which are among :data:`BOUNDS`."""
+    below = list(accumulate(added([[0] * (len(BOUNDS) + 1), *(one.buckets for one in histograms)])))
+    buckets = [(repr(bound), float(below[BOUNDS.index(bound)])) for bound in bounds]
+    family = HistogramMetricFamily(name, text)
+    total = sum(one.seconds for one in histograms)
+    family.add_metric([], [*buckets, ("+Inf", float(below[-1]))], total)
+    return family
+
+
+def _by_class(classes: Sequence[int]) -> Iterable[tuple[str, int]]:
+    """Pairs of a label such as ``2xx`` and a count, from counts by first digit."""
+    if not classes:
+        return []
+    known = list(classes[: len(_CLASSES)])
+    known[0] += sum(classes[len(_CLASSES) :])
+    return zip(_CLASSES, known, strict=True)

@@ -1,0 +1,105 @@
+"""Where things are to be seen: the resources below ``/_ipyproxy/``, and the site that bears them.
+
+Knows paths and forms. What is shown is gathered in ``facts.py``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from ipyproxy.access import Policy
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.request import Request
+from ipyproxy.routes import parse_target
+from ipyproxy.status.condition import Condition
+from ipyproxy.status.facts import Sources, document, gather
+from ipyproxy.status.metrics import Metrics
+from ipyproxy.web.pages import Field, Page
+from ipyproxy.web.resources import Step, send_page, send_problem
+
+PREFIX = "/_ipyproxy"
+"""The path that everything of the proxy's own stands below."""
+
+PLAIN: tuple[Field, ...] = (
+    (b"Content-Security-Policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"X-Content-Type-Options", b"nosniff"),
+    (b"Cache-Control", b"no-store"),
+)
+
+
+class Shown(Step):
+    """Something that is made anew each time that it is read."""
+
+    def __init__(self, make: Callable[[Request], Page]) -> None:
+        super().__init__()
+        self._make = make
+
+    def render(self, request: Any) -> int:
+        """Answer with what there is now, for reading only."""
+        if request.method in (b"GET", b"HEAD"):
+            send_page(request, self._make(request))
+        else:
+            send_problem(request, Problem.METHOD_NOT_ALLOWED)
+        return NOT_DONE_YET
+
+
+def health_resources(condition: Condition) -> Mapping[str, Resource]:
+    """What load balancers ask, by path. It says nothing that connecting does not tell."""
+
+    def ready(_: Request) -> Page:
+        obstacle = condition.obstacle()
+        return _text(200, "ready") if obstacle is None else _text(503, obstacle)
+
+    return {
+        f"{PREFIX}/healthz": Shown(lambda _: _text(200, "alive")),
+        f"{PREFIX}/readyz": Shown(ready),
+    }
+
+
+def status_resources(sources: Sources) -> Mapping[str, Resource]:
+    """What is for the administrator's eyes only, by path."""
+    metrics = Metrics(sources)
+
+    def status(_: Request) -> Page:
+        body = json.dumps(document(gather(sources))).encode() + b"\n"
+        return Page(200, b"application/json", body, PLAIN)
+
+    def scrape(request: Request) -> Page:
+        content_type, body = metrics.exposed(request.head.fields.first(b"accept") or b"")
+        return Page(200, content_type, body, PLAIN)
+
+    return {f"{PREFIX}/status.json": Shown(status), f"{PREFIX}/metrics": Shown(scrape)}
+
+
+class StatusSite:
+    """What the status listener serves. Who gets as far as to its socket may read it all.
+
+    A page that resolves its own name to this machine can get as far as a port of it (DNS
+    rebinding), so the host must be one of this proxy's, as on the public site.
+    """
+
+    def __init__(self, resources: Mapping[str, Resource], policy: Policy) -> None:
+        self._resources = {path.encode("ascii"): one for path, one in resources.items()}
+        self._policy = policy
+
+    def handle(self, request: Request) -> None:
+        """Check the host, and let the resource answer."""
+        target = parse_target(request.head.method, request.head.target)
+        self._policy.served_host(request.head, target.authority)
+        resource = self._resources.get(target.path)
+        if resource is None:
+            raise ProxyError(Problem.NOT_FOUND)
+        resource.render(request)
+
+    def refuse(self, request: Request, error: ProxyError) -> None:
+        """Answer with the page of the error."""
+        send_problem(request, error.problem)
+
+
+def _text(status: int, text: str) -> Page:
+    return Page(status, b"text/plain; charset=utf-8", text.encode() + b"\n", PLAIN)

@@ -1,0 +1,88 @@
+"""The status site in memory: rooms whose figures the test sets, and a browser that looks."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+from ipyproxy.access import Policy
+from ipyproxy.crowd import Crowd, CrowdLimits
+from ipyproxy.statistics import Histogram, Statistics
+from ipyproxy.status.condition import Condition, Phase
+from ipyproxy.status.facts import Sources
+from ipyproxy.status.lag import LoopLag
+from ipyproxy.status.site import StatusSite, health_resources, status_resources
+from ipyproxy.tls import Certificate
+from ipyproxy.upstreams import UpstreamTable
+from ipyproxy.websocket import Bridges
+from tests.front import Browser, House
+from tests.wires import Loop
+
+START = 1_800_000_000.0
+"""When the daemon started; a full minute."""
+
+
+def certificate(*names: str, not_after: float = START + 86400.0) -> Certificate:
+    """A certificate of which only what is shown is real."""
+    end = datetime.fromtimestamp(not_after, UTC)
+    return Certificate(Path("c"), Path("k"), names, end, False, (), cast("Any", None))
+
+
+class Office(House):
+    """A daemon that serves since :data:`START`, and its status site."""
+
+    def __init__(self, **others: Any) -> None:
+        loop = Loop()
+        loop.advance(START)
+        self.upstreams = UpstreamTable()
+        self.statistics = Statistics(START)
+        self.bridges = Bridges(loop, 0)
+        self.crowd = Crowd(CrowdLimits(100, 50))
+        self.condition = Condition(loop.seconds)
+        self.condition.phase = Phase.SERVING
+        self.condition.listeners.append("192.0.2.1 port 443")
+        self.condition.certificates = (certificate("hub.example"),)
+        self.lag = LoopLag(loop)
+        self.sweeps = Histogram()
+        self.sources = Sources(
+            self.upstreams,
+            self.statistics,
+            self.bridges,
+            self.crowd,
+            self.condition,
+            self.lag,
+            self.sweeps,
+        )
+        self.resources = {**health_resources(self.condition), **status_resources(self.sources)}
+        site = StatusSite(self.resources, Policy(("localhost",), ()))
+        super().__init__(loop=loop, site=site, **others)
+
+    def pass_minutes(self, minutes: int) -> None:
+        """Let time pass for the figures only."""
+        self.loop.advance(60.0 * minutes)
+        self.statistics.tick(self.loop.seconds())
+
+    def ask(self, path: bytes, *lines: bytes, host: bytes = b"localhost:9000") -> bytes:
+        """GET ``path`` on a new connection, and give the whole answer."""
+        head = [b"GET /_ipyproxy/%b HTTP/1.1" % path, b"Host: " + host, *lines, b"", b""]
+        return self.connect().say(b"\r\n".join(head))
+
+    def read(self, path: bytes, *lines: bytes) -> bytes:
+        """The body of what stands at ``path``."""
+        head, _, body = self.ask(path, *lines).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n"), head
+        return body
+
+    def document(self) -> Any:
+        """``status.json``."""
+        return json.loads(self.read(b"status.json"))
+
+
+def status_of(answer: bytes) -> int:
+    """The status of an answer."""
+    return int(answer.split(b" ")[1])
+
+
+__all__ = ["START", "Browser", "Office", "certificate", "status_of"]

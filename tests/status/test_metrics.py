@@ -1,0 +1,152 @@
+"""What Prometheus reads: names, kinds, values, and that their number is bounded."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from ipyproxy.statistics import BOUNDS
+from ipyproxy.status.facts import MOST_SHOWN
+from ipyproxy.status.metrics import LAG_BOUNDS, REQUEST_BOUNDS
+from ipyproxy.upstreams import NO_TRAFFIC, Outcome, Traffic
+
+from .office import START, Office
+
+OPENMETRICS = b"Accept: application/openmetrics-text;version=1.0.0"
+
+
+class Bridge:
+    """An open WebSocket, as far as it is told of."""
+
+    opened = last_activity = START
+
+    def __init__(self, traffic: Traffic = NO_TRAFFIC) -> None:
+        self.traffic = traffic
+
+
+def busy() -> Office:
+    """An office with something to say for every metric."""
+    office = Office()
+    for port in (10000, 10001):
+        upstream = office.upstreams.get(port)
+        upstream.observe(Outcome.ANSWERED, START, fall=1, rise=1)
+        for status in (101, 200, 304, 404, 503, 999):
+            office.statistics.add(port, status, 0.03, 10, 100)
+    office.upstreams.get(10001).observe(Outcome.REFUSED, START, fall=1, rise=1)
+    office.upstreams.get(10000).exchanges = 2
+    office.statistics.add(None, 421, 0.0004, 0, 7)
+    bridge: Any = Bridge(Traffic(1000, 2000, 3, 4))
+    office.upstreams.get(10000).bridge_opened(bridge)
+    office.bridges.open.add(bridge)
+    office.lag.late.add(0.3)
+    office.sweeps.add(0.002)
+    office.condition.reloads = 2
+    return office
+
+
+def samples(office: Office) -> dict[str, float]:
+    """Name and labels of every sample, and its value."""
+    text = office.read(b"metrics").decode()
+    return {
+        sample.name
+        + "".join(f" {key}={sample.labels[key]}" for key in sorted(sample.labels)): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_requests_are_told_by_class_and_by_port() -> None:
+    seen = samples(busy())
+    assert seen["ipyproxy_requests_total code=2xx"] == 2
+    assert seen["ipyproxy_requests_total code=4xx"] == 3
+    assert seen["ipyproxy_requests_total code=other"] == 2
+    assert seen["ipyproxy_upstream_requests_total code=5xx port=10000"] == 1
+    assert seen["ipyproxy_upstream_requests_total code=1xx port=10001"] == 1
+
+
+def test_bytes_are_those_of_ended_requests_and_of_open_bridges() -> None:
+    seen = samples(busy())
+    assert seen["ipyproxy_received_bytes_total"] == 120 + 1000
+    assert seen["ipyproxy_sent_bytes_total"] == 1207 + 2000
+    assert seen["ipyproxy_websocket_messages_total direction=up"] == 3
+    assert seen["ipyproxy_websocket_messages_total direction=down"] == 4
+
+
+def test_durations_are_a_histogram_without_bridges() -> None:
+    seen = samples(busy())
+    name = "ipyproxy_request_duration_seconds"
+    assert seen[f"{name}_bucket le=0.001"] == 1
+    assert seen[f"{name}_bucket le=0.02"] == 1
+    assert seen[f"{name}_bucket le=0.05"] == 11
+    assert seen[f"{name}_bucket le=+Inf"] == seen[f"{name}_count"] == 11
+    assert seen[f"{name}_sum"] == pytest.approx(0.3004)
+
+
+def test_a_notebook_is_in_one_state() -> None:
+    seen = samples(busy())
+    states = {key: value for key, value in seen.items() if "upstream_state port=10001" in key}
+    assert states == {
+        "ipyproxy_upstream_state port=10001 state=unknown": 0,
+        "ipyproxy_upstream_state port=10001 state=starting": 0,
+        "ipyproxy_upstream_state port=10001 state=up": 0,
+        "ipyproxy_upstream_state port=10001 state=dead": 1,
+    }
+    assert seen["ipyproxy_upstreams state=up"] == 1
+    assert seen["ipyproxy_upstreams state=dead"] == 1
+
+
+def test_what_is_open_and_how_the_daemon_is() -> None:
+    seen = samples(busy())
+    assert seen["ipyproxy_exchanges"] == seen["ipyproxy_upstream_exchanges port=10000"] == 2
+    assert seen["ipyproxy_bridges"] == seen["ipyproxy_upstream_bridges port=10000"] == 1
+    assert seen["ipyproxy_connections_max"] == 100
+    assert seen["ipyproxy_certificate_expiry_timestamp_seconds name=hub.example"] == START + 86400
+    assert seen["ipyproxy_reloads_total result=done"] == 2
+    assert seen["ipyproxy_event_loop_lag_seconds_bucket le=0.2"] == 0
+    assert seen["ipyproxy_event_loop_lag_seconds_bucket le=0.5"] == 1
+    assert seen["ipyproxy_sweep_duration_seconds_count"] == 1
+    assert seen["process_open_fds"] > 0
+    assert seen["process_resident_memory_bytes"] > 0
+
+
+def test_bounds_of_histograms_are_among_those_that_are_counted() -> None:
+    assert set(REQUEST_BOUNDS) | set(LAG_BOUNDS) <= set(BOUNDS)
+
+
+def test_reading_changes_nothing() -> None:
+    office = busy()
+    ours = {key: value for key, value in samples(office).items() if key.startswith("ipyproxy")}
+    again = {key: value for key, value in samples(office).items() if key.startswith("ipyproxy")}
+    assert ours == again
+
+
+def test_ports_without_end_are_not_so_many_series() -> None:
+    office = Office()
+    for port in range(10000, 15000):
+        office.upstreams.get(port)
+        for status in (101, 200, 304, 404, 503):
+            office.statistics.add(port, status, 0.03, 0, 0)
+    seen = samples(office)
+    assert len({key for key in seen if "port=10" in key}) > 0
+    assert len(seen) <= MOST_SHOWN * 12 + 150
+
+
+def test_openmetrics_is_for_whoever_asks_for_it() -> None:
+    office = busy()
+    assert b"\r\nContent-Type: text/plain; version=0.0.4" in office.ask(b"metrics")
+    answer = office.ask(b"metrics", OPENMETRICS)
+    assert b"\r\nContent-Type: application/openmetrics-text; version=1.0.0" in answer
+    assert answer.endswith(b"# EOF\n")
+
+
+def test_promtool_finds_nothing_to_complain_of() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian: prometheus)")
+    text = busy().read(b"metrics")
+    checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
