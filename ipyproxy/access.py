@@ -71,15 +71,29 @@ class Policy:
         """
         return self._addressed(head.fields.special, authority)[0]
 
-    def authorize(self, head: RequestHead, authority: bytes | None) -> bytes:
+    def authorize(
+        self, head: RequestHead, authority: bytes | None, server_name: bytes | None = None
+    ) -> bytes:
         """Decide on one request; give the public origin that it was addressed to.
 
-        Raises :class:`ProxyError` as :meth:`served_host` does, and ``ORIGIN_DENIED``.
+        :param server_name: the host that the connection was made for, lower-case, if any was named.
+        :raises ProxyError: as :meth:`served_host` does, and ``WRONG_CONNECTION``,
+            ``ORIGIN_DENIED``.
         """
-        return self._authorized(head.fields.special, head.method in _SAFE_METHODS, authority)
+        is_safe = head.method in _SAFE_METHODS
+        return self._authorized(head.fields.special, is_safe, authority, server_name)
 
-    def _authorize(self, special: SpecialFields, is_safe: bool, authority: bytes | None) -> bytes:
-        public = self._addressed(special, authority)[1]
+    def _authorize(
+        self,
+        special: SpecialFields,
+        is_safe: bool,
+        authority: bytes | None,
+        server_name: bytes | None,
+    ) -> bytes:
+        host, public = self._addressed(special, authority)
+        if server_name is not None and server_name != host:
+            said = f"{_spoken(host)} on a connection for {_spoken(server_name)}"
+            raise ProxyError(Problem.WRONG_CONNECTION, said)
         self._check_origin(special, is_safe, public)
         return public
 

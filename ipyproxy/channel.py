@@ -56,6 +56,9 @@ class ChannelLimits:
 class Site(Protocol):
     """What a server serves."""
 
+    status_line: bytes
+    """Begins every answer; see :data:`ipyproxy.request.STATUS_LINE`."""
+
     def handle(self, request: Request) -> None:
         """Answer ``request``, now or later. Every request gets exactly one answer."""
 
@@ -115,6 +118,8 @@ class HTTPChannel(protocol.Protocol):
         self.peer = peer
         self.trusted = trusted
         self.excess = excess
+        self.server_name: bytes | None = None
+        self.status_line = server.site.status_line
         self.persistent = True
         self.phase = Phase.HANDSHAKE
         self.request: Request | None = None
@@ -137,6 +142,9 @@ class HTTPChannel(protocol.Protocol):
 
     def handshakeCompleted(self) -> None:
         """The TLS handshake is done; the first head is due."""
+        # A proxy may ask for one name, and then bring requests for all.
+        if not self.trusted:
+            self.server_name = self.transport.server_name
         self._expect(Phase.HEAD, self.server.limits.head_timeout)
 
     def dataReceived(self, data: bytes) -> None:

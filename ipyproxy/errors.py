@@ -87,6 +87,12 @@ class Problem(Enum):
         "This proxy does not serve the host name that was asked for. The administrator lists "
         "its names under hosts, or installs a certificate that bears them.",
     )
+    WRONG_CONNECTION = (
+        421,
+        0,
+        "Another host's connection",
+        "The request came on a connection that was made for another host name.",
+    )
     UPGRADE_REQUIRED = (
         426,
         0,

@@ -14,6 +14,9 @@ from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk
 from ipyproxy.http1.head import RequestHead
 
+STATUS_LINE = b"HTTP/1.1 %d %b"
+"""The first line of an answer; field lines that every answer of a site bears may stand behind."""
+
 
 class Connection(Protocol):
     """The client's connection, as far as a request needs it."""
@@ -25,6 +28,10 @@ class Connection(Protocol):
     """Whether that is a proxy whose word on the client's address is taken."""
     excess: Problem | None
     """What a request is refused with, because its connection is one too many."""
+    server_name: bytes | None
+    """The host that the client asked TLS for, lower-case; None if for none, or through a proxy."""
+    status_line: bytes
+    """Begins every answer: :data:`STATUS_LINE`, or that and more."""
     persistent: bool
     """Whether another request may follow; an answer can only take that away."""
 
@@ -115,7 +122,7 @@ class Request:
         """
         self.begun = True
         self.status = status
-        head = [b"HTTP/1.1 %d %b" % (status, reason), *lines]
+        head = [self.connection.status_line % (status, reason), *lines]
         self._bodyless = self.head.method == b"HEAD" or status in (204, 304)
         if length is not None and status != 204:
             head.append(b"Content-Length: %d" % length)

@@ -173,6 +173,12 @@ class TLSTransport(TCPTransport):
         """The session, for its facts: version, SNI, the peer's certificate."""
         return self._tls
 
+    @property
+    def server_name(self) -> bytes | None:
+        """The host that the client asked for (RFC 6066 section 3), lower-case; None if for none."""
+        name = self._tls.get_servername()
+        return None if name is None else name.lower()
+
 
 def _reason(caught: SSL.Error) -> str:
     """The last of OpenSSL's error texts, such as ``no shared cipher``."""

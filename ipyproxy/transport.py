@@ -249,6 +249,11 @@ class TCPTransport:
     # What protocols call to read.
 
     @property
+    def server_name(self) -> bytes | None:
+        """The host that the peer asked for by name: none, without TLS."""
+        return None
+
+    @property
     def is_reading(self) -> bool:
         """Whether bytes of the peer are taken at present."""
         return self._reading

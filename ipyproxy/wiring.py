@@ -98,8 +98,11 @@ def make_sites(rooms: Rooms, settings: Settings, https_port: int) -> Sites:
     names = {name for each in settings.certificates for name in each.names}
     names.update(config.site.hosts)
     policy = Policy(names, config.site.trusted_origins)
+    # Whoever has gone on past the warning of a self-signed certificate could never come back.
+    vouched_for = not any(each.is_self_signed for each in settings.certificates)
+    hsts = config.tls.hsts if vouched_for else 0
     return Sites(
-        PublicSite(_root(rooms, config), policy),
+        PublicSite(_root(rooms, config), policy, hsts=hsts),
         RedirectSite(policy, https_port),
         _status(rooms, names),
     )

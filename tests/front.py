@@ -13,7 +13,7 @@ from ipyproxy.crowd import Crowd, CrowdLimits, Rate
 from ipyproxy.errors import ProxyError
 from ipyproxy.forwarding import TrustedProxies
 from ipyproxy.http1.head import HeadLimits
-from ipyproxy.request import Request
+from ipyproxy.request import STATUS_LINE, Request
 from ipyproxy.server import HTTPServer
 from ipyproxy.transport import TCPTransport
 from tests.wires import Loop, Wire
@@ -32,6 +32,8 @@ LIMITS = ChannelLimits(
 
 class Desk:
     """A site that keeps each request for the test to answer, unless ``answer`` does so."""
+
+    status_line = STATUS_LINE
 
     def __init__(self) -> None:
         self.requests: list[Request] = []

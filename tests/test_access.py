@@ -118,6 +118,21 @@ def test_a_target_may_name_the_host_again() -> None:
     assert POLICY.authorize(head, b"hub.example.org:8443") == OWN
 
 
+@pytest.mark.parametrize("name", [None, b"hub.example.org"])
+def test_a_connection_for_the_host_or_for_none_will_do(name: bytes | None) -> None:
+    assert POLICY.authorize(from_page(), None, name) == OWN
+    assert POLICY.authorize(from_page(), b"hub.example.org:8443", name) == OWN
+
+
+@pytest.mark.parametrize("name", [b"localhost", b"example.org", b"hub.example.org:8443", b"\xff"])
+def test_a_connection_that_was_made_for_another_host(name: bytes) -> None:
+    """One of ours or not, and though the one before it in the memory was in order."""
+    assert POLICY.authorize(from_page(), None) == OWN
+    with pytest.raises(ProxyError) as caught:
+        POLICY.authorize(from_page(), None, name)
+    assert caught.value.problem is Problem.WRONG_CONNECTION
+
+
 @pytest.mark.parametrize("authority", [b"hub.example.org", b"HUB.example.org:8443", b"localhost"])
 def test_a_target_that_names_another_of_our_hosts_than_host(authority: bytes) -> None:
     assert refusal_of(from_page(), authority) is Problem.BAD_REQUEST

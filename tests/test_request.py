@@ -9,7 +9,7 @@ from twisted.internet.testing import StringTransport
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.framing import Decoder, LengthDecoder
 from ipyproxy.http1.head import NO_FIELDS, RequestHead
-from ipyproxy.request import Request
+from ipyproxy.request import STATUS_LINE, Request
 
 
 class Connection:
@@ -19,6 +19,8 @@ class Connection:
         self.transport = StringTransport()
         self.peer = "192.0.2.1"
         self.trusted = False
+        self.server_name: bytes | None = None
+        self.status_line = STATUS_LINE
         self.excess: Problem | None = None
         self.persistent = True
         self.events: list[str] = []

@@ -100,6 +100,10 @@ class TestCarrying:
         line.poll.until(lambda: len(client.data) == 13, client.pump)
         assert client.data == b"how do you do"
 
+    def test_the_name_that_the_client_asked_for(self, line: Line, tmp_path: Path) -> None:
+        line.shake_hands(TLSClient(line.socket, tmp_path, name="LocalHost"))
+        assert line.transport.server_name == b"localhost"
+
     @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
     def test_however_the_records_are_cut(
         self, line: Line, tmp_path: Path, version: ssl.TLSVersion

@@ -27,6 +27,7 @@ class TLSClient:
         *,
         at_once: int = 1 << 20,
         version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+        name: str = "localhost",
     ) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
@@ -38,7 +39,7 @@ class TLSClient:
         self._socket = sock
         self.at_once = at_once
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.session = context.wrap_bio(self._incoming, self._outgoing, server_hostname="localhost")
+        self.session = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
         self._left = b""
         self.is_secured = False
         self.data = b""

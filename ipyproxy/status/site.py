@@ -14,7 +14,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from ipyproxy.access import Policy
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.request import Request
+from ipyproxy.request import STATUS_LINE, Request
 from ipyproxy.routes import parse_target
 from ipyproxy.status.condition import Condition
 from ipyproxy.status.facts import Sources, document, gather
@@ -82,6 +82,8 @@ class StatusSite:
     A page that resolves its own name to this machine can get as far as a port of it (DNS
     rebinding), so the host must be one of this proxy's, as on the public site.
     """
+
+    status_line = STATUS_LINE
 
     def __init__(self, resources: Mapping[str, Resource], policy: Policy) -> None:
         self._resources = {path.encode("ascii"): one for path, one in resources.items()}

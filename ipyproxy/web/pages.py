@@ -50,6 +50,7 @@ _NEXT_STEP = {
     Problem.TARGET_TOO_LONG: "Shorter names of folders and files make it shorter.",
     Problem.EXPECTATION_FAILED: "Send the request again without an Expect field.",
     Problem.MISDIRECTED: "Use the address that the administrator gave you.",
+    Problem.WRONG_CONNECTION: "Open the address again.",
     Problem.UPGRADE_REQUIRED: "Update the browser or program that you use.",
     Problem.INTERNAL: "Try again. If this happens again, tell the administrator at what time.",
     Problem.NOT_IMPLEMENTED: "Send the request again chunked, or with a Content-Length.",

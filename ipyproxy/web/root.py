@@ -9,7 +9,7 @@ from twisted.web.resource import Resource
 
 from ipyproxy.access import Policy
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.request import Request
+from ipyproxy.request import STATUS_LINE, Request
 from ipyproxy.routes import parse_target
 from ipyproxy.web.pages import front_page
 from ipyproxy.web.resources import PageResource, Step, send_problem
@@ -39,9 +39,14 @@ class Root(Step):
 
 
 class PublicSite:
-    """What the HTTPS listener serves."""
+    """What the HTTPS listener serves.
 
-    def __init__(self, root: Resource, policy: Policy) -> None:
+    :param hsts: seconds for which browsers are to come by HTTPS only (RFC 6797); 0: not said.
+    """
+
+    def __init__(self, root: Resource, policy: Policy, *, hsts: int = 0) -> None:
+        said = b"\r\nStrict-Transport-Security: max-age=%d" % hsts if hsts else b""
+        self.status_line = STATUS_LINE + said
         self.root = root
         self.policy = policy
 
@@ -51,7 +56,8 @@ class PublicSite:
         if head.method in _REFUSED_METHODS:
             raise ProxyError(Problem.METHOD_NOT_ALLOWED, "a method that this proxy never takes")
         target = parse_target(head.method, head.target)
-        request.public = self.policy.authorize(head, target.authority)
+        server_name = request.connection.server_name
+        request.public = self.policy.authorize(head, target.authority, server_name)
         special = head.fields.special
         if b"expect" in special and special.tokens(b"expect") not in _CONTINUE:
             raise ProxyError(Problem.EXPECTATION_FAILED)
@@ -77,6 +83,8 @@ class RedirectSite:
 
     :param https_port: the public port of HTTPS; 443 is left out of addresses.
     """
+
+    status_line = STATUS_LINE
 
     def __init__(self, policy: Policy, https_port: int) -> None:
         self.policy = policy

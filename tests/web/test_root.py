@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ipyproxy.web.root import RedirectSite
+from ipyproxy.web.resources import Step
+from ipyproxy.web.root import PublicSite, RedirectSite
 from tests.front import House
 from tests.web.gate import HOST, Gate, ask, head_of, message
 
@@ -193,6 +194,24 @@ class TestAccess:
         ):
             _, heard = answer_to(gate, start, HOST, b"Referer: " + mark)
             assert b"mark" not in heard
+
+
+def test_a_connection_for_another_name_of_ours_is_the_wrong_one(gate: Gate) -> None:
+    browser = gate.connect()
+    browser.channel.server_name = b"other.example"
+    assert browser.say(b"GET / HTTP/1.1\r\nHost: hub.example\r\n\r\n").startswith(b"HTTP/1.1 421 ")
+    browser.channel.server_name = b"hub.example"
+    assert browser.say(b"GET / HTTP/1.1\r\nHost: HUB.example\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+
+
+def test_browsers_are_told_to_insist_on_https(gate: Gate) -> None:
+    site = PublicSite(Step(), gate.policy, hsts=300)
+    for start, status in (b"GET / HTTP/1.1", 404), (b"TRACE / HTTP/1.1", 405), (b"?", 400):
+        found, heard = answer_to(House(site=site), start, HOST)
+        assert found == status
+        assert heard.count(b"\r\nStrict-Transport-Security: max-age=300\r\n") == 1
+    _, heard = answer_to(gate, b"GET / HTTP/1.1", HOST)
+    assert b"Strict-Transport-Security" not in heard
 
 
 class TestRedirects:
