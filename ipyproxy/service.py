@@ -154,7 +154,7 @@ class ProxyService(Service):
         if channel is None:
             sock.close()
             return
-        tls, high_water = self._tls.connection(), self._settings.config.limits.buffer_bytes
+        tls, high_water = self._tls.connection(sock), self._settings.config.limits.buffer_bytes
         TLSTransport(self._descriptors, sock, channel, peer, tls, high_water=high_water).start()
 
     def _take_http(self, sock: socket.socket, peer: IAddress) -> None:

@@ -1,36 +1,41 @@
 """TLS over TCP on the reactor.
 
-Knows pyOpenSSL's memory BIOs, which are fed once and emptied once an event. Knows nothing of
-certificates, or of what is said.
+Knows how pyOpenSSL reads and writes a socket. Knows nothing of certificates, or of what is said.
+OpenSSL is given the socket itself: through memory BIOs each byte would be copied twice more, and
+each message would cost two more calls in either direction.
 """
 
 from __future__ import annotations
 
-import contextlib
+import errno
+import fcntl
+import os
 import socket
+import termios
 from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet import error
 from twisted.internet.interfaces import IAddress, IHandshakeListener
+from twisted.python.failure import Failure
 
 from ipyproxy.epoll import Descriptors
-from ipyproxy.transport import HIGH_WATER, Ending, TCPTransport
+from ipyproxy.transport import HIGH_WATER, READ_SIZE, TCPTransport
 
 _RECORD = 16384
-_RECORD_HEADER = 5
-_RECORD_OVERHEAD = 64
-_HANDSHAKE_FLIGHT = 16384
-_MOST_UNHEARD = 4 * HIGH_WATER
+_MOST_RECORDS = 64
+_NOTHING = bytes(4)
 
 
 class TLSTransport(TCPTransport):
     """One connected socket with TLS on it.
 
     A protocol that provides ``IHandshakeListener`` is told when the handshake is done.
+
+    :param tls: the session, on ``sock``.
     """
 
-    __slots__ = ("_record_begun", "_record_left", "_secured", "_tls")
+    __slots__ = ("_goodbye_due", "_receive", "_secured", "_stuck", "_tls")
 
     def __init__(
         self,
@@ -44,129 +49,105 @@ class TLSTransport(TCPTransport):
     ) -> None:
         super().__init__(reactor, sock, protocol, peer, high_water=high_water)
         self._tls = tls
+        self._put = self._encrypt
+        self._receive = tls.recv
         self._secured = False
-        self._record_begun = b""
-        self._record_left = 0
+        self._goodbye_due = False
+        self._stuck = False
 
-    def _received(self, data: memoryview) -> Exception | None:
-        self._tls.bio_write(data)
-        records = self._count_records(data)
+    @property
+    def bytes_waiting(self) -> int:
+        """See :class:`TCPTransport`; a goodbye that the kernel has not taken counts too."""
+        return len(self._unsent) or int(self._goodbye_due)
+
+    # Reading.
+
+    def doRead(self) -> Any:
+        """Take the records that have come, a bounded number, and hand them out as one piece."""
+        ended: Exception | None = None
+        pieces: list[bytes] = []
+        room = READ_SIZE
         try:
             if not self._secured:
                 self._shake_hands()
-                # Some of these records were the handshake's: then recv says so.
-            return self._decrypt(records) if records else None
+            while room > 0 and len(pieces) < _MOST_RECORDS:
+                piece = self._receive(_RECORD)
+                pieces.append(piece)
+                room -= len(piece)
+                # To ask OpenSSL for what has not come costs as much as the rest of a small read.
+                if not self._has_more():
+                    break
         except SSL.WantReadError:
-            self._flush(_HANDSHAKE_FLIGHT)
-            return None
-        except SSL.Error as caught:
-            # The alert that tells the peer why is still to be sent.
-            self._flush(_HANDSHAKE_FLIGHT)
-            return error.ConnectionLost(f"TLS: {_reason(caught)}")
-
-    def _count_records(self, data: memoryview) -> int:
-        """How many TLS records end in ``data`` (RFC 8446 section 5.1).
-
-        So many times OpenSSL has something to give. Asking once more, to hear that there is
-        nothing, costs as much as the rest of a small read.
-        """
-        begun, self._record_begun = self._record_begun, b""
-        if begun:
-            data = memoryview(begun + data)
-        at, end = self._record_left, len(data)
-        if at > end:
-            self._record_left = at - end
-            return 0
-        records = 1 if at else 0
-        while end - at >= _RECORD_HEADER:
-            at += _RECORD_HEADER + (data[at + 3] << 8 | data[at + 4])
-            records += 1
-        if at > end:
-            self._record_left = at - end
-            return records - 1
-        self._record_left = 0
-        if at < end:
-            self._record_begun = bytes(data[at:])
-        return records
-
-    def _shake_hands(self) -> None:
-        self._tls.do_handshake()
-        self._secured = True
-        self._flush(_HANDSHAKE_FLIGHT)
-        if IHandshakeListener.providedBy(self.protocol):
-            self.protocol.handshakeCompleted()
-
-    def _decrypt(self, records: int) -> Exception | None:
-        """Hand out all that one read brought, in one piece."""
-        ended: Exception | None = None
-        pieces: list[bytes] = []
-        receive = self._tls.recv
-        try:
-            for _ in range(records):
-                # A loop, because what came before stays, if the next fails.
-                pieces.append(receive(_RECORD))  # noqa: PERF401
-        except SSL.WantReadError:
-            ended = self._answer_control()
+            pass
+        except SSL.WantWriteError:
+            self._wait_to_write()
         except SSL.ZeroReturnError:
             ended = error.ConnectionDone()
         except SSL.Error as caught:
-            self._flush(_HANDSHAKE_FLIGHT)
             ended = error.ConnectionLost(f"TLS: {_reason(caught)}")
         if pieces and self.protocol is not None:
             self.protocol.dataReceived(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         return ended
 
-    def _answer_control(self) -> Exception | None:
-        """Send what OpenSSL answers to a record without data, such as a key update.
+    def _shake_hands(self) -> None:
+        self._tls.do_handshake()
+        self._secured = True
+        if IHandshakeListener.providedBy(self.protocol):
+            self.protocol.handshakeCompleted()
 
-        Each is answered, so a peer that sends them on and on and reads nothing must end.
+    def _has_more(self) -> bool:
+        return fcntl.ioctl(self._socket, termios.FIONREAD, _NOTHING) != _NOTHING
+
+    def _wait_to_write(self) -> None:
+        """OpenSSL has to answer (a key update, say), and the kernel takes nothing: read no more.
+
+        So a peer that asks on and on and reads no answers is held up by the kernel.
         """
-        self._flush(_HANDSHAKE_FLIGHT)
-        if self.bytes_waiting <= _MOST_UNHEARD:
-            return None
-        return error.ConnectionLost("TLS: control messages, and their answers are not read")
+        self._stuck = True
+        self._reactor.removeReader(self)
+        self._reactor.addWriter(self)
+
+    # Writing.
+
+    def _encrypt(self, data: Any) -> int:
+        try:
+            return self._tls.send(data)
+        except SSL.Error as caught:
+            raise _os_error(caught) from None
+
+    def doWrite(self) -> Any:
+        """See :class:`TCPTransport`."""
+        if self._stuck:
+            self._stuck = False
+            if self._reading:
+                self._reactor.addReader(self)
+            if not self._unsent and not self._goodbye_due:
+                self._reactor.removeWriter(self)
+                return self.doRead() if self._reading else None
+        return super().doWrite()
 
     def write(self, data: bytes) -> None:
         """Encrypt ``data`` and send it."""
-        if not self.connected or self._ending is not Ending.NO or not data:
+        if data:  # an empty record would say nothing
+            super().write(data)
+
+    def _say_goodbye(self) -> None:
+        if not self._secured:
             return
-        size = len(data)
+        if self._tls.get_shutdown() & SSL.SENT_SHUTDOWN and not self._goodbye_due:
+            return  # it was said when our half was closed
         try:
-            sent = self._tls.send(data)
-            while sent < size:
-                sent += self._tls.send(memoryview(data)[sent:])
-        except SSL.Error:
-            # The session is broken, so nothing can be said any more.
-            self.abortConnection()
-            return
-        self._flush(size + _RECORD_OVERHEAD * (2 + size // _RECORD))
+            self._tls.shutdown()
+            self._goodbye_due = False
+        except SSL.Error as caught:
+            refused = _os_error(caught)
+            self._goodbye_due = isinstance(refused, BlockingIOError)
+            raise refused from None
 
-    def _flush(self, size: int) -> None:
-        """Send what OpenSSL has ready: about ``size`` bytes, which saves asking twice."""
-        try:
-            while True:
-                ready = self._tls.bio_read(size)
-                self._send(ready)
-                if len(ready) < size:
-                    return
-        except SSL.WantReadError:
-            return
-
-    def loseConnection(self) -> None:
-        """Send close_notify and close once everything written has been sent."""
-        self._notify_close()
-        super().loseConnection()
-
-    def loseWriteConnection(self) -> None:
-        """Send close_notify and FIN once everything written has been sent; go on reading."""
-        self._notify_close()
-        super().loseWriteConnection()
-
-    def _notify_close(self) -> None:
-        if self.connected and self._secured and self._ending is Ending.NO:
-            with contextlib.suppress(SSL.Error):
-                self._tls.shutdown()
-            self._flush(_RECORD_OVERHEAD * 2)
+    def connectionLost(self, reason: Failure) -> None:
+        """See :class:`TCPTransport`."""
+        self._secured = False
+        super().connectionLost(reason)
 
     @property
     def tls(self) -> SSL.Connection:
@@ -186,3 +167,12 @@ def _reason(caught: SSL.Error) -> str:
         return str(caught.args[0][-1][-1])
     except (IndexError, TypeError):
         return "connection ended" if isinstance(caught, SSL.SysCallError) else "protocol error"
+
+
+def _os_error(caught: SSL.Error) -> OSError:
+    """What a plain socket would have raised."""
+    if isinstance(caught, (SSL.WantReadError, SSL.WantWriteError)):
+        return BlockingIOError()
+    if isinstance(caught, SSL.SysCallError) and caught.args[0] > 0:
+        return OSError(caught.args[0], os.strerror(caught.args[0]))
+    return OSError(errno.EPROTO, f"TLS: {_reason(caught)}")

@@ -54,7 +54,7 @@ class Line:
         self.socket = theirs
         self.recorder = SecureRecorder()
         self.transport = TLSTransport(
-            EpollSet(self.poll), ours, self.recorder, PEER, tls.connection()
+            EpollSet(self.poll), ours, self.recorder, PEER, tls.connection(ours)
         )
         self.transport.start()
 
@@ -128,11 +128,11 @@ class TestCarrying:
         line.poll.until(lambda: len(line.recorder.data) == len(sent), client.pump)
         assert line.recorder.data == sent
 
-    def test_many_records_of_one_read_come_in_one_piece(self, line: Line, tmp_path: Path) -> None:
+    def test_records_that_wait_together_come_in_one_piece(self, line: Line, tmp_path: Path) -> None:
         client = line.shake_hands(TLSClient(line.socket, tmp_path))
-        for number in range(100):
+        for number in range(60):
             client.say(b"%02d" % number)
-        line.poll.until(lambda: len(line.recorder.data) == 200, client.pump)
+        line.poll.until(lambda: len(line.recorder.data) == 120, client.pump)
         assert len(line.recorder.pieces) == 1
 
     def test_a_request_in_the_same_packet_as_the_handshakes_end(
@@ -248,23 +248,29 @@ class TestBeingClosed:
 
 
 class TestKeyUpdates:
-    def test_each_is_answered_at_once(self, line: Line, tmp_path: Path) -> None:
+    def test_many_need_no_more_than_one_answer(self, line: Line, tmp_path: Path) -> None:
         client = line.shake_hands(TLSClient(line.socket, tmp_path))
-        before = line.transport.bytes_sent
         client.say_bytes(client.key_updates(100))
         line.poll.until(lambda: not client.unsent, client._send)
         line.poll.rest()
-        # 27 bytes each; OpenSSL puts the last off until the next write.
-        assert line.transport.bytes_sent - before >= 99 * 27
         line.transport.write(b"still here")
-        line.poll.until(lambda: client.data, client._take, client.pump)
+        line.poll.until(lambda: client.data, client.pump)
         assert client.data == b"still here"
 
-    def test_whoever_sends_them_on_and_on_and_reads_nothing_must_go(
+    def test_whoever_sends_them_on_and_on_and_reads_nothing_is_held_up(
         self, narrow: Line, tmp_path: Path
     ) -> None:
         client = narrow.shake_hands(TLSClient(narrow.socket, tmp_path))
         client.say_bytes(client.key_updates(40_000))
-        narrow.poll.until(lambda: narrow.recorder.reason, client._send)
-        assert isinstance(narrow.recorder.reason, error.ConnectionLost)
-        assert "control messages" in str(narrow.recorder.reason)
+        left = 0
+        while client.unsent != left:
+            left = client.unsent
+            client._send()
+            narrow.poll.rest()
+        assert left > 0
+        assert not narrow.poll.look(0.02)  # we wait, and do not spin
+        # Once the answers are read it goes on.
+        narrow.poll.until(lambda: not client.unsent, client.pump)
+        narrow.transport.write(b"still here")
+        narrow.poll.until(lambda: client.data, client.pump)
+        assert client.data == b"still here"

@@ -118,7 +118,7 @@ def carry(sender: Party, receiver: Party) -> None:
 
 def shake_hands(server: ServerTLS, client: Party) -> Endpoint:
     """A handshake up to its end. Raises what the server raises, or else the client."""
-    end = Endpoint(server.connection())
+    end = Endpoint(server.connection(None))
     for _ in range(4):
         finished = client.shake()
         carry(client, end)
@@ -130,7 +130,7 @@ def shake_hands(server: ServerTLS, client: Party) -> Endpoint:
 
 def refusal(server: ServerTLS, client: Party) -> tuple[str, str]:
     """What the server, then the client, say of a handshake that the server refuses."""
-    end = Endpoint(server.connection())
+    end = Endpoint(server.connection(None))
     client.shake()
     carry(client, end)
     with pytest.raises(SSL.Error) as on_server:

@@ -6,6 +6,7 @@ Knows contexts and names. Knows nothing of files, or of what is said on a connec
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from socket import socket
 from typing import NamedTuple
 
 from OpenSSL import SSL
@@ -59,11 +60,11 @@ class ServerTLS:
         """What new connections are served with."""
         return self._certificates
 
-    def connection(self) -> SSL.Connection:
-        """The server's end of a new connection: on memory BIOs, awaiting the client."""
+    def connection(self, sock: socket | None) -> SSL.Connection:
+        """The server's end of a new connection: on ``sock`` or memory BIOs, awaiting the client."""
         if self._seconds() - self._made >= KEYS_LAST:
             self.replace(self._certificates, self._terms)
-        connection = SSL.Connection(self._choice.first, None)
+        connection = SSL.Connection(self._choice.first, sock)
         connection.set_accept_state()
         return connection
 
