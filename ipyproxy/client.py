@@ -319,7 +319,8 @@ class Pool:
         def failed(caught: OSError) -> None:
             receiver.failed(_dial_error(caught))
 
-        return Dial(self.reactor, (LOOPBACK, port), self.limits.connect_timeout, connected, failed)
+        timeout = self.limits.connect_timeout
+        return Dial(self._descriptors, (LOOPBACK, port), timeout, connected, failed)
 
     def _offer(self, connection: UpstreamConnection, receiver: Receiver) -> None:
         try:

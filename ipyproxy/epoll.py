@@ -16,6 +16,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 _EVENTS_AT_ONCE = 256
+# Seconds to wait for the next event before the reactor is asked again, which costs far more.
+_STAY = 0.001
+_MOST_ROUNDS = 64
+_LONGEST_TURN = 0.005
 _READ = select.EPOLLIN
 _WRITE = select.EPOLLOUT
 # What has failed or hung up is told by the next read or write.
@@ -47,12 +51,14 @@ class EpollSet:
     """See the module. Descriptors must be removed before they are closed.
 
     :param reactor: where the set is a reader, and whose clock it lends.
+    :param turn: seconds after which the reactor has its turn, however much there is to do.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, turn: float = _LONGEST_TURN) -> None:
         self._reactor = reactor
+        self._turn = turn
         self._epoll = select.epoll()
         self._selectables: dict[int, Any] = {}
         self._masks: dict[int, int] = {}
@@ -107,9 +113,24 @@ class EpollSet:
             self._masks[fd] = mask & ~bit
 
     def doRead(self) -> None:
-        """Serve every descriptor that is ready, once each."""
+        """Serve every descriptor that is ready, and those that become so soon after."""
+        poll = self._epoll.poll
+        seconds = self._reactor.seconds
+        deadline = seconds() + self._turn
+        events = poll(0, _EVENTS_AT_ONCE)
+        for _ in range(_MOST_ROUNDS):
+            self._serve(events)
+            if seconds() >= deadline:
+                return
+            # Whoever is answered at once often goes on at once.
+            events = poll(_STAY, _EVENTS_AT_ONCE)
+            if not events:
+                return
+
+    def _serve(self, events: list[tuple[int, int]]) -> None:
+        """Call every descriptor that ``events`` tells of, once each."""
         masks = self._masks
-        for fd, events in self._epoll.poll(0, _EVENTS_AT_ONCE):
+        for fd, event in events:
             # An earlier one of this round may have removed this one, or closed it and let a new
             # one take its number: an event too many is harmless, for none of them blocks.
             mask = masks.get(fd)
@@ -118,9 +139,9 @@ class EpollSet:
             selectable = self._selectables[fd]
             why: Exception | None = None
             try:
-                if mask & _READ and events & _READABLE:
+                if mask & _READ and event & _READABLE:
                     why = selectable.doRead()
-                if events & _WRITABLE and why is None and masks.get(fd, 0) & _WRITE:
+                if event & _WRITABLE and why is None and masks.get(fd, 0) & _WRITE:
                     why = self._selectables[fd].doWrite()
             except Exception as caught:
                 self._log.failure("a connection failed inside the proxy; please report this")

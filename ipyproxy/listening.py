@@ -23,9 +23,12 @@ from twisted.python.failure import Failure
 from ipyproxy.sockets import Accept, Listener
 
 
-def listen(reactor: Any, where: int | str, backlog: int, accept: Accept) -> Listener:
+def listen(
+    reactor: Any, descriptors: Any, where: int | str, backlog: int, accept: Accept
+) -> Listener:
     """Listen on a port number (of IPv6 and IPv4 both) or on a Twisted endpoint.
 
+    :param descriptors: waits for connections; see :class:`ipyproxy.epoll.Descriptors`.
     :param accept: called with each connected socket and its peer.
     :raises SystemExit: saying why, if that cannot be.
     """
@@ -38,7 +41,7 @@ def listen(reactor: Any, where: int | str, backlog: int, accept: Accept) -> List
     outcome: list[Any] = []
     endpoint.listen(Factory()).addBoth(outcome.append)
     if outcome and not isinstance(outcome[0], Failure):
-        return Listener(reactor, outcome[0], accept)
+        return Listener(descriptors, outcome[0], accept)
     reason = outcome[0].value if outcome else "the endpoint did not bind at once"
     if isinstance(reason, error.CannotListenError):
         reason = getattr(reason.socketError, "strerror", None) or reason.socketError

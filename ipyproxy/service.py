@@ -91,7 +91,8 @@ class ProxyService(Service):
         self._listen_for_status()
 
     def _listen(self, where: int | str, accept: Accept) -> IAddress:
-        listener = listen(self._reactor, where, self._settings.config.listen.backlog, accept)
+        backlog = self._settings.config.listen.backlog
+        listener = listen(self._reactor, self._descriptors, where, backlog, accept)
         self._listeners.append(listener)
         self._note_listener(listener.address)
         return listener.address

@@ -227,9 +227,9 @@ class Dial:
         if code:
             self._give_up(OSError(code, os.strerror(code)))
             return
-        sock, self._socket = self._socket, None
         self._timer.cancel()
         self._reactor.removeWriter(self)
+        sock, self._socket = self._socket, None
         self._connected(sock)
 
     def connectionLost(self, reason: Any) -> None:

@@ -53,7 +53,7 @@ def poll() -> Poll:
 
 @pytest.fixture
 def descriptors(poll: Poll) -> EpollSet:
-    return EpollSet(poll)
+    return EpollSet(poll, turn=0)
 
 
 @pytest.fixture
@@ -183,3 +183,21 @@ def test_at_the_end_all_are_told(poll: Poll, descriptors: EpollSet, pairs: Pairs
     descriptors.connectionLost(Failure(error.ConnectionDone()))
     assert [len(one.lost) for one in all_of_them] == [1, 1, 1]
     assert (poll.readers, descriptors.fileno()) == ([], -1)
+
+
+def test_who_goes_on_at_once_is_served_in_the_same_turn(poll: Poll, pairs: Pairs) -> None:
+    descriptors = EpollSet(poll, turn=1)
+    (ours, theirs), *_ = pairs
+    echoes = iter((b"and", b"on"))
+
+    eager = Descriptor(descriptors, ours)
+
+    def go_on() -> None:
+        ours.recv(16)
+        theirs.send(next(echoes, b""))
+
+    eager.on_read = go_on
+    descriptors.addReader(eager)
+    theirs.send(b"go")
+    poll.look()
+    assert eager.calls == ["read"] * 3

@@ -54,7 +54,7 @@ class Line:
         self.socket = theirs
         self.recorder = SecureRecorder()
         self.transport = TLSTransport(
-            EpollSet(self.poll), ours, self.recorder, PEER, tls.connection(ours)
+            EpollSet(self.poll, turn=0), ours, self.recorder, PEER, tls.connection(ours)
         )
         self.transport.start()
 

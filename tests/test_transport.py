@@ -62,7 +62,7 @@ class Line:
         self.peer = theirs
         self.recorder = Recorder()
         # On the epoll set, as in the proxy; the set itself is looked at by select.
-        self.descriptors = EpollSet(poll)
+        self.descriptors = EpollSet(poll, turn=0)
         self.transport = TCPTransport(self.descriptors, ours, self.recorder, PEER)
         self.transport.start()
 
