@@ -61,11 +61,13 @@ class StatusServer:
             return None
         if where != "unix":
             endpoint = f"tcp:{where}:interface=127.0.0.1" if isinstance(where, int) else where
-            self._listener = listen(self._reactor, endpoint, _BACKLOG, self._accept)
+            self._listener = listen(
+                self._reactor, self._descriptors, endpoint, _BACKLOG, self._accept
+            )
             return self._listener.address
         path = directory / SOCKET
         try:
-            self._listener = listen_privately(self._reactor, path, _BACKLOG, self._accept)
+            self._listener = listen_privately(self._descriptors, path, _BACKLOG, self._accept)
         except OSError as caught:
             reason = caught.strerror or caught
             self._log.warn(
