@@ -36,6 +36,18 @@ class Problem(Enum):
         "A page of another site sent this request. If that site should be allowed to, the "
         "administrator lists it under trusted_origins.",
     )
+    UNAUTHENTICATED = (
+        401,
+        0,
+        "Please log in",
+        "This address is for known users only.",
+    )
+    ACCESS_DENIED = (
+        403,
+        0,
+        "No access",
+        "You are not allowed to open this address, or your right to has ended.",
+    )
     NOT_FOUND = (
         404,
         0,
@@ -136,6 +148,12 @@ class Problem(Enum):
         "Not implemented",
         "The request uses a transfer coding other than chunked.",
     )
+    AUTH_UNAVAILABLE = (
+        502,
+        0,
+        "The login service does not answer",
+        "It could not be found out who you are, so the request was not passed on.",
+    )
     UPSTREAM_BROKEN = (
         502,
         1014,
@@ -196,13 +214,20 @@ class Problem(Enum):
 class ProxyError(Exception):
     """A :class:`Problem` that happened, with a detail for the log (never for a client).
 
+    :param lines: field lines that the answer bears besides.
     :param retry_after: seconds until another try makes sense; None: nobody knows.
     """
 
     def __init__(
-        self, problem: Problem, detail: str = "", *, retry_after: float | None = None
+        self,
+        problem: Problem,
+        detail: str = "",
+        lines: tuple[bytes, ...] = (),
+        *,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(f"{problem.title}: {detail}" if detail else problem.title)
         self.problem = problem
         self.detail = detail
+        self.lines = lines
         self.retry_after = retry_after

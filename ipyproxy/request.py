@@ -84,6 +84,9 @@ class Request:
     public = b""
     port: int | None = None
     user: str | None = None
+    # What a site lets go upstream: lines that tell who asks, and a body that came before its taker.
+    identity: tuple[bytes, ...] = ()
+    early = b""
     note = ""
     _unsent_head = b""
     _chunked = False

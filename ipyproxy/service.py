@@ -250,6 +250,7 @@ class ProxyService(Service):
         self._rooms.lag.stop()
         self._sweeping.stop()
         self._writer.close()
+        self._rooms.auth.threads.close()
         return self._status.stop()
 
 

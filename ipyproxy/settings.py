@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ipyproxy.auth.making import check_files
 from ipyproxy.config import Config, ConfigError, Tls
 from ipyproxy.hosts import covers
 from ipyproxy.tls import (
@@ -44,8 +45,9 @@ def load(config: Config, state_directory: Path) -> Settings:
 
     :param state_directory: where what outlives the process is kept, such as the development
         certificate, if none is configured.
-    :raises ConfigError: if there is no certificate to serve with.
+    :raises ConfigError: if there is no certificate to serve with, or no users to let in.
     """
+    check_files(config.auth)
     now = datetime.now(UTC)
     try:
         certificates = _certificates(config.tls)
@@ -78,6 +80,7 @@ def check(config: Config) -> Sequence[str]:
 
     :raises ConfigError: also for a certificate that browsers would refuse.
     """
+    check_files(config.auth)
     now = datetime.now(UTC)
     try:
         certificates = _certificates(config.tls)

@@ -7,11 +7,16 @@ assignments. Opens, reads and binds nothing; decides nothing about requests.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ipyproxy.access import Policy
+from ipyproxy.auth.attempts import LoginAttempts
+from ipyproxy.auth.links import Revocations
+from ipyproxy.auth.making import Surroundings, make_gate, own_cookies, withheld
+from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.channel import ChannelLimits
 from ipyproxy.client import ClientLimits, Pool
 from ipyproxy.config import Config
@@ -26,6 +31,7 @@ from ipyproxy.status.condition import Condition
 from ipyproxy.status.facts import Sources
 from ipyproxy.status.lag import LoopLag
 from ipyproxy.status.site import StatusSite, health_resources, status_resources
+from ipyproxy.tls import client_subject
 from ipyproxy.upstreams import UpstreamTable
 from ipyproxy.web.exchange import Carriage
 from ipyproxy.web.notebook import Notebooks
@@ -49,11 +55,13 @@ class Rooms:
     lag: LoopLag
     sweeps: Histogram
     own_ports: set[int]
+    auth: Surroundings
 
 
 def make_rooms(reactor: Any, descriptors: Descriptors, config: Config) -> Rooms:
     """The rooms of one process, with the limits of ``config``."""
     upstreams = UpstreamTable()
+    crowd = Crowd(crowd_limits(config))
     pool = Pool(reactor, descriptors, client_limits(config))
     health = HealthChecker(
         reactor, config.health, config.notebooks.prefix, upstreams, pool.end_tunnels
@@ -63,12 +71,20 @@ def make_rooms(reactor: Any, descriptors: Descriptors, config: Config) -> Rooms:
         pool=pool,
         health=health,
         bridges=Bridges(reactor, config.limits.message_bytes),
-        crowd=Crowd(crowd_limits(config)),
+        crowd=crowd,
         statistics=Statistics(reactor.seconds()),
         condition=Condition(reactor.seconds),
         lag=LoopLag(reactor),
         sweeps=Histogram(),
         own_ports=set(),
+        auth=Surroundings(
+            reactor,
+            time.time,
+            WorkThreads(reactor),
+            LoginAttempts(crowd, reactor),
+            Revocations(),
+            lambda transport: client_subject(transport.tls),
+        ),
     )
 
 
@@ -93,6 +109,7 @@ def make_sites(rooms: Rooms, settings: Settings, https_port: int) -> Sites:
     """The sites that ``settings`` describe, around ``rooms``.
 
     :param https_port: the public port of HTTPS.
+    :raises ConfigError: if a file of users or keys cannot be used.
     """
     config = settings.config
     names = {name for each in settings.certificates for name in each.names}
@@ -101,8 +118,9 @@ def make_sites(rooms: Rooms, settings: Settings, https_port: int) -> Sites:
     # Whoever has gone on past the warning of a self-signed certificate could never come back.
     vouched_for = not any(each.is_self_signed for each in settings.certificates)
     hsts = config.tls.hsts if vouched_for else 0
+    gate = make_gate(config.auth, config.notebooks.prefix, rooms.auth)
     return Sites(
-        PublicSite(_root(rooms, config), policy, hsts=hsts),
+        PublicSite(_root(rooms, config), policy, gate, hsts=hsts),
         RedirectSite(policy, https_port),
         _status(rooms, names),
     )
@@ -119,7 +137,9 @@ def _root(rooms: Rooms, config: Config) -> Root:
         config.limits.connections_per_port,
     )
     cookies = tuple(name.encode("ascii") for name in config.notebooks.site_cookies)
-    root = Root(prefix, Notebooks(ports, prefix, cookies, rooms.upstreams, carriage))
+    cookies += own_cookies(config.auth)
+    kept_back = withheld(config.auth)
+    root = Root(prefix, Notebooks(ports, prefix, cookies, rooms.upstreams, carriage, kept_back))
     root.put(STATE_PATH, States(ports, rooms.upstreams, rooms.health))
     for path, resource in health_resources(rooms.condition).items():
         root.put(path, resource)

@@ -1,5 +1,6 @@
 """What can be configured, and how it is read: TOML text and options -> a frozen :class:`Config`."""
 
+from ipyproxy.config.auth import Auth, AuthRule
 from ipyproxy.config.reading import FLAGS, ConfigError, parse
 from ipyproxy.config.tables import (
     Config,
@@ -18,6 +19,8 @@ from ipyproxy.config.values import Ports, RefusedError
 
 __all__ = [
     "FLAGS",
+    "Auth",
+    "AuthRule",
     "Config",
     "ConfigError",
     "Health",

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 import attrs
 
+from ipyproxy.config.auth import Auth
 from ipyproxy.config.values import (
     Ports,
     RefusedError,
@@ -213,6 +214,7 @@ class Config:
     tls: Tls = attrs.field(factory=Tls)
     site: Site = attrs.field(factory=Site)
     notebooks: Notebooks = attrs.field(factory=Notebooks)
+    auth: Auth = attrs.field(factory=Auth)
     limits: Limits = attrs.field(factory=Limits)
     timeouts: Timeouts = attrs.field(factory=Timeouts)
     health: Health = attrs.field(factory=Health)
@@ -221,10 +223,13 @@ class Config:
     state: State = attrs.field(factory=State)
 
     def __attrs_post_init__(self) -> None:
-        """Refuse to look after a port that nobody can be led to."""
+        """Refuse what two tables together make wrong."""
         for port in self.health.ports:
             if port not in self.notebooks.ports:
                 raise RefusedError(f"{port} is none of notebooks.ports", key="health.ports")
+        self.auth.check_depth(self.notebooks.prefix)
+        if "certificate" in self.auth.methods and self.tls.client_ca is None:
+            raise RefusedError('"certificate" needs tls.client_ca beside it', key="auth.rules")
 
 
 def anchored(config: Config, directory: Path) -> Config:
@@ -242,6 +247,11 @@ def anchored(config: Config, directory: Path) -> Config:
             key=anchor(config.tls.key),
             directory=anchor(config.tls.directory),
             client_ca=anchor(config.tls.client_ca),
+        ),
+        auth=attrs.evolve(
+            config.auth,
+            htpasswd=anchor(config.auth.htpasswd),
+            link_keys=anchor(config.auth.link_keys),
         ),
         log=attrs.evolve(
             config.log, access=access if access in ("", "-") else str(directory / access)

@@ -7,7 +7,7 @@ decides nothing: by now the request is allowed.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -32,12 +32,14 @@ class Rewriting:
     :param authority: ``127.0.0.1:<port>``, what the notebook is addressed as.
     :param prefix: ``/ipython/<port>/``, below which everything of this notebook lies.
     :param site_cookies: names of cookies that belong to the site and never go upstream.
+    :param withheld: gives the field lines of a request without those that only we may send.
     """
 
     authority: bytes
     prefix: bytes
     port: int
     site_cookies: tuple[bytes, ...] = ()
+    withheld: Callable[[list[bytes]], list[bytes]] | None = None
     origin: bytes = field(init=False)
     """``http://127.0.0.1:<port>``."""
     own_origins: tuple[bytes, ...] = field(init=False)
@@ -66,6 +68,8 @@ def request_lines(
     :param trusted: further origins whose Referer is aligned like our own.
     """
     plain = head.fields.plain
+    if rewriting.withheld is not None:
+        plain = rewriting.withheld(plain)
     dropped, rewritten = _rewritten_request(head.fields.special, public, trusted, rewriting)
     return [
         rewriting.host_line,

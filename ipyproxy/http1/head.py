@@ -221,7 +221,9 @@ class HeadLimits:
 
 _KNOWN_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 # Fields of a request that are read and passed on as they came.
-_REQUEST_READ = frozenset(b"accept expect sec-fetch-site sec-websocket-protocol user-agent".split())
+_REQUEST_READ = frozenset(
+    b"accept authorization expect sec-fetch-site sec-websocket-protocol user-agent".split()
+)
 # Those that are rewritten, made anew for the next hop, or dropped. The last two rows say who the
 # client is and what it asked for, which is for us to say; Proxy is there for CVE-2016-5385.
 _REQUEST_TAKEN = frozenset(

@@ -46,7 +46,6 @@ class Exchange:
 
     _connection: UpstreamConnection | None = None
     _dial: Dial | None = None
-    _early = b""
 
     def __init__(
         self, request: Request, upstream: Upstream, rewriting: Rewriting, carriage: Carriage
@@ -87,7 +86,7 @@ class Exchange:
             self._carriage.health.connected(self._upstream)
         request = self._request
         body = request.body
-        early, self._early = self._early, b""
+        early, request.early = request.early, b""
         head = self.head()
         if body is None:
             connection.send(request.method, head, self, ended=True)
@@ -126,6 +125,8 @@ class Exchange:
         client = request.connection
         special = request.head.fields.special
         lines.append(forwarded(special, client.peer, request.public, client.trusted))
+        if request.identity:
+            lines += request.identity
         return lines
 
     def interim(self, head: ResponseHead) -> None:
@@ -190,7 +191,7 @@ class Exchange:
     def body_received(self, data: bytes) -> None:
         """See :class:`ipyproxy.request.BodyConsumer`."""
         if self._connection is None:
-            self._early += data
+            self._request.early += data
             self._request.transport.pauseProducing()
             return
         body = self._request.body

@@ -14,6 +14,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from ipyproxy.client import LOOPBACK
+from ipyproxy.credentials.withheld import Withheld
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.fields import Rewriting
 from ipyproxy.routes import parse_port
@@ -55,6 +56,7 @@ class Notebooks(Step):
 
     :param ports: the ports that may be reached.
     :param prefix: the public path that this resource stands at, such as ``/ipython``.
+    :param withheld: what of a client's own fields no notebook gets to see.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class Notebooks(Step):
         site_cookies: tuple[bytes, ...],
         table: UpstreamTable,
         carriage: Carriage,
+        withheld: Withheld | None = None,
     ) -> None:
         super().__init__()
+        self._withheld = None if withheld is None else withheld.kept
         self._ports = ports
         self._prefix = prefix.encode("ascii")
         self._site_cookies = site_cookies
@@ -82,6 +86,7 @@ class Notebooks(Step):
             prefix=b"%b/%d/" % (self._prefix, port),
             port=port,
             site_cookies=self._site_cookies,
+            withheld=self._withheld,
         )
         resource = ReverseProxyResource(self._table.get(port), rewriting, self._carriage)
         self.putChild(path, resource)

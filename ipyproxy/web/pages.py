@@ -41,6 +41,9 @@ _NEXT_STEP = {
     Problem.BAD_REQUEST: "Reload the page. If this happens again, tell the administrator which "
     "program you use.",
     Problem.ORIGIN_DENIED: "Open the notebook in a tab of its own and go on there.",
+    Problem.UNAUTHENTICATED: "Reload the page, and log in with your name and password.",
+    Problem.ACCESS_DENIED: "Open it by the link you were given. If that is what you did, ask for a "
+    "new one.",
     Problem.NOT_FOUND: "Check the address, or open the notebook from the page you started it on.",
     Problem.NO_SUCH_PORT: "Check the number in the address, or open the notebook from the page "
     "you started it on.",
@@ -54,6 +57,7 @@ _NEXT_STEP = {
     Problem.UPGRADE_REQUIRED: "Update the browser or program that you use.",
     Problem.INTERNAL: "Try again. If this happens again, tell the administrator at what time.",
     Problem.NOT_IMPLEMENTED: "Send the request again chunked, or with a Content-Length.",
+    Problem.AUTH_UNAVAILABLE: "Try again. If this happens again, tell the administrator.",
     Problem.UPSTREAM_BROKEN: "Try again. If this happens again, restart the notebook.",
     Problem.UPSTREAM_DEAD: "Start it again from the page you first started it on. If you have just "
     "started it, wait a few seconds and try again.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -17,26 +18,41 @@ from ipyproxy.web.pages import Page, problem_page, starting_page, wants_json
 _READ_ONLY = (b"GET", b"HEAD")
 
 
-def send_page(request: Request, page: Page) -> None:
-    """Answer ``request`` with ``page``."""
+def send_page(request: Request, page: Page, more: Iterable[bytes] = ()) -> None:
+    """Answer ``request`` with ``page``, and with ``more`` field lines."""
     lines = [b"%b: %b" % field for field in page.fields]
+    lines += more
     lines.append(b"Date: " + datetimeToString())
     lines.append(b"Content-Type: " + page.content_type)
     reason = HTTPStatus(page.status).phrase.encode("ascii")
     request.respond(page.status, reason, lines, page.body)
 
 
-def send_problem(request: Request, problem: Problem, retry_after: float | None = None) -> None:
-    """Answer ``request`` with what ``problem`` says.
+def send_problem(
+    request: Request,
+    problem: Problem,
+    retry_after: float | None = None,
+    more: Iterable[bytes] = (),
+) -> None:
+    """Answer ``request`` with what ``problem`` says, and with ``more`` field lines.
 
     :param retry_after: seconds until another try makes sense; None: nobody knows.
     """
     as_json = wants_json(request.head.fields.first(b"accept"))
     if problem is Problem.UPSTREAM_STARTING and not as_json and request.port is not None:
-        send_page(request, starting_page(request.port))
+        send_page(request, starting_page(request.port), more)
     else:
         seconds = None if retry_after is None else math.ceil(retry_after)
-        send_page(request, problem_page(problem, wants_json=as_json, retry_after=seconds))
+        send_page(request, problem_page(problem, wants_json=as_json, retry_after=seconds), more)
+
+
+def send_redirect(request: Request, target: bytes, cookie: bytes | None) -> None:
+    """Send a browser to ``target`` on this host, with a cookie if there is one (a whole line)."""
+    lines = [b"Location: " + target, b"Cache-Control: no-store", b"Referrer-Policy: no-referrer"]
+    if cookie is not None:
+        lines.append(cookie)
+    lines.append(b"Date: " + datetimeToString())
+    request.respond(303, b"See Other", lines, b"")
 
 
 class Step(Resource):

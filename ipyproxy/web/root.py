@@ -1,6 +1,7 @@
 """The public site: every request is authorized here, once, and then finds its resource.
 
-Knows the order of things: target, access, tree. Knows nothing of what a resource does.
+Knows the order of things: target, access, authentication, tree. Knows nothing of what a resource
+does.
 """
 
 from __future__ import annotations
@@ -8,11 +9,14 @@ from __future__ import annotations
 from twisted.web.resource import Resource
 
 from ipyproxy.access import Policy
+from ipyproxy.auth import Gate
+from ipyproxy.credentials.facts import Passage
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.request import STATUS_LINE, Request
 from ipyproxy.routes import parse_target
+from ipyproxy.web.admission import Admission
 from ipyproxy.web.pages import front_page
-from ipyproxy.web.resources import PageResource, Step, send_problem
+from ipyproxy.web.resources import PageResource, Step, send_problem, send_redirect
 
 # CONNECT asks for a tunnel, TRACE would show a page its own HttpOnly cookies (XST).
 _REFUSED_METHODS = (b"CONNECT", b"TRACE")
@@ -41,14 +45,18 @@ class Root(Step):
 class PublicSite:
     """What the HTTPS listener serves.
 
+    :param gate: finds out who sent a request; None: nobody asks.
     :param hsts: seconds for which browsers are to come by HTTPS only (RFC 6797); 0: not said.
     """
 
-    def __init__(self, root: Resource, policy: Policy, *, hsts: int = 0) -> None:
+    def __init__(
+        self, root: Resource, policy: Policy, gate: Gate | None = None, *, hsts: int = 0
+    ) -> None:
         said = b"\r\nStrict-Transport-Security: max-age=%d" % hsts if hsts else b""
         self.status_line = STATUS_LINE + said
         self.root = root
         self.policy = policy
+        self.gate = gate
 
     def handle(self, request: Request) -> None:
         """Route and authorize ``request``, then let its resource answer."""
@@ -62,7 +70,21 @@ class PublicSite:
         if b"expect" in special and special.tokens(b"expect") not in _CONTINUE:
             raise ProxyError(Problem.EXPECTATION_FAILED)
         request.target = target.origin_form
-        self._find(target.path, request).render(request)
+        if self.gate is None:
+            self._find(target.path, request).render(request)
+            return
+        admission = Admission(request, lambda passage: self._admit(request, target.path, passage))
+        admission.wait(self.gate.decide(request, target.path))
+
+    def _admit(self, request: Request, path: bytes, passage: Passage) -> None:
+        """Let a request go on as whoever it was found to be."""
+        request.user = passage.user
+        request.identity = passage.lines
+        request.target = passage.target
+        if passage.redirect:
+            send_redirect(request, passage.target, passage.cookie)
+        else:
+            self._find(path, request).render(request)
 
     def _find(self, path: bytes, request: Request) -> Resource:
         """Walk the tree as Twisted does, but take no segment apart that lies below a leaf."""
@@ -75,7 +97,7 @@ class PublicSite:
 
     def refuse(self, request: Request, error: ProxyError) -> None:
         """Answer with the page of the error."""
-        send_problem(request, error.problem, error.retry_after)
+        send_problem(request, error.problem, error.retry_after, error.lines)
 
 
 class RedirectSite:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from ipyproxy import client, probes
+from ipyproxy import auth, client, probes
 from ipyproxy.access import Policy
 from ipyproxy.client import ClientLimits, Pool
 from ipyproxy.config import Health
+from ipyproxy.credentials.withheld import Withheld
 from ipyproxy.health import HealthChecker
 from ipyproxy.routes import ServedPorts
 from ipyproxy.upstreams import Upstream, UpstreamTable
@@ -48,7 +49,10 @@ def head_of(data: bytes) -> tuple[bytes, set[bytes]]:
 
 
 class Gate(House):
-    """The proxy but for sockets, TLS and the configuration: serves ``hub.example``."""
+    """The proxy but for sockets, TLS and the configuration: serves ``hub.example``.
+
+    :param auth: asks who somebody is; by default nobody does.
+    """
 
     def __init__(
         self,
@@ -59,6 +63,8 @@ class Gate(House):
         trusted_origins: tuple[str, ...] = (),
         client_limits: ClientLimits = LIMITS,
         health: Health = UNWATCHED,
+        auth: auth.Gate | None = None,
+        withheld: Withheld | None = None,
         **others: Any,
     ) -> None:
         loop = Loop()
@@ -79,10 +85,10 @@ class Gate(House):
         self.health.startService()
         carriage = Carriage(self.pool, self.health, self.bridges, trusted, per_port)
         cookies = (b"galaxysession",)
-        notebooks = Notebooks(self.ports, prefix, cookies, self.table, carriage)
+        notebooks = Notebooks(self.ports, prefix, cookies, self.table, carriage, withheld)
         root = Root(prefix, notebooks)
         root.put(STATE_PATH, States(self.ports, self.table, self.health))
-        site = PublicSite(root, self.policy)
+        site = PublicSite(root, self.policy, auth)
         super().__init__(loop=loop, site=site, **others)
 
     def notebook(self) -> Wire:

@@ -1,0 +1,193 @@
+"""A method that asks somebody else: a subrequest to a URL, as nginx's auth_request makes it.
+
+Knows what such servers are told and what their answers mean. Knows nothing of what they check.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IResponse
+
+from ipyproxy.auth.shared import SharedAnswers
+from ipyproxy.credentials.facts import Failed, Finding, Inquiry, Lack, Passed
+from ipyproxy.errors import Problem, ProxyError
+
+REMEMBERED = 10.0
+"""Seconds for which a good answer counts."""
+WAITING = 256
+"""Subrequests that may be under way at once."""
+
+_LONGEST_BODY = 65536
+_IDLE = 15
+# Answers of the server that the browser gets to see.
+_PASSED_ON = ("WWW-Authenticate", "Location")
+# Nobody but us says these; the rest of what a client sends is for the server to judge.
+_OURS = (b"x-original-", b"accept-encoding:", b"range:", b"if-")
+
+Ask = Callable[[str, Headers], Deferred[IResponse]]
+"""Sends a GET, and gives the answer once its head has come."""
+
+
+def agent(reactor: Any, timeout: float) -> Ask:
+    """The real way to ask: connections are kept; nothing is followed, and no proxy is used."""
+    pool = HTTPConnectionPool(reactor)
+    pool.maxPersistentPerHost = 8
+    pool.cachedConnectionTimeout = _IDLE
+    sender = Agent(reactor, connectTimeout=timeout, pool=pool)
+    return lambda url, headers: sender.request(b"GET", url.encode("ascii"), headers)
+
+
+class ForwardAuth:
+    """A method: what a server behind a URL says of a request.
+
+    2xx lets it pass. 401 and 403 go to the browser, with what they say on how to log in. Anything
+    else, or nothing in time, is a failure of that server's (``AUTH_UNAVAILABLE``).
+
+    :param clock: the reactor, for its time.
+    :param url: where to ask.
+    :param user_header: the field of the answer that holds the user's name.
+    :param headers: fields of the answer that go upstream, if they are there.
+    :param timeout: seconds for the whole answer's head.
+    """
+
+    def __init__(
+        self,
+        ask: Ask,
+        clock: Any,
+        url: str,
+        *,
+        user_header: str,
+        headers: Sequence[str] = (),
+        timeout: float = 5.0,
+    ) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._url = url
+        self._user_header = user_header
+        self._headers = tuple(headers)
+        self._timeout = timeout
+        self._secret = secrets.token_bytes(32)
+        self._answers: SharedAnswers[Finding] = SharedAnswers(clock, _lasting, WAITING)
+
+    def examine(self, inquiry: Inquiry) -> Deferred[Finding]:
+        """See :class:`~ipyproxy.auth.gate.Method`."""
+        return self._answers.ask(self._key(inquiry), lambda: self._send(inquiry))
+
+    def _key(self, inquiry: Inquiry) -> bytes:
+        """Credentials and route, and nothing from which they can be learnt without our secret."""
+        parts = (
+            inquiry.client.encode(),
+            inquiry.public,
+            # Other paths than a notebook's stand each for itself.
+            inquiry.path if inquiry.route is None else inquiry.route,
+            b"%f" % inquiry.revoked,
+            (inquiry.subject or "").encode(),
+            *inquiry.authorization,
+            b"",
+            *inquiry.cookies,
+        )
+        return hmac.new(self._secret, b"\n".join(parts), hashlib.sha256).digest()
+
+    def _send(self, inquiry: Inquiry) -> Deferred[Finding]:
+        answer = self._ask(self._url, _told(inquiry))
+        answer.addTimeout(self._timeout, self._clock)
+        found: Deferred[Finding] = answer.addCallbacks(
+            self._understand, self._explain, callbackArgs=(inquiry,)
+        )
+        return found
+
+    def _understand(self, response: IResponse, inquiry: Inquiry) -> Finding:
+        response.deliverBody(_Discard(self._clock.callLater, self._timeout))
+        if 200 <= response.code < 300:
+            return Passed(self._first(response, self._user_header), self._lines(response))
+        if response.code in (401, 403):
+            lines = [line for name in _PASSED_ON for line in _spelled(response, name)]
+            shown = inquiry.authorization or inquiry.cookies
+            return Failed(Lack.FOREIGN if shown else Lack.NOTHING, response.code, tuple(lines))
+        raise ProxyError(Problem.AUTH_UNAVAILABLE, f"the login service answered {response.code}")
+
+    def _explain(self, failure: Failure) -> Finding:
+        kind = failure.value.__class__.__name__
+        raise ProxyError(Problem.AUTH_UNAVAILABLE, f"the login service did not answer: {kind}")
+
+    def _first(self, response: IResponse, name: str) -> str | None:
+        values = response.headers.getRawHeaders(name, [])
+        return values[0] if values else None
+
+    def _lines(self, response: IResponse) -> tuple[bytes, ...]:
+        return tuple(line for name in self._headers for line in _spelled(response, name))
+
+
+def _lasting(finding: Finding) -> float:
+    return REMEMBERED if isinstance(finding, Passed) else 0.0
+
+
+def _spelled(response: IResponse, name: str) -> list[bytes]:
+    values = response.headers.getRawHeaders(name.encode("ascii"), [])
+    return [b"%b: %b" % (name.encode("ascii"), value) for value in values]
+
+
+def _told(inquiry: Inquiry) -> Headers:
+    """What the server gets to know: the client's own fields, and what was asked.
+
+    The names are those of nginx (X-Original-*), of Caddy and Traefik (X-Forwarded-*), and what
+    oauth2-proxy goes by to lead back (X-Auth-Request-Redirect).
+    """
+    headers = Headers()
+    for line in inquiry.lines:
+        if not line.lower().startswith(_OURS):
+            name, _, value = line.partition(b": ")
+            headers.addRawHeader(name, value)
+    for cookie in inquiry.cookies:
+        headers.addRawHeader(b"Cookie", cookie)
+    host = inquiry.public.partition(b"://")[2]
+    client = inquiry.client.encode()
+    for name, value in (
+        (b"X-Forwarded-For", client),
+        (b"X-Forwarded-Host", host),
+        (b"X-Forwarded-Method", inquiry.method),
+        (b"X-Forwarded-Proto", b"https"),
+        (b"X-Forwarded-Uri", inquiry.target),
+        (b"X-Original-Method", inquiry.method),
+        (b"X-Original-URI", inquiry.target),
+        (b"X-Original-URL", inquiry.public + inquiry.target),
+        (b"X-Auth-Request-Redirect", inquiry.public + inquiry.target),
+        (b"X-Real-IP", client),
+    ):
+        headers.setRawHeaders(name, [value])
+    return headers
+
+
+class _Discard(Protocol):
+    """Reads a body to its end, so that its connection can be kept; gives up on a long one."""
+
+    transport: Any
+
+    def __init__(self, call_later: Callable[..., IDelayedCall], timeout: float) -> None:
+        self._received = 0
+        self._deadline = call_later(timeout, self._give_up)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Some more."""
+        self._received += len(data)
+        if self._received > _LONGEST_BODY:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The body has ended, or was given up."""
+        if self._deadline.active():
+            self._deadline.cancel()

@@ -1,0 +1,139 @@
+"""The gate: asks the methods of the rule that covers a path, and lets a request pass or not.
+
+Knows rules, and which methods there are. Knows nothing of how a method finds out, nor of what
+becomes of a request that may pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, succeed
+
+from ipyproxy.credentials.facts import Failed, Finding, Inquiry, Passage, Passed
+from ipyproxy.credentials.links import split_token
+from ipyproxy.credentials.rules import Rule, Rules, agree, heaviest
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.request import Request
+from ipyproxy.routes import parse_port
+
+_NAVIGATIONS = (b"GET", b"HEAD")
+_NAMELESS = Passed(None)
+
+
+class Method(Protocol):
+    """One way to find out who sent a request.
+
+    This is all that a method is. :class:`~ipyproxy.auth.memory.InMemory` is one for tests.
+    """
+
+    def examine(self, inquiry: Inquiry) -> Finding | Deferred[Finding]:
+        """Say whether a request may pass; at once, or later if somebody has to be asked.
+
+        What a Deferred waits for is given up when that is cancelled, since the client has left.
+        Raises :class:`ProxyError` if it cannot be found out.
+        """
+
+
+class Gate:
+    """Decides for HTTP and WebSocket alike.
+
+    :param methods: by the names that rules have for them.
+    :param prefix: the path that all notebooks are below, such as ``/ipython``.
+    :param user_header: the field that tells upstream the user's name.
+    :param revoked: the moment (seconds since the epoch) up to which what was issued for a port is
+        void; 0 if there is none.
+    :param subject: the subject of the verified certificate of a client's transport, if any.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        methods: Mapping[str, Method],
+        *,
+        prefix: str,
+        user_header: str = "X-Remote-User",
+        revoked: Callable[[int], float] = lambda port: 0.0,
+        subject: Callable[[Any], str | None] = lambda transport: None,
+    ) -> None:
+        self._rules = rules
+        self._methods = methods
+        self._below = prefix.encode("ascii") + b"/"
+        self._user_line = user_header.encode("ascii") + b": "
+        self._revoked = revoked
+        self._subject = subject
+
+    def decide(self, request: Request, path: bytes) -> Deferred[Passage]:
+        """Find out whether ``request`` may go on; ``request.target`` is in origin-form by now.
+
+        Fails with :class:`ProxyError`: ``UNAUTHENTICATED``, ``ACCESS_DENIED``, or what a method
+        raises.
+        """
+        rule = self._rules.covering(path)
+        if rule is None:
+            return succeed(Passage(None, (), request.target))
+        return Deferred.fromCoroutine(self._pass(rule, self._inquiry(rule, request, path)))
+
+    def _inquiry(self, rule: Rule, request: Request, path: bytes) -> Inquiry:
+        fields = request.head.fields
+        port = self._port(path)
+        token, target = None, request.target
+        if rule.asks("link"):
+            # It goes no further, be it good or bad: a notebook could learn another one's.
+            token, target = split_token(target)
+        return Inquiry(
+            method=request.method,
+            target=target,
+            path=path,
+            public=request.public,
+            client=request.client,
+            route=None if port is None else b"%b%d" % (self._below, port),
+            revoked=0.0 if port is None else self._revoked(port),
+            authorization=fields.values(b"authorization"),
+            cookies=fields.values(b"cookie"),
+            lines=fields.plain,
+            is_upgrade=b"upgrade" in fields.special,
+            token=token,
+            subject=self._subject(request.transport) if rule.asks("certificate") else None,
+        )
+
+    def _port(self, path: bytes) -> int | None:
+        if not path.startswith(self._below):
+            return None
+        return parse_port(path[len(self._below) :].partition(b"/")[0])
+
+    async def _pass(self, rule: Rule, inquiry: Inquiry) -> Passage:
+        findings: dict[str, Finding] = {}
+        denied: list[tuple[str, Failed]] = []
+        for alternative in rule.require:
+            passed: list[Passed] = []
+            for name in alternative:
+                if name not in findings:
+                    findings[name] = await self._ask(name, inquiry)
+                finding = findings[name]
+                if isinstance(finding, Failed):
+                    denied.append((name, finding))
+                    break
+                passed.append(finding)
+            else:
+                agreed = agree(passed, rule.users) if passed else _NAMELESS
+                if isinstance(agreed, Passed):
+                    return self._passage(inquiry, agreed)
+                denied.append((" and ".join(alternative), agreed))
+        status, lines, why = heaviest(denied)
+        problem = Problem.UNAUTHENTICATED if status == 401 else Problem.ACCESS_DENIED
+        raise ProxyError(problem, why, lines)
+
+    async def _ask(self, name: str, inquiry: Inquiry) -> Finding:
+        finding = self._methods[name].examine(inquiry)
+        return await finding if isinstance(finding, Deferred) else finding
+
+    def _passage(self, inquiry: Inquiry, passed: Passed) -> Passage:
+        lines = passed.lines
+        if passed.user is not None:
+            lines = (*lines, self._user_line + passed.user.encode())
+        # What cannot be led on loses the token only.
+        navigates = inquiry.method in _NAVIGATIONS and not inquiry.is_upgrade
+        redirect = inquiry.token is not None and navigates
+        return Passage(passed.user, lines, inquiry.target, redirect, passed.cookie)

@@ -1,0 +1,216 @@
+"""Users and password hashes from a file as Apache's and nginx's, checked in threads.
+
+Knows the file's form and its hashes, and what a check costs: so it is shared, remembered, and as
+dear for an unknown user as for a known one. Knows nothing of where a request wants to go.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from ipyproxy.auth.shared import SharedAnswers
+from ipyproxy.auth.watched import UnusableFileError, WatchedFile
+from ipyproxy.credentials.basic import CHALLENGE, NamedPassword, parse_basic
+from ipyproxy.credentials.facts import Failed, Finding, Inquiry, Lack, Passed
+from ipyproxy.errors import Problem, ProxyError
+
+REMEMBERED = 60.0
+"""Seconds for which the outcome of a check counts, be it good or bad."""
+WAITING = 64
+"""Checks that may be under way or wait for a thread."""
+
+_log = Logger()
+
+_NOTHING = Failed(Lack.NOTHING, 401, (CHALLENGE,))
+_WRONG = Failed(Lack.WRONG, 401, (CHALLENGE,))
+
+
+def _bcrypt(password: bytes, stored: bytes) -> bool:
+    import bcrypt
+
+    # All that this hash ever looks at, and what htpasswd gives it.
+    return bcrypt.checkpw(password[:72], stored)
+
+
+def _argon2(password: bytes, stored: bytes) -> bool:
+    from argon2 import extract_parameters, low_level
+    from argon2.exceptions import VerificationError
+
+    try:
+        return low_level.verify_secret(stored, password, extract_parameters(stored.decode()).type)
+    except VerificationError:
+        return False
+
+
+def _apr1(password: bytes, stored: bytes) -> bool:
+    from passlib.handlers.md5_crypt import apr_md5_crypt
+
+    return bool(apr_md5_crypt.verify(password, stored))
+
+
+def _sha256_crypt(password: bytes, stored: bytes) -> bool:
+    from passlib.handlers.sha2_crypt import sha256_crypt
+
+    return bool(sha256_crypt.verify(password, stored))
+
+
+def _sha512_crypt(password: bytes, stored: bytes) -> bool:
+    from passlib.handlers.sha2_crypt import sha512_crypt
+
+    return bool(sha512_crypt.verify(password, stored))
+
+
+_BASE64 = r"[A-Za-z0-9+/]+"
+_CRYPT64 = r"[./A-Za-z0-9]"
+_ROUNDS = r"(rounds=[1-9]\d{3,6}\$)?"
+_HASHES: tuple[tuple[re.Pattern[str], Callable[[bytes, bytes], bool]], ...] = (
+    (re.compile(rf"\$2[aby]\$(0[4-9]|1[0-9]|2[0-4])\${_CRYPT64}{{53}}"), _bcrypt),
+    (
+        re.compile(
+            rf"\$argon2(id|i|d)\$v=19\$m=[1-9]\d{{0,6}},t=[1-9]\d{{0,2}},p=[1-9]\d{{0,2}}"
+            rf"\${_BASE64}\${_BASE64}"
+        ),
+        _argon2,
+    ),
+    (re.compile(rf"\$apr1\${_CRYPT64}{{1,8}}\${_CRYPT64}{{22}}"), _apr1),
+    (re.compile(rf"\$5\${_ROUNDS}{_CRYPT64}{{1,16}}\${_CRYPT64}{{43}}"), _sha256_crypt),
+    (re.compile(rf"\$6\${_ROUNDS}{_CRYPT64}{{1,16}}\${_CRYPT64}{{86}}"), _sha512_crypt),
+)
+
+
+def verify(password: str, stored: str) -> bool:
+    """Whether ``password`` is the one that ``stored`` was made of. Takes its time.
+
+    :raises ValueError: if the hash is of no known kind.
+    """
+    for pattern, check in _HASHES:
+        if pattern.fullmatch(stored):
+            return check(password.encode(), stored.encode())
+    raise ValueError("unknown hash")
+
+
+class Users:
+    """The users of a file, with their hashes."""
+
+    def __init__(self, hashes: Mapping[str, str]) -> None:
+        self._hashes = hashes
+        self._decoys = tuple(hashes.values())
+
+    def find(self, name: str, chance: int) -> tuple[str | None, bool]:
+        """The hash to check the password of ``name`` against, and whether it is really that user's.
+
+        For an unknown user it is somebody's, by ``chance``: then an unknown user takes as long as
+        known ones do. None if there are no users at all.
+        """
+        decoy = self._decoys[chance % len(self._decoys)] if self._decoys else None
+        return self._hashes.get(name, decoy), name in self._hashes
+
+
+def read_users(text: str) -> Users:
+    """The users of a file's text. Lines that cannot be used are told to the log, and left out."""
+    hashes: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        name, _, stored = line.partition(":")
+        stored = stored.partition(":")[0]
+        if not any(pattern.fullmatch(stored) for pattern, _ in _HASHES):
+            _log.warn(
+                "line {number} of the htpasswd file holds no hash of bcrypt, argon2, apr1, sha256 "
+                "or sha512, so that user cannot log in; make a new one with 'htpasswd -B'",
+                number=number,
+            )
+            continue
+        hashes.setdefault(name, stored)
+    return Users(hashes)
+
+
+def user_file(path: Path) -> WatchedFile[Users]:
+    """The users in a file.
+
+    :raises UnusableFileError: if it cannot be read.
+    """
+    # Readable by all, as many are: what is in it opens nothing as it stands.
+    return WatchedFile(path, read_users, secret=False)
+
+
+class Threads(Protocol):
+    """Where checks are made, off the reactor."""
+
+    def run(self, work: Callable[[], bool]) -> Deferred[bool]:
+        """Do ``work`` in a thread. Cancelling what has not begun keeps it from doing so."""
+
+
+class Attempts(Protocol):
+    """Who counts failed logins, and makes those wait that have too many."""
+
+    def admit(self, client: str) -> None:
+        """``client`` is about to try a password that has not been tried lately.
+
+        Raises :class:`ProxyError` if it has to wait.
+        """
+
+    def failed(self, client: str) -> None:
+        """``client`` has shown a wrong name or password."""
+
+
+class Htpasswd:
+    """A method: Basic credentials against a file.
+
+    :param clock: anything with ``seconds()``.
+    """
+
+    def __init__(
+        self, users: WatchedFile[Users], clock: Any, threads: Threads, attempts: Attempts
+    ) -> None:
+        self._file = users
+        self._threads = threads
+        self._attempts = attempts
+        self._secret = secrets.token_bytes(32)
+        self._checks: SharedAnswers[bool] = SharedAnswers(clock, lambda _: REMEMBERED, WAITING)
+
+    def examine(self, inquiry: Inquiry) -> Finding | Deferred[Finding]:
+        """See :class:`~ipyproxy.auth.gate.Method`."""
+        shown = parse_basic(inquiry.authorization)
+        if shown is None:
+            return _NOTHING
+        try:
+            users = self._file.content()
+        except UnusableFileError as error:
+            raise ProxyError(Problem.AUTH_UNAVAILABLE, str(error)) from error
+        # The same chance each time, so that one who does not exist is as steady as one who does.
+        chance = int.from_bytes(self._keyed(shown.name.encode())[:8])
+        hashed, is_known = users.find(shown.name, chance)
+        if hashed is None:
+            return _WRONG
+        key = self._key(shown, hashed, is_known)
+        if self._checks.known(key) is None:
+            self._attempts.admit(inquiry.client)
+        check = self._checks.ask(
+            key, lambda: self._threads.run(lambda: verify(shown.password, hashed))
+        )
+        return check.addCallback(self._judge, inquiry.client, shown.name if is_known else None)
+
+    def _judge(self, matches: bool, client: str, user: str | None) -> Finding:
+        if matches and user is not None:
+            return Passed(user)
+        self._attempts.failed(client)
+        return _WRONG
+
+    def _key(self, shown: NamedPassword, hashed: str, known: bool) -> bytes:
+        """What stands for a check in memory: nothing can be learnt from it without our secret."""
+        parts = (shown.name, shown.password, hashed, "known" if known else "unknown")
+        return self._keyed("\n".join(parts).encode())
+
+    def _keyed(self, content: bytes) -> bytes:
+        return hmac.new(self._secret, content, hashlib.sha256).digest()

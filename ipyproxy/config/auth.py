@@ -1,0 +1,152 @@
+"""The table of authentication: who may reach which paths, and by which method that is found out.
+
+Knows what can be configured. Knows nothing of TOML, of files or of how a method works.
+"""
+
+# No "from __future__ import annotations" here: cattrs reads the annotations at run time.
+
+import re
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import attrs
+
+from ipyproxy.config.values import RefusedError, matching, read_optional_path, refused, seconds
+from ipyproxy.credentials.rules import Requirement, is_user, parse_requirement
+from ipyproxy.credentials.subjects import is_template
+
+# Fields that frame a message, steer a connection or are rewritten: nobody else may set them.
+_OURS = frozenset(
+    {"connection", "content-length", "cookie", "date", "expect", "forwarded", "host"}
+    | {"http2-settings", "keep-alive", "origin", "proxy-authenticate", "proxy-authorization"}
+    | {"proxy-connection", "referer", "te", "trailer", "transfer-encoding", "upgrade", "via"}
+)
+_OUR_FAMILIES = ("sec-", "x-forwarded-")
+
+
+def _read_requirement(value: object) -> Requirement:
+    try:
+        return parse_requirement(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise refused(value, str(error)) from None
+
+
+def _read_user(value: object) -> str:
+    if isinstance(value, str) and is_user(value):
+        return value
+    raise refused(value, "is not a user's name: some characters without blanks")
+
+
+def _read_field(value: object) -> str:
+    name = value if isinstance(value, str) else ""
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name):
+        raise refused(value, "is not the name of a header such as X-Remote-User")
+    if name.lower() in _OURS or name.lower().startswith(_OUR_FAMILIES):
+        raise refused(value, "is a header that the proxy itself makes")
+    return name
+
+
+def _read_template(value: object) -> str:
+    if isinstance(value, str) and is_template(value):
+        return value
+    raise refused(value, "is not a subject with one {user} in it, such as CN={user},O=Example")
+
+
+def _read_url(value: object) -> str:
+    text = value if isinstance(value, str) and re.fullmatch(r"[!-~]*", value) else "?"
+    if text and not _is_url(text):
+        raise refused(value, "is not a URL such as http://127.0.0.1:4180/oauth2/auth")
+    return text
+
+
+def _is_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        has_host = bool(url.hostname) and url.port != 0 and "@" not in url.netloc
+    except ValueError:
+        return False
+    return has_host and url.scheme in ("http", "https") and "#" not in text
+
+
+Field = Annotated[str, _read_field]
+User = Annotated[str, _read_user]
+Template = Annotated[str, _read_template]
+
+
+@attrs.frozen
+class AuthRule:
+    """What is asked of requests at ``path`` and below; of all that cover one, the longest counts.
+
+    ``require`` holds alternatives, each a set of methods. ``users``, if any, are the only ones.
+    """
+
+    path: Annotated[
+        str,
+        matching(
+            r"/|(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)+",
+            "a path such as /ipython or /ipython/10000: a slash first, none last",
+        ),
+    ] = "/"
+    require: Annotated[Requirement, _read_requirement] = ()
+    users: tuple[User, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse a rule that asks for nothing, or for certain users and nothing."""
+        if not self.require:
+            raise RefusedError('is missing, such as "htpasswd" or "none"', key="require")
+        if self.users and () in self.require:
+            raise RefusedError("cannot be told apart by none", key="users")
+
+
+@attrs.frozen
+class Auth:
+    """Authentication: the rules, and what each method needs to know."""
+
+    rules: tuple[AuthRule, ...] = ()
+    user_header: Field = "X-Remote-User"
+    htpasswd: Annotated[Path | None, read_optional_path] = None
+    basic_upstream: bool = False
+    forward_url: Annotated[str, _read_url] = ""
+    forward_user: Field = "X-Auth-Request-User"
+    forward_headers: tuple[Field, ...] = ()
+    forward_timeout: Annotated[float, seconds(0.1, 60)] = 5.0
+    link_keys: Annotated[Path | None, read_optional_path] = None
+    certificates: tuple[Template, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse a rule whose method is not set up, and two rules for one path."""
+        needs = {
+            "htpasswd": ("htpasswd", self.htpasswd),
+            "forward": ("forward_url", self.forward_url),
+            "link": ("link_keys", self.link_keys),
+            "certificate": ("certificates", self.certificates),
+        }
+        for method in sorted(self.methods):
+            key, value = needs[method]
+            if not value:
+                raise RefusedError(f'"{method}" needs auth.{key} beside it', key="rules")
+        paths = [rule.path for rule in self.rules]
+        for path in paths:
+            if paths.count(path) > 1:
+                raise RefusedError(f"{path} has two rules", key="rules")
+
+    @property
+    def methods(self) -> frozenset[str]:
+        """The methods that rules ask for."""
+        return frozenset(
+            method for rule in self.rules for alternative in rule.require for method in alternative
+        )
+
+    def check_depth(self, prefix: str) -> None:
+        """Refuse a rule for a part of a notebook: the notebook may know other spellings of it.
+
+        :param prefix: the path that all notebooks are below.
+        """
+        for rule in self.rules:
+            if re.fullmatch(rf"{re.escape(prefix)}/[^/]*/.*", rule.path):
+                raise RefusedError(
+                    f"{rule.path} is within a notebook, which may read a path in more than one "
+                    "way; name the notebook as a whole",
+                    key="auth.rules",
+                )

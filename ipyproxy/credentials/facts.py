@@ -1,0 +1,98 @@
+"""What authentication speaks of: the facts of a request, and what a method finds in them.
+
+Knows no method by name, and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """The facts of one request, as far as they can tell who sent it.
+
+    ``target`` is in origin-form and without a token of ours, ``public`` the origin that was
+    addressed, ``client`` the address of whoever asks, ``is_upgrade`` whether for another protocol,
+    ``token`` what the query had of ours (see :mod:`.links`), and ``subject`` the one of a client
+    certificate that was verified.
+
+    ``route`` is the notebook's path without a slash at its end, such as ``/ipython/10000``; None
+    for any other path. What was issued for it up to ``revoked`` (seconds since the epoch) is void.
+
+    ``authorization`` and ``cookies`` hold the values of these fields, ``lines`` the field lines
+    that a gateway passes on as they are.
+    """
+
+    method: bytes
+    target: bytes
+    path: bytes
+    public: bytes
+    client: str
+    route: bytes | None = None
+    revoked: float = 0.0
+    authorization: Sequence[bytes] = ()
+    cookies: Sequence[bytes] = ()
+    lines: Sequence[bytes] = ()
+    is_upgrade: bool = False
+    token: bytes | None = None
+    subject: str | None = None
+
+
+class Lack(Enum):
+    """Why a method does not let a request pass; the values are for the log."""
+
+    NOTHING = "nothing to show"
+    WRONG = "wrong credentials"
+    """Somebody may be guessing."""
+    EXPIRED = "expired or revoked"
+    FOREIGN = "not for this user or route"
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A method lets the request pass.
+
+    :param user: the name, if the method knows one.
+    :param lines: field lines that go upstream besides.
+    :param cookie: what the browser is given to show from now on, a whole Set-Cookie line.
+    """
+
+    user: str | None
+    lines: tuple[bytes, ...] = ()
+    cookie: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A method does not let the request pass.
+
+    :param status: 401 where other credentials would help, else 403.
+    :param lines: field lines of the answer, such as WWW-Authenticate.
+    """
+
+    lack: Lack
+    status: int = 403
+    lines: tuple[bytes, ...] = ()
+
+
+Finding = Passed | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """The request may go on.
+
+    :param user: who sent it, if that is known.
+    :param lines: field lines that tell upstream so.
+    :param target: the target that goes upstream.
+    :param redirect: whether the browser is sent to that target first, with ``cookie`` if any.
+    """
+
+    user: str | None
+    lines: tuple[bytes, ...]
+    target: bytes
+    redirect: bool = False
+    cookie: bytes | None = None

@@ -1,0 +1,69 @@
+"""A request before the gate: its body is held back until it is decided whether it may go on.
+
+Knows what becomes of a request while somebody is being asked about it. Knows nothing of who is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ipyproxy.credentials.facts import Passage
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.request import Request
+
+
+class Admission:
+    """Waits for one decision.
+
+    :param go_on: what is done with a request that may pass; may raise :class:`ProxyError`.
+    """
+
+    log = Logger()
+
+    def __init__(self, request: Request, go_on: Callable[[Passage], object]) -> None:
+        self._request = request
+        self._go_on = go_on
+        self._decision: Deferred[None] | None = None
+        self._is_over = False
+
+    def wait(self, decision: Deferred[Passage]) -> None:
+        """Let the request pass, or refuse it, once ``decision`` is there."""
+        self._request.consumer = self
+        self._decision = decision.addCallback(self._passed).addErrback(self._refused)
+
+    def _passed(self, passage: Passage) -> None:
+        self._request.consumer = None
+        self._go_on(passage)
+
+    def _refused(self, failure: Failure) -> None:
+        if self._is_over:
+            return
+        request = self._request
+        consumer, request.consumer = request.consumer, None
+        if consumer is not None and consumer is not self:
+            consumer.client_lost()
+        error = failure.value
+        if not isinstance(error, ProxyError):
+            self.log.failure("a request failed inside the proxy; please report this", failure)
+            error = ProxyError(Problem.INTERNAL)
+        request.refuse(error)
+
+    # The server calls.
+
+    def body_received(self, data: bytes) -> None:
+        """See :class:`ipyproxy.request.BodyConsumer`: whoever takes the body finds it there."""
+        self._request.early += data
+        self._request.transport.pauseProducing()
+
+    def body_ended(self) -> None:
+        """See :class:`ipyproxy.request.BodyConsumer`."""
+
+    def client_lost(self) -> None:
+        """See :class:`ipyproxy.request.BodyConsumer`: nobody has to be asked any more."""
+        self._is_over = True
+        if self._decision is not None:
+            self._decision.cancel()
