@@ -15,6 +15,7 @@ from ipyproxy.http1.head import HeadLimits, parse_request, parse_response
 from ipyproxy.routes import parse_target
 from tests.corpus.outcome import outcome_of
 from tests.corpus.requests import REQUESTS
+from tests.corpus.responses import RESPONSES
 from tests.http1 import grammar
 
 _LIMITS = HeadLimits()
@@ -126,7 +127,8 @@ def seeds(name: str) -> list[bytes]:
     if name == "response":
         fields = [head.partition(b"\r\n")[2] for head in heads]
         cookies = b"Set-Cookie: a=b; Path=/; Domain=x; Secure\r\nLocation: //127.0.0.1:10000/\r\n"
-        return [b"HTTP/1.1 200 OK\r\n" + cookies + field for field in fields]
+        answers = [case.raw.partition(b"\r\n\r\n")[0] for case in RESPONSES]
+        return [*answers, *[b"HTTP/1.1 200 OK\r\n" + cookies + field for field in fields]]
     if name == "chunked":
         bodies = [raw.partition(b"\r\n\r\n")[2] for raw in raws if b"chunked" in raw]
         return [b"\x00" + body for body in bodies] + [b"\xff" + body for body in bodies]

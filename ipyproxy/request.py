@@ -185,9 +185,11 @@ class Request:
             self.transport.write(b"\r\n".join(head))
 
     def refuse(self, error: ProxyError) -> None:
-        """Answer with the page for ``error``, or cut the answer short if it has begun."""
+        """Answer with the page for ``error``, or cut the answer short if some of it is sent."""
         self.note = self.note or error.detail
-        if self.begun:
+        if self.begun and not self._unsent_head:
             self.cut()
         else:
+            # Whatever was begun, the client has seen nothing of it yet.
+            self._chunked = False
             self.connection.refuse(self, error)

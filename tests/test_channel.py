@@ -340,6 +340,7 @@ class TestEndings:
         def fail(request: Request) -> None:
             bodies.append(Body(request))
             request.begin(200, b"OK", [], 100)
+            request.flush()
             raise RuntimeError("a mistake of ours")
 
         quiet.desk.answer = fail

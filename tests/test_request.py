@@ -151,10 +151,14 @@ def test_a_failure_is_a_page_before_the_answer_and_a_cut_within(connection: Conn
     error = ProxyError(Problem.UPSTREAM_BROKEN, "why")
     before = ask(connection)
     before.refuse(error)
+    unsent = ask(connection)
+    unsent.begin(200, b"OK", [], 5)
+    unsent.refuse(error)
     within = ask(connection)
     within.begin(200, b"OK", [], 5)
+    within.flush()
     within.refuse(error)
-    assert connection.events == ["refused 502", "cut"]
+    assert connection.events == ["refused 502", "refused 502", "cut"]
     assert (before.note, within.note) == ("why", "why")
 
 
