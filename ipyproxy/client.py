@@ -28,6 +28,8 @@ from ipyproxy.transport import TCPTransport
 
 LOOPBACK = "127.0.0.1"
 
+_BEGINNING = b"HTTP/1."
+
 
 class Receiver(Protocol):
     """Who sent a request and takes its answer."""
@@ -152,6 +154,9 @@ class UpstreamConnection(protocol.Protocol):
             if self._head_bytes + (len(buffer) if end < 0 else end) > limit:
                 raise ProxyError(Problem.UPSTREAM_BROKEN, f"heads of over {limit} bytes")
             if end < 0:
+                if buffer[: len(_BEGINNING)] != _BEGINNING[: len(buffer)]:
+                    # Whoever speaks another protocol may well wait for us to say more.
+                    raise ProxyError(Problem.UPSTREAM_BROKEN, "it does not speak HTTP")
                 return
             head = parse_response(buffer[:end])
             if head.status >= 200:

@@ -174,7 +174,9 @@ class HealthChecker(Service):
             after=upstream.state.value,
             outcome=outcome.name.lower(),
         )
-        if watch := self._watches.get(upstream):
+        watch = self._watches.get(upstream)
+        overdue = before is State.STARTING and upstream.is_down
+        if watch is not None and not overdue:
             watch.begin_anew()
         if upstream.state is State.DEAD:
             self._died(upstream.port)

@@ -203,6 +203,10 @@ class TestBrokenAnswers:
         "answer",
         [
             b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+            b"SSH-2.0-OpenSSH_9.2\r\n",
+            b"220 mail.example ESMTP\r\n",
+            b"HTTP/2",
+            b"h",
             b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",

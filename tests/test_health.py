@@ -365,6 +365,16 @@ class TestBackoff:
         host.wait(10)
         assert len(host.dials) == 5
 
+    def test_it_does_not_begin_anew_when_one_has_been_starting_for_too_long(self) -> None:
+        host = make_host(draw=lambda: MOST)
+        host.request()
+        host.wait(STARTING_FOR + 2)
+        assert host.state is State.DEAD
+        assert [round(time) for time in host.times] == [1, 3, 7, 15, 31, 61]
+        host.dials.clear()
+        host.wait(60)
+        assert len(host.dials) == 2
+
     def test_it_begins_anew_with_each_death(self) -> None:
         host = dead(draw=lambda: MOST)
         host.wait(100)

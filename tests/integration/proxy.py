@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -23,11 +24,20 @@ START_TIMEOUT = 30.0
 
 _PORTS = f"{PORTS.start}-{PORTS.stop - 1}"
 
+#: How twistd is run.
+TWISTD = (str(Path(sysconfig.get_path("scripts")) / "twistd"),)
+
 
 class Proxy:
     """``twistd ipyproxy`` on a free port, with the development certificate that it makes."""
 
-    def __init__(self, directory: Path, configuration: str = "") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        configuration: str = "",
+        *,
+        twistd: Sequence[str] = TWISTD,
+    ) -> None:
         """Start the proxy in *directory*, and wait until a verified handshake succeeds.
 
         *configuration* is TOML. Raises Gone when it does not come up.
@@ -40,7 +50,7 @@ class Proxy:
         self.child = Child(
             "ipyproxy",
             [
-                *(str(Path(sysconfig.get_path("scripts")) / "twistd"), "-n", "--pidfile="),
+                *(*twistd, "-n", "--pidfile="),
                 *("ipyproxy", "--config", str(file)),
                 *("--https", f"tcp:{self.port}:interface=127.0.0.1"),
                 *(() if "\nports" in configuration else ("--ports", _PORTS)),
