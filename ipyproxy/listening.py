@@ -48,7 +48,9 @@ def listen(
     raise SystemExit(f"ipyproxy: cannot listen on {where}: {reason}")
 
 
-def listen_privately(reactor: Any, path: Path, backlog: int, accept: Accept) -> Listener:
+def listen_privately(
+    reactor: Any, descriptors: Any, path: Path, backlog: int, accept: Accept
+) -> Listener:
     """Listen on a UNIX socket at ``path`` that nobody but this user (and root) can connect to.
 
     What a process that is gone has left there is replaced. Raises OSError, with ``EADDRINUSE`` if
@@ -65,7 +67,7 @@ def listen_privately(reactor: Any, path: Path, backlog: int, accept: Accept) -> 
         raise caught.socketError from caught
     finally:
         os.umask(mask)
-    return Listener(reactor, port, accept)
+    return Listener(descriptors, port, accept)
 
 
 def _is_left_over(path: Path) -> bool:

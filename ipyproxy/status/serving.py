@@ -67,7 +67,9 @@ class StatusServer:
             return self._listener.address
         path = directory / SOCKET
         try:
-            self._listener = listen_privately(self._descriptors, path, _BACKLOG, self._accept)
+            self._listener = listen_privately(
+                self._reactor, self._descriptors, path, _BACKLOG, self._accept
+            )
         except OSError as caught:
             reason = caught.strerror or caught
             self._log.warn(
