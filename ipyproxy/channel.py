@@ -33,6 +33,9 @@ from ipyproxy.request import Request
 LINGER = 5.0
 """Seconds that a client gets to read the last answer and close before we do."""
 
+GRACE = 2.0
+"""Seconds that a client which has connected but not asked yet has to begin, once we are to stop."""
+
 CLIENT_GONE = 499
 """What the log has as the status of a request whose client left first; nginx's number."""
 
@@ -145,7 +148,8 @@ class HTTPChannel(protocol.Protocol):
         # A proxy may ask for one name, and then bring requests for all.
         if not self.trusted:
             self.server_name = self.transport.server_name
-        self._expect(Phase.HEAD, self.server.limits.head_timeout)
+        server = self.server
+        self._expect(Phase.HEAD, GRACE if server.draining else server.limits.head_timeout)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -415,10 +419,22 @@ class HTTPChannel(protocol.Protocol):
             self.transport.loseConnection()
 
     def close_if_idle(self) -> None:
-        """Close between requests; while one is being answered, close after it."""
+        """Close between requests; while one is being answered, or is on its way, close after it.
+
+        A client that has only just connected is about to ask.
+        """
         self.persistent = False
-        if self.phase in _BETWEEN_REQUESTS and not self._buffer:
+        if self.phase not in _BETWEEN_REQUESTS or self._buffer:
+            return
+        if self.phase is Phase.IDLE and not self.transport.has_input:
             self._expire()
+        elif self._deadline is not None:
+            self._deadline = min(self._deadline, self.now() + GRACE)
+
+    @property
+    def is_tunnel(self) -> bool:
+        """Whether it was handed over."""
+        return self.phase is Phase.TUNNEL
 
     @property
     def is_busy(self) -> bool:

@@ -149,7 +149,7 @@ class HTTPServer:
         self._audit.sweep()
 
     def drain(self) -> None:
-        """Take nothing new: idle connections close now, the others after their answer."""
+        """Keep no connection: those that are idle close now, the others after their answer."""
         self.draining = True
         for channel in list(self.channels):
             channel.close_if_idle()

@@ -22,7 +22,7 @@ from twisted.logger import Logger
 
 from ipyproxy.channel import Site
 from ipyproxy.config import ConfigError
-from ipyproxy.draining import Drain
+from ipyproxy.draining import Drain, Patience
 from ipyproxy.epoll import Descriptors, EpollSet
 from ipyproxy.forwarding import TrustedProxies
 from ipyproxy.listening import listen, spoken
@@ -64,6 +64,7 @@ class ProxyService(Service):
         self._tls = ServerTLS(
             self._settings.certificates, self._settings.terms, reactor.seconds
         )
+        self._bound = config.listen
         self._listeners: list[Listener] = []
         self._writer = _log_writer(config.log.access)
         self._access_log = AccessLog(self._writer, config.log.format, time.time)
@@ -73,15 +74,15 @@ class ProxyService(Service):
         self._sweeping = LoopingCall(_guarded(sweep, self.log))
         self._sweeping.clock = reactor
         self._drain: Drain | None = None
+        self._patience: Patience | None = None
 
     # Starting.
 
     def privilegedStartService(self) -> None:
         """Bind the ports, while the process may still have the rights to."""
-        config = self._settings.config.listen
-        https = self._listen(config.https, self._take_https)
-        if config.http is not None:
-            self._listen(config.http, self._take_http)
+        https = self._listen(self._bound.https, self._take_https)
+        if self._bound.http is not None:
+            self._listen(self._bound.http, self._take_http)
         self._https_port = getattr(https, "port", 443)
         sites = make_sites(self._rooms, self._settings, self._https_port)
         self._https = self._make_server(sites.public)
@@ -91,7 +92,7 @@ class ProxyService(Service):
         self._listen_for_status()
 
     def _listen(self, where: int | str, accept: Accept) -> IAddress:
-        backlog = self._settings.config.listen.backlog
+        backlog = self._bound.backlog
         listener = listen(self._reactor, self._descriptors, where, backlog, accept)
         self._listeners.append(listener)
         self._note_listener(listener.address)
@@ -174,8 +175,6 @@ class ProxyService(Service):
         self._rooms.bridges.sweep()
         self._rooms.statistics.tick(self._reactor.seconds())
         self._writer.flush()
-        if self._drain is not None:
-            self._drain.check()
 
     def _record(self, request: Request, duration: float) -> None:
         head = request.head
@@ -206,43 +205,82 @@ class ProxyService(Service):
 
     # Reloading.
 
-    def reload(self) -> bool:
-        """Read all settings anew and put them in place at once; whether that was done.
+    def reload(self) -> None:
+        """Read all settings anew and put them in place at once; what is open stays open.
 
-        Settings that do not hold change nothing. What is open goes on as it began.
+        Settings that do not hold change nothing.
         """
         try:
-            settings = _within_descriptors(self._read())
-            sites = make_sites(self._rooms, settings, self._https_port)
-            self._tls.replace(settings.certificates, settings.terms)
+            self._take_over(_within_descriptors(self._read()))
         except ConfigError as error:
-            for problem in error.problems:
-                self.log.error("not reloaded, all stays as it was: {problem}", problem=problem)
             self._rooms.condition.refused_reloads += 1
-            return False
+            for problem in error.problems:
+                self.log.error("NOT RELOADED, all stays as it was: {problem}", problem=problem)
+        except Exception:
+            self._rooms.condition.refused_reloads += 1
+            self.log.failure("NOT RELOADED, all stays as it was; please report this")
+        else:
+            self._rooms.condition.reloads += 1
+            self.log.info("reloaded")
+            self._tell_settings()
+
+    def _take_over(self, settings: Settings) -> None:
         config = settings.config
+        # What can fail comes first.
+        sites = make_sites(self._rooms, settings, self._https_port)
+        writer = self._writer
+        if config.log.access != self._settings.config.log.access:
+            writer = _started(_log_writer(config.log.access))
+        self._tls.replace(settings.certificates, settings.terms)
+        # From here on nothing does.
         self._settings = settings
         refit(self._rooms, config)
-        self._access_log = AccessLog(self._writer, config.log.format, time.time)
         for server, site in (self._https, sites.public), (self._http, sites.redirects):
             server.site = site
             server.limits = channel_limits(config)
             server.proxies = TrustedProxies(config.listen.trusted_proxies)
         self._status.server.site = sites.status
-        self._rooms.condition.reloads += 1
-        self.log.info("reloaded")
-        self._tell_settings()
-        return True
+        self._access_log = AccessLog(writer, config.log.format, time.time)
+        if writer is self._writer:
+            writer.reopen()
+        else:
+            self._writer.close()
+            self._writer = writer
+        for key in ("https", "http", "backlog"):
+            if getattr(config.listen, key) != getattr(self._bound, key):
+                self.log.warn("listen.{key} has changed: that takes a restart", key=key)
 
     # Stopping.
 
+    def stop(self) -> None:
+        """Finish requests, and tell browsers that WebSockets close; asked again, end at once."""
+        within = self._settings.config.timeouts.drain
+        if self._patience is None or self._patience.bridges:
+            self._stop_with(Patience(within, 0))
+        else:
+            self._stop_with(Patience(0, 0))
+
+    def retire(self) -> None:
+        """Leave what is new to another process, and stop once all that is open has ended."""
+        timeouts = self._settings.config.timeouts
+        if self._patience is None:
+            self._stop_with(Patience(timeouts.drain, timeouts.drain_websocket))
+
+    def _stop_with(self, patience: Patience) -> None:
+        begun, self._patience = self._patience is not None, patience
+        if self._drain is not None:
+            self._drain.hasten(patience)
+        elif not begun:
+            self._reactor.stop()
+
     def stopService(self) -> Any:
-        """Take nothing new, finish what is open within the drain time, then end."""
+        """Take nothing new, finish what is open as far as patience goes, then end."""
         super().stopService()
         self._rooms.condition.phase = Phase.DRAINING
         stopped = [listener.stop() for listener in self._listeners]
-        servers, within = (self._https, self._http), self._settings.config.timeouts.drain
-        self._drain = Drain(self._reactor, servers, self._rooms, within)
+        patience = self._patience or Patience(self._settings.config.timeouts.drain, 0)
+        servers = self._https, self._http
+        self._drain = Drain(self._reactor, servers, self._rooms, patience)
         self._drain.done.addCallback(lambda _: self._end())
         return DeferredList([self._drain.done, *[d for d in stopped if d is not None]])
 
@@ -294,6 +332,14 @@ def _log_writer(access: str) -> LogWriter:
     if access == "-":
         return LogWriter(_STANDARD_OUTPUT)
     return LogWriter(Path(access or "/dev/null"))
+
+
+def _started(writer: LogWriter) -> LogWriter:
+    try:
+        writer.start()
+    except OSError as error:
+        raise ConfigError([f"log.access: {error.strerror}"]) from None
+    return writer
 
 
 def _guarded(call: Callable[[], None], log: Logger) -> Callable[[], None]:

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from signal import Signals
 from typing import TYPE_CHECKING, ClassVar, NoReturn, cast
 
 from twisted.python import usage
@@ -137,12 +138,21 @@ def makeService(options: Options) -> IService:
 
     from ipyproxy.service import make_service
     from ipyproxy.settings import load
+    from ipyproxy.signals import on_signals
 
     def read() -> Settings:
         config = options.load()
         return load(config, state_directory(config, os.environ))
 
     try:
-        return make_service(read, cast("IReactorCore", reactor))
+        service = make_service(read, cast("IReactorCore", reactor))
     except ConfigError as error:
         _give_up(error.problems)
+    signals = {
+        Signals.SIGHUP: service.reload,
+        Signals.SIGINT: service.stop,
+        Signals.SIGTERM: service.stop,
+        Signals.SIGQUIT: service.retire,
+    }
+    on_signals(reactor, signals)
+    return service

@@ -526,12 +526,32 @@ class TestDeadlines:
 
 class TestDrain:
     def test_idle_connections_close_at_once(self, house: House) -> None:
-        fresh, idle = house.connect(), house.connect()
+        idle = house.connect()
         idle.get()
         house.server.drain()
         house.loop.settle()
-        assert [fresh.is_connected, idle.is_connected] == [False, False]
-        assert [fresh.wire.has_ended, idle.wire.has_ended] == [True, True]
+        assert not idle.is_connected
+        assert idle.wire.has_ended
+
+    def test_whoever_has_only_just_connected_is_served_if_it_asks_soon(self, house: House) -> None:
+        asking, silent, knocking, stuck = (
+            *(house.connect() for _ in range(2)),
+            *(house.knock() for _ in range(2)),
+        )
+        house.server.drain()
+        house.wait(1)
+        knocking.channel.handshakeCompleted()
+        assert [browser.get() for browser in (asking, knocking)] == [OK_CLOSE] * 2
+        assert [silent.is_connected, stuck.is_connected] == [True, True]
+        house.wait(2)
+        assert [silent.is_connected, stuck.is_connected] == [False, False]
+
+    def test_a_request_that_the_kernel_holds_already_is_served(self, house: House) -> None:
+        browser = house.connect()
+        browser.get()
+        browser.wire.say(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        house.server.drain()
+        assert browser.hear() == OK_CLOSE
 
     def test_an_open_exchange_is_finished_and_then_the_connection_closed(
         self, quiet: House

@@ -261,7 +261,13 @@ def test_check_tells_of_a_certificate_that_expired(
 @pytest.fixture
 def composed(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """In place of ipyproxy.service: remembers what it is called with, raises ``error`` if set."""
-    composer = SimpleNamespace(error=None, service=Service())
+
+    class Daemon(Service):
+        def reload(self) -> None: ...
+        def stop(self) -> None: ...
+        def retire(self) -> None: ...
+
+    composer = SimpleNamespace(error=None, service=Daemon())
 
     def make_service(read: Callable[[], Settings], reactor: Any) -> Service:
         if composer.error:

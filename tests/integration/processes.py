@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -65,8 +65,13 @@ def reset(sock: socket.socket) -> None:
 class Child:
     """One process in a session of its own, whose output goes to a file."""
 
-    def __init__(self, name: str, command: Sequence[str], env: dict[str, str], cwd: Path) -> None:
-        """Start *command* in *cwd* with exactly the environment *env*."""
+    def __init__(
+        self, name: str, command: Sequence[str], env: dict[str, str], cwd: Path, **more: Any
+    ) -> None:
+        """Start *command* in *cwd* with exactly the environment *env*.
+
+        *more* is for subprocess.Popen.
+        """
         self.name = name
         self.command = list(command)
         self.log_file = cwd / f"{name}.log"
@@ -81,12 +86,26 @@ class Child:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                **more,
             )
 
     @property
     def pid(self) -> int:
         """The process's id."""
         return self._process.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the process a signal."""
+        self._process.send_signal(number)
+
+    def wait(self, seconds: float) -> int:
+        """Wait for the process to end by itself; returns its exit status."""
+        return self._process.wait(seconds)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has not ended yet."""
+        return self._process.poll() is None
 
     def log(self) -> str:
         """All that the process has written so far."""

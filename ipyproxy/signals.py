@@ -1,0 +1,24 @@
+"""What the process is told from outside: signals, each a call in the reactor's turn.
+
+Knows how Python and Twisted share signals. Knows nothing of what a signal means here.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def on_signals(reactor: Any, calls: Mapping[signal.Signals, Callable[[], object]]) -> None:
+    """Let each signal of ``calls`` make its call, from the moment that the reactor runs.
+
+    Not earlier, because the reactor takes SIGTERM for itself when it starts, and remembers that it
+    was stopped by a signal: twistd would then end by that signal although all went well.
+    """
+
+    def install() -> None:
+        for number, call in calls.items():
+            signal.signal(number, lambda *_, call=call: reactor.callFromThread(call))
+
+    reactor.callWhenRunning(install)

@@ -1,0 +1,1 @@
+"""The daemon as a process: signals, systemd, overload; real sockets, real time."""
