@@ -33,7 +33,7 @@ _IDLE = 15
 # Answers of the server that the browser gets to see.
 _PASSED_ON = ("WWW-Authenticate", "Location")
 # Nobody but us says these; the rest of what a client sends is for the server to judge.
-_OURS = (b"x-original-", b"accept-encoding:", b"range:", b"if-")
+_OURS = (b"x-original-", b"accept-encoding:", b"range:", b"if-", b"expect:")
 
 Ask = Callable[[str, Headers], Deferred[IResponse]]
 """Sends a GET, and gives the answer once its head has come."""

@@ -65,6 +65,7 @@ class Gate(House):
         health: Health = UNWATCHED,
         auth: auth.Gate | None = None,
         withheld: Withheld | None = None,
+        site_cookies: tuple[bytes, ...] = (b"galaxysession",),
         **others: Any,
     ) -> None:
         loop = Loop()
@@ -84,8 +85,7 @@ class Gate(House):
         )
         self.health.startService()
         carriage = Carriage(self.pool, self.health, self.bridges, trusted, per_port)
-        cookies = (b"galaxysession",)
-        notebooks = Notebooks(self.ports, prefix, cookies, self.table, carriage, withheld)
+        notebooks = Notebooks(self.ports, prefix, site_cookies, self.table, carriage, withheld)
         root = Root(prefix, notebooks)
         root.put(STATE_PATH, States(self.ports, self.table, self.health))
         site = PublicSite(root, self.policy, auth)

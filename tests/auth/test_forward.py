@@ -1,0 +1,273 @@
+"""Asking somebody else: what such a server is told, and what its answers mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectBindError
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
+
+from ipyproxy.auth.forward import WAITING, ForwardAuth
+from ipyproxy.credentials.facts import Failed, Lack, Passed
+from ipyproxy.errors import Problem, ProxyError
+from tests.auth.asking import Told, inquiry
+
+
+class Body:
+    """The transport of an answer's body."""
+
+    closed = False
+
+    def loseConnection(self) -> None:
+        self.closed = True
+
+
+class Response:
+    """An answer's head; its body is for the test to send."""
+
+    def __init__(self, code: int, **headers: str) -> None:
+        self.code = code
+        self.headers = Headers({name.replace("_", "-"): [v] for name, v in headers.items()})
+        self.body = Body()
+        self.receiver: Any = None
+
+    def deliverBody(self, receiver: Any) -> None:
+        self.receiver = receiver
+        receiver.makeConnection(self.body)
+
+
+class Server:
+    """The other server; the test answers."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.asked: list[tuple[str, Headers]] = []
+        self.waiting: list[Deferred[Any]] = []
+        self.given_up = 0
+        self.method = ForwardAuth(
+            self._ask,
+            self.clock,
+            "http://127.0.0.1:4180/oauth2/auth",
+            user_header="X-Auth-Request-User",
+            headers=["X-Auth-Request-Email", "X-Groups"],
+            timeout=5.0,
+        )
+
+    def _ask(self, url: str, headers: Headers) -> Deferred[Any]:
+        self.asked.append((url, headers))
+        self.waiting.append(Deferred(self._cancelled))
+        return self.waiting[-1]
+
+    def _cancelled(self, _: Deferred[Any]) -> None:
+        self.given_up += 1
+
+    def examine(self, **facts: Any) -> Told:
+        return Told(self.method, inquiry(**facts))
+
+    def answer(self, code: int, **headers: str) -> Response:
+        response = Response(code, **headers)
+        self.waiting.pop(0).callback(response)
+        return response
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+def refused(told: Told) -> str:
+    """Why it could not be found out."""
+    assert told.failure is not None
+    error = told.failure.value
+    assert isinstance(error, ProxyError)
+    assert error.problem is Problem.AUTH_UNAVAILABLE
+    return error.detail
+
+
+class TestWhatItIsTold:
+    def test_the_clients_own_fields_and_what_was_asked(self, server: Server) -> None:
+        server.examine(
+            target=b"/ipython/10000/lab?x=%2F",
+            method=b"POST",
+            authorization=[b"Bearer abc"],
+            cookies=[b"_oauth2_proxy=s; a=b", b"c=d"],
+            lines=[
+                b"Accept: text/html",
+                b"Authorization: Bearer abc",
+                b"User-Agent: test",
+                b"X-Original-URI: /lie",
+                b"x-original-url: https://lie.example/",
+                b"Accept-Encoding: gzip",
+                b"If-None-Match: x",
+                b"Range: bytes=0-",
+                b"Expect: 100-continue",
+            ],
+        )
+        url, headers = server.asked[0]
+        assert url == "http://127.0.0.1:4180/oauth2/auth"
+        assert dict(headers.getAllRawHeaders()) == {
+            b"Accept": [b"text/html"],
+            b"Authorization": [b"Bearer abc"],
+            b"User-Agent": [b"test"],
+            b"Cookie": [b"_oauth2_proxy=s; a=b", b"c=d"],
+            b"X-Forwarded-For": [b"192.0.2.1"],
+            b"X-Forwarded-Host": [b"hub.example"],
+            b"X-Forwarded-Method": [b"POST"],
+            b"X-Forwarded-Proto": [b"https"],
+            b"X-Forwarded-Uri": [b"/ipython/10000/lab?x=%2F"],
+            b"X-Original-Method": [b"POST"],
+            b"X-Original-Uri": [b"/ipython/10000/lab?x=%2F"],
+            b"X-Original-Url": [b"https://hub.example/ipython/10000/lab?x=%2F"],
+            b"X-Auth-Request-Redirect": [b"https://hub.example/ipython/10000/lab?x=%2F"],
+            b"X-Real-Ip": [b"192.0.2.1"],
+        }
+
+
+class TestWhatItsAnswersMean:
+    @pytest.mark.parametrize("code", [200, 202, 204, 299])
+    def test_2xx_lets_pass(self, server: Server, code: int) -> None:
+        told = server.examine()
+        server.answer(
+            code, X_Auth_Request_User="alice", X_Auth_Request_Email="a@b.example", X_Other="1"
+        )
+        assert told.finding == Passed("alice", (b"X-Auth-Request-Email: a@b.example",))
+
+    def test_it_need_not_know_a_name(self, server: Server) -> None:
+        told = server.examine()
+        server.answer(200)
+        assert told.finding == Passed(None)
+
+    @pytest.mark.parametrize("code", [401, 403])
+    def test_401_and_403_go_to_the_browser(self, server: Server, code: int) -> None:
+        told = server.examine()
+        server.answer(
+            code,
+            WWW_Authenticate='Bearer realm="x"',
+            Location="https://login.example/",
+            Set_Cookie="a=b",
+        )
+        assert told.finding == Failed(
+            Lack.NOTHING,
+            code,
+            (b'WWW-Authenticate: Bearer realm="x"', b"Location: https://login.example/"),
+        )
+
+    def test_whoever_has_shown_something_is_told_apart(self, server: Server) -> None:
+        told = server.examine(cookies=[b"session=old"])
+        server.answer(401)
+        assert told.finding == Failed(Lack.FOREIGN, 401)
+
+    @pytest.mark.parametrize("code", [301, 302, 303, 307, 400, 404, 407, 418, 500, 502, 503])
+    def test_anything_else_denies(self, server: Server, code: int) -> None:
+        told = server.examine()
+        server.answer(code, Location="https://evil.example/", X_Auth_Request_User="root")
+        assert refused(told) == f"the login service answered {code}"
+
+    def test_so_does_no_connection(self, server: Server) -> None:
+        told = server.examine()
+        server.waiting.pop(0).errback(ConnectBindError())
+        assert refused(told).endswith("ConnectBindError")
+
+    def test_so_does_no_answer_in_time(self, server: Server) -> None:
+        told = server.examine()
+        server.clock.advance(4.9)
+        assert told.failure is None
+        server.clock.advance(0.2)
+        assert refused(told).endswith("TimeoutError")
+        assert server.given_up == 1
+
+
+class TestItsBody:
+    def test_it_is_read_to_its_end_and_dropped(self, server: Server) -> None:
+        server.examine()
+        response = server.answer(200)
+        response.receiver.dataReceived(b"x" * 65536)
+        assert not response.body.closed
+        response.receiver.connectionLost(Failure(ConnectBindError()))
+        server.clock.advance(60)
+        assert not response.body.closed
+
+    @pytest.mark.parametrize(
+        "go_on",
+        [
+            lambda server, receiver: receiver.dataReceived(b"x" * 65537),
+            lambda server, receiver: server.clock.advance(5.1),
+        ],
+        ids=["too long", "too slow"],
+    )
+    def test_one_without_an_end_is_given_up(
+        self, server: Server, go_on: Callable[[Server, Any], object]
+    ) -> None:
+        server.examine()
+        response = server.answer(200)
+        go_on(server, response.receiver)
+        assert response.body.closed
+
+
+class TestWhatIsRemembered:
+    def test_a_good_answer_counts_for_ten_seconds(self, server: Server) -> None:
+        server.examine()
+        server.answer(200, X_Auth_Request_User="alice")
+        server.clock.advance(9.9)
+        assert server.examine(path=b"/ipython/10000/other").finding == Passed("alice")
+        server.clock.advance(0.2)
+        assert server.examine().finding is None
+        assert len(server.asked) == 2
+
+    def test_a_bad_one_does_not(self, server: Server) -> None:
+        for code in (401, 403, 500):
+            asked = len(server.asked)
+            server.examine()
+            server.answer(code)
+            assert len(server.asked) == asked + 1
+
+    @pytest.mark.parametrize(
+        "others",
+        [
+            {"route": b"/ipython/10001"},
+            {"cookies": [b"s=2"]},
+            {"authorization": [b"Bearer x"]},
+            {"client": "192.0.2.2"},
+            {"public": b"https://other.example"},
+            {"revoked": 5.0},
+            {"cookies": [], "authorization": [b"s=1"]},
+            {"cookies": [b"s=1", b""]},
+        ],
+    )
+    def test_other_credentials_or_another_route_are_asked_for(
+        self, server: Server, others: dict[str, Any]
+    ) -> None:
+        facts: dict[str, Any] = {"cookies": [b"s=1"]}
+        server.examine(**facts)
+        server.answer(200)
+        assert server.examine(**{**facts, **others}).finding is None
+        assert len(server.asked) == 2
+
+    def test_outside_of_notebooks_each_path_is_asked_for(self, server: Server) -> None:
+        server.examine(route=None, path=b"/")
+        server.answer(200)
+        assert server.examine(route=None, path=b"/x").finding is None
+
+    def test_at_once_it_is_asked_once(self, server: Server) -> None:
+        told = [server.examine() for _ in range(20)]
+        server.answer(200, X_Auth_Request_User="alice")
+        assert len(server.asked) == 1
+        assert all(one.finding == Passed("alice") for one in told)
+
+
+def test_a_client_that_leaves_takes_its_question_along(server: Server) -> None:
+    server.examine().deferred.cancel()
+    assert server.given_up == 1
+
+
+def test_a_flood_is_turned_away(server: Server) -> None:
+    for number in range(WAITING):
+        server.examine(cookies=[b"%d" % number])
+    with pytest.raises(ProxyError) as caught:
+        server.examine(cookies=[b"one more"])
+    assert caught.value.problem is Problem.OVERLOADED
