@@ -16,10 +16,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test soak fuzz lint types bench clean
+.PHONY: help run test soak conformance fuzz lint types bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/.demo ## a real JupyterLab behind ipyproxy; prints the URL to open (PORT=10000 HTTPS=8443)
 	@$(BIN)/python -m ipyproxy.demo --port $(PORT) --https $(HTTPS)
@@ -29,6 +29,9 @@ test: .venv/.test ## the whole test suite (PYTEST_ARGS="-k routes")
 
 soak: .venv/.test ## the long forms: gigabytes, thousands of connections; half an hour or more
 	@$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
+
+conformance: .venv/.test ## all of Autobahn's test suite through the proxy; writes docs/conformance.md
+	@$(BIN)/python -m tests.conformance
 
 fuzz: .venv/.fuzz ## atheris over heads, chunks, targets, connections (FUZZ_TIME=60 each)
 	@set -e; for target in $(TARGETS); do echo "== $$target"; \

@@ -36,6 +36,7 @@ class Proxy:
         directory: Path,
         configuration: str = "",
         *,
+        port: int = 0,
         twistd: Sequence[str] = TWISTD,
     ) -> None:
         """Start the proxy in *directory*, and wait until a verified handshake succeeds.
@@ -44,7 +45,7 @@ class Proxy:
         """
         file = directory / "ipyproxy.toml"
         file.write_text(configuration)
-        self.port = free_port()
+        self.port = port or free_port()
         self.origin = f"https://localhost:{self.port}"
         self.certificate = directory / "development.pem"
         self.child = Child(

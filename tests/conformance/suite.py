@@ -1,0 +1,165 @@
+"""Autobahn's test suite, straight at an echo server and through the proxy, compared case by case.
+
+Knows how to run the suite and how to compare. The cases are Autobahn's own; ``kosoku`` runs them,
+because Autobahn's own runner is for Python 2.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import kosoku
+
+from tests.integration.jupyter import notebook_port
+from tests.integration.processes import Child
+from tests.integration.proxy import Proxy
+
+GROUPS = {
+    "1": "Framing",
+    "2": "Pings and pongs",
+    "3": "Reserved bits",
+    "4": "Opcodes",
+    "5": "Fragmentation",
+    "6": "UTF-8",
+    "7": "Close handshake",
+    "9": "Limits and performance",
+    "10": "Autobahn's own: auto-fragmentation",
+    "12": "Compression, sizes and windows",
+    "13": "Compression, parameters",
+}
+QUICK = ("1", "2", "3", "4", "5", "6", "7", "10")
+"""The groups that take seconds."""
+
+# From good to bad.
+_BEHAVIOURS = ("OK", "INFORMATIONAL", "NON-STRICT", "UNIMPLEMENTED", "FAILED", "ERROR")
+_CLOSES = ("OK", "INFORMATIONAL", "FAILED BY CLIENT", "WRONG CODE", "UNCLEAN", "FAILED")
+
+_START_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the suite says of one run of a case: of the messages, and of how it was closed."""
+
+    behaviour: str
+    close: str
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """The lower, the better."""
+        return _BEHAVIOURS.index(self.behaviour), _CLOSES.index(self.close)
+
+    def __str__(self) -> str:
+        return self.behaviour if self.behaviour == self.close else f"{self.behaviour}, {self.close}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case, run twice."""
+
+    name: str
+    straight: Verdict
+    through: Verdict
+    why: str
+    """What the suite says of the run through the proxy."""
+
+    @property
+    def group(self) -> str:
+        """The first number of its name."""
+        return self.name.partition(".")[0]
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the proxy has spoilt it."""
+        pairs = zip(self.straight.rank, self.through.rank, strict=True)
+        return any(through > straight for straight, through in pairs)
+
+
+@contextmanager
+def echo_server(directory: Path) -> Iterator[int]:
+    """Autobahn's echo server; gives its port."""
+    port = notebook_port()
+    command = [sys.executable, "-m", "tests.conformance.echo", str(port)]
+    root = Path(__file__).parent.parent.parent
+    server = Child("echo", command, {"PYTHONPATH": str(root)}, directory)
+
+    def listens() -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+            return True
+        return False
+
+    server.wait_until(listens, seconds=_START_TIMEOUT)
+    try:
+        yield port
+    finally:
+        server.stop()
+
+
+def compare(groups: Sequence[str], proxy: Proxy, echo_port: int) -> list[Case]:
+    """Run all cases of ``groups`` both ways."""
+    path = f"/ipython/{echo_port}/"
+    cases = [f"{group}.*" for group in groups]
+    straight = asyncio.run(_run(f"ws://127.0.0.1:{echo_port}{path}", cases))
+    through = asyncio.run(_run_through(proxy, path, cases))
+    return [
+        Case(before.case_id, _verdict(before), _verdict(after), after.result)
+        for before, after in zip(straight, through, strict=True)
+    ]
+
+
+def _verdict(result: Any) -> Verdict:
+    return Verdict(result.behavior.value, result.behavior_close.value)
+
+
+async def _run(url: str, cases: list[str]) -> list[Any]:
+    try:
+        return await kosoku.run_fuzzingclient(url, cases, concurrency=2)
+    except kosoku.FailureError as error:
+        return error.results
+
+
+async def _run_through(proxy: Proxy, path: str, cases: list[str]) -> list[Any]:
+    async with _tls_pipe(proxy.port, proxy.client_tls()) as port:
+        return await _run(f"ws://localhost:{port}{path}", cases)
+
+
+@asynccontextmanager
+async def _tls_pipe(to_port: int, tls: ssl.SSLContext) -> AsyncIterator[int]:
+    """A port whose connections are carried to ``to_port`` in TLS, which the runner does not speak.
+
+    Each end hears of the other's when it comes, and after all that came before it.
+    """
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(
+            "127.0.0.1", to_port, ssl=tls, server_hostname="localhost"
+        )
+        with suppress(OSError):
+            await asyncio.gather(
+                _pump(reader, far_writer, far_writer.close),
+                _pump(far_reader, writer, writer.write_eof),
+            )
+        writer.close()
+
+    server = await asyncio.start_server(carry, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def _pump(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, end: Callable[[], object]
+) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    with suppress(OSError):
+        end()
