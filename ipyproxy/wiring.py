@@ -33,6 +33,7 @@ from ipyproxy.status.lag import LoopLag
 from ipyproxy.status.site import StatusSite, health_resources, status_resources
 from ipyproxy.tls import client_subject
 from ipyproxy.upstreams import UpstreamTable
+from ipyproxy.web.acme import Challenges
 from ipyproxy.web.exchange import Carriage
 from ipyproxy.web.notebook import Notebooks
 from ipyproxy.web.pages import STATE_PATH
@@ -119,9 +120,10 @@ def make_sites(rooms: Rooms, settings: Settings, https_port: int) -> Sites:
     vouched_for = not any(each.is_self_signed for each in settings.certificates)
     hsts = config.tls.hsts if vouched_for else 0
     gate = make_gate(config.auth, config.notebooks.prefix, rooms.auth)
+    acme = config.listen.acme_directory
     return Sites(
         PublicSite(_root(rooms, config), policy, gate, hsts=hsts),
-        RedirectSite(policy, https_port),
+        RedirectSite(policy, https_port, Challenges(acme) if acme else None),
         _status(rooms, names),
     )
 

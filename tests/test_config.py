@@ -390,6 +390,12 @@ def test_every_number_has_a_range_that_its_refusal_names(table: str, key: str) -
         assert re.search(r" is not a (whole )?number.* from [0-9.]+ to [0-9]+", why)
 
 
+def test_challenges_are_answered_on_plain_http_only() -> None:
+    config = parsed('listen.acme_directory = "acme"\nlisten.http = 80')
+    assert config.listen.acme_directory == Path("acme")
+    assert refusal("listen", "acme_directory", '"acme"') == "needs listen.http beside it"
+
+
 def test_certificate_and_key_come_together_or_not_at_all() -> None:
     both = 'certificate = "c.pem"\nkey = "k.pem"'
     assert parsed(f"[tls]\n{both}").tls == Tls(Path("c.pem"), Path("k.pem"))

@@ -46,6 +46,7 @@ class Listen:
 
     https: Annotated[int | str, read_listener] = 8443
     http: Annotated[int | str | None, read_optional_listener] = None
+    acme_directory: OptionalPath = None
     trusted_proxies: tuple[Network, ...] = ()
     proxy_protocol: bool = False
     backlog: Annotated[int, count(1, 65535)] = 1024
@@ -54,6 +55,8 @@ class Listen:
         """Refuse one listener for both, and to believe just anybody's PROXY header."""
         if self.proxy_protocol and not self.trusted_proxies:
             raise RefusedError("needs listen.trusted_proxies beside it", key="proxy_protocol")
+        if self.acme_directory and self.http is None:
+            raise RefusedError("needs listen.http beside it", key="acme_directory")
         if self.http == self.https and self.http != 0:
             raise RefusedError(f"{self.http} is taken by listen.https", key="http")
 
@@ -241,6 +244,7 @@ def anchored(config: Config, directory: Path) -> Config:
     access = config.log.access
     return attrs.evolve(
         config,
+        listen=attrs.evolve(config.listen, acme_directory=anchor(config.listen.acme_directory)),
         tls=attrs.evolve(
             config.tls,
             certificate=anchor(config.tls.certificate),

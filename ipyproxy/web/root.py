@@ -14,6 +14,8 @@ from ipyproxy.credentials.facts import Passage
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.request import STATUS_LINE, Request
 from ipyproxy.routes import parse_target
+from ipyproxy.web import acme
+from ipyproxy.web.acme import Challenges
 from ipyproxy.web.admission import Admission
 from ipyproxy.web.pages import front_page
 from ipyproxy.web.resources import PageResource, Step, send_problem, send_redirect
@@ -101,20 +103,28 @@ class PublicSite:
 
 
 class RedirectSite:
-    """What the plain HTTP listener serves: the way to HTTPS.
+    """What the plain HTTP listener serves: the way to HTTPS, and what ACME servers ask for.
 
     :param https_port: the public port of HTTPS; 443 is left out of addresses.
+    :param challenges: answers for ACME servers, if any are to be given.
     """
 
     status_line = STATUS_LINE
 
-    def __init__(self, policy: Policy, https_port: int) -> None:
+    def __init__(
+        self, policy: Policy, https_port: int, challenges: Challenges | None = None
+    ) -> None:
         self.policy = policy
+        self._challenges = challenges
         self._suffix = b"" if https_port == 443 else b":%d" % https_port
 
     def handle(self, request: Request) -> None:
         """Answer 308 to the same address on HTTPS; the host is checked, so no open redirect."""
         target = parse_target(request.head.method, request.head.target)
+        if self._challenges is not None and target.path.startswith(acme.PREFIX):
+            # Whatever the host: the certificate for a new name is still to come.
+            self._challenges.answer(request, target.path.removeprefix(acme.PREFIX))
+            return
         host = self.policy.served_host(request.head, target.authority)
         location = b"Location: https://" + host + self._suffix + target.origin_form
         request.respond(308, b"Permanent Redirect", [location], b"")
