@@ -24,10 +24,10 @@ help: ## this list
 run: .venv/.demo ## a real JupyterLab behind ipyproxy; prints the URL to open (PORT=10000 HTTPS=8443)
 	@$(BIN)/python -m ipyproxy.demo --port $(PORT) --https $(HTTPS)
 
-test: .venv/.test ## the whole test suite (PYTEST_ARGS="-k routes")
+test: .venv/.test .venv-sslyze/.made ## the whole test suite (PYTEST_ARGS="-k routes")
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-soak: .venv/.test ## the long forms: gigabytes, thousands of connections; half an hour or more
+soak: .venv/.test .venv-sslyze/.made ## the long forms: gigabytes, thousands of connections; half an hour or more
 	@$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
 
 conformance: .venv/.test ## all of Autobahn's test suite through the proxy; writes docs/conformance.md
@@ -48,7 +48,7 @@ bench: .venv/.bench ## side by side with nginx, HAProxy, Apache, ... (BENCH_ARGS
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 clean: ## removes .venv and everything that was built
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-sslyze build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf .import_linter_cache _trial_temp* twistd.pid twisted/plugins/dropin.cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -59,6 +59,12 @@ clean: ## removes .venv and everything that was built
 		{ echo "python3 has no venv: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Making .venv"
 	@$(PYTHON) -m venv --clear .venv
+	@touch $@
+
+# sslyze wants an older cryptography than the proxy does, so it lives by itself.
+.venv-sslyze/.made: .venv/.made
+	@$(PYTHON) -m venv --clear .venv-sslyze
+	@.venv-sslyze/bin/python -m pip install --quiet 'sslyze>=6.3'
 	@touch $@
 
 # A stamp .venv/.EXTRA says that this extra of setup.cfg is installed as it stands there now.

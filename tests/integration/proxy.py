@@ -38,16 +38,18 @@ class Proxy:
         *,
         port: int = 0,
         twistd: Sequence[str] = TWISTD,
+        trusted: Path | None = None,
     ) -> None:
         """Start the proxy in *directory*, and wait until a verified handshake succeeds.
 
-        *configuration* is TOML. Raises Gone when it does not come up.
+        *configuration* is TOML. *trusted* is the root of the certificate that is configured there,
+        which has to name localhost. Raises Gone when it does not come up.
         """
         file = directory / "ipyproxy.toml"
         file.write_text(configuration)
         self.port = port or free_port()
         self.origin = f"https://localhost:{self.port}"
-        self.certificate = directory / "development.pem"
+        self.certificate = trusted or directory / "development.pem"
         self.child = Child(
             "ipyproxy",
             [
@@ -68,7 +70,7 @@ class Proxy:
         self.child.wait_until(self._shakes_hands, seconds=START_TIMEOUT)
 
     def client_tls(self) -> ssl.SSLContext:
-        """A client's TLS context that trusts the development certificate and nothing else."""
+        """A client's TLS context that trusts the proxy's certificate and nothing else."""
         return ssl.create_default_context(cafile=self.certificate)
 
     def spki_hash(self) -> str:
