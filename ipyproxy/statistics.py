@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 MINUTES = 60
 """Minutes that are remembered one by one."""
@@ -60,13 +60,34 @@ class Mark(NamedTuple):
     buckets: list[int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Hour:
-    """The last hour of a tally: the oldest of its :data:`MINUTES` first, the present one last."""
+    """The last hour of a tally: the oldest of its :data:`MINUTES` first, the present one last.
+
+    ``median`` and ``slow`` are the seconds that half, and 99 of 100 requests stayed below; None if
+    there was none.
+    """
 
     requests: list[int]
     errors: list[int]
     buckets: list[int]
+    median: float | None
+    slow: float | None
+
+    @classmethod
+    def of(cls, requests: list[int], errors: list[int], buckets: list[int]) -> Self:
+        """The hour with these counts."""
+        return cls(requests, errors, buckets, quantile(buckets, 0.5), quantile(buckets, 0.99))
+
+    @classmethod
+    def together(cls, hours: Iterable[Self]) -> Self:
+        """The hour of several; there is at least one."""
+        rows = list(hours)
+        return cls.of(
+            added(hour.requests for hour in rows),
+            added(hour.errors for hour in rows),
+            added(hour.buckets for hour in rows),
+        )
 
 
 class Tally:
@@ -77,7 +98,7 @@ class Tally:
     from clients and to them. All of these only grow.
     """
 
-    __slots__ = ("_marks", "classes", "durations", "minute", "received", "sent")
+    __slots__ = ("_hour", "_marks", "classes", "durations", "minute", "received", "sent")
 
     def __init__(self) -> None:
         self.classes = [0] * _CLASSES
@@ -86,6 +107,7 @@ class Tally:
         self.sent = 0
         self.minute = -1
         self._marks: deque[Mark] = deque(maxlen=MINUTES)
+        self._hour: tuple[int, int, Hour] | None = None
 
     @property
     def requests(self) -> int:
@@ -103,7 +125,12 @@ class Tally:
         self._marks.append(Mark(minute, self.requests, self.errors, self.durations.buckets.copy()))
 
     def hour(self, minute: int) -> Hour:
-        """The hour whose last minute is ``minute``, the present one."""
+        """The hour whose last minute is ``minute``, the present one.
+
+        It is the same object for as long as it is the same hour.
+        """
+        if self._hour is not None and self._hour[:2] == (minute, self.requests):
+            return self._hour[2]
         first = minute - MINUTES + 1
         marks = [mark for mark in self._marks if mark.minute >= first]
         requests, errors = [0] * MINUTES, [0] * MINUTES
@@ -113,7 +140,9 @@ class Tally:
             errors[mark.minute - first] = following.errors - mark.errors
         before = (*marks, after)[0]
         buckets = [now - then for now, then in zip(after.buckets, before.buckets, strict=True)]
-        return Hour(requests, errors, buckets)
+        hour = Hour.of(requests, errors, buckets)
+        self._hour = minute, after.requests, hour
+        return hour
 
 
 class Statistics:

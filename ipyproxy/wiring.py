@@ -8,9 +8,11 @@ assignments. Opens, reads and binds nothing; decides nothing about requests.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from twisted.web.resource import Resource
 
 from ipyproxy.access import Policy
 from ipyproxy.auth.attempts import LoginAttempts
@@ -44,7 +46,11 @@ from ipyproxy.websocket import Bridges
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """What outlives a reload. ``own_ports`` are those that the proxy itself listens on."""
+    """What outlives a reload.
+
+    ``own_ports`` are those that the proxy itself listens on; ``sights`` show the administrator, by
+    path, what goes on.
+    """
 
     upstreams: UpstreamTable
     pool: Pool
@@ -55,6 +61,7 @@ class Rooms:
     condition: Condition
     lag: LoopLag
     sweeps: Histogram
+    sights: Mapping[str, Resource]
     own_ports: set[int]
     auth: Surroundings
 
@@ -67,16 +74,26 @@ def make_rooms(reactor: Any, descriptors: Descriptors, config: Config) -> Rooms:
     health = HealthChecker(
         reactor, config.health, config.notebooks.prefix, upstreams, pool.end_tunnels
     )
+    sources = Sources(
+        upstreams=upstreams,
+        statistics=Statistics(reactor.seconds()),
+        bridges=Bridges(reactor, config.limits.message_bytes),
+        crowd=crowd,
+        condition=Condition(reactor.seconds),
+        lag=LoopLag(reactor),
+        sweeps=Histogram(),
+    )
     return Rooms(
         upstreams=upstreams,
         pool=pool,
         health=health,
-        bridges=Bridges(reactor, config.limits.message_bytes),
+        bridges=sources.bridges,
         crowd=crowd,
-        statistics=Statistics(reactor.seconds()),
-        condition=Condition(reactor.seconds),
-        lag=LoopLag(reactor),
-        sweeps=Histogram(),
+        statistics=sources.statistics,
+        condition=sources.condition,
+        lag=sources.lag,
+        sweeps=sources.sweeps,
+        sights=status_resources(sources, reactor),
         own_ports=set(),
         auth=Surroundings(
             reactor,
@@ -149,16 +166,7 @@ def _root(rooms: Rooms, config: Config) -> Root:
 
 
 def _status(rooms: Rooms, names: Iterable[str]) -> StatusSite:
-    sources = Sources(
-        rooms.upstreams,
-        rooms.statistics,
-        rooms.bridges,
-        rooms.crowd,
-        rooms.condition,
-        rooms.lag,
-        rooms.sweeps,
-    )
-    resources = {**health_resources(rooms.condition), **status_resources(sources)}
+    resources = {**health_resources(rooms.condition), **rooms.sights}
     # By a tunnel, its end on another machine is localhost too.
     return StatusSite(resources, Policy(("localhost", "127.0.0.1", "::1", *names), ()))
 

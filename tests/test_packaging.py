@@ -87,7 +87,12 @@ def test_the_wheel_holds_the_package_the_plugin_and_nothing_else(wheel: Path) ->
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     info = {name for name in names if name.split("/")[0].endswith(".dist-info")}
-    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "ipyproxy").rglob("*.py")}
+    package = ROOT / "ipyproxy"
+    sources = {
+        str(path.relative_to(ROOT))
+        for suffix in ("py", "css", "js")
+        for path in package.rglob(f"*.{suffix}")
+    }
     assert names - info == sources | {"ipyproxy/py.typed", PLUGIN}
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -18,7 +19,7 @@ from OpenSSL.SSL import OPENSSL_VERSION, SSLeay_version
 
 from ipyproxy import __version__
 from ipyproxy.crowd import Crowd
-from ipyproxy.statistics import Histogram, Hour, Statistics, Tally, added, quantile
+from ipyproxy.statistics import Histogram, Hour, Statistics, Tally, quantile
 from ipyproxy.status.condition import Condition
 from ipyproxy.status.lag import LoopLag
 from ipyproxy.upstreams import State, Upstream, UpstreamTable
@@ -48,9 +49,8 @@ class UpstreamFacts:
     """One upstream. Times are seconds since the epoch, durations seconds; None: there is none.
 
     ``why`` says what an upstream that does not answer was last seen to do. ``errors`` are answers
-    of 500 and above, by the notebook or in its place. ``median`` and ``slow`` are the durations
-    that half, and 99 of 100 requests of the last hour stayed below. ``person_active`` is when
-    somebody last did something in a WebSocket: pages that are merely open ask and ask, too.
+    of 500 and above, by the notebook or in its place. ``person_active`` is when somebody last did
+    something in a WebSocket: pages that are merely open ask and ask, too.
     """
 
     port: int
@@ -59,8 +59,6 @@ class UpstreamFacts:
     why: str | None
     requests: int
     errors: int
-    median: float | None
-    slow: float | None
     exchanges: int
     bridges: int
     person_active: float | None
@@ -78,8 +76,6 @@ class Facts:
     left_out: int
     requests: int
     errors: int
-    median: float | None
-    slow: float | None
     exchanges: int
     bridges: int
     hour: Hour
@@ -98,7 +94,7 @@ def gather(sources: Sources) -> Facts:
     states = Counter(upstream.state for upstream in upstreams)
     shown = worth_telling(upstreams)
     idle = _NOTHING.hour(statistics.minute)
-    hour = _together(hours.values(), idle)
+    hour = Hour.together([idle, *hours.values()])
     return Facts(
         now=sources.condition.now(),
         condition=sources.condition,
@@ -110,8 +106,6 @@ def gather(sources: Sources) -> Facts:
         left_out=len(upstreams) - len(shown),
         requests=sum(tally.requests for tally in tallies.values()),
         errors=sum(tally.errors for tally in tallies.values()),
-        median=quantile(hour.buckets, 0.5),
-        slow=quantile(hour.buckets, 0.99),
         exchanges=sum(upstream.exchanges for upstream in upstreams),
         bridges=len(sources.bridges.open),
         hour=hour,
@@ -142,8 +136,6 @@ def _upstream(upstream: Upstream, tally: Tally, hour: Hour) -> UpstreamFacts:
         why=_why(upstream),
         requests=tally.requests,
         errors=tally.errors,
-        median=quantile(hour.buckets, 0.5),
-        slow=quantile(hour.buckets, 0.99),
         exchanges=upstream.exchanges,
         bridges=len(upstream.bridges),
         person_active=_past(upstream.person_active_at),
@@ -162,16 +154,8 @@ def _why(upstream: Upstream) -> str | None:
     return "connection refused" if upstream.refuses else "no answer in time"
 
 
-def _together(hours: Iterable[Hour], idle: Hour) -> Hour:
-    rows = [idle, *hours]
-    return Hour(
-        added(hour.requests for hour in rows),
-        added(hour.errors for hour in rows),
-        added(hour.buckets for hour in rows),
-    )
-
-
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
     """What runs here, by name."""
     return {
         "ipyproxy": __version__,
@@ -191,7 +175,7 @@ def document(facts: Facts) -> dict[str, Any]:
         "phase": condition.phase.value,
         "started": _time(condition.started),
         "uptime_seconds": round(facts.now - condition.started, 3),
-        "versions": versions(),
+        "versions": dict(versions()),
         "listeners": list(condition.listeners),
         "certificates": [
             {
@@ -208,8 +192,8 @@ def document(facts: Facts) -> dict[str, Any]:
         "requests": {
             "total": facts.requests,
             "errors": facts.errors,
-            "p50_seconds": _rounded(facts.median),
-            "p99_seconds": _rounded(facts.slow),
+            "p50_seconds": _rounded(facts.hour.median),
+            "p99_seconds": _rounded(facts.hour.slow),
             "per_minute": facts.hour.requests,
             "errors_per_minute": facts.hour.errors,
         },
@@ -228,8 +212,8 @@ def _upstream_document(facts: UpstreamFacts) -> dict[str, Any]:
         "why": facts.why,
         "requests": facts.requests,
         "errors": facts.errors,
-        "p50_seconds": _rounded(facts.median),
-        "p99_seconds": _rounded(facts.slow),
+        "p50_seconds": _rounded(facts.hour.median),
+        "p99_seconds": _rounded(facts.hour.slow),
         "open": {"exchanges": facts.exchanges, "bridges": facts.bridges},
         "person_active": _time(facts.person_active),
         "per_minute": facts.hour.requests,

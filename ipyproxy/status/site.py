@@ -18,6 +18,7 @@ from ipyproxy.request import STATUS_LINE, Request
 from ipyproxy.routes import parse_target
 from ipyproxy.status.condition import Condition
 from ipyproxy.status.facts import Sources, document, gather
+from ipyproxy.status.live import Board, Live
 from ipyproxy.status.metrics import Metrics
 from ipyproxy.web.pages import Field, Page
 from ipyproxy.web.resources import Step, send_page, send_problem
@@ -61,9 +62,10 @@ def health_resources(condition: Condition) -> Mapping[str, Resource]:
     }
 
 
-def status_resources(sources: Sources) -> Mapping[str, Resource]:
+def status_resources(sources: Sources, reactor: Any) -> Mapping[str, Resource]:
     """What is for the administrator's eyes only, by path."""
     metrics = Metrics(sources)
+    board = Board(lambda: gather(sources))
 
     def status(_: Request) -> Page:
         body = json.dumps(document(gather(sources))).encode() + b"\n"
@@ -73,7 +75,12 @@ def status_resources(sources: Sources) -> Mapping[str, Resource]:
         content_type, body = metrics.exposed(request.head.fields.first(b"accept") or b"")
         return Page(200, content_type, body, PLAIN)
 
-    return {f"{PREFIX}/status.json": Shown(status), f"{PREFIX}/metrics": Shown(scrape)}
+    return {
+        f"{PREFIX}/": Shown(lambda _: board.page()),
+        f"{PREFIX}/live": Live(reactor, board),
+        f"{PREFIX}/status.json": Shown(status),
+        f"{PREFIX}/metrics": Shown(scrape),
+    }
 
 
 class StatusSite:

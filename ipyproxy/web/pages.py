@@ -130,13 +130,13 @@ _SCRIPT = """\
 """
 
 
-def _source_hash(text: str) -> str:
+def source_hash(text: str) -> str:
     """How a Content-Security-Policy names an inline style or script."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-_STYLE_HASH = _source_hash(_STYLE)
-_SCRIPT_HASH = _source_hash(_SCRIPT)
+_STYLE_HASH = source_hash(_STYLE)
+_SCRIPT_HASH = source_hash(_SCRIPT)
 
 _HTML = """\
 <!DOCTYPE html>

@@ -24,7 +24,7 @@ START = 1_800_000_000.0
 """When the daemon started; a full minute."""
 
 
-def certificate(*names: str, not_after: float = START + 86400.0) -> Certificate:
+def certificate(*names: str, not_after: float = START + 100.5 * 86400.0) -> Certificate:
     """A certificate of which only what is shown is real."""
     end = datetime.fromtimestamp(not_after, UTC)
     return Certificate(Path("c"), Path("k"), names, end, False, (), cast("Any", None))
@@ -55,7 +55,10 @@ class Office(House):
             self.lag,
             self.sweeps,
         )
-        self.resources = {**health_resources(self.condition), **status_resources(self.sources)}
+        self.resources = {
+            **health_resources(self.condition),
+            **status_resources(self.sources, loop),
+        }
         site = StatusSite(self.resources, Policy(("localhost",), ()))
         super().__init__(loop=loop, site=site, **others)
 

@@ -42,7 +42,7 @@ def test_a_daemon_that_has_just_started() -> None:
     assert shown["phase"] == "serving"
     assert shown["listeners"] == ["192.0.2.1 port 443"]
     assert shown["certificates"] == [
-        {"names": ["hub.example"], "not_after": "2027-01-16T08:00:00+00:00", "development": False}
+        {"names": ["hub.example"], "not_after": "2027-04-25T20:00:00+00:00", "development": False}
     ]
     assert shown["connections"] == {"open": 0, "most": 100}
     assert shown["requests"] == {

@@ -104,7 +104,7 @@ def test_what_is_open_and_how_the_daemon_is() -> None:
     assert seen["ipyproxy_exchanges"] == seen["ipyproxy_upstream_exchanges port=10000"] == 2
     assert seen["ipyproxy_bridges"] == seen["ipyproxy_upstream_bridges port=10000"] == 1
     assert seen["ipyproxy_connections_max"] == 100
-    assert seen["ipyproxy_certificate_expiry_timestamp_seconds name=hub.example"] == START + 86400
+    assert seen["ipyproxy_certificate_expiry_timestamp_seconds name=hub.example"] == START + 8683200
     assert seen["ipyproxy_reloads_total result=done"] == 2
     assert seen["ipyproxy_event_loop_lag_seconds_bucket le=0.2"] == 0
     assert seen["ipyproxy_event_loop_lag_seconds_bucket le=0.5"] == 1

@@ -1,0 +1,190 @@
+"""The page kept up to date: parts drawn again while somebody looks, and sent as they change.
+
+Knows server-sent events (the HTML standard's section 9.2) and who looks. Once a second at most;
+never while nobody looks; and a viewer that does not read gets nothing until it has.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.web.server import NOT_DONE_YET
+
+from ipyproxy.errors import Problem
+from ipyproxy.request import Request
+from ipyproxy.status.facts import Facts, UpstreamFacts
+from ipyproxy.status.page import general_parts, row, row_id, whole_page
+from ipyproxy.web.pages import Page
+from ipyproxy.web.resources import Step, send_problem
+
+EVERY = 1.0
+"""Seconds between two looks."""
+QUIET = 15
+"""Looks without news after which a viewer is sent a comment, so that it knows we are there."""
+MOST_VIEWERS = 16
+MOST_REDRAWN = 100
+"""Rows that are drawn anew in one look, so that a busy host is not held up; others are next."""
+
+_SINCE = re.compile(rb"[?&]since=([0-9]{1,15})(?:&|\Z)")
+_LINES = [
+    b"Content-Type: text/event-stream",
+    b"Cache-Control: no-store",
+    b"X-Content-Type-Options: nosniff",
+    # Some proxies hold back what comes in small pieces.
+    b"X-Accel-Buffering: no",
+]
+
+
+class Board:
+    """The parts of the page as they were last drawn, and when each last became what it is.
+
+    Stamps are milliseconds since the epoch, so that one from before a restart is simply old.
+    """
+
+    def __init__(self, look: Callable[[], Facts]) -> None:
+        self._look = look
+        self._parts: dict[str, str] = {}
+        self._changed: dict[str, int] = {}
+        self._rows: list[str] = []
+        self._rows_changed = 0
+        self._drawn: dict[int, tuple[UpstreamFacts, float]] = {}
+        self._now = 0.0
+        self.stamp = 0
+
+    def draw(self) -> None:
+        """Draw what has changed."""
+        facts = self._look()
+        self._now = facts.now
+        # Two looks within a millisecond are two all the same.
+        self.stamp = max(self.stamp + 1, int(facts.now * 1000))
+        for name, part in general_parts(facts).items():
+            self._put(name, part)
+        self._draw_rows(facts)
+        rows = [row_id(upstream.port) for upstream in facts.upstreams]
+        if rows != self._rows:
+            self._forget({upstream.port for upstream in facts.upstreams})
+            self._rows, self._rows_changed = rows, self.stamp
+
+    def _draw_rows(self, facts: Facts) -> None:
+        minute = facts.now // 60
+        due = [one for one in facts.upstreams if self._drawn.get(one.port) != (one, minute)]
+        # New ones come before all, then whoever has waited longest.
+        due.sort(key=lambda one: self._changed.get(row_id(one.port), 0))
+        new = sum(one.port not in self._drawn for one in due)
+        for upstream in due[: max(new, MOST_REDRAWN)]:
+            self._drawn[upstream.port] = upstream, minute
+            self._put(row_id(upstream.port), row(upstream, facts.now))
+
+    def _put(self, name: str, part: str) -> None:
+        if self._parts.get(name) != part:
+            self._parts[name] = part
+            self._changed[name] = self.stamp
+
+    def _forget(self, ports: set[int]) -> None:
+        for port in self._drawn.keys() - ports:
+            del self._drawn[port], self._parts[row_id(port)], self._changed[row_id(port)]
+
+    def page(self) -> Page:
+        """The whole page as it is now."""
+        self.draw()
+        return whole_page(self._parts, self._rows, self._now, self.stamp)
+
+    def news(self, since: int) -> dict[str, Any] | None:
+        """What became different after the stamp ``since``; None if nothing did.
+
+        ``rows`` holds the ids of all rows in their order, if that is part of it.
+        """
+        parts = {name: self._parts[name] for name, at in self._changed.items() if at > since}
+        if self._rows_changed > since:
+            return {"parts": parts, "rows": self._rows}
+        return {"parts": parts} if parts else None
+
+
+class Live(Step):
+    """The stream of news."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, board: Board) -> None:
+        super().__init__()
+        self.viewers: set[_Viewer] = set()
+        self._board = board
+        self._looking = LoopingCall(self._look)
+        self._looking.clock = reactor
+
+    def render(self, request: Any) -> int:
+        """Begin to send news to one more viewer."""
+        if request.method != b"GET":
+            send_problem(request, Problem.METHOD_NOT_ALLOWED)
+        elif len(self.viewers) >= MOST_VIEWERS:
+            send_problem(request, Problem.OVERLOADED)
+        else:
+            self.viewers.add(_Viewer(self, request, _since(request)))
+            if not self._looking.running:
+                self._looking.start(EVERY)
+        return NOT_DONE_YET
+
+    def leave(self, viewer: _Viewer) -> None:
+        """One viewer less."""
+        self.viewers.discard(viewer)
+        if not self.viewers and self._looking.running:
+            self._looking.stop()
+
+    def _look(self) -> None:
+        try:
+            self._board.draw()
+            for viewer in list(self.viewers):
+                viewer.tell(self._board)
+        except Exception:
+            # What escaped from here would end the LoopingCall for good.
+            self._log.failure("the status page could not be drawn; please report this")
+
+
+class _Viewer:
+    """One open page; a :class:`ipyproxy.request.BodyConsumer` of a request without a body."""
+
+    def __init__(self, live: Live, request: Request, since: int) -> None:
+        self._live = live
+        self._request = request
+        self._since = since
+        self._quiet = 0
+        request.consumer = self
+        request.begin(200, b"OK", _LINES, None)
+        request.flush()
+
+    def tell(self, board: Board) -> None:
+        """Send what is new to this viewer, unless it has not taken what it was sent before."""
+        if self._request.transport.bytes_waiting:
+            return
+        news = board.news(self._since)
+        self._since = board.stamp
+        if news is not None:
+            self._quiet = 0
+            event = f"id: {board.stamp}\ndata: {json.dumps(news)}\n\n"
+            self._request.write(event.encode("ascii"))
+            return
+        self._quiet += 1
+        if self._quiet >= QUIET:
+            self._quiet = 0
+            self._request.write(b":\n\n")
+
+    def client_lost(self) -> None:
+        """See :class:`ipyproxy.request.BodyConsumer`."""
+        self._live.leave(self)
+
+    def body_received(self, data: bytes) -> None:
+        """See :class:`ipyproxy.request.BodyConsumer`: whatever it may be, nobody asked for it."""
+
+    def body_ended(self) -> None:
+        """See :class:`ipyproxy.request.BodyConsumer`."""
+
+
+def _since(request: Request) -> int:
+    """The stamp that a viewer has already, as it says; 0 if it has nothing."""
+    match = _SINCE.search(request.head.target)
+    return int(match[1]) if match else 0
