@@ -17,6 +17,7 @@ from twisted.python import usage
 
 from ipyproxy import __version__
 from ipyproxy.config import FLAGS, Config, ConfigError, anchored, parse
+from ipyproxy.configfile import read_config
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
@@ -89,19 +90,7 @@ class Options(usage.Options):
         if self["config"] is None:
             return anchored(parse("", overrides, ""), here)
         file = here / self["config"]
-        return anchored(parse(_read(file), overrides, self["config"]), file.parent)
-
-
-def _read(file: Path) -> str:
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise ConfigError([f"{file}: {error.strerror}"]) from None
-    try:
-        return content.decode("utf-8-sig")  # Windows editors put a byte order mark in front
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError([f"{file}:{line}: is not UTF-8 text"]) from None
+        return read_config(file, overrides, self["config"])
 
 
 def _check(config: Config) -> None:

@@ -46,20 +46,24 @@ def make_gate(auth: Auth, prefix: str, around: Surroundings) -> Gate | None:
     """
     if not auth.methods:
         return None
-    rules = Rules(
-        Rule(rule.path.encode("ascii"), rule.require, frozenset(rule.users)) for rule in auth.rules
-    )
     try:
         methods = {name: _MAKERS[name](auth, around) for name in auth.methods}
     except UnusableFileError as error:
         raise ConfigError([str(error)]) from error
     return Gate(
-        rules,
+        make_rules(auth),
         methods,
         prefix=prefix,
         user_header=auth.user_header,
         revoked=around.revocations.of,
         subject=around.subject,
+    )
+
+
+def make_rules(auth: Auth) -> Rules:
+    """The rules of a configuration."""
+    return Rules(
+        Rule(rule.path.encode("ascii"), rule.require, frozenset(rule.users)) for rule in auth.rules
     )
 
 

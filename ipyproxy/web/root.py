@@ -99,6 +99,9 @@ class PublicSite:
 
     def refuse(self, request: Request, error: ProxyError) -> None:
         """Answer with the page of the error."""
+        if b"upgrade" in request.head.fields.special:
+            # What comes behind is meant for another protocol, and is no request.
+            request.connection.persistent = False
         send_problem(request, error.problem, error.retry_after, error.lines)
 
 

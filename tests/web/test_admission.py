@@ -95,6 +95,13 @@ class TestBothKinds:
             assert b"Cache-Control: no-store" in fields
         assert door.gate.dialler.attempts == []
 
+    def test_what_comes_behind_a_refused_handshake_is_no_request(
+        self, door: Door, kind: list[bytes]
+    ) -> None:
+        browser, heard = door.knock(b"/ipython/10000/", *kind)
+        assert (b"\r\nConnection: close\r\n" in heard) == bool(kind)
+        assert (ask(browser, b"GET / HTTP/1.1") == b"") == bool(kind)
+
     def test_a_user_passes_and_the_notebook_learns_who(self, door: Door, kind: list[bytes]) -> None:
         door.knock(b"/ipython/10000/", *kind, ALICE)
         lines = door.upstream()
