@@ -36,10 +36,10 @@ OFFERS = pytest.mark.parametrize(
     ids=["default", "default+deflate", "v1", "v1+deflate"],
 )
 
-#: Writes 10 MB that do not compress well, in ten messages.
-TEN_MEGABYTES = """
+#: Shows megabytes that do not compress well, one to a message.
+MEGABYTES = """
 from random import Random
-for seed in range(10):
+for seed in range({count}):
     display({'text/plain': Random(seed).randbytes(500_000).hex()}, raw=True)
 """
 
@@ -161,15 +161,18 @@ class TestKernels:
         assert outcome.stdout == "again " * 100_000 + "\n"
         galaxy_user.request("DELETE", f"api/kernels/{kernel_id}", expect=204)
 
+    @pytest.mark.parametrize("megabytes", [10, pytest.param(100, marks=pytest.mark.soak)])
     @pytest.mark.parametrize("subprotocols", [(), (V1,)], ids=["default", "v1"])
-    def test_10_megabytes_of_output_arrive_whole(
-        self, client: Client, kernel: str, subprotocols: tuple[str, ...]
+    def test_megabytes_of_output_arrive_whole(
+        self, client: Client, kernel: str, subprotocols: tuple[str, ...], megabytes: int
     ) -> None:
         with kernel_socket(client, kernel, subprotocols=subprotocols) as channel:
-            outcome = channel.run(TEN_MEGABYTES)
+            outcome = channel.run(MEGABYTES.replace("{count}", str(megabytes)))
         assert outcome.status == "ok"
         written = [data["text/plain"] for data in outcome.displayed]
-        assert written == [random.Random(seed).randbytes(500_000).hex() for seed in range(10)]
+        assert written == [
+            random.Random(seed).randbytes(500_000).hex() for seed in range(megabytes)
+        ]
 
     def test_a_cell_of_4_megabytes_arrives_whole(self, client: Client, kernel: str) -> None:
         text = random.Random(4).randbytes(2_000_000).hex()

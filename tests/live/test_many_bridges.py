@@ -122,8 +122,9 @@ def test_idle_ones(counted: Counted, count: int) -> None:
         assert held["objects"]["Bridge"] == count
         assert held["descriptors"] == at_rest["descriptors"] + 2 * count
         assert held["timers"] == at_rest["timers"], "one sweep looks after all"
-        each = (held["resident"] - at_rest["resident"]) / count / 1024
-        print(f"{count} idle bridges: {each:.1f} KiB of memory each")
+        if before is None:
+            each = (held["resident"] - at_rest["resident"]) / count
+            print(f"{count} idle bridges: {each / KIB:.1f} KiB of memory each")
         for number, bridge in enumerate(bridges):
             end(bridge, number)
         ended = counted.holdings_at_rest(at_rest["descriptors"])
