@@ -36,6 +36,9 @@ LINGER = 5.0
 GRACE = 2.0
 """Seconds that a client which has connected but not asked yet has to begin, once we are to stop."""
 
+CROWDED_GRACE = 2.0
+"""Seconds for which a client may move below the floor of ``body_rate`` if others want its place."""
+
 CLIENT_GONE = 499
 """What the log has as the status of a request whose client left first; nginx's number."""
 
@@ -79,6 +82,9 @@ class Server(Protocol):
 
     def admit(self, request: Request) -> None:
         """A request begins. Raises :class:`ProxyError` if there are too many."""
+
+    def make_room(self, port: int, asker: HTTPChannel) -> bool:
+        """End another slow client's exchange with the notebook on ``port``, if there is one."""
 
     def record(self, request: Request) -> None:
         """A request has been answered, or never will be. Called once for each."""
@@ -397,6 +403,24 @@ class HTTPChannel(protocol.Protocol):
         wanted = request.is_incomplete and self.transport.is_reading
         if self._receiving.is_late(now, request.body_bytes_received, wanted):
             self._give_up(request, ProxyError(Problem.REQUEST_TIMEOUT, "the body was too slow"))
+
+    def give_way(self, now: float, port: int) -> bool:
+        """End the exchange with the notebook on ``port``, if this client is slow at it."""
+        request = self.request
+        if request is None or request.port != port or self.phase is not Phase.EXCHANGE:
+            return False
+        if self._sending.is_below(now, CROWDED_GRACE):
+            self._cut_off("the client read too slowly, and others waited")
+            return True
+        if self._receiving is not None and self._receiving.is_below(now, CROWDED_GRACE):
+            why = "the body was too slow, and others waited"
+            self._give_up(request, ProxyError(Problem.REQUEST_TIMEOUT, why))
+            return True
+        return False
+
+    def make_room(self, port: int) -> bool:
+        """Find a slow client of the notebook on ``port`` whose place another can have."""
+        return self.server.make_room(port, self)
 
     def _cut_off(self, why: str) -> None:
         request = self.request

@@ -37,3 +37,8 @@ class Pace:
         if now - self._moved > self._grace:
             return True
         return elapsed > self._grace and total - self._base < self._rate * elapsed
+
+    def is_below(self, now: float, grace: float) -> bool:
+        """Whether it has moved below the rate for over ``grace`` seconds, as of the last look."""
+        elapsed = now - self._since
+        return elapsed > grace and self._total - self._base <= self._rate * elapsed

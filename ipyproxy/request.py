@@ -50,6 +50,9 @@ class Connection(Protocol):
     def hand_over(self, tunnel: TwistedProtocol) -> None:
         """Give the connection to ``tunnel``, with what the client has sent ahead."""
 
+    def make_room(self, port: int) -> bool:
+        """Find a slow client of the notebook on ``port`` whose place another can have."""
+
     def record(self, request: Request) -> None:
         """Write the request into the access log."""
 

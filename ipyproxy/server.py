@@ -130,6 +130,15 @@ class HTTPServer:
         self._audit.note(request.client, error, now, port=request.port, user=request.user)
         self.site.refuse(request, error)
 
+    def make_room(self, port: int, asker: HTTPChannel) -> bool:
+        """End another slow client's exchange with the notebook on ``port``, if there is one.
+
+        Else a few slow clients could keep everybody from a notebook.
+        """
+        now = self.reactor.seconds()
+        others = [channel for channel in self.channels if channel is not asker]
+        return any(channel.give_way(now, port) for channel in others)
+
     def record(self, request: Request) -> None:
         """A request has been answered, or never will be. Called once for each."""
         if self._brought_by_proxies and request in self._brought_by_proxies:

@@ -85,3 +85,26 @@ def test_lateness_is_what_its_definition_says(steps: list[tuple[float, int]]) ->
             moved = now
         slow = now > 10.0 and total < 5 * now
         assert stream.is_late(now, total, wanted=True) is (now - moved > 10.0 or slow)
+
+
+def test_below_the_rate_it_is_as_soon_as_somebody_else_wants_its_place() -> None:
+    stream = pace()
+    stream.is_late(3.0, 1499, wanted=True)
+    assert not stream.is_below(3.0, grace=3.0)
+    assert stream.is_below(3.5, grace=3.0)
+    stream.is_late(4.0, 2001, wanted=True)
+    assert not stream.is_below(4.0, grace=3.0)
+
+
+def test_below_the_rate_is_nobody_who_is_not_expected_to_move() -> None:
+    stream = pace()
+    stream.is_late(10.0, 0, wanted=False)
+    assert not stream.is_below(10.5, grace=3.0)
+
+
+def test_without_a_rate_only_who_stands_still_is_below_it() -> None:
+    stream = pace(rate=0)
+    stream.is_late(9.0, 0, wanted=True)
+    assert stream.is_below(9.0, grace=3.0)
+    stream.is_late(9.5, 1, wanted=True)
+    assert not stream.is_below(9.5, grace=3.0)

@@ -40,6 +40,9 @@ class Connection:
     def hand_over(self, tunnel: Protocol) -> None:
         self.events.append("handed over")
 
+    def make_room(self, port: int) -> bool:
+        return False
+
     def record(self, request: Request) -> None:
         self.events.append("recorded")
 

@@ -64,13 +64,18 @@ class Exchange:
         upstream = self._upstream
         self._carriage.health.admit(upstream, self._request.started)
         if upstream.open_work >= self._carriage.per_port:
-            raise ProxyError(Problem.OVERLOADED, f"{upstream.open_work} open on this port")
+            self._make_room()
         upstream.exchanges += 1
         upstream.requests += 1
         self._request.consumer = self
         self._dial = self._carriage.pool.connect(
             upstream.port, self, once=not self._is_repeatable()
         )
+
+    def _make_room(self) -> None:
+        upstream = self._upstream
+        if not self._request.connection.make_room(upstream.port):
+            raise ProxyError(Problem.OVERLOADED, f"{upstream.open_work} open on this port")
 
     def _is_repeatable(self) -> bool:
         """Whether the request can be sent a second time without harm, and as a whole."""

@@ -136,6 +136,7 @@ class Notebook:
     def serving(self, answer: Callable[[Stream], None]) -> Iterator[None]:
         """Give every connection to *answer* in a thread of its own, until the test is over."""
         taken: list[Stream] = []
+        self._listening.settimeout(None)
 
         def serve(stream: Stream) -> None:
             with contextlib.suppress(OSError):

@@ -574,6 +574,61 @@ class TestPerPortCap:
         assert first.hear() == OK
         assert ask(first) == b""
 
+    @pytest.fixture
+    def narrow(self, monkeypatch: pytest.MonkeyPatch) -> Gate:
+        return Gate(monkeypatch, per_port=1)
+
+    def test_a_slow_upload_gives_way(self, narrow: Gate) -> None:
+        slow, other = narrow.connect(), narrow.connect()
+        slow.say(PUT + b"0")
+        narrow.notebook()
+        narrow.wait(2)
+        assert status_of(ask(other)) == 503
+        narrow.wait(2)
+        assert ask(other) == b""
+        assert status_of(slow.hear()) == 408
+        assert slow.wire.is_shut
+        narrow.tell(narrow.notebook(), OK)
+        assert other.hear() == OK
+
+    def test_a_slow_reader_gives_way(self, narrow: Gate) -> None:
+        slow, other = narrow.connect(), narrow.connect()
+        slow.wire.room = 100
+        ask(slow)
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+        narrow.tell(narrow.notebook(), head + b"x" * 50000)
+        narrow.wait(3)
+        assert ask(other) == b""
+        assert slow.wire.was_reset
+        narrow.tell(narrow.notebook(), OK)
+        assert other.hear() == OK
+
+    def test_nobody_gives_way_for_the_notebook_s_being_slow(self, narrow: Gate) -> None:
+        narrow.connect().say(PUT + b"0123456789")
+        narrow.notebook()
+        narrow.wait(30)
+        assert status_of(ask(narrow.connect())) == 503
+
+    def test_nobody_gives_way_to_a_request_for_another_notebook(self, narrow: Gate) -> None:
+        slow, other, third = (narrow.connect() for _ in range(3))
+        slow.say(PUT + b"0")
+        narrow.notebook()
+        ask(other, b"GET /ipython/10001/ HTTP/1.1")
+        narrow.wait(3)
+        assert status_of(ask(third, b"GET /ipython/10001/ HTTP/1.1")) == 503
+        assert slow.hear() == b""
+
+    def test_nobody_gives_way_to_itself(self, narrow: Gate) -> None:
+        slow, other = narrow.connect(), narrow.connect()
+        ask(other)
+        narrow.notebook()
+        slow.wire.room = 10
+        ask(slow, b"GET /none HTTP/1.1")
+        narrow.wait(3)
+        ask(slow)
+        slow.wire.room = None
+        assert slow.hear().count(b"HTTP/1.1 503 ") == 1
+
 
 class TestTrustedProxies:
     def test_what_a_trusted_proxy_said_is_appended_to(
