@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -85,6 +86,8 @@ class UpstreamConnection(protocol.Protocol):
 
     def __init__(self, pool: Pool) -> None:
         self.used = False
+        self.retired = False
+        """Whether it leads to somebody who has the port no more."""
         self._pool = pool
         self._receiver: Receiver | None = None
         self._method = b""
@@ -278,13 +281,24 @@ class UpstreamConnection(protocol.Protocol):
 
 
 class Pool:
-    """The connections to all upstreams."""
+    """The connections to all upstreams.
+
+    :param confirm: called with a port that was just connected to and the time, before anything is
+        sent. Raises :class:`ProxyError` if nothing is to be.
+    """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, descriptors: Descriptors, limits: ClientLimits) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        descriptors: Descriptors,
+        limits: ClientLimits,
+        confirm: Callable[[int, float], None],
+    ) -> None:
         self.reactor = reactor
         self._descriptors = descriptors
+        self._confirm = confirm
         self.limits = limits
         self._idle: dict[int, list[UpstreamConnection]] = {}
         self._kept = 0
@@ -310,10 +324,20 @@ class Pool:
             return None
         return self.dial(port, receiver)
 
+    def keeps(self, port: int) -> bool:
+        """Whether a kept connection to ``port`` waits for a request."""
+        return bool(self._idle.get(port))
+
     def dial(self, port: int, receiver: Receiver) -> Dial:
         """Make a new connection to ``port`` for ``receiver``; the attempt can be cancelled."""
 
         def connected(sock: socket.socket) -> None:
+            try:
+                self._confirm(port, self.reactor.seconds())
+            except ProxyError as error:
+                sock.close()
+                receiver.failed(error)
+                return
             connection = UpstreamConnection(self)
             self._connections[connection] = port
             peer = IPv4Address("TCP", LOOPBACK, port)
@@ -337,7 +361,7 @@ class Pool:
 
     def keep(self, connection: UpstreamConnection) -> None:
         """Keep a connection whose exchange has ended, if not too many are."""
-        if self._kept >= self.limits.idle_connections:
+        if connection.retired or self._kept >= self.limits.idle_connections:
             self.drop(connection)
             return
         self._kept += 1
@@ -373,6 +397,15 @@ class Pool:
         for connection, its_port in list(self._connections.items()):
             if its_port == port and connection.is_tunnel:
                 connection.transport.abortConnection()
+
+    def part(self, port: int) -> None:
+        """Use nothing again that leads to who had ``port`` before; what was asked is answered."""
+        self.end_tunnels(port)
+        for connection, its_port in list(self._connections.items()):
+            if its_port == port:
+                connection.retired = True
+        for connection in list(self._idle.get(port, ())):
+            self.drop(connection)
 
     def sweep(self) -> None:
         """Check every connection's deadline; to be called about once a second."""

@@ -48,6 +48,13 @@ class Problem(Enum):
         "No access",
         "You are not allowed to open this address, or your right to has ended.",
     )
+    FOREIGN_PORT = (
+        403,
+        0,
+        "Not a notebook of this host",
+        "The program at that port belongs to somebody whose notebooks are not served here. The "
+        "administrator sets whose are with the key owners.",
+    )
     NOT_FOUND = (
         404,
         0,
@@ -172,6 +179,12 @@ class Problem(Enum):
         1014,
         "The notebook is starting",
         "No program answers at the notebook's port yet.",
+    )
+    CHANGED_HANDS = (
+        503,
+        1014,
+        "The notebook has changed",
+        "Another program has taken the notebook's port, so the request was not passed on.",
     )
     CONNECT_TIMEOUT = (
         503,

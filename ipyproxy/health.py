@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from ipyproxy.config import Health
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.probes import HTTPProbe, Probe, TCPProbe, Told
+from ipyproxy.probes import HTTPProbe, NoProbe, Probe, TCPProbe, Told
 from ipyproxy.upstreams import Outcome, State, Upstream, UpstreamTable
 
 FIRST_BACKOFF = 1.0
@@ -33,6 +33,7 @@ class HealthChecker(Service):
     :param prefix: the public path that notebooks stand below, such as ``/ipython``.
     :param died: called with a port that is dead now; whoever waits for it is to be told.
     :param draw: gives random numbers from 0 up to 1.
+    :param may_probe: tells of a port and the time whether it may be touched at all.
     """
 
     log = Logger()
@@ -45,6 +46,7 @@ class HealthChecker(Service):
         table: UpstreamTable,
         died: Callable[[int], None],
         draw: Callable[[], float] = random.random,
+        may_probe: Callable[[int, float], bool] = lambda port, now: True,
     ) -> None:
         self.config = config
         self.draw = draw
@@ -52,6 +54,7 @@ class HealthChecker(Service):
         self._prefix = prefix
         self._table = table
         self._died = died
+        self._may_probe = may_probe
         self._watches: dict[Upstream, _Watch] = {}
 
     def configure(self, config: Health, prefix: str) -> None:
@@ -152,6 +155,8 @@ class HealthChecker(Service):
     def probe(self, port: int, told: Told) -> Probe:
         """Begin a probe of the configured kind."""
         config = self.config
+        if not self._may_probe(port, self.now()):
+            return NoProbe(self._reactor, told)
         if config.mode == "tcp":
             return TCPProbe(self._reactor, port, config.timeout, told)
         target = f"{self._prefix}/{port}/{_without_activity(config.path)}".encode("ascii")

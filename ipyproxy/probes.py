@@ -35,6 +35,18 @@ class Probe(Protocol):
         """Give up without a word."""
 
 
+class NoProbe:
+    """Leaves a port alone: it counts as one where nobody listens."""
+
+    def __init__(self, reactor: Any, told: Told) -> None:
+        self._timer = reactor.callLater(0, told, Outcome.REFUSED)
+
+    def cancel(self) -> None:
+        """Give up without a word."""
+        if self._timer.active():
+            self._timer.cancel()
+
+
 class TCPProbe(protocol.Protocol):
     """Connects, hangs up, and waits until the upstream does so too.
 

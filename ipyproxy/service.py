@@ -34,6 +34,7 @@ from ipyproxy.sockets import Accept, Announcement, Listener, claim_descriptors
 from ipyproxy.status.condition import Phase
 from ipyproxy.status.lag import timed
 from ipyproxy.status.serving import StatusServer
+from ipyproxy.tenants import Tenants, find_kernel
 from ipyproxy.tls import ServerTLS
 from ipyproxy.tlstransport import TLSTransport
 from ipyproxy.transport import TCPTransport
@@ -69,7 +70,9 @@ class ProxyService(Service):
         self._writer = _log_writer(config.log.access)
         self._access_log = AccessLog(self._writer, config.log.format, time.time)
         self._descriptors = _descriptors(reactor)
-        self._rooms = make_rooms(reactor, self._descriptors, config)
+        owners = self._settings.owners
+        tenants = Tenants(find_kernel(owners), owners)
+        self._rooms = make_rooms(reactor, self._descriptors, config, tenants)
         sweep = timed(self._sweep, self._rooms.sweeps, time.perf_counter)
         self._sweeping = LoopingCall(_guarded(sweep, self.log))
         self._sweeping.clock = reactor
@@ -172,6 +175,7 @@ class ProxyService(Service):
         self._http.sweep()
         self._status.server.sweep()
         self._rooms.pool.sweep()
+        self._rooms.tenants.sweep(self._reactor.seconds())
         self._rooms.bridges.sweep()
         self._rooms.statistics.tick(self._reactor.seconds())
         self._writer.flush()
@@ -235,6 +239,7 @@ class ProxyService(Service):
         # From here on nothing does.
         self._settings = settings
         refit(self._rooms, config)
+        self._rooms.tenants.owners = settings.owners
         for server, site in (self._https, sites.public), (self._http, sites.redirects):
             server.site = site
             server.limits = channel_limits(config)

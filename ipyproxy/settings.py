@@ -15,6 +15,7 @@ from pathlib import Path
 from ipyproxy.auth.making import check_files
 from ipyproxy.config import Config, ConfigError, Tls
 from ipyproxy.hosts import covers
+from ipyproxy.tenants import Owners, OwnersError
 from ipyproxy.tls import (
     Certificate,
     CertificateError,
@@ -38,6 +39,8 @@ class Settings:
     """At least one; the first is the default."""
     terms: Terms
     state_directory: Path
+    owners: Owners | None
+    """Whose notebooks are served; None: anybody's."""
 
 
 def load(config: Config, state_directory: Path) -> Settings:
@@ -53,9 +56,18 @@ def load(config: Config, state_directory: Path) -> Settings:
         certificates = _certificates(config.tls)
         if not certificates:
             certificates = [development_certificate(state_directory, socket.gethostname(), now)]
-        return Settings(config, tuple(certificates), _terms(config.tls), state_directory)
+        owners = _owners(config)
+        return Settings(config, tuple(certificates), _terms(config.tls), state_directory, owners)
     except CertificateError as error:
         raise ConfigError([str(error)]) from error
+
+
+def _owners(config: Config) -> Owners | None:
+    names = config.notebooks.owners
+    try:
+        return Owners(names) if names else None
+    except OwnersError as error:
+        raise ConfigError([f"notebooks.owners: {error}"]) from error
 
 
 def _certificates(tls: Tls) -> list[Certificate]:
@@ -85,6 +97,7 @@ def check(config: Config) -> Sequence[str]:
     try:
         certificates = _certificates(config.tls)
         _terms(config.tls)
+        _owners(config)
     except CertificateError as error:
         raise ConfigError([str(error)]) from error
     wrong = [problem for each in certificates for problem in problems(each, now)]

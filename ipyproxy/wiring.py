@@ -33,6 +33,7 @@ from ipyproxy.status.condition import Condition
 from ipyproxy.status.facts import Sources
 from ipyproxy.status.lag import LoopLag
 from ipyproxy.status.site import StatusSite, health_resources, status_resources
+from ipyproxy.tenants import Tenants
 from ipyproxy.tls import client_subject
 from ipyproxy.upstreams import UpstreamTable
 from ipyproxy.web.acme import Challenges
@@ -62,17 +63,27 @@ class Rooms:
     lag: LoopLag
     sweeps: Histogram
     sights: Mapping[str, Resource]
+    tenants: Tenants
     own_ports: set[int]
     auth: Surroundings
 
 
-def make_rooms(reactor: Any, descriptors: Descriptors, config: Config) -> Rooms:
+def make_rooms(reactor: Any, descriptors: Descriptors, config: Config, tenants: Tenants) -> Rooms:
     """The rooms of one process, with the limits of ``config``."""
     upstreams = UpstreamTable()
     crowd = Crowd(crowd_limits(config))
-    pool = Pool(reactor, descriptors, client_limits(config))
+    pool = Pool(reactor, descriptors, client_limits(config), tenants.confirm)
+    revocations = Revocations()
+    tenants.leaving.append(lambda port, ago: pool.part(port))
+    tenants.leaving.append(lambda port, ago: revocations.revoke(port, time.time() - ago))
+    tenants.strict = bool(config.auth.methods)
     health = HealthChecker(
-        reactor, config.health, config.notebooks.prefix, upstreams, pool.end_tunnels
+        reactor,
+        config.health,
+        config.notebooks.prefix,
+        upstreams,
+        pool.end_tunnels,
+        may_probe=tenants.may_probe,
     )
     sources = Sources(
         upstreams=upstreams,
@@ -94,13 +105,14 @@ def make_rooms(reactor: Any, descriptors: Descriptors, config: Config) -> Rooms:
         lag=sources.lag,
         sweeps=sources.sweeps,
         sights=status_resources(sources, reactor),
+        tenants=tenants,
         own_ports=set(),
         auth=Surroundings(
             reactor,
             time.time,
             WorkThreads(reactor),
             LoginAttempts(crowd, reactor),
-            Revocations(),
+            revocations,
             lambda transport: client_subject(transport.tls),
         ),
     )
@@ -108,6 +120,7 @@ def make_rooms(reactor: Any, descriptors: Descriptors, config: Config) -> Rooms:
 
 def refit(rooms: Rooms, config: Config) -> None:
     """Give the rooms the limits of another ``config``; what is open stays open."""
+    rooms.tenants.strict = bool(config.auth.methods)
     rooms.pool.limits = client_limits(config)
     rooms.health.configure(config.health, config.notebooks.prefix)
     rooms.bridges.message_limit = config.limits.message_bytes
@@ -152,6 +165,7 @@ def _root(rooms: Rooms, config: Config) -> Root:
         rooms.pool,
         rooms.health,
         rooms.bridges,
+        rooms.tenants,
         frozenset(origin.encode("ascii") for origin in config.site.trusted_origins),
         config.limits.connections_per_port,
     )

@@ -9,6 +9,7 @@ from twisted.internet.protocol import Protocol
 from ipyproxy.config import Config
 from ipyproxy.draining import Drain, Patience
 from ipyproxy.request import Request
+from ipyproxy.tenants import Tenants, nobody
 from ipyproxy.wiring import make_rooms
 from tests.front import Browser, House
 from tests.wires import Loop
@@ -26,7 +27,7 @@ class Ending:
     ) -> None:
         self.loop = Loop()
         self.house = House(loop=self.loop, **limits)
-        self.rooms = make_rooms(self.loop, self.loop, Config())
+        self.rooms = make_rooms(self.loop, self.loop, Config(), Tenants(nobody))
         self.asking = [self._browser() for _ in range(requests)]
         self.requests = [self.house.desk.next() for _ in self.asking]
         self.tunnels = [self._browser() for _ in range(tunnels)]

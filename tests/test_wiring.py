@@ -11,6 +11,7 @@ import pytest
 from ipyproxy.config import Config, parse
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.settings import Settings, load
+from ipyproxy.tenants import Tenants, nobody
 from ipyproxy.upstreams import State
 from ipyproxy.wiring import Rooms, make_rooms, make_sites, refit
 from tests.certificates import Authority
@@ -20,7 +21,7 @@ from tests.wires import Loop
 @pytest.fixture
 def rooms() -> Rooms:
     loop = Loop()
-    return make_rooms(loop, loop, Config())
+    return make_rooms(loop, loop, Config(), Tenants(nobody))
 
 
 def settings(directory: Path, toml: str = "", *names: str) -> Settings:
@@ -38,7 +39,7 @@ def test_every_room_takes_the_limits_of_another_configuration(rooms: Rooms) -> N
     """.replace("\n                  ", " ")
     config = parse(toml, {}, "test")
     refit(rooms, config)
-    fresh = make_rooms(Loop(), Loop(), config)
+    fresh = make_rooms(Loop(), Loop(), config, Tenants(nobody))
     assert rooms.pool.limits == fresh.pool.limits
     assert rooms.bridges.message_limit == fresh.bridges.message_limit == 99
     assert rooms.health.config == fresh.health.config == config.health

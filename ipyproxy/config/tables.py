@@ -38,6 +38,9 @@ OptionalPath = Annotated[Path | None, read_optional_path]
 CookieName = Annotated[
     str, matching(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", "a cookie name such as galaxysession")
 ]
+Owner = Annotated[
+    str, matching(r"@?[A-Za-z0-9_][A-Za-z0-9_.-]*[$]?", "a user such as alice, or a group: @staff")
+]
 
 
 @attrs.frozen
@@ -102,7 +105,10 @@ _NO_PORTS = Ports(())
 
 @attrs.frozen
 class Notebooks:
-    """The public prefix, the ports behind it, and the cookies that are none of their business."""
+    """The public prefix, the ports behind it, and who may listen there.
+
+    Besides, the cookies that are none of their business.
+    """
 
     prefix: Annotated[
         str,
@@ -112,6 +118,7 @@ class Notebooks:
         ),
     ] = "/ipython"
     ports: Annotated[Ports, Ports.read] = _DEFAULT_PORTS
+    owners: tuple[Owner, ...] = ()
     site_cookies: tuple[CookieName, ...] = ("galaxysession",)
 
 

@@ -21,6 +21,7 @@ from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk
 from ipyproxy.http1.head import ResponseHead
 from ipyproxy.request import Request
 from ipyproxy.sockets import Dial
+from ipyproxy.tenants import Tenants
 from ipyproxy.upstreams import Upstream
 from ipyproxy.websocket import Bridges
 
@@ -37,6 +38,7 @@ class Carriage:
     pool: Pool
     health: HealthChecker
     bridges: Bridges
+    tenants: Tenants
     trusted_origins: frozenset[bytes]
     per_port: int
 
@@ -59,10 +61,15 @@ class Exchange:
         """Find a connection and send the request on it.
 
         Raises :class:`ProxyError`: ``OVERLOADED`` if too much is open on this port,
-        ``UPSTREAM_STARTING`` or ``UPSTREAM_DEAD`` if it is known not to answer.
+        ``UPSTREAM_STARTING`` or ``UPSTREAM_DEAD`` if it is known not to answer, ``FOREIGN_PORT`` if
+        somebody else listens there.
         """
         upstream = self._upstream
-        self._carriage.health.admit(upstream, self._request.started)
+        carriage, port = self._carriage, upstream.port
+        if carriage.tenants.owners is not None:
+            connected = carriage.pool.keeps(port)
+            carriage.tenants.admit(port, self._request.started, connected=connected)
+        carriage.health.admit(upstream, self._request.started)
         if upstream.open_work >= self._carriage.per_port:
             self._make_room()
         upstream.exchanges += 1

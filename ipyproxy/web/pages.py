@@ -44,6 +44,8 @@ _NEXT_STEP = {
     Problem.UNAUTHENTICATED: "Reload the page, and log in with your name and password.",
     Problem.ACCESS_DENIED: "Open it by the link you were given. If that is what you did, ask for a "
     "new one.",
+    Problem.FOREIGN_PORT: "Start your notebook again from the page you first started it on; it "
+    "gets another port.",
     Problem.NOT_FOUND: "Check the address, or open the notebook from the page you started it on.",
     Problem.NO_SUCH_PORT: "Check the number in the address, or open the notebook from the page "
     "you started it on.",
@@ -62,6 +64,7 @@ _NEXT_STEP = {
     Problem.UPSTREAM_DEAD: "Start it again from the page you first started it on. If you have just "
     "started it, wait a few seconds and try again.",
     Problem.UPSTREAM_STARTING: "Wait a few seconds and try again.",
+    Problem.CHANGED_HANDS: "Open the notebook again from the page you started it on.",
     Problem.CONNECT_TIMEOUT: "Wait a minute and try again. If it still does not answer, restart "
     "the notebook.",
     Problem.DRAINING: "The notebook itself is still running.",

@@ -12,7 +12,9 @@ from ipyproxy.client import ClientLimits, Pool
 from ipyproxy.config import Health
 from ipyproxy.credentials.withheld import Withheld
 from ipyproxy.health import HealthChecker
+from ipyproxy.listeners import Listener
 from ipyproxy.routes import ServedPorts
+from ipyproxy.tenants import Tenants
 from ipyproxy.upstreams import Upstream, UpstreamTable
 from ipyproxy.web.exchange import Carriage
 from ipyproxy.web.notebook import Notebooks
@@ -73,7 +75,10 @@ class Gate(House):
         monkeypatch.setattr(client, "Dial", self.dialler)
         self.prober = Dialler()
         monkeypatch.setattr(probes, "Dial", self.prober)
-        self.pool = Pool(loop, loop, client_limits)
+        self.listeners: dict[int, Listener] = {}
+        self.tenants = Tenants(self.listeners.get)
+        self.pool = Pool(loop, loop, client_limits, self.tenants.confirm)
+        self.tenants.leaving.append(lambda port, ago: self.pool.part(port))
         self.own_ports: set[int] = set()
         self.ports = ServedPorts(range(10000, 15000), self.own_ports)
         self.table = UpstreamTable()
@@ -84,7 +89,7 @@ class Gate(House):
             loop, health, prefix, self.table, self.pool.end_tunnels, lambda: 0.9
         )
         self.health.startService()
-        carriage = Carriage(self.pool, self.health, self.bridges, trusted, per_port)
+        carriage = Carriage(self.pool, self.health, self.bridges, self.tenants, trusted, per_port)
         notebooks = Notebooks(self.ports, prefix, site_cookies, self.table, carriage, withheld)
         root = Root(prefix, notebooks)
         root.put(STATE_PATH, States(self.ports, self.table, self.health))

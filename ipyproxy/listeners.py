@@ -1,0 +1,82 @@
+"""Who listens on a port: the question to the kernel, and its answer (sock_diag(7), inet_diag.h).
+
+Knows bytes only. The kernel is asked for the one socket that a connection from 127.0.0.1 to
+127.0.0.1 would come to, so that it decides between listeners on 127.0.0.1, 0.0.0.0 and ``::`` as it
+will when we connect. /proc/net/tcp tells the same of all sockets, but the kernel walks its whole
+table of connections for it, which takes milliseconds where this takes microseconds.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+_SOCK_DIAG_BY_FAMILY = 20
+_NLM_F_REQUEST = 1
+_NLMSG_ERROR = 2
+_AF_INET = 2
+_IPPROTO_TCP = 6
+_LISTEN = 10
+_ANY_STATE = 0xFFFFFFFF
+_NO_COOKIE = 0xFFFFFFFF
+_LOOPBACK = bytes((127, 0, 0, 1)).ljust(16, b"\0")
+
+_HEADER = struct.Struct("=IHHII")
+_REQUEST = struct.Struct("=BBBBI")
+_PORTS = struct.Struct(">HH")
+_INTERFACE = struct.Struct("=III")
+_ERROR = struct.Struct("=i")
+_STATE_AT = _HEADER.size + 1
+_NUMBERS = struct.Struct("=IIIII")
+_NUMBERS_AT = _HEADER.size + 4 + 48
+_SIZE = _HEADER.size + _REQUEST.size + _PORTS.size + 32 + _INTERFACE.size
+
+ANSWER_BYTES = 4096
+"""Bytes that an answer has at most."""
+
+
+class Listener(NamedTuple):
+    """A listening socket: the user that made it, and a number that no other socket has."""
+
+    uid: int
+    inode: int
+
+
+class AnswerError(Exception):
+    """The kernel does not tell."""
+
+
+def question(port: int, sequence: int) -> bytes:
+    """The message that asks who listens on ``port``."""
+    return b"".join(
+        (
+            _HEADER.pack(_SIZE, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, sequence, 0),
+            _REQUEST.pack(_AF_INET, _IPPROTO_TCP, 0, 0, _ANY_STATE),
+            _PORTS.pack(port, 0),
+            _LOOPBACK,
+            _LOOPBACK,
+            _INTERFACE.pack(0, _NO_COOKIE, _NO_COOKIE),
+        )
+    )
+
+
+def read_answer(answer: bytes, sequence: int, missing: int) -> Listener | None:
+    """Who listens, as ``answer`` tells; None: nobody.
+
+    :param missing: the number of the error that says so (ENOENT).
+    :raises AnswerError: if it is no answer to question ``sequence``, or another error.
+    """
+    try:
+        _, kind, _, answered, _ = _HEADER.unpack_from(answer)
+        if answered != sequence:
+            raise AnswerError("an answer to another question")
+        if kind == _NLMSG_ERROR:
+            (code,) = _ERROR.unpack_from(answer, _HEADER.size)
+            if code == -missing:
+                return None
+            raise AnswerError(f"error {-code}")
+        state = answer[_STATE_AT]
+        *_, uid, inode = _NUMBERS.unpack_from(answer, _NUMBERS_AT)
+    except (struct.error, IndexError):
+        raise AnswerError("an answer that is cut short") from None
+    return Listener(uid, inode) if kind == _SOCK_DIAG_BY_FAMILY and state == _LISTEN else None

@@ -1,0 +1,239 @@
+"""Whose notebook a port is: who listens there now, whether that user may, and when it changes.
+
+Knows listeners, users and groups. Knows nothing of requests, nor of what ends with a tenant: that
+is told to whoever wants to know.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from twisted.logger import Logger
+
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.listeners import ANSWER_BYTES, AnswerError, Listener, question, read_answer
+
+SEEN_FOR = 1.0
+"""Seconds for which a look at a port will do, if we are connected to it already."""
+_LOOKS_EACH_SWEEP = 128
+_NETLINK_SOCK_DIAG = 4
+
+LookUp = Callable[[int], Listener | None]
+"""Gives who listens on a port; None: nobody."""
+
+
+class OwnersError(Exception):
+    """There is no such user or group."""
+
+
+class Owners:
+    """The users whose notebooks are served. Memberships are those of the time of the first look.
+
+    :param names: users, and groups with an ``@`` before their names.
+    :raises OwnersError: if there is none of that name.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._users: dict[int, bool] = {}
+        self._groups: set[int] = set()
+        for name in names:
+            kind = "group" if name.startswith("@") else "user"
+            try:
+                if kind == "group":
+                    self._groups.add(grp.getgrnam(name[1:]).gr_gid)
+                else:
+                    self._users[pwd.getpwnam(name).pw_uid] = True
+            except KeyError:
+                raise OwnersError(f"there is no {kind} {name.removeprefix('@')}") from None
+
+    def __contains__(self, uid: int) -> bool:
+        """Whether the user ``uid`` is one of them, or in one of the groups."""
+        known = self._users.get(uid)
+        if known is None:
+            known = self._users[uid] = not self._groups.isdisjoint(_groups_of(uid))
+        return known
+
+
+def _groups_of(uid: int) -> list[int]:
+    try:
+        user = pwd.getpwuid(uid)
+    except KeyError:
+        return []
+    return os.getgrouplist(user.pw_name, user.pw_gid)
+
+
+class Kernel:
+    """Asks the kernel who listens.
+
+    :raises OSError: if it can't be asked: not Linux, or forbidden to this process.
+    """
+
+    def __init__(self) -> None:
+        family: int | None = getattr(socket, "AF_NETLINK", None)
+        if family is None:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+        self._socket = socket.socket(family, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG)
+        self._socket.setblocking(False)
+        self._sequence = 0
+        # Without the kernel's tcp_diag the answer is "nobody", so ask what we know.
+        with socket.create_server(("127.0.0.1", 0)) as known:
+            listener = self.listener(known.getsockname()[1])
+            if listener is None or listener.inode != os.fstat(known.fileno()).st_ino:
+                raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    def listener(self, port: int) -> Listener | None:
+        """Who listens on ``port``, as a connection to 127.0.0.1 would find out; None: nobody."""
+        self._sequence = sequence = (self._sequence + 1) & 0xFFFFFFFF
+        try:
+            self._socket.send(question(port, sequence))
+            # The kernel has answered before it comes back from there.
+            return read_answer(self._socket.recv(ANSWER_BYTES), sequence, errno.ENOENT)
+        except AnswerError as caught:
+            raise OSError(errno.EPROTO, str(caught)) from caught
+
+
+@dataclass(slots=True)
+class _Tenancy:
+    """What is known of one port.
+
+    ``tenant`` is the last listener that was there, and was last seen at ``met``. The last look,
+    ``at``, has ``seen`` it or nobody.
+    """
+
+    tenant: Listener
+    met: float
+    seen: Listener | None
+    at: float
+
+
+class Tenants:
+    """The listeners on all ports that were connected to.
+
+    :param look_up: asks for the listener on a port.
+    :ivar owners: whose notebooks are served; None: anybody's. May be replaced at any time.
+    :ivar strict: whether requests are allowed for one tenant only, so that one which meets another
+        is not sent.
+    :ivar leaving: each is called with a port that has changed hands, and how many seconds ago its
+        former tenant was last seen.
+    """
+
+    log = Logger()
+
+    def __init__(self, look_up: LookUp, owners: Owners | None = None) -> None:
+        self.owners = owners
+        self.strict = False
+        self.leaving: list[Callable[[int, float], None]] = []
+        self._look_up = look_up
+        self._tenancies: dict[int, _Tenancy] = {}
+        self._to_look_at: list[int] = []
+        self._in_vain = False
+
+    def admit(self, port: int, now: float, *, connected: bool) -> None:
+        """Decide whether a request may go to ``port``, before anything is dialled.
+
+        :param connected: whether there is a connection already, so that a look of a moment ago
+            will do.
+
+        Raises :class:`ProxyError` (``FOREIGN_PORT``) if somebody else than the owners listens.
+        """
+        tenancy = self._tenancies.get(port)
+        if connected and tenancy is not None and now - tenancy.at <= SEEN_FOR:
+            self._check_owner(tenancy.seen)
+        else:
+            self._check_owner(self._look(port, now))
+
+    def confirm(self, port: int, now: float) -> None:
+        """Decide whether what has just been connected to on ``port`` may be sent anything.
+
+        If the listener is the one that was there before, it is also the one that has got the
+        connection: nobody else can listen beside it. Its process may be gone by now, but nobody
+        else has its place.
+
+        Raises :class:`ProxyError` (``FOREIGN_PORT``, ``CHANGED_HANDS``).
+        """
+        before = self._tenancies.get(port)
+        seen_before = None if before is None else before.seen
+        listener = self._look(port, now)
+        if self.owners is not None:
+            self._check_owner(listener)
+            if listener is None or listener != seen_before:
+                raise ProxyError(Problem.CHANGED_HANDS, f"port {port}, while connecting")
+        elif self.strict and seen_before is not None and listener != seen_before:
+            raise ProxyError(Problem.CHANGED_HANDS, f"port {port}, while connecting")
+
+    def may_probe(self, port: int, now: float) -> bool:
+        """Whether a probe may connect to ``port``."""
+        listener = None if self.owners is None else self._look(port, now)
+        return self.owners is None or listener is None or listener.uid in self.owners
+
+    def sweep(self, now: float) -> None:
+        """Look at some ports again; to be called about once a second."""
+        if not self._to_look_at:
+            self._to_look_at = list(self._tenancies)
+        for _ in range(min(_LOOKS_EACH_SWEEP, len(self._to_look_at))):
+            self._look(self._to_look_at.pop(), now)
+
+    def _check_owner(self, listener: Listener | None) -> None:
+        if listener is not None and self.owners is not None and listener.uid not in self.owners:
+            raise ProxyError(Problem.FOREIGN_PORT, f"user {listener.uid} listens there")
+
+    def _ask(self, port: int) -> Listener | None:
+        try:
+            listener = self._look_up(port)
+        except OSError as caught:
+            # With owners this means that nothing is served: nobody could say whose it is.
+            if not self._in_vain:
+                self.log.error("who listens cannot be found out: {reason}", reason=str(caught))
+            self._in_vain = True
+            return None
+        self._in_vain = False
+        return listener
+
+    def _look(self, port: int, now: float) -> Listener | None:
+        listener = self._ask(port)
+        tenancy = self._tenancies.get(port)
+        if tenancy is None:
+            if listener is not None:
+                self._tenancies[port] = _Tenancy(listener, now, listener, now)
+            return listener
+        tenancy.seen, tenancy.at = listener, now
+        if listener is not None:
+            former, met = tenancy.tenant, tenancy.met
+            tenancy.tenant, tenancy.met = listener, now
+            if listener != former:
+                self.log.info("port {port} has changed hands", port=port, uid=listener.uid)
+                for leave in self.leaving:
+                    leave(port, now - met)
+        return listener
+
+
+def nobody(port: int) -> Listener | None:
+    """Stands in for a kernel that can't be asked."""
+    return None
+
+
+def find_kernel(owners: Owners | None) -> LookUp:
+    """How to find out who listens.
+
+    :raises OwnersError: if that can't be, and there are owners to tell from others.
+    """
+    try:
+        return Kernel().listener
+    except OSError as caught:
+        if owners is not None:
+            raise OwnersError(
+                f"the kernel does not tell this process who listens ({caught.strerror}); it needs "
+                "Linux with tcp_diag, and AF_NETLINK where systemd restricts address families"
+            ) from None
+        Tenants.log.warn(
+            "a port that changes hands is not noticed: the kernel does not tell who listens "
+            "({reason})",
+            reason=caught.strerror,
+        )
+        return nobody

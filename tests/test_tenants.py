@@ -1,0 +1,273 @@
+"""Tenants: whose port it is, how long that is believed, and what is told when it changes hands."""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import socket
+
+import pytest
+from twisted.logger import capturedLogs
+
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.listeners import Listener
+from ipyproxy.tenants import SEEN_FOR, Kernel, Owners, OwnersError, Tenants, find_kernel
+
+PORT = 10000
+ALICE, MALLORY = Listener(1000, 1), Listener(666, 2)
+
+
+class OnlyAlice(Owners):
+    """No real users are needed to play."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+
+    def __contains__(self, uid: int) -> bool:
+        return uid == ALICE.uid
+
+
+class Host:
+    """A host whose listeners the test plays."""
+
+    def __init__(self, *, owned: bool = True) -> None:
+        self.listeners: dict[int, Listener] = {}
+        self.looks = 0
+        self.left: list[tuple[int, float]] = []
+        self.tenants = Tenants(self.look_up, OnlyAlice() if owned else None)
+        self.tenants.leaving.append(lambda port, ago: self.left.append((port, ago)))
+
+    def look_up(self, port: int) -> Listener | None:
+        self.looks += 1
+        return self.listeners.get(port)
+
+    def refusal(self, now: float, *, connected: bool = False) -> Problem | None:
+        """Why the port may not be connected to, or sent to once connected."""
+        try:
+            if connected:
+                self.tenants.confirm(PORT, now)
+            else:
+                self.tenants.admit(PORT, now, connected=False)
+        except ProxyError as error:
+            return error.problem
+        return None
+
+
+class TestOwners:
+    def test_users_and_groups(self) -> None:
+        me = pwd.getpwuid(os.getuid())
+        group = grp.getgrgid(me.pw_gid).gr_name
+        for names in ([me.pw_name], [f"@{group}"]):
+            assert me.pw_uid in Owners(names)
+            assert 64321 not in Owners(names)
+
+    def test_every_group_of_a_user_counts_and_no_other(self) -> None:
+        for entry in grp.getgrall():
+            for member in entry.gr_mem:
+                assert pwd.getpwnam(member).pw_uid in Owners([f"@{entry.gr_name}"])
+        nobody = pwd.getpwnam("nobody").pw_uid
+        assert nobody not in Owners(["@root"])
+        assert nobody not in Owners(["root"])
+
+    @pytest.mark.parametrize("name", ["no-such-user-here", "@no-such-group-here"])
+    def test_names_that_nobody_has_are_an_error(self, name: str) -> None:
+        with pytest.raises(OwnersError, match=name.lstrip("@")):
+            Owners([name])
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Kernel:
+    try:
+        return Kernel()
+    except OSError as error:
+        pytest.skip(f"the kernel does not tell who listens: {error}")
+
+
+class TestKernel:
+    @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
+    def test_who_listens_on_ipv4(self, kernel: Kernel, address: str) -> None:
+        with socket.create_server((address, 0)) as server:
+            inode = os.fstat(server.fileno()).st_ino
+            found = kernel.listener(server.getsockname()[1])
+            assert found == Listener(os.getuid(), inode)
+
+    @pytest.mark.parametrize("both", [True, False])
+    def test_on_ipv6_only_who_takes_ipv4_too(self, kernel: Kernel, both: bool) -> None:
+        if not socket.has_dualstack_ipv6():
+            pytest.skip("no IPv6 here")
+        server = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=both)
+        with server:
+            found = kernel.listener(server.getsockname()[1])
+            assert (found is not None) == both
+
+    def test_the_nearer_one_counts(self, kernel: Kernel) -> None:
+        if not socket.has_dualstack_ipv6():
+            pytest.skip("no IPv6 here")
+        with socket.create_server(("127.0.0.1", 0)) as near:
+            port = near.getsockname()[1]
+            with socket.create_server(("::", port), family=socket.AF_INET6):
+                found = kernel.listener(port)
+                assert found is not None
+                assert found.inode == os.fstat(near.fileno()).st_ino
+
+    def test_nobody_listens_where_nobody_does(self, kernel: Kernel) -> None:
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            port = bound.getsockname()[1]
+            assert kernel.listener(port) is None
+            bound.listen()
+            assert kernel.listener(port) is not None
+            with socket.create_connection(("127.0.0.1", port)):
+                found = kernel.listener(port)
+                assert found is not None
+                assert found.inode == os.fstat(bound.fileno()).st_ino
+        assert kernel.listener(port) is None
+
+    def test_where_there_is_no_such_kernel_owners_are_an_error(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delattr(socket, "AF_NETLINK")
+        with pytest.raises(OwnersError, match="does not tell"):
+            find_kernel(OnlyAlice())
+        with capturedLogs() as events:
+            assert find_kernel(None)(PORT) is None
+        assert len(events) == 1
+
+
+class TestAdmission:
+    def test_an_owner_s_port_is_let_through_and_another_s_is_not(self) -> None:
+        host = Host()
+        host.listeners[PORT] = ALICE
+        assert host.refusal(0) is None
+        host = Host()
+        host.listeners[PORT] = MALLORY
+        assert host.refusal(0) is Problem.FOREIGN_PORT
+
+    def test_nothing_is_dialled_without_a_look(self) -> None:
+        host = Host()
+        host.listeners[PORT] = ALICE
+        assert host.refusal(0) is None
+        host.listeners[PORT] = MALLORY
+        assert host.refusal(0) is Problem.FOREIGN_PORT
+
+    def test_on_a_kept_connection_a_look_serves_for_a_moment(self) -> None:
+        host = Host()
+        host.listeners[PORT] = ALICE
+        for _ in range(100):
+            host.tenants.admit(PORT, 0, connected=True)
+        assert host.looks == 1
+        host.listeners[PORT] = MALLORY
+        with pytest.raises(ProxyError):
+            host.tenants.admit(PORT, SEEN_FOR + 0.01, connected=True)
+
+    def test_where_nobody_listens_the_connection_will_tell(self) -> None:
+        host = Host()
+        assert host.refusal(0) is None
+        host.listeners[PORT] = MALLORY
+        assert host.refusal(0) is Problem.FOREIGN_PORT
+
+    def test_a_kernel_that_fails_serves_nobody(self) -> None:
+        def fails(port: int) -> Listener | None:
+            raise OSError(errno.ENOBUFS, "no room")
+
+        tenants = Tenants(fails, OnlyAlice())
+        with capturedLogs() as events:
+            for _ in range(10):
+                with pytest.raises(ProxyError):
+                    tenants.confirm(PORT, 0)
+        assert len(events) == 1
+
+
+class TestConfirmation:
+    def test_the_same_listener_before_and_after_has_got_the_connection(self) -> None:
+        host = Host()
+        host.listeners[PORT] = ALICE
+        host.refusal(0)
+        assert host.refusal(0, connected=True) is None
+
+    def test_one_that_has_come_in_between_gets_nothing(self) -> None:
+        host = Host()
+        host.listeners[PORT] = ALICE
+        host.refusal(0)
+        host.listeners[PORT] = MALLORY
+        assert host.refusal(0, connected=True) is Problem.FOREIGN_PORT
+
+    def test_one_that_has_come_and_gone_in_between_gets_nothing(self) -> None:
+        host = Host()
+        host.listeners[PORT] = ALICE
+        host.refusal(0)
+        host.listeners[PORT] = Listener(ALICE.uid, 3)
+        assert host.refusal(0, connected=True) is Problem.CHANGED_HANDS
+        host = Host()
+        host.refusal(0)
+        host.listeners[PORT] = ALICE
+        assert host.refusal(0, connected=True) is Problem.CHANGED_HANDS
+
+    def test_one_that_is_gone_by_now_gets_nothing(self) -> None:
+        host = Host()
+        host.listeners[PORT] = ALICE
+        host.refusal(0)
+        del host.listeners[PORT]
+        assert host.refusal(0, connected=True) is Problem.CHANGED_HANDS
+
+    def test_without_owners_a_restarted_notebook_is_served_at_once(self) -> None:
+        host = Host(owned=False)
+        host.listeners[PORT] = ALICE
+        assert host.refusal(0, connected=True) is None
+        host.listeners[PORT] = Listener(ALICE.uid, 3)
+        assert host.refusal(0, connected=True) is None
+        assert host.left == [(PORT, 0)]
+
+    def test_unless_requests_are_allowed_for_one_tenant_only(self) -> None:
+        host = Host(owned=False)
+        host.tenants.strict = True
+        host.listeners[PORT] = ALICE
+        assert host.refusal(0, connected=True) is None
+        host.listeners[PORT] = Listener(ALICE.uid, 3)
+        assert host.refusal(0, connected=True) is Problem.CHANGED_HANDS
+        assert host.refusal(0, connected=True) is None
+
+
+class TestChangingHands:
+    def test_a_sweep_finds_it_out_once(self) -> None:
+        host = Host(owned=False)
+        host.listeners[PORT] = ALICE
+        host.refusal(0, connected=True)
+        for now, listener in enumerate((ALICE, ALICE, None, None, MALLORY, MALLORY)):
+            host.listeners = {} if listener is None else {PORT: listener}
+            host.tenants.sweep(now)
+        # Alice was last seen three seconds before Mallory came.
+        assert host.left == [(PORT, 3)]
+
+    def test_a_notebook_that_has_stopped_has_not_changed_hands(self) -> None:
+        host = Host(owned=False)
+        host.listeners[PORT] = ALICE
+        host.refusal(0, connected=True)
+        host.listeners.clear()
+        host.tenants.sweep(1)
+        host.listeners[PORT] = ALICE
+        host.tenants.sweep(2)
+        assert not host.left
+
+    def test_many_ports_are_looked_at_in_turn(self) -> None:
+        host = Host(owned=False)
+        ports = range(10000, 11000)
+        host.listeners = {port: Listener(1000, port) for port in ports}
+        for port in ports:
+            host.tenants.confirm(port, 0)
+        host.listeners = {port: Listener(1000, -port) for port in ports}
+        host.looks = 0
+        for now in range(1, 9):
+            host.tenants.sweep(now)
+            assert host.looks <= 128 * now
+        assert sorted(port for port, _ in host.left) == list(ports)
+
+    def test_ports_where_nobody_ever_listened_are_not_remembered(self) -> None:
+        host = Host()
+        for port in range(1, 65536):
+            host.tenants.admit(port, 0, connected=False)
+        host.looks = 0
+        host.tenants.sweep(1)
+        assert host.looks == 0
