@@ -89,6 +89,8 @@ class Request:
     user: str | None = None
     # What a site lets go upstream: lines that tell who asks, and a body that came before its taker.
     identity: tuple[bytes, ...] = ()
+    # Lines that every answer bears, because of who asks.
+    greeting: tuple[bytes, ...] = ()
     early = b""
     note = ""
     _unsent_head = b""
@@ -128,7 +130,7 @@ class Request:
         """
         self.begun = True
         self.status = status
-        head = [self.connection.status_line % (status, reason), *lines]
+        head = [self.connection.status_line % (status, reason), *lines, *self.greeting]
         self._bodyless = self.head.method == b"HEAD" or status in (204, 304)
         if length is not None and status != 204:
             head.append(b"Content-Length: %d" % length)

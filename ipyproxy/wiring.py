@@ -26,6 +26,7 @@ from ipyproxy.crowd import Crowd, CrowdLimits, Rate
 from ipyproxy.epoll import Descriptors
 from ipyproxy.health import HealthChecker
 from ipyproxy.http1.head import HeadLimits
+from ipyproxy.portal import Portal
 from ipyproxy.routes import ServedPorts
 from ipyproxy.settings import Settings
 from ipyproxy.statistics import Histogram, Statistics
@@ -145,6 +146,7 @@ def make_sites(rooms: Rooms, settings: Settings, https_port: int) -> Sites:
     config = settings.config
     names = {name for each in settings.certificates for name in each.names}
     names.update(config.site.hosts)
+    portal = Portal(config.site.trusted_origins) if config.site.trusted_origins else None
     policy = Policy(names, config.site.trusted_origins)
     # Whoever has gone on past the warning of a self-signed certificate could never come back.
     vouched_for = not any(each.is_self_signed for each in settings.certificates)
@@ -152,13 +154,13 @@ def make_sites(rooms: Rooms, settings: Settings, https_port: int) -> Sites:
     gate = make_gate(config.auth, config.notebooks.prefix, rooms.auth)
     acme = config.listen.acme_directory
     return Sites(
-        PublicSite(_root(rooms, config), policy, gate, hsts=hsts),
+        PublicSite(_root(rooms, config, portal), policy, gate, portal, hsts=hsts),
         RedirectSite(policy, https_port, Challenges(acme) if acme else None),
         _status(rooms, names),
     )
 
 
-def _root(rooms: Rooms, config: Config) -> Root:
+def _root(rooms: Rooms, config: Config, portal: Portal | None) -> Root:
     prefix = config.notebooks.prefix
     ports = ServedPorts(config.notebooks.ports, rooms.own_ports)
     carriage = Carriage(
@@ -168,6 +170,7 @@ def _root(rooms: Rooms, config: Config) -> Root:
         rooms.tenants,
         frozenset(origin.encode("ascii") for origin in config.site.trusted_origins),
         config.limits.connections_per_port,
+        portal,
     )
     cookies = tuple(name.encode("ascii") for name in config.notebooks.site_cookies)
     cookies += own_cookies(config.auth)

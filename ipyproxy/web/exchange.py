@@ -19,6 +19,7 @@ from ipyproxy.http1.fields import (
 )
 from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk
 from ipyproxy.http1.head import ResponseHead
+from ipyproxy.portal import Portal
 from ipyproxy.request import Request
 from ipyproxy.sockets import Dial
 from ipyproxy.tenants import Tenants
@@ -41,6 +42,7 @@ class Carriage:
     tenants: Tenants
     trusted_origins: frozenset[bytes]
     per_port: int
+    portal: Portal | None = None
 
 
 class Exchange:
@@ -150,6 +152,8 @@ class Exchange:
         """See :class:`ipyproxy.client.Receiver`."""
         self._carriage.health.answered(self._upstream)
         lines = response_lines(head, self._request.public, self._rewriting)
+        if self._carriage.portal is not None:
+            lines = self._carriage.portal.opened(lines)
         length = _stated_length(head) if body is None else body.length
         self._request.begin(head.status, head.reason, lines, length)
 

@@ -12,6 +12,7 @@ from ipyproxy.access import Policy
 from ipyproxy.auth import Gate
 from ipyproxy.credentials.facts import Passage
 from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.portal import Portal
 from ipyproxy.request import STATUS_LINE, Request
 from ipyproxy.routes import parse_target
 from ipyproxy.web import acme
@@ -48,17 +49,25 @@ class PublicSite:
     """What the HTTPS listener serves.
 
     :param gate: finds out who sent a request; None: nobody asks.
+    :param portal: what pages of trusted origins may do; None: there are none.
     :param hsts: seconds for which browsers are to come by HTTPS only (RFC 6797); 0: not said.
     """
 
     def __init__(
-        self, root: Resource, policy: Policy, gate: Gate | None = None, *, hsts: int = 0
+        self,
+        root: Resource,
+        policy: Policy,
+        gate: Gate | None = None,
+        portal: Portal | None = None,
+        *,
+        hsts: int = 0,
     ) -> None:
         said = b"\r\nStrict-Transport-Security: max-age=%d" % hsts if hsts else b""
         self.status_line = STATUS_LINE + said
         self.root = root
         self.policy = policy
         self.gate = gate
+        self._portal = portal
 
     def handle(self, request: Request) -> None:
         """Route and authorize ``request``, then let its resource answer."""
@@ -69,6 +78,12 @@ class PublicSite:
         server_name = request.connection.server_name
         request.public = self.policy.authorize(head, target.authority, server_name)
         special = head.fields.special
+        if self._portal is not None:
+            request.greeting = self._portal.greeting(special)
+            preflight = self._portal.preflight(head)
+            if preflight is not None:
+                request.respond(204, b"No Content", preflight, b"")
+                return
         if b"expect" in special and special.tokens(b"expect") not in _CONTINUE:
             raise ProxyError(Problem.EXPECTATION_FAILED)
         request.target = target.origin_form

@@ -13,6 +13,7 @@ from ipyproxy.config import Health
 from ipyproxy.credentials.withheld import Withheld
 from ipyproxy.health import HealthChecker
 from ipyproxy.listeners import Listener
+from ipyproxy.portal import Portal
 from ipyproxy.routes import ServedPorts
 from ipyproxy.tenants import Tenants
 from ipyproxy.upstreams import Upstream, UpstreamTable
@@ -89,11 +90,14 @@ class Gate(House):
             loop, health, prefix, self.table, self.pool.end_tunnels, lambda: 0.9
         )
         self.health.startService()
-        carriage = Carriage(self.pool, self.health, self.bridges, self.tenants, trusted, per_port)
+        portal = Portal(trusted_origins) if trusted_origins else None
+        carriage = Carriage(
+            self.pool, self.health, self.bridges, self.tenants, trusted, per_port, portal
+        )
         notebooks = Notebooks(self.ports, prefix, site_cookies, self.table, carriage, withheld)
         root = Root(prefix, notebooks)
         root.put(STATE_PATH, States(self.ports, self.table, self.health))
-        site = PublicSite(root, self.policy, auth)
+        site = PublicSite(root, self.policy, auth, portal)
         super().__init__(loop=loop, site=site, **others)
 
     def notebook(self) -> Wire:

@@ -1,0 +1,114 @@
+"""What the pages of trusted origins may do: read answers (CORS), and show notebooks in a frame.
+
+Knows their origins and field lines. Decides nothing about who may send a request: access.py does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+from ipyproxy.http1.head import RequestHead, SpecialFields
+
+_REMEMBERED = 512
+_TOKENS = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
+_METHOD = b"access-control-request-method"
+_FIELDS = b"access-control-request-headers"
+_LABELS = (
+    (_METHOD, b"Access-Control-Allow-Methods"),
+    (_FIELDS, b"Access-Control-Allow-Headers"),
+)
+# Ours to say, since the notebook never sees who asks.
+_OURS = frozenset((b"access-control-allow-origin", b"access-control-allow-credentials"))
+_POLICY = b"content-security-policy"
+_FRAMES = b"x-frame-options"
+_ANCESTORS = b"frame-ancestors"
+# A quick look, since nearly all lines are others.
+_BEGINNING = 7
+_BEGINNINGS = frozenset(name[:_BEGINNING] for name in (*_OURS, _POLICY, _FRAMES))
+_ASKED_FOR = 600
+"""Seconds for which browsers may remember the answer to a preflight."""
+
+
+class Portal:
+    """Pages of other sites that notebooks are used from, such as Galaxy's.
+
+    :param origins: the trusted ones (``scheme://host[:port]``).
+    """
+
+    def __init__(self, origins: Iterable[str]) -> None:
+        ordered = [origin.encode("ascii") for origin in origins]
+        self._origins = frozenset(ordered)
+        self._ancestors = b" ".join(ordered)
+        self._own = b"Content-Security-Policy: frame-ancestors 'self' " + self._ancestors
+        self.greeting = lru_cache(_REMEMBERED)(self._greeting)
+
+    def _greeting(self, special: SpecialFields) -> tuple[bytes, ...]:
+        """Field lines of every answer to a request with these fields.
+
+        Never a wildcard, and never the origin of just anybody: with credentials that would open
+        the notebooks to every page.
+        """
+        origins = special.values_of(b"origin")
+        if len(origins) != 1 or origins[0] not in self._origins:
+            return (b"Vary: Origin",)
+        return (
+            b"Access-Control-Allow-Origin: " + origins[0],
+            b"Access-Control-Allow-Credentials: true",
+            b"Vary: Origin",
+        )
+
+    def preflight(self, head: RequestHead) -> list[bytes] | None:
+        """The field lines that answer a preflight of a trusted page; None if it is none.
+
+        It carries no credentials (Fetch, section 4.8), so no notebook could tell whom it is for.
+        """
+        origins = head.fields.values(b"origin")
+        if head.method != b"OPTIONS" or len(origins) != 1 or origins[0] not in self._origins:
+            return None
+        asked = {}
+        for line in head.fields.plain:
+            name, _, value = line.partition(b":")
+            asked[name.lower()] = value.strip(b" \t")
+        if _METHOD not in asked:
+            return None
+        lines = [b"Access-Control-Max-Age: %d" % _ASKED_FOR, b"Vary: " + _METHOD + b", " + _FIELDS]
+        for name, label in _LABELS:
+            if _TOKENS.fullmatch(asked.get(name, b"")):
+                lines.append(label + b": " + asked[name])
+        return lines
+
+    def opened(self, lines: list[bytes]) -> list[bytes]:
+        """The field lines of a notebook's answer, with trusted pages among those that may frame it.
+
+        Whoever lets itself be framed by nobody stays so.
+        """
+        opened: list[bytes] = []
+        same_origin = has_ancestors = False
+        for line in lines:
+            if line[:_BEGINNING].lower() not in _BEGINNINGS:
+                opened.append(line)
+                continue
+            name, _, value = line.partition(b":")
+            name = name.lower()
+            if name == _POLICY:
+                has_ancestors |= _ANCESTORS in value.lower()
+                policies = [self._open_policy(policy) for policy in value.split(b",")]
+                opened.append(b"Content-Security-Policy:" + b",".join(policies))
+            elif name == _FRAMES and value.strip(b" \t").upper() != b"DENY":
+                same_origin = True
+            elif name not in _OURS:
+                opened.append(line)
+        if same_origin and not has_ancestors:
+            opened.append(self._own)
+        return opened
+
+    def _open_policy(self, policy: bytes) -> bytes:
+        """One policy (CSP level 3, section 2.2): its directives, with ours among the ancestors."""
+        directives = policy.split(b";")
+        for at, directive in enumerate(directives):
+            name, *sources = directive.split() or (b"",)
+            if name.lower() == _ANCESTORS and sources and sources != [b"'none'"]:
+                directives[at] = directive.rstrip() + b" " + self._ancestors
+        return b";".join(directives)
