@@ -90,3 +90,55 @@ class ServedPorts:
 
     def __contains__(self, port: object) -> bool:
         return port in self._configured and port not in self._own
+
+
+class NotebookHosts:
+    """A host of its own for each notebook, ``<port>.<domain>``, and with it an origin of its own.
+
+    Paths are no boundary between scripts: a page below ``/ipython/10000/`` may do whatever its
+    user may on any path of its origin. So below the domain each port has its host and is served
+    nowhere else.
+
+    :param prefix: the path that all notebooks are below.
+    :param state_path: the path that states of notebooks are below.
+    """
+
+    def __init__(self, domain: str, prefix: str, state_path: str) -> None:
+        self._suffix = b"." + domain.encode("ascii")
+        self._prefix = prefix.encode("ascii") + b"/"
+        self._state_path = state_path.encode("ascii") + b"/"
+
+    def moved(self, public: bytes, path: bytes, target: bytes) -> bytes | None:
+        """Where a request is to be sent instead; None if it is at the right host.
+
+        :param public: the origin that the request was addressed to.
+        :param target: its path with the query.
+        :raises ProxyError: ``MISDIRECTED`` for another notebook's host, or for one of none;
+            ``NOT_FOUND`` for whatever is no notebook's.
+        """
+        scheme, _, authority = public.partition(b"://")
+        host, colon, public_port = authority.rpartition(b":")
+        if not public_port.isdigit():
+            host, colon, public_port = authority, b"", b""
+        if not host.endswith(self._suffix):
+            port = self._port_of(path)
+            if port is None:
+                return None
+            return b"%b://%d%b%b%b%b" % (
+                scheme, port, self._suffix, colon, public_port, target,
+            )  # fmt: skip
+        port = parse_port(host.removesuffix(self._suffix))
+        if port is None:
+            raise ProxyError(Problem.MISDIRECTED, "a host that is no notebook's")
+        if path == b"/":
+            return b"%b%d/" % (self._prefix, port)
+        if self._port_of(path) != port and path != b"%b%d" % (self._state_path, port):
+            other = path.startswith(self._prefix)
+            problem = Problem.MISDIRECTED if other else Problem.NOT_FOUND
+            raise ProxyError(problem, f"not at the host of notebook {port}")
+        return None
+
+    def _port_of(self, path: bytes) -> int | None:
+        if not path.startswith(self._prefix):
+            return None
+        return parse_port(path[len(self._prefix) :].partition(b"/")[0])

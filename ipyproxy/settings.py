@@ -113,3 +113,6 @@ def _unborne(config: Config, certificates: Sequence[Certificate]) -> Iterator[st
     for host in config.site.hosts:
         if names and host not in names and not covers(names, host):
             yield f"site.hosts: no certificate bears the name {host}"
+    domain = config.site.notebook_domain
+    if names and domain and f"*.{domain}" not in names:
+        yield f"site.notebook_domain: no certificate bears the name *.{domain}"

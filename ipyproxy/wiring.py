@@ -27,7 +27,7 @@ from ipyproxy.epoll import Descriptors
 from ipyproxy.health import HealthChecker
 from ipyproxy.http1.head import HeadLimits
 from ipyproxy.portal import Portal
-from ipyproxy.routes import ServedPorts
+from ipyproxy.routes import NotebookHosts, ServedPorts
 from ipyproxy.settings import Settings
 from ipyproxy.statistics import Histogram, Statistics
 from ipyproxy.status.condition import Condition
@@ -146,6 +146,10 @@ def make_sites(rooms: Rooms, settings: Settings, https_port: int) -> Sites:
     config = settings.config
     names = {name for each in settings.certificates for name in each.names}
     names.update(config.site.hosts)
+    hosts = None
+    if domain := config.site.notebook_domain:
+        names.add(f"*.{domain}")
+        hosts = NotebookHosts(domain, config.notebooks.prefix, STATE_PATH)
     portal = Portal(config.site.trusted_origins) if config.site.trusted_origins else None
     policy = Policy(names, config.site.trusted_origins)
     # Whoever has gone on past the warning of a self-signed certificate could never come back.
@@ -154,7 +158,7 @@ def make_sites(rooms: Rooms, settings: Settings, https_port: int) -> Sites:
     gate = make_gate(config.auth, config.notebooks.prefix, rooms.auth)
     acme = config.listen.acme_directory
     return Sites(
-        PublicSite(_root(rooms, config, portal), policy, gate, portal, hsts=hsts),
+        PublicSite(_root(rooms, config, portal), policy, gate, portal, hosts, hsts=hsts),
         RedirectSite(policy, https_port, Challenges(acme) if acme else None),
         _status(rooms, names),
     )

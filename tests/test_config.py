@@ -226,6 +226,20 @@ def test_both_listeners_on_one_port_are_refused() -> None:
     assert parsed("[listen]\nhttps = 0\nhttp = 0").listen == Listen(0, 0)
 
 
+def test_notebooks_may_have_a_domain() -> None:
+    assert value("site", "notebook_domain", '""') == ""
+    assert value("site", "notebook_domain", '"NB.Example.org"') == "nb.example.org"
+
+
+@pytest.mark.parametrize("toml", [
+    '"*.example.org"', '"192.0.2.7"', '"::1"', '"nb.example.org."', '"nb.example.org:443"', "1",
+    '"a b"', f'"{"a." * 124}a"', '"https://nb.example.org"',
+])  # fmt: skip
+def test_what_is_no_domain_is_refused(toml: str) -> None:
+    why = refusal("site", "notebook_domain", toml)
+    assert why.endswith(" is not a domain such as notebooks.example.org")
+
+
 def test_trusted_proxies_are_networks() -> None:
     networks = value("listen", "trusted_proxies", '["10.0.0.0/8", "::1", "192.0.2.7"]')
     assert networks == tuple(map(ip_network, ("10.0.0.0/8", "::1", "192.0.2.7")))

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.routes import ServedPorts, Target, parse_port, parse_target
+from ipyproxy.routes import NotebookHosts, ServedPorts, Target, parse_port, parse_target
 
 from .http1 import grammar
 
@@ -213,3 +213,66 @@ def test_only_configured_ports_are_served_and_never_our_own() -> None:
     assert [port for port in range(9990, 10010) if port in ports] == [10000, 10002]
     assert "10000" not in ports
     assert None not in ports
+
+
+# Hosts of notebooks.
+
+HOSTS = NotebookHosts("nb.example.org", "/ipython", "/_ipyproxy/state")
+HUB = b"https://hub.example.org:8443"
+ITS_OWN = b"https://10000.nb.example.org:8443"
+
+
+@pytest.mark.parametrize(
+    ("public", "target", "moved"),
+    [
+        (HUB, b"/ipython/10000/lab?x=%2F", ITS_OWN + b"/ipython/10000/lab?x=%2F"),
+        (HUB, b"/ipython/10000", ITS_OWN + b"/ipython/10000"),
+        (b"https://hub.example.org", b"/ipython/10000/", b"https://10000.nb.example.org/ipython/10000/"),
+        (b"https://[2001:db8::7]", b"/ipython/1/", b"https://1.nb.example.org/ipython/1/"),
+        (b"https://[2001:db8::7]:8443", b"/ipython/1/", b"https://1.nb.example.org:8443/ipython/1/"),
+        (HUB, b"/", None),
+        (HUB, b"/ipython/", None),
+        (HUB, b"/ipython/010000/", None),
+        (HUB, b"/_ipyproxy/state/10000", None),
+        (ITS_OWN, b"/", b"/ipython/10000/"),
+        (ITS_OWN, b"/ipython/10000/lab", None),
+        (ITS_OWN, b"/ipython/10000", None),
+        (ITS_OWN, b"/_ipyproxy/state/10000", None),
+    ],
+)  # fmt: skip
+def test_each_notebook_is_at_its_own_host(
+    public: bytes, target: bytes, moved: bytes | None
+) -> None:
+    assert HOSTS.moved(public, target.partition(b"?")[0], target) == moved
+
+
+@pytest.mark.parametrize(
+    ("public", "path", "problem"),
+    [
+        (ITS_OWN, b"/ipython/10001/", Problem.MISDIRECTED),
+        (ITS_OWN, b"/ipython/100000/", Problem.MISDIRECTED),
+        (ITS_OWN, b"/ipython/", Problem.MISDIRECTED),
+        (ITS_OWN, b"/_ipyproxy/state/10001", Problem.NOT_FOUND),
+        (ITS_OWN, b"/healthz", Problem.NOT_FOUND),
+        (ITS_OWN, b"/ipython", Problem.NOT_FOUND),
+        (b"https://evil.nb.example.org", b"/", Problem.MISDIRECTED),
+        (b"https://010000.nb.example.org", b"/ipython/10000/", Problem.MISDIRECTED),
+        (b"https://99999.nb.example.org", b"/ipython/10000/", Problem.MISDIRECTED),
+    ],
+)
+def test_and_nothing_else_is(public: bytes, path: bytes, problem: Problem) -> None:
+    with pytest.raises(ProxyError) as caught:
+        HOSTS.moved(public, path, path)
+    assert caught.value.problem is problem
+
+
+@given(st.integers(1, 65535), st.integers(1, 65535), st.sampled_from([b"", b"/", b"/x", b"/../1"]))
+def test_no_path_at_a_notebook_s_host_is_another_s(host: int, port: int, rest: bytes) -> None:
+    path = b"/ipython/%d%b" % (port, rest)
+    try:
+        moved = HOSTS.moved(b"https://%d.nb.example.org" % host, path, path)
+    except ProxyError:
+        assert host != port
+    else:
+        assert moved is None
+        assert host == port

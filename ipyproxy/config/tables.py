@@ -19,6 +19,7 @@ from ipyproxy.config.values import (
     count,
     matching,
     rate,
+    read_domain,
     read_host,
     read_listener,
     read_network,
@@ -92,11 +93,13 @@ class Tls:
 class Site:
     """The names the proxy answers to, and the foreign pages that may send requests.
 
-    Hosts are lower case, IPv6 addresses bare; origins are spelled as browsers spell them.
+    Hosts are lower case, IPv6 addresses bare; origins are spelled as browsers spell them. Below
+    ``notebook_domain``, if any, each notebook has a host of its own.
     """
 
     hosts: tuple[Host, ...] = ()
     trusted_origins: tuple[Origin, ...] = ()
+    notebook_domain: Annotated[str, read_domain] = ""
 
 
 _DEFAULT_PORTS = Ports([(10000, 14999)])

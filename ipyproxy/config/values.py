@@ -153,6 +153,17 @@ def read_host(value: object) -> str:
     )
 
 
+def read_domain(value: object) -> str:
+    """Read a DNS name that others lie below, or that there is none."""
+    if value == "":
+        return ""
+    # A port and a dot are to fit before it.
+    domain = _canonical_host(value) if isinstance(value, str) and len(value) <= 247 else None
+    if domain is None or not _NAME.fullmatch(domain):
+        raise refused(value, "is not a domain such as notebooks.example.org")
+    return domain
+
+
 def read_origin(value: object) -> str:
     """Read an origin and spell it as browsers do."""
     match = _ORIGIN.fullmatch(value.lower()) if isinstance(value, str) and value.isascii() else None

@@ -14,7 +14,7 @@ from ipyproxy.credentials.facts import Passage
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.portal import Portal
 from ipyproxy.request import STATUS_LINE, Request
-from ipyproxy.routes import parse_target
+from ipyproxy.routes import NotebookHosts, Target, parse_target
 from ipyproxy.web import acme
 from ipyproxy.web.acme import Challenges
 from ipyproxy.web.admission import Admission
@@ -23,6 +23,7 @@ from ipyproxy.web.resources import PageResource, Step, send_problem, send_redire
 
 # CONNECT asks for a tunnel, TRACE would show a page its own HttpOnly cookies (XST).
 _REFUSED_METHODS = (b"CONNECT", b"TRACE")
+_NAVIGATIONS = (b"GET", b"HEAD")
 _CONTINUE = ((), (b"100-continue",))
 
 
@@ -50,6 +51,7 @@ class PublicSite:
 
     :param gate: finds out who sent a request; None: nobody asks.
     :param portal: what pages of trusted origins may do; None: there are none.
+    :param hosts: gives each notebook a host of its own; None: all are at the same hosts.
     :param hsts: seconds for which browsers are to come by HTTPS only (RFC 6797); 0: not said.
     """
 
@@ -59,6 +61,7 @@ class PublicSite:
         policy: Policy,
         gate: Gate | None = None,
         portal: Portal | None = None,
+        hosts: NotebookHosts | None = None,
         *,
         hsts: int = 0,
     ) -> None:
@@ -68,6 +71,7 @@ class PublicSite:
         self.policy = policy
         self.gate = gate
         self._portal = portal
+        self._hosts = hosts
 
     def handle(self, request: Request) -> None:
         """Route and authorize ``request``, then let its resource answer."""
@@ -87,11 +91,23 @@ class PublicSite:
         if b"expect" in special and special.tokens(b"expect") not in _CONTINUE:
             raise ProxyError(Problem.EXPECTATION_FAILED)
         request.target = target.origin_form
+        if self._hosts is not None and self._send_on(request, target, self._hosts):
+            return
         if self.gate is None:
             self._find(target.path, request).render(request)
             return
         admission = Admission(request, lambda passage: self._admit(request, target.path, passage))
         admission.wait(self.gate.decide(request, target.path))
+
+    def _send_on(self, request: Request, target: Target, hosts: NotebookHosts) -> bool:
+        """Send a browser to the host of the notebook that it asks for, if it is at another."""
+        moved = hosts.moved(request.public, target.path, target.origin_form)
+        if moved is None:
+            return False
+        if request.method not in _NAVIGATIONS or b"upgrade" in request.head.fields.special:
+            raise ProxyError(Problem.MISDIRECTED, "not at the host of that notebook")
+        send_redirect(request, moved, None)
+        return True
 
     def _admit(self, request: Request, path: bytes, passage: Passage) -> None:
         """Let a request go on as whoever it was found to be."""

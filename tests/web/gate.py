@@ -14,7 +14,7 @@ from ipyproxy.credentials.withheld import Withheld
 from ipyproxy.health import HealthChecker
 from ipyproxy.listeners import Listener
 from ipyproxy.portal import Portal
-from ipyproxy.routes import ServedPorts
+from ipyproxy.routes import NotebookHosts, ServedPorts
 from ipyproxy.tenants import Tenants
 from ipyproxy.upstreams import Upstream, UpstreamTable
 from ipyproxy.web.exchange import Carriage
@@ -64,6 +64,7 @@ class Gate(House):
         per_port: int = 128,
         prefix: str = "/ipython",
         trusted_origins: tuple[str, ...] = (),
+        notebook_domain: str = "",
         client_limits: ClientLimits = LIMITS,
         health: Health = UNWATCHED,
         auth: auth.Gate | None = None,
@@ -83,7 +84,7 @@ class Gate(House):
         self.own_ports: set[int] = set()
         self.ports = ServedPorts(range(10000, 15000), self.own_ports)
         self.table = UpstreamTable()
-        self.policy = Policy(("hub.example",), trusted_origins)
+        self.policy = Policy(("hub.example", f"*.{notebook_domain}"), trusted_origins)
         self.bridges = Bridges(loop, 0)
         trusted = frozenset(origin.encode("ascii") for origin in trusted_origins)
         self.health = HealthChecker(
@@ -97,7 +98,8 @@ class Gate(House):
         notebooks = Notebooks(self.ports, prefix, site_cookies, self.table, carriage, withheld)
         root = Root(prefix, notebooks)
         root.put(STATE_PATH, States(self.ports, self.table, self.health))
-        site = PublicSite(root, self.policy, auth, portal)
+        hosts = NotebookHosts(notebook_domain, prefix, STATE_PATH) if notebook_domain else None
+        site = PublicSite(root, self.policy, auth, portal, hosts)
         super().__init__(loop=loop, site=site, **others)
 
     def notebook(self) -> Wire:
