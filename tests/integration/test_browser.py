@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from ipyproxy.credentials.links import Keyring, Ticket
 
 from .client import Client
 from .jupyter import Classic, Lab
@@ -154,3 +157,39 @@ def test_a_notebook_opens_after_a_login_by_password(
     page.keyboard.press("Enter")
     wait_for_kernel(page)
     assert run_cell(page, "print('größer'.upper())") == "GRÖSSER"
+
+
+@pytest.fixture
+def linked(proxy: Proxy, lab: Lab, tmp_path: Path) -> Iterator[Proxy]:
+    """A second proxy, which asks for signed links; its certificate is the first one's."""
+    shutil.copy2(proxy.certificate, tmp_path)
+    keys = tmp_path / "link.keys"
+    keys.touch(mode=0o600)
+    keys.write_text("k1:" + "s" * 40)
+    configuration = (
+        "auth.link_keys = 'link.keys'\n"
+        f"auth.rules = [{{ path = '/ipython/{lab.port}', require = 'link' }}]\n"
+    )
+    running = Proxy(tmp_path, configuration)
+    yield running
+    running.child.stop()
+
+
+def test_a_signed_link_opens_a_notebook_and_its_kernel(
+    linked: Proxy, page: Page, client: Client, lab: Lab
+) -> None:
+    name = f"{uuid.uuid4().hex}.ipynb"
+    save_notebook(client, name)
+    address = f"{linked.origin}{lab.base_url}lab/tree/{name}?token={lab.token}"
+    assert (response := page.goto(address)) is not None
+    assert response.status == 403
+
+    now = int(time.time())
+    route = lab.base_url.rstrip("/").encode()
+    token = Keyring({"k1": "s" * 40}).sign(route, Ticket("alice", now, now + 600)).decode()
+    page.goto(f"{address}&token={token}")
+    assert "v1." not in page.url
+    wait_for_kernel(page)
+    assert run_cell(page, "print('linked')") == "linked"
+    assert "v1." not in page.evaluate("document.cookie")
+    assert " - alice [" in linked.child.log()
