@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+_SWITCHED = 101
 # A query parameter is secret if its name ends in one of these: Jupyter's and OAuth's tokens, codes
 # and states, passwords, signed addresses (X-Amz-Signature), API keys.
 _SECRET_ENDINGS = b"token password passwd secret signature sig key _xsrf code state".split()
@@ -70,14 +71,18 @@ class Entry(NamedTuple):
     port: int | None = None
     """The upstream's, if one was asked."""
     note: str = ""
-    """What else there is to say, such as a bridge's close code and messages; in JSON only."""
+    """What else there is to say, such as a bridge's close code and messages.
+
+    In JSON only, but for bridges, whose status and size alone tell nothing.
+    """
 
 
 class AccessLog:
     """Writes entries down as lines of Apache's combined format, or as JSON, one object a line.
 
-    A combined line has Apache's fields and nothing more, so that what reads Apache's logs reads
-    it. Whatever a client sends, its entry is one line of printable ASCII.
+    A combined line has Apache's fields, so that what reads Apache's logs reads it, and nothing
+    more; only that of a bridge has its note behind them, as one more quoted field. Whatever a
+    client sends, its entry is one line of printable ASCII.
 
     :param wall_clock: seconds since the epoch, as by :func:`time.time`.
     """
@@ -105,7 +110,7 @@ class AccessLog:
             self._second = began
             self._stamp = _stamp(began)
         request = b"%b %b %b" % (method, redact(target), version) if method else b"-"
-        return b'%b - %b [%b] "%b" %d %b %b' % (
+        line = b'%b - %b [%b] "%b" %d %b %b' % (
             _word(client),
             _word(user) if user else b"-",
             self._stamp,
@@ -114,6 +119,10 @@ class AccessLog:
             b"%d" % size if size else b"-",
             _sender(referer, agent),
         )
+        if status == _SWITCHED:
+            note = _quoted(entry.note.encode("ascii", "backslashreplace"))
+            return b'%b "%b"\n' % (line[:-1], note)
+        return line
 
     def _json(self, entry: Entry) -> bytes:
         began = datetime.fromtimestamp(self._wall_clock() - entry.duration, UTC).astimezone()

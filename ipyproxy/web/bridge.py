@@ -22,6 +22,9 @@ from ipyproxy.upstreams import Upstream
 from ipyproxy.web.exchange import Carriage, Exchange
 from ipyproxy.websocket import Bridge
 
+OPENING_TIMEOUT = 60.0
+"""Seconds that a notebook has to answer a handshake where requests in general may wait for ever."""
+
 _VERSION = b"13"
 _EXTENSION = b"permessage-deflate"
 
@@ -128,6 +131,12 @@ class BridgeExchange(Exchange):
         for action in actions:
             _DEEDS[action](self, *facts)
 
+    def _ask(self, connection: UpstreamConnection) -> None:
+        """Send the handshake, which unlike a request is always to be answered soon."""
+        super().connected(connection)
+        if connection.deadline is None:
+            connection.deadline = self._carriage.pool.reactor.seconds() + OPENING_TIMEOUT
+
     def _accept(
         self, head: ResponseHead, subprotocol: str | None, extensions: list[bytes], rest: bytes
     ) -> None:
@@ -174,7 +183,7 @@ class BridgeExchange(Exchange):
         request.body_bytes_received = traffic.bytes_up
         request.body_bytes_sent = traffic.bytes_down
         request.note = (
-            f"close {bridge.close_code}, "
+            f"close {bridge.close_code} after {request.connection.now() - bridge.opened:.1f} s, "
             f"{traffic.messages_up} messages in {traffic.bytes_up} bytes up, "
             f"{traffic.messages_down} in {traffic.bytes_down} down"
         )
@@ -182,7 +191,7 @@ class BridgeExchange(Exchange):
 
 
 _DEEDS: dict[Action, Callable[..., None]] = {
-    Action.ASK_UPSTREAM: Exchange.connected,
+    Action.ASK_UPSTREAM: BridgeExchange._ask,
     Action.DIAL_AGAIN: Exchange.stale,
     Action.ACCEPT_CLIENT: BridgeExchange._accept,
     Action.PASS_ANSWER: Exchange.response_begun,

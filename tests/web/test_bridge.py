@@ -12,6 +12,7 @@ import hashlib
 import subprocess
 import sys
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ import pytest
 from ipyproxy.upstreams import Traffic
 from ipyproxy.web.bridge import BridgeExchange
 from tests.front import Browser
-from tests.web.gate import Gate
+from tests.web.gate import LIMITS, Gate
 from tests.wires import Wire
 from tests.wsframes import BINARY, TEXT, Frame, close
 
@@ -483,6 +484,25 @@ class TestTheNotebooksAnswer:
         assert status(browser.hear()) == 504
         assert notebook.wire.was_reset
 
+    def test_a_handshake_has_a_deadline_where_requests_have_none(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hall = Hall(monkeypatch, client_limits=replace(LIMITS, response_timeout=0.0))
+        browser, notebook, _ = hall.ask()
+        hall.wait(59)
+        notebook.say(b"HTTP/1.1 100 Continue\r\n\r\n")
+        assert b" 504 " not in browser.hear()
+        hall.wait(2)
+        assert status(browser.hear()) == 504
+        assert notebook.wire.was_reset
+
+    def test_an_open_bridge_has_no_deadline(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        hall = Hall(monkeypatch, client_limits=replace(LIMITS, response_timeout=0.0))
+        browser, notebook = hall.open()
+        hall.wait(100)
+        notebook.say(HELLO)
+        assert browser.hear() == HELLO
+
     def test_a_port_where_nobody_listens_is_503(self, hall: Hall) -> None:
         browser = hall.connect()
         ask(browser, *HANDSHAKE)
@@ -576,12 +596,13 @@ class TestTheBridge:
         browser, notebook = hall.open()
         browser.say(HELLO_MASKED * 2 + close(1000, key=MASK).wire)
         notebook.say(HELLO * 3 + close(1000).wire)
+        hall.wait(7)
         assert hall.log == []
         browser.hang_up()
         notebook.wire.hang_up()
         hall.loop.settle()
         up, down = 2 * len(HELLO_MASKED) + 8, 3 * len(HELLO) + 4
-        note = f"close 1000, 2 messages in {up} bytes up, 3 in {down} down"
+        note = f"close 1000 after 7.0 s, 2 messages in {up} bytes up, 3 in {down} down"
         assert hall.log == [(101, "192.0.2.1", note)]
 
     def test_its_upstream_knows_what_it_has_carried(self, hall: Hall) -> None:
