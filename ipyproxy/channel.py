@@ -72,6 +72,14 @@ class Site(Protocol):
         """Answer a request that could not be read, or that took too long."""
 
 
+@dataclass(slots=True)
+class Handshakes:
+    """TLS handshakes of one server: how many were done, and how many connections ended before."""
+
+    done: int = 0
+    failed: int = 0
+
+
 class Server(Protocol):
     """What a connection needs of the server that it belongs to."""
 
@@ -79,6 +87,7 @@ class Server(Protocol):
     site: Site
     limits: ChannelLimits
     draining: bool
+    handshakes: Handshakes
 
     def admit(self, request: Request) -> None:
         """A request begins. Raises :class:`ProxyError` if there are too many."""
@@ -151,6 +160,7 @@ class HTTPChannel(protocol.Protocol):
 
     def handshakeCompleted(self) -> None:
         """The TLS handshake is done; the first head is due."""
+        self.server.handshakes.done += 1
         # A proxy may ask for one name, and then bring requests for all.
         if not self.trusted:
             self.server_name = self.transport.server_name

@@ -7,6 +7,7 @@ of how requests are carried; what a state does with what happens is a table in `
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -55,6 +56,8 @@ class HealthChecker(Service):
         self._table = table
         self._died = died
         self._may_probe = may_probe
+        self.probes: Counter[Outcome | None] = Counter()
+        """What probes came to, ever; None: one that could not be made."""
         self._watches: dict[Upstream, _Watch] = {}
 
     def configure(self, config: Health, prefix: str) -> None:
@@ -281,6 +284,7 @@ class _Watch:
 
     def _told(self, outcome: Outcome | None) -> None:
         self._probe = None
+        self._checker.probes[outcome] += 1
         self._failures = 0 if outcome is Outcome.ANSWERED else self._failures + 1
         if outcome is not None:
             self._checker.observe(self._upstream, outcome, rise=self._checker.config.rise)

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
 from ipyproxy.audit import Audit
-from ipyproxy.channel import ChannelLimits, HTTPChannel, Site
+from ipyproxy.channel import ChannelLimits, Handshakes, HTTPChannel, Phase, Site
 from ipyproxy.crowd import Crowd
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.forwarding import TrustedProxies
@@ -52,6 +52,7 @@ class HTTPServer:
         self.limits = limits
         self.draining = False
         self.requests = 0
+        self.handshakes = Handshakes()
         self.channels: set[HTTPChannel] = set()
         self._crowd = crowd
         self.proxies = proxies
@@ -90,6 +91,8 @@ class HTTPServer:
 
     def forget(self, channel: HTTPChannel) -> None:
         """A connection has ended."""
+        if channel.phase is Phase.HANDSHAKE:
+            self.handshakes.failed += 1
         self.channels.discard(channel)
         if channel.excess is not None:
             self._crowd.excess -= 1

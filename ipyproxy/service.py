@@ -90,6 +90,7 @@ class ProxyService(Service):
         sites = make_sites(self._rooms, self._settings, self._https_port)
         self._https = self._make_server(sites.public)
         self._http = self._make_server(sites.redirects)
+        self._rooms.condition.handshakes = self._https.handshakes
         limits = channel_limits(self._settings.config)
         self._status = StatusServer(self._reactor, self._descriptors, sites.status, limits)
         self._listen_for_status()
@@ -245,6 +246,7 @@ class ProxyService(Service):
             server.limits = channel_limits(config)
             server.proxies = TrustedProxies(config.listen.trusted_proxies)
         self._status.server.site = sites.status
+        self._rooms.sights.live.close()
         self._access_log = AccessLog(writer, config.log.format, time.time)
         if writer is self._writer:
             writer.reopen()
@@ -282,6 +284,7 @@ class ProxyService(Service):
         """Take nothing new, finish what is open as far as patience goes, then end."""
         super().stopService()
         self._rooms.condition.phase = Phase.DRAINING
+        self._rooms.sights.live.close()
         stopped = [listener.stop() for listener in self._listeners]
         patience = self._patience or Patience(self._settings.config.timeouts.drain, 0)
         servers = self._https, self._http

@@ -8,11 +8,9 @@ assignments. Opens, reads and binds nothing; decides nothing about requests.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
-
-from twisted.web.resource import Resource
 
 from ipyproxy.access import Policy
 from ipyproxy.auth.attempts import LoginAttempts
@@ -33,7 +31,7 @@ from ipyproxy.statistics import Histogram, Statistics
 from ipyproxy.status.condition import Condition
 from ipyproxy.status.facts import Sources
 from ipyproxy.status.lag import LoopLag
-from ipyproxy.status.site import StatusSite, health_resources, status_resources
+from ipyproxy.status.site import Sights, StatusSite, health_resources, make_sights
 from ipyproxy.tenants import Tenants
 from ipyproxy.tls import client_subject
 from ipyproxy.upstreams import UpstreamTable
@@ -50,8 +48,8 @@ from ipyproxy.websocket import Bridges
 class Rooms:
     """What outlives a reload.
 
-    ``own_ports`` are those that the proxy itself listens on; ``sights`` show the administrator, by
-    path, what goes on.
+    ``own_ports`` are those that the proxy itself listens on; ``sights`` show the administrator what
+    goes on.
     """
 
     upstreams: UpstreamTable
@@ -63,7 +61,7 @@ class Rooms:
     condition: Condition
     lag: LoopLag
     sweeps: Histogram
-    sights: Mapping[str, Resource]
+    sights: Sights
     tenants: Tenants
     own_ports: set[int]
     auth: Surroundings
@@ -88,6 +86,7 @@ def make_rooms(reactor: Any, descriptors: Descriptors, config: Config, tenants: 
     )
     sources = Sources(
         upstreams=upstreams,
+        health=health,
         statistics=Statistics(reactor.seconds()),
         bridges=Bridges(reactor, config.limits.message_bytes),
         crowd=crowd,
@@ -105,7 +104,7 @@ def make_rooms(reactor: Any, descriptors: Descriptors, config: Config, tenants: 
         condition=sources.condition,
         lag=sources.lag,
         sweeps=sources.sweeps,
-        sights=status_resources(sources, reactor),
+        sights=make_sights(sources, reactor),
         tenants=tenants,
         own_ports=set(),
         auth=Surroundings(
@@ -181,13 +180,16 @@ def _root(rooms: Rooms, config: Config, portal: Portal | None) -> Root:
     kept_back = withheld(config.auth)
     root = Root(prefix, Notebooks(ports, prefix, cookies, rooms.upstreams, carriage, kept_back))
     root.put(STATE_PATH, States(ports, rooms.upstreams, rooms.health))
-    for path, resource in health_resources(rooms.condition).items():
+    own = health_resources(rooms.condition)
+    if config.status.public:
+        own = {**own, **rooms.sights.resources}
+    for path, resource in own.items():
         root.put(path, resource)
     return root
 
 
 def _status(rooms: Rooms, names: Iterable[str]) -> StatusSite:
-    resources = {**health_resources(rooms.condition), **rooms.sights}
+    resources = {**health_resources(rooms.condition), **rooms.sights.resources}
     # By a tunnel, its end on another machine is localhost too.
     return StatusSite(resources, Policy(("localhost", "127.0.0.1", "::1", *names), ()))
 

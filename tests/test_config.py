@@ -357,7 +357,29 @@ def test_the_status_page_has_a_socket_a_listener_or_nothing() -> None:
 
 def test_the_status_page_is_not_shown_to_everybody() -> None:
     assert value("status", "public", "false") is False
-    assert refusal("status", "public", "true").startswith("needs access control")
+    assert problems("[status]\npublic = true") == [
+        'i.toml:2: status.public: needs a rule in auth.rules, such as path = "/_ipyproxy", that '
+        "asks for something"
+    ]
+
+
+@pytest.mark.parametrize(("rules", "is_guarded"), [
+    ('{path = "/_ipyproxy", require = "htpasswd"}', True),
+    ('{path = "/", require = "htpasswd"}', True),
+    ('{path = "/_ipyproxy", require = "none"}', False),
+    ('{path = "/", require = "htpasswd"}, {path = "/_ipyproxy", require = "none"}', False),
+    ('{path = "/", require = "none"}, {path = "/_ipyproxy", require = "htpasswd"}', True),
+    ('{path = "/_ipyproxy/metrics", require = "htpasswd"}', False),
+    ('{path = "/ipython", require = "htpasswd"}', False),
+])  # fmt: skip
+def test_a_public_status_page_needs_a_rule_that_asks_for_something(
+    rules: str, is_guarded: bool
+) -> None:
+    text = f'auth.htpasswd = "users"\nauth.rules = [{rules}]\nstatus.public = true'
+    if is_guarded:
+        assert parsed(text).status.public is True
+    else:
+        assert "needs a rule in auth.rules" in problems(text)[0]
 
 
 def test_a_list_is_no_string() -> None:

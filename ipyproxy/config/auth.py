@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from ipyproxy.config.values import RefusedError, matching, read_optional_path, refused, seconds
-from ipyproxy.credentials.rules import Requirement, is_user, parse_requirement
+from ipyproxy.credentials.rules import Requirement, Rule, Rules, is_user, parse_requirement
 from ipyproxy.credentials.subjects import is_template
 
 # Fields that frame a message, steer a connection or are rewritten: nobody else may set them.
@@ -137,6 +137,12 @@ class Auth:
         return frozenset(
             method for rule in self.rules for alternative in rule.require for method in alternative
         )
+
+    def guards(self, path: str) -> bool:
+        """Whether nobody gets at ``path`` unasked."""
+        rules = Rules(Rule(rule.path.encode("ascii"), rule.require) for rule in self.rules)
+        rule = rules.covering(path.encode("ascii"))
+        return rule is not None and () not in rule.require
 
     def check_depth(self, prefix: str) -> None:
         """Refuse a rule for a part of a notebook: the notebook may know other spellings of it.

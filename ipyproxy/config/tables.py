@@ -199,17 +199,12 @@ class Log:
 class Status:
     """Where the status page is served: "unix" is a socket in the state directory, None nowhere.
 
-    A port is one of 127.0.0.1 here, for whoever reaches the listener may see everything.
+    A port is one of 127.0.0.1 here, for whoever reaches the listener may see everything. If it is
+    ``public``, browsers get it over HTTPS as well, and a rule has to say who may.
     """
 
     listen: Annotated[int | str | None, read_status_listener] = "unix"
     public: bool = False
-
-    def __attrs_post_init__(self) -> None:
-        """Refuse to show everything to everybody."""
-        if self.public:
-            why = "needs access control for /_ipyproxy/, which this version does not have yet"
-            raise RefusedError(why, key="public")
 
 
 @attrs.frozen
@@ -241,6 +236,9 @@ class Config:
             if port not in self.notebooks.ports:
                 raise RefusedError(f"{port} is none of notebooks.ports", key="health.ports")
         self.auth.check_depth(self.notebooks.prefix)
+        if self.status.public and not self.auth.guards("/_ipyproxy/"):
+            why = 'needs a rule in auth.rules, such as path = "/_ipyproxy", that asks for something'
+            raise RefusedError(why, key="status.public")
         if "certificate" in self.auth.methods and self.tls.client_ca is None:
             raise RefusedError('"certificate" needs tls.client_ca beside it', key="auth.rules")
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 
+from ipyproxy.channel import Handshakes
 from ipyproxy.tls import Certificate
 
 
@@ -25,7 +26,7 @@ class Condition:
 
     ``now`` tells the seconds since the epoch; it has been up since ``started``. ``listeners`` are
     where it listens, for people; ``reloads`` were done, ``refused_reloads`` left everything as it
-    was.
+    was. ``handshakes`` are those of HTTPS.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -34,6 +35,7 @@ class Condition:
         self.phase = Phase.STARTING
         self.listeners: list[str] = []
         self.certificates: Sequence[Certificate] = ()
+        self.handshakes = Handshakes()
         self.reloads = 0
         self.refused_reloads = 0
 

@@ -19,6 +19,7 @@ from OpenSSL.SSL import OPENSSL_VERSION, SSLeay_version
 
 from ipyproxy import __version__
 from ipyproxy.crowd import Crowd
+from ipyproxy.health import HealthChecker
 from ipyproxy.statistics import Histogram, Hour, Statistics, Tally, quantile
 from ipyproxy.status.condition import Condition
 from ipyproxy.status.lag import LoopLag
@@ -36,6 +37,7 @@ class Sources:
     """The rooms that are asked."""
 
     upstreams: UpstreamTable
+    health: HealthChecker
     statistics: Statistics
     bridges: Bridges
     crowd: Crowd

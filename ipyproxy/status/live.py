@@ -135,6 +135,11 @@ class Live(Step):
         if not self.viewers and self._looking.running:
             self._looking.stop()
 
+    def close(self) -> None:
+        """End all streams; whoever may come again does so by itself."""
+        for viewer in list(self.viewers):
+            viewer.end()
+
     def _look(self) -> None:
         try:
             self._board.draw()
@@ -172,6 +177,12 @@ class _Viewer:
         if self._quiet >= QUIET:
             self._quiet = 0
             self._request.write(b":\n\n")
+
+    def end(self) -> None:
+        """End the stream."""
+        self._live.leave(self)
+        self._request.consumer = None
+        self._request.finish()
 
     def client_lost(self) -> None:
         """See :class:`ipyproxy.request.BodyConsumer`."""

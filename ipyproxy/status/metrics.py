@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 from ipyproxy import __version__
 from ipyproxy.statistics import BOUNDS, Histogram, Tally, added
 from ipyproxy.status.facts import Sources, worth_telling
-from ipyproxy.upstreams import State
+from ipyproxy.upstreams import Outcome, State
 
 REQUEST_BOUNDS = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
@@ -150,6 +150,13 @@ class _Rooms(Collector):
             exchanges.add_metric([port], upstream.exchanges)
             bridges.add_metric([port], len(upstream.bridges))
         yield from (states, requests, exchanges, bridges)
+        probes = CounterMetricFamily(
+            "ipyproxy_probes_total", "Health checks, by what came of them.", labels=["result"]
+        )
+        for outcome in (*Outcome, None):
+            name = "not_made" if outcome is None else outcome.name.lower()
+            probes.add_metric([name], self._sources.health.probes[outcome])
+        yield probes
 
     def _daemon(self) -> Iterator[Metric]:
         condition = self._sources.condition
@@ -166,6 +173,15 @@ class _Rooms(Collector):
         for certificate in condition.certificates:
             expiry.add_metric([certificate.names[0]], certificate.not_after.timestamp())
         yield expiry
+        handshakes = condition.handshakes
+        yield _counter(
+            "ipyproxy_tls_handshakes_total", "TLS handshakes that were done.", handshakes.done
+        )
+        yield _counter(
+            "ipyproxy_tls_handshake_failures_total",
+            "Connections that ended before their TLS handshake was done.",
+            handshakes.failed,
+        )
         reloads = CounterMetricFamily(
             "ipyproxy_reloads_total", "Reloads, by what came of them.", labels=["result"]
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.web.resource import Resource
@@ -62,10 +63,19 @@ def health_resources(condition: Condition) -> Mapping[str, Resource]:
     }
 
 
-def status_resources(sources: Sources, reactor: Any) -> Mapping[str, Resource]:
-    """What is for the administrator's eyes only, by path."""
+@dataclass(frozen=True, slots=True)
+class Sights:
+    """What is for the administrator's eyes only: ``resources`` by path, and who looks."""
+
+    resources: Mapping[str, Resource]
+    live: Live
+
+
+def make_sights(sources: Sources, reactor: Any) -> Sights:
+    """Everything there is to see of ``sources``."""
     metrics = Metrics(sources)
     board = Board(lambda: gather(sources))
+    live = Live(reactor, board)
 
     def status(_: Request) -> Page:
         body = json.dumps(document(gather(sources))).encode() + b"\n"
@@ -75,12 +85,13 @@ def status_resources(sources: Sources, reactor: Any) -> Mapping[str, Resource]:
         content_type, body = metrics.exposed(request.head.fields.first(b"accept") or b"")
         return Page(200, content_type, body, PLAIN)
 
-    return {
+    resources = {
         f"{PREFIX}/": Shown(lambda _: board.page()),
-        f"{PREFIX}/live": Live(reactor, board),
+        f"{PREFIX}/live": live,
         f"{PREFIX}/status.json": Shown(status),
         f"{PREFIX}/metrics": Shown(scrape),
     }
+    return Sights(resources, live)
 
 
 class StatusSite:

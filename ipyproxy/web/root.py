@@ -38,7 +38,7 @@ class Root(Step):
     def put(self, path: str, resource: Resource) -> None:
         """Let ``resource`` stand at ``path``; there is nothing on the way to it."""
         parent: Resource = self
-        *above, last = path.encode("ascii").strip(b"/").split(b"/")
+        *above, last = path.encode("ascii").removeprefix(b"/").split(b"/")
         for segment in above:
             child = parent.children.get(segment) or Step()
             parent.putChild(segment, child)

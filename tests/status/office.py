@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from ipyproxy.access import Policy
+from ipyproxy.config import Health
 from ipyproxy.crowd import Crowd, CrowdLimits
+from ipyproxy.health import HealthChecker
 from ipyproxy.statistics import Histogram, Statistics
 from ipyproxy.status.condition import Condition, Phase
 from ipyproxy.status.facts import Sources
 from ipyproxy.status.lag import LoopLag
-from ipyproxy.status.site import StatusSite, health_resources, status_resources
+from ipyproxy.status.site import StatusSite, health_resources, make_sights
 from ipyproxy.tls import Certificate
 from ipyproxy.upstreams import UpstreamTable
 from ipyproxy.websocket import Bridges
@@ -46,8 +48,10 @@ class Office(House):
         self.condition.certificates = (certificate("hub.example"),)
         self.lag = LoopLag(loop)
         self.sweeps = Histogram()
+        self.health = HealthChecker(loop, Health(), "/ipython", self.upstreams, lambda port: None)
         self.sources = Sources(
             self.upstreams,
+            self.health,
             self.statistics,
             self.bridges,
             self.crowd,
@@ -55,11 +59,9 @@ class Office(House):
             self.lag,
             self.sweeps,
         )
-        self.resources = {
-            **health_resources(self.condition),
-            **status_resources(self.sources, loop),
-        }
-        site = StatusSite(self.resources, Policy(("localhost",), ()))
+        self.sights = make_sights(self.sources, loop)
+        resources = {**health_resources(self.condition), **self.sights.resources}
+        site = StatusSite(resources, Policy(("localhost",), ()))
         super().__init__(loop=loop, site=site, **others)
 
     def pass_minutes(self, minutes: int) -> None:

@@ -216,3 +216,14 @@ def test_the_stream_is_for_reading_only() -> None:
         start = method + b" /_ipyproxy/live HTTP/1.1\r\nHost: localhost\r\n"
         answer = office.connect().say(start + b"Content-Length: 0\r\n\r\n")
         assert status_of(answer) == 405
+
+
+def test_at_the_end_no_stream_is_left() -> None:
+    office = office_with(10000)
+    viewer, other = Viewer(office), Viewer(office)
+    office.sights.live.close()
+    assert viewer.browser.hear().endswith(b"0\r\n\r\n")
+    assert other.browser.hear().endswith(b"0\r\n\r\n")
+    assert office.statuses == [200, 200]
+    assert not office.sights.live.viewers
+    assert viewer.browser.get(b"/_ipyproxy/healthz").startswith(b"HTTP/1.1 421")

@@ -45,6 +45,9 @@ def busy() -> Office:
     office.lag.late.add(0.3)
     office.sweeps.add(0.002)
     office.condition.reloads = 2
+    office.condition.handshakes.done = 5
+    office.condition.handshakes.failed = 1
+    office.health.probes.update([Outcome.ANSWERED, Outcome.ANSWERED, Outcome.REFUSED, None])
     return office
 
 
@@ -106,6 +109,10 @@ def test_what_is_open_and_how_the_daemon_is() -> None:
     assert seen["ipyproxy_connections_max"] == 100
     assert seen["ipyproxy_certificate_expiry_timestamp_seconds name=hub.example"] == START + 8683200
     assert seen["ipyproxy_reloads_total result=done"] == 2
+    assert seen["ipyproxy_tls_handshakes_total"] == 5
+    assert seen["ipyproxy_tls_handshake_failures_total"] == 1
+    assert seen["ipyproxy_probes_total result=answered"] == 2
+    assert seen["ipyproxy_probes_total result=not_made"] == 1
     assert seen["ipyproxy_event_loop_lag_seconds_bucket le=0.2"] == 0
     assert seen["ipyproxy_event_loop_lag_seconds_bucket le=0.5"] == 1
     assert seen["ipyproxy_sweep_duration_seconds_count"] == 1
