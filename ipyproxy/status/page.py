@@ -156,7 +156,7 @@ def _summary(facts: Facts) -> str:
         _card("Notebooks up", count(states[State.UP]), ", ".join(others) or "none is down",
               alarm=states[State.DEAD] > 0),
         _card("WebSockets", count(facts.bridges),
-              some(facts.exchanges, "request under way", "requests under way")),
+              some(facts.exchanges, "request open", "requests open")),
         _card("Last hour", count(requests),
               f"requests, {some(errors, 'error', 'errors') if errors else 'no errors'}",
               alarm=errors * 100 > requests),
