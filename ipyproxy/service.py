@@ -34,6 +34,7 @@ from ipyproxy.sockets import Accept, Announcement, Listener, claim_descriptors
 from ipyproxy.status.condition import Phase
 from ipyproxy.status.lag import timed
 from ipyproxy.status.serving import StatusServer
+from ipyproxy.systemd import Manager
 from ipyproxy.tenants import Tenants, find_kernel
 from ipyproxy.tls import ServerTLS
 from ipyproxy.tlstransport import TLSTransport
@@ -53,18 +54,18 @@ class ProxyService(Service):
     """The daemon: its listeners, its sweeps, its reloads and its orderly end.
 
     :param read: gives the settings as they stand on the disk now; raises :class:`ConfigError`.
+    :param manager: is told what goes on.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, read: Callable[[], Settings]) -> None:
+    def __init__(self, reactor: Any, read: Callable[[], Settings], manager: Manager) -> None:
         self._reactor = reactor
         self._read = read
+        self._manager = manager
         self._settings = _within_descriptors(read())
         config = self._settings.config
-        self._tls = ServerTLS(
-            self._settings.certificates, self._settings.terms, reactor.seconds
-        )
+        self._tls = ServerTLS(self._settings.certificates, self._settings.terms, reactor.seconds)
         self._bound = config.listen
         self._listeners: list[Listener] = []
         self._writer = _log_writer(config.log.access)
@@ -123,7 +124,10 @@ class ProxyService(Service):
     def startService(self) -> None:
         """Begin to serve."""
         super().startService()
-        self._writer.start()
+        self._writer = _started(self._writer)
+        self._manager.keep_watch(self._reactor, self._descriptors)
+        # Not earlier: before it runs, the reactor does not even know of signals.
+        self._reactor.callWhenRunning(self._manager.ready)
         self._sweeping.start(_SWEEP, now=False)
         self._rooms.health.startService()
         self._rooms.lag.start()
@@ -180,6 +184,10 @@ class ProxyService(Service):
         self._rooms.bridges.sweep()
         self._rooms.statistics.tick(self._reactor.seconds())
         self._writer.flush()
+        self._manager.status(
+            f"{self._rooms.condition.phase.value}: {self._rooms.crowd.connections} connections, "
+            f"{len(self._rooms.bridges.open)} WebSockets"
+        )
 
     def _record(self, request: Request, duration: float) -> None:
         head = request.head
@@ -215,6 +223,7 @@ class ProxyService(Service):
 
         Settings that do not hold change nothing.
         """
+        self._manager.reloading()
         try:
             self._take_over(_within_descriptors(self._read()))
         except ConfigError as error:
@@ -228,6 +237,7 @@ class ProxyService(Service):
             self._rooms.condition.reloads += 1
             self.log.info("reloaded")
             self._tell_settings()
+        self._manager.ready()
 
     def _take_over(self, settings: Settings) -> None:
         config = settings.config
@@ -263,18 +273,22 @@ class ProxyService(Service):
         """Finish requests, and tell browsers that WebSockets close; asked again, end at once."""
         within = self._settings.config.timeouts.drain
         if self._patience is None or self._patience.bridges:
+            self.log.info("stopping")
             self._stop_with(Patience(within, 0))
         else:
+            self.log.info("stopping at once")
             self._stop_with(Patience(0, 0))
 
     def retire(self) -> None:
         """Leave what is new to another process, and stop once all that is open has ended."""
         timeouts = self._settings.config.timeouts
         if self._patience is None:
+            self.log.info("retiring: WebSockets may stay")
             self._stop_with(Patience(timeouts.drain, timeouts.drain_websocket))
 
     def _stop_with(self, patience: Patience) -> None:
         begun, self._patience = self._patience is not None, patience
+        self._manager.stopping(patience.bridges + patience.requests)
         if self._drain is not None:
             self._drain.hasten(patience)
         elif not begun:
@@ -296,17 +310,19 @@ class ProxyService(Service):
         self._rooms.lag.stop()
         self._sweeping.stop()
         self._writer.close()
+        self._manager.leave()
         self._rooms.auth.threads.close()
         return self._status.stop()
 
 
-def make_service(read: Callable[[], Settings], reactor: Any) -> ProxyService:
+def make_service(read: Callable[[], Settings], reactor: Any, manager: Manager) -> ProxyService:
     """The service that the settings describe; nothing is bound yet.
 
     :param read: gives the settings as they stand on the disk now; called again for each reload.
+    :param manager: is told what goes on.
     :raises ConfigError: if there is nothing to begin with.
     """
-    return ProxyService(reactor, read)
+    return ProxyService(reactor, read, manager)
 
 
 def _within_descriptors(settings: Settings) -> Settings:

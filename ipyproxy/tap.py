@@ -128,13 +128,14 @@ def makeService(options: Options) -> IService:
     from ipyproxy.service import make_service
     from ipyproxy.settings import load
     from ipyproxy.signals import on_signals
+    from ipyproxy.systemd import Manager
 
     def read() -> Settings:
         config = options.load()
         return load(config, state_directory(config, os.environ))
 
     try:
-        service = make_service(read, cast("IReactorCore", reactor))
+        service = make_service(read, cast("IReactorCore", reactor), Manager(os.environ))
     except ConfigError as error:
         _give_up(error.problems)
     signals = {

@@ -17,6 +17,7 @@ from twisted.application.service import Service
 from ipyproxy import __version__
 from ipyproxy.config import Config, ConfigError, Ports, State
 from ipyproxy.settings import Settings
+from ipyproxy.systemd import Manager
 from ipyproxy.tap import Options, makeService, state_directory
 from tests.certificates import NOW, Authority
 
@@ -96,7 +97,7 @@ def test_twistd_ends_as_cleanly_when_the_service_cannot_be_made() -> None:
         "-c",
         "import sys, types\n"
         "from ipyproxy.config import ConfigError\n"
-        "def make_service(read, reactor):\n"
+        "def make_service(read, reactor, manager):\n"
         "    raise ConfigError(['x.pem cannot be read.'])\n"
         "service = types.SimpleNamespace(make_service=make_service)\n"
         "sys.modules['ipyproxy.service'] = service\n"
@@ -269,7 +270,7 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
     composer = SimpleNamespace(error=None, service=Daemon())
 
-    def make_service(read: Callable[[], Settings], reactor: Any) -> Service:
+    def make_service(read: Callable[[], Settings], reactor: Any, manager: Manager) -> Service:
         if composer.error:
             raise composer.error
         composer.read, composer.reactor = read, reactor

@@ -12,7 +12,7 @@ import os
 import ssl
 import sysconfig
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,12 +48,13 @@ class Daemon:
         before: Sequence[str] = ("-n", "--pidfile="),
         command: Callable[[list[str]], list[str]] = lambda line: line,
         env: dict[str, str] | None = None,
+        authority: Authority | None = None,
         **popen: Any,
     ) -> None:
         self.directory = directory
         self.port = free_port()
         self.file = directory / "ipyproxy.toml"
-        self.authority = Authority()
+        self.authority = authority or Authority()
         self.authority.write(directory)
         self.issue()
         self.configure(config)
@@ -116,6 +117,32 @@ class User:
             return await read_answer(reader)
         finally:
             writer.close()
+
+    async def get_on_one(self, path: str, count: int) -> list[Answer]:
+        """Ask ``count`` times on one connection, or as often as the server keeps it.
+
+        A server may close an idle connection just as it is used again: that is no error if
+        nothing of an answer has come (RFC 9112 section 9.3.1).
+        """
+        reader, writer = await asyncio.open_connection(LOCALHOST, self.port, ssl=self.tls)
+        answers: list[Answer] = []
+        request = f"GET {path} HTTP/1.1\r\nHost: localhost:{self.port}\r\n\r\n".encode()
+        try:
+            for _ in range(count):
+                try:
+                    writer.write(request)
+                    answers.append(await read_answer(reader))
+                except asyncio.IncompleteReadError as error:
+                    if error.partial or not answers:
+                        raise
+                    break
+                except ConnectionError:
+                    if not answers:
+                        raise
+                    break
+        finally:
+            writer.close()
+        return answers
 
     async def turned_away(self) -> None:
         """Wait until nobody listens any more."""
@@ -204,3 +231,24 @@ class Echo:
         """Close it from this side."""
         self._task.cancel()
         await self.connection.close()
+
+
+async def all_move(echoes: Sequence[Echo]) -> None:
+    """Wait until each WebSocket has brought another message there and back."""
+    before = [echo.round_trips for echo in echoes]
+
+    def moved() -> bool:
+        assert [echo.closed for echo in echoes if echo.closed] == []
+        return all(echo.round_trips > was for echo, was in zip(echoes, before, strict=True))
+
+    await until(moved)
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    """Run a test's scenario to its end, or to the end of all patience."""
+
+    async def bounded() -> None:
+        async with asyncio.timeout(10 * PATIENCE):
+            await scenario
+
+    asyncio.run(bounded())

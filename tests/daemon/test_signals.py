@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from signal import SIGHUP, SIGQUIT, SIGTERM
 from typing import Any
 
 import pytest
 
-from .running import PATIENCE, Daemon, Echo, User, notebook, until
+from .running import PATIENCE, Daemon, Echo, User, all_move, notebook, run, until
 
 pytestmark = pytest.mark.integration
 
@@ -40,14 +40,6 @@ def user_of(daemon: Daemon) -> User:
     return User(daemon.port, daemon.directory / "authority.pem")
 
 
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(10 * PATIENCE):
-            await scenario
-
-    asyncio.run(bounded())
-
-
 async def reload(daemon: Daemon, nth: int, *, refused: bool = False) -> None:
     """Send SIGHUP, and wait until it is dealt with."""
     daemon.child.signal(SIGHUP)
@@ -56,14 +48,6 @@ async def reload(daemon: Daemon, nth: int, *, refused: bool = False) -> None:
 
 async def open_bridges(user: User, port: int, count: int) -> list[Echo]:
     return [Echo(await user.websocket(port)) for _ in range(count)]
-
-
-async def all_move(echoes: list[Echo]) -> None:
-    """Wait until each WebSocket has brought another message there and back."""
-    before = [echo.round_trips for echo in echoes]
-    while any(echo.round_trips <= was for echo, was in zip(echoes, before, strict=True)):
-        assert [echo.closed for echo in echoes if echo.closed] == []
-        await asyncio.sleep(0.02)
 
 
 # Reloading.

@@ -1,0 +1,187 @@
+"""A machine of its own for systemd to boot on: namespaces of Linux, and only the units under test.
+
+Knows how systemd is booted and asked. What it must not touch is covered: /run, /tmp, /opt and all
+state are the machine's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import pty
+import shutil
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from .running import PATIENCE, ROOT
+
+SYSTEMD = Path("/lib/systemd/systemd")
+GROUP = "ipyproxy-tls"
+_NAMESPACES = ["--fork", "--mount-proc", "-mpuinC", "--kill-child"]
+_TARGETS = ("sysinit", "basic", "shutdown", "network", "sockets", "multi-user")
+_TARGET = "[Unit]\nDefaultDependencies=no\nAllowIsolate=yes\n"
+
+_BOOT = """
+set -e
+mount --make-rprivate /
+mount --bind {console} /dev/console
+mkdir -p /var/lib/private /var/log/private
+for place in /run /opt /var/lib/private /var/log/private; do
+    mount -t tmpfs -o mode=0755 tmpfs $place
+done
+chmod 0700 /var/lib/private /var/log/private
+mkdir -p /opt/python /opt/packages /opt/source /opt/ipyproxy/bin /run/test /run/lock
+mount --rbind {python} /opt/python
+mount --bind {packages} /opt/packages
+mount --bind {source} /opt/source
+mount --bind {directory} /run/test
+mkdir -p /run/test/etc
+[ -d /etc/ipyproxy ] || mkdir /etc/ipyproxy
+mount --bind /run/test/etc /etc/ipyproxy
+cp /etc/group /run/group
+echo {group}:x:59999: >> /run/group
+mount --bind /run/group /etc/group
+for place in /tmp /var/tmp; do mount -t tmpfs -o mode=1777 tmpfs $place; done
+cat > /opt/ipyproxy/bin/twistd <<'END'
+#!/bin/sh
+export LD_LIBRARY_PATH=/opt/python/lib PYTHONPATH=/opt/source:/opt/packages
+exec /opt/python/bin/{executable} -c \
+    'from twisted.scripts.twistd import run; run()' "$@"
+END
+chmod +x /opt/ipyproxy/bin/twistd
+umount -R /sys/fs/cgroup
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+ip link set lo up
+ip address add 192.0.2.1/32 dev lo
+exec env -i PATH="$PATH" container=other SYSTEMD_UNIT_PATH=/run/test/units \
+    SYSTEMD_LOG_TARGET=console SYSTEMD_LOG_COLOR=0 \
+    {systemd} --system --unit=basic.target
+"""
+
+
+def why_not() -> str:
+    """Why no systemd can be booted here; empty if it can."""
+    if os.geteuid() != 0:
+        return "booting systemd takes root"
+    if not SYSTEMD.exists():
+        return "systemd is not installed"
+    for tool in ("unshare", "nsenter", "ip"):
+        if shutil.which(tool) is None:
+            return f"{tool} is not installed"
+    place = "/sys/fs/cgroup"
+    probe = f"mount --make-rprivate / && umount -R {place} && mount -t cgroup2 x {place}"
+    tried = subprocess.run(
+        ["unshare", *_NAMESPACES, "sh", "-c", probe], capture_output=True, text=True
+    )
+    return f"no namespaces to boot systemd in: {tried.stderr.strip()}" if tried.returncode else ""
+
+
+class Machine:
+    """A booted systemd whose units are those of ``etc/``, each with a drop-in of the test's.
+
+    ``directory`` is ``/run/test`` in there, and ``directory/etc`` is ``/etc/ipyproxy``.
+    """
+
+    def __init__(self, directory: Path, drop_in: str) -> None:
+        self.directory = directory
+        units = directory / "units"
+        (units / "ipyproxy.service.d").mkdir(parents=True)
+        (units / "ipyproxy.service.d" / "test.conf").write_text(drop_in)
+        for name in _TARGETS:
+            (units / f"{name}.target").write_text(_TARGET)
+        for name in ("ipyproxy.service", "ipyproxy.socket"):
+            shutil.copy(ROOT / "etc" / name, units)
+        # A second instance of the same, as an upgrade starts it.
+        shutil.copy(ROOT / "etc" / "ipyproxy.service", units / "ipyproxy@.service")
+        shutil.copytree(units / "ipyproxy.service.d", units / "ipyproxy@.service.d")
+        self._console, slave = pty.openpty()
+        script = _BOOT.format(
+            console=os.ttyname(slave), python=sys.base_prefix, source=ROOT, directory=directory,
+            packages=sysconfig.get_path("purelib"), group=GROUP, systemd=SYSTEMD,
+            executable=f"python{sys.version_info[0]}.{sys.version_info[1]}",
+        )  # fmt: skip
+        self._process = subprocess.Popen(
+            ["unshare", *_NAMESPACES, "bash", "-c", script],
+            stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+        )  # fmt: skip
+        os.close(slave)
+        self.said = ""
+        threading.Thread(target=self._hear, daemon=True).start()
+        deadline = time.monotonic() + PATIENCE
+        while self.ask("is-system-running").stdout.strip() not in ("running", "degraded"):
+            assert time.monotonic() < deadline, self.said
+            assert self._process.poll() is None, self.said
+            time.sleep(0.1)
+
+    def _hear(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := os.read(self._console, 65536):
+                self.said += data.decode(errors="replace")
+
+    @property
+    def pid(self) -> int:
+        """The id of systemd, seen from outside."""
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        return int((children.read_text().split() or ["0"])[0])
+
+    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run ``systemctl`` in there."""
+        inside = ["nsenter", "-t", str(self.pid), "-m", "-p", "-n", "-i", "-u", "-C"]
+        return subprocess.run(
+            [*inside, "systemctl", *arguments], capture_output=True, text=True, timeout=PATIENCE * 2
+        )
+
+    def do(self, *arguments: str) -> None:
+        """Run ``systemctl``, which is to succeed."""
+        done = self.ask(*arguments)
+        assert done.returncode == 0, f"{arguments}: {done.stderr}\n{self.said}"
+
+    def show(self, name: str, unit: str = "ipyproxy.service") -> str:
+        """A property of a unit."""
+        return self.ask("show", "--value", "-p", name, unit).stdout.strip()
+
+    def process(self, unit: str = "ipyproxy.service") -> Path:
+        """The main process of a unit, below /proc as seen from outside."""
+        wanted = self.show("MainPID", unit)
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError, IndexError):
+                status = (entry / "status").read_text()
+                ids = status.partition("NSpid:")[2].split("\n")[0].split()
+                same = (entry / "ns/pid").readlink() == Path(f"/proc/{self.pid}/ns/pid").readlink()
+                if same and ids[-1] == wanted:
+                    return entry
+        raise LookupError(f"no process {wanted}")
+
+    def run(self, scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a scenario of asyncio's in the machine's network."""
+        failures: list[BaseException] = []
+
+        def inside() -> None:
+            try:
+                with Path(f"/proc/{self.pid}/ns/net").open() as namespace:
+                    # Only this thread moves.
+                    libc = ctypes.CDLL(None, use_errno=True)
+                    assert libc.setns(namespace.fileno(), 0) == 0, os.strerror(ctypes.get_errno())
+                asyncio.run(asyncio.wait_for(scenario(), PATIENCE * 4))
+            except BaseException as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=inside)
+        thread.start()
+        thread.join()
+        for failure in failures:
+            raise failure
+
+    def stop(self) -> None:
+        """Pull the plug."""
+        self._process.kill()
+        self._process.wait()
+        os.close(self._console)

@@ -1,0 +1,203 @@
+"""The units in etc/: as systemd judges them on paper, and as it runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from signal import SIGSTOP
+
+import pytest
+
+from tests.certificates import Authority
+
+from .machine import GROUP, Machine, why_not
+from .running import PATIENCE, ROOT, User, notebook, until
+
+pytestmark = pytest.mark.integration
+NAMES = ("ipyproxy.service", "ipyproxy.socket")
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """The units in a directory, with the twistd that is installed here."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd is not installed")
+    for name in NAMES:
+        text = (ROOT / "etc" / name).read_text()
+        (tmp_path / name).write_text(
+            text.replace("/opt/ipyproxy/bin", sysconfig.get_path("scripts"))
+        )
+    return tmp_path
+
+
+def analyze(units: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["systemd-analyze", "--no-pager", *arguments], cwd=units, capture_output=True, text=True
+    )
+    return done.stdout + done.stderr
+
+
+def test_systemd_finds_nothing_wrong(units: Path) -> None:
+    assert analyze(units, "verify", *(f"./{name}" for name in NAMES)) == ""
+
+
+def test_the_sandbox_is_tight(units: Path) -> None:
+    report = analyze(units, "security", "--offline=true", f"./{NAMES[0]}")
+    found = re.search(r"exposure level for ipyproxy.service: ([0-9.]+)", report)
+    assert found, report
+    assert float(found[1]) <= 1.5, report
+
+
+def test_what_the_service_is_handed_is_what_it_asks_for() -> None:
+    """Descriptors are handed over in the order of the socket unit."""
+    service, sockets = ((ROOT / "etc" / name).read_text() for name in NAMES)
+    assert re.findall(r"^ListenStream=(\d+)", sockets, re.MULTILINE) == ["443", "80"]
+    assert "--https systemd:domain=INET6:index=0 --http systemd:domain=INET6:index=1" in service
+
+
+# With systemd itself.
+
+DROP_IN = f"""
+[Service]
+SupplementaryGroups={GROUP}
+StandardOutput=append:/run/test/daemon.log
+StandardError=append:/run/test/daemon.log
+WatchdogSec=3
+"""
+
+
+class House:
+    """A machine with a configuration and a certificate in /etc/ipyproxy."""
+
+    def __init__(self, directory: Path) -> None:
+        self.etc = directory / "etc"
+        self.etc.mkdir(mode=0o755)
+        self.tls = self.etc / "tls"
+        self.tls.mkdir()
+        self.authority = Authority()
+        self.authority.write(directory)
+        self.issue()
+        self.configure("")
+        self.machine = Machine(directory, DROP_IN)
+        self.log = directory / "daemon.log"
+
+    def issue(self) -> int:
+        issued = self.authority.issue("localhost", "127.0.0.1")
+        issued.write(self.tls)
+        for path in (self.tls, *self.tls.iterdir()):
+            shutil.chown(path, 0, 59999)
+            path.chmod(0o750 if path.is_dir() else 0o640)
+        return issued.certificate.serial_number
+
+    def configure(self, more: str) -> None:
+        (self.etc / "ipyproxy.toml").write_text(
+            f'tls.certificate = "tls/server.pem"\ntls.key = "tls/server.key"\n{more}\n'
+        )
+
+    def user(self) -> User:
+        return User(443, self.etc.parent / "authority.pem")
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    if reason := why_not():
+        pytest.skip(reason)
+    made = House(tmp_path)
+    yield made
+    made.machine.stop()
+
+
+def test_the_units_under_a_booted_systemd(house: House) -> None:
+    machine = house.machine
+
+    async def scenario() -> None:
+        user = house.user()
+        # Nothing runs until somebody comes.
+        machine.do("start", "ipyproxy.socket")
+        assert machine.show("ActiveState") == "inactive"
+        assert (await user.get("/")).status == 200
+        assert machine.show("ActiveState") == "active"
+        await until(lambda: machine.show("StatusText").startswith("serving: "))
+        in_the_sandbox(machine.process())
+
+        # Whoever connects may come from anywhere, although the service itself connects nowhere.
+        far = "192.0.2.1"
+        _, writer = await asyncio.open_connection(
+            far, 443, ssl=user.tls, server_hostname="localhost", local_addr=(far, 0)
+        )
+        writer.close()
+
+        # A reload takes the new certificate, and leaves the process alone.
+        process, serial = machine.show("MainPID"), house.issue()
+        machine.do("reload", "ipyproxy")
+        await until_served(user, serial)
+        # One that does not hold is an error for whoever asks, and nothing else.
+        house.configure("limits.connections = 'many'")
+        assert machine.ask("reload", "ipyproxy").returncode != 0
+        assert (await user.get("/")).status == 200
+        assert machine.show("MainPID") == process
+        house.configure("")
+
+        # A restart lets nobody down: who comes meanwhile waits in the socket.
+        async with notebook() as port:
+            house.configure(f"notebooks.ports = {port}\ntimeouts.drain = 5")
+            machine.do("reload", "ipyproxy")
+            slow = asyncio.create_task(user.get(f"/ipython/{port}/slow/2"))
+            await asyncio.sleep(0.5)
+            restart = asyncio.create_task(asyncio.to_thread(machine.do, "restart", "ipyproxy"))
+            await asyncio.sleep(0.5)
+            assert (await user.get(f"/ipython/{port}/slow/0")).status == 200
+            assert (await slow).status == 200
+            await restart
+        assert machine.show("MainPID") != process
+        assert machine.show("Result") == "success"
+
+        # One that hangs is replaced.
+        assert machine.show("NRestarts") == "0"
+        kill(machine, SIGSTOP)
+        assert (await user.get("/")).status == 200
+        assert machine.show("NRestarts") == "1"
+
+        machine.do("stop", "ipyproxy.socket", "ipyproxy.service")
+        assert machine.show("ActiveState") == "inactive"
+        assert machine.show("Result") == "success"
+        assert machine.show("ExecMainStatus") == "0"
+
+    try:
+        machine.run(scenario)
+    except BaseException:
+        print(machine.said)
+        print(house.log.read_text() if house.log.exists() else "no log")
+        raise
+
+
+def kill(machine: Machine, signal: int) -> None:
+    os.kill(int(machine.process().name), signal)
+
+
+async def until_served(user: User, serial: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while await user.serial_number() != serial:
+        assert time.monotonic() < deadline, "the old certificate is still served"
+        await asyncio.sleep(0.1)
+
+
+def in_the_sandbox(process: Path) -> None:
+    """The process is nobody in particular, and can't become anybody."""
+    status = dict(
+        line.split(":\t", 1)
+        for line in (process / "status").read_text().splitlines()
+        if ":\t" in line
+    )
+    assert 61184 <= int(status["Uid"].split()[0]) <= 65519, "not a dynamic user"
+    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(status[name], 16) == 0, name
+    assert status["NoNewPrivs"] == "1"
+    assert status["Seccomp"] == "2"
