@@ -15,8 +15,16 @@ from ipyproxy.errors import Problem, ProxyError
 
 _log = Logger(namespace="ipyproxy.audit")
 
-# Nobody was refused anything: there is no such page, or the client was too slow.
-_NO_REFUSALS = frozenset((Problem.NOT_FOUND, Problem.REQUEST_TIMEOUT))
+# Nobody was refused anything: there is no such page, the client was too slow, or a notebook is not
+# there, which is told once (by the health checker) and not to each tab that asks.
+_NO_REFUSALS = frozenset(
+    (
+        Problem.NOT_FOUND,
+        Problem.REQUEST_TIMEOUT,
+        Problem.UPSTREAM_DEAD,
+        Problem.UPSTREAM_STARTING,
+    )
+)
 
 
 class Audit:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ipyproxy.access import Policy
+from ipyproxy.advice import Adviser
 from ipyproxy.auth.attempts import LoginAttempts
 from ipyproxy.auth.links import Revocations
 from ipyproxy.auth.making import Surroundings, make_gate, own_cookies, withheld
@@ -56,6 +57,7 @@ class Rooms:
     pool: Pool
     health: HealthChecker
     bridges: Bridges
+    adviser: Adviser
     crowd: Crowd
     statistics: Statistics
     condition: Condition
@@ -99,6 +101,7 @@ def make_rooms(reactor: Any, descriptors: Descriptors, config: Config, tenants: 
         pool=pool,
         health=health,
         bridges=sources.bridges,
+        adviser=Adviser(reactor.seconds),
         crowd=crowd,
         statistics=sources.statistics,
         condition=sources.condition,
@@ -171,6 +174,7 @@ def _root(rooms: Rooms, config: Config, portal: Portal | None) -> Root:
         rooms.health,
         rooms.bridges,
         rooms.tenants,
+        rooms.adviser,
         frozenset(origin.encode("ascii") for origin in config.site.trusted_origins),
         config.limits.connections_per_port,
         portal,

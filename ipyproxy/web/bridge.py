@@ -85,6 +85,10 @@ class BridgeExchange(Exchange):
             lines.append(b"Sec-WebSocket-Extensions: " + b", ".join(self._offers))
         return lines
 
+    def _is_safe(self) -> bool:
+        """A handshake opens something."""
+        return False
+
     # The server and the client call: events.
 
     def connected(self, connection: UpstreamConnection) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ipyproxy.advice import STATUSES, Adviser
 from ipyproxy.client import Pool, UpstreamConnection
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.health import HealthChecker
@@ -28,6 +29,7 @@ from ipyproxy.websocket import Bridges
 
 # Without a length some servers wait for a body of these (RFC 9110 section 8.6).
 _WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
+_SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 # Methods that may be sent twice (RFC 9110 section 9.2.2).
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 
@@ -40,6 +42,7 @@ class Carriage:
     health: HealthChecker
     bridges: Bridges
     tenants: Tenants
+    adviser: Adviser
     trusted_origins: frozenset[bytes]
     per_port: int
     portal: Portal | None = None
@@ -155,7 +158,22 @@ class Exchange:
         if self._carriage.portal is not None:
             lines = self._carriage.portal.opened(lines)
         length = _stated_length(head) if body is None else body.length
+        if head.status in STATUSES:
+            self._ask_for_advice(head.status)
         self._request.begin(head.status, head.reason, lines, length)
+
+    def _ask_for_advice(self, status: int) -> None:
+        self._carriage.adviser.answered(
+            self._upstream.port,
+            status,
+            safe=self._is_safe(),
+            path=self._request.target.partition(b"?")[0].decode("latin-1"),
+            home=self._rewriting.prefix.decode("ascii"),
+        )
+
+    def _is_safe(self) -> bool:
+        """Whether the request neither changes nor opens anything (RFC 9110 section 9.2.1)."""
+        return self._request.method in _SAFE
 
     def response_received(self, data: bytes) -> None:
         """See :class:`ipyproxy.client.Receiver`."""
@@ -190,6 +208,7 @@ class Exchange:
     def failed(self, error: ProxyError) -> None:
         """See :class:`ipyproxy.client.Receiver`."""
         self._upstream.errors += 1
+        self._carriage.adviser.failed(self._upstream.port, error)
         self._end()
         self._request.refuse(self._carriage.health.failed(self._upstream, error))
 

@@ -8,6 +8,7 @@ import pytest
 
 from ipyproxy import auth, client, probes
 from ipyproxy.access import Policy
+from ipyproxy.advice import Adviser
 from ipyproxy.client import ClientLimits, Pool
 from ipyproxy.config import Health
 from ipyproxy.credentials.withheld import Withheld
@@ -92,8 +93,9 @@ class Gate(House):
         )
         self.health.startService()
         portal = Portal(trusted_origins) if trusted_origins else None
+        adviser, tenants = Adviser(loop.seconds), self.tenants
         carriage = Carriage(
-            self.pool, self.health, self.bridges, self.tenants, trusted, per_port, portal
+            self.pool, self.health, self.bridges, tenants, adviser, trusted, per_port, portal
         )
         notebooks = Notebooks(self.ports, prefix, site_cookies, self.table, carriage, withheld)
         root = Root(prefix, notebooks)

@@ -6,6 +6,7 @@ import errno
 import json
 
 import pytest
+from twisted.logger import capturedLogs
 
 from ipyproxy.config import Health
 from ipyproxy.upstreams import STARTING_FOR, TRIAL_GAP, State
@@ -238,3 +239,36 @@ class TestBridges:
         hall.loop.advance(3)
         hall.prober.next().fail(errno.ETIMEDOUT)
         assert status(ask_for_websocket(hall.connect(), *HANDSHAKE)) == 503
+
+
+class TestAdvice:
+    """What the log is told about a notebook's answers."""
+
+    def advice(self, gate: Gate, answer: bytes, start: bytes, *lines: bytes) -> list[str]:
+        with capturedLogs() as events:
+            ask(gate.connect(), start, *lines)
+            head = b"HTTP/1.1 %b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            gate.tell(gate.notebook(), head % answer)
+        return [event["advice"] for event in events if "advice" in event]
+
+    def test_a_refused_websocket_is_told(self, gate: Gate) -> None:
+        start = b"GET /ipython/10000/api/kernels/1/channels HTTP/1.1"
+        assert self.advice(gate, b"403 Forbidden", start, *HANDSHAKE) == ["forbidden"]
+
+    def test_a_refused_post_is_told(self, gate: Gate) -> None:
+        start = b"POST /ipython/10000/api/kernels HTTP/1.1"
+        assert self.advice(gate, b"403 Forbidden", start, b"Content-Length: 0") == ["forbidden"]
+
+    def test_a_page_for_members_is_not(self, gate: Gate) -> None:
+        assert self.advice(gate, b"403 No", b"GET /ipython/10000/api/status HTTP/1.1") == []
+
+    def test_a_notebook_that_is_not_at_home_is_told(self, gate: Gate) -> None:
+        start = b"GET /ipython/10000/?token=secret HTTP/1.1"
+        assert self.advice(gate, b"404 No", start) == ["other-base-url"]
+        assert self.advice(gate, b"404 No", b"GET /ipython/10000/x HTTP/1.1") == []
+
+    def test_an_answer_that_is_no_http_is_told(self, gate: Gate) -> None:
+        with capturedLogs() as events:
+            ask(gate.connect())
+            gate.tell(gate.notebook(), b"SSH-2.0-none\r\n")
+        assert [event["advice"] for event in events if "advice" in event] == ["not-http"]

@@ -1,0 +1,88 @@
+"""Tells the log what is wrong with a notebook's answers, and what to do about it.
+
+Knows the ways in which notebooks are often set up wrong. Decides nothing: what the notebook said
+goes to the browser as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+from twisted.logger import Logger
+
+from ipyproxy.errors import Problem, ProxyError
+
+PAUSE = 300.0
+"""Seconds for which nothing is said twice of one port."""
+STATUSES = (403, 404)
+"""Those of which there may be something to say."""
+
+
+class Advice(Enum):
+    """What is wrong, and what to do; ``{port}`` and ``{path}`` are the notebook's."""
+
+    FORBIDDEN = (
+        "403 from the notebook on {port}: it refuses the login, the XSRF token, or the Host and "
+        "Origin that it sees (127.0.0.1:{port})"
+    )
+    OTHER_BASE_URL = (
+        "404 from the notebook on {port} for {path}, where it should be at home: start it with "
+        "--ServerApp.base_url={path}"
+    )
+    NOT_HTTP = "what listens on {port} does not speak proper HTTP ({detail})"
+    SLOW = (
+        "the notebook on {port} took a request and did not answer within timeouts.response: it is "
+        "busy, or stuck"
+    )
+
+
+_FAILURES = {
+    Problem.UPSTREAM_BROKEN: Advice.NOT_HTTP,
+    Problem.UPSTREAM_TIMEOUT: Advice.SLOW,
+}
+
+
+class Adviser:
+    """Writes one event for each thing that is wrong, with the port as a field.
+
+    :param now: seconds of the reactor's clock.
+    """
+
+    _log = Logger(namespace="ipyproxy.advice")
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        # As many as there are ports and sentences.
+        self._said: dict[tuple[int, Advice], float] = {}
+
+    def answered(self, port: int, status: int, *, safe: bool, path: str, home: str) -> None:
+        """Look at an answer with one of the :data:`STATUSES`.
+
+        :param safe: whether the request was one that changes nothing and opens nothing.
+        :param path: the path that was asked for.
+        :param home: the notebook's own path, such as ``/ipython/10000/``.
+        """
+        if status == 403 and not safe:
+            self._say(Advice.FORBIDDEN, port)
+        elif status == 404 and path == home:
+            self._say(Advice.OTHER_BASE_URL, port, path=home)
+
+    def failed(self, port: int, error: ProxyError) -> None:
+        """Look at why there was no answer."""
+        advice = _FAILURES.get(error.problem)
+        if advice is not None:
+            self._say(advice, port, detail=error.detail)
+
+    def _say(self, advice: Advice, port: int, **facts: str) -> None:
+        now = self._now()
+        said = self._said.get((port, advice))
+        if said is not None and now - said < PAUSE:
+            return
+        self._said[port, advice] = now
+        self._log.warn(
+            advice.value + "; `ipyproxy doctor {port}` looks closer, see docs/troubleshooting.md",
+            advice=advice.name.lower().replace("_", "-"),
+            port=port,
+            **facts,
+        )
