@@ -392,10 +392,10 @@ class Pool:
         if not idle:
             self._idle.pop(port, None)
 
-    def end_tunnels(self, port: int) -> None:
-        """Break off what was handed over on ``port``, which hangs: whoever has it learns so."""
+    def end_tunnels(self, port: int | None = None) -> None:
+        """Break off what was handed over on ``port``, or on any: whoever has it learns so."""
         for connection, its_port in list(self._connections.items()):
-            if its_port == port and connection.is_tunnel:
+            if connection.is_tunnel and port in (its_port, None):
                 connection.transport.abortConnection()
 
     def part(self, port: int) -> None:

@@ -71,9 +71,13 @@ class Drain:
         bridges = [channel for channel in busy if channel.is_tunnel]
         if requests and passed >= patience.requests:
             self._cut(requests, "requests")
-        if bridges and passed >= patience.bridges + patience.requests:
-            self._cut(bridges, "WebSockets")
-        if requests or bridges:
+        if passed >= patience.bridges + patience.requests:
+            if bridges:
+                self._cut(bridges, "WebSockets")
+            self._rooms.pool.end_tunnels()
+        # A bridge whose browser has gone still waits for its notebook, and then for its line in the
+        # log.
+        if requests or bridges or self._rooms.bridges.open:
             self._looking = self._reactor.callLater(_LOOK, self._look)
         else:
             # What was cut gets its line in the log first.

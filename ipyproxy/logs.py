@@ -75,6 +75,8 @@ class Entry(NamedTuple):
 
     In JSON only, but for bridges, whose status and size alone tell nothing.
     """
+    bridge: dict[str, int] | None = None
+    """A bridge's close code, and what it has carried; in JSON only."""
 
 
 class AccessLog:
@@ -104,7 +106,7 @@ class AccessLog:
         self._writer.write(self._line(entry))
 
     def _combined(self, entry: Entry) -> bytes:
-        client, user, method, target, version, status, size, referer, agent, duration, _, _ = entry
+        client, user, method, target, version, status, size, referer, agent, duration, *_ = entry
         began = int(self._wall_clock() - duration)
         if began != self._second:
             self._second = began
@@ -140,6 +142,7 @@ class AccessLog:
             "duration": round(entry.duration, 6),
             "port": entry.port,
             "note": entry.note,
+            "bridge": entry.bridge,
         }
         return json.dumps(document).encode("ascii") + b"\n"
 

@@ -213,10 +213,15 @@ class ProxyService(Service):
                 duration,
                 request.port,
                 request.note,
+                request.bridge,
             )
         )
 
     # Reloading.
+
+    def reopen_log(self) -> None:
+        """Write the access log to the file that is now under its path, after a rotation."""
+        self._writer.reopen()
 
     def reload(self) -> None:
         """Read all settings anew and put them in place at once; what is open stays open.

@@ -22,3 +22,19 @@ def on_signals(reactor: Any, calls: Mapping[signal.Signals, Callable[[], object]
             signal.signal(number, lambda *_, call=call: reactor.callFromThread(call))
 
     reactor.callWhenRunning(install)
+
+
+def on_signal_too(reactor: Any, number: signal.Signals, call: Callable[[], object]) -> None:
+    """Let a signal make a call beside what it does already, as twistd's own log is rotated."""
+
+    def install() -> None:
+        before = signal.getsignal(number)
+
+        def both(*facts: Any) -> None:
+            if callable(before):
+                before(*facts)
+            reactor.callFromThread(call)
+
+        signal.signal(number, both)
+
+    reactor.callWhenRunning(install)

@@ -127,7 +127,7 @@ def makeService(options: Options) -> IService:
 
     from ipyproxy.service import make_service
     from ipyproxy.settings import load
-    from ipyproxy.signals import on_signals
+    from ipyproxy.signals import on_signal_too, on_signals
     from ipyproxy.systemd import Manager
 
     def read() -> Settings:
@@ -145,4 +145,5 @@ def makeService(options: Options) -> IService:
         Signals.SIGQUIT: service.retire,
     }
     on_signals(reactor, signals)
+    on_signal_too(reactor, Signals.SIGUSR1, service.reopen_log)
     return service

@@ -109,6 +109,7 @@ class House:
 
     :param site: what is served; by default ``desk``, which the test plays.
     :ivar log: status, client and note of each request, in the order in which they ended.
+    :ivar recorded: the requests themselves.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class House:
         self.loop = loop or Loop()
         self.desk = Desk()
         self.log: list[tuple[int, str, str]] = []
+        self.recorded: list[Request] = []
         self.limits = replace(LIMITS, **limits)
         self.server = HTTPServer(
             self.loop,
@@ -137,8 +139,12 @@ class House:
                 )
             ),
             proxies or TrustedProxies(),
-            lambda request, _: self.log.append((request.status, request.client, request.note)),
+            self._record,
         )
+
+    def _record(self, request: Request, duration: float) -> None:
+        self.log.append((request.status, request.client, request.note))
+        self.recorded.append(request)
 
     def try_to_connect(self, host: str = "192.0.2.1") -> Browser | None:
         """Open a connection; None if the server turns it away."""

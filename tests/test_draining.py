@@ -132,3 +132,27 @@ def test_it_can_be_hastened_to_an_end_now() -> None:
     ending.drain.hasten(Patience(0, 0))
     ending.wait(10)
     assert len(ending.ended_at) == 1
+
+
+def test_it_waits_for_notebooks_of_bridges_whose_browsers_have_gone() -> None:
+    """The line in the log is written when both sides are done."""
+    ending = Ending(patience=Patience(30, 0))
+    open_bridges: set[Any] = ending.rooms.bridges.open
+    lingering = object()
+    open_bridges.add(lingering)
+    ending.wait(5)
+    assert not ending.ended_at
+    open_bridges.remove(lingering)
+    ending.wait(1)
+    assert len(ending.ended_at) == 1
+
+
+def test_notebooks_of_bridges_are_cut_too_when_it_is_late() -> None:
+    ending = Ending(patience=Patience(3, 0))
+    open_bridges: set[Any] = ending.rooms.bridges.open
+    open_bridges.add("lingering")
+    ending.rooms.pool.end_tunnels = open_bridges.clear  # type: ignore[method-assign, assignment]
+    ending.wait(2)
+    assert not ending.ended_at
+    ending.wait(2)
+    assert len(ending.ended_at) == 1

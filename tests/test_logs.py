@@ -32,7 +32,8 @@ ENTRY = Entry(
     user_agent=b"Mozilla/5.0 (X11; Linux x86_64)",
     duration=0.125,
     port=10001,
-    note="close 1000",
+    note="the client went away",
+    bridge={"close_code": 1000, "bytes_up": 3, "messages_up": 1},
 )
 QUOTED = rb'"((?:[^"\\]|\\.)*)"'
 COMBINED = re.compile(
@@ -233,16 +234,20 @@ class TestJson:
             "user_agent": "Mozilla/5.0 (X11; Linux x86_64)",
             "duration": 0.125,
             "port": 10001,
-            "note": "close 1000",
+            "note": "the client went away",
+            "bridge": {"close_code": 1000, "bytes_up": 3, "messages_up": 1},
         }
 
     def test_has_null_for_what_there_is_none_of(self) -> None:
-        document = as_json(ENTRY._replace(user=None, referer=None, user_agent=None, port=None))
+        document = as_json(
+            ENTRY._replace(user=None, referer=None, user_agent=None, port=None, bridge=None)
+        )
         assert [name for name, value in document.items() if value is None] == [
             "user",
             "referer",
             "user_agent",
             "port",
+            "bridge",
         ]
 
     def test_secrets_are_redacted(self) -> None:

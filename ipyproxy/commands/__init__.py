@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from ipyproxy import __version__
-from ipyproxy.commands import link
+from ipyproxy.commands import doctor, link
 from ipyproxy.config import ConfigError
 
 
@@ -23,10 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"ipyproxy {__version__}")
     words = parser.add_subparsers(required=True, metavar="COMMAND")
     link.add(words)
+    doctor.add(words)
     given = parser.parse_args(arguments)
     try:
-        given.run(given)
+        return int(given.run(given))
     except ConfigError as error:
         sys.stderr.writelines(f"ipyproxy: {problem}\n" for problem in error.problems)
         return 2
-    return 0

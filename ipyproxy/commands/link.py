@@ -56,9 +56,10 @@ def _seconds(text: str) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def _run(given: argparse.Namespace) -> None:
+def _run(given: argparse.Namespace) -> int:
     config = read_config(given.config.absolute(), {}, str(given.config))
     sys.stdout.write(make_link(config, given.port, given.user, given.seconds, given.origin) + "\n")
+    return 0
 
 
 def make_link(config: Config, port: int, user: str, seconds: int, origin: str | None) -> str:

@@ -191,6 +191,7 @@ class BridgeExchange(Exchange):
             f"{traffic.messages_up} messages in {traffic.bytes_up} bytes up, "
             f"{traffic.messages_down} in {traffic.bytes_down} down"
         )
+        request.bridge = {"close_code": bridge.close_code, **traffic._asdict()}
         request.connection.record(request)
 
 

@@ -24,6 +24,10 @@ def answer(sock: socket.socket) -> None:
             while b"\r\n\r\n" in heard:
                 head, _, heard = heard.partition(b"\r\n\r\n")
                 sock.sendall(response(head))
+            if heard.startswith(b"\x88"):
+                # Closed with 1000, whatever the other side says.
+                sock.sendall(b"\x88\x02\x03\xe8")
+                break
     sock.close()
 
 

@@ -604,6 +604,15 @@ class TestTheBridge:
         up, down = 2 * len(HELLO_MASKED) + 8, 3 * len(HELLO) + 4
         note = f"close 1000 after 7.0 s, 2 messages in {up} bytes up, 3 in {down} down"
         assert hall.log == [(101, "192.0.2.1", note)]
+        [request] = hall.recorded
+        assert request.body_bytes_sent == down
+        assert request.bridge == {
+            "close_code": 1000,
+            "bytes_up": up,
+            "bytes_down": down,
+            "messages_up": 2,
+            "messages_down": 3,
+        }
 
     def test_its_upstream_knows_what_it_has_carried(self, hall: Hall) -> None:
         upstream = hall.upstream(PORT)
