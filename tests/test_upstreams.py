@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -27,6 +28,8 @@ from ipyproxy.upstreams import (
     step,
 )
 
+DOCUMENT = Path(__file__).parent.parent / "docs" / "health.md"
+
 ANSWERED, REFUSED, MISSED = Outcome.ANSWERED, Outcome.REFUSED, Outcome.MISSED
 NOW = 1000.0
 
@@ -38,6 +41,18 @@ class Bridge:
     opened: float = NOW
     last_activity: float = NOW
     traffic: Traffic = NO_TRAFFIC
+
+
+def diagram() -> str:
+    """The table as a state diagram of mermaid's."""
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {State.UNKNOWN.value}"]
+    for (before, event), after in TABLE.items():
+        lines.append(f"    {before.value} --> {after.value}: {event.name.lower()}")
+    return "\n".join([*lines, "```", ""])
+
+
+def test_the_documentation_shows_this_table() -> None:
+    assert diagram() in DOCUMENT.read_text(encoding="utf-8"), f"put this there:\n{diagram()}"
 
 
 def told(
