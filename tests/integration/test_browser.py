@@ -9,10 +9,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
 from ipyproxy.credentials.links import Keyring, Ticket
+from tests.live.mortal import Mortal
 
 from .client import Client
 from .jupyter import Classic, Lab
@@ -29,6 +31,7 @@ from playwright.sync_api import (  # noqa: E402
     BrowserContext,
     ConsoleMessage,
     Page,
+    Request,
     Response,
     expect,
 )
@@ -193,3 +196,91 @@ def test_a_signed_link_opens_a_notebook_and_its_kernel(
     assert run_cell(page, "print('linked')") == "linked"
     assert "v1." not in page.evaluate("document.cookie")
     assert " - alice [" in linked.child.log()
+
+
+class Visit:
+    """A look at a notebook that is not there: the page, and what it does by itself."""
+
+    def __init__(self, browser: BrowserContext, url: str) -> None:
+        self.page = browser.new_page()
+        self.loads = 0
+        self.looks = 0
+        self.complaints: list[str] = []
+        self._url = url
+        self.page.on("request", self._count)
+        self.page.on("console", self._listen)
+
+    def _count(self, request: Request) -> None:
+        self.loads += request.is_navigation_request()
+        self.looks += "/_ipyproxy/state/" in request.url
+
+    def _listen(self, said: ConsoleMessage) -> None:
+        if "security policy" in said.text.lower():
+            self.complaints.append(said.text)
+
+    def begin(self, heading: str) -> None:
+        self.page.goto(self._url)
+        expect(self.page.get_by_role("heading")).to_have_text(heading)
+
+    def expect_notebook(self, notebook: Mortal) -> None:
+        expect(self.page.locator("body")).to_have_text(str(notebook.pid), timeout=PATIENCE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.page.close()
+        assert not self.complaints
+
+
+@pytest.fixture
+def dead() -> Iterator[Mortal]:
+    """A port that nobody listens on yet."""
+    with Mortal() as notebook:
+        yield notebook
+
+
+@pytest.fixture
+def visit(browser: BrowserContext, proxy: Proxy, dead: Mortal) -> Iterator[Visit]:
+    with Visit(browser, f"{proxy.origin}/ipython/{dead.port}/") as made:
+        yield made
+
+
+class TestWaiting:
+    def test_the_page_opens_the_notebook_once_it_is_there(
+        self, visit: Visit, dead: Mortal, tmp_path: Path
+    ) -> None:
+        visit.begin("The notebook is starting")
+        expect(visit.page.locator("#soon")).to_be_visible()
+        expect(visit.page.locator("#plain")).to_be_hidden()
+        visit.page.screenshot(path=tmp_path / "starting.png")
+        visit.page.wait_for_timeout(2500)
+        assert visit.loads == 1, "it must not reload before there is something to see"
+        assert visit.looks >= 2
+        dead.live()
+        visit.expect_notebook(dead)
+        assert visit.loads == 2
+
+    def test_it_stops_looking_after_five_minutes(self, visit: Visit) -> None:
+        visit.page.clock.install()
+        visit.begin("The notebook is starting")
+        visit.page.clock.fast_forward("05:01")
+        expect(visit.page.locator("#late")).to_be_visible()
+        looks = visit.looks
+        visit.page.clock.run_for(60_000)
+        visit.page.wait_for_timeout(500)
+        assert visit.looks == looks
+        assert visit.loads == 1
+
+    def test_one_that_was_there_and_is_gone_is_tried_again_by_hand(
+        self, visit: Visit, dead: Mortal
+    ) -> None:
+        dead.live()
+        visit.page.goto(visit._url)
+        visit.expect_notebook(dead)
+        dead.die()
+        visit.begin("The notebook is not running")
+        dead.live()
+        visit.page.wait_for_timeout(1000)
+        visit.page.get_by_role("link", name="Try again").click()
+        visit.expect_notebook(dead)
