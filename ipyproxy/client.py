@@ -215,11 +215,13 @@ class UpstreamConnection(protocol.Protocol):
         receiver.response_ended()
 
     def _switch(self, block: bytes, rest: bytes) -> None:
-        receiver, self._receiver = self._receiver, None
+        receiver = self._receiver
         assert receiver is not None
         self._buffer = b""
         self.deadline = None
         receiver.switched(block, rest)
+        # Only now, so that whatever fails in there is an end that the receiver hears of.
+        self._receiver = None
 
     def hand_over(self, tunnel: protocol.Protocol) -> None:
         """Give the connection to ``tunnel`` after :meth:`Receiver.switched`."""

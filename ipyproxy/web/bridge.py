@@ -127,7 +127,10 @@ class BridgeExchange(Exchange):
             self._connection.abandon()
             self._on(Event.FAILED, error)
             return
-        self._on(Event.ACCEPTED, head, subprotocol, extensions, rest)
+        lines = response_lines(head, self._request.public, self._rewriting)
+        lines += [b"Sec-WebSocket-Extensions: " + value for value in extensions]
+        answer = self._browser.accept(subprotocol, lines)
+        self._on(Event.ACCEPTED, answer, bool(extensions), rest)
 
     def _on(self, event: Event, *facts: Any) -> None:
         """Take the step that the table has for ``event``; ``facts`` are for what is to be done."""
@@ -141,15 +144,10 @@ class BridgeExchange(Exchange):
         if connection.deadline is None:
             connection.deadline = self._carriage.pool.reactor.seconds() + OPENING_TIMEOUT
 
-    def _accept(
-        self, head: ResponseHead, subprotocol: str | None, extensions: list[bytes], rest: bytes
-    ) -> None:
+    def _accept(self, answer: bytes, deflate: bool, rest: bytes) -> None:
         """Answer the browser as upstream has answered, and let frames pass."""
         connection, request = self._connection, self._request
         assert connection is not None
-        lines = response_lines(head, request.public, self._rewriting)
-        lines += [b"Sec-WebSocket-Extensions: " + value for value in extensions]
-        answer = self._browser.accept(subprotocol, lines)
         # The bridge keeps this exchange for its line in the log, but not Autobahn's objects.
         del self._browser, self._notebook
         self._end()
@@ -159,7 +157,7 @@ class BridgeExchange(Exchange):
             self._carriage.bridges,
             request.transport,
             connection.transport,
-            deflate=bool(extensions),
+            deflate=deflate,
             ended=self._bridge_ended,
         )
         self._upstream.bridge_opened(bridge)

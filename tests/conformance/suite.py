@@ -149,9 +149,17 @@ async def _tls_pipe(to_port: int, tls: ssl.SSLContext) -> AsyncIterator[int]:
             )
         writer.close()
 
-    server = await asyncio.start_server(carry, "127.0.0.1", 0)
-    async with server:
+    carried: set[asyncio.Task[None]] = set()
+
+    def arrived(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        carried.add(asyncio.create_task(carry(reader, writer)))
+
+    async with await asyncio.start_server(arrived, "127.0.0.1", 0) as server:
         yield server.sockets[0].getsockname()[1]
+    # Where a side is not read to its end, asyncio's TLS may never say that it is closed.
+    for task in carried:
+        task.cancel()
+    await asyncio.gather(*carried, return_exceptions=True)
 
 
 async def _pump(

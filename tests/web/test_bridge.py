@@ -454,6 +454,21 @@ class TestTheNotebooksAnswer:
         assert hall.upstream(PORT).open_work == 0
         assert not hall.bridges.open
 
+    def test_a_fault_of_our_own_is_an_answer_too(
+        self, hall: Hall, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: Any) -> list[bytes]:
+            raise ZeroDivisionError
+
+        browser, notebook, request = hall.ask()
+        monkeypatch.setattr("ipyproxy.web.bridge.response_lines", fail)
+        notebook.switch(request)
+        assert status(browser.hear()) == 502
+        assert isinstance(hall.loop.failures.pop(), ZeroDivisionError)
+        assert notebook.wire.is_closed
+        assert hall.upstream(PORT).open_work == 0
+        assert not hall.bridges.open
+
     def test_a_101_of_http_1_0_is_none(self, hall: Hall) -> None:
         browser, notebook, request = hall.ask()
         accept = b"Sec-WebSocket-Accept: " + accept_for(request.one(b"sec-websocket-key"))
