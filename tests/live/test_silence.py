@@ -6,6 +6,7 @@ import select
 import ssl
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -34,6 +35,10 @@ class Healthy(threading.Thread):
 
     def run(self) -> None:
         self._stream.socket.settimeout(2 * MISSED_WITHIN)
+        with suppress(OSError):
+            self._listen()
+
+    def _listen(self) -> None:
         while head := self._stream.hear(2):
             opcode, size = head[0] & 0x0F, head[1] & 0x7F
             key = b"" if self._is_browser else self._stream.hear(4)
