@@ -7,6 +7,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+import bcrypt
 import pytest
 
 from .processes import poll
@@ -17,6 +18,17 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("fail2ban-regex"), reason="fail2ban is not installed"),
 ]
 
+CONFIG = """
+[listen]
+trusted_proxies = ["127.0.0.1"]
+[log]
+access = ""
+[auth]
+htpasswd = "users"
+[[auth.rules]]
+path = "/ipython/10001"
+require = "htpasswd"
+"""
 FILTER = Path(__file__).parents[2] / "etc" / "fail2ban" / "ipyproxy.conf"
 #: What somebody would send who wants another address to be banned.
 PRETENCE = '[ipyproxy.audit#info] refused 198.51.100.9: 400 bad-request "x"'
@@ -31,8 +43,12 @@ REQUESTS = {
     "192.0.2.7": "GET /nowhere HTTP/1.1\r\nHost: localhost:{port}\r\n",
     "192.0.2.8": "GET / HTTP/1.1\r\nHost: localhost:{port}\r\nOrigin: " + PRETENCE + "\r\n",
     "192.0.2.9": 'GET / HTTP/1.1\r\nHost: localhost:{port}\r\nOrigin: " x ' + PRETENCE + "\r\n",
+    "192.0.2.10": "GET /ipython/10001/ HTTP/1.1\r\nHost: localhost:{port}\r\n",
+    "192.0.2.11": "GET /ipython/10001/ HTTP/1.1\r\nHost: localhost:{port}\r\n"
+                  "Authorization: Basic YWxpY2U6Z3Vlc3M=\r\n",
 }  # fmt: skip
-MALFORMED = {"192.0.2.4", "2001:db8::5"}
+#: Malformed requests, and a wrong password. Whoever has yet to give one is no attacker.
+ATTACKS = {"192.0.2.4", "2001:db8::5", "192.0.2.11"}
 REFUSED = REQUESTS.keys() - {"192.0.2.6", "192.0.2.7"}
 
 
@@ -40,7 +56,9 @@ REFUSED = REQUESTS.keys() - {"192.0.2.6", "192.0.2.7"}
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The log of a proxy that has refused some requests."""
     directory = tmp_path_factory.mktemp("refusals")
-    proxy = Proxy(directory, '[listen]\ntrusted_proxies = ["127.0.0.1"]\n[log]\naccess = ""\n')
+    hashed = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
+    (directory / "users").write_text(f"alice:{hashed}\n")
+    proxy = Proxy(directory, CONFIG)
     for client, head in REQUESTS.items():
         with (
             socket.create_connection(("127.0.0.1", proxy.port), timeout=30) as tcp,
@@ -65,8 +83,8 @@ def found(log: Path, mode: str) -> list[str]:
     return done.stdout.split()
 
 
-def test_malformed_requests_count(log: Path) -> None:
-    assert sorted(found(log, "normal")) == sorted(MALFORMED)
+def test_attacks_count(log: Path) -> None:
+    assert sorted(found(log, "normal")) == sorted(ATTACKS)
 
 
 def test_all_refusals_count_if_asked_for(log: Path) -> None:

@@ -10,7 +10,7 @@ from ipyproxy import auth, client, probes
 from ipyproxy.access import Policy
 from ipyproxy.advice import Adviser
 from ipyproxy.client import ClientLimits, Pool
-from ipyproxy.config import Health
+from ipyproxy.config import Config, Health
 from ipyproxy.credentials.withheld import Withheld
 from ipyproxy.health import HealthChecker
 from ipyproxy.listeners import Listener
@@ -83,7 +83,7 @@ class Gate(House):
         self.pool = Pool(loop, loop, client_limits, self.tenants.confirm)
         self.tenants.leaving.append(lambda port, ago: self.pool.part(port))
         self.own_ports: set[int] = set()
-        self.ports = ServedPorts(range(10000, 15000), self.own_ports)
+        self.ports = ServedPorts(Config().notebooks.ports, self.own_ports)
         self.table = UpstreamTable()
         self.policy = Policy(("hub.example", f"*.{notebook_domain}"), trusted_origins)
         self.bridges = Bridges(loop, 0)
