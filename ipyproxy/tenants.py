@@ -13,6 +13,7 @@ import pwd
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from twisted.logger import Logger
 
@@ -23,6 +24,8 @@ SEEN_FOR = 1.0
 """Seconds for which a look at a port will do, if we are connected to it already."""
 _LOOKS_EACH_SWEEP = 128
 _NETLINK_SOCK_DIAG = 4
+# A namespace for one service has one or two; one for a whole container has thousands.
+_FEW_USERS = 1000
 
 LookUp = Callable[[int], Listener | None]
 """Gives who listens on a port; None: nobody."""
@@ -213,6 +216,15 @@ class Tenants:
         return listener
 
 
+def _count_users() -> int:
+    """How many users this process can tell apart (user_namespaces(7))."""
+    try:
+        lines = Path("/proc/self/uid_map").read_text("ascii").splitlines()
+    except OSError:
+        return _FEW_USERS  # a kernel without user namespaces
+    return sum(int(line.split()[2]) for line in lines)
+
+
 def nobody(port: int) -> Listener | None:
     """Stands in for a kernel that can't be asked."""
     return None
@@ -223,6 +235,10 @@ def find_kernel(owners: Owners | None) -> LookUp:
 
     :raises OwnersError: if that can't be, and there are owners to tell from others.
     """
+    if owners is not None and _count_users() < _FEW_USERS:
+        raise OwnersError(
+            "all users look alike to this process; set PrivateUsers=no where systemd starts it"
+        )
     try:
         return Kernel().listener
     except OSError as caught:

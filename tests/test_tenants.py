@@ -6,7 +6,10 @@ import errno
 import grp
 import os
 import pwd
+import shutil
 import socket
+import subprocess
+import sys
 
 import pytest
 from twisted.logger import capturedLogs
@@ -134,6 +137,22 @@ class TestKernel:
         with capturedLogs() as events:
             assert find_kernel(None)(PORT) is None
         assert len(events) == 1
+
+
+    def test_where_all_users_look_alike_owners_are_an_error(self) -> None:
+        if not shutil.which("unshare"):
+            pytest.skip("needs unshare for a namespace of users")
+        program = (
+            "from ipyproxy.tenants import *\n"
+            "find_kernel(None)\n"
+            "try: find_kernel(Owners([]))\n"
+            "except OwnersError as error: print(error)\n"
+        )
+        command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", program]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        if "unshare failed" in done.stderr or "Operation not permitted" in done.stderr:
+            pytest.skip(f"no namespaces of users here: {done.stderr.strip()}")
+        assert "PrivateUsers" in done.stdout, done.stderr
 
 
 class TestAdmission:

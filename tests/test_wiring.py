@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
-from ipyproxy.config import Config, parse
+from ipyproxy.config import Config, ConfigError, parse
 from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.listeners import Listener
 from ipyproxy.settings import Settings, load
 from ipyproxy.tenants import Tenants, nobody
 from ipyproxy.upstreams import State
@@ -83,3 +85,47 @@ def test_without_health_checks_no_port_stays_dead(rooms: Rooms) -> None:
     assert upstream.state is State.UNKNOWN
     assert rooms.health.watched == 0
     rooms.health.admit(upstream, now)
+
+
+def test_what_was_issued_for_a_former_tenant_is_void(rooms: Rooms) -> None:
+    listeners = {10000: Listener(1000, 1)}
+    tenants = Tenants(listeners.get)
+    loop = Loop()
+    rooms = make_rooms(loop, loop, Config(), tenants)
+    tenants.confirm(10000, 0)
+    assert rooms.auth.revocations.of(10000) == 0
+    listeners[10000] = Listener(1000, 2)
+    before = time.time()
+    tenants.sweep(5)
+    # It was there five seconds ago; what was issued since then may be for the new one.
+    assert before - 5 <= rooms.auth.revocations.of(10000) <= time.time() - 5
+
+
+def test_where_somebody_is_asked_requests_are_for_one_tenant(rooms: Rooms, tmp_path: Path) -> None:
+    (tmp_path / "users").touch()
+    toml = """
+        auth.htpasswd = "users"
+        [[auth.rules]]
+        require = "htpasswd"
+    """
+    assert not rooms.tenants.strict
+    refit(rooms, parse(toml, {}, "test"))
+    assert rooms.tenants.strict
+    refit(rooms, Config())
+    assert not rooms.tenants.strict
+
+
+def test_owners_are_users_and_groups_that_there_are(tmp_path: Path) -> None:
+    assert settings(tmp_path).owners is None
+    owners = settings(tmp_path, 'notebooks.owners = ["root"]').owners
+    assert owners is not None
+    assert 0 in owners
+    with pytest.raises(ConfigError, match=r"notebooks\.owners: there is no group no-such-group"):
+        settings(tmp_path, 'notebooks.owners = ["root", "@no-such-group"]')
+
+
+def test_below_a_domain_each_notebook_has_its_host(rooms: Rooms, tmp_path: Path) -> None:
+    made = make_sites(rooms, settings(tmp_path, 'site.notebook_domain = "nb.example"'), 443)
+    assert "*.nb.example" in made.public.policy._names
+    assert made.public._hosts is not None
+    assert make_sites(rooms, settings(tmp_path), 443).public._hosts is None

@@ -1,0 +1,105 @@
+"""Two notebooks in one real browser: on one host a page of one reads the other, on two it does not.
+
+Real TLS with a wildcard certificate; the notebooks are as small as can be.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.certificates import Authority
+
+from .processes import free_port
+from .proxy import Proxy
+from .sentinel import Sentinel
+
+pytestmark = pytest.mark.integration
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+if CHROMIUM is None:
+    pytest.skip("chromium is not installed", allow_module_level=True)
+
+from playwright.sync_api import Page  # noqa: E402
+
+#: What a page tries: to read another address, and to open a WebSocket there; what came of it.
+ATTACK = """async ([page, socket]) => {
+  const read = await fetch(page).then((answer) => answer.text()).catch(() => "refused");
+  const opened = await new Promise((tell) => {
+    const made = new WebSocket(socket);
+    made.onopen = () => tell(true);
+    made.onerror = () => tell(false);
+  });
+  return [read, opened];
+}"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A browser for which all hosts below test are this one."""
+    try:
+        playwright = sync_api.sync_playwright().start()
+    except sync_api.Error as error:
+        pytest.skip(f"playwright's driver does not start (Debian: install libatomic1): {error}")
+    try:
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("profile"),
+            executable_path=CHROMIUM,
+            headless=True,
+            chromium_sandbox=os.geteuid() != 0,
+            # Whether the certificate holds is for other tests; here origins matter.
+            ignore_https_errors=True,
+            args=["--host-resolver-rules=MAP *.test 127.0.0.1", "--no-first-run"],
+        )
+        yield context.pages[0]
+        context.close()
+    finally:
+        playwright.stop()
+
+
+@contextmanager
+def serving(directory: Path, domain: str) -> Iterator[Proxy]:
+    """A proxy at hub.test, with a domain for notebooks or without."""
+    authority = Authority()
+    names = ("hub.test", "*.nb.test", "localhost")
+    certificate, key = authority.issue(*names).write(directory)
+    toml = f'[tls]\ncertificate = "{certificate}"\nkey = "{key}"\n'
+    toml += f'[site]\nnotebook_domain = "{domain}"\n[health]\nmode = "off"\n'
+    proxy = Proxy(directory, toml, port=free_port(), trusted=authority.write(directory, "root"))
+    try:
+        yield proxy
+    finally:
+        proxy.child.stop()
+
+
+def test_paths_on_one_host_are_no_boundary(page: Page, tmp_path: Path) -> None:
+    with serving(tmp_path, "") as proxy, Sentinel() as mine, Sentinel() as other:
+        hub = f"hub.test:{proxy.port}"
+        page.goto(f"https://{hub}/ipython/{mine.port}/")
+        there = f"{hub}/ipython/{other.port}/"
+        assert page.evaluate(ATTACK, [f"https://{there}", f"wss://{there}"]) == ["sentinel", True]
+
+
+def test_hosts_are_one(page: Page, tmp_path: Path) -> None:
+    with serving(tmp_path, "nb.test") as proxy, Sentinel() as mine, Sentinel() as other:
+        # Whoever comes by the old address is sent to the new one.
+        page.goto(f"https://hub.test:{proxy.port}/ipython/{mine.port}/lab?a=b")
+        own = f"{mine.port}.nb.test:{proxy.port}/ipython/{mine.port}/"
+        assert page.url == f"https://{own}lab?a=b"
+        assert page.evaluate(ATTACK, [f"https://{own}", f"wss://{own}"]) == ["sentinel", True]
+        accepts = other.accepts
+        for there in (
+            f"{other.port}.nb.test:{proxy.port}/ipython/{other.port}/",
+            f"{mine.port}.nb.test:{proxy.port}/ipython/{other.port}/",
+            f"hub.test:{proxy.port}/ipython/{other.port}/",
+        ):
+            found = page.evaluate(ATTACK, [f"https://{there}", f"wss://{there}"])
+            assert found[0] != "sentinel"
+            assert found[1] is False
+        assert other.accepts == accepts
