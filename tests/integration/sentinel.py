@@ -21,17 +21,17 @@ class Sentinel:
     """Listens on *port* of 127.0.0.1 while it is entered.
 
     ``accepts`` is how many connections have come, ``heads`` what was asked on them; a connection
-    on which nothing is asked (a probe) has no head.
+    on which nothing is asked (a probe) has no head. Its answers bear *lines*.
     """
 
-    def __init__(self, port: int | None = None, *, address: str = "127.0.0.1") -> None:
+    def __init__(self, port: int | None = None, *lines: bytes) -> None:
         self.port = notebook_port() if port is None else port
         self.accepts = 0
         self.heads: list[bytes] = []
-        self._address = address
+        self._lines = lines
 
     def __enter__(self) -> Self:
-        self._listener = socket.create_server((self._address, self.port), backlog=64)
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
         return self
@@ -75,4 +75,5 @@ class Sentinel:
             )
             connection.recv(65536)
         else:
-            connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nsentinel")
+            answer = [b"HTTP/1.1 200 OK", b"Connection: close", *self._lines, b"", b"sentinel"]
+            connection.sendall(b"\r\n".join(answer))

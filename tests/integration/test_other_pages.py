@@ -1,4 +1,4 @@
-"""Two notebooks in one real browser: on one host a page of one reads the other, on two it does not.
+"""Other pages in a real browser: neighbours on one host and on two, and a portal of another site.
 
 Real TLS with a wildcard certificate; the notebooks are as small as can be.
 """
@@ -64,13 +64,13 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 
 @contextmanager
-def serving(directory: Path, domain: str) -> Iterator[Proxy]:
-    """A proxy at hub.test, with a domain for notebooks or without."""
+def serving(directory: Path, site: str) -> Iterator[Proxy]:
+    """A proxy at hub.test, with these keys of the table of sites."""
     authority = Authority()
     names = ("hub.test", "*.nb.test", "localhost")
     certificate, key = authority.issue(*names).write(directory)
     toml = f'[tls]\ncertificate = "{certificate}"\nkey = "{key}"\n'
-    toml += f'[site]\nnotebook_domain = "{domain}"\n[health]\nmode = "off"\n'
+    toml += f'[health]\nmode = "off"\n[site]\n{site}\n'
     proxy = Proxy(directory, toml, port=free_port(), trusted=authority.write(directory, "root"))
     try:
         yield proxy
@@ -87,7 +87,11 @@ def test_paths_on_one_host_are_no_boundary(page: Page, tmp_path: Path) -> None:
 
 
 def test_hosts_are_one(page: Page, tmp_path: Path) -> None:
-    with serving(tmp_path, "nb.test") as proxy, Sentinel() as mine, Sentinel() as other:
+    with (
+        serving(tmp_path, 'notebook_domain = "nb.test"') as proxy,
+        Sentinel() as mine,
+        Sentinel() as other,
+    ):
         # Whoever comes by the old address is sent to the new one.
         page.goto(f"https://hub.test:{proxy.port}/ipython/{mine.port}/lab?a=b")
         own = f"{mine.port}.nb.test:{proxy.port}/ipython/{mine.port}/"
@@ -103,3 +107,40 @@ def test_hosts_are_one(page: Page, tmp_path: Path) -> None:
             assert found[0] != "sentinel"
             assert found[1] is False
         assert other.accepts == accepts
+
+
+#: What Jupyter says of frames.
+JUPYTER = b"Content-Security-Policy: frame-ancestors 'self'; report-uri /csp"
+
+#: What a portal does: it shows a notebook in a frame, reads of it, and writes (with a preflight).
+USE = """async (notebook) => {
+  const frame = document.createElement("iframe");
+  frame.src = notebook;
+  const loaded = new Promise((tell) => { frame.onload = tell; });
+  document.body.append(frame);
+  await loaded;
+  const ask = (options) => fetch(notebook, {credentials: "include", ...options})
+    .then((answer) => answer.text()).catch(() => "refused");
+  const headers = {"content-type": "application/json"};
+  return [await ask({}), await ask({method: "PUT", headers, body: "{}"})];
+}"""
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_portal_uses_notebooks_if_it_is_trusted(
+    page: Page, tmp_path: Path, trusted: bool
+) -> None:
+    port = free_port()
+    site = f'trusted_origins = ["http://galaxy.test:{port}"]' if trusted else ""
+    portal = Sentinel(port, b"Content-Type: text/html")
+    with serving(tmp_path, site) as proxy, Sentinel(None, JUPYTER) as notebook, portal:
+        page.goto(f"http://galaxy.test:{port}/")
+        address = f"https://hub.test:{proxy.port}/ipython/{notebook.port}/"
+        found = page.evaluate(USE, address)
+        framed = [frame.url for frame in page.frames[1:]]
+        assert found == (["sentinel"] * 2 if trusted else ["refused"] * 2)
+        assert framed == ([address] if trusted else ["chrome-error://chromewebdata/"])
+        # A frame's own request bears no Origin: it is the answer that keeps a stranger from it.
+        assert [head.split(b" ")[0] for head in notebook.heads] == (
+            [b"GET", b"GET", b"PUT"] if trusted else [b"GET"]
+        )
