@@ -285,8 +285,8 @@ class UpstreamConnection(protocol.Protocol):
 class Pool:
     """The connections to all upstreams.
 
-    :param confirm: called with a port that was just connected to and the time, before anything is
-        sent. Raises :class:`ProxyError` if nothing is to be.
+    :param confirm: called with a port that was just connected to, the time, and the mark that it
+        was asked for with, before anything is sent. Raises :class:`ProxyError` if nothing is to be.
     """
 
     _log = Logger()
@@ -296,7 +296,7 @@ class Pool:
         reactor: Any,
         descriptors: Descriptors,
         limits: ClientLimits,
-        confirm: Callable[[int, float], None],
+        confirm: Callable[[int, float, int | None], None],
     ) -> None:
         self.reactor = reactor
         self._descriptors = descriptors
@@ -306,7 +306,9 @@ class Pool:
         self._kept = 0
         self._connections: dict[UpstreamConnection, int] = {}
 
-    def connect(self, port: int, receiver: Receiver, *, once: bool) -> Dial | None:
+    def connect(
+        self, port: int, receiver: Receiver, *, once: bool, mark: int | None = None
+    ) -> Dial | None:
         """Find or make a connection to ``port`` for ``receiver``.
 
         A kept connection is given at once, inside this call; else the attempt under way is
@@ -324,18 +326,18 @@ class Pool:
                 continue
             self._offer(connection, receiver)
             return None
-        return self.dial(port, receiver)
+        return self.dial(port, receiver, mark)
 
     def keeps(self, port: int) -> bool:
         """Whether a kept connection to ``port`` waits for a request."""
         return bool(self._idle.get(port))
 
-    def dial(self, port: int, receiver: Receiver) -> Dial:
+    def dial(self, port: int, receiver: Receiver, mark: int | None = None) -> Dial:
         """Make a new connection to ``port`` for ``receiver``; the attempt can be cancelled."""
 
         def connected(sock: socket.socket) -> None:
             try:
-                self._confirm(port, self.reactor.seconds())
+                self._confirm(port, self.reactor.seconds(), mark)
             except ProxyError as error:
                 sock.close()
                 receiver.failed(error)

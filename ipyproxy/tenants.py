@@ -106,22 +106,29 @@ class _Tenancy:
     """What is known of one port.
 
     ``tenant`` is the last listener that was there, and was last seen at ``met``. The last look,
-    ``at``, has ``seen`` it or nobody.
+    ``at``, has ``seen`` it or nobody. There were so many tenants until now (``count``), and the
+    last one was found ``since`` then.
     """
 
     tenant: Listener
     met: float
     seen: Listener | None
     at: float
+    since: float
+    count: int = 1
 
 
 class Tenants:
     """The listeners on all ports that were connected to.
 
+    A request goes to the tenant whom the decisions about it were made for, or to nobody: see
+    :meth:`admit` and :meth:`confirm`. If a listener is the same before and after we have
+    connected, it was there all the time, so that nobody else could listen, and has got the
+    connection.
+
     :param look_up: asks for the listener on a port.
     :ivar owners: whose notebooks are served; None: anybody's. May be replaced at any time.
-    :ivar strict: whether requests are allowed for one tenant only, so that one which meets another
-        is not sent.
+    :ivar strict: whether who may pass depends on the tenant, as with links that were made for one.
     :ivar leaving: each is called with a port that has changed hands, and how many seconds ago its
         former tenant was last seen.
     """
@@ -137,37 +144,45 @@ class Tenants:
         self._to_look_at: list[int] = []
         self._in_vain = False
 
-    def admit(self, port: int, now: float, *, connected: bool) -> None:
+    @property
+    def are_checked(self) -> bool:
+        """Whether requests have to be admitted and confirmed at all."""
+        return self.owners is not None or self.strict
+
+    def admit(self, port: int, started: float, *, connected: bool) -> int:
         """Decide whether a request may go to ``port``, before anything is dialled.
 
+        :param started: when the request began, and with it the decisions about it.
         :param connected: whether there is a connection already, so that a look of a moment ago
             will do.
-
-        Raises :class:`ProxyError` (``FOREIGN_PORT``) if somebody else than the owners listens.
+        :returns: a mark to confirm with.
+        :raises ProxyError: ``FOREIGN_PORT`` if somebody else than the owners listens,
+            ``CHANGED_HANDS`` if the port has changed hands since the request began.
         """
         tenancy = self._tenancies.get(port)
-        if connected and tenancy is not None and now - tenancy.at <= SEEN_FOR:
-            self._check_owner(tenancy.seen)
-        else:
-            self._check_owner(self._look(port, now))
+        fresh = tenancy is not None and connected and started - tenancy.at <= SEEN_FOR
+        if tenancy is None or (self.owners is not None and not fresh):
+            self._look(port, started)
+            tenancy = self._tenancies.get(port)
+        if tenancy is None:
+            return 0
+        self._check_owner(tenancy.seen)
+        if self.strict and tenancy.count > 1 and tenancy.since >= started:
+            raise ProxyError(Problem.CHANGED_HANDS, f"port {port}, since the request began")
+        return tenancy.count
 
-    def confirm(self, port: int, now: float) -> None:
+    def confirm(self, port: int, now: float, mark: int | None) -> None:
         """Decide whether what has just been connected to on ``port`` may be sent anything.
 
-        If the listener is the one that was there before, it is also the one that has got the
-        connection: nobody else can listen beside it. Its process may be gone by now, but nobody
-        else has its place.
-
-        Raises :class:`ProxyError` (``FOREIGN_PORT``, ``CHANGED_HANDS``).
+        :param mark: what :meth:`admit` gave; None: nothing was asked.
+        :raises ProxyError: ``FOREIGN_PORT``, ``CHANGED_HANDS``.
         """
-        before = self._tenancies.get(port)
-        seen_before = None if before is None else before.seen
         listener = self._look(port, now)
-        if self.owners is not None:
-            self._check_owner(listener)
-            if listener is None or listener != seen_before:
-                raise ProxyError(Problem.CHANGED_HANDS, f"port {port}, while connecting")
-        elif self.strict and seen_before is not None and listener != seen_before:
+        if mark is None:
+            return
+        self._check_owner(listener)
+        tenancy = self._tenancies.get(port)
+        if listener is None or tenancy is None or tenancy.count != mark:
             raise ProxyError(Problem.CHANGED_HANDS, f"port {port}, while connecting")
 
     def may_probe(self, port: int, now: float) -> bool:
@@ -203,13 +218,14 @@ class Tenants:
         tenancy = self._tenancies.get(port)
         if tenancy is None:
             if listener is not None:
-                self._tenancies[port] = _Tenancy(listener, now, listener, now)
+                self._tenancies[port] = _Tenancy(listener, now, listener, now, now)
             return listener
         tenancy.seen, tenancy.at = listener, now
         if listener is not None:
             former, met = tenancy.tenant, tenancy.met
             tenancy.tenant, tenancy.met = listener, now
             if listener != former:
+                tenancy.since, tenancy.count = now, tenancy.count + 1
                 self.log.info("port {port} has changed hands", port=port, uid=listener.uid)
                 for leave in self.leaving:
                     leave(port, now - met)

@@ -78,7 +78,7 @@ class Town:
 
     def __init__(self, dialler: Dialler, limits: ClientLimits = LIMITS) -> None:
         self.loop = Loop()
-        self.pool = Pool(self.loop, self.loop, limits, lambda port, now: None)
+        self.pool = Pool(self.loop, self.loop, limits, lambda port, now, mark: None)
         self.dialler = dialler
 
     def ask(self, asker: Asker, *, once: bool = False, port: int = 10000) -> Wire:

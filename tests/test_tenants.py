@@ -35,24 +35,34 @@ class OnlyAlice(Owners):
 class Host:
     """A host whose listeners the test plays."""
 
-    def __init__(self, *, owned: bool = True) -> None:
+    def __init__(self, *, owned: bool = True, strict: bool = False) -> None:
         self.listeners: dict[int, Listener] = {}
         self.looks = 0
         self.left: list[tuple[int, float]] = []
         self.tenants = Tenants(self.look_up, OnlyAlice() if owned else None)
+        self.tenants.strict = strict
         self.tenants.leaving.append(lambda port, ago: self.left.append((port, ago)))
 
     def look_up(self, port: int) -> Listener | None:
         self.looks += 1
         return self.listeners.get(port)
 
-    def refusal(self, now: float, *, connected: bool = False) -> Problem | None:
-        """Why the port may not be connected to, or sent to once connected."""
+    def listen(self, listener: Listener | None) -> None:
+        """``listener`` has the port from now on, or nobody."""
+        self.listeners = {} if listener is None else {PORT: listener}
+
+    def admit(self, started: float = 0, *, connected: bool = False) -> int | Problem:
+        """The mark of a request, or why it may not go to the port."""
         try:
-            if connected:
-                self.tenants.confirm(PORT, now)
-            else:
-                self.tenants.admit(PORT, now, connected=False)
+            return self.tenants.admit(PORT, started, connected=connected)
+        except ProxyError as error:
+            return error.problem
+
+    def confirm(self, mark: int | Problem | None, now: float = 0) -> Problem | None:
+        """Why nothing may be sent on a connection to the port; None: it may."""
+        assert not isinstance(mark, Problem)
+        try:
+            self.tenants.confirm(PORT, now, mark)
         except ProxyError as error:
             return error.problem
         return None
@@ -138,7 +148,6 @@ class TestKernel:
             assert find_kernel(None)(PORT) is None
         assert len(events) == 1
 
-
     def test_where_all_users_look_alike_owners_are_an_error(self) -> None:
         if not shutil.which("unshare"):
             pytest.skip("needs unshare for a namespace of users")
@@ -158,34 +167,33 @@ class TestKernel:
 class TestAdmission:
     def test_an_owner_s_port_is_let_through_and_another_s_is_not(self) -> None:
         host = Host()
-        host.listeners[PORT] = ALICE
-        assert host.refusal(0) is None
+        host.listen(ALICE)
+        assert host.admit() == 1
         host = Host()
-        host.listeners[PORT] = MALLORY
-        assert host.refusal(0) is Problem.FOREIGN_PORT
+        host.listen(MALLORY)
+        assert host.admit() is Problem.FOREIGN_PORT
 
     def test_nothing_is_dialled_without_a_look(self) -> None:
         host = Host()
-        host.listeners[PORT] = ALICE
-        assert host.refusal(0) is None
-        host.listeners[PORT] = MALLORY
-        assert host.refusal(0) is Problem.FOREIGN_PORT
+        host.listen(ALICE)
+        assert host.admit() == 1
+        host.listen(MALLORY)
+        assert host.admit() is Problem.FOREIGN_PORT
 
     def test_on_a_kept_connection_a_look_serves_for_a_moment(self) -> None:
         host = Host()
-        host.listeners[PORT] = ALICE
+        host.listen(ALICE)
         for _ in range(100):
-            host.tenants.admit(PORT, 0, connected=True)
+            host.admit(connected=True)
         assert host.looks == 1
-        host.listeners[PORT] = MALLORY
-        with pytest.raises(ProxyError):
-            host.tenants.admit(PORT, SEEN_FOR + 0.01, connected=True)
+        host.listen(MALLORY)
+        assert host.admit(SEEN_FOR + 0.01, connected=True) is Problem.FOREIGN_PORT
 
     def test_where_nobody_listens_the_connection_will_tell(self) -> None:
         host = Host()
-        assert host.refusal(0) is None
-        host.listeners[PORT] = MALLORY
-        assert host.refusal(0) is Problem.FOREIGN_PORT
+        assert host.admit() == 0
+        host.listen(MALLORY)
+        assert host.admit() is Problem.FOREIGN_PORT
 
     def test_a_kernel_that_fails_serves_nobody(self) -> None:
         def fails(port: int) -> Listener | None:
@@ -195,65 +203,99 @@ class TestAdmission:
         with capturedLogs() as events:
             for _ in range(10):
                 with pytest.raises(ProxyError):
-                    tenants.confirm(PORT, 0)
+                    tenants.confirm(PORT, 0, tenants.admit(PORT, 0, connected=False))
         assert len(events) == 1
 
+    def test_without_owners_and_links_nothing_is_checked(self) -> None:
+        assert not Host(owned=False).tenants.are_checked
+        assert Host().tenants.are_checked
 
+
+@pytest.mark.parametrize("owned", [True, False])
 class TestConfirmation:
-    def test_the_same_listener_before_and_after_has_got_the_connection(self) -> None:
-        host = Host()
-        host.listeners[PORT] = ALICE
-        host.refusal(0)
-        assert host.refusal(0, connected=True) is None
+    """With owners, and with links that are for one tenant."""
 
-    def test_one_that_has_come_in_between_gets_nothing(self) -> None:
-        host = Host()
-        host.listeners[PORT] = ALICE
-        host.refusal(0)
-        host.listeners[PORT] = MALLORY
-        assert host.refusal(0, connected=True) is Problem.FOREIGN_PORT
+    def test_the_same_listener_before_and_after_has_got_the_connection(self, owned: bool) -> None:
+        host = Host(owned=owned, strict=not owned)
+        host.listen(ALICE)
+        for _ in range(3):
+            assert host.confirm(host.admit()) is None
 
-    def test_one_that_has_come_and_gone_in_between_gets_nothing(self) -> None:
-        host = Host()
-        host.listeners[PORT] = ALICE
-        host.refusal(0)
-        host.listeners[PORT] = Listener(ALICE.uid, 3)
-        assert host.refusal(0, connected=True) is Problem.CHANGED_HANDS
-        host = Host()
-        host.refusal(0)
-        host.listeners[PORT] = ALICE
-        assert host.refusal(0, connected=True) is Problem.CHANGED_HANDS
+    def test_one_that_has_come_in_between_gets_nothing(self, owned: bool) -> None:
+        host = Host(owned=owned, strict=not owned)
+        host.listen(ALICE)
+        mark = host.admit()
+        host.listen(MALLORY)
+        assert host.confirm(mark) is (Problem.FOREIGN_PORT if owned else Problem.CHANGED_HANDS)
 
-    def test_one_that_is_gone_by_now_gets_nothing(self) -> None:
-        host = Host()
-        host.listeners[PORT] = ALICE
-        host.refusal(0)
-        del host.listeners[PORT]
-        assert host.refusal(0, connected=True) is Problem.CHANGED_HANDS
+    @pytest.mark.parametrize("first", [ALICE, None])
+    @pytest.mark.parametrize("sweep", [False, True])
+    def test_one_that_has_come_and_gone_in_between_gets_nothing(
+        self, owned: bool, first: Listener | None, sweep: bool
+    ) -> None:
+        host = Host(owned=owned, strict=not owned)
+        host.listen(first)
+        mark = host.admit()
+        host.listen(MALLORY)
+        # ... is connected to now, and leaves.
+        host.listen(Listener(ALICE.uid, 3))
+        if sweep:
+            host.tenants.sweep(0)
+        assert host.confirm(mark) is Problem.CHANGED_HANDS
+        assert host.confirm(host.admit(1)) is None
 
-    def test_without_owners_a_restarted_notebook_is_served_at_once(self) -> None:
+    def test_one_that_is_gone_by_now_gets_nothing(self, owned: bool) -> None:
+        host = Host(owned=owned, strict=not owned)
+        host.listen(ALICE)
+        mark = host.admit()
+        host.listen(None)
+        assert host.confirm(mark) is Problem.CHANGED_HANDS
+
+
+class TestStrictness:
+    """Who may pass was decided for one tenant, and deciding may take its time."""
+
+    def test_a_port_that_has_changed_hands_since_is_not_dialled(self) -> None:
+        host = Host(owned=False, strict=True)
+        host.listen(ALICE)
+        assert host.confirm(host.admit(0)) is None
+        host.listen(None)
+        host.tenants.sweep(1)
+        host.listen(MALLORY)
+        # A request begins at 2, and is still being decided on when a sweep comes at 3.
+        host.tenants.sweep(3)
+        assert host.admit(2) is Problem.CHANGED_HANDS
+        assert host.admit(3.1) == 2
+
+    def test_neither_is_one_whose_new_tenant_only_the_connection_shows(self) -> None:
+        host = Host(owned=False, strict=True)
+        host.listen(ALICE)
+        host.confirm(host.admit(0))
+        host.listen(None)
+        host.tenants.sweep(1)
+        host.listen(MALLORY)
+        assert host.confirm(host.admit(2), 2) is Problem.CHANGED_HANDS
+        assert host.left == [(PORT, 2)]
+
+    def test_a_first_tenant_is_no_change(self) -> None:
+        host = Host(owned=False, strict=True)
+        host.listen(ALICE)
+        assert host.confirm(host.admit(0)) is None
+
+    def test_without_it_a_restarted_notebook_is_served_at_once(self) -> None:
         host = Host(owned=False)
-        host.listeners[PORT] = ALICE
-        assert host.refusal(0, connected=True) is None
-        host.listeners[PORT] = Listener(ALICE.uid, 3)
-        assert host.refusal(0, connected=True) is None
+        host.listen(ALICE)
+        assert host.confirm(None) is None
+        host.listen(Listener(ALICE.uid, 3))
+        assert host.confirm(None) is None
         assert host.left == [(PORT, 0)]
-
-    def test_unless_requests_are_allowed_for_one_tenant_only(self) -> None:
-        host = Host(owned=False)
-        host.tenants.strict = True
-        host.listeners[PORT] = ALICE
-        assert host.refusal(0, connected=True) is None
-        host.listeners[PORT] = Listener(ALICE.uid, 3)
-        assert host.refusal(0, connected=True) is Problem.CHANGED_HANDS
-        assert host.refusal(0, connected=True) is None
 
 
 class TestChangingHands:
     def test_a_sweep_finds_it_out_once(self) -> None:
         host = Host(owned=False)
         host.listeners[PORT] = ALICE
-        host.refusal(0, connected=True)
+        host.confirm(None)
         for now, listener in enumerate((ALICE, ALICE, None, None, MALLORY, MALLORY)):
             host.listeners = {} if listener is None else {PORT: listener}
             host.tenants.sweep(now)
@@ -263,7 +305,7 @@ class TestChangingHands:
     def test_a_notebook_that_has_stopped_has_not_changed_hands(self) -> None:
         host = Host(owned=False)
         host.listeners[PORT] = ALICE
-        host.refusal(0, connected=True)
+        host.confirm(None)
         host.listeners.clear()
         host.tenants.sweep(1)
         host.listeners[PORT] = ALICE
@@ -275,7 +317,7 @@ class TestChangingHands:
         ports = range(10000, 11000)
         host.listeners = {port: Listener(1000, port) for port in ports}
         for port in ports:
-            host.tenants.confirm(port, 0)
+            host.tenants.confirm(port, 0, None)
         host.listeners = {port: Listener(1000, -port) for port in ports}
         host.looks = 0
         for now in range(1, 9):

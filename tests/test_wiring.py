@@ -92,7 +92,7 @@ def test_what_was_issued_for_a_former_tenant_is_void(rooms: Rooms) -> None:
     tenants = Tenants(listeners.get)
     loop = Loop()
     rooms = make_rooms(loop, loop, Config(), tenants)
-    tenants.confirm(10000, 0)
+    tenants.confirm(10000, 0, None)
     assert rooms.auth.revocations.of(10000) == 0
     listeners[10000] = Listener(1000, 2)
     before = time.time()

@@ -53,6 +53,7 @@ class Exchange:
 
     _connection: UpstreamConnection | None = None
     _dial: Dial | None = None
+    _mark: int | None = None
 
     def __init__(
         self, request: Request, upstream: Upstream, rewriting: Rewriting, carriage: Carriage
@@ -66,14 +67,15 @@ class Exchange:
         """Find a connection and send the request on it.
 
         Raises :class:`ProxyError`: ``OVERLOADED`` if too much is open on this port,
-        ``UPSTREAM_STARTING`` or ``UPSTREAM_DEAD`` if it is known not to answer, ``FOREIGN_PORT`` if
-        somebody else listens there.
+        ``UPSTREAM_STARTING`` or ``UPSTREAM_DEAD`` if it is known not to answer, ``FOREIGN_PORT`` or
+        ``CHANGED_HANDS`` if somebody else listens there.
         """
         upstream = self._upstream
         carriage, port = self._carriage, upstream.port
-        if carriage.tenants.owners is not None:
+        if carriage.tenants.are_checked:
             connected = carriage.pool.keeps(port)
-            carriage.tenants.admit(port, self._request.started, connected=connected)
+            started = self._request.started
+            self._mark = carriage.tenants.admit(port, started, connected=connected)
         carriage.health.admit(upstream, self._request.started)
         if upstream.open_work >= self._carriage.per_port:
             self._make_room()
@@ -81,7 +83,7 @@ class Exchange:
         upstream.requests += 1
         self._request.consumer = self
         self._dial = self._carriage.pool.connect(
-            upstream.port, self, once=not self._is_repeatable()
+            upstream.port, self, once=not self._is_repeatable(), mark=self._mark
         )
 
     def _make_room(self) -> None:
@@ -201,7 +203,7 @@ class Exchange:
         """See :class:`ipyproxy.client.Receiver`: try once more where that is harmless."""
         self._connection = None
         if self._is_repeatable():
-            self._dial = self._carriage.pool.dial(self._upstream.port, self)
+            self._dial = self._carriage.pool.dial(self._upstream.port, self, self._mark)
         else:
             self.failed(ProxyError(Problem.UPSTREAM_BROKEN, "it hung up without an answer"))
 
