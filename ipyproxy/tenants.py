@@ -182,6 +182,10 @@ class Tenants:
             return
         self._check_owner(listener)
         tenancy = self._tenancies.get(port)
+        if tenancy is None and self.owners is None:
+            # Nobody ever listened, and yet we are connected: the kernel leads this port to a
+            # container, or does not tell.
+            return
         if listener is None or tenancy is None or tenancy.count != mark:
             raise ProxyError(Problem.CHANGED_HANDS, f"port {port}, while connecting")
 

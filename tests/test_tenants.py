@@ -282,6 +282,14 @@ class TestStrictness:
         host.listen(ALICE)
         assert host.confirm(host.admit(0)) is None
 
+    def test_a_port_where_no_listener_is_ever_seen_has_no_tenants(self) -> None:
+        host = Host(owned=False, strict=True)
+        assert host.confirm(host.admit(0)) is None
+        assert host.left == []
+        # With owners it is nobody's whose notebooks are served.
+        host = Host()
+        assert host.confirm(host.admit(0)) is Problem.CHANGED_HANDS
+
     def test_without_it_a_restarted_notebook_is_served_at_once(self) -> None:
         host = Host(owned=False)
         host.listen(ALICE)
