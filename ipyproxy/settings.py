@@ -15,7 +15,7 @@ from pathlib import Path
 from ipyproxy.auth.making import check_files
 from ipyproxy.config import Config, ConfigError, Tls
 from ipyproxy.hosts import covers
-from ipyproxy.tenants import Owners, OwnersError
+from ipyproxy.tenants import Owners, OwnersError, find_kernel
 from ipyproxy.tls import (
     Certificate,
     CertificateError,
@@ -64,8 +64,13 @@ def load(config: Config, state_directory: Path) -> Settings:
 
 def _owners(config: Config) -> Owners | None:
     names = config.notebooks.owners
+    if not names:
+        return None
     try:
-        return Owners(names) if names else None
+        owners = Owners(names)
+        # Without it they could not be told from others.
+        find_kernel(owners)
+        return owners
     except OwnersError as error:
         raise ConfigError([f"notebooks.owners: {error}"]) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,13 @@ def test_owners_are_users_and_groups_that_there_are(tmp_path: Path) -> None:
     assert 0 in owners
     with pytest.raises(ConfigError, match=r"notebooks\.owners: there is no group no-such-group"):
         settings(tmp_path, 'notebooks.owners = ["root", "@no-such-group"]')
+
+
+def test_owners_need_a_kernel_that_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "AF_NETLINK")
+    assert settings(tmp_path).owners is None
+    with pytest.raises(ConfigError, match=r"notebooks\.owners: the kernel does not tell"):
+        settings(tmp_path, 'notebooks.owners = ["root"]')
 
 
 def test_below_a_domain_each_notebook_has_its_host(rooms: Rooms, tmp_path: Path) -> None:
