@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ipyproxy.crowd import Rate
 from ipyproxy.web.resources import Step
 from ipyproxy.web.root import PublicSite, RedirectSite
 from tests.front import House
@@ -212,6 +213,15 @@ def test_browsers_are_told_to_insist_on_https(gate: Gate) -> None:
         assert heard.count(b"\r\nStrict-Transport-Security: max-age=300\r\n") == 1
     _, heard = answer_to(gate, b"GET / HTTP/1.1", HOST)
     assert b"Strict-Transport-Security" not in heard
+
+
+def test_whoever_asks_too_fast_is_told_when_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch, requests=Rate(0.1, 1))
+    assert answer_to(gate, b"GET / HTTP/1.1", HOST)[0] == 200
+    status, heard = answer_to(gate, b"GET /ipython/10000/ HTTP/1.1", HOST)
+    assert status == 429
+    assert b"\r\nRetry-After: 10\r\n" in heard
+    assert gate.dialler.attempts == []
 
 
 class TestRedirects:
