@@ -6,10 +6,9 @@ process with a sentence. Knows nothing of who is let in.
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
 import socket
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -48,36 +47,52 @@ def listen(
     raise SystemExit(f"ipyproxy: cannot listen on {where}: {reason}")
 
 
-def listen_privately(
-    reactor: Any, descriptors: Any, path: Path, backlog: int, accept: Accept
-) -> Listener:
+def listen_privately(descriptors: Any, path: Path, backlog: int, accept: Accept) -> Listener:
     """Listen on a UNIX socket at ``path`` that nobody but this user (and root) can connect to.
 
-    What a process that is gone has left there is replaced. Raises OSError, with ``EADDRINUSE`` if
-    somebody listens there, or something other than a socket stands there.
+    A socket that is there already is replaced: it was left by a process that is gone, or is that
+    of one whose place this one takes. Raises OSError, with ``EADDRINUSE`` for anything else there.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if _is_left_over(path):
+    if path.is_socket():
         path.unlink()
-    # Born with the right mode: changed afterwards, it would lie open for a moment.
-    mask = os.umask(0o177)
-    try:
-        port = reactor.listenUNIX(str(path), Factory(), backlog, mode=0o600)
-    except error.CannotListenError as caught:
-        raise caught.socketError from caught
-    finally:
-        os.umask(mask)
-    return Listener(descriptors, port, accept)
+    return Listener(descriptors, _PathPort(path, backlog), accept)
 
 
-def _is_left_over(path: Path) -> bool:
-    try:
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            return False
-    except FileNotFoundError:
-        return False
-    with socket.socket(socket.AF_UNIX) as knocking:
-        return knocking.connect_ex(str(path)) == errno.ECONNREFUSED
+class _PathPort:
+    """A socket at a path, in the place of a port of Twisted's.
+
+    That one changes the mode after it has bound, and removes at its end whatever is at its path.
+    """
+
+    def __init__(self, path: Path, backlog: int) -> None:
+        self._path = path
+        self._socket = socket.socket(socket.AF_UNIX)
+        # Born with the right mode: changed afterwards, it would lie open for a moment.
+        mask = os.umask(0o177)
+        try:
+            self._socket.bind(str(path))
+            self._socket.listen(backlog)
+            self._inode = path.stat().st_ino
+        except OSError:
+            self._socket.close()
+            raise
+        finally:
+            os.umask(mask)
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._socket.fileno()
+
+    def stopReading(self) -> None:
+        """Nobody reads but the listener."""
+
+    def stopListening(self) -> None:
+        """Close it, and leave nothing behind, unless another process has taken the place."""
+        with contextlib.suppress(FileNotFoundError):
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
+        self._socket.close()
 
 
 def _endpoint(reactor: Any, description: str) -> Any:

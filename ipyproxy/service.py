@@ -271,6 +271,8 @@ class ProxyService(Service):
         for key in ("https", "http", "backlog"):
             if getattr(config.listen, key) != getattr(self._bound, key):
                 self.log.warn("listen.{key} has changed: that takes a restart", key=key)
+        if config.status.listen != self._status.where:
+            self.log.warn("status.listen has changed: that takes a restart")
 
     # Stopping.
 

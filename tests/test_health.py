@@ -22,6 +22,7 @@ from ipyproxy.upstreams import (
     IN_USE_FOR,
     STARTING_FOR,
     TRIAL_GAP,
+    Outcome,
     State,
     Upstream,
     UpstreamTable,
@@ -874,3 +875,16 @@ def test_in_any_order_of_events_there_is_one_timer_for_each_and_the_truth_is_fou
         host.checker.stopService()
         host.loop.settle()
         assert host.timers == 0
+
+
+def test_probes_are_counted_by_what_came_of_them() -> None:
+    host = up()
+    request = len(host.dials)
+    host.wait(7.0)
+    answered = host.checker.probes[Outcome.ANSWERED]
+    assert answered > 0
+    host.become("refuse")
+    host.wait(2.5)
+    assert host.checker.probes[Outcome.ANSWERED] == answered
+    assert host.checker.probes[Outcome.REFUSED] > 0
+    assert host.checker.probes.total() == len(host.dials) - request

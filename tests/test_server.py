@@ -217,3 +217,17 @@ def test_a_flood_of_refusals_is_told_in_few_lines() -> None:
     told = [event for event in events if event.get("reason") == "overloaded"]
     assert len(told) == 20
     assert [event["count"] for event in events if "count" in event] == [980]
+
+
+def test_handshakes_are_counted_and_connections_that_ended_before() -> None:
+    house = House()
+    house.desk.answer = say_yes
+    served, gone, late = house.connect(), house.knock(), house.knock()
+    assert (house.server.handshakes.done, house.server.handshakes.failed) == (1, 0)
+    served.get()
+    served.hang_up()
+    gone.hang_up()
+    assert (house.server.handshakes.done, house.server.handshakes.failed) == (1, 1)
+    house.wait(house.limits.handshake_timeout + 1)
+    assert not late.is_connected
+    assert (house.server.handshakes.done, house.server.handshakes.failed) == (1, 2)

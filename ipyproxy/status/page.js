@@ -4,6 +4,7 @@
   let source = null;
 
   const say = (kind, text) => {
+    if (live.textContent === text) return;
     live.className = kind;
     live.textContent = text;
   };

@@ -32,6 +32,8 @@ class StatusServer:
     """Serves ``site`` on ``where``, which is a value of ``status.listen``.
 
     Its requests are neither counted nor logged, or they would be most of what an idle proxy shows.
+
+    :ivar where: what :meth:`listen` was told.
     """
 
     _log = Logger()
@@ -42,6 +44,7 @@ class StatusServer:
         self._reactor = reactor
         self._descriptors = descriptors
         self._listener: Listener | None = None
+        self.where: int | str | None = None
         self.server = HTTPServer(
             reactor,
             site,
@@ -57,6 +60,7 @@ class StatusServer:
         The usual socket, in ``directory``, may be missing, for nobody has asked for it. What was
         asked for and cannot be had ends the process (``SystemExit``).
         """
+        self.where = where
         if where is None:
             return None
         if where != "unix":
@@ -67,9 +71,7 @@ class StatusServer:
             return self._listener.address
         path = directory / SOCKET
         try:
-            self._listener = listen_privately(
-                self._reactor, self._descriptors, path, _BACKLOG, self._accept
-            )
+            self._listener = listen_privately(self._descriptors, path, _BACKLOG, self._accept)
         except OSError as caught:
             reason = caught.strerror or caught
             self._log.warn(

@@ -22,11 +22,12 @@ from ipyproxy.status.facts import Sources, document, gather
 from ipyproxy.status.live import Board, Live
 from ipyproxy.status.metrics import Metrics
 from ipyproxy.web.pages import Field, Page
-from ipyproxy.web.resources import Step, send_page, send_problem
+from ipyproxy.web.resources import Step, send_page, send_problem, send_redirect
 
 PREFIX = "/_ipyproxy"
 """The path that everything of the proxy's own stands below."""
 
+_FRONT = (b"/", PREFIX.encode("ascii"))
 PLAIN: tuple[Field, ...] = (
     (b"Content-Security-Policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"X-Content-Type-Options", b"nosniff"),
@@ -111,6 +112,9 @@ class StatusSite:
         """Check the host, and let the resource answer."""
         target = parse_target(request.head.method, request.head.target)
         self._policy.served_host(request.head, target.authority)
+        if target.path in _FRONT:
+            send_redirect(request, PREFIX.encode("ascii") + b"/", None)
+            return
         resource = self._resources.get(target.path)
         if resource is None:
             raise ProxyError(Problem.NOT_FOUND)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ipyproxy.status.facts import MOST_SHOWN
 from ipyproxy.status.live import MOST_REDRAWN, MOST_VIEWERS, QUIET
 from ipyproxy.upstreams import Outcome
 from tests.front import Browser
@@ -119,6 +120,25 @@ def test_a_notebook_that_comes_is_sent_with_the_order_of_all() -> None:
     assert event["rows"] == ["port-10000", "port-10001", "port-10002"]
     assert "port-10001" in event["parts"]
     assert "port-10000" not in event["parts"]
+
+
+def test_a_notebook_that_comes_back_among_the_many_is_sent_again() -> None:
+    office = office_with(*range(10000, 10000 + MOST_SHOWN))
+    for upstream in office.upstreams.all():
+        upstream.wanted_at = START
+    viewer = Viewer(office)
+    viewer.events()
+    office.upstreams.get(10000).wanted_at = START - 1
+    office.upstreams.get(14999).wanted_at = START
+    office.wait(1)
+    (event,) = viewer.events()
+    assert "port-10000" not in event["rows"]
+    assert "port-14999" in event["parts"]
+    office.upstreams.get(10000).wanted_at = START + 1
+    office.wait(1)
+    (event,) = viewer.events()
+    assert "port-10000" in event["rows"]
+    assert "port-10000" in event["parts"]
 
 
 def test_where_nothing_happens_a_comment_shows_that_we_are_there() -> None:

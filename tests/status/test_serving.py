@@ -78,13 +78,18 @@ def test_a_socket_that_a_dead_process_left_is_replaced(stand: Stand, tmp_path: P
     assert stand.ask(socket.AF_UNIX, str(path)).startswith(b"HTTP/1.1 200 OK")
 
 
-def test_a_socket_on_which_somebody_listens_stays_theirs(stand: Stand, tmp_path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as other:
-        other.bind(str(tmp_path / SOCKET))
-        other.listen()
-        assert stand.listen("unix", tmp_path) is None
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(tmp_path / SOCKET))
+def test_who_takes_the_place_of_another_process_has_its_socket_and_keeps_it(
+    stand: Stand, tmp_path: Path
+) -> None:
+    path = tmp_path / SOCKET
+    assert stand.listen("unix", tmp_path) is not None
+    successor = Stand()
+    assert successor.listen("unix", tmp_path) is not None
+    assert successor.ask(socket.AF_UNIX, str(path)).startswith(b"HTTP/1.1 200 OK")
+    stand.stop()
+    assert successor.ask(socket.AF_UNIX, str(path)).startswith(b"HTTP/1.1 200 OK")
+    successor.stop()
+    assert not path.exists()
 
 
 def test_a_file_in_its_place_is_left_alone(stand: Stand, tmp_path: Path) -> None:

@@ -67,3 +67,10 @@ def test_a_foreign_name_that_leads_here_shows_nothing() -> None:
         answer = office.ask(path, host=b"evil.example:9000")
         assert status_of(answer) == 421
         assert b"evil" not in answer.partition(b"\r\n\r\n")[2]
+
+
+@pytest.mark.parametrize("path", [b"/", b"/_ipyproxy"])
+def test_whoever_knows_the_port_only_is_led_to_the_page(path: bytes) -> None:
+    answer = Office().connect().say(b"GET %b HTTP/1.1\r\nHost: localhost:9000\r\n\r\n" % path)
+    assert status_of(answer) == 303
+    assert b"\r\nLocation: /_ipyproxy/\r\n" in answer
