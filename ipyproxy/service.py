@@ -74,6 +74,7 @@ class ProxyService(Service):
         owners = self._settings.owners
         tenants = Tenants(find_kernel(owners), owners)
         self._rooms = make_rooms(reactor, self._descriptors, config, tenants)
+        self._rooms.auth.revocations.keep(self._settings.state_directory / "revocations.json")
         sweep = timed(self._sweep, self._rooms.sweeps, time.perf_counter)
         self._sweeping = LoopingCall(_guarded(sweep, self.log))
         self._sweeping.clock = reactor

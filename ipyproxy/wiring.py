@@ -15,8 +15,8 @@ from typing import Any
 from ipyproxy.access import Policy
 from ipyproxy.advice import Adviser
 from ipyproxy.auth.attempts import LoginAttempts
-from ipyproxy.auth.links import Revocations
 from ipyproxy.auth.making import Surroundings, make_gate, own_cookies, withheld
+from ipyproxy.auth.revocations import Revocations
 from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.channel import ChannelLimits
 from ipyproxy.client import ClientLimits, Pool

@@ -177,7 +177,7 @@ class Htpasswd:
         self._threads = threads
         self._attempts = attempts
         self._secret = secrets.token_bytes(32)
-        self._checks: SharedAnswers[bool] = SharedAnswers(clock, lambda _: REMEMBERED, WAITING)
+        self._checks: SharedAnswers[Finding] = SharedAnswers(clock, lambda _: REMEMBERED, WAITING)
 
     def examine(self, inquiry: Inquiry) -> Finding | Deferred[Finding]:
         """See :class:`~ipyproxy.auth.gate.Method`."""
@@ -196,14 +196,18 @@ class Htpasswd:
         key = self._key(shown, hashed, is_known)
         if self._checks.known(key) is None:
             self._attempts.admit(inquiry.client)
-        check = self._checks.ask(
-            key, lambda: self._threads.run(lambda: verify(shown.password, hashed))
-        )
-        return check.addCallback(self._judge, inquiry.client, shown.name if is_known else None)
+        user = shown.name if is_known else None
+
+        def check() -> Deferred[Finding]:
+            checked = self._threads.run(lambda: verify(shown.password, hashed))
+            return checked.addCallback(self._judge, inquiry.client, user)
+
+        return self._checks.ask(key, check)
 
     def _judge(self, matches: bool, client: str, user: str | None) -> Finding:
         if matches and user is not None:
             return Passed(user)
+        # Once for each check: a page may go on and on showing one wrong password.
         self._attempts.failed(client)
         return _WRONG
 

@@ -53,22 +53,3 @@ class Links:
                 # Of a bad link and a bad cookie, the link is what somebody has just tried.
                 return Failed(told)
         return Passed(shown.user) if isinstance(shown, Ticket) else Failed(shown)
-
-
-class Revocations:
-    """When each port last changed hands. What was issued for it before is void."""
-
-    def __init__(self) -> None:
-        self._moments: dict[int, float] = {}
-
-    def revoke(self, port: int, moment: float) -> None:
-        """``port`` has changed hands.
-
-        :param moment: when its former tenant was last seen, in seconds since the epoch; what was
-            issued until then is void.
-        """
-        self._moments[port] = max(moment, self.of(port))
-
-    def of(self, port: int) -> float:
-        """The last moment of ``port``; 0 if there was none."""
-        return self._moments.get(port, 0.0)

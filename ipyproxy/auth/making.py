@@ -12,7 +12,8 @@ from typing import Any
 from ipyproxy.auth.certificates import Certificates
 from ipyproxy.auth.gate import Gate, Method
 from ipyproxy.auth.htpasswd import Attempts, Htpasswd, user_file
-from ipyproxy.auth.links import Links, Revocations, key_file
+from ipyproxy.auth.links import Links, key_file
+from ipyproxy.auth.revocations import Revocations
 from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.auth.watched import UnusableFileError
 from ipyproxy.config import Auth, ConfigError

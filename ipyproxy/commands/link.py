@@ -82,12 +82,14 @@ def make_link(config: Config, port: int, user: str, seconds: int, origin: str | 
         raise ConfigError([str(error)]) from error
     now = int(time.time())
     token = keys.sign(route.encode("ascii"), Ticket(user, now, now + seconds)).decode("ascii")
-    return f"{origin or _origin(config)}{route}/?token={token}"
+    return f"{origin or _origin(config, port)}{route}/?token={token}"
 
 
-def _origin(config: Config) -> str:
+def _origin(config: Config, port: int) -> str:
     named = [host for host in config.site.hosts if not host.startswith("*.")]
     host = named[0] if named else socket.gethostname()
+    if config.site.notebook_domain:
+        host = f"{port}.{config.site.notebook_domain}"
     host = f"[{host}]" if ":" in host else host
-    port = config.listen.https
-    return f"https://{host}" if port == 443 or isinstance(port, str) else f"https://{host}:{port}"
+    ours = config.listen.https
+    return f"https://{host}" if ours == 443 or isinstance(ours, str) else f"https://{host}:{ours}"

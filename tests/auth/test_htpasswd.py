@@ -238,7 +238,14 @@ class TestWhoTriesTooOften:
         for name, password in (("alice", "a"), ("alice", "b"), ("carol", "c"), ("alice", "b")):
             house.answer(name, password)
         assert house.attempts.tried == ["192.0.2.1"] * 3
-        assert house.attempts.failures == ["192.0.2.1"] * 4
+        assert house.attempts.failures == ["192.0.2.1"] * 3
+
+    def test_a_page_that_goes_on_showing_what_is_wrong_has_failed_once(self, house: House) -> None:
+        told = [house.ask("alice", "old") for _ in range(20)]
+        house.threads.work()
+        told += [house.ask("alice", "old") for _ in range(20)]
+        assert all(one.finding == WRONG for one in told)
+        assert house.attempts.failures == ["192.0.2.1"]
 
     def test_one_who_has_to_wait_costs_nothing(self, house: House) -> None:
         assert house.answer("bob", PASSWORD) == Passed("bob")

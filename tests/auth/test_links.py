@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ipyproxy.auth import Gate as AuthGate
-from ipyproxy.auth.links import Links, Revocations, key_file
+from ipyproxy.auth.links import Links, key_file
+from ipyproxy.auth.revocations import Revocations
 from ipyproxy.auth.watched import UnusableFileError
 from ipyproxy.credentials.links import COOKIE, Keyring, Ticket
 from ipyproxy.credentials.rules import Rule, Rules, parse_requirement
@@ -182,13 +183,6 @@ class TestAPortThatChangesHands:
         assert door.status(b"/ipython/10000/?token=" + link(), *kind) == 403
         assert door.status(b"/ipython/10003/", cookie(port=10003), *kind) == 200
         assert door.status(b"/ipython/10000/", cookie(issued=NOW - 4), *kind) == 200
-
-    def test_time_does_not_run_backwards(self) -> None:
-        revocations = Revocations()
-        revocations.revoke(10000, 20.0)
-        revocations.revoke(10000, 10.0)
-        assert revocations.of(10000) == 20.0
-        assert revocations.of(10001) == 0.0
 
 
 class TestTheKeyFile:

@@ -95,6 +95,7 @@ def test_for_as_long_as_wanted(
 @pytest.mark.parametrize(("listen", "site", "origin"), [
     ("https = 8443", 'hosts = ["192.0.2.7"]', "https://192.0.2.7:8443"),
     ("https = 443", 'hosts = ["2001:db8::1"]', "https://[2001:db8::1]"),
+    ("https = 443", 'notebook_domain = "nb.example"', "https://10000.nb.example"),
     ('https = "systemd:domain=INET:index=0"', 'hosts = ["a.example"]', "https://a.example"),
 ])  # fmt: skip
 def test_the_address_is_what_the_configuration_tells(

@@ -10,9 +10,13 @@ from pathlib import Path
 import bcrypt
 import pytest
 
+from ipyproxy.credentials.links import COOKIE, Keyring, Ticket
+
 from .guarded import REQUIREMENTS, STATES, Guarded, Shown, basic, failures
-from .live import exchange
+from .live import ask, exchange
+from .processes import poll
 from .proxy import Proxy
+from .sentinel import Sentinel
 
 pytestmark = pytest.mark.integration
 
@@ -157,5 +161,48 @@ def test_whoever_guesses_too_often_has_to_wait(
         assert not log_in("right").startswith((b"HTTP/1.1 401 ", b"HTTP/1.1 429 "))
         assert re.search(r'refused 127\.0\.0\.1: 429 too-many-logins ""', proxy.child.log())
         assert 'refused 127.0.0.1: 401 unauthenticated "htpasswd: wrong' in proxy.child.log()
+    finally:
+        proxy.child.stop()
+
+
+def test_a_port_that_changes_hands_makes_its_links_void(tmp_path: Path) -> None:
+    keys = tmp_path / "link.keys"
+    keys.touch(mode=0o600)
+    keys.write_text("k1:" + "s" * 40)
+    configuration = (
+        "health.mode = 'off'\nauth.link_keys = 'link.keys'\n"
+        "auth.rules = [{ path = '/ipython', require = 'link' }]\n"
+    )
+
+    def cookie(port: int, issued: int) -> str:
+        ticket = Ticket("alice", issued, issued + 3600)
+        value = Keyring({"k1": "s" * 40}).bake(b"/ipython/%d" % port, ticket)
+        return f"Cookie: {COOKIE.decode()}={value.decode()}"
+
+    def visit(proxy: Proxy, port: int, line: str, *, websocket: bool = False) -> int:
+        lines = [f"Host: localhost:{proxy.port}", line]
+        return ask(proxy, f"/ipython/{port}/", lines, websocket=websocket)
+
+    proxy = Proxy(tmp_path, configuration)
+    try:
+        with Sentinel() as former:
+            port = former.port
+            old = cookie(port, int(time.time()))
+            assert visit(proxy, port, old) == 200
+        with Sentinel(port) as newcomer:
+            poll(
+                lambda: visit(proxy, port, old) == 403 or None,
+                seconds=30,
+                waiting_for="the proxy to notice",
+            )
+            assert visit(proxy, port, old, websocket=True) == 403
+            assert newcomer.heads == []
+            # What is issued from now on is for the newcomer; a restart forgets nothing.
+            new = cookie(port, int(time.time()) + 1)
+            assert visit(proxy, port, new, websocket=True) == 101
+            proxy.child.stop()
+            proxy = Proxy(tmp_path, configuration)
+            assert visit(proxy, port, old) == 403
+            assert visit(proxy, port, new) == 200
     finally:
         proxy.child.stop()

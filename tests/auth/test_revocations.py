@@ -1,0 +1,57 @@
+"""When ports changed hands: remembered, and over restarts too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ipyproxy.auth.revocations import Revocations
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "revocations.json"
+
+
+def kept(file: Path) -> Revocations:
+    """What a proxy knows that starts now."""
+    revocations = Revocations()
+    revocations.keep(file)
+    return revocations
+
+
+def test_the_last_moment_counts_and_time_does_not_run_backwards(file: Path) -> None:
+    revocations = kept(file)
+    for moment in (10.0, 30.5, 20.0):
+        revocations.revoke(10000, moment)
+    assert revocations.of(10000) == 30.5
+    assert revocations.of(10001) == 0.0
+
+
+def test_it_outlives_a_restart(file: Path) -> None:
+    first = kept(file)
+    first.revoke(10000, 20.0)
+    first.revoke(10001, 5.0)
+    second = kept(file)
+    assert (second.of(10000), second.of(10001)) == (20.0, 5.0)
+    second.revoke(10000, 30.0)
+    assert (kept(file).of(10000), kept(file).of(10001)) == (30.0, 5.0)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"x": 1}', '{"10000": "y"}', "\xff", "3"])
+def test_a_file_that_is_none_is_started_anew(file: Path, content: str) -> None:
+    file.parent.mkdir()
+    file.write_bytes(content.encode("latin-1"))
+    revocations = kept(file)
+    assert revocations.of(10000) == 0.0
+    revocations.revoke(10000, 20.0)
+    assert kept(file).of(10000) == 20.0
+
+
+def test_one_that_cannot_be_written_loses_nothing_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file in the directory's place")
+    revocations = Revocations()
+    revocations.keep(tmp_path / "state" / "revocations.json")
+    revocations.revoke(10000, 20.0)
+    assert revocations.of(10000) == 20.0
