@@ -42,6 +42,12 @@ class Problem(Enum):
         "Please log in",
         "This address is for known users only.",
     )
+    LOGIN_FAILED = (
+        401,
+        0,
+        "Login failed",
+        "The name or the password is wrong.",
+    )
     ACCESS_DENIED = (
         403,
         0,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,6 +30,7 @@ WAITING = 256
 """Subrequests that may be under way at once."""
 
 _LONGEST_BODY = 65536
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _IDLE = 15
 # Answers of the server that the browser gets to see.
 _PASSED_ON = ("WWW-Authenticate", "Location")
@@ -110,7 +112,7 @@ class ForwardAuth:
     def _understand(self, response: IResponse, inquiry: Inquiry) -> Finding:
         response.deliverBody(_Discard(self._clock.callLater, self._timeout))
         if 200 <= response.code < 300:
-            return Passed(self._first(response, self._user_header), self._lines(response))
+            return Passed(self._user(response), self._lines(response))
         if response.code in (401, 403):
             lines = [line for name in _PASSED_ON for line in _spelled(response, name)]
             shown = inquiry.authorization or inquiry.cookies
@@ -121,9 +123,12 @@ class ForwardAuth:
         kind = failure.value.__class__.__name__
         raise ProxyError(Problem.AUTH_UNAVAILABLE, f"the login service did not answer: {kind}")
 
-    def _first(self, response: IResponse, name: str) -> str | None:
-        values = response.headers.getRawHeaders(name, [])
-        return values[0] if values else None
+    def _user(self, response: IResponse) -> str | None:
+        values = _values(response, self._user_header)
+        try:
+            return values[0].decode() if values else None
+        except UnicodeDecodeError as error:
+            raise ProxyError(Problem.AUTH_UNAVAILABLE, "a user's name is not UTF-8") from error
 
     def _lines(self, response: IResponse) -> tuple[bytes, ...]:
         return tuple(line for name in self._headers for line in _spelled(response, name))
@@ -134,8 +139,15 @@ def _lasting(finding: Finding) -> float:
 
 
 def _spelled(response: IResponse, name: str) -> list[bytes]:
-    values = response.headers.getRawHeaders(name.encode("ascii"), [])
-    return [b"%b: %b" % (name.encode("ascii"), value) for value in values]
+    return [b"%b: %b" % (name.encode("ascii"), value) for value in _values(response, name)]
+
+
+def _values(response: IResponse, name: str) -> list[bytes]:
+    values: list[bytes] = response.headers.getRawHeaders(name.encode("ascii"), [])
+    if any(_CONTROL.search(value) for value in values):
+        # CR and LF are gone by now, but what is left is read differently by different servers.
+        raise ProxyError(Problem.AUTH_UNAVAILABLE, f"{name} holds a control character")
+    return values
 
 
 def _told(inquiry: Inquiry) -> Headers:

@@ -13,8 +13,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from ipyproxy.credentials.facts import Failed, Finding, Inquiry, Passage, Passed
 from ipyproxy.credentials.links import split_token
-from ipyproxy.credentials.rules import Rule, Rules, agree, heaviest
-from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.credentials.rules import Rule, Rules, agree, refusal
 from ipyproxy.request import Request
 from ipyproxy.routes import parse_port
 
@@ -32,7 +31,7 @@ class Method(Protocol):
         """Say whether a request may pass; at once, or later if somebody has to be asked.
 
         What a Deferred waits for is given up when that is cancelled, since the client has left.
-        Raises :class:`ProxyError` if it cannot be found out.
+        Raises :class:`~ipyproxy.errors.ProxyError` if it cannot be found out.
         """
 
 
@@ -67,8 +66,8 @@ class Gate:
     def decide(self, request: Request, path: bytes) -> Deferred[Passage]:
         """Find out whether ``request`` may go on; ``request.target`` is in origin-form by now.
 
-        Fails with :class:`ProxyError`: ``UNAUTHENTICATED``, ``ACCESS_DENIED``, or what a method
-        raises.
+        Fails with :class:`~ipyproxy.errors.ProxyError`: ``UNAUTHENTICATED``, ``LOGIN_FAILED``,
+        ``ACCESS_DENIED``, or what a method raises.
         """
         rule = self._rules.covering(path)
         if rule is None:
@@ -121,9 +120,7 @@ class Gate:
                 if isinstance(agreed, Passed):
                     return self._passage(inquiry, agreed)
                 denied.append((" and ".join(alternative), agreed))
-        status, lines, why = heaviest(denied)
-        problem = Problem.UNAUTHENTICATED if status == 401 else Problem.ACCESS_DENIED
-        raise ProxyError(problem, why, lines)
+        raise refusal(denied)
 
     async def _ask(self, name: str, inquiry: Inquiry) -> Finding:
         finding = self._methods[name].examine(inquiry)

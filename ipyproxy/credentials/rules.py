@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ipyproxy.credentials.facts import Failed, Lack, Passed
+from ipyproxy.errors import Problem, ProxyError
 
 METHODS = ("htpasswd", "forward", "link", "certificate")
 """The names of the methods."""
@@ -100,14 +101,18 @@ def agree(passed: Sequence[Passed], users: frozenset[str]) -> Passed | Failed:
     return Passed(user, lines, cookies[0] if cookies else None)
 
 
-def heaviest(failures: Iterable[tuple[str, Failed]]) -> tuple[int, tuple[bytes, ...], str]:
-    """The status, the field lines and the words for the log of a refusal.
+def refusal(failures: Iterable[tuple[str, Failed]]) -> ProxyError:
+    """How a request is refused that each of these methods has failed for.
 
-    Where one method says that other credentials would help (401), the whole answer says so, with
-    everything that any method has to say on how.
+    Where one says that other credentials would help (401), the answer does, with everything that
+    any method has to say on how.
     """
     failures = list(failures)
-    status = min((failed.status for _, failed in failures), default=403)
+    asking = [failed.lack for _, failed in failures if failed.status == 401]
+    if Lack.WRONG in asking:
+        problem = Problem.LOGIN_FAILED
+    else:
+        problem = Problem.UNAUTHENTICATED if asking else Problem.ACCESS_DENIED
     lines = dict.fromkeys(line for _, failed in failures for line in failed.lines)
     why = ", ".join(f"{name}: {failed.lack.value}" for name, failed in failures)
-    return status, tuple(lines), why
+    return ProxyError(problem, why, tuple(lines))

@@ -42,6 +42,8 @@ _NEXT_STEP = {
     "program you use.",
     Problem.ORIGIN_DENIED: "Open the notebook in a tab of its own and go on there.",
     Problem.UNAUTHENTICATED: "Reload the page, and log in with your name and password.",
+    Problem.LOGIN_FAILED: "Reload the page, and try again. Only the administrator can tell you a "
+    "password.",
     Problem.ACCESS_DENIED: "Open it by the link you were given. If that is what you did, ask for a "
     "new one.",
     Problem.FOREIGN_PORT: "Start your notebook again from the page you first started it on; it "

@@ -168,6 +168,31 @@ class TestWhatItsAnswersMean:
         server.answer(code, Location="https://evil.example/", X_Auth_Request_User="root")
         assert refused(told) == f"the login service answered {code}"
 
+    @pytest.mark.parametrize(
+        ("code", "name", "value"),
+        [
+            (200, "X-Auth-Request-User", b"\xff"),
+            (200, "X-Groups", b"\0"),
+            (401, "Location", b"/\x0bx"),
+        ],
+    )
+    def test_so_does_one_that_holds_control_characters(
+        self, server: Server, code: int, name: str, value: bytes
+    ) -> None:
+        told = server.examine()
+        response = Response(code)
+        response.headers.setRawHeaders(name.encode(), [value])
+        server.waiting.pop(0).callback(response)
+        assert told.finding is None
+        refused(told)
+
+    def test_nothing_in_it_ends_a_line(self, server: Server) -> None:
+        told = server.examine()
+        response = Response(200)
+        response.headers.setRawHeaders(b"X-Groups", [b"staff\r\nX-Admin: 1\rX-Root: 1"])
+        server.waiting.pop(0).callback(response)
+        assert told.finding == Passed(None, (b"X-Groups: staff X-Admin: 1 X-Root: 1",))
+
     def test_so_does_no_connection(self, server: Server) -> None:
         told = server.examine()
         server.waiting.pop(0).errback(ConnectBindError())

@@ -12,10 +12,11 @@ from ipyproxy.credentials.rules import (
     Rule,
     Rules,
     agree,
-    heaviest,
     is_user,
     parse_requirement,
+    refusal,
 )
+from ipyproxy.errors import Problem
 
 
 class TestRequirements:
@@ -115,17 +116,27 @@ class TestWhatMethodsAgreeOn:
 
 
 class TestRefusals:
+    BASIC = b"WWW-Authenticate: Basic"
+
     def test_one_that_can_be_mended_by_logging_in_wins(self) -> None:
-        failures = [
-            ("link", Failed(Lack.EXPIRED)),
-            ("htpasswd", Failed(Lack.NOTHING, 401, (b"WWW-Authenticate: Basic",))),
-            ("forward", Failed(Lack.NOTHING, 401, (b"WWW-Authenticate: Bearer",))),
-        ]
-        assert heaviest(failures) == (
-            401,
-            (b"WWW-Authenticate: Basic", b"WWW-Authenticate: Bearer"),
-            "link: expired or revoked, htpasswd: nothing to show, forward: nothing to show",
+        error = refusal(
+            [
+                ("link", Failed(Lack.EXPIRED)),
+                ("htpasswd", Failed(Lack.NOTHING, 401, (self.BASIC,))),
+                ("forward", Failed(Lack.NOTHING, 401, (b"WWW-Authenticate: Bearer",))),
+            ]
+        )
+        assert error.problem is Problem.UNAUTHENTICATED
+        assert error.lines == (self.BASIC, b"WWW-Authenticate: Bearer")
+        assert error.detail == (
+            "link: expired or revoked, htpasswd: nothing to show, forward: nothing to show"
         )
 
+    def test_a_login_that_failed_is_told_apart_from_none(self) -> None:
+        wrong = ("htpasswd", Failed(Lack.WRONG, 401, (self.BASIC,)))
+        assert refusal([("link", Failed(Lack.FOREIGN)), wrong]).problem is Problem.LOGIN_FAILED
+        assert refusal([("link", Failed(Lack.WRONG))]).problem is Problem.ACCESS_DENIED
+
     def test_else_there_is_no_access(self) -> None:
-        assert heaviest([("link", Failed(Lack.FOREIGN))])[:2] == (403, ())
+        error = refusal([("link", Failed(Lack.FOREIGN))])
+        assert (error.problem, error.lines) == (Problem.ACCESS_DENIED, ())

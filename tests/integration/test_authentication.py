@@ -160,7 +160,7 @@ def test_whoever_guesses_too_often_has_to_wait(
         time.sleep(int(wait) + 0.5)
         assert not log_in("right").startswith((b"HTTP/1.1 401 ", b"HTTP/1.1 429 "))
         assert re.search(r'refused 127\.0\.0\.1: 429 too-many-logins ""', proxy.child.log())
-        assert 'refused 127.0.0.1: 401 unauthenticated "htpasswd: wrong' in proxy.child.log()
+        assert 'refused 127.0.0.1: 401 login-failed "htpasswd: wrong' in proxy.child.log()
     finally:
         proxy.child.stop()
 
