@@ -74,7 +74,6 @@ class ProxyService(Service):
         owners = self._settings.owners
         tenants = Tenants(find_kernel(owners), owners)
         self._rooms = make_rooms(reactor, self._descriptors, config, tenants)
-        self._rooms.auth.revocations.keep(self._settings.state_directory / "revocations.json")
         sweep = timed(self._sweep, self._rooms.sweeps, time.perf_counter)
         self._sweeping = LoopingCall(_guarded(sweep, self.log))
         self._sweeping.clock = reactor
@@ -132,6 +131,7 @@ class ProxyService(Service):
         self._sweeping.start(_SWEEP, now=False)
         self._rooms.health.startService()
         self._rooms.lag.start()
+        self._rooms.auth.revocations.keep(self._settings.state_directory / "revocations.json")
         for address in self._rooms.condition.listeners:
             self.log.info("listening on {address}", address=address)
         self._tell_settings()

@@ -289,6 +289,11 @@ class TestWhatAClientSaysOfItself:
         door.knock(path, line, ALICE)
         assert not any(b"root" in line for line in door.upstream())
 
+    @pytest.mark.parametrize("named", [b"X-Remote-User", b"close, x-remote-user, X-Group"])
+    def test_nor_can_it_have_ours_dropped(self, door: Door, named: bytes) -> None:
+        door.knock(b"/ipython/10000/", b"Connection: " + named, ALICE)
+        assert b"X-Remote-User: alice" in door.upstream()
+
     def test_a_notebooks_own_token_passes(self, door: Door) -> None:
         door.knock(b"/ipython/10002/", b"Authorization: token secret")
         assert b"Authorization: token secret" in door.upstream()
