@@ -36,9 +36,6 @@ LINGER = 5.0
 GRACE = 2.0
 """Seconds that a client which has connected but not asked yet has to begin, once we are to stop."""
 
-CROWDED_GRACE = 2.0
-"""Seconds for which a client may move below the floor of ``body_rate`` if others want its place."""
-
 CLIENT_GONE = 499
 """What the log has as the status of a request whose client left first; nginx's number."""
 
@@ -414,15 +411,15 @@ class HTTPChannel(protocol.Protocol):
         if self._receiving.is_late(now, request.body_bytes_received, wanted):
             self._give_up(request, ProxyError(Problem.REQUEST_TIMEOUT, "the body was too slow"))
 
-    def give_way(self, now: float, port: int) -> bool:
+    def give_way(self, port: int) -> bool:
         """End the exchange with the notebook on ``port``, if this client is slow at it."""
         request = self.request
         if request is None or request.port != port or self.phase is not Phase.EXCHANGE:
             return False
-        if self._sending.is_below(now, CROWDED_GRACE):
+        if self._sending.is_slow:
             self._cut_off("the client read too slowly, and others waited")
             return True
-        if self._receiving is not None and self._receiving.is_below(now, CROWDED_GRACE):
+        if self._receiving is not None and self._receiving.is_slow:
             why = "the body was too slow, and others waited"
             self._give_up(request, ProxyError(Problem.REQUEST_TIMEOUT, why))
             return True

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+_GLANCE = 2.0
+"""Seconds after which it is known whether a stream is slow just now."""
+
 
 class Pace:
     """A floor under the speed of a stream, in the manner of Apache's ``MinRate``.
 
-    :param grace: seconds without a single byte that are allowed, and the time before the rate
-        counts.
-    :param rate: bytes per second that must be kept from then on.
+    It holds for each span of ``grace`` seconds anew, because a first burst into buffers would
+    otherwise excuse a trickle for hours.
+
+    :param grace: seconds without a single byte that are allowed, and how long a span is.
+    :param rate: bytes per second that must be kept in every span.
     """
 
-    __slots__ = ("_base", "_grace", "_moved", "_rate", "_since", "_total")
+    __slots__ = (
+        "_base",
+        "_glance",
+        "_glance_base",
+        "_grace",
+        "_moved",
+        "_rate",
+        "_since",
+        "_total",
+        "is_slow",
+    )
 
     def __init__(self, grace: float, rate: int, now: float) -> None:
         self._grace = grace
@@ -19,8 +34,10 @@ class Pace:
         self._restart(now, 0)
 
     def _restart(self, now: float, total: int) -> None:
-        self._since = self._moved = now
-        self._base = self._total = total
+        self._since = self._moved = self._glance = now
+        self._base = self._total = self._glance_base = total
+        self.is_slow = False
+        """Whether it has kept below the rate for the last seconds, which is no offence yet."""
 
     def is_late(self, now: float, total: int, wanted: bool) -> bool:
         """Look at the stream; to be called about once a second.
@@ -33,12 +50,19 @@ class Pace:
             return False
         if total > self._total:
             self._moved, self._total = now, total
-        elapsed = now - self._since
+        self._take_a_glance(now, total)
         if now - self._moved > self._grace:
             return True
-        return elapsed > self._grace and total - self._base < self._rate * elapsed
-
-    def is_below(self, now: float, grace: float) -> bool:
-        """Whether it has moved below the rate for over ``grace`` seconds, as of the last look."""
         elapsed = now - self._since
-        return elapsed > grace and self._total - self._base <= self._rate * elapsed
+        if elapsed <= self._grace:
+            return False
+        if total - self._base < self._rate * elapsed:
+            return True
+        self._since, self._base = now, total
+        return False
+
+    def _take_a_glance(self, now: float, total: int) -> None:
+        elapsed = now - self._glance
+        if elapsed >= _GLANCE:
+            self.is_slow = total - self._glance_base <= self._rate * elapsed
+            self._glance, self._glance_base = now, total

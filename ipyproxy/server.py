@@ -138,9 +138,8 @@ class HTTPServer:
 
         Else a few slow clients could keep everybody from a notebook.
         """
-        now = self.reactor.seconds()
         others = [channel for channel in self.channels if channel is not asker]
-        return any(channel.give_way(now, port) for channel in others)
+        return any(channel.give_way(port) for channel in others)
 
     def record(self, request: Request) -> None:
         """A request has been answered, or never will be. Called once for each."""

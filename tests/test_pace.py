@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ipyproxy.pace import Pace
@@ -75,36 +75,55 @@ def test_a_count_that_begins_anew_is_another_stream() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 5.0), st.integers(0, 100)), max_size=60))
+@example([(5.0, 100), (5.5, 100), *[(3.0, 1)] * 4])
 def test_lateness_is_what_its_definition_says(steps: list[tuple[float, int]]) -> None:
     stream = pace(grace=10.0, rate=5)
     now, total = 0.0, 0
-    moved = 0.0
+    moved, began, before = 0.0, 0.0, 0
     for seconds, count in steps:
         now, total = now + seconds, total + count
         if count:
             moved = now
-        slow = now > 10.0 and total < 5 * now
+        ends = now - began > 10.0
+        slow = ends and total - before < 5 * (now - began)
         assert stream.is_late(now, total, wanted=True) is (now - moved > 10.0 or slow)
+        if ends and not slow and now - moved <= 10.0:
+            began, before = now, total
 
 
-def test_below_the_rate_it_is_as_soon_as_somebody_else_wants_its_place() -> None:
+def test_a_burst_excuses_no_trickle() -> None:
     stream = pace()
-    stream.is_late(3.0, 1499, wanted=True)
-    assert not stream.is_below(3.0, grace=3.0)
-    assert stream.is_below(3.5, grace=3.0)
-    stream.is_late(4.0, 2001, wanted=True)
-    assert not stream.is_below(4.0, grace=3.0)
+    verdicts = [stream.is_late(float(now), 10_000_000 + now, wanted=True) for now in range(1, 200)]
+    assert verdicts.index(True) == 121  # when the first span without a burst is over
 
 
-def test_below_the_rate_is_nobody_who_is_not_expected_to_move() -> None:
+def test_slow_is_whoever_has_kept_below_the_rate_for_two_seconds() -> None:
     stream = pace()
-    stream.is_late(10.0, 0, wanted=False)
-    assert not stream.is_below(10.5, grace=3.0)
+    for now, total, slow in [
+        (1.0, 0, False),
+        (2.0, 1000, True),
+        (3.0, 5000, True),
+        (4.0, 5000, False),
+        (5.0, 5000, False),
+        (6.0, 5999, True),
+    ]:
+        assert not stream.is_late(now, total, wanted=True)
+        assert stream.is_slow is slow, now
 
 
-def test_without_a_rate_only_who_stands_still_is_below_it() -> None:
+def test_slow_is_nobody_who_is_not_expected_to_move() -> None:
+    stream = pace()
+    stream.is_late(2.0, 0, wanted=True)
+    assert stream.is_slow
+    stream.is_late(3.0, 0, wanted=False)
+    assert not stream.is_slow
+    stream.is_late(4.0, 0, wanted=True)
+    assert not stream.is_slow
+
+
+def test_without_a_rate_only_who_stands_still_is_slow() -> None:
     stream = pace(rate=0)
-    stream.is_late(9.0, 0, wanted=True)
-    assert stream.is_below(9.0, grace=3.0)
-    stream.is_late(9.5, 1, wanted=True)
-    assert not stream.is_below(9.5, grace=3.0)
+    stream.is_late(2.0, 0, wanted=True)
+    assert stream.is_slow
+    stream.is_late(4.0, 1, wanted=True)
+    assert not stream.is_slow
