@@ -101,9 +101,15 @@ class Stream:
         self.close()
 
 
-def browse(port: int, tls: ssl.SSLContext, *, receive_buffer: int = 0) -> Stream:
-    """Connect to the proxy as a browser does; *receive_buffer* bounds what the kernel takes."""
+def browse(
+    port: int, tls: ssl.SSLContext, *, source: str = "127.0.0.1", receive_buffer: int = 0
+) -> Stream:
+    """Connect to the proxy as a browser at *source* does.
+
+    *receive_buffer* bounds what the kernel takes ahead.
+    """
     sock = socket.socket()
+    sock.bind((source, 0))
     if receive_buffer:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     sock.settimeout(PATIENCE)

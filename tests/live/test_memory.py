@@ -30,8 +30,6 @@ SIZES = [
 ONCE = 4 * 2**20
 #: Both sides' objects of an exchange, and an OpenSSL session.
 EACH = 64 * 1024
-#: OpenSSL keeps room for what one read or write has brought it, and grows by a third at a time.
-BIO = READ_SIZE * 4 // 3
 
 
 @pytest.fixture
@@ -51,10 +49,9 @@ def tls(front: Proxy) -> ssl.SSLContext:
 def bound(exchanges: int) -> int:
     """Bytes that the resident set may grow by while *exchanges* move or wait.
 
-    For each: what may wait before its sender is made to, what one read brought on top of that,
-    and the room for the same once encrypted.
+    For each: what may wait before its sender is made to, and what one read brought on top of that.
     """
-    return ONCE + exchanges * (Limits().buffer_bytes + READ_SIZE + BIO + EACH)
+    return ONCE + exchanges * (EACH + Limits().buffer_bytes + READ_SIZE)
 
 
 @contextmanager
