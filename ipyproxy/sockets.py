@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import resource
+import select
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -196,8 +197,7 @@ class Dial:
         except OSError as caught:
             self._timer = reactor.callLater(0, self._give_up, caught)
             return
-        late = TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
-        self._timer = reactor.callLater(timeout, self._give_up, late)
+        self._timer = reactor.callLater(timeout, self._expire)
         reactor.addWriter(self)
 
     def _start(self, address: tuple[str, int]) -> None:
@@ -227,7 +227,8 @@ class Dial:
         if code:
             self._give_up(OSError(code, os.strerror(code)))
             return
-        self._timer.cancel()
+        if self._timer.active():
+            self._timer.cancel()
         self._reactor.removeWriter(self)
         sock, self._socket = self._socket, None
         self._connected(sock)
@@ -241,6 +242,15 @@ class Dial:
     def cancel(self) -> None:
         """Give up without a word."""
         self._close()
+
+    def _expire(self) -> None:
+        # Timers come before sockets: if we were held up ourselves, it may long be connected.
+        watch = select.poll()
+        watch.register(self, select.POLLOUT)
+        if watch.poll(0):
+            self.doWrite()
+        else:
+            self._give_up(TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
 
     def _give_up(self, caught: OSError) -> None:
         self._close()

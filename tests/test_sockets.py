@@ -196,6 +196,15 @@ class TestDial:
                 sock.close()
         assert (poll.writers, poll.getDelayedCalls()) == ([], [])
 
+    def test_it_is_not_late_if_only_we_are(self, poll: Poll) -> None:
+        outcome = Outcome()
+        with socket.create_server((LOCALHOST, 0)) as server:
+            Dial(poll, server.getsockname(), 2.0, outcome.connected, outcome.failed)
+            poll.advance(5)
+            assert outcome.socket is not None
+            outcome.socket.close()
+        assert (poll.writers, poll.getDelayedCalls()) == ([], [])
+
     def test_given_up_it_says_nothing(self, poll: Poll) -> None:
         outcome = Outcome()
         with socket.create_server((LOCALHOST, 0)) as server:
