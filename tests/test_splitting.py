@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from .corpus.outcome import outcome_of
 from .corpus.requests import REQUESTS, SMUGGLED, Case
@@ -45,3 +48,14 @@ def test_it_does_not_matter_where_a_request_is_cut(case: Case) -> None:
 def test_a_request_may_come_byte_by_byte(case: Case) -> None:
     pieces = [case.raw[at : at + 1] for at in range(len(case.raw))]
     assert outcome_of(*pieces) == outcome_of(case.raw)
+
+
+SHORT = [case.raw for case in REQUESTS if len(case.raw) < 1000]
+
+
+@given(st.lists(st.sampled_from(SHORT), min_size=1, max_size=3), st.sets(st.integers(1, 600)))
+def test_it_does_not_matter_how_a_conversation_is_cut(raws: list[bytes], cuts: set[int]) -> None:
+    stream = b"".join(raws)
+    edges = [0, *sorted(cuts), len(stream)]
+    pieces = [stream[start:end] for start, end in pairwise(edges) if stream[start:end]]
+    assert outcome_of(*pieces) == outcome_of(stream)
