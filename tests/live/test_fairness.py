@@ -93,7 +93,9 @@ def test_a_download_at_full_speed_leaves_an_echo_its_time(
         try:
             poll(lambda: child.log() or None, seconds=20, waiting_for="the download")
             before, began = len(child.log().split()), time.monotonic()
-            # What else runs on this machine only ever adds, so one quiet window tells.
+            # What else runs on this machine only ever adds, so one quiet window tells; and where an
+            # echo by itself takes long, because the cores are others', the bound is no bound.
+            bound = max(bound, 4 * alone)
             medians = [median_round_trip(browser, seconds)]
             while medians[-1] >= bound and len(medians) < 20:
                 medians.append(median_round_trip(browser, seconds))
