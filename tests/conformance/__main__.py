@@ -2,7 +2,7 @@
 
     python -m tests.conformance
 
-It takes a quarter of an hour, most of it the largest messages and compression.
+It takes half an hour or more, most of it Autobahn's compression, and writes nothing if it fails.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ twice: straight at that server, and through `twistd ipyproxy` with TLS. What cou
 comes out worse through the proxy. The proxy itself judges frame headers only; UTF-8, compression
 and what a close frame says pass it, and are the server's to judge.
 
-This page is written by `make conformance`. The tests run the groups {quick} every time, and
-`make soak` all of them.
+This page is written by `make conformance`, which takes half an hour or more, most of it Autobahn's
+compression. `make test` runs these groups every time: {quick}; `make soak` all of them.
 
 """
 
