@@ -37,7 +37,7 @@ request_rate = 1000000
 request_burst = 1000000
 """
 KIB = 2**10
-EACH, ONCE = 4 * KIB, 1024 * KIB
+EACH, ONCE = 4 * KIB, 3072 * KIB
 """Growth that a second round as large as the first may bring: memory is cut a little differently.
 
 The smallest thing that a bridge could leave behind, its TLS session, has three times as much.
