@@ -84,7 +84,8 @@ def _rewritten_request(
 ) -> tuple[Collection[bytes], list[bytes]]:
     """Names of the plain fields that Connection drops, and the special lines to send."""
     dropped = _nominated(special)
-    lines: list[bytes] = []
+    passed = special.passed if rewriting.withheld is None else rewriting.withheld(special.passed)
+    lines = _without(passed, dropped)
     if b"origin" in special:
         lines.append(rewriting.origin_line)
     if b"referer" not in dropped:
@@ -181,6 +182,8 @@ def response_lines(head: ResponseHead, public: bytes, rewriting: Rewriting) -> l
     """The field lines to send to the client, but for framing and Connection."""
     plain = head.fields.plain
     dropped, rewritten = _rewritten_response(head.fields.special, public, rewriting)
+    if not (dropped or rewritten):
+        return plain
     return [*(_without(plain, dropped) if dropped else plain), *rewritten]
 
 

@@ -53,7 +53,9 @@ class SpecialFields(dict[bytes, list[bytes]]):
     look-up. That is all of framing, access, and what is rewritten.
     """
 
-    __slots__ = ()
+    __slots__ = ("passed",)
+    passed: list[bytes]
+    """The lines of those that are only read, to be passed on."""
     __hash__ = object.__hash__  # type: ignore[assignment]
 
     def values_of(self, name: bytes) -> list[bytes]:
@@ -125,6 +127,7 @@ class FieldMemory(dict[bytes, bytes | Special]):
         group = self._groups.get(special)
         if group is None:
             group = SpecialFields()
+            group.passed = [field.line for field in special if field.line]
             for field in special:
                 group.setdefault(field.name, []).append(field.value)
             if sum(len(field.value) for field in special) <= _GROUP_REMEMBERED:
@@ -151,24 +154,16 @@ def split_field_line(line: bytes) -> tuple[bytes, bytes]:
 class Fields:
     """The fields of one head.
 
-    ``plain`` has the lines to pass on in their order, ``special`` what must be looked at.
+    ``plain`` has the lines to pass on that nobody looks at, in their order; ``special`` has what
+    must be looked at. (The order of fields of different names means nothing, RFC 9110 section 5.3.)
     """
 
     __slots__ = ("plain", "special")
 
     def __init__(self, lines: list[bytes], memory: FieldMemory) -> None:
-        plain: list[bytes] = []
-        special: list[Special] = []
-        for line in lines:
-            field = memory[line]
-            if isinstance(field, bytes):
-                plain.append(field)
-                continue
-            special.append(field)
-            if field.line:
-                plain.append(field.line)
-        self.plain = plain
-        self.special = memory.group(tuple(special))
+        fields = list(map(memory.__getitem__, lines))
+        self.plain = [field for field in fields if type(field) is bytes]
+        self.special = memory.group(tuple([field for field in fields if type(field) is Special]))
 
     def values(self, name: bytes) -> list[bytes]:
         """See :meth:`SpecialFields.values_of`."""

@@ -46,7 +46,8 @@ def browser_gets(*fields: bytes, public: bytes = PUBLIC) -> list[bytes]:
 
 def test_ordinary_fields_pass_in_their_order_with_all_their_repetitions() -> None:
     fields = [b"X-B: 1", b"Accept: */*", b"x-a: 2", b"X-B: 3", b"Authorization: token t"]
-    assert upstream_gets(*fields) == fields
+    # Those that are read on the way stand behind the others.
+    assert upstream_gets(*fields) == [fields[0], fields[2], fields[3], fields[1], fields[4]]
     fields = [b"Vary: a", b"Date: x", b"Vary: b", b"WWW-Authenticate: Basic"]
     assert browser_gets(*fields) == fields
 

@@ -66,11 +66,12 @@ def test_a_head_without_fields_has_none() -> None:
     assert head.fields.special == {}
 
 
-def test_fields_that_are_only_read_keep_their_place_among_those_passed_on() -> None:
+def test_fields_that_are_only_read_are_passed_on_as_well() -> None:
     fields = request(
         b"GET / HTTP/1.1", b"A: 1", b"User-AGENT:\tcurl", b"B: 2", b"accept: */*", b"Expect: x"
     ).fields
-    assert fields.plain == [b"A: 1", b"User-AGENT: curl", b"B: 2", b"accept: */*", b"Expect: x"]
+    assert fields.plain == [b"A: 1", b"B: 2"]
+    assert fields.special.passed == [b"User-AGENT: curl", b"accept: */*", b"Expect: x"]
     assert fields.first(b"user-agent") == b"curl"
     assert fields.first(b"accept") == b"*/*"
     assert fields.first(b"expect") == b"x"
@@ -431,7 +432,7 @@ def test_parsing_what_was_serialised_changes_nothing(fields: list[tuple[bytes, b
             for value in values
             if name not in heads._REQUEST_READ
         ]
-        return [b"GET / HTTP/1.1", *head.fields.plain, *taken]
+        return [b"GET / HTTP/1.1", *head.fields.plain, *head.fields.special.passed, *taken]
 
     once = request(b"GET / HTTP/1.1", *[b"%b:%b" % field for field in fields])
     twice = request(*serialised(once))
