@@ -9,9 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ipyproxy.errors import ProxyError
-from ipyproxy.http1.fields import Rewriting, request_lines, response_lines
+from ipyproxy.http1.fields import Rewriting, request_fields, response_fields
 from ipyproxy.http1.framing import ChunkedDecoder, request_decoder, response_decoder
-from ipyproxy.http1.head import HeadLimits, parse_request, parse_response
+from ipyproxy.http1.head import (
+    HeadLimits,
+    parse_request,
+    parse_response,
+)
+from ipyproxy.http1.lines import lines_of
 from ipyproxy.routes import parse_target
 from tests.corpus.outcome import outcome_of
 from tests.corpus.requests import REQUESTS
@@ -37,8 +42,11 @@ def request(data: bytes) -> None:
         request_decoder(head)
     except ProxyError:
         return
-    lines = request_lines(head, _PUBLIC, frozenset(), _REWRITING)
-    again = parse_request(b"\r\n".join([b"GET / HTTP/1.1", *lines]), HeadLimits(head_fields=200))
+    lines = lines_of(request_fields(head, _PUBLIC, frozenset(), _REWRITING))
+    again = parse_request(
+        b"\r\n".join([b"GET / HTTP/1.1", *lines]),
+        HeadLimits(head_fields=200),
+    )
     assert request_decoder(again) is None
     assert again.fields.values(b"host") == [b"127.0.0.1:10000"]
     assert not again.fields.values(b"connection")
@@ -57,7 +65,7 @@ def response(data: bytes) -> None:
         response_decoder(head, b"GET")
     except ProxyError:
         return
-    lines = response_lines(head, _PUBLIC, _REWRITING)
+    lines = lines_of(response_fields(head, _PUBLIC, _REWRITING))
     again = parse_response(b"\r\n".join([b"HTTP/1.1 200 OK", *lines]))
     for cookie in again.fields.values(b"set-cookie"):
         attributes = [part.partition(b"=") for part in cookie.split(b";")[1:]]

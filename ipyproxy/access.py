@@ -13,7 +13,8 @@ from functools import lru_cache
 
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.hosts import covers
-from ipyproxy.http1.head import RequestHead, SpecialFields
+from ipyproxy.http1.head import RequestHead
+from ipyproxy.http1.lines import SpecialFields
 
 # Brackets hold a colon: an IPv6 address, and nothing else, is spelled in them.
 _AUTHORITY = re.compile(
@@ -51,9 +52,7 @@ class Policy:
         suffix = b"" if port is None or port == b"443" else b":" + port
         return host, b"https://" + host + suffix
 
-    def _addressed(
-        self, special: SpecialFields, authority: bytes | None
-    ) -> tuple[bytes, bytes]:
+    def _addressed(self, special: SpecialFields, authority: bytes | None) -> tuple[bytes, bytes]:
         hosts = special.values_of(b"host")
         if len(hosts) != 1:
             raise ProxyError(Problem.BAD_REQUEST, f"{len(hosts)} Host fields")

@@ -25,6 +25,7 @@ from ipyproxy.http1.head import (
     HeadLimits,
     RequestHead,
     parse_request,
+    request_fields_reader,
     too_large,
 )
 from ipyproxy.pace import Pace
@@ -143,6 +144,7 @@ class HTTPChannel(protocol.Protocol):
         self.phase = _HANDSHAKE
         self.request: Request | None = None
         self._buffer = b""
+        self._fields = request_fields_reader()
         self._reading = False
         self._tunnel: protocol.Protocol | None = None
         self._deadline: float | None = None
@@ -216,7 +218,7 @@ class HTTPChannel(protocol.Protocol):
     def _start(self, block: bytes) -> None:
         server = self.server
         try:
-            head = parse_request(block, server.limits.head)
+            head = parse_request(block, server.limits.head, self._fields)
             body = request_decoder(head)
         except ProxyError as error:
             self._refuse(error)
@@ -346,6 +348,7 @@ class HTTPChannel(protocol.Protocol):
         From here on the channel only keeps count.
         """
         self.phase = _TUNNEL
+        self._fields = request_fields_reader()  # what it remembers is not needed any more
         self._deadline = None
         self._tunnel = tunnel
         self.transport.setTcpKeepAlive(True)

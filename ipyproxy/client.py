@@ -22,7 +22,7 @@ from ipyproxy.epoll import Descriptors
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.fields import is_persistent
 from ipyproxy.http1.framing import Decoder, response_decoder
-from ipyproxy.http1.head import ResponseHead, parse_response
+from ipyproxy.http1.head import ResponseHead, parse_response, response_fields_reader
 from ipyproxy.pace import Pace
 from ipyproxy.sockets import Dial
 from ipyproxy.transport import TCPTransport
@@ -92,6 +92,7 @@ class UpstreamConnection(protocol.Protocol):
         self._receiver: Receiver | None = None
         self._method = b""
         self._buffer = b""
+        self._fields = response_fields_reader()
         self._head_bytes = 0
         self._body: Decoder | None = None
         self._begun = False
@@ -161,7 +162,7 @@ class UpstreamConnection(protocol.Protocol):
                     # Whoever speaks another protocol may well wait for us to say more.
                     raise ProxyError(Problem.UPSTREAM_BROKEN, "it does not speak HTTP")
                 return
-            head = parse_response(buffer[:end])
+            head = parse_response(buffer[:end], self._fields)
             if head.status >= 200:
                 self._begin(head, buffer[end + 4 :])
                 return

@@ -25,7 +25,8 @@ from autobahn.twisted.websocket import (
 from twisted.internet.defer import Deferred
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.http1.head import Fields, ResponseHead
+from ipyproxy.http1.head import ResponseHead
+from ipyproxy.http1.lines import Fields
 
 # What Autobahn is to judge. Host, Origin and path have been judged before, and extensions are the
 # notebook's to choose: Autobahn would take only those that it can speak itself.

@@ -231,7 +231,7 @@ class LogWriter:
         self._lines: list[bytes] = []
         self._size = 0
         self._queue: SimpleQueue[bytes | _Order] = SimpleQueue()
-        self._thread: Thread | None = None
+        self._worker: Thread | None = None
         self._descriptor = -1
         # Each counter has one thread that writes it, and so needs no lock.
         self._queued_lines = self._queued_bytes = 0  # the reactor's
@@ -255,8 +255,8 @@ class LogWriter:
         :raises OSError: if the file cannot be opened.
         """
         self._descriptor = self._open()
-        self._thread = Thread(target=self._run, name="log writer", daemon=True)
-        self._thread.start()
+        self._worker = Thread(target=self._run, name="log writer", daemon=True)
+        self._worker.start()
 
     def write(self, line: bytes) -> None:
         """Take one line, which ends with its newline."""
@@ -295,12 +295,12 @@ class LogWriter:
         What a stuck pipe or a full disk has not taken by then is dropped, and counted.
         """
         self.flush()
-        thread, self._thread = self._thread, None
-        if thread is None:
+        worker, self._worker = self._worker, None
+        if worker is None:
             return
         self._closing.set()
         self._queue.put(_Order.STOP)
-        thread.join(timeout)
+        worker.join(timeout)
         self._dropped += self._queued_lines - self._written_lines
         self._tell(dropped=True)
 

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from ipyproxy.http1.head import RequestHead, SpecialFields
+from ipyproxy.http1.head import RequestHead
+from ipyproxy.http1.lines import SpecialFields, lines_of
 
 _REMEMBERED = 512
 _TOKENS = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
@@ -68,7 +69,7 @@ class Portal:
         if head.method != b"OPTIONS" or len(origins) != 1 or origins[0] not in self._origins:
             return None
         asked = {}
-        for line in head.fields.plain:
+        for line in lines_of(head.fields.plain):
             name, _, value = line.partition(b":")
             asked[name.lower()] = value.strip(b" \t")
         if _METHOD not in asked:

@@ -13,9 +13,12 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk
 from ipyproxy.http1.head import RequestHead
+from ipyproxy.http1.lines import block_of
 
 STATUS_LINE = b"HTTP/1.1 %d %b"
 """The first line of an answer; field lines that every answer of a site bears may stand behind."""
+
+_WITHOUT_BODY = (204, 304)
 
 
 class Connection(Protocol):
@@ -117,39 +120,42 @@ class Request:
     # Answering.
 
     def respond(self, status: int, reason: bytes, lines: list[bytes], body: bytes) -> None:
-        """Answer with a whole body."""
-        self.begin(status, reason, lines, len(body))
+        """Answer with a whole body; ``lines`` as field lines without framing and Connection."""
+        self.begin(status, reason, block_of(lines), len(body))
         if body:
             self.write(body)
         self.finish()
 
-    def begin(self, status: int, reason: bytes, lines: list[bytes], length: int | None) -> None:
+    def begin(self, status: int, reason: bytes, fields: bytes, length: int | None) -> None:
         """Begin the answer; its head is sent with the first bytes of the body.
 
-        :param lines: field lines without framing and Connection.
+        :param fields: field lines without framing and Connection, each with its CRLF.
         :param length: bytes of the body (or what they would be, for HEAD and 304); None: unknown.
         """
+        connection, head = self.connection, self.head
         self.begun = True
         self.status = status
-        head = [self.connection.status_line % (status, reason), *lines, *self.greeting]
-        self._bodyless = self.head.method == b"HEAD" or status in (204, 304)
+        self._bodyless = head.method == b"HEAD" or status in _WITHOUT_BODY
+        framing = b""
         if length is not None and status != 204:
-            head.append(b"Content-Length: %d" % length)
+            framing = b"Content-Length: %d\r\n" % length
         elif not self._bodyless:
-            if self.head.minor:
+            if head.minor:
                 self._chunked = True
-                head.append(b"Transfer-Encoding: chunked")
+                framing = b"Transfer-Encoding: chunked\r\n"
             else:
-                self.connection.persistent = False
-        if self.is_incomplete:
+                connection.persistent = False
+        if self.body is not None and not self.body.done:
             # The answer may end before the body does, and the next request begins behind that.
-            self.connection.persistent = False
-        if not self.connection.persistent:
-            head.append(b"Connection: close")
-        elif not self.head.minor:
-            head.append(b"Connection: keep-alive")
-        head.append(b"\r\n")
-        self._unsent_head = b"\r\n".join(head)
+            connection.persistent = False
+        if not connection.persistent:
+            framing += b"Connection: close\r\n"
+        elif not head.minor:
+            framing += b"Connection: keep-alive\r\n"
+        if self.greeting:
+            fields += block_of(self.greeting)
+        line = connection.status_line % (status, reason)
+        self._unsent_head = b"%b\r\n%b%b\r\n" % (line, fields, framing)
 
     def write(self, data: bytes) -> None:
         """Send bytes of the body (not empty)."""
@@ -184,11 +190,10 @@ class Request:
             self.finished = True
             self.connection.request_cut(self)
 
-    def interim(self, status: int, reason: bytes, lines: list[bytes]) -> None:
+    def interim(self, status: int, reason: bytes, fields: bytes) -> None:
         """Pass an informational answer on (RFC 9110 section 15.2); HTTP/1.0 knows none."""
         if self.head.minor and not self.begun:
-            head = [b"HTTP/1.1 %d %b" % (status, reason), *lines, b"\r\n"]
-            self.transport.write(b"\r\n".join(head))
+            self.transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, reason, fields))
 
     def refuse(self, error: ProxyError) -> None:
         """Answer with the page for ``error``, or cut the answer short if some of it is sent."""

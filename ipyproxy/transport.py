@@ -28,7 +28,7 @@ from twisted.internet.interfaces import (
     ITCPTransport,
 )
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from ipyproxy.epoll import Descriptors
 
@@ -66,7 +66,6 @@ class Ending(Enum):
 _NO, _HALF, _FULL = Ending
 
 
-@implementer(IReadWriteDescriptor, ITCPTransport, IPushProducer, IConsumer)
 class TCPTransport:
     """One connected socket (TCP or UNIX) and the protocol on it."""
 
@@ -393,6 +392,10 @@ class TCPTransport:
         if enabled and self._socket.family != socket.AF_UNIX:
             for option, value in _KEEPALIVE:
                 self._socket.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+# Not by a decorator, behind which mypyc could not compile the class.
+classImplements(TCPTransport, IReadWriteDescriptor, ITCPTransport, IPushProducer, IConsumer)
 
 
 def address_of(name: Any) -> IAddress:

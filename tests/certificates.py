@@ -16,9 +16,15 @@ from cryptography.x509.oid import NameOID
 NOW = datetime.now(UTC)
 _PLAIN = serialization.NoEncryption()
 _SIGNS_CERTIFICATES = x509.KeyUsage(
-    digital_signature=False, content_commitment=False, key_encipherment=False,
-    data_encipherment=False, key_agreement=False, key_cert_sign=True, crl_sign=False,
-    encipher_only=False, decipher_only=False,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
 )
 
 
@@ -41,9 +47,7 @@ def pem(*certificates: x509.Certificate) -> bytes:
 def key_pem(key: Any, encryption: serialization.KeySerializationEncryption = _PLAIN) -> bytes:
     """A private key as PEM (PKCS #8), in the clear if nothing else is asked for."""
     return bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
     )
 
 

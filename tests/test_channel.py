@@ -307,7 +307,7 @@ class TestEndings:
         browser = quiet.connect()
         browser.get()
         request = quiet.desk.next()
-        request.begin(200, b"OK", [], 1000)
+        request.begin(200, b"OK", b"", 1000)
         request.write(b"only this")
         request.cut()
         assert browser.hear().endswith(b"\r\n\r\nonly this")
@@ -317,7 +317,7 @@ class TestEndings:
         browser = quiet.connect()
         browser.get()
         request = quiet.desk.next()
-        request.begin(200, b"OK", [], None)
+        request.begin(200, b"OK", b"", None)
         request.write(b"only this")
         request.refuse(ProxyError(Problem.UPSTREAM_BROKEN))
         assert browser.hear().endswith(b"\r\n\r\n9\r\nonly this\r\n")
@@ -339,7 +339,7 @@ class TestEndings:
 
         def fail(request: Request) -> None:
             bodies.append(Body(request))
-            request.begin(200, b"OK", [], 100)
+            request.begin(200, b"OK", b"", 100)
             request.flush()
             raise RuntimeError("a mistake of ours")
 
@@ -467,7 +467,7 @@ class TestDeadlines:
         request = quiet.desk.next()
         body = Body(request)
         browser.wire.room = 1000
-        request.begin(200, b"OK", [], 100000)
+        request.begin(200, b"OK", b"", 100000)
         request.write(b"x" * 50000)
         quiet.wait(60)
         assert browser.is_connected
@@ -481,7 +481,7 @@ class TestDeadlines:
         browser.get()
         request = quiet.desk.next()
         browser.wire.room = 0
-        request.begin(200, b"OK", [], 100000)
+        request.begin(200, b"OK", b"", 100000)
         request.write(b"x" * 100000)
         for _ in range(65):
             browser.wire.room = 500

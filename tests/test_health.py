@@ -547,7 +547,6 @@ class TestRequests:
         host.wait(3.5)
         assert host.state is State.UP
 
-
     def test_a_trial_that_hangs_stays_the_only_one(self) -> None:
         host = dead(draw=lambda: MOST)
         host.wait(TRIAL_GAP)
@@ -830,9 +829,7 @@ _Step = tuple[str, int, float]
     seed=st.integers(0, 100),
     steps=st.lists(
         st.tuples(
-            st.sampled_from(
-                ["request", "ask", "bridge", *get_args(Manner)]
-            ),
+            st.sampled_from(["request", "ask", "bridge", *get_args(Manner)]),
             st.integers(PORT, PORT + 2),
             st.sampled_from([0.0, 0.01, 0.3, 1.0, 5.0, 40.0, 400.0]),
         ),

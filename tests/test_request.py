@@ -75,7 +75,7 @@ def test_an_empty_answer_says_so(connection: Connection) -> None:
 
 def test_a_length_unknown_is_chunked(connection: Connection) -> None:
     request = ask(connection)
-    request.begin(200, b"OK", [], None)
+    request.begin(200, b"OK", b"", None)
     request.write(b"hello")
     request.write(b"x" * 16)
     request.finish()
@@ -87,7 +87,7 @@ def test_a_length_unknown_is_chunked(connection: Connection) -> None:
 
 def test_for_http_1_0_a_length_unknown_ends_with_the_connection(connection: Connection) -> None:
     request = ask(connection, minor=0)
-    request.begin(200, b"OK", [], None)
+    request.begin(200, b"OK", b"", None)
     request.write(b"hello")
     request.finish()
     assert connection.written == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello"
@@ -114,7 +114,7 @@ def test_answers_that_have_no_body_send_none(
     connection: Connection, method: bytes, status: int, length: int | None, framing: bytes
 ) -> None:
     request = ask(connection, method)
-    request.begin(status, b"Fine", [], length)
+    request.begin(status, b"Fine", b"", length)
     request.write(b"a body that must not be sent")
     request.finish()
     assert connection.written == b"HTTP/1.1 %d Fine\r\n%b\r\n" % (status, framing)
@@ -129,7 +129,7 @@ def test_an_answer_while_the_body_still_comes_is_the_last(connection: Connection
 
 def test_a_head_waits_for_the_body_but_not_for_ever(connection: Connection) -> None:
     request = ask(connection)
-    request.begin(200, b"OK", [], 5)
+    request.begin(200, b"OK", b"", 5)
     assert connection.written == b""
     request.flush()
     assert connection.written == b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
@@ -141,7 +141,7 @@ def test_a_head_waits_for_the_body_but_not_for_ever(connection: Connection) -> N
 
 def test_a_cut_answer_stays_as_it_is(connection: Connection) -> None:
     request = ask(connection)
-    request.begin(200, b"OK", [], None)
+    request.begin(200, b"OK", b"", None)
     request.write(b"hello")
     request.cut()
     request.write(b"more")
@@ -155,10 +155,10 @@ def test_a_failure_is_a_page_before_the_answer_and_a_cut_within(connection: Conn
     before = ask(connection)
     before.refuse(error)
     unsent = ask(connection)
-    unsent.begin(200, b"OK", [], 5)
+    unsent.begin(200, b"OK", b"", 5)
     unsent.refuse(error)
     within = ask(connection)
-    within.begin(200, b"OK", [], 5)
+    within.begin(200, b"OK", b"", 5)
     within.flush()
     within.refuse(error)
     assert connection.events == ["refused 502", "refused 502", "cut"]
@@ -167,10 +167,10 @@ def test_a_failure_is_a_page_before_the_answer_and_a_cut_within(connection: Conn
 
 def test_interim_answers_pass_before_the_answer(connection: Connection) -> None:
     request = ask(connection)
-    request.interim(100, b"Continue", [])
-    request.interim(103, b"Early Hints", [b"Link: </a>"])
+    request.interim(100, b"Continue", b"")
+    request.interim(103, b"Early Hints", b"Link: </a>\r\n")
     request.respond(200, b"OK", [], b"")
-    request.interim(103, b"Too late", [])
+    request.interim(103, b"Too late", b"")
     assert connection.written == (
         b"HTTP/1.1 100 Continue\r\n\r\n"
         b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
@@ -179,13 +179,13 @@ def test_interim_answers_pass_before_the_answer(connection: Connection) -> None:
 
 
 def test_http_1_0_knows_no_interim_answers(connection: Connection) -> None:
-    ask(connection, minor=0).interim(100, b"Continue", [])
+    ask(connection, minor=0).interim(100, b"Continue", b"")
     assert connection.written == b""
 
 
 def test_bytes_of_the_body_are_counted(connection: Connection) -> None:
     request = ask(connection)
-    request.begin(200, b"OK", [], None)
+    request.begin(200, b"OK", b"", None)
     request.write(b"hello")
     request.write(b"world!")
     request.finish()

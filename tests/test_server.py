@@ -59,9 +59,7 @@ class TestCaps:
         assert not has_room_for(house, "2001:db8:1:2::3")
         assert has_room_for(house, "2001:db8:1:3::1")
 
-    @pytest.mark.parametrize(
-        ("connections", "of_one", "status"), [(1, 50, 503), (100, 1, 429)]
-    )
+    @pytest.mark.parametrize(("connections", "of_one", "status"), [(1, 50, 503), (100, 1, 429)])
     def test_whoever_is_one_too_many_is_told_so_once(
         self, connections: int, of_one: int, status: int
     ) -> None:

@@ -78,9 +78,7 @@ def server(ecdsa: Certificate) -> ServerTLS:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_todays_versions_are_spoken(
-    server: ServerTLS, root: Path, version: ssl.TLSVersion
-) -> None:
+def test_todays_versions_are_spoken(server: ServerTLS, root: Path, version: ssl.TLSVersion) -> None:
     browser = Browser(trusting(root, only(version)))
     shake_hands(server, browser)
     assert browser.tls.version() == version.name.replace("_", ".")
@@ -317,7 +315,10 @@ def test_loading_tells_names_and_age(authority: Authority, tmp_path: Path) -> No
     certificate = load_certificate(*files)
     assert (certificate.certificate, certificate.key) == files
     assert certificate.names == (
-        "notebooks.example.org", "*.example.org", "192.0.2.7", "2001:db8::7",
+        "notebooks.example.org",
+        "*.example.org",
+        "192.0.2.7",
+        "2001:db8::7",
     )
     assert certificate.not_after == NOON
     assert not certificate.is_development
@@ -326,9 +327,7 @@ def test_loading_tells_names_and_age(authority: Authority, tmp_path: Path) -> No
     assert "PRIVATE" not in repr(certificate)
 
 
-def test_an_expired_certificate_is_served(
-    authority: Authority, root: Path, tmp_path: Path
-) -> None:
+def test_an_expired_certificate_is_served(authority: Authority, root: Path, tmp_path: Path) -> None:
     issued = authority.issue(HOST, not_before=NOON - 9000 * DAY, not_after=NOON - 8000 * DAY)
     certificate = load_certificate(*issued.write(tmp_path))
     assert certificate.is_expired(NOON)

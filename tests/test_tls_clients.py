@@ -52,9 +52,7 @@ def asking(certificate: Certificate, authority: Authority, *, required: bool) ->
     return serving(certificate, terms=Terms(clients=clients))
 
 
-def showing(
-    issued: Issued, root: Path, directory: Path, version: ssl.TLSVersion
-) -> ssl.SSLContext:
+def showing(issued: Issued, root: Path, directory: Path, version: ssl.TLSVersion) -> ssl.SSLContext:
     context = trusting(root, only(version))
     context.load_cert_chain(*issued.write(directory, "client"))
     return context

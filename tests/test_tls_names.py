@@ -152,7 +152,8 @@ def test_a_directory_holds_keys_in_the_same_file_or_beside(
     (tmp_path / "a.pem").write_bytes(key_pem(issued.key) + pem(issued.certificate))
     (tmp_path / "README").write_text("not a certificate")
     assert [each.names for each in load_directory(tmp_path)] == [
-        ("a.example.org",), ("b.example.org",),
+        ("a.example.org",),
+        ("b.example.org",),
     ]
 
 

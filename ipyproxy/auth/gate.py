@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, succeed
 from ipyproxy.credentials.facts import Failed, Finding, Inquiry, Passage, Passed
 from ipyproxy.credentials.links import split_token
 from ipyproxy.credentials.rules import Rule, Rules, agree, refusal
+from ipyproxy.http1.lines import lines_of
 from ipyproxy.request import Request
 from ipyproxy.routes import parse_port
 
@@ -91,7 +92,7 @@ class Gate:
             revoked=0.0 if port is None else self._revoked(port),
             authorization=fields.values(b"authorization"),
             cookies=fields.values(b"cookie"),
-            lines=fields.plain,
+            lines=lines_of(fields.plain + fields.special.passed),
             is_upgrade=b"upgrade" in fields.special,
             token=token,
             subject=self._subject(request.transport) if rule.asks("certificate") else None,

@@ -45,9 +45,7 @@ class Listener:
 def listeners(port: int) -> list[Listener]:
     """All who listen on ``port``; IPv4 first."""
     sockets = [
-        found
-        for name in ("tcp", "tcp6")
-        for found in _listening(_PROC / "net" / name, port)
+        found for name in ("tcp", "tcp6") for found in _listening(_PROC / "net" / name, port)
     ]
     holders = _holders({inode for _, _, inode in sockets}) if sockets else {}
     return [_listener(address, uid, holders.get(inode)) for address, uid, inode in sockets]

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ipyproxy.errors import ProxyError
-from ipyproxy.http1.fields import Rewriting, forwarded, request_lines
+from ipyproxy.http1.fields import Rewriting, forwarded, request_fields
 from ipyproxy.http1.framing import Decoder, response_decoder
 from ipyproxy.http1.head import HeadLimits, ResponseHead, parse_request, parse_response
+from ipyproxy.http1.lines import lines_of
 
 LOOPBACK = "127.0.0.1"
 _BEGINNING = b"HTTP/1."
@@ -119,8 +120,9 @@ class Visit:
             *lines,
         ]
         head = parse_request(b"\r\n".join(block), HeadLimits())
-        sent = request_lines(head, self._public, frozenset(), self._rewriting)
-        sent.append(forwarded(head.fields.special, LOOPBACK, self._public, False))
+        fields = request_fields(head, self._public, frozenset(), self._rewriting)
+        fields += forwarded(head.fields.special, LOOPBACK, self._public, False)
+        sent = lines_of(fields)
         if method != b"GET":
             sent.append(b"Content-Length: %d" % length)
         # These are the connection's own, so the proxy makes them anew.

@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from ipyproxy.http1.head import RequestHead, ResponseHead, SpecialFields
+from ipyproxy.http1.head import RequestHead, ResponseHead
+from ipyproxy.http1.lines import SpecialFields, block_of, lines_of
 
 _REMEMBERED = 512
 # Named in Connection by nearly everybody; they name no field that plain fields could hold.
@@ -59,33 +60,25 @@ class Rewriting:
             object.__setattr__(self, name, value)
 
 
-def request_lines(
+def request_fields(
     head: RequestHead, public: bytes, trusted: frozenset[bytes], rewriting: Rewriting
-) -> list[bytes]:
+) -> bytes:
     """The field lines to send upstream, but for framing, Connection and the Forwarded family.
 
     :param public: the public origin that the request was addressed to.
     :param trusted: further origins whose Referer is aligned like our own.
     """
-    plain = head.fields.plain
-    if rewriting.withheld is not None:
-        plain = rewriting.withheld(plain)
     dropped, rewritten = _rewritten_request(head.fields.special, public, trusted, rewriting)
-    return [
-        rewriting.host_line,
-        *(_without(plain, dropped) if dropped else plain),
-        *rewritten,
-    ]
+    return rewritten + _kept(head.fields.plain, dropped, rewriting)
 
 
 @lru_cache(_REMEMBERED)
 def _rewritten_request(
     special: SpecialFields, public: bytes, trusted: frozenset[bytes], rewriting: Rewriting
-) -> tuple[Collection[bytes], list[bytes]]:
+) -> tuple[Collection[bytes], bytes]:
     """Names of the plain fields that Connection drops, and the special lines to send."""
     dropped = _nominated(special)
-    passed = special.passed if rewriting.withheld is None else rewriting.withheld(special.passed)
-    lines = _without(passed, dropped)
+    lines = [rewriting.host_line]
     if b"origin" in special:
         lines.append(rewriting.origin_line)
     if b"referer" not in dropped:
@@ -98,11 +91,19 @@ def _rewritten_request(
             kept = _without_site_cookies(value, rewriting.site_cookies)
             if kept:
                 lines.append(b"Cookie: " + kept)
-    return dropped, lines
+    return dropped, block_of(lines) + _kept(special.passed, dropped, rewriting)
 
 
-def _without(plain: list[bytes], dropped: Collection[bytes]) -> list[bytes]:
-    return [line for line in plain if line.partition(b":")[0].lower() not in dropped]
+def _kept(block: bytes, dropped: Collection[bytes], rewriting: Rewriting) -> bytes:
+    """``block`` without what is withheld and what Connection drops."""
+    if rewriting.withheld is not None:
+        block = block_of(rewriting.withheld(lines_of(block)))
+    return _without(block, dropped) if dropped else block
+
+
+def _without(block: bytes, dropped: Collection[bytes]) -> bytes:
+    lines = lines_of(block)
+    return block_of(line for line in lines if line.partition(b":")[0].lower() not in dropped)
 
 
 def _align_referer(
@@ -133,7 +134,7 @@ class Said:
 
 
 def forwarded_block(client: str, public: bytes, said: Said) -> bytes:
-    """Via, X-Forwarded-* and Forwarded (RFC 7239) in our words, as joined field lines.
+    """Via, X-Forwarded-* and Forwarded (RFC 7239) in our words, as field lines.
 
     :param client: address of the peer, as text.
     :param said: what to append to; of an untrusted peer only its Via.
@@ -145,7 +146,7 @@ def forwarded_block(client: str, public: bytes, said: Said) -> bytes:
     node = b'"[%b]"' % address if b":" in address else address
     named, _, port = host.rpartition(b":")
     element = b'for=%b;host="%b";proto=https' % (node, host)
-    return b"\r\n".join(
+    return block_of(
         [
             b"X-Forwarded-For: " + b", ".join([*said.x_forwarded_for, address]),
             b"X-Forwarded-Proto: https",
@@ -178,26 +179,24 @@ def forwarded(special: SpecialFields, client: str, public: bytes, trusted: bool)
     return forwarded_block(client, public, said_before(special, trusted=trusted))
 
 
-def response_lines(head: ResponseHead, public: bytes, rewriting: Rewriting) -> list[bytes]:
+def response_fields(head: ResponseHead, public: bytes, rewriting: Rewriting) -> bytes:
     """The field lines to send to the client, but for framing and Connection."""
     plain = head.fields.plain
     dropped, rewritten = _rewritten_response(head.fields.special, public, rewriting)
-    if not (dropped or rewritten):
-        return plain
-    return [*(_without(plain, dropped) if dropped else plain), *rewritten]
+    return (_without(plain, dropped) if dropped else plain) + rewritten
 
 
 @lru_cache(_REMEMBERED)
 def _rewritten_response(
     special: SpecialFields, public: bytes, rewriting: Rewriting
-) -> tuple[Collection[bytes], list[bytes]]:
+) -> tuple[Collection[bytes], bytes]:
     """Names of the plain fields that Connection drops, and the special lines to send."""
     dropped = _nominated(special)
     lines: list[bytes] = []
     for name, label, rewrite in _RESPONSE_REWRITES:
         if name in special and name not in dropped:
             lines += [label + rewrite(value, public, rewriting) for value in special[name]]
-    return dropped, lines
+    return dropped, block_of(lines)
 
 
 def _location(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:

@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import Protocol
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.http1.head import RequestHead, ResponseHead, SpecialFields, split_field_line
+from ipyproxy.http1.head import RequestHead, ResponseHead
+from ipyproxy.http1.lines import SpecialFields, split_field_line
 
 _REMEMBERED = 256
 _CHUNK_LINE = 256

@@ -15,174 +15,14 @@ that repair differently are how requests get smuggled.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.http1.lines import TCHAR, VALUE, FieldMemory, FieldReader, Fields, SpecialFields
 
-_TCHAR = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _OBS_TEXT = bytes(range(0x80, 0x100))
-_VALUE = b"\t " + bytes(range(0x21, 0x7F)) + _OBS_TEXT
 _TARGET = bytes(set(range(0x21, 0x7F)) - set(b'"<>#')) + _OBS_TEXT
-
-_LINE_REMEMBERED = 2048
-_LINES_REMEMBERED = 1024
-_GROUP_REMEMBERED = 4096
-_GROUPS_REMEMBERED = 512
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Special:
-    """A field (RFC 9112 section 5) that a gateway must read, rewrite or drop.
-
-    ``name`` is lower-case and ``value`` trimmed of optional white space; ``line`` is what to pass
-    on of a field that is only read, empty for all others.
-    """
-
-    name: bytes
-    value: bytes
-    line: bytes
-
-
-class SpecialFields(dict[bytes, list[bytes]]):
-    """The values of a head's special fields in their order, by name (lower-case).
-
-    Heads whose special fields are alike share one, which is never changed and is hashed by its
-    identity: so ``lru_cache`` remembers what follows from special fields alone, at the price of a
-    look-up. That is all of framing, access, and what is rewritten.
-    """
-
-    __slots__ = ("passed",)
-    passed: list[bytes]
-    """The lines of those that are only read, to be passed on."""
-    __hash__ = object.__hash__  # type: ignore[assignment]
-
-    def values_of(self, name: bytes) -> list[bytes]:
-        """All values of the field ``name`` (lower-case), in order."""
-        return self.get(name, _NONE)
-
-    def one(self, name: bytes) -> bytes | None:
-        """The value of a field that may come at most once.
-
-        Raises :class:`ProxyError` (``BAD_REQUEST``) if it comes twice.
-        """
-        values = self.get(name)
-        if values is None:
-            return None
-        if len(values) > 1:
-            raise ProxyError(Problem.BAD_REQUEST, f"more than one {name.decode()} field")
-        return values[0]
-
-    def first(self, name: bytes) -> bytes | None:
-        """The first value of a field; for logs and pages, not for decisions."""
-        values = self.get(name)
-        return values[0] if values else None
-
-    def tokens(self, name: bytes) -> tuple[bytes, ...]:
-        """The members of a comma-separated field, lower-case (RFC 9110 section 5.6.1)."""
-        values = self.get(name)
-        return split_tokens(b",".join(values)) if values else ()
-
-
-_NONE: list[bytes] = []
-
-
-class FieldMemory(dict[bytes, bytes | Special]):
-    """Field lines seen lately, with what they come to: the line to pass on, or a special field.
-
-    Browsers repeat most of their field lines byte for byte, so looking a line up instead of
-    parsing it is what makes a strict grammar cheap. Parsing depends on the line alone, so nothing
-    of one request can show in another. Bounded to a few MiB: long lines are never kept, and a
-    full memory starts anew.
-
-    :param read: names (lower-case) of fields that are read, and passed on as they came.
-    :param is_taken: tells by a name (lower-case) which fields are rewritten or dropped.
-    """
-
-    def __init__(self, read: frozenset[bytes], is_taken: Callable[[bytes], bool]) -> None:
-        super().__init__()
-        self._read = read
-        self._is_taken = is_taken
-        self._groups: dict[tuple[Special, ...], SpecialFields] = {}
-
-    def __missing__(self, line: bytes) -> bytes | Special:
-        name, value = split_field_line(line)
-        lower = name.lower()
-        # What is passed on is spelled anew: the name as it came, a colon, one space, the value.
-        spelled = b"%b: %b" % (name, value)
-        parsed: bytes | Special = spelled
-        if lower in self._read:
-            parsed = Special(lower, value, spelled)
-        elif self._is_taken(lower):
-            parsed = Special(lower, value, b"")
-        if len(line) <= _LINE_REMEMBERED:
-            if len(self) >= _LINES_REMEMBERED:
-                self.clear()
-            self[line] = parsed
-        return parsed
-
-    def group(self, special: tuple[Special, ...]) -> SpecialFields:
-        """The fields of one head together; the same object for the same fields, if seen lately."""
-        group = self._groups.get(special)
-        if group is None:
-            group = SpecialFields()
-            group.passed = [field.line for field in special if field.line]
-            for field in special:
-                group.setdefault(field.name, []).append(field.value)
-            if sum(len(field.value) for field in special) <= _GROUP_REMEMBERED:
-                if len(self._groups) >= _GROUPS_REMEMBERED:
-                    self._groups.clear()
-                self._groups[special] = group
-        return group
-
-
-def split_field_line(line: bytes) -> tuple[bytes, bytes]:
-    """Take one field line (without its CRLF) apart into name and value.
-
-    Raises :class:`ProxyError` (``BAD_REQUEST``) where it does not match RFC 9112 section 5.
-    """
-    name, colon, value = line.partition(b":")
-    if not colon or not name or name.translate(None, _TCHAR):
-        raise ProxyError(Problem.BAD_REQUEST, "a field line is not 'name: value'")
-    value = value.strip(b" \t")
-    if value.translate(None, _VALUE):
-        raise ProxyError(Problem.BAD_REQUEST, "a field value holds a control character")
-    return name, value
-
-
-class Fields:
-    """The fields of one head.
-
-    ``plain`` has the lines to pass on that nobody looks at, in their order; ``special`` has what
-    must be looked at. (The order of fields of different names means nothing, RFC 9110 section 5.3.)
-    """
-
-    __slots__ = ("plain", "special")
-
-    def __init__(self, lines: list[bytes], memory: FieldMemory) -> None:
-        fields = list(map(memory.__getitem__, lines))
-        self.plain = [field for field in fields if type(field) is bytes]
-        self.special = memory.group(tuple([field for field in fields if type(field) is Special]))
-
-    def values(self, name: bytes) -> list[bytes]:
-        """See :meth:`SpecialFields.values_of`."""
-        return self.special.get(name, _NONE)
-
-    def first(self, name: bytes) -> bytes | None:
-        """See :meth:`SpecialFields.first`."""
-        return self.special.first(name)
-
-    def tokens(self, name: bytes) -> tuple[bytes, ...]:
-        """See :meth:`SpecialFields.tokens`."""
-        return self.special.tokens(name)
-
-
-@lru_cache(maxsize=256)
-def split_tokens(value: bytes) -> tuple[bytes, ...]:
-    """The members of a comma-separated list, lower-case, empty ones left out."""
-    members = value.lower().split(b",")
-    return tuple(token for member in members if (token := member.strip(b" \t")))
 
 
 @dataclass(slots=True)
@@ -252,21 +92,41 @@ def _is_taken_from_request(name: bytes) -> bool:
 _request_memory = FieldMemory(_REQUEST_READ, _is_taken_from_request)
 _response_memory = FieldMemory(frozenset(), _RESPONSE_TAKEN.__contains__)
 
-NO_FIELDS = Fields([], _request_memory)
+NO_FIELDS = Fields(b"", SpecialFields())
 
 
-def parse_request(block: bytes, limits: HeadLimits) -> RequestHead:
+def request_fields_reader() -> FieldReader:
+    """What a client's connection needs for :func:`parse_request`."""
+    return FieldReader(_request_memory)
+
+
+def response_fields_reader() -> FieldReader:
+    """What a connection to an upstream needs for :func:`parse_response`."""
+    return FieldReader(_response_memory)
+
+
+def parse_request(
+    block: bytes, limits: HeadLimits, fields: FieldReader | None = None
+) -> RequestHead:
     """Take a request head apart.
 
-    ``block`` is the whole head without the empty line that ends it. Raises :class:`ProxyError`
-    with the :class:`Problem` to answer with.
+    :param block: the whole head without the empty line that ends it.
+    :param fields: what reads the fields of this connection's heads.
+    :raises ProxyError: with the :class:`Problem` to answer with.
     """
-    lines = block.split(b"\r\n")
-    method, target, minor = _request_line(lines[0], limits)
-    del lines[0]
-    if len(lines) > limits.head_fields:
-        raise ProxyError(Problem.HEAD_TOO_LARGE, f"{len(lines)} fields")
-    return RequestHead(method, target, minor, Fields(lines, _request_memory))
+    line, rest = _first_line(block)
+    method, target, minor = _request_line(line, limits)
+    count = rest.count(b"\r\n")
+    if count > limits.head_fields:
+        raise ProxyError(Problem.HEAD_TOO_LARGE, f"{count} fields")
+    reader = fields or request_fields_reader()
+    return RequestHead(method, target, minor, reader.read(rest))
+
+
+def _first_line(block: bytes) -> tuple[bytes, bytes]:
+    """The first line without its CRLF, and the others each with its own."""
+    end = block.find(b"\r\n")
+    return (block, b"") if end < 0 else (block[:end], block[end + 2 :] + b"\r\n")
 
 
 def _request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, int]:
@@ -274,7 +134,7 @@ def _request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, int]:
         method, target, version = line.split(b" ")
     except ValueError:
         raise ProxyError(Problem.BAD_REQUEST, "the request line is not three words") from None
-    if method not in _KNOWN_METHODS and (not method or method.translate(None, _TCHAR)):
+    if method not in _KNOWN_METHODS and (not method or method.translate(None, TCHAR)):
         raise ProxyError(Problem.BAD_REQUEST, "the method is no token")
     if not target or target.translate(None, _TARGET):
         raise ProxyError(Problem.BAD_TARGET, "the target holds a forbidden character")
@@ -302,16 +162,16 @@ def too_large(partial: bytes, limits: HeadLimits) -> ProxyError:
     return ProxyError(Problem.HEAD_TOO_LARGE, f"over {limits.head_bytes} bytes")
 
 
-def parse_response(block: bytes) -> ResponseHead:
-    """Take a response head apart; ``block`` as for :func:`parse_request`.
+def parse_response(block: bytes, fields: FieldReader | None = None) -> ResponseHead:
+    """Take a response head apart; the parameters are as for :func:`parse_request`.
 
     Raises :class:`ProxyError` (``UPSTREAM_BROKEN``).
     """
-    lines = block.split(b"\r\n")
+    line, rest = _first_line(block)
     try:
-        status, reason, minor = _status_line(lines[0])
-        del lines[0]
-        return ResponseHead(status, reason, minor, Fields(lines, _response_memory))
+        status, reason, minor = _status_line(line)
+        reader = fields or response_fields_reader()
+        return ResponseHead(status, reason, minor, reader.read(rest))
     except ProxyError as error:
         raise ProxyError(Problem.UPSTREAM_BROKEN, error.detail) from None
 
@@ -324,6 +184,6 @@ def _status_line(line: bytes) -> tuple[int, bytes, int]:
         raise ProxyError(Problem.UPSTREAM_BROKEN, "the status line is not HTTP/1.x")
     if len(code) != 3 or code.translate(None, b"0123456789") or code < b"100":
         raise ProxyError(Problem.UPSTREAM_BROKEN, "the status is not three digits")
-    if reason.translate(None, _VALUE):
+    if reason.translate(None, VALUE):
         raise ProxyError(Problem.UPSTREAM_BROKEN, "the reason holds a control character")
     return int(code), reason, int(version == b"HTTP/1.1")

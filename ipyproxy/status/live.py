@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.web.server import NOT_DONE_YET
 
 from ipyproxy.errors import Problem
+from ipyproxy.http1.lines import block_of
 from ipyproxy.request import Request
 from ipyproxy.status.facts import Facts, UpstreamFacts
 from ipyproxy.status.page import general_parts, row, row_id, whole_page
@@ -159,7 +160,7 @@ class _Viewer:
         self._since = since
         self._quiet = 0
         request.consumer = self
-        request.begin(200, b"OK", _LINES, None)
+        request.begin(200, b"OK", block_of(_LINES), None)
         request.flush()
 
     def tell(self, board: Board) -> None:

@@ -14,9 +14,10 @@ from ipyproxy.bridging import Action, Event, State, step
 from ipyproxy.client import UpstreamConnection
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.handshake import BrowserSide, NotebookSide
-from ipyproxy.http1.fields import Rewriting, response_lines
+from ipyproxy.http1.fields import Rewriting, response_fields
 from ipyproxy.http1.framing import Decoder
-from ipyproxy.http1.head import Fields, RequestHead, ResponseHead, parse_response
+from ipyproxy.http1.head import RequestHead, ResponseHead, parse_response
+from ipyproxy.http1.lines import Fields, block_of, lines_of
 from ipyproxy.request import Request
 from ipyproxy.upstreams import Upstream
 from ipyproxy.web.exchange import Carriage, Exchange
@@ -72,10 +73,9 @@ class BridgeExchange(Exchange):
         self._notebook = NotebookSide(_subprotocols(fields))
         super().start()
 
-    def lines(self) -> list[bytes]:
+    def fields(self) -> bytes:
         """The field lines, with a handshake of our own."""
-        lines = super().lines()
-        lines += [
+        lines = [
             b"Upgrade: websocket",
             b"Connection: Upgrade",
             b"Sec-WebSocket-Version: " + _VERSION,
@@ -83,7 +83,7 @@ class BridgeExchange(Exchange):
         ]
         if self._offers:
             lines.append(b"Sec-WebSocket-Extensions: " + b", ".join(self._offers))
-        return lines
+        return super().fields() + block_of(lines)
 
     def _is_safe(self) -> bool:
         """A handshake opens something."""
@@ -127,7 +127,7 @@ class BridgeExchange(Exchange):
             self._connection.abandon()
             self._on(Event.FAILED, error)
             return
-        lines = response_lines(head, self._request.public, self._rewriting)
+        lines = lines_of(response_fields(head, self._request.public, self._rewriting))
         lines += [b"Sec-WebSocket-Extensions: " + value for value in extensions]
         answer = self._browser.accept(subprotocol, lines)
         self._on(Event.ACCEPTED, answer, bool(extensions), rest)

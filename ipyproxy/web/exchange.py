@@ -15,11 +15,12 @@ from ipyproxy.health import HealthChecker
 from ipyproxy.http1.fields import (
     Rewriting,
     forwarded,
-    request_lines,
-    response_lines,
+    request_fields,
+    response_fields,
 )
 from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk
 from ipyproxy.http1.head import ResponseHead
+from ipyproxy.http1.lines import block_of, lines_of
 from ipyproxy.portal import Portal
 from ipyproxy.request import Request
 from ipyproxy.sockets import Dial
@@ -105,11 +106,16 @@ class Exchange:
             self._carriage.health.connected(self._upstream)
         request = self._request
         body = request.body
-        early, request.early = request.early, b""
-        head = self.head()
+        head = b"%b %b HTTP/1.1\r\n%b%b\r\n" % (
+            request.method,
+            request.target,
+            self.fields(),
+            self._framing(),
+        )
         if body is None:
             connection.send(request.method, head, self, ended=True)
             return
+        early, request.early = request.early, b""
         connection.send(request.method, head, self, ended=False)
         # Whatever the notebook can't take makes the browser wait.
         connection.transport.registerProducer(request.transport, True)
@@ -119,50 +125,39 @@ class Exchange:
         if body.done:
             self.body_ended()
 
-    def head(self) -> bytes:
-        """The request's head as the notebook gets it, with the raw target byte for byte."""
+    def fields(self) -> bytes:
+        """The field lines that do not frame."""
+        request, carriage = self._request, self._carriage
+        head, public, client = request.head, request.public, request.connection
+        fields = request_fields(head, public, carriage.trusted_origins, self._rewriting)
+        fields += forwarded(head.fields.special, client.peer, public, client.trusted)
+        return fields + block_of(request.identity) if request.identity else fields
+
+    def _framing(self) -> bytes:
         request = self._request
         body = request.body
-        lines = self.lines()
         if body is not None:
-            coded = b"Transfer-Encoding: chunked"
-            lines.append(coded if body.length is None else b"Content-Length: %d" % body.length)
-        elif request.method in _WITH_BODY:
-            lines.append(b"Content-Length: 0")
-        return b"%b %b HTTP/1.1\r\n%b\r\n\r\n" % (
-            request.method,
-            request.target,
-            b"\r\n".join(lines),
-        )
-
-    def lines(self) -> list[bytes]:
-        """The field lines that do not frame."""
-        request = self._request
-        lines = request_lines(
-            request.head, request.public, self._carriage.trusted_origins, self._rewriting
-        )
-        client = request.connection
-        special = request.head.fields.special
-        lines.append(forwarded(special, client.peer, request.public, client.trusted))
-        if request.identity:
-            lines += request.identity
-        return lines
+            if body.length is None:
+                return b"Transfer-Encoding: chunked\r\n"
+            return b"Content-Length: %d\r\n" % body.length
+        return b"Content-Length: 0\r\n" if request.method in _WITH_BODY else b""
 
     def interim(self, head: ResponseHead) -> None:
         """See :class:`ipyproxy.client.Receiver`."""
-        lines = response_lines(head, self._request.public, self._rewriting)
-        self._request.interim(head.status, head.reason, lines)
+        fields = response_fields(head, self._request.public, self._rewriting)
+        self._request.interim(head.status, head.reason, fields)
 
     def response_begun(self, head: ResponseHead, body: Decoder | None) -> None:
         """See :class:`ipyproxy.client.Receiver`."""
         self._carriage.health.answered(self._upstream)
-        lines = response_lines(head, self._request.public, self._rewriting)
+        request = self._request
+        fields = response_fields(head, request.public, self._rewriting)
         if self._carriage.portal is not None:
-            lines = self._carriage.portal.opened(lines)
+            fields = block_of(self._carriage.portal.opened(lines_of(fields)))
         length = _stated_length(head) if body is None else body.length
         if head.status in STATUSES:
             self._ask_for_advice(head.status)
-        self._request.begin(head.status, head.reason, lines, length)
+        request.begin(head.status, head.reason, fields, length)
 
     def _ask_for_advice(self, status: int) -> None:
         self._carriage.adviser.answered(

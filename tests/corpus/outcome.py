@@ -10,7 +10,8 @@ from twisted.web.server import NOT_DONE_YET
 
 from ipyproxy.access import Policy
 from ipyproxy.errors import Problem
-from ipyproxy.http1.fields import Rewriting, request_lines
+from ipyproxy.http1.fields import Rewriting, request_fields
+from ipyproxy.http1.lines import lines_of
 from ipyproxy.request import Request
 from ipyproxy.routes import ServedPorts, parse_port
 from ipyproxy.web.resources import ProblemResource, Step
@@ -61,7 +62,9 @@ class Notebook(Resource):
         return NOT_DONE_YET
 
     def answer(self, request: Request, body: bytes) -> None:
-        lines = tuple(request_lines(request.head, request.public, frozenset(), REWRITING))
+        lines = tuple(
+            lines_of(request_fields(request.head, request.public, frozenset(), REWRITING))
+        )
         self.received.append(Received(request.method, request.target, lines, body))
         request.consumer = None
         request.respond(200, b"OK", [], b"")

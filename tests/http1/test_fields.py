@@ -14,11 +14,18 @@ from ipyproxy.http1.fields import (
     Said,
     forwarded_block,
     is_persistent,
-    request_lines,
-    response_lines,
+    request_fields,
+    response_fields,
     said_before,
 )
-from ipyproxy.http1.head import HeadLimits, RequestHead, parse_request, parse_response
+from ipyproxy.http1.head import (
+    HeadLimits,
+    RequestHead,
+    ResponseHead,
+    parse_request,
+    parse_response,
+)
+from ipyproxy.http1.lines import lines_of
 
 PUBLIC = b"https://hub.example.org"
 TRUSTED = frozenset([b"https://galaxy.example.org"])
@@ -30,15 +37,25 @@ def request(*fields: bytes, minor: int = 1) -> RequestHead:
     return parse_request(b"\r\n".join([line, b"Host: hub.example.org", *fields]), HeadLimits())
 
 
+def sent_lines(
+    head: RequestHead, public: bytes, trusted: frozenset[bytes], rewriting: Rewriting
+) -> list[bytes]:
+    return lines_of(request_fields(head, public, trusted, rewriting))
+
+
+def answered_lines(head: ResponseHead, public: bytes, rewriting: Rewriting) -> list[bytes]:
+    return lines_of(response_fields(head, public, rewriting))
+
+
 def upstream_gets(*fields: bytes, public: bytes = PUBLIC) -> list[bytes]:
-    lines = request_lines(request(*fields), public, TRUSTED, NOTEBOOK)
+    lines = sent_lines(request(*fields), public, TRUSTED, NOTEBOOK)
     assert lines[0] == b"Host: 127.0.0.1:10000"
     return lines[1:]
 
 
 def browser_gets(*fields: bytes, public: bytes = PUBLIC) -> list[bytes]:
     head = parse_response(b"\r\n".join([b"HTTP/1.1 200 OK", *fields]))
-    return response_lines(head, public, NOTEBOOK)
+    return answered_lines(head, public, NOTEBOOK)
 
 
 # Passing on.
@@ -46,8 +63,8 @@ def browser_gets(*fields: bytes, public: bytes = PUBLIC) -> list[bytes]:
 
 def test_ordinary_fields_pass_in_their_order_with_all_their_repetitions() -> None:
     fields = [b"X-B: 1", b"Accept: */*", b"x-a: 2", b"X-B: 3", b"Authorization: token t"]
-    # Those that are read on the way stand behind the others.
-    assert upstream_gets(*fields) == [fields[0], fields[2], fields[3], fields[1], fields[4]]
+    # Those that are read on the way stand before the others.
+    assert upstream_gets(*fields) == [fields[1], fields[4], fields[0], fields[2], fields[3]]
     fields = [b"Vary: a", b"Date: x", b"Vary: b", b"WWW-Authenticate: Basic"]
     assert browser_gets(*fields) == fields
 
@@ -55,14 +72,14 @@ def test_ordinary_fields_pass_in_their_order_with_all_their_repetitions() -> Non
 def test_the_remembered_head_is_not_changed_by_passing_it_on() -> None:
     head = request(b"X: 1", b"Connection: close")
     for _ in range(2):
-        assert request_lines(head, PUBLIC, TRUSTED, NOTEBOOK)[1:] == [b"X: 1"]
+        assert sent_lines(head, PUBLIC, TRUSTED, NOTEBOOK)[1:] == [b"X: 1"]
     answer = parse_response(b"HTTP/1.1 200 OK\r\nX: 1\r\nLocation: /")
     for _ in range(2):
-        assert response_lines(answer, PUBLIC, NOTEBOOK) == [b"X: 1", b"Location: /"]
+        assert answered_lines(answer, PUBLIC, NOTEBOOK) == [b"X: 1", b"Location: /"]
 
 
 def test_upstream_is_told_its_own_name_only() -> None:
-    lines = request_lines(request(b"Origin: " + PUBLIC), PUBLIC, TRUSTED, NOTEBOOK)
+    lines = sent_lines(request(b"Origin: " + PUBLIC), PUBLIC, TRUSTED, NOTEBOOK)
     assert lines == [b"Host: 127.0.0.1:10000", b"Origin: http://127.0.0.1:10000"]
 
 
@@ -180,8 +197,8 @@ def test_names_that_only_resemble_a_claim_pass() -> None:
 
 
 def test_we_say_who_asked_for_what() -> None:
-    assert forwarded_block("192.0.2.7", b"https://hub.example.org:8443", NOTHING_SAID).split(
-        b"\r\n"
+    assert lines_of(
+        forwarded_block("192.0.2.7", b"https://hub.example.org:8443", NOTHING_SAID)
     ) == [
         b"X-Forwarded-For: 192.0.2.7",
         b"X-Forwarded-Proto: https",
@@ -299,9 +316,7 @@ def test_every_cookie_field_is_looked_at() -> None:
 def test_without_site_cookies_all_pass() -> None:
     open_handed = Rewriting(b"127.0.0.1:10000", b"/ipython/10000/", 10000)
     head = request(b"Cookie: galaxysession=x; a=1")
-    assert request_lines(head, PUBLIC, TRUSTED, open_handed)[1:] == [
-        b"Cookie: galaxysession=x; a=1"
-    ]
+    assert sent_lines(head, PUBLIC, TRUSTED, open_handed)[1:] == [b"Cookie: galaxysession=x; a=1"]
 
 
 # Addresses in an answer.
@@ -521,8 +536,10 @@ def _as_python_reads(value: bytes) -> SimpleCookie:
 def test_what_upstream_gets_reads_the_same_again(fields: list[tuple[bytes, bytes]]) -> None:
     sent = request(*[b"%b: %b" % field for field in fields])
     nominated = {name for value in sent.fields.values(b"connection") for name in value.split(b", ")}
-    kept = [line for line in sent.fields.plain if line.split(b":")[0].lower() not in nominated]
-    lines = request_lines(sent, PUBLIC, TRUSTED, NOTEBOOK)
+    kept = [
+        line for line in lines_of(sent.fields.plain) if line.split(b":")[0].lower() not in nominated
+    ]
+    lines = sent_lines(sent, PUBLIC, TRUSTED, NOTEBOOK)
     got = parse_request(b"\r\n".join([b"GET / HTTP/1.1", *lines]), HeadLimits())
-    assert got.fields.plain == kept
+    assert lines_of(got.fields.plain) == kept
     assert got.fields.values(b"host") == [b"127.0.0.1:10000"]

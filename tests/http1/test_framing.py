@@ -19,7 +19,12 @@ from ipyproxy.http1.framing import (
     request_decoder,
     response_decoder,
 )
-from ipyproxy.http1.head import HeadLimits, parse_request, parse_response
+from ipyproxy.http1.head import (
+    HeadLimits,
+    parse_request,
+    parse_response,
+)
+from ipyproxy.http1.lines import lines_of
 
 from . import grammar
 
@@ -148,7 +153,7 @@ def test_what_only_looks_like_framing_frames_nothing_and_does_not_travel_as_if(
 ) -> None:
     head = parse_request(b"POST / HTTP/1.1\r\n" + field, LIMITS)
     assert request_decoder(head) is None
-    assert not [line for line in head.fields.plain if line.startswith((b"Tr", b"Co"))]
+    assert not [line for line in lines_of(head.fields.plain) if line.startswith((b"Tr", b"Co"))]
 
 
 # What a response says about its body.

@@ -9,16 +9,23 @@ from hypothesis import strategies as st
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1 import head as heads
 from ipyproxy.http1.head import (
-    FieldMemory,
-    Fields,
     HeadLimits,
     RequestHead,
     ResponseHead,
     parse_request,
     parse_response,
+    request_fields_reader,
+    too_large,
+)
+from ipyproxy.http1.lines import (
+    VALUE,
+    FieldMemory,
+    FieldReader,
+    Fields,
+    block_of,
+    lines_of,
     split_field_line,
     split_tokens,
-    too_large,
 )
 
 from . import grammar
@@ -55,14 +62,14 @@ def test_a_request_head_comes_apart() -> None:
         b"X-Empty:",
     )
     assert (head.method, head.target, head.minor) == (b"POST", b"/ipython/10000/api?x=1", 1)
-    assert head.fields.plain == [b"X-One: 1", b"x-two: 2 2", b"X-One: 3", b"X-Empty: "]
+    assert lines_of(head.fields.plain) == [b"X-One: 1", b"x-two: 2 2", b"X-One: 3", b"X-Empty: "]
     assert head.fields.special == {b"host": [b"localhost:8443"], b"cookie": [b"a=b", b"c=d"]}
 
 
 def test_a_head_without_fields_has_none() -> None:
     head = request(b"GET / HTTP/1.0")
     assert head.minor == 0
-    assert head.fields.plain == []
+    assert lines_of(head.fields.plain) == []
     assert head.fields.special == {}
 
 
@@ -70,8 +77,8 @@ def test_fields_that_are_only_read_are_passed_on_as_well() -> None:
     fields = request(
         b"GET / HTTP/1.1", b"A: 1", b"User-AGENT:\tcurl", b"B: 2", b"accept: */*", b"Expect: x"
     ).fields
-    assert fields.plain == [b"A: 1", b"B: 2"]
-    assert fields.special.passed == [b"User-AGENT: curl", b"accept: */*", b"Expect: x"]
+    assert lines_of(fields.plain) == [b"A: 1", b"B: 2"]
+    assert lines_of(fields.special.passed) == [b"User-AGENT: curl", b"accept: */*", b"Expect: x"]
     assert fields.first(b"user-agent") == b"curl"
     assert fields.first(b"accept") == b"*/*"
     assert fields.first(b"expect") == b"x"
@@ -234,7 +241,7 @@ def test_a_target_may_be_as_long_as_its_limit() -> None:
 
 def test_there_may_be_as_many_fields_as_their_limit() -> None:
     fields = [b"X-%d: %d" % (n, n) for n in range(LIMITS.head_fields)]
-    assert len(request(b"GET / HTTP/1.1", *fields).fields.plain) == LIMITS.head_fields
+    assert len(lines_of(request(b"GET / HTTP/1.1", *fields).fields.plain)) == LIMITS.head_fields
     block = b"\r\n".join([b"GET / HTTP/1.1", *fields, b"X: 1"])
     assert refusal_of(block) is Problem.HEAD_TOO_LARGE
 
@@ -262,10 +269,14 @@ def test_a_head_that_never_ends_is_told_what_is_too_long(partial: bytes, problem
 # Memory.
 
 
+def read(memory: FieldMemory, *lines: bytes) -> Fields:
+    return FieldReader(memory).read(block_of(lines))
+
+
 def test_what_is_remembered_is_what_was_parsed() -> None:
     lines = (b"GET / HTTP/1.1", b"Host: a", b"X-Some:  thing", b"Cookie: \t x=y ")
     first, second = request(*lines), request(*lines)
-    assert first.fields.plain == second.fields.plain == [b"X-Some: thing"]
+    assert lines_of(first.fields.plain) == lines_of(second.fields.plain) == [b"X-Some: thing"]
     assert first.fields.special == second.fields.special
 
 
@@ -299,15 +310,36 @@ def test_a_refusal_is_never_remembered_as_anything_else() -> None:
 def test_memory_stays_small_whatever_comes() -> None:
     memory = FieldMemory(frozenset(), lambda name: False)
     for n in range(10_000):
-        Fields([b"X-%d: %b" % (n, b"a" * (n % 1024))], memory)
+        read(memory, b"X-%d: %b" % (n, b"a" * (n % 1024)))
     assert len(memory) <= 1024
 
 
 def test_long_lines_are_not_remembered() -> None:
     memory = FieldMemory(frozenset(), lambda name: True)
     long = b"X: " + b"a" * 5000
-    assert Fields([long], memory).special is not Fields([long], memory).special
+    assert read(memory, long).special is not read(memory, long).special
     assert not memory
+
+
+LINES = st.sampled_from(
+    [b"Host: a", b"Host: ab", b"X-A: 1", b"X-A: 12", b"X-B: 2", b"Cookie: c", b"Cookie: d",
+     b"Accept: */*", b"Referer: r", b"broken", b"X: \0", b" folded", b""]
+)  # fmt: skip
+BLOCKS = st.lists(st.lists(LINES, max_size=9), min_size=1, max_size=6)
+
+
+@given(BLOCKS)
+def test_what_came_before_on_the_connection_changes_nothing(blocks: list[list[bytes]]) -> None:
+    def outcome(reader: FieldReader, block: list[bytes]) -> tuple[bytes, object] | None:
+        try:
+            head = parse_request(b"\r\n".join([b"GET / HTTP/1.1", *block]), LIMITS, reader)
+        except ProxyError:
+            return None
+        return head.fields.plain, dict(head.fields.special)
+
+    same = request_fields_reader()
+    for block in [*blocks, *blocks, blocks[0]]:
+        assert outcome(same, block) == outcome(request_fields_reader(), block)
 
 
 # A response.
@@ -316,7 +348,7 @@ def test_long_lines_are_not_remembered() -> None:
 def test_a_response_head_comes_apart() -> None:
     head = response(b"HTTP/1.1 404 Not  Found", b"Date: x", b"set-cookie: a", b"Set-Cookie: b")
     assert (head.status, head.reason, head.minor) == (404, b"Not  Found", 1)
-    assert head.fields.plain == [b"Date: x"]
+    assert lines_of(head.fields.plain) == [b"Date: x"]
     assert head.fields.special == {b"set-cookie": [b"a", b"b"]}
 
 
@@ -420,7 +452,7 @@ def test_a_response_head_is_taken_only_if_the_grammar_has_it(block: bytes) -> No
 NAMES = st.text("!#$%&'*+-.^_`|~09azAZ", min_size=1, max_size=8).map(str.encode) | st.sampled_from(
     [b"Host", b"cookie", b"CONNECTION", b"Accept", b"x_forwarded_for", b"X-Forwarded-For", b"Proxy"]
 )
-VALUES = st.binary(max_size=12).filter(lambda value: not value.translate(None, heads._VALUE))
+VALUES = st.binary(max_size=12).filter(lambda value: not value.translate(None, VALUE))
 
 
 @given(st.lists(st.tuples(NAMES, VALUES), max_size=6))
@@ -432,11 +464,12 @@ def test_parsing_what_was_serialised_changes_nothing(fields: list[tuple[bytes, b
             for value in values
             if name not in heads._REQUEST_READ
         ]
-        return [b"GET / HTTP/1.1", *head.fields.plain, *head.fields.special.passed, *taken]
+        passed = lines_of(head.fields.plain + head.fields.special.passed)
+        return [b"GET / HTTP/1.1", *passed, *taken]
 
     once = request(b"GET / HTTP/1.1", *[b"%b:%b" % field for field in fields])
     twice = request(*serialised(once))
-    assert twice.fields.plain == once.fields.plain
+    assert lines_of(twice.fields.plain) == lines_of(once.fields.plain)
     assert twice.fields.special == once.fields.special
     assert serialised(twice) == serialised(once)
     given_names = sorted(name.lower() for name, _ in fields)
