@@ -461,7 +461,7 @@ class TestTheNotebooksAnswer:
             raise ZeroDivisionError
 
         browser, notebook, request = hall.ask()
-        monkeypatch.setattr("ipyproxy.web.bridge.response_lines", fail)
+        monkeypatch.setattr("ipyproxy.web.bridge.response_fields", fail)
         notebook.switch(request)
         assert status(browser.hear()) == 502
         assert isinstance(hall.loop.failures.pop(), ZeroDivisionError)

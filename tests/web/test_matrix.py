@@ -8,7 +8,8 @@ import pytest
 
 from ipyproxy.access import Policy
 from ipyproxy.errors import ProxyError
-from ipyproxy.http1.head import RequestHead, SpecialFields
+from ipyproxy.http1.head import RequestHead
+from ipyproxy.http1.lines import SpecialFields
 from tests.refusals import ALL, HOSTS, ORIGINS, PORTS, Case, spelled
 from tests.web.gate import Gate
 
