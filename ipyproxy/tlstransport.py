@@ -8,10 +8,10 @@ each message would cost two more calls in either direction.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
-import termios
+from fcntl import ioctl
+from termios import FIONREAD
 from typing import Any
 
 from OpenSSL import SSL
@@ -64,30 +64,19 @@ class TLSTransport(TCPTransport):
 
     def doRead(self) -> Any:
         """Take the records that have come, a bounded number, and hand them out as one piece."""
-        ended: Exception | None = None
-        pieces: list[bytes] = []
-        room = READ_SIZE
+        trouble: SSL.Error | None = None
         try:
             if not self._secured:
                 self._shake_hands()
-            while room > 0 and len(pieces) < _MOST_RECORDS:
-                piece = self._receive(_RECORD)
-                pieces.append(piece)
-                room -= len(piece)
-                # To ask OpenSSL for what has not come costs as much as the rest of a small read.
-                if not self._has_more():
-                    break
-        except SSL.WantReadError:
-            pass
-        except SSL.WantWriteError:
-            self._wait_to_write()
-        except SSL.ZeroReturnError:
-            ended = error.ConnectionDone()
+            data = self._receive(_RECORD)
+            # To ask OpenSSL for what has not come costs as much as the rest of a small read.
+            if ioctl(self._socket, FIONREAD, _NOTHING) != _NOTHING:
+                data, trouble = self._gather(data)
         except SSL.Error as caught:
-            ended = error.ConnectionLost(f"TLS: {_reason(caught)}")
-        if pieces and self.protocol is not None:
-            self.protocol.dataReceived(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        return ended
+            return self._read_failed(caught)
+        if self.protocol is not None:
+            self.protocol.dataReceived(data)
+        return None if trouble is None else self._read_failed(trouble)
 
     def _shake_hands(self) -> None:
         self._tls.do_handshake()
@@ -95,8 +84,30 @@ class TLSTransport(TCPTransport):
         if IHandshakeListener.providedBy(self.protocol):
             self.protocol.handshakeCompleted()
 
-    def _has_more(self) -> bool:
-        return fcntl.ioctl(self._socket, termios.FIONREAD, _NOTHING) != _NOTHING
+    def _gather(self, piece: bytes) -> tuple[bytes, SSL.Error | None]:
+        """``piece`` and what waits behind it, and what has ended that, if anything has."""
+        pieces = [piece]
+        room = READ_SIZE - len(piece)
+        try:
+            while room > 0 and len(pieces) < _MOST_RECORDS:
+                piece = self._receive(_RECORD)
+                pieces.append(piece)
+                room -= len(piece)
+                if ioctl(self._socket, FIONREAD, _NOTHING) == _NOTHING:
+                    break
+        except SSL.Error as caught:
+            return b"".join(pieces), caught
+        return b"".join(pieces), None
+
+    def _read_failed(self, caught: SSL.Error) -> Exception | None:
+        if isinstance(caught, SSL.WantReadError):
+            return None
+        if isinstance(caught, SSL.WantWriteError):
+            self._wait_to_write()
+            return None
+        if isinstance(caught, SSL.ZeroReturnError):
+            return error.ConnectionDone()
+        return error.ConnectionLost(f"TLS: {_reason(caught)}")
 
     def _wait_to_write(self) -> None:
         """OpenSSL has to answer (a key update, say), and the kernel takes nothing: read no more.
@@ -125,11 +136,6 @@ class TLSTransport(TCPTransport):
                 self._reactor.removeWriter(self)
                 return self.doRead() if self._reading else None
         return super().doWrite()
-
-    def write(self, data: bytes) -> None:
-        """Encrypt ``data`` and send it."""
-        if data:  # an empty record would say nothing
-            super().write(data)
 
     def _say_goodbye(self) -> None:
         if not self._secured:

@@ -209,7 +209,8 @@ class TCPTransport:
 
     def write(self, data: bytes) -> None:
         """Send ``data``: at once, as far as the kernel takes it."""
-        if self._ending is not _NO:
+        # Of nothing, TLS would make a record.
+        if self._ending is not _NO or not data:
             return
         if not self._unsent:
             data = self._send(data)
