@@ -15,6 +15,11 @@ FORGIVEN_AFTER = 60.0
 """Seconds after which one failed login is forgiven."""
 LONGEST_LOGIN_WAIT = 900.0
 """Seconds that a client has to wait at most between two failed logins."""
+MOST_TOLD = 64
+"""Connections beyond the caps that are told so, by 503 or 429; others are closed unheard."""
+# A client's connection, the one to its notebook, and one that is kept for the next.
+_DESCRIPTORS_EACH = 3
+_OTHER_DESCRIPTORS = 64
 _MOST_REMEMBERED = 16384
 _FEW = 1024
 _ADDRESSES_REMEMBERED = 4096
@@ -90,6 +95,28 @@ class Client:
         return not self.connections and busy_until <= now and not self.failures(now)
 
 
+def excess_beside(connections: int) -> int:
+    """How many connections are told that there are too many, where ``connections`` are the most."""
+    return min(MOST_TOLD, connections)
+
+
+def descriptors_for(connections: int) -> int:
+    """How many descriptors a process needs that serves so many connections."""
+    return _OTHER_DESCRIPTORS + _DESCRIPTORS_EACH * connections + excess_beside(connections)
+
+
+def connections_within(descriptors: int) -> int:
+    """How many connections so many descriptors suffice for; at least one.
+
+    With few of them, what is set aside (for probes, the status page, files) is less too.
+    """
+    rest = descriptors - min(_OTHER_DESCRIPTORS, descriptors // 4)
+    fitting = (rest - MOST_TOLD) // _DESCRIPTORS_EACH
+    if fitting < MOST_TOLD:
+        fitting = rest // (_DESCRIPTORS_EACH + 1)
+    return max(1, fitting)
+
+
 @dataclass(frozen=True, slots=True)
 class CrowdLimits:
     """What clients may do.
@@ -97,6 +124,7 @@ class CrowdLimits:
     ``connections`` are in all, ``connections_each`` of one client, or its requests at once if
     proxies bring them. ``connecting`` and ``requests`` say how fast one client may open connections
     and send requests; None: as fast as it can. So many ``login_failures`` cost a client nothing.
+    So many connections beyond these are told so (``excess``).
     """
 
     connections: int
@@ -104,6 +132,7 @@ class CrowdLimits:
     connecting: Rate | None = None
     requests: Rate | None = None
     login_failures: int = 10
+    excess: int = MOST_TOLD
 
 
 class Crowd:

@@ -21,8 +21,6 @@ from ipyproxy.request import Request
 
 Record = Callable[[Request, float], None]
 
-MOST_TOLD = 64
-"""Connections beyond the caps that are told so, by 503 or 429; others are closed unheard."""
 _BEYOND = "more connections than the caps allow"
 
 
@@ -80,7 +78,7 @@ class HTTPServer:
             crowd.connections += 1
             if not trusted:
                 crowd.join(peer, now)
-        elif crowd.excess < MOST_TOLD:
+        elif crowd.excess < crowd.limits.excess:
             crowd.excess += 1
         else:
             self._audit.note(peer, ProxyError(excess, _BEYOND), now)

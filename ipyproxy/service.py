@@ -22,13 +22,14 @@ from twisted.logger import Logger
 
 from ipyproxy.channel import Site
 from ipyproxy.config import ConfigError
+from ipyproxy.crowd import connections_within, descriptors_for
 from ipyproxy.draining import Drain, Patience
 from ipyproxy.epoll import Descriptors, EpollSet
 from ipyproxy.forwarding import TrustedProxies
 from ipyproxy.listening import listen, spoken
 from ipyproxy.logs import AccessLog, Entry, LogWriter
 from ipyproxy.request import Request
-from ipyproxy.server import MOST_TOLD, HTTPServer
+from ipyproxy.server import HTTPServer
 from ipyproxy.settings import Settings
 from ipyproxy.sockets import Accept, Announcement, Listener, claim_descriptors
 from ipyproxy.status.condition import Phase
@@ -44,9 +45,6 @@ from ipyproxy.wiring import channel_limits, make_rooms, make_sites, refit
 # A client that goes away is missed within a second, even where nothing of it is read.
 _SWEEP = 0.5
 _STANDARD_OUTPUT = 1
-# A client's connection, the one to its notebook, and one that is kept for the next.
-_DESCRIPTORS_EACH = 3
-_OTHER_DESCRIPTORS = 64 + MOST_TOLD
 _VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
 
 
@@ -340,8 +338,8 @@ def _within_descriptors(settings: Settings) -> Settings:
     """
     config = settings.config
     wanted = config.limits.connections
-    have = claim_descriptors(_OTHER_DESCRIPTORS + wanted * _DESCRIPTORS_EACH)
-    fitting = max(1, (have - _OTHER_DESCRIPTORS) // _DESCRIPTORS_EACH)
+    have = claim_descriptors(descriptors_for(wanted))
+    fitting = connections_within(have)
     if fitting >= wanted:
         return settings
     ProxyService.log.warn(

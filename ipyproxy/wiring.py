@@ -21,7 +21,7 @@ from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.channel import ChannelLimits
 from ipyproxy.client import ClientLimits, Pool
 from ipyproxy.config import Config
-from ipyproxy.crowd import Crowd, CrowdLimits, Rate
+from ipyproxy.crowd import Crowd, CrowdLimits, Rate, excess_beside
 from ipyproxy.epoll import Descriptors
 from ipyproxy.health import HealthChecker
 from ipyproxy.http1.head import HeadLimits
@@ -222,6 +222,7 @@ def crowd_limits(config: Config) -> CrowdLimits:
         connecting=Rate.of(limits.connection_rate, limits.connection_burst),
         requests=Rate.of(limits.request_rate, limits.request_burst),
         login_failures=limits.login_failures,
+        excess=excess_beside(limits.connections),
     )
 
 

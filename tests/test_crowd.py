@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipyproxy.crowd import _MOST_REMEMBERED, Bucket, Crowd, CrowdLimits, Rate
+from ipyproxy.crowd import (
+    _MOST_REMEMBERED,
+    Bucket,
+    Crowd,
+    CrowdLimits,
+    Rate,
+    connections_within,
+    descriptors_for,
+    excess_beside,
+)
 
 ALICE, BOB = "192.0.2.7", "192.0.2.8"
 
@@ -132,3 +141,21 @@ class TestRoom:
         for number in range(100_000):
             crowd.client(f"11.{number >> 16}.{number >> 8 & 255}.{number & 255}", 1e9)
         assert len(crowd) < 3000
+
+
+class TestDescriptors:
+    @given(st.integers(1, 100_000))
+    def test_as_many_as_are_needed_are_enough(self, connections: int) -> None:
+        assert connections_within(descriptors_for(connections)) >= connections
+
+    @given(st.integers(1, 300_000))
+    def test_more_descriptors_are_never_worth_less_and_some_are_always_set_aside(
+        self, descriptors: int
+    ) -> None:
+        fitting = connections_within(descriptors)
+        assert 1 <= fitting <= connections_within(descriptors + 1)
+        needed = 3 * fitting + excess_beside(fitting)
+        assert fitting == 1 or descriptors - needed >= min(64, descriptors // 4)
+
+    def test_a_default_soft_limit_is_worth_a_few_hundred(self) -> None:
+        assert [connections_within(limit) for limit in (64, 128, 1024)] == [12, 24, 298]

@@ -7,10 +7,9 @@ from ipaddress import ip_network
 import pytest
 from twisted.logger import capturedLogs
 
-from ipyproxy.crowd import Rate
+from ipyproxy.crowd import MOST_TOLD, Rate
 from ipyproxy.forwarding import TrustedProxies
 from ipyproxy.request import Request
-from ipyproxy.server import MOST_TOLD
 from tests.front import House
 
 PROXY = "10.0.0.5"

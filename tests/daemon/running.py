@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import ssl
 import sysconfig
 import time
@@ -83,6 +84,12 @@ class Daemon:
     def wait_for(self, text: str, times: int = 1) -> None:
         """Wait until the log has ``text`` so many times."""
         self.child.wait_until(lambda: self.child.log().count(text) >= times, seconds=PATIENCE)
+
+    def listening_port(self) -> int:
+        """The port that it chose, for a daemon that was to listen on port 0."""
+        found = re.search(r"listening on [0-9.]+ port (\d+)", self.child.log())
+        assert found
+        return int(found[1])
 
     def wait_until_ready(self) -> None:
         """Wait until it serves."""
