@@ -22,6 +22,14 @@ from twisted.python.failure import Failure
 from ipyproxy.sockets import Accept, Listener
 
 
+class StartError(SystemExit, Exception):
+    """The process cannot start: a sentence, on which it ends.
+
+    Not a mere ``SystemExit``, for twistd tells whoever waits for it to go into the background only
+    of exceptions, and would let them wait for ever.
+    """
+
+
 def listen(
     reactor: Any, descriptors: Any, where: int | str, backlog: int, accept: Accept
 ) -> Listener:
@@ -29,7 +37,7 @@ def listen(
 
     :param descriptors: waits for connections; see :class:`ipyproxy.epoll.Descriptors`.
     :param accept: called with each connected socket and its peer.
-    :raises SystemExit: saying why, if that cannot be.
+    :raises StartError: saying why, if that cannot be.
     """
     if isinstance(where, str):
         endpoint = _endpoint(reactor, where)
@@ -44,7 +52,7 @@ def listen(
     reason = outcome[0].value if outcome else "the endpoint did not bind at once"
     if isinstance(reason, error.CannotListenError):
         reason = getattr(reason.socketError, "strerror", None) or reason.socketError
-    raise SystemExit(f"ipyproxy: cannot listen on {where}: {reason}")
+    raise StartError(f"ipyproxy: cannot listen on {where}: {reason}")
 
 
 def listen_privately(descriptors: Any, path: Path, backlog: int, accept: Accept) -> Listener:
@@ -100,7 +108,7 @@ def _endpoint(reactor: Any, description: str) -> Any:
         return serverFromString(reactor, description)
     except (LookupError, ValueError) as caught:
         # An index or a name among the sockets that systemd hands over, and it has handed over none.
-        raise SystemExit(
+        raise StartError(
             f"ipyproxy: cannot listen on {description}: there is no such socket ({caught}); "
             "start ipyproxy by its systemd socket unit"
         ) from None

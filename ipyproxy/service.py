@@ -26,7 +26,7 @@ from ipyproxy.crowd import connections_within, descriptors_for
 from ipyproxy.draining import Drain, Patience
 from ipyproxy.epoll import Descriptors, EpollSet
 from ipyproxy.forwarding import TrustedProxies
-from ipyproxy.listening import listen, spoken
+from ipyproxy.listening import StartError, listen, spoken
 from ipyproxy.logs import AccessLog, Entry, LogWriter
 from ipyproxy.request import Request
 from ipyproxy.server import HTTPServer
@@ -122,7 +122,10 @@ class ProxyService(Service):
     def startService(self) -> None:
         """Begin to serve."""
         super().startService()
-        self._writer = _started(self._writer)
+        try:
+            _started(self._writer)
+        except ConfigError as error:
+            raise StartError(f"ipyproxy: {error}") from None
         self._manager.keep_watch(self._reactor, self._descriptors)
         # Not earlier: before it runs, the reactor does not even know of signals.
         self._reactor.callWhenRunning(self._manager.ready)

@@ -58,7 +58,7 @@ class StatusServer:
         """Begin to listen; gives the address, or None if there is none.
 
         The usual socket, in ``directory``, may be missing, for nobody has asked for it. What was
-        asked for and cannot be had ends the process (``SystemExit``).
+        asked for and cannot be had ends the process (``StartError``).
         """
         self.where = where
         if where is None:

@@ -32,7 +32,29 @@ PATIENCE = 30.0
 ROOT = Path(ipyproxy.__file__).parent.parent
 
 
-class Daemon:
+class Files:
+    """A directory with a configuration file, a certificate and who has issued that."""
+
+    def __init__(self, directory: Path, config: str, authority: Authority | None = None) -> None:
+        self.directory = directory
+        self.file = directory / "ipyproxy.toml"
+        self.authority = authority or Authority()
+        self.authority.write(directory)
+        self.issue()
+        self.configure(config)
+
+    def configure(self, config: str) -> None:
+        """Write the configuration file; the certificate is in it already."""
+        self.file.write_text(f'tls.certificate = "server.pem"\ntls.key = "server.key"\n{config}')
+
+    def issue(self) -> int:
+        """Write a new certificate; gives its serial number."""
+        issued = self.authority.issue("localhost", LOCALHOST)
+        issued.write(self.directory)
+        return issued.certificate.serial_number
+
+
+class Daemon(Files):
     """``twistd ipyproxy`` with a configuration file of its own in ``directory``.
 
     :param listen: what the options ``--https`` and ``--http`` say; default: a free port, and none.
@@ -52,13 +74,8 @@ class Daemon:
         authority: Authority | None = None,
         **popen: Any,
     ) -> None:
-        self.directory = directory
         self.port = free_port()
-        self.file = directory / "ipyproxy.toml"
-        self.authority = authority or Authority()
-        self.authority.write(directory)
-        self.issue()
-        self.configure(config)
+        super().__init__(directory, config, authority)
         own = ("--https", f"tcp:{self.port}:interface={LOCALHOST}")
         twistd = str(Path(sysconfig.get_path("scripts")) / "twistd")
         line = [twistd, *before, "ipyproxy", "--config", str(self.file), *(listen or own)]
@@ -70,16 +87,6 @@ class Daemon:
             **(env or {}),
         }
         self.child = Child(name, command(line), environment, directory, **popen)
-
-    def configure(self, config: str) -> None:
-        """Write the configuration file; the certificate is in it already."""
-        self.file.write_text(f'tls.certificate = "server.pem"\ntls.key = "server.key"\n{config}')
-
-    def issue(self) -> int:
-        """Write a new certificate; gives its serial number."""
-        issued = self.authority.issue("localhost", LOCALHOST)
-        issued.write(self.directory)
-        return issued.certificate.serial_number
 
     def wait_for(self, text: str, times: int = 1) -> None:
         """Wait until the log has ``text`` so many times."""
