@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test soak conformance fuzz lint types bench clean
+.PHONY: help run test soak conformance fuzz lint types schema bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ lint: .venv/.dev ## ruff, and import-linter for the layers
 
 types: .venv/.dev ## mypy, strict
 	$(BIN)/mypy
+
+schema: .venv/.dev ## etc/ipyproxy.schema.json anew, after a change of the configuration's tables
+	$(BIN)/python -m ipyproxy.config.schema etc/ipyproxy.toml >etc/ipyproxy.schema.json
 
 bench: .venv/.bench ## side by side with nginx, HAProxy, Apache, ... (BENCH_ARGS="--quick")
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)

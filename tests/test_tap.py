@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -223,6 +224,23 @@ def test_check_is_content_with_the_example_and_a_good_certificate(
     example = str(ROOT / "etc" / "ipyproxy.toml")
     arguments = ("--config", example, "--certificate", str(certificate), "--key", str(key))
     assert Told(capsys, "--check", *arguments) == (0, "configuration is valid\n", "")
+
+
+def test_check_never_touches_the_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = Authority().issue("hub.example.org").write(tmp_path)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the network was touched")
+
+    for name in ("socket", "create_connection", "getaddrinfo", "gethostbyname", "getfqdn"):
+        monkeypatch.setattr(socket, name, refuse)
+    told = Told(
+        capsys, "--check", "--https", "systemd:domain=INET6:index=0", "--http", "80",
+        "--certificate", str(certificate), "--key", str(key),
+    )  # fmt: skip
+    assert told.status == 0
 
 
 def test_check_tells_of_a_certificate_that_cannot_be_served(

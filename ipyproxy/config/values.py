@@ -32,6 +32,9 @@ def refused(value: object, why: str) -> RefusedError:
     return RefusedError(f"{shown if len(shown) <= 80 else shown[:77] + '...'} {why}")
 
 
+SHAPES: dict[Callable[..., Any], dict[str, Any]] = {}
+"""What a reader takes, in the words of JSON Schema and as far as these go; others take strings."""
+
 # Readers: each takes what TOML or the command line holds and gives the checked value, or raises
 # RefusedError. A TOML file cannot say "none": where a key may be unset, the empty string says so.
 
@@ -48,6 +51,10 @@ def _number(
             return kind(value)
         raise refused(value, why)
 
+    within = {
+        "type": "integer" if kind is int else "number", "minimum": low, "maximum": high
+    }  # fmt: skip
+    SHAPES[read] = {"anyOf": [{"const": 0}, within]} if zero else within
     return read
 
 
@@ -66,6 +73,7 @@ def matching(pattern: str, noun: str) -> Callable[[object], str]:
             return value
         raise refused(value, f"is not {noun}")
 
+    SHAPES[read] = {"type": "string", "pattern": f"^(?:{pattern})$"}
     return read
 
 
@@ -283,3 +291,9 @@ class Ports:
 def read_optional_ports(value: object) -> Ports:
     """Read a list of ports, or that there are none."""
     return Ports(()) if value in ("", []) else Ports.read(value)
+
+
+for _read in (read_listener, read_optional_listener, read_status_listener):
+    SHAPES[_read] = {"type": ["integer", "string"]}
+for _read_ports in (Ports.read, read_optional_ports):
+    SHAPES[_read_ports] = {"type": ["string", "integer", "array"]}
