@@ -55,11 +55,13 @@ class StatusServer:
         )
 
     def listen(self, where: int | str | None, directory: Path) -> IAddress | None:
-        """Begin to listen; gives the address, or None if there is none.
+        """Begin to listen; gives the address, or None if there is none, or is one already.
 
         The usual socket, in ``directory``, may be missing, for nobody has asked for it. What was
         asked for and cannot be had ends the process (``StartError``).
         """
+        if self._listener is not None:
+            return None
         self.where = where
         if where is None:
             return None
@@ -94,4 +96,5 @@ class StatusServer:
         """Listen no more, and end all connections; gives a Deferred or None."""
         for channel in list(self.server.channels):
             channel.transport.abortConnection()
-        return None if self._listener is None else self._listener.stop()
+        listener, self._listener = self._listener, None
+        return None if listener is None else listener.stop()

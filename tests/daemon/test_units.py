@@ -9,16 +9,17 @@ import shutil
 import subprocess
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from signal import SIGSTOP
+from typing import Any
 
 import pytest
 
 from tests.certificates import Authority
 
 from .machine import GROUP, Machine, why_not
-from .running import PATIENCE, ROOT, User, notebook, until
+from .running import PATIENCE, ROOT, Echo, User, all_move, notebook, until
 
 pytestmark = pytest.mark.integration
 NAMES = ("ipyproxy.service", "ipyproxy.socket")
@@ -101,6 +102,15 @@ class House:
             f'tls.certificate = "tls/server.pem"\ntls.key = "tls/server.key"\n{more}\n'
         )
 
+    def run(self, scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run ``scenario`` on the machine; tell what was logged there if it fails."""
+        try:
+            self.machine.run(scenario)
+        except BaseException:
+            print(self.machine.said)
+            print(self.log.read_text() if self.log.exists() else "no log")
+            raise
+
     def user(self) -> User:
         return User(443, self.etc.parent / "authority.pem")
 
@@ -170,12 +180,46 @@ def test_the_units_under_a_booted_systemd(house: House) -> None:
         assert machine.show("Result") == "success"
         assert machine.show("ExecMainStatus") == "0"
 
-    try:
-        machine.run(scenario)
-    except BaseException:
-        print(machine.said)
-        print(house.log.read_text() if house.log.exists() else "no log")
-        raise
+    house.run(scenario)
+
+
+def test_a_stand_in_takes_what_is_new_while_the_old_one_drains(house: House) -> None:
+    machine = house.machine
+    stand_in = "ipyproxy@standin.service"
+
+    async def scenario() -> None:
+        user = house.user()
+        async with notebook() as port:
+            house.configure(
+                f"notebooks.ports = {port}\ntimeouts.drain = 2\ntimeouts.drain_websocket = 8"
+            )
+            machine.do("start", "ipyproxy.socket", "ipyproxy.service")
+            old = machine.show("MainPID")
+            echo = Echo(await user.websocket(port))
+            machine.do("start", stand_in)
+            machine.do("kill", "--kill-whom=main", "-s", "QUIT", "ipyproxy.service")
+            await until(lambda: machine.show("ActiveState") == "deactivating")
+            for _ in range(10):
+                assert (await user.get(f"/ipython/{port}/slow/0.1")).status == 200
+            await all_move([echo])
+            assert machine.show("MainPID") == old
+            await until(lambda: echo.closed)
+            assert echo.closed
+            assert echo.closed[0] == 1001
+
+            # And back, once the old one has ended.
+            await until(lambda: machine.show("ActiveState") == "inactive")
+            assert machine.show("Result") == "success"
+            assert (await user.get("/")).status == 200
+            machine.do("start", "ipyproxy.service")
+            assert machine.show("MainPID") not in ("0", old)
+            machine.do("kill", "--kill-whom=main", "-s", "QUIT", stand_in)
+            await until(lambda: machine.show("ActiveState", stand_in) == "inactive")
+            assert machine.show("Result", stand_in) == "success"
+            assert (await user.get("/")).status == 200
+            machine.do("reload", "ipyproxy")
+
+    house.run(scenario)
 
 
 def kill(machine: Machine, signal: int) -> None:
