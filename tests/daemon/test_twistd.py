@@ -50,7 +50,9 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-@pytest.mark.parametrize("reactor", ["epoll", "asyncio", "select"])
+@pytest.mark.parametrize(
+    "reactor", ["epoll", "asyncio", pytest.param("select", marks=pytest.mark.soak)]
+)
 def test_it_goes_into_the_background_and_becomes_somebody_else(
     directory: Path, reactor: str
 ) -> None:

@@ -183,6 +183,7 @@ def test_the_units_under_a_booted_systemd(house: House) -> None:
     house.run(scenario)
 
 
+@pytest.mark.soak
 def test_a_stand_in_takes_what_is_new_while_the_old_one_drains(house: House) -> None:
     machine = house.machine
     stand_in = "ipyproxy@standin.service"
