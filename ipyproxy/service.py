@@ -263,7 +263,9 @@ class ProxyService(Service):
             server.limits = channel_limits(config)
             server.proxies = TrustedProxies(config.listen.trusted_proxies)
         self._status.server.site = sites.status
-        self._listen_for_status()
+        if config.status.listen == "unix":
+            # At the start it may have been another process's, which has retired since.
+            self._listen_for_status()
         self._rooms.sights.live.close()
         self._access_log = AccessLog(writer, config.log.format, time.time)
         if writer is self._writer:
