@@ -263,9 +263,6 @@ class ProxyService(Service):
             server.limits = channel_limits(config)
             server.proxies = TrustedProxies(config.listen.trusted_proxies)
         self._status.server.site = sites.status
-        if config.status.listen == "unix":
-            # At the start it may have been another process's, which has retired since.
-            self._listen_for_status()
         self._rooms.sights.live.close()
         self._access_log = AccessLog(writer, config.log.format, time.time)
         if writer is self._writer:
@@ -296,8 +293,6 @@ class ProxyService(Service):
         timeouts = self._settings.config.timeouts
         if self._patience is None:
             self.log.info("retiring: WebSockets may stay")
-            # The usual socket is for one process, and that is the other one now.
-            self._status.stop()
             self._stop_with(Patience(timeouts.drain, timeouts.drain_websocket))
 
     def _stop_with(self, patience: Patience) -> None:

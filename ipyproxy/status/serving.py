@@ -55,13 +55,11 @@ class StatusServer:
         )
 
     def listen(self, where: int | str | None, directory: Path) -> IAddress | None:
-        """Begin to listen; gives the address, or None if there is none, or is one already.
+        """Begin to listen; gives the address, or None if there is none.
 
         The usual socket, in ``directory``, may be missing, for nobody has asked for it. What was
-        asked for and cannot be had ends the process (``StartError``).
+        asked for and cannot be had ends the process (``SystemExit``).
         """
-        if self._listener is not None:
-            return None
         self.where = where
         if where is None:
             return None
@@ -96,5 +94,4 @@ class StatusServer:
         """Listen no more, and end all connections; gives a Deferred or None."""
         for channel in list(self.server.channels):
             channel.transport.abortConnection()
-        listener, self._listener = self._listener, None
-        return None if listener is None else listener.stop()
+        return None if self._listener is None else self._listener.stop()
