@@ -1,4 +1,4 @@
-"""What a process takes of the machine, by what Linux tells in /proc: memory, files."""
+"""What a process has of the machine, by what Linux tells in /proc: memory, files, cores."""
 
 from __future__ import annotations
 
@@ -55,3 +55,20 @@ class Files:
             with contextlib.suppress(FileNotFoundError):
                 paths.add(str(entry.readlink()))
         return {path for path in paths if path.startswith("/") and not path.startswith("/dev/")}
+
+
+class Delay:
+    """How long a process that wants to run has waited for a core, from now on."""
+
+    def __init__(self, pid: int) -> None:
+        self._file = Path(f"/proc/{pid}/schedstat")
+        self._before = self._look()
+
+    def mean(self) -> float:
+        """Seconds for each time that it was given one."""
+        (waited, turns), (waited_before, turns_before) = self._look(), self._before
+        return (waited - waited_before) / max(1, turns - turns_before) / 1e9
+
+    def _look(self) -> tuple[int, int]:
+        _, waited, turns = map(int, self._file.read_text().split())
+        return waited, turns

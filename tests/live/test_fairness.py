@@ -16,6 +16,7 @@ from tests.integration.processes import Child, poll
 from tests.integration.proxy import Proxy
 from tests.wsframes import BINARY, Frame
 
+from .resources import Delay
 from .streams import Notebook, Stream, answer, request
 
 pytestmark = pytest.mark.integration
@@ -93,17 +94,20 @@ def test_a_download_at_full_speed_leaves_an_echo_its_time(
         try:
             poll(lambda: child.log() or None, seconds=20, waiting_for="the download")
             before, began = len(child.log().split()), time.monotonic()
-            # What else runs on this machine only ever adds, so one quiet window tells; and where an
-            # echo by itself takes long, because the cores are others', the bound is no bound.
-            bound = max(bound, 4 * alone)
-            medians = [median_round_trip(browser, seconds)]
-            while medians[-1] >= bound and len(medians) < 20:
+            # What else runs on this machine only ever adds, so one quiet window tells; and where
+            # the cores are others', what the proxy has to wait for one is not its own doing.
+            medians: list[float] = []
+            allowed: list[float] = []
+            while len(medians) < 20 and not (medians and medians[-1] < allowed[-1]):
+                delay = Delay(front.child.pid)
                 medians.append(median_round_trip(browser, seconds))
+                allowed.append(max(bound, 4 * alone) + 4 * delay.mean())
             lines = len(child.log().split()) - before
             speed = lines * 2**24 / (time.monotonic() - began) / 1e6
         finally:
             child.stop()
     beside = ", ".join(f"{median * 1e6:.0f}" for median in medians)
     print(f"p50 {alone * 1e6:.0f} us alone, {beside} us beside {speed:.0f} MB/s")
+    print(f"allowed {allowed[-1] * 1e6:.0f} us")
     assert lines
-    assert medians[-1] < bound
+    assert medians[-1] < allowed[-1]
