@@ -7,6 +7,7 @@ and the like never are.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
@@ -40,12 +41,21 @@ class Metrics:
     def __init__(self, sources: Sources) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(_Rooms(sources))
-        ProcessCollector(registry=self.registry)
+        self.registry.register(ProcessFigures(registry=None))
 
     def exposed(self, accept: bytes) -> tuple[bytes, bytes]:
         """Content type and body for a scraper with this Accept field."""
         encode, content_type = choose_encoder(accept.decode("latin-1"))
         return content_type.encode("ascii"), encode(self.registry)
+
+
+class ProcessFigures(ProcessCollector):
+    """The process as the kernel sees it, even where ``/proc`` holds processes and nothing else."""
+
+    def _boot_time(self) -> float:
+        # Prometheus' own reads /proc/stat, and says nothing at all where that is hidden
+        # (systemd.exec(5), ProcSubset=pid).
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class _Rooms(Collector):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ipyproxy.statistics import BOUNDS
 from ipyproxy.status.facts import MOST_SHOWN
-from ipyproxy.status.metrics import LAG_BOUNDS, REQUEST_BOUNDS
+from ipyproxy.status.metrics import LAG_BOUNDS, REQUEST_BOUNDS, ProcessFigures
 from ipyproxy.upstreams import NO_TRAFFIC, Outcome, Traffic
 
 from .office import START, Office
@@ -118,6 +120,17 @@ def test_what_is_open_and_how_the_daemon_is() -> None:
     assert seen["ipyproxy_sweep_duration_seconds_count"] == 1
     assert seen["process_open_fds"] > 0
     assert seen["process_resident_memory_bytes"] > 0
+
+
+def test_a_process_is_seen_where_there_is_nothing_but_processes(tmp_path: Path) -> None:
+    """As with ProcSubset=pid in the unit for systemd."""
+    (tmp_path / "self").symlink_to("/proc/self")
+    figures = ProcessFigures(registry=None, proc=str(tmp_path))
+    families = {family.name: family for family in figures.collect()}
+    assert families["process_open_fds"].samples[0].value > 0
+    started = families["process_start_time_seconds"].samples[0].value
+    # Within the test's own day; clocks of virtual machines are not all alike.
+    assert 0 <= time.time() + 60 - started < 86400
 
 
 def test_bounds_of_histograms_are_among_those_that_are_counted() -> None:
