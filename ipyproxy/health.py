@@ -226,6 +226,7 @@ class _Watch:
         self._failures = 0
         self._timer: Any = None
         self._probe: Probe | None = None
+        self._heard = 0
         self._schedule()
 
     def begin_anew(self) -> None:
@@ -283,16 +284,29 @@ class _Watch:
             self._wait(rest)
             return
         upstream.tried_at = now
+        self._heard = upstream.traffic.bytes_down
         self._probe = self._checker.probe(upstream.port, self._told)
 
     def _told(self, outcome: Outcome | None) -> None:
         self._probe = None
         self._checker.probes[outcome] += 1
+        if outcome is Outcome.MISSED and self._has_spoken():
+            outcome = Outcome.ANSWERED
         self._failures = 0 if outcome is Outcome.ANSWERED else self._failures + 1
         if outcome is not None:
             self._checker.observe(self._upstream, outcome, rise=self._checker.config.rise)
         if self._timer is None:
             self._schedule()
+
+    def _has_spoken(self) -> bool:
+        """Whether bridges or requests have heard from it since the probe began.
+
+        Then it is slow and not gone. How it answers an http probe is its own word, though.
+        """
+        upstream = self._upstream
+        return self._checker.config.mode == "tcp" and (
+            upstream.traffic.bytes_down != self._heard or upstream.answered_at > upstream.tried_at
+        )
 
 
 def _problem(upstream: Upstream) -> Problem:

@@ -24,13 +24,13 @@ from ipyproxy.upstreams import (
     TRIAL_GAP,
     Outcome,
     State,
+    Traffic,
     Upstream,
     UpstreamTable,
 )
 
 from .wires import Loop, Wire
 
-A_BRIDGE: Any = object()
 PORT = 10000
 HALF = 0.5
 """In the middle of the jitter: intervals are as configured, backoff is half its ceiling."""
@@ -39,6 +39,16 @@ MOST = 1 - 2**-53
 Manner = Literal["refuse", "listen", "stopped", "hang", "reset", "exhausted"]
 """``stopped`` is a process whose kernel takes connections; ``hang`` one whose queue is full too."""
 _ERRORS = {"refuse": errno.ECONNREFUSED, "reset": errno.ECONNRESET, "exhausted": errno.EMFILE}
+
+
+class PlayedBridge:
+    """An open bridge."""
+
+    opened = last_activity = 0.0
+    traffic = Traffic()
+
+
+A_BRIDGE = PlayedBridge()
 
 
 class _Dial:
@@ -431,6 +441,24 @@ class TestHanging:
         assert set(host.request_for(5)) == {503}
         host.become("listen")
         assert host.request_for(1.1)[-1] == 200
+
+    @pytest.mark.parametrize(("mode", "state"), [("tcp", State.UP), ("http", State.DEAD)])
+    def test_one_that_goes_on_to_speak_on_a_bridge_is_slow_and_not_gone(
+        self, mode: str, state: State
+    ) -> None:
+        host = make_host(mode=mode)
+        host.answer = b"HTTP/1.1 200 OK\r\n\r\n"
+        host.become("listen")
+        host.request()
+        bridge = PlayedBridge()
+        host.upstream.bridges.add(bridge)
+        host.become("stopped")
+        for count in range(1, 400):
+            host.wait(0.1)
+            bridge.traffic = Traffic(bytes_down=count)
+        assert host.state is state
+        host.wait(9.5)
+        assert host.state is State.DEAD
 
     def test_one_that_was_killed_while_a_probe_waited_has_not_answered(self) -> None:
         host = up(fall=1)
