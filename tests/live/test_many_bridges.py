@@ -42,8 +42,8 @@ EACH, ONCE = 4 * KIB, 3072 * KIB
 
 The smallest thing that a bridge could leave behind, its TLS session, has three times as much.
 """
-REMEMBERED = {"Special", "SpecialFields"}
-"""Some hundred heads are, and each handshake has a key of its own."""
+REMEMBERED = {"Special", "SpecialFields", "Mark", "Minute"}
+"""Some hundred heads are, each handshake with a key of its own, and figures minute by minute."""
 GONE_WITHIN = 60.0
 HELLO = Frame(TEXT, b"hello").wire
 HELLO_MASKED = Frame(TEXT, b"hello", key=NO_MASK).wire
