@@ -24,7 +24,9 @@ from ipyproxy.http1.fields import is_persistent
 from ipyproxy.http1.framing import Decoder, response_decoder
 from ipyproxy.http1.head import ResponseHead, parse_response, response_fields_reader
 from ipyproxy.pace import Pace
+from ipyproxy.securing import Attempt, ClientTLS, NotSecuredError, SecureDial
 from ipyproxy.sockets import Dial
+from ipyproxy.tlstransport import TLSTransport
 from ipyproxy.transport import TCPTransport
 
 LOOPBACK = "127.0.0.1"
@@ -288,6 +290,7 @@ class Pool:
 
     :param confirm: called with a port that was just connected to, the time, and the mark that it
         was asked for with, before anything is sent. Raises :class:`ProxyError` if nothing is to be.
+    :ivar tls: whom to expect there; None for plain TCP.
     """
 
     _log = Logger()
@@ -300,6 +303,7 @@ class Pool:
         confirm: Callable[[int, float, int | None], None],
     ) -> None:
         self.reactor = reactor
+        self.tls: ClientTLS | None = None
         self._descriptors = descriptors
         self._confirm = confirm
         self.limits = limits
@@ -309,7 +313,7 @@ class Pool:
 
     def connect(
         self, port: int, receiver: Receiver, *, once: bool, mark: int | None = None
-    ) -> Dial | None:
+    ) -> Attempt | None:
         """Find or make a connection to ``port`` for ``receiver``.
 
         A kept connection is given at once, inside this call; else the attempt under way is
@@ -333,28 +337,56 @@ class Pool:
         """Whether a kept connection to ``port`` waits for a request."""
         return bool(self._idle.get(port))
 
-    def dial(self, port: int, receiver: Receiver, mark: int | None = None) -> Dial:
+    def dial(self, port: int, receiver: Receiver, mark: int | None = None) -> Attempt:
         """Make a new connection to ``port`` for ``receiver``; the attempt can be cancelled."""
 
         def connected(sock: socket.socket) -> None:
-            try:
-                self._confirm(port, self.reactor.seconds(), mark)
-            except ProxyError as error:
+            if not self._is_confirmed(port, receiver, mark):
                 sock.close()
-                receiver.failed(error)
                 return
-            connection = UpstreamConnection(self)
-            self._connections[connection] = port
+            connection = self._made(port)
             peer = IPv4Address("TCP", LOOPBACK, port)
             high_water = self.limits.buffer_bytes
             TCPTransport(self._descriptors, sock, connection, peer, high_water=high_water).start()
             self._offer(connection, receiver)
 
+        def secured(transport: TLSTransport) -> None:
+            if not self._is_confirmed(port, receiver, mark):
+                transport.abortConnection()
+                return
+            connection = transport.protocol = self._made(port)
+            connection.makeConnection(transport)
+            self._offer(connection, receiver)
+
         def failed(caught: OSError) -> None:
             receiver.failed(_dial_error(caught))
 
-        timeout = self.limits.connect_timeout
-        return Dial(self._descriptors, (LOOPBACK, port), timeout, connected, failed)
+        address, timeout = (LOOPBACK, port), self.limits.connect_timeout
+        if self.tls is None:
+            return Dial(self._descriptors, address, timeout, connected, failed)
+        high_water = self.limits.buffer_bytes
+        return SecureDial(
+            self._descriptors,
+            address,
+            timeout,
+            self.tls,
+            secured,
+            failed,
+            high_water=high_water,
+        )
+
+    def _is_confirmed(self, port: int, receiver: Receiver, mark: int | None) -> bool:
+        try:
+            self._confirm(port, self.reactor.seconds(), mark)
+        except ProxyError as error:
+            receiver.failed(error)
+            return False
+        return True
+
+    def _made(self, port: int) -> UpstreamConnection:
+        connection = UpstreamConnection(self)
+        self._connections[connection] = port
+        return connection
 
     def _offer(self, connection: UpstreamConnection, receiver: Receiver) -> None:
         try:
@@ -425,6 +457,8 @@ class Pool:
 
 
 def _dial_error(caught: OSError) -> ProxyError:
+    if isinstance(caught, NotSecuredError):
+        return ProxyError(Problem.UPSTREAM_BROKEN, caught.strerror or "TLS")
     if caught.errno == errno.ECONNREFUSED:
         return ProxyError(Problem.UPSTREAM_DEAD, "connection refused")
     if caught.errno == errno.ECONNRESET:

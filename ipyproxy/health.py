@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from ipyproxy.config import Health
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.probes import HTTPProbe, NoProbe, Probe, TCPProbe, Told
+from ipyproxy.securing import ClientTLS
 from ipyproxy.upstreams import Outcome, State, Upstream, UpstreamTable
 
 FIRST_BACKOFF = 1.0
@@ -54,6 +55,7 @@ class HealthChecker(Service):
     ) -> None:
         self.config = config
         self.draw = draw
+        self.tls: ClientTLS | None = None
         self._reactor = reactor
         self._prefix = prefix
         self._table = table
@@ -166,7 +168,7 @@ class HealthChecker(Service):
         if config.mode == "tcp":
             return TCPProbe(self._reactor, port, config.timeout, told)
         target = f"{self._prefix}/{port}/{_without_activity(config.path)}".encode("ascii")
-        return HTTPProbe(self._reactor, port, target, config.timeout, told)
+        return HTTPProbe(self._reactor, port, target, config.timeout, told, self.tls)
 
     def observe(self, upstream: Upstream, outcome: Outcome, *, rise: int) -> None:
         """Count what a probe or a request came to."""

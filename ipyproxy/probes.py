@@ -16,7 +16,9 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
+from ipyproxy.securing import Attempt, ClientTLS, NotSecuredError, SecureDial
 from ipyproxy.sockets import Dial
+from ipyproxy.tlstransport import TLSTransport
 from ipyproxy.transport import TCPTransport
 from ipyproxy.upstreams import Outcome
 
@@ -64,9 +66,10 @@ class TCPProbe(protocol.Protocol):
         self._port = port
         self._told: Told | None = told
         self._timer = reactor.callLater(timeout, self._end, Outcome.MISSED)
-        self._dial: Dial | None = Dial(
-            reactor, (_LOOPBACK, port), timeout, self._connected, self._failed
-        )
+        self._dial: Attempt | None = self._begin((_LOOPBACK, port), timeout)
+
+    def _begin(self, address: tuple[str, int], timeout: float) -> Attempt:
+        return Dial(self._reactor, address, timeout, self._connected, self._failed)
 
     def _connected(self, sock: socket.socket) -> None:
         self._dial = None
@@ -116,15 +119,36 @@ class HTTPProbe(TCPProbe):
     """Asks for a page; any status below 500 will do, and no more of it is read.
 
     :param target: the path to ask for.
+    :param tls: whom to expect at the other end; None for plain TCP.
     """
 
-    def __init__(self, reactor: Any, port: int, target: bytes, timeout: float, told: Told) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        port: int,
+        target: bytes,
+        timeout: float,
+        told: Told,
+        tls: ClientTLS | None = None,
+    ) -> None:
+        self._tls = tls
         super().__init__(reactor, port, timeout, told)
         self._request = (
             b"GET %b HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUser-Agent: ipyproxy\r\n"
             b"Accept: */*\r\nConnection: close\r\n\r\n" % (target, port)
         )
         self._received = b""
+
+    def _begin(self, address: tuple[str, int], timeout: float) -> Attempt:
+        if self._tls is None:
+            return super()._begin(address, timeout)
+        tls, secured = self._tls, self._secured
+        return SecureDial(self._reactor, address, timeout, tls, secured, self._failed)
+
+    def _secured(self, transport: TLSTransport) -> None:
+        self._dial = None
+        transport.protocol = self
+        self.makeConnection(transport)
 
     def connectionMade(self) -> None:
         """Ask."""
@@ -146,7 +170,7 @@ class HTTPProbe(TCPProbe):
 def _outcome(caught: OSError) -> Outcome | None:
     if caught.errno == errno.ECONNREFUSED:
         return Outcome.REFUSED
-    if caught.errno in (errno.ETIMEDOUT, errno.ECONNRESET):
+    if caught.errno in (errno.ETIMEDOUT, errno.ECONNRESET) or isinstance(caught, NotSecuredError):
         return Outcome.MISSED
     # We are out of descriptors, or of ports to dial from: not the upstream's fault.
     return None

@@ -40,7 +40,7 @@ from ipyproxy.tenants import Tenants, find_kernel
 from ipyproxy.tls import ServerTLS
 from ipyproxy.tlstransport import TLSTransport
 from ipyproxy.transport import TCPTransport
-from ipyproxy.wiring import channel_limits, make_rooms, make_sites, refit
+from ipyproxy.wiring import channel_limits, make_rooms, make_sites, refit, secure
 
 # A client that goes away is missed within a second, even where nothing of it is read.
 _SWEEP = 0.5
@@ -72,6 +72,7 @@ class ProxyService(Service):
         owners = self._settings.owners
         tenants = Tenants(find_kernel(owners), owners)
         self._rooms = make_rooms(reactor, self._descriptors, config, tenants)
+        secure(self._rooms, self._settings.notebooks_tls)
         sweep = timed(self._sweep, self._rooms.sweeps, time.perf_counter)
         self._sweeping = LoopingCall(_guarded(sweep, self.log))
         self._sweeping.clock = reactor
@@ -144,7 +145,9 @@ class ProxyService(Service):
         for certificate in self._settings.certificates:
             self.log.info("certificate: {told}", told=certificate)
         self.log.info(
-            "{prefix}/<port>/ leads to http://127.0.0.1:<port>{prefix}/<port>/ for ports {ports}",
+            "{prefix}/<port>/ leads to {scheme}://127.0.0.1:<port>{prefix}/<port>/ "
+            "for ports {ports}",
+            scheme="https" if notebooks.tls else "http",
             prefix=notebooks.prefix,
             ports=str(notebooks.ports),
         )
@@ -258,6 +261,7 @@ class ProxyService(Service):
         self._settings = settings
         refit(self._rooms, config)
         self._rooms.tenants.owners = settings.owners
+        secure(self._rooms, settings.notebooks_tls)
         for server, site in (self._https, sites.public), (self._http, sites.redirects):
             server.site = site
             server.limits = channel_limits(config)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ipyproxy.auth.making import check_files
-from ipyproxy.config import Config, ConfigError, Tls
+from ipyproxy.config import Config, ConfigError, Notebooks, Tls
 from ipyproxy.hosts import covers
 from ipyproxy.tenants import Owners, OwnersError, find_kernel
 from ipyproxy.tls import (
@@ -22,10 +22,12 @@ from ipyproxy.tls import (
     Clients,
     Profile,
     Terms,
+    UpstreamTLS,
     development_certificate,
     load_authorities,
     load_certificate,
     load_directory,
+    load_trusted,
 )
 from ipyproxy.tls.checking import problems, warnings
 
@@ -38,6 +40,8 @@ class Settings:
     certificates: tuple[Certificate, ...]
     """At least one; the first is the default."""
     terms: Terms
+    notebooks_tls: UpstreamTLS | None
+    """How notebooks are spoken to; None: plainly."""
     state_directory: Path
     owners: Owners | None
     """Whose notebooks are served; None: anybody's."""
@@ -57,7 +61,14 @@ def load(config: Config, state_directory: Path) -> Settings:
         if not certificates:
             certificates = [development_certificate(state_directory, socket.gethostname(), now)]
         owners = _owners(config)
-        return Settings(config, tuple(certificates), _terms(config.tls), state_directory, owners)
+        return Settings(
+            config,
+            tuple(certificates),
+            _terms(config.tls),
+            _notebooks_tls(config.notebooks),
+            state_directory,
+            owners,
+        )
     except CertificateError as error:
         raise ConfigError([str(error)]) from error
 
@@ -84,6 +95,13 @@ def _certificates(tls: Tls) -> list[Certificate]:
     return certificates
 
 
+def _notebooks_tls(notebooks: Notebooks) -> UpstreamTLS | None:
+    if not notebooks.tls:
+        return None
+    trusted = None if notebooks.tls_ca is None else load_trusted(notebooks.tls_ca)
+    return UpstreamTLS(notebooks.tls_name, trusted)
+
+
 def _terms(tls: Tls) -> Terms:
     clients = None
     if tls.client_ca is not None:
@@ -102,6 +120,7 @@ def check(config: Config) -> Sequence[str]:
     try:
         certificates = _certificates(config.tls)
         _terms(config.tls)
+        _notebooks_tls(config.notebooks)
         _owners(config)
     except CertificateError as error:
         raise ConfigError([str(error)]) from error

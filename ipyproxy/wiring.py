@@ -27,6 +27,7 @@ from ipyproxy.health import HealthChecker
 from ipyproxy.http1.head import HeadLimits
 from ipyproxy.portal import Portal
 from ipyproxy.routes import NotebookHosts, ServedPorts
+from ipyproxy.securing import ClientTLS
 from ipyproxy.settings import Settings
 from ipyproxy.statistics import Histogram, Statistics
 from ipyproxy.status.condition import Condition
@@ -128,6 +129,14 @@ def refit(rooms: Rooms, config: Config) -> None:
     rooms.health.configure(config.health, config.notebooks.prefix)
     rooms.bridges.message_limit = config.limits.message_bytes
     rooms.crowd.limits = crowd_limits(config)
+
+
+def secure(rooms: Rooms, tls: ClientTLS | None) -> None:
+    """Let new connections to notebooks be made on the terms of ``tls``; None: plainly."""
+    if rooms.pool.tls or tls:
+        # A connection on the old ones is not to be used again.
+        rooms.pool.close()
+    rooms.pool.tls = rooms.health.tls = tls
 
 
 @dataclass(frozen=True, slots=True)

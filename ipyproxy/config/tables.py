@@ -123,6 +123,14 @@ class Notebooks:
     ports: Annotated[Ports, Ports.read] = _DEFAULT_PORTS
     owners: tuple[Owner, ...] = ()
     site_cookies: tuple[CookieName, ...] = ("galaxysession",)
+    tls: bool = False
+    tls_name: Host = "localhost"
+    tls_ca: OptionalPath = None
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse a star in the name: it is one that certificates are compared with."""
+        if self.tls_name.startswith("*"):
+            raise RefusedError("names no single host", key="tls_name")
 
 
 @attrs.frozen
@@ -265,6 +273,7 @@ def anchored(config: Config, directory: Path) -> Config:
             htpasswd=anchor(config.auth.htpasswd),
             link_keys=anchor(config.auth.link_keys),
         ),
+        notebooks=attrs.evolve(config.notebooks, tls_ca=anchor(config.notebooks.tls_ca)),
         log=attrs.evolve(
             config.log, access=access if access in ("", "-") else str(directory / access)
         ),

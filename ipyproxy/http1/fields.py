@@ -33,6 +33,7 @@ class Rewriting:
     :param authority: ``127.0.0.1:<port>``, what the notebook is addressed as.
     :param prefix: ``/ipython/<port>/``, below which everything of this notebook lies.
     :param site_cookies: names of cookies that belong to the site and never go upstream.
+    :param scheme: how the notebook is spoken to.
     :param withheld: gives the field lines of a request without those that only we may send.
     """
 
@@ -41,8 +42,9 @@ class Rewriting:
     port: int
     site_cookies: tuple[bytes, ...] = ()
     withheld: Callable[[list[bytes]], list[bytes]] | None = None
+    scheme: bytes = b"http"
     origin: bytes = field(init=False)
-    """``http://127.0.0.1:<port>``."""
+    """``http://127.0.0.1:<port>``, or ``https:``."""
     own_origins: tuple[bytes, ...] = field(init=False)
     """The origins that a notebook may call its own in an answer."""
     host_line: bytes = field(init=False)
@@ -51,10 +53,10 @@ class Rewriting:
     def __post_init__(self) -> None:
         names = (self.authority, b"localhost:%d" % self.port, b"[::1]:%d" % self.port)
         derived = {
-            "origin": b"http://" + self.authority,
-            "own_origins": tuple(b"http://" + name for name in names),
+            "origin": b"%b://%b" % (self.scheme, self.authority),
+            "own_origins": tuple(b"%b://%b" % (self.scheme, name) for name in names),
             "host_line": b"Host: " + self.authority,
-            "origin_line": b"Origin: http://" + self.authority,
+            "origin_line": b"Origin: %b://%b" % (self.scheme, self.authority),
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)

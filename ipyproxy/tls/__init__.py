@@ -7,8 +7,14 @@ from ipyproxy.tls.certificates import Certificate, CertificateError
 from ipyproxy.tls.clients import Clients, client_subject
 from ipyproxy.tls.contexts import Profile, Terms
 from ipyproxy.tls.development import development_certificate
-from ipyproxy.tls.loading import load_authorities, load_certificate, load_directory
+from ipyproxy.tls.loading import (
+    load_authorities,
+    load_certificate,
+    load_directory,
+    load_trusted,
+)
 from ipyproxy.tls.serving import ServerTLS
+from ipyproxy.tls.upstream import UpstreamTLS
 
 __all__ = [
     "Certificate",
@@ -17,9 +23,11 @@ __all__ = [
     "Profile",
     "ServerTLS",
     "Terms",
+    "UpstreamTLS",
     "client_subject",
     "development_certificate",
     "load_authorities",
     "load_certificate",
     "load_directory",
+    "load_trusted",
 ]

@@ -83,7 +83,7 @@ def load_authorities(path: Path) -> tuple[x509.Certificate, ...]:
 
     Raises CertificateError.
     """
-    authorities = _read_chain(path)
+    authorities = load_trusted(path)
     for authority in authorities:
         if not _is_authority(authority):
             raise CertificateError(
@@ -91,6 +91,11 @@ def load_authorities(path: Path) -> tuple[x509.Certificate, ...]:
                 f"({authority.subject.rfc4514_string()}); it should hold those of authorities."
             )
     return authorities
+
+
+def load_trusted(path: Path) -> tuple[x509.Certificate, ...]:
+    """Certificates in a PEM file that are to be trusted as they stand. Raises CertificateError."""
+    return _read_chain(path)
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:

@@ -23,7 +23,7 @@ from ipyproxy.http1.head import ResponseHead
 from ipyproxy.http1.lines import block_of, lines_of
 from ipyproxy.portal import Portal
 from ipyproxy.request import Request
-from ipyproxy.sockets import Dial
+from ipyproxy.securing import Attempt
 from ipyproxy.tenants import Tenants
 from ipyproxy.upstreams import Upstream
 from ipyproxy.websocket import Bridges
@@ -53,7 +53,7 @@ class Exchange:
     """Carries one request. Its own methods are what the server and the client call."""
 
     _connection: UpstreamConnection | None = None
-    _dial: Dial | None = None
+    _dial: Attempt | None = None
     _mark: int | None = None
 
     def __init__(

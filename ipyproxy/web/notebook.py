@@ -87,6 +87,7 @@ class Notebooks(Step):
             port=port,
             site_cookies=self._site_cookies,
             withheld=self._withheld,
+            scheme=b"http" if self._carriage.pool.tls is None else b"https",
         )
         resource = ReverseProxyResource(self._table.get(port), rewriting, self._carriage)
         self.putChild(path, resource)

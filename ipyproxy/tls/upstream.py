@@ -1,0 +1,60 @@
+"""The terms on which the proxy speaks TLS to notebooks, and whom it takes for one.
+
+Knows pyOpenSSL contexts and service_identity. Knows nothing of sockets or configuration files.
+"""
+
+from __future__ import annotations
+
+from socket import socket
+
+from cryptography import x509
+from OpenSSL import SSL, crypto
+from service_identity import CertificateError, VerificationError
+from service_identity.pyopenssl import verify_hostname, verify_ip_address
+
+from ipyproxy.hosts import parse_address
+
+
+class UpstreamTLS:
+    """The client's side of connections to notebooks; see :class:`ipyproxy.securing.ClientTLS`.
+
+    :param name: the host name or address that their certificates have to bear.
+    :param authorities: who may have issued them, or the certificates themselves; None: any
+        authority that this system trusts.
+    """
+
+    def __init__(self, name: str, authorities: tuple[x509.Certificate, ...] | None) -> None:
+        self._name = name
+        self._is_address = parse_address(name) is not None
+        context = self._context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        context.set_min_proto_version(SSL.TLS1_2_VERSION)
+        context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+        context.set_alpn_protos([b"http/1.1"])
+        context.set_verify(SSL.VERIFY_PEER)
+        if authorities is None:
+            context.set_default_verify_paths()
+            return
+        store = context.get_cert_store()
+        assert store is not None
+        # What is named is trusted as it stands, be it a root or a notebook's own certificate.
+        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+        for authority in authorities:
+            store.add_cert(crypto.X509.from_cryptography(authority))
+
+    def connection(self, sock: socket | None) -> SSL.Connection:
+        """The client's end of a new connection, on ``sock`` or memory BIOs."""
+        connection = SSL.Connection(self._context, sock)
+        connection.set_connect_state()
+        if not self._is_address:  # RFC 6066 section 3 leaves no place for one
+            connection.set_tlsext_host_name(self._name.encode("ascii"))
+        return connection
+
+    def fault(self, connection: SSL.Connection) -> str | None:
+        """Why the notebook's certificate, which holds, is not one for our name; None if it is."""
+        verify = verify_ip_address if self._is_address else verify_hostname
+        try:
+            verify(connection, self._name)
+        except (VerificationError, CertificateError):
+            return f"TLS: the certificate is not one for {self._name}"
+        return None
