@@ -1,0 +1,112 @@
+"""A certificate authority of one's own with its DNS, and certbot; everything on loopback.
+
+Pebble is Let's Encrypt's small ACME server for tests. Knows how to start the programs and what they
+are told, not what is tested with them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.certificates import Authority
+from tests.integration.processes import Child, free_port
+
+REQUIRED = ("pebble", "pebble-challtestsrv", "certbot")
+_CERTBOT_TIMEOUT = 120.0
+
+
+def require_programs() -> None:
+    """Skip the test where Debian's packages are missing."""
+    missing = [name for name in REQUIRED if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)} (Debian: pebble, certbot)")
+
+
+class Pebble:
+    """The ACME server; to it every name is 127.0.0.1.
+
+    :param http: the port that it asks for challenges instead of 80.
+    """
+
+    def __init__(self, directory: Path, http: int) -> None:
+        own = Authority("Pebble's own")
+        certificate, key = own.issue("localhost").write(directory, "pebble")
+        self.trusted = own.write(directory, "pebble-ca")
+        self._port, self._management, dns = (free_port() for _ in range(3))
+        self.url = f"https://localhost:{self._port}/dir"
+        config = directory / "pebble.json"
+        config.write_text(
+            json.dumps(
+                {
+                    "pebble": {
+                        "listenAddress": f"127.0.0.1:{self._port}",
+                        "managementListenAddress": f"127.0.0.1:{self._management}",
+                        "certificate": str(certificate),
+                        "privateKey": str(key),
+                        "httpPort": http,
+                        "tlsPort": free_port(),
+                    }
+                }
+            )
+        )
+        env = {"PATH": os.environ["PATH"], "HOME": str(directory), "PEBBLE_VA_NOSLEEP": "1"}
+        self._dns = Child(
+            "challtestsrv",
+            [
+                *("pebble-challtestsrv", "-defaultIPv6", "", "-dns01", f"127.0.0.1:{dns}"),
+                *("-http01", "", "-https01", "", "-tlsalpn01", ""),
+                *("-management", f"127.0.0.1:{free_port()}"),
+            ],
+            env,
+            directory,
+        )
+        resolver = ("-dnsserver", f"127.0.0.1:{dns}")
+        self.child = Child("pebble", ["pebble", "-config", str(config), *resolver], env, directory)
+        self.child.wait_until(self._answers, seconds=30)
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self._port), timeout=5).close()
+        except OSError:
+            return False
+        return True
+
+    def write_root(self, path: Path) -> Path:
+        """Write the root that its certificates lead to, which is made anew at each start."""
+        context = ssl.create_default_context(cafile=self.trusted)
+        url = f"https://localhost:{self._management}/roots/0"
+        with urllib.request.urlopen(url, context=context) as answer:
+            path.write_bytes(answer.read())
+        return path
+
+    def stop(self) -> None:
+        """End both."""
+        self.child.stop()
+        self._dns.stop()
+
+
+def certbot(directory: Path, pebble: Pebble, hook: dict[str, str], *arguments: str) -> None:
+    """Run certbot, whose files lie in *directory*; *hook* is what the deploy hook is told."""
+    kept = (f"--{kind}-dir={directory / kind}" for kind in ("config", "work", "logs"))
+    done = subprocess.run(
+        ["certbot", *arguments, "--non-interactive", "--server", pebble.url, *kept],
+        env={
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(directory),
+            "REQUESTS_CA_BUNDLE": str(pebble.trusted),
+            **hook,
+        },
+        capture_output=True,
+        text=True,
+        timeout=_CERTBOT_TIMEOUT,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
