@@ -67,7 +67,8 @@ clean: ## removes .venv and everything that was built
 # sslyze wants an older cryptography than the proxy does, so it lives by itself.
 .venv-sslyze/.made: .venv/.made
 	@$(PYTHON) -m venv --clear .venv-sslyze
-	@.venv-sslyze/bin/python -m pip install --quiet 'sslyze>=6.3'
+	@.venv-sslyze/bin/python -m pip install --quiet 'sslyze>=6.3' || \
+		echo "sslyze cannot be had here: its test will be skipped"
 	@touch $@
 
 # A stamp .venv/.EXTRA says that this extra of setup.cfg is installed as it stands there now.

@@ -63,7 +63,7 @@ def profile(audited: Audited) -> str:
     return audited.root.parent.name.rstrip("0123456789")
 
 
-@pytest.mark.skipif(not SSLYZE.exists(), reason="sslyze is missing: make .venv-sslyze/.made")
+@pytest.mark.skipif(not SSLYZE.exists(), reason="sslyze is missing: make -B .venv-sslyze/.made")
 def test_sslyze_finds_it_as_mozilla_recommends(audited: Audited) -> None:
     arguments = ("--certinfo_ca_file", str(audited.root), audited.target)
     done = subprocess.run(
