@@ -24,7 +24,7 @@ from .streams import browse, request
 
 pytestmark = pytest.mark.integration
 
-SAMPLE = Path(__file__).parents[2] / "etc" / "logrotate.conf"
+SAMPLE = Path(__file__).parents[2] / "etc" / "ipyproxy.logrotate"
 PATIENCE = 10.0
 LINE = re.compile(
     r'127\.0\.0\.1 - - \[[^]]+\] "GET /ipython/\d+/\S* HTTP/1\.1" \d{3} (\d+|-) "[^"]*" "[^"]*"'
@@ -123,7 +123,7 @@ def test_logrotate_loses_no_line(logging: Logging, tmp_path: Path) -> None:
         pytest.skip("logrotate is not installed")
     rules = tmp_path / "rules"
     text = SAMPLE.read_text()
-    told = "systemctl kill --signal=USR1 --kill-whom=main ipyproxy.service"
+    told = "systemctl kill --kill-whom=main --signal=USR1 ipyproxy.service"
     for theirs, ours in {
         "/var/log/ipyproxy/access.log": str(logging.file),
         told: f"kill -USR1 {logging.proxy.child.pid}",
