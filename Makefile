@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test soak conformance fuzz lint types schema bench clean
+.PHONY: help run test soak conformance fuzz lint types schema docs bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,9 @@ types: .venv/.dev ## mypy, strict
 
 schema: .venv/.dev ## etc/ipyproxy.schema.json anew, after a change of the configuration's tables
 	$(BIN)/python -m ipyproxy.config.schema etc/ipyproxy.toml >etc/ipyproxy.schema.json
+
+docs: .venv/.docs ## docs/ as a site in docs/_build; a link that leads nowhere is an error
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
 
 bench: .venv/.bench ## side by side with nginx, HAProxy, Apache, ... (BENCH_ARGS="--quick")
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
