@@ -1,35 +1,23 @@
-"""Connections to upstreams: dialled, kept for a while, one exchange on each at a time.
+"""One connection to an upstream, and one exchange on it at a time.
 
-Knows HTTP/1.1 as a client speaks it. Knows nothing of who asked: it hands heads and bytes to a
-receiver as they arrive, and holds no body.
+Knows HTTP/1.1 as a client speaks it. Knows nothing of who asked, nor of other connections: it hands
+heads and bytes to a receiver as they arrive, and holds no body.
 """
 
 from __future__ import annotations
 
-import errno
-import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from twisted.internet import protocol
-from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ipyproxy.epoll import Descriptors
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.fields import is_persistent
 from ipyproxy.http1.framing import Decoder, response_decoder
 from ipyproxy.http1.head import ResponseHead, parse_response, response_fields_reader
 from ipyproxy.pace import Pace
-from ipyproxy.securing import Attempt, ClientTLS, NotSecuredError, SecureDial
-from ipyproxy.sockets import Dial
-from ipyproxy.tlstransport import TLSTransport
-from ipyproxy.transport import TCPTransport
-
-LOOPBACK = "127.0.0.1"
 
 _BEGINNING = b"HTTP/1."
 
@@ -81,16 +69,32 @@ class ClientLimits:
     idle_timeout: float
 
 
+class Keeper(Protocol):
+    """Who made a connection, and has it whenever nobody uses it."""
+
+    reactor: Any
+    limits: ClientLimits
+
+    def keep(self, connection: UpstreamConnection) -> None:
+        """Its exchange has ended, and another may follow."""
+
+    def drop(self, connection: UpstreamConnection) -> None:
+        """It is to be closed, and given to nobody from now on."""
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """It has ended."""
+
+
 class UpstreamConnection(protocol.Protocol):
     """One connection to an upstream."""
 
     transport: Any
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, keeper: Keeper) -> None:
         self.used = False
         self.retired = False
         """Whether it leads to somebody who has the port no more."""
-        self._pool = pool
+        self._keeper = keeper
         self._receiver: Receiver | None = None
         self._method = b""
         self._buffer = b""
@@ -126,9 +130,9 @@ class UpstreamConnection(protocol.Protocol):
     def end_request(self) -> None:
         """The request is sent whole, so the answer is due."""
         self._request_ended = True
-        timeout = self._pool.limits.response_timeout
+        timeout = self._keeper.limits.response_timeout
         if timeout and not self._begun:
-            self.deadline = self._pool.reactor.seconds() + timeout
+            self.deadline = self._keeper.reactor.seconds() + timeout
 
     def abandon(self) -> None:
         """The receiver wants nothing more: close, because the answer could still come."""
@@ -141,7 +145,7 @@ class UpstreamConnection(protocol.Protocol):
         """Bytes from upstream."""
         if self._receiver is None:
             # Idle, so nobody asked for this (or the request was given up).
-            self._pool.drop(self)
+            self._keeper.drop(self)
         elif self._begun:
             self._feed(data)
         else:
@@ -156,7 +160,7 @@ class UpstreamConnection(protocol.Protocol):
             buffer = self._buffer
             end = buffer.find(b"\r\n\r\n")
             # All heads of one answer together, or informational ones could come without end.
-            limit = self._pool.limits.response_head_bytes
+            limit = self._keeper.limits.response_head_bytes
             if self._head_bytes + (len(buffer) if end < 0 else end) > limit:
                 raise ProxyError(Problem.UPSTREAM_BROKEN, f"heads of over {limit} bytes")
             if end < 0:
@@ -212,9 +216,9 @@ class UpstreamConnection(protocol.Protocol):
         self.used = True
         unsent = self.transport.bytes_waiting > 0
         if self._persistent and self._request_ended and not rest and not unsent:
-            self._pool.keep(self)
+            self._keeper.keep(self)
         else:
-            self._pool.drop(self)
+            self._keeper.drop(self)
         receiver.response_ended()
 
     def _switch(self, block: bytes, rest: bytes) -> None:
@@ -246,7 +250,7 @@ class UpstreamConnection(protocol.Protocol):
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         """Upstream is gone."""
-        self._pool.forget(self)
+        self._keeper.forget(self)
         tunnel, self._tunnel = self._tunnel, None
         if tunnel is not None:
             tunnel.connectionLost(reason)
@@ -269,200 +273,17 @@ class UpstreamConnection(protocol.Protocol):
         if self.deadline is not None and now >= self.deadline:
             self.deadline = None
             if self._receiver is None:
-                self._pool.drop(self)
+                self._keeper.drop(self)
             else:
                 self._fail(ProxyError(Problem.UPSTREAM_TIMEOUT))
         elif self._receiver is not None and not self._takes_request(now):
             self._fail(ProxyError(Problem.UPSTREAM_TIMEOUT, "it did not take the request"))
 
     def _takes_request(self, now: float) -> bool:
-        timeout = self._pool.limits.response_timeout
+        timeout = self._keeper.limits.response_timeout
         if not timeout:
             return True
         if self._sending is None:
             self._sending = Pace(timeout, 0, now)
         transport = self.transport
         return not self._sending.is_late(now, transport.bytes_sent, transport.bytes_waiting > 0)
-
-
-class Pool:
-    """The connections to all upstreams.
-
-    :param confirm: called with a port that was just connected to, the time, and the mark that it
-        was asked for with, before anything is sent. Raises :class:`ProxyError` if nothing is to be.
-    :ivar tls: whom to expect there; None for plain TCP.
-    """
-
-    _log = Logger()
-
-    def __init__(
-        self,
-        reactor: Any,
-        descriptors: Descriptors,
-        limits: ClientLimits,
-        confirm: Callable[[int, float, int | None], None],
-    ) -> None:
-        self.reactor = reactor
-        self.tls: ClientTLS | None = None
-        self._descriptors = descriptors
-        self._confirm = confirm
-        self.limits = limits
-        self._idle: dict[int, list[UpstreamConnection]] = {}
-        self._kept = 0
-        self._connections: dict[UpstreamConnection, int] = {}
-
-    def connect(
-        self, port: int, receiver: Receiver, *, once: bool, mark: int | None = None
-    ) -> Attempt | None:
-        """Find or make a connection to ``port`` for ``receiver``.
-
-        A kept connection is given at once, inside this call; else the attempt under way is
-        returned, so that it can be cancelled.
-
-        :param once: the request cannot be sent again, so a kept connection is looked at first.
-        """
-        idle = self._idle.get(port)
-        while idle:
-            connection = idle.pop()
-            self._kept -= 1
-            if once and connection.transport.has_input:
-                # It is closing, or says what nobody asked for.
-                self.drop(connection)
-                continue
-            self._offer(connection, receiver)
-            return None
-        return self.dial(port, receiver, mark)
-
-    def keeps(self, port: int) -> bool:
-        """Whether a kept connection to ``port`` waits for a request."""
-        return bool(self._idle.get(port))
-
-    def dial(self, port: int, receiver: Receiver, mark: int | None = None) -> Attempt:
-        """Make a new connection to ``port`` for ``receiver``; the attempt can be cancelled."""
-
-        def connected(sock: socket.socket) -> None:
-            if not self._is_confirmed(port, receiver, mark):
-                sock.close()
-                return
-            connection = self._made(port)
-            peer = IPv4Address("TCP", LOOPBACK, port)
-            high_water = self.limits.buffer_bytes
-            TCPTransport(self._descriptors, sock, connection, peer, high_water=high_water).start()
-            self._offer(connection, receiver)
-
-        def secured(transport: TLSTransport) -> None:
-            if not self._is_confirmed(port, receiver, mark):
-                transport.abortConnection()
-                return
-            connection = transport.protocol = self._made(port)
-            connection.makeConnection(transport)
-            self._offer(connection, receiver)
-
-        def failed(caught: OSError) -> None:
-            receiver.failed(_dial_error(caught))
-
-        address, timeout = (LOOPBACK, port), self.limits.connect_timeout
-        if self.tls is None:
-            return Dial(self._descriptors, address, timeout, connected, failed)
-        high_water = self.limits.buffer_bytes
-        return SecureDial(
-            self._descriptors,
-            address,
-            timeout,
-            self.tls,
-            secured,
-            failed,
-            high_water=high_water,
-        )
-
-    def _is_confirmed(self, port: int, receiver: Receiver, mark: int | None) -> bool:
-        try:
-            self._confirm(port, self.reactor.seconds(), mark)
-        except ProxyError as error:
-            receiver.failed(error)
-            return False
-        return True
-
-    def _made(self, port: int) -> UpstreamConnection:
-        connection = UpstreamConnection(self)
-        self._connections[connection] = port
-        return connection
-
-    def _offer(self, connection: UpstreamConnection, receiver: Receiver) -> None:
-        try:
-            receiver.connected(connection)
-        except Exception:
-            self._log.failure("a request could not be sent; please report this")
-            connection.abandon()
-            receiver.failed(ProxyError(Problem.INTERNAL))
-
-    def keep(self, connection: UpstreamConnection) -> None:
-        """Keep a connection whose exchange has ended, if not too many are."""
-        if connection.retired or self._kept >= self.limits.idle_connections:
-            self.drop(connection)
-            return
-        self._kept += 1
-        connection.deadline = self.reactor.seconds() + self.limits.idle_timeout
-        connection.transport.resumeProducing()
-        self._idle.setdefault(self._connections[connection], []).append(connection)
-
-    def drop(self, connection: UpstreamConnection) -> None:
-        """Close a connection that nobody uses, and give it to nobody from now on."""
-        self._unkeep(connection)
-        if connection.transport.bytes_waiting:
-            # An upstream that does not read would hold it open for ever.
-            connection.transport.abortConnection()
-        else:
-            connection.transport.loseConnection()
-
-    def forget(self, connection: UpstreamConnection) -> None:
-        """A connection has ended."""
-        self._unkeep(connection)
-        del self._connections[connection]
-
-    def _unkeep(self, connection: UpstreamConnection) -> None:
-        port = self._connections[connection]
-        idle = self._idle.get(port, [])
-        if connection in idle:
-            idle.remove(connection)
-            self._kept -= 1
-        if not idle:
-            self._idle.pop(port, None)
-
-    def end_tunnels(self, port: int | None = None) -> None:
-        """Break off what was handed over on ``port``, or on any: whoever has it learns so."""
-        for connection, its_port in list(self._connections.items()):
-            if connection.is_tunnel and port in (its_port, None):
-                connection.transport.abortConnection()
-
-    def part(self, port: int) -> None:
-        """Use nothing again that leads to who had ``port`` before; what was asked is answered."""
-        self.end_tunnels(port)
-        for connection, its_port in list(self._connections.items()):
-            if its_port == port:
-                connection.retired = True
-        for connection in list(self._idle.get(port, ())):
-            self.drop(connection)
-
-    def sweep(self) -> None:
-        """Check every connection's deadline; to be called about once a second."""
-        now = self.reactor.seconds()
-        for connection in list(self._connections):
-            connection.check(now)
-
-    def close(self) -> None:
-        """Close all connections that are idle."""
-        for connection in [kept for idle in self._idle.values() for kept in idle]:
-            self.drop(connection)
-
-
-def _dial_error(caught: OSError) -> ProxyError:
-    if isinstance(caught, NotSecuredError):
-        return ProxyError(Problem.UPSTREAM_BROKEN, caught.strerror or "TLS")
-    if caught.errno == errno.ECONNREFUSED:
-        return ProxyError(Problem.UPSTREAM_DEAD, "connection refused")
-    if caught.errno == errno.ECONNRESET:
-        return ProxyError(Problem.UPSTREAM_BROKEN, "it hung up at once")
-    if isinstance(caught, TimeoutError):
-        return ProxyError(Problem.CONNECT_TIMEOUT, "connect timed out")
-    return ProxyError(Problem.OVERLOADED, f"cannot dial: {caught.strerror}")

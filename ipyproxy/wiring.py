@@ -19,12 +19,13 @@ from ipyproxy.auth.making import Surroundings, make_gate, own_cookies, withheld
 from ipyproxy.auth.revocations import Revocations
 from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.channel import ChannelLimits
-from ipyproxy.client import ClientLimits, Pool
+from ipyproxy.client import ClientLimits
 from ipyproxy.config import Config
 from ipyproxy.crowd import Crowd, CrowdLimits, Rate, excess_beside
 from ipyproxy.epoll import Descriptors
 from ipyproxy.health import HealthChecker
 from ipyproxy.http1.head import HeadLimits
+from ipyproxy.pool import Pool
 from ipyproxy.portal import Portal
 from ipyproxy.routes import NotebookHosts, ServedPorts
 from ipyproxy.securing import ClientTLS

@@ -71,9 +71,7 @@ def test_a_notebook_that_is_not_at_home_has_another_base_url(study: Study) -> No
         (Problem.UPSTREAM_TIMEOUT, "timeouts.response"),
     ],
 )
-def test_failures_are_told_with_what_they_mean(
-    study: Study, problem: Problem, words: str
-) -> None:
+def test_failures_are_told_with_what_they_mean(study: Study, problem: Problem, words: str) -> None:
     study.adviser.failed(10000, ProxyError(problem, "it said SSH"))
     [line] = study.said
     assert words in line

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from twisted.internet.protocol import Protocol
 
-from ipyproxy import client
-from ipyproxy.client import ClientLimits, Pool, UpstreamConnection
+from ipyproxy import pool
+from ipyproxy.client import ClientLimits, UpstreamConnection
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.framing import Decoder
 from ipyproxy.http1.head import ResponseHead
+from ipyproxy.pool import Pool
 from tests.wires import Attempt, Dialler, Loop, Wire
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -109,7 +110,7 @@ class Town:
 @pytest.fixture
 def dialler(monkeypatch: pytest.MonkeyPatch) -> Dialler:
     made = Dialler()
-    monkeypatch.setattr(client, "Dial", made)
+    monkeypatch.setattr(pool, "Dial", made)
     return made
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ipyproxy.advice import STATUSES, Adviser
-from ipyproxy.client import Pool, UpstreamConnection
+from ipyproxy.client import UpstreamConnection
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.health import HealthChecker
 from ipyproxy.http1.fields import (
@@ -21,6 +21,7 @@ from ipyproxy.http1.fields import (
 from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk
 from ipyproxy.http1.head import ResponseHead
 from ipyproxy.http1.lines import block_of, lines_of
+from ipyproxy.pool import Pool
 from ipyproxy.portal import Portal
 from ipyproxy.request import Request
 from ipyproxy.securing import Attempt

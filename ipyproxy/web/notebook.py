@@ -13,10 +13,10 @@ from twisted.web import proxy
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from ipyproxy.client import LOOPBACK
 from ipyproxy.credentials.withheld import Withheld
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.fields import Rewriting
+from ipyproxy.pool import LOOPBACK
 from ipyproxy.routes import parse_port
 from ipyproxy.upstreams import Upstream, UpstreamTable
 from ipyproxy.web.bridge import BridgeExchange, is_websocket

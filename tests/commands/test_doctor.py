@@ -238,9 +238,7 @@ class TestPlayed:
         assert (status, verdicts(said)["Host"]) == (1, "WRONG")
 
     def test_one_that_leads_elsewhere(self, examine: Examine) -> None:
-        with played(
-            GET_api=reply(404), GET__=reply(302, None, b"Location: /lab/tree")
-        ) as server:
+        with played(GET_api=reply(404), GET__=reply(302, None, b"Location: /lab/tree")) as server:
             status, said = examine(server.port)
         assert status == 1
         assert "base_url: it leads to /lab/tree" in said
@@ -248,9 +246,7 @@ class TestPlayed:
     def test_one_that_refuses_the_origin(self, examine: Examine) -> None:
         refusal = reply(403, {"message": "Blocking Cross Origin"})
         harmless = "DELETE_api_sessions_00000000-0000-0000-0000-000000000000"
-        with played(
-            **{**OPEN, harmless: refusal, "GET_api_events_subscribe": refusal}
-        ) as server:
+        with played(**{**OPEN, harmless: refusal, "GET_api_events_subscribe": refusal}) as server:
             status, said = examine(server.port)
         found = verdicts(said)
         assert (status, found["Host, Origin, Referer"], found["WebSocket"]) == (1, "WRONG", "WRONG")
@@ -265,9 +261,7 @@ class TestPlayed:
             (SWITCH[:-2] + b"Sec-WebSocket-Protocol: unasked\r\n\r\n", "WebSocket handshake:"),
         ],
     )
-    def test_one_that_does_not_upgrade(
-        self, examine: Examine, answer: bytes, words: str
-    ) -> None:
+    def test_one_that_does_not_upgrade(self, examine: Examine, answer: bytes, words: str) -> None:
         with played(**{**OPEN, "GET_api_events_subscribe": answer}) as server:
             status, said = examine(server.port)
         assert (status, verdicts(said)["WebSocket"]) == (1, "WRONG")

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from ipyproxy import auth, client, probes
+from ipyproxy import auth, pool, probes
 from ipyproxy.access import Policy
 from ipyproxy.advice import Adviser
-from ipyproxy.client import ClientLimits, Pool
+from ipyproxy.client import ClientLimits
 from ipyproxy.config import Config, Health
 from ipyproxy.credentials.withheld import Withheld
 from ipyproxy.health import HealthChecker
 from ipyproxy.listeners import Listener
+from ipyproxy.pool import Pool
 from ipyproxy.portal import Portal
 from ipyproxy.routes import NotebookHosts, ServedPorts
 from ipyproxy.tenants import Tenants
@@ -75,7 +76,7 @@ class Gate(House):
     ) -> None:
         loop = Loop()
         self.dialler = Dialler()
-        monkeypatch.setattr(client, "Dial", self.dialler)
+        monkeypatch.setattr(pool, "Dial", self.dialler)
         self.prober = Dialler()
         monkeypatch.setattr(probes, "Dial", self.prober)
         self.listeners: dict[int, Listener] = {}

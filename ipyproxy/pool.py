@@ -1,0 +1,207 @@
+"""The connections to all upstreams: dialled, kept for a while, and found again.
+
+Knows ports, and which connection waits for a request. Knows nothing of what is said on one.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.logger import Logger
+
+from ipyproxy.client import ClientLimits, Receiver, UpstreamConnection
+from ipyproxy.epoll import Descriptors
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.securing import Attempt, ClientTLS, NotSecuredError, SecureDial
+from ipyproxy.sockets import Dial
+from ipyproxy.tlstransport import TLSTransport
+from ipyproxy.transport import TCPTransport
+
+LOOPBACK = "127.0.0.1"
+
+
+class Pool:
+    """The connections to all upstreams.
+
+    :param confirm: called with a port that was just connected to, the time, and the mark that it
+        was asked for with, before anything is sent. Raises :class:`ProxyError` if nothing is to be.
+    :ivar tls: whom to expect there; None for plain TCP.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        descriptors: Descriptors,
+        limits: ClientLimits,
+        confirm: Callable[[int, float, int | None], None],
+    ) -> None:
+        self.reactor = reactor
+        self.tls: ClientTLS | None = None
+        self._descriptors = descriptors
+        self._confirm = confirm
+        self.limits = limits
+        self._idle: dict[int, list[UpstreamConnection]] = {}
+        self._kept = 0
+        self._connections: dict[UpstreamConnection, int] = {}
+
+    def connect(
+        self, port: int, receiver: Receiver, *, once: bool, mark: int | None = None
+    ) -> Attempt | None:
+        """Find or make a connection to ``port`` for ``receiver``.
+
+        A kept connection is given at once, inside this call; else the attempt under way is
+        returned, so that it can be cancelled.
+
+        :param once: the request cannot be sent again, so a kept connection is looked at first.
+        """
+        idle = self._idle.get(port)
+        while idle:
+            connection = idle.pop()
+            self._kept -= 1
+            if once and connection.transport.has_input:
+                # It is closing, or says what nobody asked for.
+                self.drop(connection)
+                continue
+            self._offer(connection, receiver)
+            return None
+        return self.dial(port, receiver, mark)
+
+    def keeps(self, port: int) -> bool:
+        """Whether a kept connection to ``port`` waits for a request."""
+        return bool(self._idle.get(port))
+
+    def dial(self, port: int, receiver: Receiver, mark: int | None = None) -> Attempt:
+        """Make a new connection to ``port`` for ``receiver``; the attempt can be cancelled."""
+
+        def connected(sock: socket.socket) -> None:
+            if not self._is_confirmed(port, receiver, mark):
+                sock.close()
+                return
+            connection = self._made(port)
+            peer = IPv4Address("TCP", LOOPBACK, port)
+            high_water = self.limits.buffer_bytes
+            TCPTransport(self._descriptors, sock, connection, peer, high_water=high_water).start()
+            self._offer(connection, receiver)
+
+        def secured(transport: TLSTransport) -> None:
+            if not self._is_confirmed(port, receiver, mark):
+                transport.abortConnection()
+                return
+            connection = transport.protocol = self._made(port)
+            connection.makeConnection(transport)
+            self._offer(connection, receiver)
+
+        def failed(caught: OSError) -> None:
+            receiver.failed(_dial_error(caught))
+
+        address, timeout = (LOOPBACK, port), self.limits.connect_timeout
+        if self.tls is None:
+            return Dial(self._descriptors, address, timeout, connected, failed)
+        high_water = self.limits.buffer_bytes
+        return SecureDial(
+            self._descriptors,
+            address,
+            timeout,
+            self.tls,
+            secured,
+            failed,
+            high_water=high_water,
+        )
+
+    def _is_confirmed(self, port: int, receiver: Receiver, mark: int | None) -> bool:
+        try:
+            self._confirm(port, self.reactor.seconds(), mark)
+        except ProxyError as error:
+            receiver.failed(error)
+            return False
+        return True
+
+    def _made(self, port: int) -> UpstreamConnection:
+        connection = UpstreamConnection(self)
+        self._connections[connection] = port
+        return connection
+
+    def _offer(self, connection: UpstreamConnection, receiver: Receiver) -> None:
+        try:
+            receiver.connected(connection)
+        except Exception:
+            self._log.failure("a request could not be sent; please report this")
+            connection.abandon()
+            receiver.failed(ProxyError(Problem.INTERNAL))
+
+    def keep(self, connection: UpstreamConnection) -> None:
+        """Keep a connection whose exchange has ended, if not too many are."""
+        if connection.retired or self._kept >= self.limits.idle_connections:
+            self.drop(connection)
+            return
+        self._kept += 1
+        connection.deadline = self.reactor.seconds() + self.limits.idle_timeout
+        connection.transport.resumeProducing()
+        self._idle.setdefault(self._connections[connection], []).append(connection)
+
+    def drop(self, connection: UpstreamConnection) -> None:
+        """Close a connection that nobody uses, and give it to nobody from now on."""
+        self._unkeep(connection)
+        if connection.transport.bytes_waiting:
+            # An upstream that does not read would hold it open for ever.
+            connection.transport.abortConnection()
+        else:
+            connection.transport.loseConnection()
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """A connection has ended."""
+        self._unkeep(connection)
+        del self._connections[connection]
+
+    def _unkeep(self, connection: UpstreamConnection) -> None:
+        port = self._connections[connection]
+        idle = self._idle.get(port, [])
+        if connection in idle:
+            idle.remove(connection)
+            self._kept -= 1
+        if not idle:
+            self._idle.pop(port, None)
+
+    def end_tunnels(self, port: int | None = None) -> None:
+        """Break off what was handed over on ``port``, or on any: whoever has it learns so."""
+        for connection, its_port in list(self._connections.items()):
+            if connection.is_tunnel and port in (its_port, None):
+                connection.transport.abortConnection()
+
+    def part(self, port: int) -> None:
+        """Use nothing again that leads to who had ``port`` before; what was asked is answered."""
+        self.end_tunnels(port)
+        for connection, its_port in list(self._connections.items()):
+            if its_port == port:
+                connection.retired = True
+        for connection in list(self._idle.get(port, ())):
+            self.drop(connection)
+
+    def sweep(self) -> None:
+        """Check every connection's deadline; to be called about once a second."""
+        now = self.reactor.seconds()
+        for connection in list(self._connections):
+            connection.check(now)
+
+    def close(self) -> None:
+        """Close all connections that are idle."""
+        for connection in [kept for idle in self._idle.values() for kept in idle]:
+            self.drop(connection)
+
+
+def _dial_error(caught: OSError) -> ProxyError:
+    if isinstance(caught, NotSecuredError):
+        return ProxyError(Problem.UPSTREAM_BROKEN, caught.strerror or "TLS")
+    if caught.errno == errno.ECONNREFUSED:
+        return ProxyError(Problem.UPSTREAM_DEAD, "connection refused")
+    if caught.errno == errno.ECONNRESET:
+        return ProxyError(Problem.UPSTREAM_BROKEN, "it hung up at once")
+    if isinstance(caught, TimeoutError):
+        return ProxyError(Problem.CONNECT_TIMEOUT, "connect timed out")
+    return ProxyError(Problem.OVERLOADED, f"cannot dial: {caught.strerror}")
