@@ -15,11 +15,14 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from websockets.sync.client import connect
 
 from ipyproxy import demo
+from tests.tlssocket import TLSSocket
 
 needs_jupyterlab = pytest.mark.skipif(
     importlib.util.find_spec("jupyterlab") is None, reason="JupyterLab is not installed"
@@ -231,8 +234,11 @@ class TestTheWholeOfIt:
             base, token = url.split("lab?token=")
             authorization = {"Authorization": f"token {token}"}
             kernel = json.loads(fetch(f"{base}api/kernels", authorization, b"{}"))
-            channels = f"{base}api/kernels/{kernel['id']}/channels".replace("https:", "wss:")
-            with connect(channels, ssl=unverified(), additional_headers=authorization):
+            channels = f"{base}api/kernels/{kernel['id']}/channels".replace("https:", "ws:")
+            server = urlsplit(base)
+            address = (server.hostname or "", server.port or 443)
+            sock: Any = TLSSocket(address, unverified(), timeout=30)
+            with connect(channels, sock=sock, additional_headers=authorization):
                 assert any("ipykernel" in command for command in marked(mark))
                 running.send_signal(wish)
                 assert running.wait(15) == 0

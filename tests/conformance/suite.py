@@ -7,6 +7,7 @@ because Autobahn's own runner is for Python 2.
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import ssl
 import sys
@@ -14,9 +15,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import kosoku
 
 from tests.integration.jupyter import notebook_port
 from tests.integration.processes import Child
@@ -43,6 +41,7 @@ _BEHAVIOURS = ("OK", "INFORMATIONAL", "NON-STRICT", "UNIMPLEMENTED", "FAILED", "
 _CLOSES = ("OK", "INFORMATIONAL", "FAILED BY CLIENT", "WRONG CODE", "UNCLEAN", "FAILED")
 
 _START_TIMEOUT = 30.0
+_ROOT = Path(__file__).parent.parent.parent
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,7 @@ def echo_server(directory: Path) -> Iterator[int]:
     """Autobahn's echo server; gives its port."""
     port = notebook_port()
     command = [sys.executable, "-m", "tests.conformance.echo", str(port)]
-    root = Path(__file__).parent.parent.parent
-    server = Child("echo", command, {"PYTHONPATH": str(root)}, directory)
+    server = Child("echo", command, {"PYTHONPATH": str(_ROOT)}, directory)
 
     def listens() -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
@@ -110,23 +108,30 @@ def compare(groups: Sequence[str], proxy: Proxy, echo_port: int) -> list[Case]:
     straight = asyncio.run(_run(f"ws://127.0.0.1:{echo_port}{path}", cases))
     through = asyncio.run(_run_through(proxy, path, cases))
     return [
-        Case(before.case_id, _verdict(before), _verdict(after), after.result)
-        for before, after in zip(straight, through, strict=True)
+        Case(name, Verdict(*before), Verdict(*after), why)
+        for (name, *before, _), (_, *after, why) in zip(straight, through, strict=True)
     ]
 
 
-def _verdict(result: Any) -> Verdict:
-    return Verdict(result.behavior.value, result.behavior_close.value)
+async def _run(url: str, cases: list[str]) -> list[tuple[str, str, str, str]]:
+    """Name, both behaviours and explanation of each case."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.conformance.runner",
+        url,
+        *cases,
+        stdout=asyncio.subprocess.PIPE,
+        cwd=_ROOT,
+    )
+    told, _ = await child.communicate()
+    assert child.returncode == 0
+    return [(name, message, close, why) for name, message, close, why in json.loads(told)]
 
 
-async def _run(url: str, cases: list[str]) -> list[Any]:
-    try:
-        return await kosoku.run_fuzzingclient(url, cases, concurrency=2)
-    except kosoku.FailureError as error:
-        return error.results
-
-
-async def _run_through(proxy: Proxy, path: str, cases: list[str]) -> list[Any]:
+async def _run_through(
+    proxy: Proxy, path: str, cases: list[str]
+) -> list[tuple[str, str, str, str]]:
     async with _tls_pipe(proxy.port, proxy.client_tls()) as port:
         return await _run(f"ws://localhost:{port}{path}", cases)
 

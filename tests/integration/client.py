@@ -16,6 +16,8 @@ from websockets.frames import CloseCode
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
+from tests.tlssocket import TLSSocket
+
 #: Seconds for one request and its response, or for one WebSocket message to arrive.
 TIMEOUT = 60.0
 
@@ -135,12 +137,14 @@ class Client:
         deflate: bool = False,
     ) -> Iterator[ClientConnection]:
         """Open a WebSocket with this client's credentials, and *origin* as its Origin field."""
-        scheme = "wss" if self._tls else "ws"
         names = ("Authorization", "Cookie")
         headers = self.http.build_request("GET", self.path(path)).headers
+        server = urlsplit(self.origin)
+        address = (server.hostname or "", server.port or 443)
+        sock: Any = TLSSocket(address, self._tls, TIMEOUT) if self._tls else None
         with connect(
-            f"{scheme}://{urlsplit(self.origin).netloc}{self.path(path)}",
-            ssl=self._tls,
+            f"ws://{server.netloc}{self.path(path)}",
+            sock=sock,
             origin=Origin(origin) if origin is not None else None,
             subprotocols=[Subprotocol(name) for name in subprotocols] or None,
             compression="deflate" if deflate else None,

@@ -53,7 +53,9 @@ def audited(
     if request.param == "intermediate":
         team.issue("localhost", key=rsa_key(), not_after=end).write(certificates, "rsa")
     root = authority.write(directory, "root")
-    tls = f'[tls]\ndirectory = "tls"\nprofile = "{request.param}"\n'
+    # Whoever tries hundreds of ciphers in a second is otherwise turned away, as it should be.
+    limits = "[limits]\nconnection_rate = 0\n"
+    tls = f'{limits}[tls]\ndirectory = "tls"\nprofile = "{request.param}"\n'
     proxy = Proxy(directory, tls, trusted=root)
     yield Audited(proxy, root)
     proxy.child.stop()
