@@ -17,7 +17,12 @@ import httptools
 
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.framing import request_decoder
-from ipyproxy.http1.head import HeadLimits, _is_taken_from_request, parse_request
+from ipyproxy.http1.head import (
+    HeadLimits,
+    _is_taken_from_request,
+    parse_request,
+    request_fields_reader,
+)
 
 ROUNDS = 15
 HEADS = 5000
@@ -65,9 +70,12 @@ def afresh(number: int) -> bytes:
     return head(number, b" %d" % number)
 
 
+_reader = request_fields_reader()
+
+
 def ours(raw: bytes) -> object:
-    """Grammar, what to pass on and what to look at, and the framing."""
-    parsed = parse_request(raw[:-4], LIMITS)
+    """Grammar, what to pass on and what to look at, and the framing; all on one connection."""
+    parsed = parse_request(raw[:-4], LIMITS, _reader)
     return parsed, request_decoder(parsed)
 
 

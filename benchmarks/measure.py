@@ -42,7 +42,7 @@ class Effort:
     large_bytes: int
 
 
-FULL = Effort(rounds=5, seconds=2.5, large_bytes=GB)
+FULL = Effort(rounds=5, seconds=2, large_bytes=GB)
 QUICK = Effort(rounds=1, seconds=1, large_bytes=100 * MB)
 
 

@@ -161,7 +161,7 @@ def markdown(
 _HEAD = """\
 # Benchmarks
 
-Made by `make bench`; how it is done is told in [benchmarks/README.md](../benchmarks/README.md).
+Made by `make bench`; how it is done is told in `benchmarks/README.md`.
 Each proxy runs on core 0, the load generator and the upstream on core 1. TLS 1.3, AES-128-GCM,
 X25519, one P-256 certificate. Medians; interleaved rounds: {rounds}. In brackets: the ratio to
 nginx. ↑ more is better, ↓ less is better. "No proxy" is the upstream itself with TLS, on the
