@@ -67,10 +67,10 @@ class BrowserSide(WebSocketServerProtocol):
         """Autobahn refuses the handshake: the refusal is an ordinary HTTP answer, not from here."""
         self._refusal = reason
 
-    def accept(self, subprotocol: str | None, lines: list[bytes]) -> bytes:
-        """The head of 101, with ``lines`` for further fields."""
+    def accept(self, subprotocol: str | None, fields: bytes) -> bytes:
+        """The head of 101, with ``fields`` for further lines, each with its CRLF."""
         self._decision.callback(subprotocol)
-        return b"\r\n".join([self._page.written[:-4], *lines, b"", b""])
+        return self._page.written[:-2] + fields + b"\r\n"
 
 
 class NotebookSide(WebSocketClientProtocol):

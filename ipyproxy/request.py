@@ -145,7 +145,7 @@ class Request:
                 framing = b"Transfer-Encoding: chunked\r\n"
             else:
                 connection.persistent = False
-        if self.body is not None and not self.body.done:
+        if self.is_incomplete:
             # The answer may end before the body does, and the next request begins behind that.
             connection.persistent = False
         if not connection.persistent:

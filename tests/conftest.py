@@ -1,6 +1,23 @@
-"""What every test shares: Hypothesis tries the same examples on each run, without a clock."""
+"""What tests share: the same examples of Hypothesis on each run, without a clock; an authority."""
 
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
+
+from tests.certificates import Authority
 
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    """An authority that no browser knows, for the tests of one file."""
+    return Authority()
+
+
+@pytest.fixture(scope="module")
+def root(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its certificate, in a file."""
+    return authority.write(tmp_path_factory.mktemp("root"))

@@ -101,11 +101,6 @@ def poll() -> Poll:
     return Poll()
 
 
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
-
-
 @contextlib.contextmanager
 def notebook(issued: Issued, directory: Path) -> Iterator[Notebook]:
     made = Notebook(issued, directory)

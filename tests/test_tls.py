@@ -49,16 +49,6 @@ NOON = datetime(2031, 5, 4, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
-
-
-@pytest.fixture(scope="module")
-def root(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return authority.write(tmp_path_factory.mktemp("root"))
-
-
-@pytest.fixture(scope="module")
 def ecdsa(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     return load_certificate(*authority.issue(HOST).write(tmp_path_factory.mktemp("ecdsa")))
 

@@ -27,16 +27,6 @@ VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
 
 @pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
-
-
-@pytest.fixture(scope="module")
-def root(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return authority.write(tmp_path_factory.mktemp("root"))
-
-
-@pytest.fixture(scope="module")
 def certificate(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     return load_certificate(*authority.issue(HOST).write(tmp_path_factory.mktemp("server")))
 

@@ -25,16 +25,6 @@ from tests.tlsparties import Browser, only, refusal, serving, shake_hands, trust
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
 
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
-
-
-@pytest.fixture(scope="module")
-def root(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return authority.write(tmp_path_factory.mktemp("root"))
-
-
 @pytest.fixture
 def hub(authority: Authority, tmp_path: Path) -> Certificate:
     return load_certificate(*authority.issue("hub.example.org").write(tmp_path, "hub"))

@@ -17,7 +17,7 @@ from ipyproxy.handshake import BrowserSide, NotebookSide
 from ipyproxy.http1.fields import Rewriting, response_fields
 from ipyproxy.http1.framing import Decoder
 from ipyproxy.http1.head import RequestHead, ResponseHead, parse_response
-from ipyproxy.http1.lines import Fields, block_of, lines_of
+from ipyproxy.http1.lines import Fields, block_of
 from ipyproxy.request import Request
 from ipyproxy.upstreams import Upstream
 from ipyproxy.web.exchange import Carriage, Exchange
@@ -127,9 +127,9 @@ class BridgeExchange(Exchange):
             self._connection.abandon()
             self._on(Event.FAILED, error)
             return
-        lines = lines_of(response_fields(head, self._request.public, self._rewriting))
-        lines += [b"Sec-WebSocket-Extensions: " + value for value in extensions]
-        answer = self._browser.accept(subprotocol, lines)
+        fields = response_fields(head, self._request.public, self._rewriting)
+        fields += block_of(b"Sec-WebSocket-Extensions: " + value for value in extensions)
+        answer = self._browser.accept(subprotocol, fields)
         self._on(Event.ACCEPTED, answer, bool(extensions), rest)
 
     def _on(self, event: Event, *facts: Any) -> None:
