@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import time
@@ -16,16 +15,12 @@ import pytest
 from ipyproxy.credentials.links import Keyring, Ticket
 from tests.live.mortal import Mortal
 
+from .chromium import chromium
 from .client import Client
 from .jupyter import Classic, Lab
 from .proxy import Proxy
 
 pytestmark = pytest.mark.integration
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-if CHROMIUM is None:
-    pytest.skip("chromium is not installed", allow_module_level=True)
 
 from playwright.sync_api import (  # noqa: E402
     BrowserContext,
@@ -53,33 +48,18 @@ EMPTY_NOTEBOOK = {
 @pytest.fixture(scope="module")
 def browser(proxy: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
     """A Chromium that knows the proxy's certificate by its public key; any other is an error."""
-    try:
-        playwright = sync_api.sync_playwright().start()
-    except sync_api.Error as error:
-        pytest.skip(f"playwright's driver does not start (Debian: install libatomic1): {error}")
-    try:
-        context = playwright.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("profile"),
-            executable_path=CHROMIUM,
-            headless=True,
-            # Chromium's sandbox does not run as root, where many a CI job lives.
-            chromium_sandbox=os.geteuid() != 0,
-            viewport={"width": 1280, "height": 800},
-            args=[
-                f"--ignore-certificate-errors-spki-list={proxy.spki_hash()}",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-gpu",
-                "--disable-quic",
-                "--disable-sync",
-                "--no-first-run",
-            ],
-        )
+    arguments = (
+        f"--ignore-certificate-errors-spki-list={proxy.spki_hash()}",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-gpu",
+        "--disable-quic",
+        "--disable-sync",
+    )
+    size = {"width": 1280, "height": 800}
+    with chromium(tmp_path_factory.mktemp("profile"), *arguments, viewport=size) as context:
         context.set_default_timeout(PATIENCE)
         yield context
-        context.close()
-    finally:
-        playwright.stop()
 
 
 @pytest.fixture

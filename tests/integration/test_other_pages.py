@@ -5,8 +5,6 @@ Real TLS with a wildcard certificate; the notebooks are as small as can be.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,16 +13,12 @@ import pytest
 
 from tests.certificates import Authority
 
+from .chromium import chromium
 from .processes import free_port
 from .proxy import Proxy
 from .sentinel import Sentinel
 
 pytestmark = pytest.mark.integration
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-if CHROMIUM is None:
-    pytest.skip("chromium is not installed", allow_module_level=True)
 
 from playwright.sync_api import Page  # noqa: E402
 
@@ -43,24 +37,11 @@ ATTACK = """async ([page, socket]) => {
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """A browser for which all hosts below test are this one."""
-    try:
-        playwright = sync_api.sync_playwright().start()
-    except sync_api.Error as error:
-        pytest.skip(f"playwright's driver does not start (Debian: install libatomic1): {error}")
-    try:
-        context = playwright.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("profile"),
-            executable_path=CHROMIUM,
-            headless=True,
-            chromium_sandbox=os.geteuid() != 0,
-            # Whether the certificate holds is for other tests; here origins matter.
-            ignore_https_errors=True,
-            args=["--host-resolver-rules=MAP *.test 127.0.0.1", "--no-first-run"],
-        )
+    profile = tmp_path_factory.mktemp("profile")
+    hosts = "--host-resolver-rules=MAP *.test 127.0.0.1"
+    # Whether the certificate holds is for other tests; here origins matter.
+    with chromium(profile, hosts, ignore_https_errors=True) as context:
         yield context.pages[0]
-        context.close()
-    finally:
-        playwright.stop()
 
 
 @contextmanager

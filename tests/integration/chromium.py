@@ -1,0 +1,42 @@
+"""A headless Chromium for tests; where there is none they are skipped, and say why."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+_CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+if _CHROMIUM is None:
+    pytest.skip("chromium is not installed", allow_module_level=True)
+
+from playwright.sync_api import BrowserContext  # noqa: E402
+
+
+@contextmanager
+def chromium(profile: Path, *arguments: str, **options: Any) -> Iterator[BrowserContext]:
+    """A browser with an empty ``profile``; ``options`` are those of Playwright's context."""
+    try:
+        playwright = sync_api.sync_playwright().start()
+    except sync_api.Error as error:
+        pytest.skip(f"playwright's driver does not start (Debian: install libatomic1): {error}")
+    try:
+        context = playwright.chromium.launch_persistent_context(
+            profile,
+            executable_path=_CHROMIUM,
+            headless=True,
+            # Chromium's sandbox does not run as root, where many a CI job lives.
+            chromium_sandbox=os.geteuid() != 0,
+            args=["--no-first-run", *arguments],
+            **options,
+        )
+        yield context
+        context.close()
+    finally:
+        playwright.stop()
