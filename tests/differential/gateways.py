@@ -11,7 +11,7 @@ import ssl
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from tests.integration.jupyter import PORTS
+from tests.integration.jupyter import notebook_port
 from tests.integration.processes import Child, free_port
 from tests.integration.proxy import Proxy
 
@@ -91,7 +91,7 @@ class Rival:
 
     def __init__(self, directory: Path, command: list[str], template: str) -> None:
         """Start *command* in *directory*; raises Gone if it does not come up."""
-        self.upstream = Upstream(free_port(PORTS.start, PORTS.stop - 1))
+        self.upstream = Upstream(notebook_port())
         self._port = free_port()
         (directory / "tmp").mkdir(parents=True)
         config = template.format(port=self._port, upstream=self.upstream.port)
@@ -121,7 +121,7 @@ class Ours:
 
     def __init__(self, directory: Path) -> None:
         """Start it in *directory*; raises Gone if it does not come up."""
-        self.upstream = Upstream(free_port(PORTS.start, PORTS.stop - 1))
+        self.upstream = Upstream(notebook_port())
         directory.mkdir()
         self._proxy = Proxy(directory)
         self._tls = self._proxy.client_tls()

@@ -5,16 +5,22 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import random
 import secrets
 import sys
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
+from ipyproxy.config.values import Ports
+
 from .processes import Child, free_port, poll
 
 #: The range that Galaxy draws the ports of its IPython environment from.
-PORTS = range(10000, 15000)
+PORTS = Ports.read("10000-14999")
+
+#: Those that no test has had yet. A proxy remembers a port whose last notebook has died.
+_unused = iter(random.sample(list(PORTS), len(list(PORTS))))
 
 #: In a URL, says that Jupyter itself is meant to refuse this request.
 ON_PURPOSE = "refused-on-purpose"
@@ -24,8 +30,8 @@ START_TIMEOUT = 60.0
 
 
 def notebook_port() -> int:
-    """A free port among those that notebook servers may have."""
-    return free_port(PORTS.start, PORTS.stop - 1)
+    """A free port among those that notebook servers may have, another one at each call."""
+    return free_port(_unused)
 
 
 class Jupyter:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
 import socket
 import struct
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,16 +43,15 @@ def poll(look: Callable[[], T | None], *, seconds: float, waiting_for: str) -> T
     return seen
 
 
-def free_port(lowest: int = 0, highest: int = 0) -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on, between *lowest* and *highest* if given."""
-    candidates = random.sample(range(lowest, highest + 1), highest - lowest + 1)
+def free_port(candidates: Iterable[int] = (0,)) -> int:
+    """The first of *candidates* that nobody listens on at 127.0.0.1; 0 lets the kernel choose."""
     for port in candidates:
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 sock.bind(("127.0.0.1", port))
                 return int(sock.getsockname()[1])
-    raise OSError(f"no free port between {lowest} and {highest}")
+    raise OSError("none of the ports is free")
 
 
 def reset(sock: socket.socket) -> None:

@@ -22,8 +22,6 @@ from .processes import Child, free_port
 #: Seconds that the proxy has until it shakes hands.
 START_TIMEOUT = 30.0
 
-_PORTS = f"{PORTS.start}-{PORTS.stop - 1}"
-
 #: How twistd is run.
 TWISTD = (str(Path(sysconfig.get_path("scripts")) / "twistd"),)
 
@@ -56,7 +54,7 @@ class Proxy:
                 *(*twistd, "-n", "--pidfile="),
                 *("ipyproxy", "--config", str(file)),
                 *("--https", f"tcp:{self.port}:interface=127.0.0.1"),
-                *(() if "\nports" in configuration else ("--ports", _PORTS)),
+                *(() if "\nports" in configuration else ("--ports", str(PORTS))),
             ],
             {
                 "PATH": os.environ["PATH"],

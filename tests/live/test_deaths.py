@@ -40,7 +40,7 @@ AT_ONCE = 0.05
 
 #: Ports that nobody has: they lie below those that systems give out by themselves.
 DEAD = range(20000, 20500)
-NOTEBOOKS = f'[notebooks]\nports = "{PORTS.start}-{PORTS.stop - 1},{DEAD.start}-{DEAD.stop - 1}"\n'
+NOTEBOOKS = f'[notebooks]\nports = "{PORTS},{DEAD.start}-{DEAD.stop - 1}"\n'
 HEALTH = f"[health]\ninterval = {INTERVAL}\ntimeout = {TIMEOUT}\nfall = {FALL}\n"
 CONFIGURATION = NOTEBOOKS + HEALTH
 
