@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from time import sleep
 from typing import Literal
 
 from benchmarks import load
@@ -110,6 +111,7 @@ def _round_trip_job(size: int, bridges: int) -> Job:
 
 
 _START = ("start_ms", "start_mib")
+_SETTLED = 2.0  # seconds, for what a proxy loads only once it serves
 
 JOBS = (
     Job("requests on 64 connections", "http", ("requests", "requests_cpu"), _requests),
@@ -215,6 +217,7 @@ def _start(
                          str(error))
             continue
         stack.callback(running.stop)
+        sleep(_SETTLED)
         memory = rss_kib(running.pids()) / KIB
         start = dict(zip(_START, (running.start_seconds * 1000, memory), strict=True))
         results.add(peer.name, start)

@@ -7,6 +7,7 @@ access log writes it to a file. Knows nothing of what is measured.
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import re
@@ -163,6 +164,8 @@ def _no_proxy(site: Site, port: int, directory: Path) -> list[list[str]]:
 
 def _ipyproxy(site: Site, port: int, directory: Path) -> list[list[str]]:
     config = _render("ipyproxy.toml", site, port, directory)
+    # As installed: a checkout's start would be that of the compiler, whenever a file has changed.
+    compileall.compile_dir(HERE.parent / "ipyproxy", quiet=1)
     pid_file = f"--pidfile={directory / 'twistd.pid'}"
     twistd = str(Path(sys.executable).with_name("twistd"))
     return [[twistd, "--nodaemon", pid_file, "ipyproxy", "--config", config]]

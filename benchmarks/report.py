@@ -82,7 +82,8 @@ TABLES = (
     Table(
         "Start and memory",
         "From exec to the first answer that comes from the upstream; resident memory of all its "
-        "processes then, and after all the rows above; how much each of 1000 idle WebSockets adds.",
+        "processes two seconds later, and after all the rows above; how much each of 1000 idle "
+        "WebSockets adds.",
         (
             Column("start_ms", "start ms"),
             Column("start_mib", "MiB at start"),
