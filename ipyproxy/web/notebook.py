@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
-from twisted.web import proxy
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
 
 from ipyproxy.credentials.withheld import Withheld
 from ipyproxy.errors import Problem, ProxyError
@@ -21,20 +19,20 @@ from ipyproxy.routes import parse_port
 from ipyproxy.upstreams import Upstream, UpstreamTable
 from ipyproxy.web.bridge import BridgeExchange, is_websocket
 from ipyproxy.web.exchange import Carriage, Exchange
-from ipyproxy.web.resources import Step
+from ipyproxy.web.resources import NOT_DONE_YET, Step
 
 
-class ReverseProxyResource(proxy.ReverseProxyResource):
+class ReverseProxyResource(Resource):
     """One notebook.
 
-    Twisted's own speaks HTTP/1.0, holds bodies whole and loses repeated fields, so only its place
-    in the tree is taken over.
+    It stands where Twisted's resource of this name would, which speaks HTTP/1.0, holds bodies
+    whole and loses repeated fields; nothing of that is used, so it is not even loaded.
     """
 
     isLeaf = True
 
     def __init__(self, upstream: Upstream, rewriting: Rewriting, carriage: Carriage) -> None:
-        super().__init__(LOOPBACK, upstream.port, rewriting.prefix)
+        super().__init__()
         self._upstream = upstream
         self._rewriting = rewriting
         self._carriage = carriage
