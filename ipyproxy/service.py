@@ -40,10 +40,13 @@ from ipyproxy.tenants import Tenants, find_kernel
 from ipyproxy.tls import ServerTLS
 from ipyproxy.tlstransport import TLSTransport
 from ipyproxy.transport import TCPTransport
+from ipyproxy.web.bridge import prepare
 from ipyproxy.wiring import channel_limits, make_rooms, make_sites, refit, secure
 
 # A client that goes away is missed within a second, even where nothing of it is read.
 _SWEEP = 0.5
+# By then whoever waited for the start has been served.
+_PREPARE_AFTER = 1.0
 _STANDARD_OUTPUT = 1
 _VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
 
@@ -131,6 +134,7 @@ class ProxyService(Service):
         # Not earlier: before it runs, the reactor does not even know of signals.
         self._reactor.callWhenRunning(self._manager.ready)
         self._sweeping.start(_SWEEP, now=False)
+        self._reactor.callLater(_PREPARE_AFTER, prepare)
         self._rooms.health.startService()
         self._rooms.lag.start()
         self._rooms.auth.revocations.keep(self._settings.state_directory / "revocations.json")

@@ -6,6 +6,7 @@ how the service is put together, and imports it only when it is to start.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -123,6 +124,9 @@ def state_directory(config: Config, environment: Mapping[str, str]) -> Path:
 
 def makeService(options: Options) -> IService:
     """Make the service that twistd runs; what keeps it from starting ends the process."""
+    # What is loaded at the start stays to the end. To look through it for garbage takes long: now,
+    # and again whenever people wait.
+    gc.freeze()
     from twisted.internet import reactor
 
     from ipyproxy.service import make_service
@@ -146,4 +150,5 @@ def makeService(options: Options) -> IService:
     }
     on_signals(reactor, signals)
     on_signal_too(reactor, Signals.SIGUSR1, service.reopen_log)
+    gc.freeze()
     return service

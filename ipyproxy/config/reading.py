@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from functools import cache
 from operator import itemgetter
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -58,11 +59,14 @@ def _read_bool(value: object, _: object) -> bool:
 
 @_converter.register_structure_hook_factory(attrs.has)
 def _table_hook(table: type[Any], converter: Converter) -> Callable[[object, object], object]:
-    structure = make_dict_structure_fn(table, converter)
+    @cache
+    def structure() -> Callable[..., Any]:
+        # Not before there is such a table: cattrs compiles code for it.
+        return make_dict_structure_fn(table, converter)
 
     def read(value: object, _: object) -> object:
         if isinstance(value, dict):
-            return structure(value, table)
+            return structure()(value, table)
         raise refused(value, "is not a table")
 
     return read

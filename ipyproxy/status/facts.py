@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import version
 from typing import Any
 
 from OpenSSL.SSL import OPENSSL_VERSION, SSLeay_version
@@ -159,6 +158,9 @@ def _why(upstream: Upstream) -> str | None:
 @cache
 def versions() -> Mapping[str, str]:
     """What runs here, by name."""
+    # Only the status page asks, and looking through what is installed is much to load.
+    from importlib.metadata import version
+
     return {
         "ipyproxy": __version__,
         "Python": platform.python_version(),

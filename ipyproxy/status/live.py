@@ -13,7 +13,6 @@ from typing import Any
 
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.web.server import NOT_DONE_YET
 
 from ipyproxy.errors import Problem
 from ipyproxy.http1.lines import block_of
@@ -21,7 +20,7 @@ from ipyproxy.request import Request
 from ipyproxy.status.facts import Facts, UpstreamFacts
 from ipyproxy.status.page import general_parts, row, row_id, whole_page
 from ipyproxy.web.pages import Page
-from ipyproxy.web.resources import Step, send_problem
+from ipyproxy.web.resources import NOT_DONE_YET, Step, send_problem
 
 EVERY = 1.0
 """Seconds between two looks."""

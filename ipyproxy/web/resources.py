@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 
-from twisted.web.http import datetimeToString
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
 
 from ipyproxy.errors import Problem
 from ipyproxy.request import Request
 from ipyproxy.web.pages import Page, problem_page, starting_page, wants_json
+
+NOT_DONE_YET = 1
+"""What ``render`` gives here: the answer is sent by other means.
+
+It is Twisted's, written anew since ``twisted.web.server`` would load all of Perspective Broker.
+"""
 
 _READ_ONLY = (b"GET", b"HEAD")
 
@@ -22,7 +27,7 @@ def send_page(request: Request, page: Page, more: Iterable[bytes] = ()) -> None:
     """Answer ``request`` with ``page``, and with ``more`` field lines."""
     lines = [b"%b: %b" % field for field in page.fields]
     lines += more
-    lines.append(b"Date: " + datetimeToString())
+    lines.append(_date())
     lines.append(b"Content-Type: " + page.content_type)
     reason = HTTPStatus(page.status).phrase.encode("ascii")
     request.respond(page.status, reason, lines, page.body)
@@ -51,8 +56,13 @@ def send_redirect(request: Request, target: bytes, cookie: bytes | None) -> None
     lines = [b"Location: " + target, b"Cache-Control: no-store", b"Referrer-Policy: no-referrer"]
     if cookie is not None:
         lines.append(cookie)
-    lines.append(b"Date: " + datetimeToString())
+    lines.append(_date())
     request.respond(303, b"See Other", lines, b"")
+
+
+def _date() -> bytes:
+    """The field line that says when an answer was made (RFC 9110 section 6.6.1)."""
+    return b"Date: " + formatdate(usegmt=True).encode("ascii")
 
 
 class Step(Resource):

@@ -10,14 +10,13 @@ from collections.abc import Container
 from typing import Any
 
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
 
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.health import HealthChecker
 from ipyproxy.routes import parse_port
 from ipyproxy.upstreams import UpstreamTable
 from ipyproxy.web.pages import state_page
-from ipyproxy.web.resources import Step, send_page, send_problem
+from ipyproxy.web.resources import NOT_DONE_YET, Step, send_page, send_problem
 
 
 class States(Step):
