@@ -6,8 +6,7 @@ Knows whose work is open and how long it may take. Knows nothing of listeners, n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -19,8 +18,7 @@ from ipyproxy.wiring import Rooms
 _LOOK = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(NamedTuple):
     """How long what is open may go on, in seconds.
 
     :ivar requests: that a request has to be answered, and a bridge to close once it is told to.

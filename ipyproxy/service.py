@@ -9,7 +9,6 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -361,7 +360,7 @@ def _within_descriptors(settings: Settings) -> Settings:
         have=have,
     )
     limits = attrs.evolve(config.limits, connections=fitting)
-    return replace(settings, config=attrs.evolve(config, limits=limits))
+    return settings._replace(config=attrs.evolve(config, limits=limits))
 
 
 def _descriptors(reactor: Any) -> Descriptors:

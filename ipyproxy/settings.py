@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from ipyproxy.auth.making import check_files
 from ipyproxy.config import Config, ConfigError, Notebooks, Tls
@@ -32,8 +32,7 @@ from ipyproxy.tls import (
 from ipyproxy.tls.checking import problems, warnings
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """A configuration, and what stood in the files that it names."""
 
     config: Config

@@ -126,7 +126,7 @@ def makeService(options: Options) -> IService:
     """Make the service that twistd runs; what keeps it from starting ends the process."""
     # What is loaded at the start stays to the end. To look through it for garbage takes long: now,
     # and again whenever people wait.
-    gc.freeze()
+    gc.disable()
     from twisted.internet import reactor
 
     from ipyproxy.service import make_service
@@ -151,4 +151,5 @@ def makeService(options: Options) -> IService:
     on_signals(reactor, signals)
     on_signal_too(reactor, Signals.SIGUSR1, service.reopen_log)
     gc.freeze()
+    gc.enable()
     return service

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ipyproxy.access import Policy
 from ipyproxy.advice import Adviser
@@ -47,8 +46,7 @@ from ipyproxy.web.state import States
 from ipyproxy.websocket import Bridges
 
 
-@dataclass(frozen=True, slots=True)
-class Rooms:
+class Rooms(NamedTuple):
     """What outlives a reload.
 
     ``own_ports`` are those that the proxy itself listens on; ``sights`` show the administrator what
@@ -140,8 +138,7 @@ def secure(rooms: Rooms, tls: ClientTLS | None) -> None:
     rooms.pool.tls = rooms.health.tls = tls
 
 
-@dataclass(frozen=True, slots=True)
-class Sites:
+class Sites(NamedTuple):
     """What is served: ``public`` by HTTPS, ``redirects`` by plain HTTP, ``status`` on its own."""
 
     public: PublicSite

@@ -6,8 +6,7 @@ Knows the configuration and every method. Decides nothing about requests.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ipyproxy.auth.certificates import Certificates
 from ipyproxy.auth.gate import Gate, Method
@@ -23,8 +22,7 @@ from ipyproxy.credentials.subjects import Subjects
 from ipyproxy.credentials.withheld import Withheld
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """What the methods need of the world.
 
     :param wall_clock: seconds since the epoch, as by :func:`time.time`.

@@ -6,12 +6,11 @@ Knows no method by name, and decides nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Inquiry:
+class Inquiry(NamedTuple):
     """The facts of one request, as far as they can tell who sent it.
 
     ``target`` is in origin-form and without a token of ours, ``public`` the origin that was
@@ -51,8 +50,7 @@ class Lack(Enum):
     FOREIGN = "not for this user or route"
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
+class Passed(NamedTuple):
     """A method lets the request pass.
 
     :param user: the name, if the method knows one.
@@ -65,8 +63,7 @@ class Passed:
     cookie: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """A method does not let the request pass.
 
     :param status: 401 where other credentials would help, else 403.
@@ -81,8 +78,7 @@ class Failed:
 Finding = Passed | Failed
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(NamedTuple):
     """The request may go on.
 
     :param user: who sent it, if that is known.

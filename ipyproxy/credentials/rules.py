@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ipyproxy.credentials.facts import Failed, Lack, Passed
 from ipyproxy.errors import Problem, ProxyError
@@ -50,8 +50,7 @@ def parse_requirement(text: str) -> Requirement:
     return tuple(tuple(dict.fromkeys(methods)) for methods in alternatives)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """What is asked of requests at ``path`` and everything below it.
 
     :param users: the only names that may pass; empty for any.

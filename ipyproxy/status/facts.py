@@ -9,10 +9,9 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from OpenSSL.SSL import OPENSSL_VERSION, SSLeay_version
 
@@ -31,8 +30,7 @@ MOST_SHOWN = 500
 _NOTHING = Tally()
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(NamedTuple):
     """The rooms that are asked."""
 
     upstreams: UpstreamTable
@@ -45,8 +43,7 @@ class Sources:
     sweeps: Histogram
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamFacts:
+class UpstreamFacts(NamedTuple):
     """One upstream. Times are seconds since the epoch, durations seconds; None: there is none.
 
     ``why`` says what an upstream that does not answer was last seen to do. ``errors`` are answers
@@ -66,8 +63,7 @@ class UpstreamFacts:
     hour: Hour
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """All there is to see at ``now``; the units are those of :class:`UpstreamFacts`."""
 
     now: float

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.web.resource import Resource
 
@@ -66,8 +65,7 @@ def health_resources(condition: Condition) -> Mapping[str, Resource]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Sights:
+class Sights(NamedTuple):
     """What is for the administrator's eyes only: ``resources`` by path, and who looks."""
 
     resources: Mapping[str, Resource]
