@@ -127,6 +127,14 @@ def makeService(options: Options) -> IService:
     # What is loaded at the start stays to the end. To look through it for garbage takes long: now,
     # and again whenever people wait.
     gc.disable()
+    try:
+        return _make_service(options)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _make_service(options: Options) -> IService:
     from twisted.internet import reactor
 
     from ipyproxy.service import make_service
@@ -150,6 +158,4 @@ def makeService(options: Options) -> IService:
     }
     on_signals(reactor, signals)
     on_signal_too(reactor, Signals.SIGUSR1, service.reopen_log)
-    gc.freeze()
-    gc.enable()
     return service

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -278,7 +280,7 @@ def test_check_tells_of_a_certificate_that_expired(
 
 
 @pytest.fixture
-def composed(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def composed(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """In place of ipyproxy.service: remembers what it is called with, raises ``error`` if set."""
 
     class Daemon(Service):
@@ -298,7 +300,8 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
     stand_in = SimpleNamespace(make_service=make_service)
     monkeypatch.setitem(sys.modules, "ipyproxy.service", stand_in)
-    return composer
+    yield composer
+    gc.unfreeze()
 
 
 def test_the_service_gets_the_reactor_and_reads_its_settings_whenever_it_wants(
@@ -326,6 +329,19 @@ def test_the_service_gets_the_reactor_and_reads_its_settings_whenever_it_wants(
     file.write_text("listen.http = []\n")
     with pytest.raises(ConfigError, match="http: "):
         composed.read()
+
+
+@pytest.mark.parametrize("error", [None, ConfigError(["no certificate"])])
+def test_garbage_is_collected_afterwards_but_not_among_what_was_loaded(
+    composed: SimpleNamespace, error: Exception | None
+) -> None:
+    options = Options()
+    options.parseOptions([])
+    composed.error = error
+    with contextlib.suppress(SystemExit):
+        makeService(options)
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 10_000
 
 
 def test_a_certificate_that_cannot_be_served_is_told_as_all_else_is(
