@@ -77,6 +77,18 @@ def test_lintian_finds_no_error(package: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_start_finds_twisteds_list_of_plugins(root: Path) -> None:
+    """Comes first: root would write a list that is missing or old, which the daemon can't."""
+    code = (
+        "import sys; from twisted.application.service import IServiceMaker; "
+        "from twisted.plugin import getPlugins; list(getPlugins(IServiceMaker)); "
+        "print(*sys.modules)"
+    )
+    modules = run(root / HOME / "bin/python3", "-c", code).split()
+    assert "twisted.plugins.ipyproxy_plugin" in modules
+    assert "twisted.plugins.cred_unix" not in modules
+
+
 def test_what_is_installed_works(root: Path) -> None:
     python, twistd = root / HOME / "bin/python3", root / HOME / "bin/twistd"
     assert run(python, twistd, "ipyproxy", "--version").startswith("ipyproxy ")
