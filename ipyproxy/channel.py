@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
-from twisted.internet import protocol
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.fields import is_persistent
@@ -30,6 +29,7 @@ from ipyproxy.http1.head import (
 )
 from ipyproxy.pace import Pace
 from ipyproxy.request import Request
+from ipyproxy.stream import CLOSED, StreamProtocol, Tunnel
 
 LINGER = 5.0
 """Seconds that a client gets to read the last answer and close before we do."""
@@ -39,6 +39,8 @@ GRACE = 2.0
 
 CLIENT_GONE = 499
 """What the log has as the status of a request whose client left first; nginx's number."""
+
+_log = Logger(__name__)
 
 _UNREADABLE = RequestHead(b"", b"-", 1, NO_FIELDS)
 
@@ -119,17 +121,13 @@ class Phase(Enum):
 _HANDSHAKE, _IDLE, _HEAD, _EXCHANGE, _FLUSH, _TUNNEL, _LINGER = Phase
 
 
-@implementer(IHandshakeListener, IPushProducer)
-class HTTPChannel(protocol.Protocol):
+class HTTPChannel(StreamProtocol):
     """One connection of a client.
 
     :param peer: the address at its other end, as text.
     :param trusted: whether that is a proxy whose word on the client's address is taken.
     :param excess: what its first request is refused with, because this connection is one too many.
     """
-
-    transport: Any
-    _log = Logger()
 
     def __init__(
         self, server: Server, peer: str, *, trusted: bool, excess: Problem | None = None
@@ -146,7 +144,7 @@ class HTTPChannel(protocol.Protocol):
         self._buffer = b""
         self._fields = request_fields_reader()
         self._reading = False
-        self._tunnel: protocol.Protocol | None = None
+        self._tunnel: Tunnel | None = None
         self._deadline: float | None = None
         self._receiving: Pace | None = None
         self._sending = self._pace(self.now())
@@ -172,6 +170,9 @@ class HTTPChannel(protocol.Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the client."""
+        if self._tunnel is not None:
+            self._tunnel.dataReceived(data)
+            return
         if self.phase is _EXCHANGE:
             self._feed(data)
         elif self.phase is not _LINGER:
@@ -210,7 +211,7 @@ class HTTPChannel(protocol.Protocol):
             # The first byte sets the deadline, and none after it can move it.
             self._expect(_HEAD, limits.head_timeout)
         line = self._buffer.find(b"\n")
-        if line >= 0 and self._buffer[line - 1 : line] != b"\r":
+        if line >= 0 and not self._buffer[:line].endswith(b"\r"):
             self._refuse(ProxyError(Problem.BAD_REQUEST, "a bare LF ends the request line"))
         elif len(self._buffer) >= limits.head.head_bytes + len(_HEAD_END):
             self._refuse(too_large(self._buffer, limits.head))
@@ -234,9 +235,9 @@ class HTTPChannel(protocol.Protocol):
         except ProxyError as error:
             request.refuse(error)
         except Exception:
-            self._log.failure("a request failed inside the proxy; please report this")
+            _log.failure("a request failed inside the proxy; please report this")
             self._give_up(request, ProxyError(Problem.INTERNAL))
-        if body is not None and self.request is request and self._buffer:
+        if body is not None and not request.finished and self._buffer:
             data, self._buffer = self._buffer, b""
             self._feed(data)
 
@@ -342,7 +343,7 @@ class HTTPChannel(protocol.Protocol):
         self._expect(_LINGER, LINGER)
         self.transport.abortConnection()
 
-    def hand_over(self, tunnel: protocol.Protocol) -> None:
+    def hand_over(self, tunnel: Tunnel) -> None:
         """Give the connection to ``tunnel``, with what the client has sent ahead.
 
         From here on the channel only keeps count.
@@ -352,15 +353,13 @@ class HTTPChannel(protocol.Protocol):
         self._deadline = None
         self._tunnel = tunnel
         self.transport.setTcpKeepAlive(True)
-        # Straight to the tunnel: an attribute of the instance goes before the method.
-        self.dataReceived = tunnel.dataReceived  # type: ignore[method-assign]
         data, self._buffer = self._buffer, b""
         # A client that has sent too far ahead was made to wait.
         self.transport.resumeProducing()
         if data:
             tunnel.dataReceived(data)
 
-    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
+    def connectionLost(self, reason: Failure = CLOSED) -> None:
         """The client is gone."""
         self.server.forget(self)
         request, self.request = self.request, None
@@ -479,6 +478,8 @@ class HTTPChannel(protocol.Protocol):
         """Whether closing now would lose something that a client waits for."""
         return self.phase is not _LINGER or self.transport.bytes_waiting > 0
 
+
+classImplements(HTTPChannel, IHandshakeListener, IPushProducer)
 
 _HEAD_END = b"\r\n\r\n"
 # However many, so that it does not matter how they are cut; RFC 9112 section 2.2 says at least one.

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from twisted.internet import protocol
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
@@ -18,6 +17,7 @@ from ipyproxy.http1.fields import is_persistent
 from ipyproxy.http1.framing import Decoder, response_decoder
 from ipyproxy.http1.head import ResponseHead, parse_response, response_fields_reader
 from ipyproxy.pace import Pace
+from ipyproxy.stream import CLOSED, StreamProtocol, Tunnel
 
 _BEGINNING = b"HTTP/1."
 
@@ -85,10 +85,8 @@ class Keeper(Protocol):
         """It has ended."""
 
 
-class UpstreamConnection(protocol.Protocol):
+class UpstreamConnection(StreamProtocol):
     """One connection to an upstream."""
-
-    transport: Any
 
     def __init__(self, keeper: Keeper) -> None:
         self.used = False
@@ -104,7 +102,7 @@ class UpstreamConnection(protocol.Protocol):
         self._begun = False
         self._persistent = False
         self._request_ended = False
-        self._tunnel: protocol.Protocol | None = None
+        self._tunnel: Tunnel | None = None
         self._sending: Pace | None = None
         self.deadline: float | None = None
 
@@ -143,7 +141,9 @@ class UpstreamConnection(protocol.Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from upstream."""
-        if self._receiver is None:
+        if self._tunnel is not None:
+            self._tunnel.dataReceived(data)
+        elif self._receiver is None:
             # Idle, so nobody asked for this (or the request was given up).
             self._keeper.drop(self)
         elif self._begun:
@@ -230,12 +230,10 @@ class UpstreamConnection(protocol.Protocol):
         # Only now, so that whatever fails in there is an end that the receiver hears of.
         self._receiver = None
 
-    def hand_over(self, tunnel: protocol.Protocol) -> None:
+    def hand_over(self, tunnel: Tunnel) -> None:
         """Give the connection to ``tunnel`` after :meth:`Receiver.switched`."""
         self._tunnel = tunnel
         self.transport.setTcpKeepAlive(True)
-        # Straight to the tunnel: an attribute of the instance goes before the method.
-        self.dataReceived = tunnel.dataReceived  # type: ignore[method-assign]
 
     @property
     def is_tunnel(self) -> bool:
@@ -248,7 +246,7 @@ class UpstreamConnection(protocol.Protocol):
         if receiver is not None:
             receiver.failed(error)
 
-    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
+    def connectionLost(self, reason: Failure = CLOSED) -> None:
         """Upstream is gone."""
         self._keeper.forget(self)
         tunnel, self._tunnel = self._tunnel, None

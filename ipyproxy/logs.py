@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+_log = Logger(__name__)
+
 _SWITCHED = 101
 # A query parameter is secret if its name ends in one of these: Jupyter's and OAuth's tokens, codes
 # and states, passwords, signed addresses (X-Amz-Signature), API keys.
@@ -41,12 +43,15 @@ _SECRET = re.compile(
     rb"))[^&#]*",
     re.IGNORECASE,
 )
+# Every query that holds a secret holds this, in lower case; to look for it takes a fifth of the
+# time.
+_HINT = re.compile(b"%|" + b"|".join(ending[-2:] + b"=" for ending in _SECRET_ENDINGS))
 
 
 def redact(target: bytes) -> bytes:
     """Put ``REDACTED`` for the values of secret query parameters of a request target or a URL."""
     query = target.find(b"?")
-    if query < 0 or not _SECRET.search(target, query):
+    if query < 0 or not (_HINT.search(target[query:].lower()) and _SECRET.search(target, query)):
         return target
     return target[:query] + _SECRET.sub(rb"\1REDACTED", target[query:])
 
@@ -86,16 +91,17 @@ class AccessLog:
     more; only that of a bridge has its note behind them, as one more quoted field. Whatever a
     client sends, its entry is one line of printable ASCII.
 
+    :param write: takes a line with its newline.
     :param wall_clock: seconds since the epoch, as by :func:`time.time`.
     """
 
     def __init__(
         self,
-        writer: LogWriter,
+        write: Callable[[bytes], None],
         line_format: Literal["combined", "json"],
         wall_clock: Callable[[], float],
     ) -> None:
-        self._writer = writer
+        self._write = write
         self._line = self._json if line_format == "json" else self._combined
         self._wall_clock = wall_clock
         self._second = -1
@@ -103,7 +109,7 @@ class AccessLog:
 
     def record(self, entry: Entry) -> None:
         """Write ``entry`` down. Its time is that of the request's start, as in Apache's logs."""
-        self._writer.write(self._line(entry))
+        self._write(self._line(entry))
 
     def _combined(self, entry: Entry) -> bytes:
         client, user, method, target, version, status, size, referer, agent, duration, *_ = entry
@@ -111,7 +117,9 @@ class AccessLog:
         if began != self._second:
             self._second = began
             self._stamp = _stamp(began)
-        request = b"%b %b %b" % (method, redact(target), version) if method else b"-"
+        request = b"-"
+        if method:
+            request = b"%b %b %b" % (method, redact(target), version)
         line = b'%b - %b [%b] "%b" %d %b %b' % (
             _word(client),
             _word(user) if user else b"-",
@@ -223,8 +231,6 @@ class LogWriter:
         which stays its owner's to close.
     """
 
-    log = Logger()
-
     def __init__(self, destination: Path | int, *, waiting_bytes: int = WAITING_BYTES) -> None:
         self._destination = destination
         self._most_waiting = waiting_bytes
@@ -311,11 +317,11 @@ class LogWriter:
     def _tell(self, *, dropped: bool) -> None:
         while self._news:
             news = self._news.popleft()
-            self.log.warn("{destination}: {news}", destination=self._name, news=news)
+            _log.warn("{destination}: {news}", destination=self._name, news=news)
         if dropped and self._dropped > self._told_dropped:
             count = self._dropped - self._told_dropped
             self._told_dropped = self._dropped
-            self.log.warn(
+            _log.warn(
                 "{destination}: {count} log lines were dropped", destination=self._name, count=count
             )
 

@@ -23,6 +23,8 @@ from ipyproxy.transport import TCPTransport
 
 LOOPBACK = "127.0.0.1"
 
+_log = Logger(__name__)
+
 
 class Pool:
     """The connections to all upstreams.
@@ -31,8 +33,6 @@ class Pool:
         was asked for with, before anything is sent. Raises :class:`ProxyError` if nothing is to be.
     :ivar tls: whom to expect there; None for plain TCP.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class Pool:
         try:
             receiver.connected(connection)
         except Exception:
-            self._log.failure("a request could not be sent; please report this")
+            _log.failure("a request could not be sent; please report this")
             connection.abandon()
             receiver.failed(ProxyError(Problem.INTERNAL))
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from twisted.internet.protocol import Protocol as TwistedProtocol
-
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk
 from ipyproxy.http1.head import RequestHead
 from ipyproxy.http1.lines import block_of
+from ipyproxy.stream import Tunnel
 
 STATUS_LINE = b"HTTP/1.1 %d %b"
 """The first line of an answer; field lines that every answer of a site bears may stand behind."""
@@ -50,7 +49,7 @@ class Connection(Protocol):
     def request_cut(self, request: Request) -> None:
         """The answer can't be completed."""
 
-    def hand_over(self, tunnel: TwistedProtocol) -> None:
+    def hand_over(self, tunnel: Tunnel) -> None:
         """Give the connection to ``tunnel``, with what the client has sent ahead."""
 
     def make_room(self, port: int) -> bool:
@@ -80,7 +79,6 @@ class Request:
     :meth:`finish`. The rest of the interface is what Twisted's Resource tree asks for.
     """
 
-    consumer: BodyConsumer | None = None
     body_bytes_received = 0
     body_bytes_sent = 0
     begun = False
@@ -111,6 +109,7 @@ class Request:
         self.body = body
         self.started = connection.now()
         self.client = connection.peer
+        self.consumer: BodyConsumer | None = None
 
     @property
     def is_incomplete(self) -> bool:

@@ -8,26 +8,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container
-from typing import NamedTuple
 
 from ipyproxy.errors import Problem, ProxyError
 
 _PORT = re.compile(rb"[1-9][0-9]{0,4}")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)(.*)", re.DOTALL)
+# To look for bytes in bytes by "in" raises an exception within, which for numbers it does not.
+_PERCENT_SIGN, _BACKSLASH = b"%\\"
 _PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _STEP = re.compile(rb"(?:/|%2F|%5C)(?:\.|%2E){1,2}(?=/|;|%2F|%3B|%5C|\Z)", re.IGNORECASE)
 
 
-class Target(NamedTuple):
+class Target:
     """A request target (RFC 9112 section 3.2) that can be routed.
 
     ``origin_form`` is what goes upstream, ``path`` its part before the query, and ``authority``
     what an absolute-form target named (None for the usual origin-form).
     """
 
-    origin_form: bytes
-    path: bytes
-    authority: bytes | None
+    __slots__ = ("authority", "origin_form", "path")
+
+    def __init__(self, origin_form: bytes, path: bytes, authority: bytes | None) -> None:
+        self.origin_form = origin_form
+        self.path = path
+        self.authority = authority
 
 
 def parse_target(method: bytes, raw: bytes) -> Target:
@@ -49,7 +53,7 @@ def parse_target(method: bytes, raw: bytes) -> Target:
     else:
         raise ProxyError(Problem.BAD_TARGET, "neither a path nor an http URL")
     path = origin_form.partition(b"?")[0]
-    if b"/." in path or b"%" in path or b"\\" in path or path[:2] == b"//":
+    if _PERCENT_SIGN in path or _BACKSLASH in path or path.find(b"/.") >= 0 or path[:2] == b"//":
         _check_path(path)
     return Target(origin_form, path, authority)
 

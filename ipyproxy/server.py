@@ -21,6 +21,8 @@ from ipyproxy.request import Request
 
 Record = Callable[[Request, float], None]
 
+_log = Logger(__name__)
+
 _BEYOND = "more connections than the caps allow"
 
 
@@ -33,8 +35,6 @@ class HTTPServer:
     :ivar site: may be replaced at any time, as ``limits`` and ``proxies`` may: requests that have
         begun stay with what they began with.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class HTTPServer:
             self._record(request, self.reactor.seconds() - request.started)
         except Exception:
             # Whoever waits for an answer is not to suffer for the log.
-            self._log.failure("a request could not be recorded; please report this")
+            _log.failure("a request could not be recorded; please report this")
 
     def sweep(self) -> None:
         """Check every connection's deadlines; to be called about once a second."""

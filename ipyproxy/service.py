@@ -26,8 +26,8 @@ from ipyproxy.draining import Drain, Patience
 from ipyproxy.epoll import Descriptors, EpollSet
 from ipyproxy.forwarding import TrustedProxies
 from ipyproxy.listening import StartError, listen, spoken
-from ipyproxy.logs import AccessLog, Entry, LogWriter
-from ipyproxy.request import Request
+from ipyproxy.logs import AccessLog, LogWriter
+from ipyproxy.recording import Recorder
 from ipyproxy.server import HTTPServer
 from ipyproxy.settings import Settings
 from ipyproxy.sockets import Accept, Announcement, Listener, claim_descriptors
@@ -47,7 +47,6 @@ _SWEEP = 0.5
 # By then whoever waited for the start has been served.
 _PREPARE_AFTER = 1.0
 _STANDARD_OUTPUT = 1
-_VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
 
 
 class ProxyService(Service):
@@ -69,12 +68,13 @@ class ProxyService(Service):
         self._bound = config.listen
         self._listeners: list[Listener] = []
         self._writer = _log_writer(config.log.access)
-        self._access_log = AccessLog(self._writer, config.log.format, time.time)
         self._descriptors = _descriptors(reactor)
         owners = self._settings.owners
         tenants = Tenants(find_kernel(owners), owners)
         self._rooms = make_rooms(reactor, self._descriptors, config, tenants)
         secure(self._rooms, self._settings.notebooks_tls)
+        access_log = AccessLog(self._writer.write, config.log.format, time.time)
+        self._recorder = Recorder(self._rooms.statistics, access_log)
         sweep = timed(self._sweep, self._rooms.sweeps, time.perf_counter)
         self._sweeping = LoopingCall(_guarded(sweep, self.log))
         self._sweeping.clock = reactor
@@ -120,7 +120,8 @@ class ProxyService(Service):
         config = self._settings.config
         proxies = TrustedProxies(config.listen.trusted_proxies)
         limits = channel_limits(config)
-        return HTTPServer(self._reactor, site, limits, self._rooms.crowd, proxies, self._record)
+        record = self._recorder.record
+        return HTTPServer(self._reactor, site, limits, self._rooms.crowd, proxies, record)
 
     def startService(self) -> None:
         """Begin to serve."""
@@ -197,34 +198,6 @@ class ProxyService(Service):
             f"{len(self._rooms.bridges.open)} WebSockets"
         )
 
-    def _record(self, request: Request, duration: float) -> None:
-        head = request.head
-        special = head.fields.special
-        self._rooms.statistics.add(
-            request.port,
-            request.status,
-            duration,
-            request.body_bytes_received,
-            request.body_bytes_sent,
-        )
-        self._access_log.record(
-            Entry(
-                request.client,
-                request.user,
-                head.method,
-                head.target,
-                _VERSIONS[head.minor],
-                request.status,
-                request.body_bytes_sent,
-                special.first(b"referer"),
-                special.first(b"user-agent"),
-                duration,
-                request.port,
-                request.note,
-                request.bridge,
-            )
-        )
-
     # Reloading.
 
     def reopen_log(self) -> None:
@@ -271,7 +244,7 @@ class ProxyService(Service):
             server.proxies = TrustedProxies(config.listen.trusted_proxies)
         self._status.server.site = sites.status
         self._rooms.sights.live.close()
-        self._access_log = AccessLog(writer, config.log.format, time.time)
+        self._recorder.access_log = AccessLog(writer.write, config.log.format, time.time)
         if writer is self._writer:
             writer.reopen()
         else:

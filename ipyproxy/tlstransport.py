@@ -24,6 +24,7 @@ from ipyproxy.transport import HIGH_WATER, READ_SIZE, TCPTransport
 
 _RECORD = 16384
 _MOST_RECORDS = 64
+_SMALL = 4096
 _NOTHING = bytes(4)
 
 
@@ -69,8 +70,9 @@ class TLSTransport(TCPTransport):
             if not self._secured:
                 self._shake_hands()
             data = self._receive(_RECORD)
-            # To ask OpenSSL for what has not come costs as much as the rest of a small read.
-            if ioctl(self._socket, FIONREAD, _NOTHING) != _NOTHING:
+            # To ask OpenSSL for what has not come costs as much as the rest of a small read. It
+            # takes no more of the socket than one record, so whatever else has come is told anew.
+            if len(data) >= _SMALL and ioctl(self._socket, FIONREAD, _NOTHING) != _NOTHING:
                 data, trouble = self._gather(data)
         except SSL.Error as caught:
             return self._read_failed(caught)

@@ -12,12 +12,12 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet import protocol
 from twisted.python.failure import Failure
 
 from ipyproxy import frames
 from ipyproxy.bridging import Action, Event, State, step
 from ipyproxy.frames import FrameScanner
+from ipyproxy.stream import CLOSED, StreamProtocol
 from ipyproxy.upstreams import Traffic
 
 PING_AFTER = 45.0
@@ -30,10 +30,8 @@ OFFENDER_WAITS = 1.0
 """The same for the answer to a close frame that one side got because of the other's violation."""
 
 
-class Side(protocol.Protocol):
+class Side(StreamProtocol):
     """One end of a bridge: what it sends goes through its scanner to the other end, ``peer``."""
-
-    transport: Any
 
     def __init__(self, bridge: Bridge, transport: Any, scanner: FrameScanner, masks: bool) -> None:
         self.transport = transport
@@ -60,7 +58,7 @@ class Side(protocol.Protocol):
         if scanner.ending:
             self._bridge.stopped(self)
 
-    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
+    def connectionLost(self, reason: Failure = CLOSED) -> None:
         """The connection is gone."""
         self._bridge.lost(self)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.protocol import Protocol
 
@@ -19,6 +19,23 @@ class Tunnel(Protocol):
     """Stands for a bridge: it stays until it is cut."""
 
 
+class Bridges:
+    """Stands for all bridges, and for the pool of their connections to notebooks."""
+
+    def __init__(self) -> None:
+        self.open: set[str] = set()
+        self.told: list[float] = []
+
+    def drain(self, within: float) -> None:
+        self.told.append(within)
+
+    def end_tunnels(self) -> None:
+        self.open.clear()
+
+    def close(self) -> None:
+        """Of connections that wait there are none."""
+
+
 class Ending:
     """A house whose drain is under way, with ``requests`` and ``tunnels`` open."""
 
@@ -27,14 +44,14 @@ class Ending:
     ) -> None:
         self.loop = Loop()
         self.house = House(loop=self.loop, **limits)
-        self.rooms = make_rooms(self.loop, self.loop, Config(), Tenants(nobody))
+        self.bridges = Bridges()
+        rooms = make_rooms(self.loop, self.loop, Config(), Tenants(nobody))
+        self.rooms = rooms._replace(bridges=cast(Any, self.bridges), pool=cast(Any, self.bridges))
         self.asking = [self._browser() for _ in range(requests)]
         self.requests = [self.house.desk.next() for _ in self.asking]
         self.tunnels = [self._browser() for _ in range(tunnels)]
         for _ in self.tunnels:
             self.house.desk.next().connection.hand_over(Tunnel())
-        self.told: list[float] = []
-        self.rooms.bridges.drain = self.told.append  # type: ignore[method-assign, assignment]
         self.drain = Drain(self.loop, [self.house.server], self.rooms, patience)
         self.ended_at: list[float] = []
         self.began = self.loop.seconds()
@@ -91,8 +108,8 @@ def test_a_request_that_takes_longer_is_cut_and_logged() -> None:
 def test_without_patience_for_bridges_they_are_told_at_once_and_cut_with_the_requests() -> None:
     ending = Ending(tunnels=2, patience=Patience(30, 0))
     ending.wait(1)
-    assert ending.told
-    assert set(ending.told) == {0}
+    assert ending.bridges.told
+    assert set(ending.bridges.told) == {0}
     ending.wait(28)
     assert open_now(ending.tunnels) == 2
     ending.wait(2)
@@ -105,10 +122,10 @@ def test_with_patience_bridges_are_left_alone_and_requests_are_not() -> None:
     ending.wait(31)
     assert (open_now(ending.asking), open_now(ending.tunnels)) == (0, 2)
     ending.wait(538)
-    assert not ending.told
+    assert not ending.bridges.told
     ending.wait(2)
     # From now on they are told one after the other, so that the last one is in time.
-    assert set(ending.told) == {30}
+    assert set(ending.bridges.told) == {30}
     ending.wait(58)
     assert open_now(ending.tunnels) == 2
     ending.wait(2)
@@ -119,7 +136,7 @@ def test_with_patience_bridges_are_left_alone_and_requests_are_not() -> None:
 def test_patience_that_is_shorter_than_the_spread_spreads_less() -> None:
     ending = Ending(tunnels=1, patience=Patience(30, 5))
     ending.wait(1)
-    assert set(ending.told) == {5}
+    assert set(ending.bridges.told) == {5}
 
 
 def test_it_can_be_hastened_to_an_end_now() -> None:
@@ -137,21 +154,18 @@ def test_it_can_be_hastened_to_an_end_now() -> None:
 def test_it_waits_for_notebooks_of_bridges_whose_browsers_have_gone() -> None:
     """The line in the log is written when both sides are done."""
     ending = Ending(patience=Patience(30, 0))
-    open_bridges: set[Any] = ending.rooms.bridges.open
-    lingering = object()
-    open_bridges.add(lingering)
+    lingering = "lingering"
+    ending.bridges.open.add(lingering)
     ending.wait(5)
     assert not ending.ended_at
-    open_bridges.remove(lingering)
+    ending.bridges.open.remove(lingering)
     ending.wait(1)
     assert len(ending.ended_at) == 1
 
 
 def test_notebooks_of_bridges_are_cut_too_when_it_is_late() -> None:
     ending = Ending(patience=Patience(3, 0))
-    open_bridges: set[Any] = ending.rooms.bridges.open
-    open_bridges.add("lingering")
-    ending.rooms.pool.end_tunnels = open_bridges.clear  # type: ignore[method-assign, assignment]
+    ending.bridges.open.add("lingering")
     ending.wait(2)
     assert not ending.ended_at
     ending.wait(2)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from twisted.internet.protocol import Protocol
 from twisted.internet.testing import StringTransport
 
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.framing import Decoder, LengthDecoder
 from ipyproxy.http1.head import NO_FIELDS, RequestHead
 from ipyproxy.request import STATUS_LINE, Request
+from ipyproxy.stream import Tunnel
 
 
 class Connection:
@@ -37,7 +37,7 @@ class Connection:
     def request_cut(self, request: Request) -> None:
         self.events.append("cut")
 
-    def hand_over(self, tunnel: Protocol) -> None:
+    def hand_over(self, tunnel: Tunnel) -> None:
         self.events.append("handed over")
 
     def make_room(self, port: int) -> bool:

@@ -130,10 +130,19 @@ class TestCarrying:
 
     def test_records_that_wait_together_come_in_one_piece(self, line: Line, tmp_path: Path) -> None:
         client = line.shake_hands(TLSClient(line.socket, tmp_path))
+        for number in range(15):
+            client.say(b"%02d" % number * 2048)
+        line.poll.until(lambda: len(line.recorder.data) == 15 * 4096, client.pump)
+        assert len(line.recorder.pieces) == 1
+
+    def test_small_records_come_one_by_one_and_none_is_left(
+        self, line: Line, tmp_path: Path
+    ) -> None:
+        client = line.shake_hands(TLSClient(line.socket, tmp_path))
         for number in range(60):
             client.say(b"%02d" % number)
         line.poll.until(lambda: len(line.recorder.data) == 120, client.pump)
-        assert len(line.recorder.pieces) == 1
+        assert line.recorder.pieces == [b"%02d" % number for number in range(60)]
 
     def test_a_request_in_the_same_packet_as_the_handshakes_end(
         self, line: Line, tmp_path: Path

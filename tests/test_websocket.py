@@ -772,6 +772,7 @@ def test_whatever_happens_it_ends_and_nothing_is_left(events: list[tuple[str, An
         assert not end.connected
 
 
+@pytest.mark.plain
 def test_a_bridge_that_is_over_is_forgotten() -> None:
     world = World()
     client, upstream, bridge = world.open()

@@ -25,24 +25,28 @@ _OBS_TEXT = bytes(range(0x80, 0x100))
 _TARGET = bytes(set(range(0x21, 0x7F)) - set(b'"<>#')) + _OBS_TEXT
 
 
-@dataclass(slots=True)
 class RequestHead:
     """A request's start line and fields. ``minor`` is the x of HTTP/1.x."""
 
-    method: bytes
-    target: bytes
-    minor: int
-    fields: Fields
+    __slots__ = ("fields", "method", "minor", "target")
+
+    def __init__(self, method: bytes, target: bytes, minor: int, fields: Fields) -> None:
+        self.method = method
+        self.target = target
+        self.minor = minor
+        self.fields = fields
 
 
-@dataclass(slots=True)
 class ResponseHead:
     """A response's start line and fields. ``minor`` is the x of HTTP/1.x."""
 
-    status: int
-    reason: bytes
-    minor: int
-    fields: Fields
+    __slots__ = ("fields", "minor", "reason", "status")
+
+    def __init__(self, status: int, reason: bytes, minor: int, fields: Fields) -> None:
+        self.status = status
+        self.reason = reason
+        self.minor = minor
+        self.fields = fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +120,8 @@ def parse_request(
     """
     line, rest = _first_line(block)
     method, target, minor = _request_line(line, limits)
-    count = rest.count(b"\r\n")
-    if count > limits.head_fields:
-        raise ProxyError(Problem.HEAD_TOO_LARGE, f"{count} fields")
     reader = fields or request_fields_reader()
-    return RequestHead(method, target, minor, reader.read(rest))
+    return RequestHead(method, target, minor, reader.read(rest, limits.head_fields))
 
 
 def _first_line(block: bytes) -> tuple[bytes, bytes]:

@@ -79,7 +79,7 @@ class SpecialFields(dict[bytes, list[bytes]]):
 _NONE: list[bytes] = []
 
 
-class FieldMemory(dict[bytes, bytes | Special]):
+class FieldMemory:
     """Field lines seen lately, with what they come to: the line to pass on, or a special field.
 
     Browsers repeat most of their field lines byte for byte, so looking a line up instead of
@@ -92,12 +92,24 @@ class FieldMemory(dict[bytes, bytes | Special]):
     """
 
     def __init__(self, read: frozenset[bytes], is_taken: Callable[[bytes], bool]) -> None:
-        super().__init__()
         self._read = read
         self._is_taken = is_taken
+        self._lines: dict[bytes, bytes | Special] = {}
         self._groups: dict[tuple[Special, ...], SpecialFields] = {}
 
-    def __missing__(self, line: bytes) -> bytes | Special:
+    def __len__(self) -> int:
+        """How many lines are remembered."""
+        return len(self._lines)
+
+    def of(self, line: bytes) -> bytes | Special:
+        """What ``line`` (without its CRLF) comes to.
+
+        Raises :class:`ProxyError` (``BAD_REQUEST``).
+        """
+        known = self._lines.get(line)
+        return self._parse(line) if known is None else known
+
+    def _parse(self, line: bytes) -> bytes | Special:
         name, value = split_field_line(line)
         lower = name.lower()
         # What is passed on is spelled anew: the name as it came, a colon, one space, the value.
@@ -108,9 +120,9 @@ class FieldMemory(dict[bytes, bytes | Special]):
         elif self._is_taken(lower):
             parsed = Special(lower, value, b"")
         if len(line) <= _LINE_REMEMBERED:
-            if len(self) >= _LINES_REMEMBERED:
-                self.clear()
-            self[line] = parsed
+            if len(self._lines) >= _LINES_REMEMBERED:
+                self._lines.clear()
+            self._lines[line] = parsed
         return parsed
 
     def group(self, special: tuple[Special, ...]) -> SpecialFields:
@@ -195,24 +207,30 @@ class FieldReader:
     they change. What a line comes to depends on that line alone, so this changes no result.
     """
 
-    __slots__ = ("_last", "_memory", "_plain", "_prefix", "_special")
+    __slots__ = ("_last", "_memory", "_plain", "_prefix", "_prefix_lines", "_special")
 
     def __init__(self, memory: FieldMemory) -> None:
         self._memory = memory
         self._last = b""
         self._prefix = b""
+        self._prefix_lines = 0
         self._plain = b""
         self._special: tuple[Special, ...] = ()
 
-    def read(self, block: bytes) -> Fields:
+    def read(self, block: bytes, most: int | None = None) -> Fields:
         """The fields that ``block`` spells, whose every line has its CRLF.
 
-        Raises :class:`ProxyError` (``BAD_REQUEST``).
+        Raises :class:`ProxyError`: ``BAD_REQUEST``, ``HEAD_TOO_LARGE`` if they are more than
+        ``most``.
         """
         if not block.startswith(self._prefix):
             self._remember(b"")
         rest = block[len(self._prefix) :]
-        if rest.count(b"\r\n") > _FEW_LINES:
+        # Counting takes as long as everything else, so what is known by heart is not counted.
+        lines = rest.count(b"\r\n")
+        if most is not None and self._prefix_lines + lines > most:
+            raise ProxyError(Problem.HEAD_TOO_LARGE, f"{self._prefix_lines + lines} fields")
+        if lines > _FEW_LINES:
             self._remember(_common_lines(block, self._last))
             rest = block[len(self._prefix) :]
         self._last = block
@@ -225,12 +243,19 @@ class FieldReader:
         if prefix != self._prefix:
             self._plain, self._special = self._take(prefix)
             self._prefix = prefix
+            self._prefix_lines = prefix.count(b"\r\n")
 
     def _take(self, block: bytes) -> tuple[bytes, tuple[Special, ...]]:
         """The lines of ``block`` that pass as they are, and its special fields."""
-        fields = list(map(self._memory.__getitem__, lines_of(block)))
-        plain = b"".join([field for field in fields if type(field) is bytes])
-        return plain, tuple([field for field in fields if type(field) is Special])
+        plain: list[bytes] = []
+        special: list[Special] = []
+        for line in lines_of(block):
+            field = self._memory.of(line)
+            if isinstance(field, bytes):
+                plain.append(field)
+            else:
+                special.append(field)
+        return b"".join(plain), tuple(special)
 
 
 def _common_lines(block: bytes, other: bytes) -> bytes:

@@ -52,14 +52,12 @@ def is_websocket(head: RequestHead) -> bool:
 class BridgeExchange(Exchange):
     """Carries one WebSocket. What happens to it until it is open are events of the table."""
 
-    state = State.DIALLING
-    _browser: BrowserSide
-    _notebook: NotebookSide
-
     def __init__(
         self, request: Request, upstream: Upstream, rewriting: Rewriting, carriage: Carriage
     ) -> None:
         super().__init__(request, upstream, rewriting, carriage)
+        self.state = State.DIALLING
+        self._pair: tuple[BrowserSide, NotebookSide] | None = None
         self._offers = _deflate_offers(request.head.fields)
 
     def start(self) -> None:
@@ -78,17 +76,18 @@ class BridgeExchange(Exchange):
             raise ProxyError(Problem.UPGRADE_REQUIRED, "another version of the WebSocket protocol")
         from ipyproxy.handshake import BrowserSide, NotebookSide
 
-        self._browser = BrowserSide(fields)
-        self._notebook = NotebookSide(_subprotocols(fields))
+        self._pair = BrowserSide(fields), NotebookSide(_subprotocols(fields))
         super().start()
 
     def fields(self) -> bytes:
         """The field lines, with a handshake of our own."""
+        assert self._pair is not None
+        notebook = self._pair[1]
         lines = [
             b"Upgrade: websocket",
             b"Connection: Upgrade",
             b"Sec-WebSocket-Version: " + _VERSION,
-            b"Sec-WebSocket-Key: " + self._notebook.websocket_key,
+            b"Sec-WebSocket-Key: " + notebook.websocket_key,
         ]
         if self._offers:
             lines.append(b"Sec-WebSocket-Extensions: " + b", ".join(self._offers))
@@ -127,10 +126,12 @@ class BridgeExchange(Exchange):
     def switched(self, block: bytes, rest: bytes) -> None:
         """Upstream has answered 101: see whether that is what was asked for."""
         assert self._connection is not None
+        assert self._pair is not None
+        browser, notebook = self._pair
         self._carriage.health.answered(self._upstream)
         head = parse_response(block[:-4])
         try:
-            subprotocol = self._notebook.check(head)
+            subprotocol = notebook.check(head)
             extensions = self._accepted_extensions(head.fields)
         except ProxyError as error:
             self._connection.abandon()
@@ -138,7 +139,7 @@ class BridgeExchange(Exchange):
             return
         fields = response_fields(head, self._request.public, self._rewriting)
         fields += block_of(b"Sec-WebSocket-Extensions: " + value for value in extensions)
-        answer = self._browser.accept(subprotocol, fields)
+        answer = browser.accept(subprotocol, fields)
         self._on(Event.ACCEPTED, answer, bool(extensions), rest)
 
     def _on(self, event: Event, *facts: Any) -> None:
@@ -158,7 +159,7 @@ class BridgeExchange(Exchange):
         connection, request = self._connection, self._request
         assert connection is not None
         # The bridge keeps this exchange for its line in the log, but not Autobahn's objects.
-        del self._browser, self._notebook
+        self._pair = None
         self._end()
         request.begun = True
         request.status = 101

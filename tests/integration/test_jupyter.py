@@ -183,7 +183,7 @@ class TestKernels:
 
     def test_a_running_cell_is_interrupted(self, member: Client, kernel: str) -> None:
         with kernel_socket(member, kernel, origin=member.origin) as channel:
-            cell = channel.start("print('busy', flush=True)\nimport time\ntime.sleep(600)")
+            cell = channel.start("import sys, time\nsys.stdout.write('busy\\n')\ntime.sleep(600)")
             assert channel.wait_for_stdout(cell) == "busy\n"
             member.interrupt(kernel)
             outcome = channel.finish(cell)

@@ -454,6 +454,7 @@ class TestTheNotebooksAnswer:
         assert hall.upstream(PORT).open_work == 0
         assert not hall.bridges.open
 
+    @pytest.mark.plain
     def test_a_fault_of_our_own_is_an_answer_too(
         self, hall: Hall, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -664,6 +665,7 @@ class TestTheBridge:
         assert hall.upstream(PORT).open_work == 0
         assert [status for status, _, _ in hall.log] == [499]
 
+    @pytest.mark.plain
     def test_autobahns_objects_are_let_go_of(
         self, hall: Hall, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -672,7 +674,8 @@ class TestTheBridge:
 
         def watched(exchange: BridgeExchange) -> None:
             start(exchange)
-            made.extend([weakref.ref(exchange._browser), weakref.ref(exchange._notebook)])
+            assert exchange._pair is not None
+            made.extend(map(weakref.ref, exchange._pair))
 
         monkeypatch.setattr(BridgeExchange, "start", watched)
         hall.open()

@@ -243,6 +243,7 @@ def live(
     assert len(hall.log) == kept + 1, "each request has its one line"
 
 
+@pytest.mark.plain
 def test_whatever_happens_nothing_is_left_and_nothing_raises() -> None:
     reached: Counter[State] = Counter()
     made: list[weakref.ref[BridgeExchange]] = []

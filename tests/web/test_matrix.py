@@ -84,6 +84,7 @@ def checked_but_let_pass(
         return unchecked(policy, head, authority)
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize(
     ("mutant", "http", "websockets"),
     [
@@ -102,6 +103,7 @@ def test_without_authorize_it_shows(
         assert bool(carried(gate, cases, websocket=True)) == websockets
 
 
+@pytest.mark.plain
 def test_without_the_check_of_origins_it_shows(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     def passes(policy: Policy, special: SpecialFields, is_safe: bool, public: bytes) -> None:
         pass
