@@ -10,22 +10,33 @@ TARGETS ?= request response chunked target connection
 FUZZ_TIME ?= 60
 
 BIN := .venv/bin
+TREE := setup.py setup.cfg pyproject.toml README.md ipyproxy twisted tests fuzz benchmarks docs etc packaging
 METADATA := setup.cfg pyproject.toml ipyproxy/__init__.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test soak conformance fuzz lint types schema docs bench clean
+.PHONY: help run test compiled test-compiled soak conformance fuzz lint types schema docs bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/.demo ## a real JupyterLab behind ipyproxy; prints the URL to open (PORT=10000 HTTPS=8443)
 	@$(BIN)/python -m ipyproxy.demo --port $(PORT) --https $(HTTPS)
 
 test: .venv/.test .venv-sslyze/.made ## the whole test suite (PYTEST_ARGS="-k routes")
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+compiled: .venv/.dev ## the code as it is deployed, compiled, beside its tests in build/compiled
+	@rm -rf build/compiled && mkdir -p build/compiled
+	@cp -r $(TREE) build/compiled
+	@echo "Compiling; it takes a minute or two"
+	@cd build/compiled && IPYPROXY_COMPILE=1 $(CURDIR)/$(BIN)/python setup.py --quiet build_ext --inplace
+
+test-compiled: compiled ## the test suite on that, less what needs plain Python, or is of packaging
+	@cd build/compiled && $(CURDIR)/$(BIN)/python -m pytest -m "not soak and not plain" \
+		--ignore tests/test_packaging.py --ignore tests/test_debian.py $(PYTEST_ARGS)
 
 soak: .venv/.test .venv-sslyze/.made ## the long forms: gigabytes, thousands of connections; half an hour or more
 	@$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
@@ -50,7 +61,7 @@ schema: .venv/.dev ## etc/ipyproxy.schema.json anew, after a change of the confi
 docs: .venv/.docs ## docs/ as a site in docs/_build; a link that leads nowhere is an error
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
 
-bench: .venv/.bench ## side by side with nginx, HAProxy, Apache, ... (BENCH_ARGS="--quick")
+bench: .venv/.bench compiled ## side by side with nginx, HAProxy, Apache, ... (BENCH_ARGS="--quick")
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 clean: ## removes .venv and everything that was built

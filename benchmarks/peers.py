@@ -31,7 +31,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ipyp
 
 _APACHE_MODULES = Path("/usr/lib/apache2/modules")
 _CHP = CACHE / "node_modules" / "configurable-http-proxy" / "bin" / "configurable-http-proxy"
-_CHECKOUT = {"PYTHONPATH": str(HERE.parent)}
+_CHECKOUT = HERE.parent
+_COMPILED = _CHECKOUT / "build" / "compiled"
 _START_WITHIN = 20.0  # seconds
 _PORTS_EACH = 2  # a second one beside the proxy's own, for what it needs it for
 
@@ -164,8 +165,10 @@ def _no_proxy(site: Site, port: int, directory: Path) -> list[list[str]]:
 
 def _ipyproxy(site: Site, port: int, directory: Path) -> list[list[str]]:
     config = _render("ipyproxy.toml", site, port, directory)
-    # As installed: a checkout's start would be that of the compiler, whenever a file has changed.
-    compileall.compile_dir(HERE.parent / "ipyproxy", quiet=1)
+    # As installed: a checkout's start would be that of Python's compiler, whenever a file has
+    # changed.
+    for home in (_CHECKOUT, _COMPILED):
+        compileall.compile_dir(home / "ipyproxy", quiet=1)
     pid_file = f"--pidfile={directory / 'twistd.pid'}"
     twistd = str(Path(sys.executable).with_name("twistd"))
     return [[twistd, "--nodaemon", pid_file, "ipyproxy", "--config", config]]
@@ -224,6 +227,14 @@ def _stock_twisted(site: Site, port: int, directory: Path) -> list[list[str]]:
     return [[sys.executable, *module, str(port), *files, *upstreams]]
 
 
+def _ipyproxy_version() -> str:
+    return f"{__version__} on Twisted {version('twisted')}, pyOpenSSL {version('pyopenssl')}"
+
+
+def _is_compiled() -> str:
+    return "" if any(_COMPILED.glob("*.so")) else "it is not compiled: make compiled"
+
+
 UNAVAILABLE = {"Traefik": "neither Debian, PyPI nor npm has it"}
 
 PEERS = (
@@ -239,9 +250,17 @@ PEERS = (
         "ipyproxy",
         "ipyproxy",
         _ipyproxy,
-        lambda: f"{__version__} on Twisted {version('twisted')}, pyOpenSSL {version('pyopenssl')}",
+        _ipyproxy_version,
+        _is_compiled,
+        env={"PYTHONPATH": str(_COMPILED)},
+    ),
+    Peer(
+        "plain",
+        "ipyproxy, not compiled",
+        _ipyproxy,
+        _ipyproxy_version,
         lambda: "",
-        env=_CHECKOUT,
+        env={"PYTHONPATH": str(_CHECKOUT)},
     ),
     Peer("nginx", "nginx", _nginx, _says("nginx", "-v"), _program("nginx", "nginx-light")),
     Peer("haproxy", "HAProxy", _haproxy, _says("haproxy", "-v"), _program("haproxy", "haproxy")),

@@ -40,7 +40,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(
             ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "dropin.cache")
         )
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
+    for name in ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
         shutil.copy(ROOT / name, source / name)
     run(source / "packaging" / "deb", SOURCE_DATE_EPOCH="1700000000")
     (built,) = (source / "dist").glob("*.deb")
@@ -95,6 +95,11 @@ def test_what_is_installed_works(root: Path) -> None:
     config = root / "etc/ipyproxy/ipyproxy.toml"
     assert "valid" in run(python, twistd, "ipyproxy", "--check", "--config", config)
     assert "doctor" in run(python, root / "usr/bin/ipyproxy", "--help")
+
+
+def test_the_path_of_a_request_is_compiled(root: Path) -> None:
+    ask = "import ipyproxy.channel, ipyproxy.frames as found; print(found.__file__)"
+    assert run(root / HOME / "bin/python3", "-I", "-c", ask).strip().endswith(".so")
 
 
 def test_it_knows_where_it_will_be_and_nothing_of_where_it_was_built(root: Path) -> None:

@@ -1,0 +1,40 @@
+"""Compiles what every request and every message passes through, where that is asked for.
+
+``IPYPROXY_COMPILE=1 pip install .`` takes a C compiler and Python's headers, and makes these
+modules about twice as fast. They are plain Python, and without it they stay so. All else about the
+package is in setup.cfg.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from configparser import ConfigParser
+from typing import Any
+
+from setuptools import setup
+
+COMPILED = (
+    "access", "bridging", "channel", "client", "crowd", "epoll", "forwarding", "frames", "hosts",
+    "logs", "pace", "pool", "recording", "request", "routes", "server", "statistics", "stream",
+    "tlstransport", "transport", "upstreams", "websocket", "http1/fields", "http1/framing",
+    "http1/head", "http1/lines", "web/bridge", "web/exchange", "web/notebook", "web/root",
+)  # fmt: skip
+
+
+def compiling() -> dict[str, Any]:
+    """What setuptools is to know so that these modules are compiled by mypyc."""
+    metadata = ConfigParser()
+    metadata.read("setup.cfg")
+    # mypyc reads the types of what is imported.
+    needed = metadata["options"]["install_requires"].split()
+    if "egg_info" in sys.argv:
+        # It is asked only what building takes.
+        return {"setup_requires": ["mypy>=2.4", "mypy-zope>=1.0.17", *needed]}
+    from mypyc.build import mypycify
+
+    paths = [f"ipyproxy/{name}.py" for name in COMPILED]
+    return {"ext_modules": mypycify(paths, opt_level="3", debug_level="0", group_name="ipyproxy")}
+
+
+setup(**compiling() if os.environ.get("IPYPROXY_COMPILE") == "1" else {})
