@@ -28,6 +28,8 @@ JITTER = 0.2
 """The part of an interval by which probes may come earlier or later, so that they spread."""
 _MOST_DOUBLINGS = 16
 
+_log = Logger(__name__)
+
 # A module's name is found ten times faster than an enumeration's member (Python 3.11).
 _UP = State.UP
 
@@ -40,8 +42,6 @@ class HealthChecker(Service):
     :param draw: gives random numbers from 0 up to 1.
     :param may_probe: tells of a port and the time whether it may be touched at all.
     """
-
-    log = Logger()
 
     def __init__(
         self,
@@ -180,7 +180,7 @@ class HealthChecker(Service):
             self._changed(upstream, before, outcome)
 
     def _changed(self, upstream: Upstream, before: State, outcome: Outcome) -> None:
-        self.log.info(
+        _log.info(
             "port {port}: {before} -> {after} ({outcome})",
             port=upstream.port,
             before=before.value,

@@ -16,7 +16,7 @@ from enum import Enum
 from functools import lru_cache
 from queue import SimpleQueue
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from twisted.logger import Logger
 
@@ -56,32 +56,53 @@ def redact(target: bytes) -> bytes:
     return target[:query] + _SECRET.sub(rb"\1REDACTED", target[query:])
 
 
-class Entry(NamedTuple):
-    """What is remembered of a finished exchange or bridge."""
+class Entry:
+    """What is remembered of a finished exchange or bridge.
 
-    client: str
-    """The client's address."""
-    user: str | None
-    method: bytes
-    """Empty if no head could be read; the request line is then logged as ``-``."""
-    target: bytes
-    version: bytes
-    status: int
-    body_bytes: int
-    """Bytes of the body that were sent to the client."""
-    referer: bytes | None
-    user_agent: bytes | None
-    duration: float
-    """Seconds from the request's first byte until its line is written."""
-    port: int | None = None
-    """The upstream's, if one was asked."""
-    note: str = ""
-    """What else there is to say, such as a bridge's close code and messages.
-
-    In JSON only, but for bridges, whose status and size alone tell nothing.
+    :param client: the client's address.
+    :param method: empty if no head could be read; the request line is then logged as ``-``.
+    :param body_bytes: bytes of the body that were sent to the client.
+    :param duration: seconds from the request's first byte until its line is written.
+    :param port: the upstream's, if one was asked.
+    :param note: what else there is to say, such as a bridge's close code and messages. In JSON
+        only, but for bridges, whose status and size alone tell nothing.
+    :param bridge: a bridge's close code, and what it has carried; in JSON only.
     """
-    bridge: dict[str, int] | None = None
-    """A bridge's close code, and what it has carried; in JSON only."""
+
+    __slots__ = (
+        "body_bytes", "bridge", "client", "duration", "method", "note", "port", "referer",
+        "status", "target", "user", "user_agent", "version",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        client: str,
+        user: str | None,
+        method: bytes,
+        target: bytes,
+        version: bytes,
+        status: int,
+        body_bytes: int,
+        referer: bytes | None,
+        user_agent: bytes | None,
+        duration: float,
+        port: int | None = None,
+        note: str = "",
+        bridge: dict[str, int] | None = None,
+    ) -> None:
+        self.client = client
+        self.user = user
+        self.method = method
+        self.target = target
+        self.version = version
+        self.status = status
+        self.body_bytes = body_bytes
+        self.referer = referer
+        self.user_agent = user_agent
+        self.duration = duration
+        self.port = port
+        self.note = note
+        self.bridge = bridge
 
 
 class AccessLog:
@@ -112,24 +133,23 @@ class AccessLog:
         self._write(self._line(entry))
 
     def _combined(self, entry: Entry) -> bytes:
-        client, user, method, target, version, status, size, referer, agent, duration, *_ = entry
-        began = int(self._wall_clock() - duration)
+        began = int(self._wall_clock() - entry.duration)
         if began != self._second:
             self._second = began
             self._stamp = _stamp(began)
         request = b"-"
-        if method:
-            request = b"%b %b %b" % (method, redact(target), version)
+        if entry.method:
+            request = b"%b %b %b" % (entry.method, redact(entry.target), entry.version)
         line = b'%b - %b [%b] "%b" %d %b %b' % (
-            _word(client),
-            _word(user) if user else b"-",
+            _word(entry.client),
+            _word(entry.user) if entry.user else b"-",
             self._stamp,
             _quoted(request) if request.translate(None, _PLAIN) else request,
-            status,
-            b"%d" % size if size else b"-",
-            _sender(referer, agent),
+            entry.status,
+            b"%d" % entry.body_bytes if entry.body_bytes else b"-",
+            _sender(entry.referer, entry.user_agent),
         )
-        if status == _SWITCHED:
+        if entry.status == _SWITCHED:
             note = _quoted(entry.note.encode("ascii", "backslashreplace"))
             return b'%b "%b"\n' % (line[:-1], note)
         return line

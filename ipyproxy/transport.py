@@ -4,8 +4,7 @@ Knows descriptors and buffers. Knows nothing of TLS or HTTP. The transport here 
 own interfaces, so that every protocol above runs on ``StringTransport`` in a test; it stands in
 for Twisted's because that costs three times as much per event.
 
-What it does differently: reads go through one buffer shared by all connections, and a write is
-sent at once and only what the kernel did not take is kept.
+What it does differently: a write is sent at once, and only what the kernel did not take is kept.
 """
 
 from __future__ import annotations
@@ -47,8 +46,6 @@ _KEEPALIVE = (
 # TCP_CLOSE and TCP_CLOSE_WAIT, the first byte of struct tcp_info.
 _HUNG_UP = (7, 8)
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-_view = memoryview(bytearray(READ_SIZE))
 
 _DONE = Failure(error.ConnectionDone())
 _ABORTED = Failure(error.ConnectionAborted())
@@ -130,13 +127,13 @@ class TCPTransport:
     def doRead(self) -> Any:
         """Take what has come, at most one buffer full."""
         try:
-            count = self._socket.recv_into(_view)
+            data = self._socket.recv(READ_SIZE)
         except BlockingIOError:
             return None
         except OSError as caught:
             return _lost(caught)
-        if count:
-            self.protocol.dataReceived(bytes(_view[:count]))
+        if data:
+            self.protocol.dataReceived(data)
             return None
         # The kernel tells of a reset once. If that was to a write, this is no proper end.
         return error.ConnectionDone() if self._fault is None else _lost(self._fault)

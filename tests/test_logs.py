@@ -20,21 +20,28 @@ from ipyproxy import logs
 from ipyproxy.logs import AccessLog, Entry, LogWriter, redact
 
 NOON = 1_700_049_600.25  # 15 November 2023, 12:00:00.25 UTC
-ENTRY = Entry(
-    client="192.0.2.17",
-    user="ada",
-    method=b"GET",
-    target=b"/ipython/10001/lab?reset",
-    version=b"HTTP/1.1",
-    status=200,
-    body_bytes=5120,
-    referer=b"https://hub.example/",
-    user_agent=b"Mozilla/5.0 (X11; Linux x86_64)",
-    duration=0.125,
-    port=10001,
-    note="the client went away",
-    bridge={"close_code": 1000, "bytes_up": 3, "messages_up": 1},
-)
+FACTS: dict[str, Any] = {
+    "client": "192.0.2.17",
+    "user": "ada",
+    "method": b"GET",
+    "target": b"/ipython/10001/lab?reset",
+    "version": b"HTTP/1.1",
+    "status": 200,
+    "body_bytes": 5120,
+    "referer": b"https://hub.example/",
+    "user_agent": b"Mozilla/5.0 (X11; Linux x86_64)",
+    "duration": 0.125,
+    "port": 10001,
+    "note": "the client went away",
+    "bridge": {"close_code": 1000, "bytes_up": 3, "messages_up": 1},
+}
+
+
+def entry_with(**changes: Any) -> Entry:
+    return Entry(**{**FACTS, **changes})
+
+
+ENTRY = entry_with()
 QUOTED = rb'"((?:[^"\\]|\\.)*)"'
 COMBINED = re.compile(
     rb"([^ ]+) - ([^ ]+) \[([^\]]+)\] " + QUOTED + rb" (\d{3}) (\d+|-) " + QUOTED + b" " + QUOTED
@@ -86,11 +93,11 @@ def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
 @pytest.mark.usefixtures("zone")
 class TestCombined:
     def test_a_bridge_has_its_note_behind_the_fields(self) -> None:
-        plain = combined(ENTRY._replace(status=101, note=""))
-        line = combined(ENTRY._replace(status=101, note='close 1000, "x"\n'))
+        plain = combined(entry_with(status=101, note=""))
+        line = combined(entry_with(status=101, note='close 1000, "x"\n'))
         assert plain.endswith(b' ""\n')
         assert line == plain[:-3] + rb'"close 1000, \"x\"\n"' + b"\n"
-        assert combined(ENTRY._replace(note="of no bridge")) == combined(ENTRY)
+        assert combined(entry_with(note="of no bridge")) == combined(ENTRY)
 
     def test_is_apaches_combined_format(self) -> None:
         assert combined(ENTRY) == (
@@ -100,31 +107,31 @@ class TestCombined:
         )
 
     def test_writes_a_hyphen_for_what_there_is_none_of(self) -> None:
-        nothing = ENTRY._replace(user=None, method=b"", body_bytes=0, referer=None, user_agent=None)
+        nothing = entry_with(user=None, method=b"", body_bytes=0, referer=None, user_agent=None)
         assert combined(nothing) == (
             b'192.0.2.17 - - [15/Nov/2023:12:00:00 +0000] "-" 200 - "-" "-"\n'
         )
 
     def test_tells_an_empty_field_from_none(self) -> None:
-        assert combined(ENTRY._replace(user_agent=b"")).endswith(b' ""\n')
+        assert combined(entry_with(user_agent=b"")).endswith(b' ""\n')
 
     def test_escapes_as_apache_does(self) -> None:
-        line = combined(ENTRY._replace(user_agent=b'"\\\n\r\t\v\b\f\0\x7f\xc3\xbc'))
+        line = combined(entry_with(user_agent=b'"\\\n\r\t\v\b\f\0\x7f\xc3\xbc'))
         assert line.endswith(rb' "\"\\\n\r\t\v\b\x0c\x00\x7f\xc3\xbc"' + b"\n")
 
     def test_a_client_cannot_forge_a_second_line(self) -> None:
         forged = b'x"\n203.0.113.9 - root [15/Nov/2023:12:00:00 +0000] "GET / HTTP/1.1" 200 1 "-" "'
-        line = combined(ENTRY._replace(user_agent=forged))
+        line = combined(entry_with(user_agent=forged))
         assert line.count(b"\n") == 1
         assert b"203.0.113.9 - root" in line
 
     def test_a_user_cannot_forge_the_fields_behind_it(self) -> None:
-        line = combined(ENTRY._replace(user='eve [now] "GET'))
+        line = combined(entry_with(user='eve [now] "GET'))
         assert line.startswith(rb"192.0.2.17 - eve\x20[now]\x20\"GET [15/Nov/2023")
 
     def test_secrets_are_redacted_in_target_and_referer(self) -> None:
         line = combined(
-            ENTRY._replace(target=b"/lab?token=s3cret", referer=b"https://hub/lab?token=s3cret&a=1")
+            entry_with(target=b"/lab?token=s3cret", referer=b"https://hub/lab?token=s3cret&a=1")
         )
         assert b"s3cret" not in line
         assert b"/lab?token=REDACTED HTTP/1.1" in line
@@ -153,7 +160,7 @@ class TestCombined:
     def test_whatever_comes_is_one_line_of_printable_ascii_that_reads_back(
         self, **fields: Any
     ) -> None:
-        entry = ENTRY._replace(**fields)
+        entry = entry_with(**fields)
         line = combined(entry)
         assert line.endswith(b"\n")
         assert all(0x20 <= byte < 0x7F for byte in line[:-1])
@@ -188,7 +195,7 @@ class TestTime:
 
     @pytest.mark.usefixtures("zone")
     def test_is_when_the_request_began(self) -> None:
-        assert b"[15/Nov/2023:11:59:59 +0000]" in combined(ENTRY._replace(duration=0.5))
+        assert b"[15/Nov/2023:11:59:59 +0000]" in combined(entry_with(duration=0.5))
 
     @pytest.mark.usefixtures("zone")
     def test_moves_on_from_line_to_line(self) -> None:
@@ -229,7 +236,7 @@ class TestJson:
 
     def test_has_null_for_what_there_is_none_of(self) -> None:
         document = as_json(
-            ENTRY._replace(user=None, referer=None, user_agent=None, port=None, bridge=None)
+            entry_with(user=None, referer=None, user_agent=None, port=None, bridge=None)
         )
         assert [name for name, value in document.items() if value is None] == [
             "user",
@@ -241,14 +248,14 @@ class TestJson:
 
     def test_secrets_are_redacted(self) -> None:
         secret = b"/lab?token=s3cret"
-        document = as_json(ENTRY._replace(target=secret, referer=secret))
+        document = as_json(entry_with(target=secret, referer=secret))
         assert document["target"] == document["referer"] == "/lab?token=REDACTED"
 
     @given(st.binary(), st.binary(), st.text())
     def test_whatever_comes_is_one_object_on_one_line(
         self, target: bytes, agent: bytes, note: str
     ) -> None:
-        document = as_json(ENTRY._replace(target=target, user_agent=agent, note=note))
+        document = as_json(entry_with(target=target, user_agent=agent, note=note))
         assert document["user_agent"] == agent.decode("utf-8", "backslashreplace")
         assert document["note"] == note
 

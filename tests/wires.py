@@ -77,25 +77,17 @@ class Wire:
 
     # The socket module.
 
-    def recv_into(self, buffer: Any) -> int:
+    def recv(self, size: int, flags: int = 0) -> bytes:
         self._check_open()
         if self._incoming:
-            count = min(len(self._incoming), len(buffer))
-            buffer[:count] = self._incoming[:count]
-            del self._incoming[:count]
-            return count
+            data = bytes(self._incoming[:size])
+            if not flags & socket.MSG_PEEK:
+                del self._incoming[:size]
+            return data
         self._raise_fault()
         if self._peer_ended:
-            return 0
+            return b""
         raise BlockingIOError
-
-    def recv(self, size: int, flags: int = 0) -> bytes:
-        assert flags & socket.MSG_PEEK
-        buffer = bytearray(size)
-        kept = bytes(self._incoming)
-        count = self.recv_into(buffer)
-        self._incoming[:] = kept
-        return bytes(buffer[:count])
 
     def send(self, data: Any) -> int:
         self._check_open()
