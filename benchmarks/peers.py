@@ -293,6 +293,6 @@ PEERS = (
         _stock_twisted,
         lambda: version("twisted"),
         lambda: "",
-        env=_CHECKOUT,
+        env={"PYTHONPATH": str(_CHECKOUT)},
     ),
 )
