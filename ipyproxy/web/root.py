@@ -143,11 +143,10 @@ class RedirectSite:
     :param challenges: answers for ACME servers, if any are to be given.
     """
 
-    status_line = STATUS_LINE
-
     def __init__(
         self, policy: Policy, https_port: int, challenges: Challenges | None = None
     ) -> None:
+        self.status_line = STATUS_LINE
         self.policy = policy
         self._challenges = challenges
         self._suffix = b"" if https_port == 443 else b":%d" % https_port
