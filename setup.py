@@ -1,8 +1,8 @@
 """Compiles what every request and every message passes through, where that is asked for.
 
 ``IPYPROXY_COMPILE=1 pip install .`` takes a C compiler and Python's headers, and makes these
-modules about twice as fast. They are plain Python, and without it they stay so. All else about the
-package is in setup.cfg.
+modules about twice as fast by themselves. They are plain Python, and without it they stay so. All
+else about the package is in setup.cfg.
 """
 
 from __future__ import annotations
