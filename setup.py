@@ -29,9 +29,9 @@ def compiling() -> dict[str, Any]:
     metadata.read("setup.cfg")
     # mypyc reads the types of what is imported.
     needed = metadata["options"]["install_requires"].split()
-    if "egg_info" in sys.argv:
-        # It is asked only what building takes.
-        return {"setup_requires": ["mypy>=2.4", "mypy-zope>=1.0.17", *needed]}
+    if not {"bdist_wheel", "build_ext"} & set(sys.argv):
+        # It is asked what building takes, or what there is.
+        return {"setup_requires": ["mypy>=2.4,<3", "mypy-zope>=1.0.17", *needed]}
     from mypyc.build import mypycify
 
     paths = [f"ipyproxy/{name}.py" for name in COMPILED]

@@ -15,6 +15,7 @@ import shutil
 import ssl
 import subprocess
 import sys
+import sysconfig
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -232,7 +233,8 @@ def _ipyproxy_version() -> str:
 
 
 def _is_compiled() -> str:
-    return "" if any(_COMPILED.glob("*.so")) else "it is not compiled: make compiled"
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    return "" if any(_COMPILED.glob(f"*{suffix}")) else "it is not compiled: make compiled"
 
 
 UNAVAILABLE = {"Traefik": "neither Debian, PyPI nor npm has it"}

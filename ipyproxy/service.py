@@ -27,6 +27,7 @@ from ipyproxy.epoll import Descriptors, EpollSet
 from ipyproxy.forwarding import TrustedProxies
 from ipyproxy.listening import StartError, listen, spoken
 from ipyproxy.logs import AccessLog, LogWriter
+from ipyproxy.memory import FreeMemory
 from ipyproxy.recording import Recorder
 from ipyproxy.server import HTTPServer
 from ipyproxy.settings import Settings
@@ -39,13 +40,10 @@ from ipyproxy.tenants import Tenants, find_kernel
 from ipyproxy.tls import ServerTLS
 from ipyproxy.tlstransport import TLSTransport
 from ipyproxy.transport import TCPTransport
-from ipyproxy.web.bridge import prepare
 from ipyproxy.wiring import channel_limits, make_rooms, make_sites, refit, secure
 
 # A client that goes away is missed within a second, even where nothing of it is read.
 _SWEEP = 0.5
-# By then whoever waited for the start has been served.
-_PREPARE_AFTER = 1.0
 _STANDARD_OUTPUT = 1
 
 
@@ -78,6 +76,7 @@ class ProxyService(Service):
         sweep = timed(self._sweep, self._rooms.sweeps, time.perf_counter)
         self._sweeping = LoopingCall(_guarded(sweep, self.log))
         self._sweeping.clock = reactor
+        self._memory = FreeMemory()
         self._drain: Drain | None = None
         self._patience: Patience | None = None
 
@@ -134,7 +133,6 @@ class ProxyService(Service):
         # Not earlier: before it runs, the reactor does not even know of signals.
         self._reactor.callWhenRunning(self._manager.ready)
         self._sweeping.start(_SWEEP, now=False)
-        self._reactor.callLater(_PREPARE_AFTER, prepare)
         self._rooms.health.startService()
         self._rooms.lag.start()
         self._rooms.auth.revocations.keep(self._settings.state_directory / "revocations.json")
@@ -190,6 +188,7 @@ class ProxyService(Service):
         self._status.server.sweep()
         self._rooms.pool.sweep()
         self._rooms.tenants.sweep(self._reactor.seconds())
+        self._memory.note(self._reactor.seconds(), self._rooms.crowd.connections)
         self._rooms.bridges.sweep()
         self._rooms.statistics.tick(self._reactor.seconds())
         self._writer.flush()

@@ -67,7 +67,6 @@ class TCPTransport:
     """One connected socket (TCP or UNIX) and the protocol on it."""
 
     __slots__ = (
-        "__weakref__",
         "_ending",
         "_fault",
         "_high_water",

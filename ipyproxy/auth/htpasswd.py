@@ -34,6 +34,12 @@ _NOTHING = Failed(Lack.NOTHING, 401, (CHALLENGE,))
 _WRONG = Failed(Lack.WRONG, 401, (CHALLENGE,))
 
 
+def prepare() -> None:
+    """Load what checks passwords, at a time when the process may still read everything."""
+    import passlib.handlers.md5_crypt
+    import passlib.handlers.sha2_crypt  # noqa: F401
+
+
 def _bcrypt(password: bytes, stored: bytes) -> bool:
     import bcrypt
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ipyproxy.auth.certificates import Certificates
 from ipyproxy.auth.gate import Gate, Method
-from ipyproxy.auth.htpasswd import Attempts, Htpasswd, user_file
+from ipyproxy.auth.htpasswd import Attempts, Htpasswd, prepare, user_file
 from ipyproxy.auth.links import Links, key_file
 from ipyproxy.auth.revocations import Revocations
 from ipyproxy.auth.threads import WorkThreads
@@ -84,6 +84,7 @@ def check_files(auth: Auth) -> None:
 
 def _make_htpasswd(auth: Auth, around: Surroundings) -> Method:
     assert auth.htpasswd is not None
+    prepare()
     return Htpasswd(user_file(auth.htpasswd), around.reactor, around.threads, around.attempts)
 
 

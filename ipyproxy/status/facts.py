@@ -13,8 +13,11 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, NamedTuple
 
+import autobahn
+import OpenSSL
 from OpenSSL.SSL import OPENSSL_VERSION, SSLeay_version
 
+import twisted
 from ipyproxy import __version__
 from ipyproxy.crowd import Crowd
 from ipyproxy.health import HealthChecker
@@ -154,15 +157,12 @@ def _why(upstream: Upstream) -> str | None:
 @cache
 def versions() -> Mapping[str, str]:
     """What runs here, by name."""
-    # Only the status page asks, and looking through what is installed is much to load.
-    from importlib.metadata import version
-
     return {
         "ipyproxy": __version__,
         "Python": platform.python_version(),
-        "Twisted": version("twisted"),
-        "Autobahn": version("autobahn"),
-        "pyOpenSSL": version("pyopenssl"),
+        "Twisted": twisted.__version__,
+        "Autobahn": autobahn.__version__,  # type: ignore[attr-defined]
+        "pyOpenSSL": OpenSSL.__version__,
         "OpenSSL": SSLeay_version(OPENSSL_VERSION).decode("ascii").split()[1],
     }
 

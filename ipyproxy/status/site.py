@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from twisted.web.resource import Resource
 
@@ -19,11 +18,9 @@ from ipyproxy.routes import parse_target
 from ipyproxy.status.condition import Condition
 from ipyproxy.status.facts import Sources, document, gather
 from ipyproxy.status.live import Board, Live
+from ipyproxy.status.metrics import Metrics
 from ipyproxy.web.pages import Field, Page
 from ipyproxy.web.resources import NOT_DONE_YET, Step, send_page, send_problem, send_redirect
-
-if TYPE_CHECKING:
-    from ipyproxy.status.metrics import Metrics
 
 PREFIX = "/_ipyproxy"
 """The path that everything of the proxy's own stands below."""
@@ -74,14 +71,7 @@ class Sights(NamedTuple):
 
 def make_sights(sources: Sources, reactor: Any) -> Sights:
     """Everything there is to see of ``sources``."""
-
-    @cache
-    def metrics() -> Metrics:
-        # Prometheus' client is much to load for those who don't scrape.
-        from ipyproxy.status.metrics import Metrics
-
-        return Metrics(sources)
-
+    metrics = Metrics(sources)
     board = Board(lambda: gather(sources))
     live = Live(reactor, board)
 
@@ -90,7 +80,7 @@ def make_sights(sources: Sources, reactor: Any) -> Sights:
         return Page(200, b"application/json", body, PLAIN)
 
     def scrape(request: Request) -> Page:
-        content_type, body = metrics().exposed(request.head.fields.first(b"accept") or b"")
+        content_type, body = metrics.exposed(request.head.fields.first(b"accept") or b"")
         return Page(200, content_type, body, PLAIN)
 
     resources = {

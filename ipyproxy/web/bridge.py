@@ -8,11 +8,12 @@ is an ordinary HTTP answer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ipyproxy.bridging import Action, Event, State, step
 from ipyproxy.client import UpstreamConnection
 from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.handshake import BrowserSide, NotebookSide
 from ipyproxy.http1.fields import Rewriting, response_fields
 from ipyproxy.http1.framing import Decoder
 from ipyproxy.http1.head import RequestHead, ResponseHead, parse_response
@@ -22,19 +23,11 @@ from ipyproxy.upstreams import Upstream
 from ipyproxy.web.exchange import Carriage, Exchange
 from ipyproxy.websocket import Bridge
 
-if TYPE_CHECKING:
-    from ipyproxy.handshake import BrowserSide, NotebookSide
-
 OPENING_TIMEOUT = 60.0
 """Seconds that a notebook has to answer a handshake where requests in general may wait for ever."""
 
 _VERSION = b"13"
 _EXTENSION = b"permessage-deflate"
-
-
-def prepare() -> None:
-    """Load Autobahn, so that neither the start waits for it nor the first WebSocket."""
-    import ipyproxy.handshake  # noqa: F401
 
 
 def is_websocket(head: RequestHead) -> bool:
@@ -74,8 +67,6 @@ class BridgeExchange(Exchange):
             raise ProxyError(Problem.BAD_REQUEST, "a WebSocket handshake with a body")
         if fields.values(b"sec-websocket-version") != [_VERSION]:
             raise ProxyError(Problem.UPGRADE_REQUIRED, "another version of the WebSocket protocol")
-        from ipyproxy.handshake import BrowserSide, NotebookSide
-
         self._pair = BrowserSide(fields), NotebookSide(_subprotocols(fields))
         super().start()
 

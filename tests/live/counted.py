@@ -20,12 +20,15 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.scripts.twistd import run
 
+from ipyproxy.memory import trim
+
 running: Any = reactor
 
 
 def holdings() -> dict[str, Any]:
-    """What the process holds, rubbish aside."""
+    """What the process holds, rubbish and free memory aside."""
     gc.collect()
+    trim()
     objects = Counter(
         type(thing).__qualname__
         for thing in gc.get_objects()

@@ -697,14 +697,6 @@ def run(code: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_autobahn_is_there_before_the_first_websocket_once_that_is_prepared_for() -> None:
-    bridge = "import sys; from ipyproxy.web import bridge; "
-    before = run(bridge + "print(*sys.modules)").split()
-    after = run(bridge + "bridge.prepare(); print(*sys.modules)").split()
-    assert "autobahn" not in before
-    assert "autobahn.twisted.websocket" in after
-
-
 def test_autobahn_brings_neither_its_native_code_nor_a_reactor() -> None:
     modules = run("import ipyproxy.handshake, sys; print(*sys.modules)").split()
     assert "autobahn.nvx._utf8validator" not in modules
