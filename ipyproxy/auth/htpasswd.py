@@ -36,6 +36,8 @@ _WRONG = Failed(Lack.WRONG, 401, (CHALLENGE,))
 
 def prepare() -> None:
     """Load what checks passwords, at a time when the process may still read everything."""
+    import argon2  # noqa: F401
+    import bcrypt  # noqa: F401
     import passlib.handlers.md5_crypt
     import passlib.handlers.sha2_crypt  # noqa: F401
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -285,3 +287,11 @@ def test_when_nobody_waits_any_more_nothing_is_checked(house: House) -> None:
 def test_the_file_may_be_readable_by_all(house: House) -> None:
     house.path.chmod(0o644)
     assert house.answer("alice", PASSWORD) == Passed("alice")
+
+
+def test_whatever_checks_passwords_can_be_loaded_beforehand() -> None:
+    """A process that has given up its rights may not be able to read it any more."""
+    code = "import sys; from ipyproxy.auth.htpasswd import prepare; prepare(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    crypts = {"passlib.handlers.md5_crypt", "passlib.handlers.sha2_crypt"}
+    assert crypts | {"bcrypt", "argon2.low_level", "argon2.exceptions"} <= set(done.stdout.split())
