@@ -30,6 +30,7 @@ from twisted.python.failure import Failure
 from zope.interface import classImplements
 
 from ipyproxy.epoll import Descriptors
+from ipyproxy.stream import CLOSED
 
 READ_SIZE = 65536
 """Bytes taken from a socket in one event, so that no stream starves another."""
@@ -47,7 +48,6 @@ _KEEPALIVE = (
 _HUNG_UP = (7, 8)
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
-_DONE = Failure(error.ConnectionDone())
 _ABORTED = Failure(error.ConnectionAborted())
 
 
@@ -319,7 +319,7 @@ class TCPTransport:
             self.unregisterProducer()
             self.pauseProducing()
             if self._has_said_all():
-                self._end_soon(_DONE)
+                self._end_soon(CLOSED)
 
     def loseWriteConnection(self) -> None:
         """Send FIN once everything written has been sent; go on reading."""

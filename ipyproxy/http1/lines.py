@@ -17,8 +17,8 @@ TCHAR = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRS
 VALUE = b"\t " + bytes(range(0x21, 0x7F)) + bytes(range(0x80, 0x100))
 
 # No part of these matches in two ways (++), so that a line is read once.
-_NAMED = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++):[ \t]*+")
-_LINE = re.compile(_NAMED.pattern + rb"([\t -~\x80-\xFF]*+)")
+_NAMED = re.compile(rb"([%b]++):[ \t]*+" % re.escape(TCHAR))
+_LINE = re.compile(_NAMED.pattern + rb"([%b]*+)" % re.escape(VALUE))
 
 _LINE_REMEMBERED = 2048
 _LINES_REMEMBERED = 1024
