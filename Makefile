@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test compiled test-compiled soak conformance fuzz lint types schema docs bench clean
+.PHONY: help run test unit compiled test-compiled soak conformance fuzz lint types schema docs bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,9 @@ run: .venv/.demo ## a real JupyterLab behind ipyproxy; prints the URL to open (P
 
 test: .venv/.test .venv-sslyze/.made ## the whole test suite (PYTEST_ARGS="-k routes")
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+unit: .venv/.test ## the fast tests, without JupyterLab and browsers: about a minute
+	@$(BIN)/python -m pytest -m "not soak and not integration" $(PYTEST_ARGS)
 
 compiled: .venv/.dev ## the code as it is deployed, compiled, beside its tests in build/compiled
 	@rm -rf build/compiled && mkdir -p build/compiled
