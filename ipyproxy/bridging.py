@@ -48,8 +48,9 @@ class Event(Enum):
     """That answer is whole."""
     FAILED = auto()
     """Upstream can't be reached, or gives no answer (in time), or none that makes sense."""
-    CLOSE_SAID = auto()
-    """A side has said close."""
+    CLIENT_CLOSED = auto()
+    """The client has sent a close frame."""
+    UPSTREAM_CLOSED = auto()
     CLIENT_VIOLATED = auto()
     """The client has sent what is no frame, or too much."""
     UPSTREAM_VIOLATED = auto()
@@ -59,7 +60,6 @@ class Event(Enum):
     """Nothing more passes in either direction."""
     CLIENT_SILENT = auto()
     """The client has not even answered a ping."""
-    UPSTREAM_SILENT = auto()
     CLIENT_LOST = auto()
     """The client's connection is gone."""
     UPSTREAM_LOST = auto()
@@ -85,9 +85,10 @@ class Action(Enum):
     GIVE_UP_UPSTREAM = auto()
     """Stop dialling, or close upstream's connection."""
     TELL_CLIENT = auto()
-    """Send the client a close frame as soon as one may stand there.
+    """Send the client a close frame with the code of a violation, as soon as one may stand there.
 
-    Nothing is done if it has got one, or has said close itself: that is its peer's to answer.
+    Nothing is done if nobody has violated the protocol, if the client has got a close frame, or if
+    it has sent one itself: that is its peer's to answer.
     """
     TELL_UPSTREAM = auto()
     END_CLIENT = auto()
@@ -97,6 +98,18 @@ class Action(Enum):
     """Close the client's connection now; that it is lost is the next event."""
     ABORT_UPSTREAM = auto()
 
+
+ENDS = {
+    Event.CLIENT_CLOSED: "client closed",
+    Event.UPSTREAM_CLOSED: "notebook closed",
+    Event.CLIENT_VIOLATED: "client broke the protocol",
+    Event.UPSTREAM_VIOLATED: "notebook broke the protocol",
+    Event.CLIENT_SILENT: "client silent",
+    Event.CLIENT_LOST: "client gone",
+    Event.UPSTREAM_LOST: "notebook gone",
+    Event.DRAINED: "proxy stopped",
+}
+"""Why an open bridge ends, in the words of logs and metrics: by the event that began its end."""
 
 _S, _E, _A = State, Event, Action
 
@@ -115,16 +128,18 @@ TABLE: dict[tuple[State, Event], tuple[State, tuple[Action, ...]]] = {
     (_S.REFUSED, _E.ANSWER_ENDED): (_S.CLOSED, (_A.FINISH_ANSWER,)),
     (_S.REFUSED, _E.FAILED): (_S.CLOSED, (_A.REFUSE_CLIENT,)),
     (_S.REFUSED, _E.CLIENT_LOST): (_S.CLOSED, (_A.GIVE_UP_UPSTREAM,)),
-    (_S.OPEN, _E.CLOSE_SAID): (_S.CLOSING, ()),
+    (_S.OPEN, _E.CLIENT_CLOSED): (_S.CLOSING, ()),
+    (_S.OPEN, _E.UPSTREAM_CLOSED): (_S.CLOSING, ()),
     # As if the offender had said close: what the other side has already said gets through, and
     # its answer is followed by ours.
     (_S.OPEN, _E.CLIENT_VIOLATED): (_S.CLOSING, (_A.TELL_UPSTREAM,)),
     (_S.OPEN, _E.UPSTREAM_VIOLATED): (_S.CLOSING, (_A.TELL_CLIENT,)),
-    (_S.OPEN, _E.DRAINED): (_S.CLOSING, _TELL_BOTH),
+    # No close frame of ours: browsers' pages connect again after a connection that just ended, but
+    # JupyterLab not after 1000 and 1001, and the classic notebook after no close frame at all.
+    (_S.OPEN, _E.DRAINED): (_S.ENDING, (_A.END_CLIENT, _A.END_UPSTREAM)),
     (_S.OPEN, _E.CLIENT_SILENT): (_S.OPEN, (_A.ABORT_CLIENT,)),
-    (_S.OPEN, _E.UPSTREAM_SILENT): (_S.OPEN, (_A.ABORT_UPSTREAM,)),
     (_S.OPEN, _E.CLIENT_LOST): (_S.UPSTREAM_CLOSING, (_A.END_UPSTREAM,)),
-    (_S.OPEN, _E.UPSTREAM_LOST): (_S.CLIENT_CLOSING, (_A.TELL_CLIENT, _A.END_CLIENT)),
+    (_S.OPEN, _E.UPSTREAM_LOST): (_S.CLIENT_CLOSING, (_A.END_CLIENT,)),
     # The server closes first (RFC 6455 section 7.1.1), and towards the client that is us.
     (_S.CLOSING, _E.ALL_SAID): (_S.ENDING, (*_TELL_BOTH, _A.END_CLIENT)),
     (_S.CLOSING, _E.EXPIRED): (_S.ENDING, (*_TELL_BOTH, _A.END_CLIENT, _A.END_UPSTREAM)),

@@ -1,4 +1,4 @@
-"""The taxonomy of what can go wrong: one table from a problem to what HTTP and WebSocket say.
+"""The taxonomy of what can go wrong: one table from a problem to what HTTP says.
 
 Knows status codes and plain sentences. Knows nothing of requests: a sentence here never echoes
 one (CVE-2024-35225).
@@ -10,222 +10,184 @@ from enum import Enum
 
 
 class Problem(Enum):
-    """One kind of failure: HTTP status, WebSocket close code, title, and what a person can do.
-
-    The close code (RFC 6455 section 7.4, IANA registry) is what an open bridge ends with when the
-    problem meets it; 0 where none can.
-    """
+    """One kind of failure: HTTP status, title, and what a person can do."""
 
     BAD_REQUEST = (
         400,
-        1002,
         "Bad request",
         "The request is not valid HTTP/1.1, so it was not passed on.",
     )
     BAD_TARGET = (
         400,
-        0,
         "Bad address",
         "The address holds characters or path steps that are not allowed. Open the notebook's "
         "own address again.",
     )
     ORIGIN_DENIED = (
         403,
-        0,
         "Request from another site",
         "A page of another site sent this request. If that site should be allowed to, the "
         "administrator lists it under trusted_origins.",
     )
     UNAUTHENTICATED = (
         401,
-        0,
         "Please log in",
         "This address is for known users only.",
     )
     LOGIN_FAILED = (
         401,
-        0,
         "Login failed",
         "The name or the password is wrong.",
     )
     ACCESS_DENIED = (
         403,
-        0,
         "No access",
         "You are not allowed to open this address, or your right to has ended.",
     )
     FOREIGN_PORT = (
         403,
-        0,
         "Not a notebook of this host",
         "The program at that port belongs to somebody whose notebooks are not served here. The "
         "administrator sets whose are with the key owners.",
     )
     NOT_FOUND = (
         404,
-        0,
         "Not found",
         "There is nothing at this address. A notebook's address has the form /ipython/<port>/.",
     )
     NO_SUCH_PORT = (
         404,
-        0,
         "No such notebook",
         "This proxy does not serve that port. The administrator sets the served ones with the "
         "key ports.",
     )
     METHOD_NOT_ALLOWED = (
         405,
-        0,
         "Method not allowed",
         "This address does not take that method.",
     )
     REQUEST_TIMEOUT = (
         408,
-        0,
         "Request timed out",
         "The request did not arrive in time. Send it again.",
     )
     BODY_TOO_LARGE = (
         413,
-        1009,
         "Upload too large",
         "The upload is larger than this proxy takes. The administrator sets the limit with the "
         "key limits.body_bytes.",
     )
     TARGET_TOO_LONG = (
         414,
-        0,
         "Address too long",
         "The address is longer than this proxy takes.",
     )
     EXPECTATION_FAILED = (
         417,
-        0,
         "Expectation failed",
         "Only 100-continue can be expected of this proxy.",
     )
     MISDIRECTED = (
         421,
-        0,
         "Not this host",
         "This proxy does not serve the host name that was asked for. The administrator lists "
         "its names under hosts, or installs a certificate that bears them.",
     )
     WRONG_CONNECTION = (
         421,
-        0,
         "Another host's connection",
         "The request came on a connection that was made for another host name.",
     )
     UPGRADE_REQUIRED = (
         426,
-        0,
         "WebSocket version 13 required",
         "This proxy speaks version 13 of the WebSocket protocol only.",
     )
     TOO_MANY_REQUESTS = (
         429,
-        0,
         "Too many requests",
         "Your address sends more than this proxy takes. Wait a little, or close some tabs.",
     )
     TOO_MANY_CONNECTIONS = (
         429,
-        0,
         "Too many connections",
         "Your address has too many connections open. Close some tabs, or wait a little.",
     )
     TOO_MANY_LOGINS = (
         429,
-        0,
         "Too many failed logins",
         "Your address has failed to log in too often. Wait a little before you try again.",
     )
     HEAD_TOO_LARGE = (
         431,
-        0,
         "Request header too large",
         "The header fields of the request are too many or too long. Clearing this site's "
         "cookies often helps.",
     )
     INTERNAL = (
         500,
-        1011,
         "Internal error",
         "Something went wrong inside the proxy. The administrator finds it in the log.",
     )
     NOT_IMPLEMENTED = (
         501,
-        0,
         "Not implemented",
         "The request uses a transfer coding other than chunked.",
     )
     AUTH_UNAVAILABLE = (
         502,
-        0,
         "The login service does not answer",
         "It could not be found out who you are, so the request was not passed on.",
     )
     UPSTREAM_BROKEN = (
         502,
-        1014,
         "The notebook's answer was broken",
         "The notebook server answered with something that is not valid HTTP, or hung up before "
         "its answer was whole.",
     )
     UPSTREAM_DEAD = (
         503,
-        1014,
         "The notebook is not running",
         "No program answers at the notebook's port. It has stopped, or was never started.",
     )
     UPSTREAM_STARTING = (
         503,
-        1014,
         "The notebook is starting",
         "No program answers at the notebook's port yet.",
     )
     CHANGED_HANDS = (
         503,
-        1014,
         "The notebook has changed",
         "Another program has taken the notebook's port, so the request was not passed on.",
     )
     CONNECT_TIMEOUT = (
         503,
-        1014,
         "The notebook does not answer",
         "The notebook's port takes no connections. It may be overloaded or hanging.",
     )
     OVERLOADED = (
         503,
-        1013,
         "The proxy is busy",
         "All connections of the proxy, or of this notebook, are in use. Try again in a moment.",
     )
     DRAINING = (
         503,
-        1001,
         "The proxy is restarting",
         "The proxy is being restarted. Try again in a moment.",
     )
     UPSTREAM_TIMEOUT = (
         504,
-        1014,
         "The notebook took too long",
         "The notebook server took the request but did not answer in time.",
     )
     VERSION_NOT_SUPPORTED = (
         505,
-        0,
         "HTTP version not supported",
         "This proxy speaks HTTP/1.1 and HTTP/1.0.",
     )
 
-    def __init__(self, status: int, close_code: int, title: str, advice: str) -> None:
+    def __init__(self, status: int, title: str, advice: str) -> None:
         self.status = status
-        self.close_code = close_code
         self.title = title
         self.advice = advice
 

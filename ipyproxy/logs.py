@@ -88,7 +88,7 @@ class Entry:
         duration: float,
         port: int | None = None,
         note: str = "",
-        bridge: dict[str, int] | None = None,
+        bridge: dict[str, int | str] | None = None,
     ) -> None:
         self.client = client
         self.user = user

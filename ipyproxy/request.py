@@ -94,7 +94,7 @@ class Request:
     greeting: tuple[bytes, ...] = ()
     early = b""
     note = ""
-    bridge: dict[str, int] | None = None
+    bridge: dict[str, int | str] | None = None
     _unsent_head = b""
     _chunked = False
     _bodyless = False

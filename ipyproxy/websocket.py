@@ -15,15 +15,15 @@ from typing import Any
 from twisted.python.failure import Failure
 
 from ipyproxy import frames
-from ipyproxy.bridging import Action, Event, State, step
+from ipyproxy.bridging import ENDS, Action, Event, State, step
 from ipyproxy.frames import FrameScanner
 from ipyproxy.stream import CLOSED, StreamProtocol
 from ipyproxy.upstreams import Traffic
 
 PING_AFTER = 45.0
-"""Seconds of silence after which a side is pinged; below the idle time-outs of NAT and proxies."""
+"""Seconds of silence until a client is pinged: less than NAT and proxies wait."""
 ANSWER_WITHIN = 75.0
-"""Seconds that it then has to send something, or it counts as gone."""
+"""Seconds that a client then has to send something, or it counts as gone."""
 CLOSE_TIMEOUT = 10.0
 """Seconds without a byte sent on that each step of the end may take."""
 OFFENDER_WAITS = 1.0
@@ -69,21 +69,22 @@ class Side(StreamProtocol):
         """Whether nothing more of this end passes."""
         return self.scanner.ending and self.scanner.at_boundary
 
-    def tell(self, code: int) -> None:
-        """Send a close frame as soon as one may stand here.
+    def tell(self) -> None:
+        """Send a close frame with the code of a violation, as soon as one may stand here.
 
-        Nothing is done if this end has got one, or has said close itself: that is its peer's to
-        answer. If a violation is behind it all, that gives the code.
+        Nothing is done if nobody has violated the protocol, if this end has got a close frame, or
+        if it has sent one itself: that is its peer's to answer.
         """
-        if not (self.told or self._farewell or self.scanner.close_code):
-            self._farewell = self.scanner.violation or self.peer.scanner.violation or code
+        violation = self.scanner.violation or self.peer.scanner.violation
+        if violation and not (self.told or self._farewell or self.scanner.close_code):
+            self._farewell = violation
             self.peer.scanner.stop()
             self.take_leave()
 
     def end(self) -> None:
         """Close our half after what is on its way; what still comes is read and dropped.
 
-        Closing at once could reset the connection and destroy the close frame on its way.
+        Closing at once could reset the connection and destroy what is on its way.
         """
         self._ending = True
         self.take_leave()
@@ -106,9 +107,9 @@ class Side(StreamProtocol):
     def is_silent(self, now: float) -> bool:
         """Whether this end gives no sign of life though it owes one; asks for one when it is due.
 
-        Asked is an end that has got a ping, or that has left off within a frame. One that we
-        ourselves have stopped reading owes none, and one that has bytes to take is the kernel's
-        to watch (TCP_USER_TIMEOUT).
+        An end owes one when it has got a ping, or has left off within a frame. An end that we
+        ourselves have stopped reading owes none, and the kernel watches one that has bytes to take
+        (TCP_USER_TIMEOUT).
         """
         transport = self.transport
         heard = self.bytes_received != self._seen
@@ -152,6 +153,7 @@ class Bridge:
         "_patience",
         "_sent",
         "client",
+        "end",
         "last_activity",
         "opened",
         "state",
@@ -171,6 +173,8 @@ class Bridge:
         from_client = FrameScanner(masked=True, deflate=deflate, message_limit=limit)
         from_upstream = FrameScanner(masked=False, deflate=deflate, message_limit=limit)
         self.state = State.OPEN
+        self.end = ""
+        """Why it ends, one of :data:`ipyproxy.bridging.ENDS`; empty while it is open."""
         self.client = Side(self, client, from_client, False)
         self.upstream = Side(self, upstream, from_upstream, True)
         self.client.peer, self.upstream.peer = self.upstream, self.client
@@ -195,7 +199,10 @@ class Bridge:
 
     @property
     def close_code(self) -> int:
-        """The code that the bridge ended with: what the client was told, or else said."""
+        """The code that the bridge ended with: what the client was told, or else said.
+
+        1006 (RFC 6455 section 7.4.1) if the connection ended without a close frame.
+        """
         return self.client.told or self.client.scanner.close_code or frames.ABNORMAL
 
     def stopped(self, side: Side) -> None:
@@ -207,17 +214,13 @@ class Bridge:
         if self.client.is_done and self.upstream.is_done:
             self._on(Event.ALL_SAID)
         elif scanner.close_code:
-            self._on(Event.CLOSE_SAID)
+            self._on(Event.CLIENT_CLOSED if side is self.client else Event.UPSTREAM_CLOSED)
         elif scanner.violation:
-            is_client = side is self.client
-            self._on(Event.CLIENT_VIOLATED if is_client else Event.UPSTREAM_VIOLATED)
+            self._on(Event.CLIENT_VIOLATED if side is self.client else Event.UPSTREAM_VIOLATED)
 
     def lost(self, side: Side) -> None:
         """One connection is gone."""
-        if side is self.client:
-            self._on(Event.CLIENT_LOST)
-        else:
-            self._on(Event.UPSTREAM_LOST, frames.BAD_GATEWAY)
+        self._on(Event.CLIENT_LOST if side is self.client else Event.UPSTREAM_LOST)
 
     def drain(self) -> None:
         """The proxy is to stop."""
@@ -227,10 +230,10 @@ class Bridge:
         """Look at silence and deadlines; called every few seconds."""
         if self.state is State.OPEN:
             self._note_activity(now)
+            # Upstream is not pinged: a notebook whose only thread is busy answers nothing for
+            # minutes, and one that vanished is for the kernel to notice (TCP keep-alive).
             if self.client.is_silent(now):
                 self._on(Event.CLIENT_SILENT)
-            if self.upstream.is_silent(now):
-                self._on(Event.UPSTREAM_SILENT)
         elif self._bytes_sent() != self._sent:
             self._start_deadline(now)
         elif now >= self._deadline:
@@ -249,12 +252,14 @@ class Bridge:
     def _bytes_sent(self) -> int:
         return int(self.client.transport.bytes_sent + self.upstream.transport.bytes_sent)
 
-    def _on(self, event: Event, code: int = frames.GOING_AWAY) -> None:
-        """Take the step that the table has for ``event``; ``code`` is for a side to be told."""
+    def _on(self, event: Event) -> None:
+        """Take the step that the table has for ``event``."""
         before = self.state
         self.state, actions = step(before, event)
+        if actions or self.state is not before:
+            self.end = self.end or ENDS.get(event, "")
         for action in actions:
-            self._do(action, code)
+            self._do(action)
         if self.state is before:
             return
         now = self._bridges.reactor.seconds()
@@ -262,18 +267,19 @@ class Bridge:
             self._note_activity(now)
         if self.state is State.CLOSED:
             self._bridges.open.discard(self)
+            self._bridges.ended[self.end] += 1
             self._ended(self)
             return
         violated = event in (Event.CLIENT_VIOLATED, Event.UPSTREAM_VIOLATED)
         self._patience = OFFENDER_WAITS if violated else CLOSE_TIMEOUT
         self._start_deadline(now)
 
-    def _do(self, action: Action, code: int) -> None:
+    def _do(self, action: Action) -> None:
         match action:
             case Action.TELL_CLIENT:
-                self.client.tell(code)
+                self.client.tell()
             case Action.TELL_UPSTREAM:
-                self.upstream.tell(code)
+                self.upstream.tell()
             case Action.END_CLIENT:
                 self.client.end()
             case Action.END_UPSTREAM:
@@ -294,6 +300,8 @@ class Bridges:
         self.reactor = reactor
         self.message_limit = message_limit
         self.open: set[Bridge] = set()
+        self.ended = dict.fromkeys(ENDS.values(), 0)
+        """How many have ended, by why."""
         self._drain: tuple[float, float, int] | None = None
 
     def sweep(self) -> None:
@@ -304,7 +312,7 @@ class Bridges:
         self._drain_some(now)
 
     def drain(self, within: float = 0.0) -> None:
-        """End every bridge with 1001, evenly over ``within`` seconds.
+        """End every bridge, without a close frame, evenly over ``within`` seconds.
 
         :meth:`sweep` carries on with it. Spread, the browsers do not all come back at once. A
         second call can only make it sooner.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ipyproxy.bridging import TABLE, Action, Event, State, step
+from ipyproxy.bridging import ENDS, TABLE, Action, Event, State, step
 from ipyproxy.web.bridge import _DEEDS
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "bridge.md"
@@ -112,6 +112,14 @@ def test_a_connection_that_outlives_the_other_is_ended() -> None:
     for state in BOTH_THERE:
         assert Action.END_UPSTREAM in step(state, Event.CLIENT_LOST)[1]
         assert Action.END_CLIENT in step(state, Event.UPSTREAM_LOST)[1]
+
+
+def test_only_a_violation_of_the_protocol_makes_us_send_a_close_frame() -> None:
+    tells = {Action.TELL_CLIENT, Action.TELL_UPSTREAM}
+    leaving = {event for state, event in TABLE if state is State.OPEN}
+    telling = {e for (s, e), (_, done) in TABLE.items() if s is State.OPEN and tells & set(done)}
+    assert telling == {Event.CLIENT_VIOLATED, Event.UPSTREAM_VIOLATED}
+    assert set(ENDS) == leaving, "each end of an open bridge has its word in the log"
 
 
 def test_a_side_is_told_before_it_is_ended() -> None:

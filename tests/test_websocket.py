@@ -327,15 +327,15 @@ def test_a_browser_that_is_lost_is_lost_to_upstream_too() -> None:
     assert world.bridge.close_code == 1006
 
 
-def test_upstream_that_dies_is_1014_to_the_browser() -> None:
+def test_upstream_that_dies_ends_the_browser_s_connection_without_a_close_frame() -> None:
     world = World()
     world.upstream.receive(HELLO)
     world.upstream.lose()
-    assert world.client.sent == HELLO + close(1014).wire
+    assert world.client.sent == HELLO
     assert world.client.half_closed
     world.client.lose()
     assert world.is_over()
-    assert world.bridge.close_code == 1014
+    assert (world.bridge.close_code, world.bridge.end) == (1006, "notebook gone")
 
 
 def test_upstream_that_dies_within_a_frame_leaves_nothing_to_say() -> None:
@@ -349,24 +349,30 @@ def test_upstream_that_dies_within_a_frame_leaves_nothing_to_say() -> None:
     assert world.bridge.close_code == 1006
 
 
-def test_upstream_that_dies_within_a_header_or_between_fragments_is_1014() -> None:
-    for last in (b"\x82", Frame(TEXT, b"x", fin=False).wire, Frame(PING, b"held").wire[:-1]):
+def test_upstream_that_dies_within_a_header_or_between_fragments_adds_nothing() -> None:
+    fragment = Frame(TEXT, b"x", fin=False).wire
+    for last, passed in (
+        (b"\x82", b""),
+        (fragment, fragment),
+        (Frame(PING, b"held").wire[:-1], b""),
+    ):
         world = World()
         world.upstream.receive(last)
         world.upstream.lose()
-        assert world.client.sent.endswith(close(1014).wire)
-        assert judge(world.client.sent, masked=False).close_code == 1014
+        assert world.client.sent == passed
+        assert world.client.half_closed
 
 
 def test_a_browser_that_is_slow_still_gets_what_upstream_said_last() -> None:
     world = World()
     world.client.takes = False
-    world.upstream.receive(Frame(BINARY, bytes(2 * HIGH_WATER)).wire)
+    last = Frame(BINARY, bytes(2 * HIGH_WATER)).wire
+    world.upstream.receive(last)
     world.upstream.lose()
     world.wait(CLOSE_TIMEOUT - 1)
     world.client.take()
     world.wait(CLOSE_TIMEOUT - 1)
-    assert world.client.sent.endswith(close(1014).wire)
+    assert world.client.sent == last
     assert not world.client.aborted
     world.wait(2)
     assert world.is_over()
@@ -494,28 +500,30 @@ def test_a_violation_instead_of_the_answer_to_a_close_frame_is_none() -> None:
 # Drain.
 
 
-def test_a_drained_bridge_is_1001_on_both_sides() -> None:
+def test_a_drained_bridge_ends_without_a_close_frame_on_either_side() -> None:
+    """JupyterLab from 4.6 does not connect again after 1000 and 1001, but after 1006 it does."""
     world = World()
+    world.upstream.receive(HELLO)
     world.bridges.drain()
-    assert world.client.sent == close(1001).wire
-    assert unmasked(world.upstream.sent) == told(1001)
-    assert not world.client.half_closed
-    world.client.receive(close(1001, key=KEY).wire)
+    assert world.client.sent == HELLO
+    assert world.upstream.sent == b""
     assert world.client.half_closed
+    assert world.upstream.half_closed
     world.client.lose()
     world.upstream.lose()
     assert world.is_over()
-    assert world.bridge.close_code == 1001
+    assert (world.bridge.close_code, world.bridge.end) == (1006, "proxy stopped")
+    assert world.bridges.ended["proxy stopped"] == 1
 
 
-def test_a_drained_bridge_finishes_the_frame_under_way() -> None:
+def test_a_drained_bridge_whose_browser_does_not_let_go_is_cut_off() -> None:
     world = World()
-    world.upstream.receive(HALF)
     world.bridges.drain()
-    assert world.client.sent == HALF
-    assert unmasked(world.upstream.sent) == told(1001)
-    world.upstream.receive(REST + HELLO)
-    assert world.client.sent == HALF + REST + close(1001).wire
+    world.client.receive(HELLO_MASKED)
+    assert world.upstream.sent == b"", "what comes after the end is dropped"
+    world.wait(CLOSE_TIMEOUT + 1)
+    assert world.client.aborted
+    assert world.is_over()
 
 
 def test_drained_bridges_do_not_wait_for_each_other() -> None:
@@ -531,13 +539,13 @@ def test_a_drain_may_be_spread_over_time() -> None:
     world = World()
     ends = [world.client, *[world.open()[0] for _ in range(9)]]
     world.bridges.drain(within=10)
-    told_after = []
+    ended_after = []
     for _ in range(10):
-        told_after.append(sum(bool(end.sent) for end in ends))
+        ended_after.append(sum(end.half_closed for end in ends))
         world.wait(1)
-    assert told_after == list(range(10))
+    assert ended_after == list(range(10))
     world.wait(1)
-    assert all(end.sent == close(1001).wire for end in ends)
+    assert all(end.half_closed for end in ends)
 
 
 def test_a_bridge_that_opens_during_a_drain_is_drained() -> None:
@@ -545,7 +553,7 @@ def test_a_bridge_that_opens_during_a_drain_is_drained() -> None:
     world.bridges.drain()
     client, _, _ = world.open()
     world.wait(1)
-    assert client.sent == close(1001).wire
+    assert client.half_closed
 
 
 # Silence.
@@ -595,14 +603,16 @@ def test_a_client_that_is_dead_is_lost_within_150_seconds() -> None:
     assert world.is_over()
 
 
-def test_upstream_that_is_dead_is_1014_within_150_seconds() -> None:
+def test_upstream_that_is_silent_is_busy_and_is_neither_pinged_nor_cut_off() -> None:
+    """Jupyter's only thread may be blocked for minutes; one that vanished is TCP's to notice."""
     world = World()
-    for _ in range(130):
+    for _ in range(1000):
         world.wait(1)
-        if not world.upstream.aborted:
-            answer_pings(world, world.client)
-    assert world.upstream.aborted
-    assert world.client.sent == close(1014).wire
+        answer_pings(world, world.client)
+    assert world.state is State.OPEN
+    assert world.upstream.sent == b""
+    world.upstream.receive(HELLO)
+    assert world.client.sent == HELLO
 
 
 def test_a_ping_waits_for_the_end_of_a_frame() -> None:
@@ -618,12 +628,14 @@ def test_a_ping_waits_for_the_end_of_a_frame() -> None:
     assert plain(world.client.sent.removeprefix(slow))[0][0] == PING
 
 
-def test_two_that_both_leave_off_within_a_frame_are_given_up() -> None:
+def test_a_client_that_leaves_off_within_a_frame_is_given_up() -> None:
     world = World()
     world.upstream.receive(HALF)
     world.client.receive(HALF_MASKED)
     world.wait(PING_AFTER + ANSWER_WITHIN + CLOSE_TIMEOUT + 5)
+    assert world.client.aborted
     assert world.is_over()
+    assert world.bridge.end == "client silent"
 
 
 def test_a_side_that_is_held_or_that_does_not_take_is_not_silent() -> None:
@@ -752,11 +764,12 @@ def test_whatever_happens_it_ends_and_nothing_is_left(events: list[tuple[str, An
         happen(world, what, how)
     to_client, to_upstream = world.client.sent, world.upstream.sent
 
-    # From here on both are dead to the world; what they do not take, the kernel gives up on.
+    # From here on both are dead to the world: the kernel gives up on what they do not take, and
+    # by its keep-alive on upstream.
     world.wait(KERNEL_GIVES_UP)
-    for end in (world.client, world.upstream):
-        if end.bytes_waiting:
-            end.lose()
+    if world.client.bytes_waiting:
+        world.client.lose()
+    world.upstream.lose()
     world.wait(PING_AFTER + ANSWER_WITHIN + 3 * CLOSE_TIMEOUT + 5)
     assert world.is_over()
 

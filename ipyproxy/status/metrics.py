@@ -111,6 +111,12 @@ class _Rooms(Collector):
             sum(upstream.exchanges for upstream in upstreams),
         )
         yield _gauge("ipyproxy_bridges", "Open WebSockets.", len(sources.bridges.open))
+        ended = CounterMetricFamily(
+            "ipyproxy_bridges_ended_total", "WebSockets that have ended, by why.", labels=["reason"]
+        )
+        for reason, count in sources.bridges.ended.items():
+            ended.add_metric([reason.replace(" ", "_")], count)
+        yield ended
         messages = CounterMetricFamily(
             "ipyproxy_websocket_messages_total",
             "WebSocket messages, up to notebooks and down to browsers.",

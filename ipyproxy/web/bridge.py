@@ -186,11 +186,16 @@ class BridgeExchange(Exchange):
         request.body_bytes_received = traffic.bytes_up
         request.body_bytes_sent = traffic.bytes_down
         request.note = (
-            f"close {bridge.close_code} after {request.connection.now() - bridge.opened:.1f} s, "
+            f"close {bridge.close_code} after {request.connection.now() - bridge.opened:.1f} s: "
+            f"{bridge.end}; "
             f"{traffic.messages_up} messages in {traffic.bytes_up} bytes up, "
             f"{traffic.messages_down} in {traffic.bytes_down} down"
         )
-        request.bridge = {"close_code": bridge.close_code, **traffic._asdict()}
+        request.bridge = {
+            "close_code": bridge.close_code,
+            "end": bridge.end,
+            **traffic._asdict(),
+        }
         request.connection.record(request)
 
 

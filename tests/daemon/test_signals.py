@@ -180,7 +180,7 @@ def test_sigterm_finishes_what_is_open_and_then_the_process_ends_with_0(start: S
             assert not slow.done()
             await user.turned_away()
             assert (await slow).status == 200
-            assert [echo.closed and echo.closed[0] for echo in echoes] == [1001] * 3
+            assert [echo.closed and echo.closed[0] for echo in echoes] == [1006] * 3
         assert await asyncio.to_thread(daemon.child.wait, PATIENCE) == 0
 
     run(scenario())
@@ -269,7 +269,7 @@ def test_sigquit_lets_bridges_live_until_their_own_deadline(start: Start) -> Non
                     assert not any(echo.closed for echo in echoes)
                 await asyncio.sleep(0.05)
             closed = sorted(echo.closed for echo in echoes if echo.closed)
-            assert [code for code, _ in closed] == [1001] * 8
+            assert [code for code, _ in closed] == [1006] * 8
             # Not all of them together.
             assert closed[-1][1] - closed[0][1] > 0.5
         assert await asyncio.to_thread(daemon.child.wait, PATIENCE) == 0
@@ -292,6 +292,6 @@ def test_sigterm_ends_a_patient_drain(start: Start) -> None:
             daemon.child.signal(SIGTERM)
             assert await asyncio.to_thread(daemon.child.wait, PATIENCE) == 0
             await until(lambda: all(echo.closed for echo in echoes))
-            assert [echo.closed and echo.closed[0] for echo in echoes] == [1001] * 2
+            assert [echo.closed and echo.closed[0] for echo in echoes] == [1006] * 2
 
     run(scenario())

@@ -167,7 +167,7 @@ def test_three_upgrades_under_load_refuse_nobody_and_cut_nothing(
             print("answers:", len(load.answers))
             # Bridges live on, and end when their time has come.
             await until(lambda: all(echo.closed for echo in echoes))
-            assert {echo.closed and echo.closed[0] for echo in echoes} == {1001}
+            assert {echo.closed and echo.closed[0] for echo in echoes} == {1006}
 
     try:
         run(scenario())

@@ -206,7 +206,7 @@ def test_a_stand_in_takes_what_is_new_while_the_old_one_drains(house: House) -> 
             assert machine.show("MainPID") == old
             await until(lambda: echo.closed)
             assert echo.closed
-            assert echo.closed[0] == 1001
+            assert echo.closed[0] == 1006
 
             # And back, once the old one has ended.
             await until(lambda: machine.show("ActiveState") == "inactive")

@@ -43,7 +43,7 @@ def test_a_container_comes_and_goes(proxy: Proxy, tmp_path: Path) -> None:
             assert channel.run("print(6 * 7)").stdout == "42\n"
             running.child.stop()
             _, code = read_to_end(channel.connection)
-        assert code == CloseCode.BAD_GATEWAY
+        assert code == CloseCode.ABNORMAL_CLOSURE
         early.request("GET", "login", expect=503)
     finally:
         running.child.stop()

@@ -587,11 +587,16 @@ class TestTheBridge:
         notebook.switch(notebook.hear_request(), behind=HELLO + close(1000).wire)
         assert Head(browser.hear()).behind == HELLO + close(1002).wire
 
-    def test_the_notebook_that_dies_is_1014(self, hall: Hall) -> None:
+    def test_the_notebook_that_dies_ends_the_connection_without_a_close_frame(
+        self, hall: Hall
+    ) -> None:
         browser, notebook = hall.open()
         notebook.wire.hang_up()
-        assert browser.hear() == close(1014).wire
+        assert browser.hear() == b""
         browser.hang_up()
+        assert [note.partition(";")[0] for _, _, note in hall.log] == [
+            "close 1006 after 0.0 s: notebook gone"
+        ]
         assert hall.upstream(PORT).open_work == 0
 
     def test_it_counts_as_work_on_its_port_until_it_is_over(
@@ -618,12 +623,15 @@ class TestTheBridge:
         notebook.wire.hang_up()
         hall.loop.settle()
         up, down = 2 * len(HELLO_MASKED) + 8, 3 * len(HELLO) + 4
-        note = f"close 1000 after 7.0 s, 2 messages in {up} bytes up, 3 in {down} down"
+        note = (
+            f"close 1000 after 7.0 s: client closed; 2 messages in {up} bytes up, 3 in {down} down"
+        )
         assert hall.log == [(101, "192.0.2.1", note)]
         [request] = hall.recorded
         assert request.body_bytes_sent == down
         assert request.bridge == {
             "close_code": 1000,
+            "end": "client closed",
             "bytes_up": up,
             "bytes_down": down,
             "messages_up": 2,
