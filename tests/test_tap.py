@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 from twisted.application.service import Service
+from twisted.internet import reactor
 
 from ipyproxy import __version__
 from ipyproxy.config import Config, ConfigError, Ports, State
@@ -316,6 +318,7 @@ def test_the_service_gets_the_reactor_and_reads_its_settings_whenever_it_wants(
     options = Options()
     options.parseOptions(["--config", "i.toml", "--ports", "8888"])
     assert makeService(options) is composed.service
+    assert reactor.seconds is time.monotonic  # type: ignore[attr-defined]
     assert composed.reactor is reactor
     settings = composed.read()
     assert settings.config == options.config
