@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 from twisted.application.service import Service
-from twisted.internet import reactor
 
 from ipyproxy import __version__
 from ipyproxy.config import Config, ConfigError, Ports, State
