@@ -72,7 +72,7 @@ class ProxyService(Service):
         self._rooms = make_rooms(reactor, self._descriptors, config, tenants)
         secure(self._rooms, self._settings.notebooks_tls)
         access_log = AccessLog(self._writer.write, config.log.format, time.time)
-        self._recorder = Recorder(self._rooms.statistics, access_log)
+        self._recorder = Recorder(self._rooms.statistics, access_log, self._rooms.crowd)
         sweep = timed(self._sweep, self._rooms.sweeps, time.perf_counter)
         self._sweeping = LoopingCall(_guarded(sweep, self.log))
         self._sweeping.clock = reactor
@@ -191,6 +191,7 @@ class ProxyService(Service):
         self._memory.note(self._reactor.seconds(), self._rooms.crowd.connections)
         self._rooms.bridges.sweep()
         self._rooms.statistics.tick(self._reactor.seconds())
+        self._recorder.sweep(self._reactor.seconds())
         self._writer.flush()
         self._manager.status(
             f"{self._rooms.condition.phase.value}: {self._rooms.crowd.connections} connections, "

@@ -31,9 +31,9 @@ def test_all_of_twisted_26_10_takes_the_time_from_the_reactor_s_attribute(
     kind: type[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert twisted.__version__.startswith("26.10."), "look at Twisted's new source, then here"
-    reactor, called = kind(), []
+    now, reactor = 50.0, kind()
+    called: list[str] = []
     monkeypatch.setattr("time.monotonic", lambda: now)
-    now = 50.0
     measure_durations(reactor)
     later = reactor.callLater(10, called.append, "later")
     looping = LoopingCall(called.append, "looping")

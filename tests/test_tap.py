@@ -317,7 +317,7 @@ def test_the_service_gets_the_reactor_and_reads_its_settings_whenever_it_wants(
     options = Options()
     options.parseOptions(["--config", "i.toml", "--ports", "8888"])
     assert makeService(options) is composed.service
-    assert reactor.seconds is time.monotonic  # type: ignore[attr-defined]
+    assert reactor.seconds is time.monotonic
     assert composed.reactor is reactor
     settings = composed.read()
     assert settings.config == options.config

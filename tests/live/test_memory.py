@@ -218,7 +218,7 @@ def hear_answer(browser: Stream) -> int:
 
 def empty_cookies(number: int) -> bytes:
     """A thousand fields without a value, and some more of them each time."""
-    return b"X-A: %d\r\n" % number + b"Set-Cookie:\r\n" * (700 + number % 300)
+    return b"X-A: %d\r\n" % number + b"Set-Cookie:\r\n" * (700 + number % 290)
 
 
 def too_many_cookies(number: int) -> bytes:
