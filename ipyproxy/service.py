@@ -39,7 +39,7 @@ from ipyproxy.status.lag import timed
 from ipyproxy.status.serving import StatusServer
 from ipyproxy.systemd import Manager
 from ipyproxy.tenants import Tenants, find_kernel
-from ipyproxy.tls import ServerTLS
+from ipyproxy.tls import CertificateError, ServerTLS
 from ipyproxy.tlstransport import TLSTransport
 from ipyproxy.transport import TCPTransport
 from ipyproxy.wiring import channel_limits, make_rooms, make_sites, refit, secure
@@ -257,10 +257,10 @@ class ProxyService(Service):
             writer = _started(_log_writer(config.log.access))
         try:
             self._tls.replace(settings.certificates, settings.terms)
-        except Exception:
+        except CertificateError as error:
             if writer is not self._writer:
                 writer.close()  # its thread would stay for ever
-            raise
+            raise ConfigError([str(error)]) from error
         # From here on nothing does.
         self._settings = settings
         refit(self._rooms, config)
