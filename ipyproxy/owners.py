@@ -24,7 +24,7 @@ Run = Callable[[Callable[[], T]], Deferred[T]]
 """Does some work in a thread."""
 
 FRESH_FOR = 300.0
-"""Seconds after which the directory is asked again; until it answers, what it said before counts."""
+"""Seconds after which the directory is asked again. Until it answers, its last answer counts."""
 PATIENCE = 5.0
 """Seconds that a request waits for the directory, where it has never answered for that user."""
 MOST_ASKED = 64
