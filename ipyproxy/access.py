@@ -24,7 +24,6 @@ _SAFE_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 # Sec-Fetch-Site of a request that no other site's page caused; browsers too old send none.
 _OWN_SITE: tuple[list[bytes], ...] = ([], [b"same-origin"], [b"none"])
 _HOSTS_REMEMBERED = 256
-_REQUESTS_REMEMBERED = 512
 
 
 class Policy:
@@ -38,7 +37,6 @@ class Policy:
         self._names = frozenset(names)
         self._trusted = frozenset(origin.encode("ascii") for origin in trusted_origins)
         self._served = lru_cache(_HOSTS_REMEMBERED)(self._find_served)
-        self._authorized = lru_cache(_REQUESTS_REMEMBERED)(self._authorize)
 
     def _find_served(self, authority: bytes) -> tuple[bytes, bytes]:
         """The host that ``authority`` names, without its port, and its public origin."""
@@ -80,15 +78,7 @@ class Policy:
             ``ORIGIN_DENIED``.
         """
         is_safe = head.method in _SAFE_METHODS
-        return self._authorized(head.fields.special, is_safe, authority, server_name)
-
-    def _authorize(
-        self,
-        special: SpecialFields,
-        is_safe: bool,
-        authority: bytes | None,
-        server_name: bytes | None,
-    ) -> bytes:
+        special = head.fields.special
         host, public = self._addressed(special, authority)
         if server_name is not None and server_name != host:
             said = f"{_spoken(host)} on a connection for {_spoken(server_name)}"

@@ -1,12 +1,14 @@
 """Tells the log of refusals: who was refused what, and why, in a line that never changes its form.
 
-Knows how a refusal is written down. Decides nothing, and is handed no more of a request than may
-stand in a log: no cookie, no credential and no query.
+Knows how a refusal is written down, and how many more there were that are not. Decides nothing, and
+is handed no more of a request than may stand in a log: no cookie, no credential and no query.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Callable
 
 from twisted.logger import Logger
 
@@ -25,6 +27,40 @@ _NO_REFUSALS = frozenset(
         Problem.UPSTREAM_STARTING,
     )
 )
+_DETAIL = 400
+"""Characters of a detail that are told."""
+
+
+class Untold:
+    """Counts for each client what is not written down of it, and tells the sums once a minute.
+
+    :param tell: is given a client, or "others" for all beyond :data:`MOST`, and how much it was.
+    """
+
+    EVERY = 60.0
+    MOST = 100
+
+    def __init__(self, tell: Callable[[str, int], object]) -> None:
+        self._tell = tell
+        self._counts: Counter[str] = Counter()
+        self._since: float | None = None
+
+    def add(self, client: str) -> None:
+        """One more of ``client`` is not written down."""
+        known = client in self._counts or len(self._counts) < self.MOST
+        self._counts[client if known else "others"] += 1
+
+    def sweep(self, now: float) -> None:
+        """Tell what is due ``now``; to be called about once a second."""
+        if not self._counts:
+            return
+        if self._since is None:
+            self._since = now
+        elif now - self._since >= self.EVERY:
+            for client, count in self._counts.items():
+                self._tell(client, count)
+            self._counts.clear()
+            self._since = None
 
 
 class Audit:
@@ -40,7 +76,7 @@ class Audit:
 
     def __init__(self, crowd: Crowd) -> None:
         self._crowd = crowd
-        self._untold = 0
+        self._untold = Untold(_tell_more)
 
     def note(
         self,
@@ -59,8 +95,11 @@ class Audit:
         if problem in _NO_REFUSALS:
             return
         if not self._crowd.is_worth_telling(client, now):
-            self._untold += 1
+            self._untold.add(client)
             return
+        detail = error.detail
+        if len(detail) > _DETAIL:
+            detail = f"{detail[:_DETAIL]}[cut:{len(detail) - _DETAIL}]"
         _log.info(
             "{verb} {client}: {status} {reason} {quoted}",
             verb="refused" if problem.status < 500 else "not served",
@@ -68,14 +107,20 @@ class Audit:
             status=problem.status,
             reason=problem.name.lower().replace("_", "-"),
             # Whatever a client sends stays one line of printable ASCII, between quotes.
-            quoted=json.dumps(error.detail),
-            detail=error.detail,
+            quoted=json.dumps(detail),
+            detail=detail,
             port=port,
             user=user,
         )
 
-    def sweep(self) -> None:
+    def sweep(self, now: float) -> None:
         """Tell how much was not told; to be called about once a second."""
-        if self._untold:
-            _log.warn("{count} more were refused or not served", count=self._untold)
-            self._untold = 0
+        self._untold.sweep(now)
+
+
+def _tell_more(client: str, count: int) -> None:
+    _log.warn(
+        "{count} more requests and connections of {client} were refused or not served",
+        client=client,
+        count=count,
+    )

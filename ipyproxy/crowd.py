@@ -43,6 +43,10 @@ class Rate:
 
 _TOLD_OF_ONE = Rate(0.5, 20)
 _TOLD_OF_ALL = Rate(20, 1000)
+# Refusals that have a line in the access log, and bytes of lines at length.
+_REFUSALS_LOGGED = Rate(1, 20)
+_LOGGED_OF_ONE = Rate(256 * 1024, 4 * 1024 * 1024)
+_LOGGED_OF_ALL = Rate(2 * 1024 * 1024, 32 * 1024 * 1024)
 
 
 class Bucket:
@@ -66,13 +70,24 @@ class Bucket:
         self.full_at = full_at
         return 0.0
 
+    def is_empty(self, rate: Rate, now: float) -> bool:
+        """Whether there is nothing to take out."""
+        return self.full_at - now >= rate.depth
+
+    def pour_out(self, rate: Rate, amount: int, now: float) -> None:
+        """Take ``amount`` out, even if there is not so much; then the next has to wait for it."""
+        full_at = self.full_at
+        if full_at < now:
+            full_at = now
+        self.full_at = full_at + rate.cost * amount
+
 
 class Client:
     """What is remembered of one client. All times are seconds of the reactor's clock."""
 
     __slots__ = (
-        "connecting", "connections", "failed_at", "failed_logins", "locked_until", "requests",
-        "told",
+        "connecting", "connections", "failed_at", "failed_logins", "locked_until", "logged",
+        "refusals_logged", "requests", "told",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -80,6 +95,8 @@ class Client:
         self.connecting = Bucket()
         self.requests = Bucket()
         self.told = Bucket()
+        self.logged = Bucket()
+        self.refusals_logged = Bucket()
         self.failed_logins = 0.0
         self.failed_at = 0.0
         self.locked_until = 0.0
@@ -90,7 +107,9 @@ class Client:
 
     def is_forgettable(self, now: float) -> bool:
         """Whether a client that was never here would be treated alike."""
-        buckets = (self.connecting, self.requests, self.told)
+        buckets = (
+            self.connecting, self.requests, self.told, self.logged, self.refusals_logged,
+        )  # fmt: skip
         busy_until = max(self.locked_until, *[bucket.full_at for bucket in buckets])
         return not self.connections and busy_until <= now and not self.failures(now)
 
@@ -147,6 +166,7 @@ class Crowd:
         self.excess = 0
         """Connections beyond the limits, which are told so."""
         self._told = Bucket()
+        self._logged = Bucket()
         self._clients: dict[str, Client] = {}
         self._room = _FEW
 
@@ -222,6 +242,22 @@ class Crowd:
         if client.told.take(_TOLD_OF_ONE, now):
             return False
         return not self._told.take(_TOLD_OF_ALL, now)
+
+    def may_log_refusal(self, address: str, now: float) -> bool:
+        """Whether the access log gets a line of one more refused request of this client."""
+        return not self.client(address, now).refusals_logged.take(_REFUSALS_LOGGED, now)
+
+    def may_log_at_length(self, address: str, now: float) -> bool:
+        """Whether this client's lines, and all lines together, do not fill the access log yet."""
+        if self._logged.is_empty(_LOGGED_OF_ALL, now):
+            return False
+        return not self.client(address, now).logged.is_empty(_LOGGED_OF_ONE, now)
+
+    def has_logged(self, address: str, size: int, now: float) -> None:
+        """Take note of a line of so many bytes. Those that had to be short cost nothing more."""
+        if self.may_log_at_length(address, now):
+            self._logged.pour_out(_LOGGED_OF_ALL, size, now)
+            self.client(address, now).logged.pour_out(_LOGGED_OF_ONE, size, now)
 
     # Logins.
 

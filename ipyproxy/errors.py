@@ -155,6 +155,13 @@ class Problem(Enum):
         "The notebook is starting",
         "No program answers at the notebook's port yet.",
     )
+    OWNER_UNKNOWN = (
+        503,
+        0,
+        "Whose notebook this is, is not known yet",
+        "This host's directory of users does not answer, and without it the request can't be "
+        "passed on. Try again in a little while.",
+    )
     CHANGED_HANDS = (
         503,
         "The notebook has changed",

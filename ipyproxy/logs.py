@@ -13,7 +13,6 @@ import time
 from collections import deque
 from datetime import UTC, datetime
 from enum import Enum
-from functools import lru_cache
 from queue import SimpleQueue
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Literal
@@ -105,12 +104,19 @@ class Entry:
         self.bridge = bridge
 
 
+FIELD_BYTES = 1024
+"""Bytes that a field of a line may have: what is longer is cut, and ends in ``[cut:N]`` for N bytes
+that are missing. A field with bytes that have to be escaped may have a fourth of that."""
+SHORT_FIELD_BYTES = 64
+"""The same, in the lines of a client that has filled the log for a while."""
+
+
 class AccessLog:
     """Writes entries down as lines of Apache's combined format, or as JSON, one object a line.
 
     A combined line has Apache's fields, so that what reads Apache's logs reads it, and nothing
     more; only that of a bridge has its note behind them, as one more quoted field. Whatever a
-    client sends, its entry is one line of printable ASCII.
+    client sends, its entry is one line of printable ASCII, and of a few KiB at most.
 
     :param write: takes a line with its newline.
     :param wall_clock: seconds since the epoch, as by :func:`time.time`.
@@ -128,48 +134,59 @@ class AccessLog:
         self._second = -1
         self._stamp = b""
 
-    def record(self, entry: Entry) -> None:
-        """Write ``entry`` down. Its time is that of the request's start, as in Apache's logs."""
-        self._write(self._line(entry))
+    def record(self, entry: Entry, most: int = FIELD_BYTES) -> int:
+        """Write ``entry`` down. Its time is that of the request's start, as in Apache's logs.
 
-    def _combined(self, entry: Entry) -> bytes:
+        :param most: bytes that each field may have.
+        :returns: how many the whole line has.
+        """
+        line = self._line(entry, most)
+        self._write(line)
+        return len(line)
+
+    def _combined(self, entry: Entry, most: int) -> bytes:
         began = int(self._wall_clock() - entry.duration)
         if began != self._second:
             self._second = began
             self._stamp = _stamp(began)
         request = b"-"
         if entry.method:
-            request = b"%b %b %b" % (entry.method, redact(entry.target), entry.version)
-        line = b'%b - %b [%b] "%b" %d %b %b' % (
-            _word(entry.client),
-            _word(entry.user) if entry.user else b"-",
+            target = _address(entry.target, most)
+            request = b"%b %b %b" % (_cut(entry.method, most), target, entry.version)
+        referer = b"-" if entry.referer is None else _address(entry.referer, most)
+        agent = b"-" if entry.user_agent is None else _cut(entry.user_agent, most)
+        line = b'%b - %b [%b] "%b" %d %b "%b" "%b"\n' % (
+            _word(entry.client, most),
+            _word(entry.user, most) if entry.user else b"-",
             self._stamp,
-            _quoted(request) if request.translate(None, _PLAIN) else request,
+            _quoted(request),
             entry.status,
             b"%d" % entry.body_bytes if entry.body_bytes else b"-",
-            _sender(entry.referer, entry.user_agent),
+            _quoted(referer),
+            _quoted(agent),
         )
         if entry.status == _SWITCHED:
-            note = _quoted(entry.note.encode("ascii", "backslashreplace"))
+            note = _quoted(_cut(entry.note.encode("ascii", "backslashreplace"), most))
             return b'%b "%b"\n' % (line[:-1], note)
         return line
 
-    def _json(self, entry: Entry) -> bytes:
+    def _json(self, entry: Entry, most: int) -> bytes:
         began = datetime.fromtimestamp(self._wall_clock() - entry.duration, UTC).astimezone()
+        referer = entry.referer
         document = {
             "time": began.isoformat(timespec="milliseconds"),
-            "client": entry.client,
-            "user": entry.user,
-            "method": _text(entry.method),
-            "target": _text(redact(entry.target)),
-            "version": _text(entry.version),
+            "client": _text(entry.client.encode("utf-8", "backslashreplace"), most),
+            "user": entry.user and _text(entry.user.encode("utf-8", "backslashreplace"), most),
+            "method": _text(entry.method, most),
+            "target": _decoded(_address(entry.target, most)),
+            "version": _text(entry.version, most),
             "status": entry.status,
             "body_bytes": entry.body_bytes,
-            "referer": None if entry.referer is None else _text(redact(entry.referer)),
-            "user_agent": None if entry.user_agent is None else _text(entry.user_agent),
+            "referer": None if referer is None else _decoded(_address(referer, most)),
+            "user_agent": None if entry.user_agent is None else _text(entry.user_agent, most),
             "duration": round(entry.duration, 6),
             "port": entry.port,
-            "note": entry.note,
+            "note": _text(entry.note.encode("utf-8", "backslashreplace"), most),
             "bridge": entry.bridge,
         }
         return json.dumps(document).encode("ascii") + b"\n"
@@ -204,24 +221,48 @@ _PLAIN = bytes(byte for byte in range(0x100) if len(_ESCAPED[byte]) == 1)
 
 
 def _quoted(value: bytes) -> bytes:
-    return b"".join([_ESCAPED[byte] for byte in value])
+    if value.translate(None, _PLAIN):
+        return b"".join([_ESCAPED[byte] for byte in value])
+    return value
 
 
-@lru_cache(maxsize=1024)
-def _word(text: str) -> bytes:
+def _cut(value: bytes, most: int) -> bytes:
+    """``value`` as far as it goes into ``most`` bytes of a line, and how many bytes are missing."""
+    kept = _fitting(value, most)
+    return value if kept == len(value) else b"%b[cut:%d]" % (value[:kept], len(value) - kept)
+
+
+def _address(value: bytes, most: int) -> bytes:
+    """The same of a target or a Referer, without its secrets.
+
+    It is cut first, since to look for secrets takes time. None is missed, for its name comes
+    before it; but with many short ones for which ``REDACTED`` stands, it gets longer again.
+    """
+    kept = _fitting(value, most)
+    if kept == len(value):
+        return redact(value)
+    return b"%b[cut:%d]" % (redact(value[:kept]), len(value) - kept)
+
+
+def _fitting(value: bytes, most: int) -> int:
+    """How many bytes of ``value`` go into ``most`` bytes of a line."""
+    size = len(value)
+    if size * 4 <= most:
+        return size
+    return min(size, most // 4 if value.translate(None, _PLAIN) else most)
+
+
+def _word(text: str, most: int) -> bytes:
     """One field of a combined line that stands without quotes, and so must hold no blank."""
-    return _quoted(text.encode("utf-8", "backslashreplace")).replace(b" ", rb"\x20")
+    word = _cut(text.encode("utf-8", "backslashreplace"), most)
+    return _quoted(word).replace(b" ", rb"\x20")
 
 
-@lru_cache(maxsize=256)
-def _sender(referer: bytes | None, agent: bytes | None) -> bytes:
-    """The end of a combined line, which most requests of a page have in common."""
-    where = b"-" if referer is None else redact(referer)
-    who = b"-" if agent is None else agent
-    return b'"%b" "%b"\n' % (_quoted(where), _quoted(who))
+def _text(value: bytes, most: int) -> str:
+    return _decoded(_cut(value, most))
 
 
-def _text(value: bytes) -> str:
+def _decoded(value: bytes) -> str:
     return value.decode("utf-8", "backslashreplace")
 
 

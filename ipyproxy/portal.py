@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 
 from ipyproxy.http1.head import RequestHead
 from ipyproxy.http1.lines import SpecialFields, lines_of
 
-_REMEMBERED = 512
 _TOKENS = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
 _METHOD = b"access-control-request-method"
 _FIELDS = b"access-control-request-headers"
@@ -43,9 +41,8 @@ class Portal:
         self._origins = frozenset(ordered)
         self._ancestors = b" ".join(ordered)
         self._own = b"Content-Security-Policy: frame-ancestors 'self' " + self._ancestors
-        self.greeting = lru_cache(_REMEMBERED)(self._greeting)
 
-    def _greeting(self, special: SpecialFields) -> tuple[bytes, ...]:
+    def greeting(self, special: SpecialFields) -> tuple[bytes, ...]:
         """Field lines of every answer to a request with these fields.
 
         Never a wildcard, and never the origin of just anybody: with credentials that would open

@@ -1,26 +1,40 @@
 """What is kept of a request that has ended: a line in the access log, and a few counts.
 
-Knows where in a request the facts stand. Knows nothing of how they are written down or shown.
+Knows where in a request the facts stand, and how much of the log one client may fill. Knows nothing
+of how they are written down or shown.
 """
 
 from __future__ import annotations
 
-from ipyproxy.logs import AccessLog, Entry
+from twisted.logger import Logger
+
+from ipyproxy.audit import Untold
+from ipyproxy.crowd import Crowd
+from ipyproxy.logs import FIELD_BYTES, SHORT_FIELD_BYTES, AccessLog, Entry
 from ipyproxy.request import Request
 from ipyproxy.statistics import Statistics
 
 _VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
 
+_log = Logger(__name__)
+
 
 class Recorder:
     """Keeps what is to be kept.
 
+    Every request that is served has its line. Of those that are refused a client has twenty at
+    once, and then one a second: the others are only counted, and how many they were is told to
+    Twisted's log, since what reads access logs knows lines of requests only.
+
+    :param crowd: knows how much each client has filled of the log.
     :ivar access_log: may be replaced at any time.
     """
 
-    def __init__(self, statistics: Statistics, access_log: AccessLog) -> None:
+    def __init__(self, statistics: Statistics, access_log: AccessLog, crowd: Crowd) -> None:
         self.access_log = access_log
         self._statistics = statistics
+        self._crowd = crowd
+        self._untold = Untold(_tell_more)
 
     def record(self, request: Request, duration: float) -> None:
         """Keep what became of ``request``, which took so many seconds."""
@@ -33,20 +47,36 @@ class Recorder:
             request.body_bytes_received,
             request.body_bytes_sent,
         )
-        self.access_log.record(
-            Entry(
-                request.client,
-                request.user,
-                head.method,
-                head.target,
-                _VERSIONS[head.minor],
-                request.status,
-                request.body_bytes_sent,
-                special.first(b"referer"),
-                special.first(b"user-agent"),
-                duration,
-                request.port,
-                request.note,
-                request.bridge,
-            )
+        crowd, client, now = self._crowd, request.client, request.started + duration
+        if request.refused and not crowd.may_log_refusal(client, now):
+            self._untold.add(client)
+            return
+        entry = Entry(
+            client,
+            request.user,
+            head.method,
+            head.target,
+            _VERSIONS[head.minor],
+            request.status,
+            request.body_bytes_sent,
+            special.first(b"referer"),
+            special.first(b"user-agent"),
+            duration,
+            request.port,
+            request.note,
+            request.bridge,
         )
+        most = FIELD_BYTES if crowd.may_log_at_length(client, now) else SHORT_FIELD_BYTES
+        crowd.has_logged(client, self.access_log.record(entry, most), now)
+
+    def sweep(self, now: float) -> None:
+        """Tell what was only counted; to be called about once a second."""
+        self._untold.sweep(now)
+
+
+def _tell_more(client: str, count: int) -> None:
+    _log.warn(
+        "{count} more requests of {client} were refused; the access log has no line of these",
+        client=client,
+        count=count,
+    )

@@ -84,6 +84,8 @@ class Request:
     begun = False
     finished = False
     status = 0
+    # Whether the status says that we served nothing because the client was to blame (4xx).
+    refused = False
     # Filled in by server and site, for routing and for the log.
     public = b""
     port: int | None = None

@@ -155,7 +155,7 @@ class HTTPServer:
         now = self.reactor.seconds()
         for channel in list(self.channels):
             channel.check(now)
-        self._audit.sweep()
+        self._audit.sweep(now)
 
     def drain(self) -> None:
         """Keep no connection: those that are idle close now, the others after their answer."""

@@ -14,10 +14,11 @@ from typing import Any
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import DeferredList
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IAddress
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ipyproxy.channel import Site
 from ipyproxy.config import ConfigError
@@ -28,6 +29,7 @@ from ipyproxy.forwarding import TrustedProxies
 from ipyproxy.listening import StartError, listen, spoken
 from ipyproxy.logs import AccessLog, LogWriter
 from ipyproxy.memory import FreeMemory
+from ipyproxy.owners import Directory, KnownOwners, Owners, PatientThreads, groups_of
 from ipyproxy.recording import Recorder
 from ipyproxy.server import HTTPServer
 from ipyproxy.settings import Settings
@@ -37,7 +39,7 @@ from ipyproxy.status.lag import timed
 from ipyproxy.status.serving import StatusServer
 from ipyproxy.systemd import Manager
 from ipyproxy.tenants import Tenants, find_kernel
-from ipyproxy.tls import ServerTLS
+from ipyproxy.tls import CertificateError, ServerTLS
 from ipyproxy.tlstransport import TLSTransport
 from ipyproxy.transport import TCPTransport
 from ipyproxy.wiring import channel_limits, make_rooms, make_sites, refit, secure
@@ -67,18 +69,24 @@ class ProxyService(Service):
         self._listeners: list[Listener] = []
         self._writer = _log_writer(config.log.access)
         self._descriptors = _descriptors(reactor)
+        self._reader = PatientThreads(reactor, 1, "settings")
+        self._directory = Directory(reactor, PatientThreads(reactor, 2, "users").run, groups_of)
         owners = self._settings.owners
-        tenants = Tenants(find_kernel(owners), owners)
+        tenants = Tenants(find_kernel(owners), self._known(owners))
         self._rooms = make_rooms(reactor, self._descriptors, config, tenants)
         secure(self._rooms, self._settings.notebooks_tls)
         access_log = AccessLog(self._writer.write, config.log.format, time.time)
-        self._recorder = Recorder(self._rooms.statistics, access_log)
+        self._recorder = Recorder(self._rooms.statistics, access_log, self._rooms.crowd)
         sweep = timed(self._sweep, self._rooms.sweeps, time.perf_counter)
         self._sweeping = LoopingCall(_guarded(sweep, self.log))
         self._sweeping.clock = reactor
         self._memory = FreeMemory()
+        self._reloads_asked = 0
         self._drain: Drain | None = None
         self._patience: Patience | None = None
+
+    def _known(self, owners: Owners | None) -> KnownOwners | None:
+        return None if owners is None else KnownOwners(owners, self._directory)
 
     # Starting.
 
@@ -191,6 +199,7 @@ class ProxyService(Service):
         self._memory.note(self._reactor.seconds(), self._rooms.crowd.connections)
         self._rooms.bridges.sweep()
         self._rooms.statistics.tick(self._reactor.seconds())
+        self._recorder.sweep(self._reactor.seconds())
         self._writer.flush()
         self._manager.status(
             f"{self._rooms.condition.phase.value}: {self._rooms.crowd.connections} connections, "
@@ -206,36 +215,57 @@ class ProxyService(Service):
     def reload(self) -> None:
         """Read all settings anew and put them in place at once; what is open stays open.
 
-        Settings that do not hold change nothing.
+        Settings that do not hold change nothing. They are read in a thread, for files may lie on a
+        slow disk, and users in a slow directory. Asked again meanwhile, read them once more.
         """
-        self._manager.reloading()
-        try:
-            self._take_over(_within_descriptors(self._read()))
-        except ConfigError as error:
-            self._rooms.condition.refused_reloads += 1
+        self._reloads_asked += 1
+        if self._reloads_asked == 1:
+            self._manager.reloading()
+            reading: Deferred[Settings] = self._reader.run(self._read)
+            reading.addCallback(self._take_over).addCallbacks(self._reloaded, self._not_reloaded)
+            reading.addBoth(self._after_reload)
+
+    def _reloaded(self, _: None) -> None:
+        self._rooms.condition.reloads += 1
+        self.log.info("reloaded")
+        self._tell_settings()
+
+    def _not_reloaded(self, failure: Failure) -> None:
+        self._rooms.condition.refused_reloads += 1
+        error = failure.value
+        if isinstance(error, ConfigError):
             for problem in error.problems:
                 self.log.error("NOT RELOADED, all stays as it was: {problem}", problem=problem)
-        except Exception:
-            self._rooms.condition.refused_reloads += 1
-            self.log.failure("NOT RELOADED, all stays as it was; please report this")
         else:
-            self._rooms.condition.reloads += 1
-            self.log.info("reloaded")
-            self._tell_settings()
-        self._manager.ready()
+            said = "NOT RELOADED, all stays as it was; please report this"
+            self.log.failure(said, failure)
+
+    def _after_reload(self, _: None) -> None:
+        asked, self._reloads_asked = self._reloads_asked, 0
+        if asked > 1:
+            self.reload()
+        else:
+            self._manager.ready()
 
     def _take_over(self, settings: Settings) -> None:
+        settings = _within_descriptors(settings)
         config = settings.config
         # What can fail comes first.
         sites = make_sites(self._rooms, settings, self._https_port)
         writer = self._writer
         if config.log.access != self._settings.config.log.access:
             writer = _started(_log_writer(config.log.access))
-        self._tls.replace(settings.certificates, settings.terms)
+        try:
+            self._tls.replace(settings.certificates, settings.terms)
+        except CertificateError as error:
+            if writer is not self._writer:
+                writer.close()  # its thread would stay for ever
+            raise ConfigError([str(error)]) from error
         # From here on nothing does.
         self._settings = settings
         refit(self._rooms, config)
-        self._rooms.tenants.owners = settings.owners
+        self._rooms.tenants.owners = self._known(settings.owners)
+        self._directory.refresh()
         secure(self._rooms, settings.notebooks_tls)
         for server, site in (self._https, sites.public), (self._http, sites.redirects):
             server.site = site

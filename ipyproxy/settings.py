@@ -15,7 +15,8 @@ from typing import NamedTuple
 from ipyproxy.auth.making import check_files
 from ipyproxy.config import Config, ConfigError, Notebooks, Tls
 from ipyproxy.hosts import covers
-from ipyproxy.tenants import Owners, OwnersError, find_kernel
+from ipyproxy.owners import Owners, OwnersError
+from ipyproxy.tenants import find_kernel
 from ipyproxy.tls import (
     Certificate,
     CertificateError,

@@ -156,7 +156,7 @@ class Statistics:
         self.tick(now)
 
     def tick(self, now: float) -> None:
-        """It is ``now``, in seconds; to be called about once a second."""
+        """It is ``now``, by a clock that never goes back; to be called about once a second."""
         self.minute = int(now // 60)
 
     def add(self, port: int | None, status: int, duration: float, received: int, sent: int) -> None:

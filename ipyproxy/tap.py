@@ -137,6 +137,7 @@ def makeService(options: Options) -> IService:
 def _make_service(options: Options) -> IService:
     from twisted.internet import reactor
 
+    from ipyproxy.clock import measure_durations
     from ipyproxy.service import make_service
     from ipyproxy.settings import load
     from ipyproxy.signals import on_signal_too, on_signals
@@ -146,6 +147,7 @@ def _make_service(options: Options) -> IService:
         config = options.load()
         return load(config, state_directory(config, os.environ))
 
+    measure_durations(reactor)
     try:
         service = make_service(read, cast("IReactorCore", reactor), Manager(os.environ))
     except ConfigError as error:

@@ -1,24 +1,24 @@
 """Whose notebook a port is: who listens there now, whether that user may, and when it changes.
 
-Knows listeners, users and groups. Knows nothing of requests, nor of what ends with a tenant: that
+Knows listeners and their users. Knows nothing of requests, nor of what ends with a tenant: that
 is told to whoever wants to know.
 """
 
 from __future__ import annotations
 
 import errno
-import grp
 import os
-import pwd
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.listeners import ANSWER_BYTES, AnswerError, Listener, question, read_answer
+from ipyproxy.owners import Listed, Owners, OwnersError
 
 SEEN_FOR = 1.0
 """Seconds for which a look at a port will do, if we are connected to it already."""
@@ -29,46 +29,6 @@ _FEW_USERS = 1000
 
 LookUp = Callable[[int], Listener | None]
 """Gives who listens on a port; None: nobody."""
-
-
-class OwnersError(Exception):
-    """There is no such user or group."""
-
-
-class Owners:
-    """The users whose notebooks are served. Memberships are those of the time of the first look.
-
-    :param names: users, and groups with an ``@`` before their names.
-    :raises OwnersError: if there is none of that name.
-    """
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self._users: dict[int, bool] = {}
-        self._groups: set[int] = set()
-        for name in names:
-            kind = "group" if name.startswith("@") else "user"
-            try:
-                if kind == "group":
-                    self._groups.add(grp.getgrnam(name[1:]).gr_gid)
-                else:
-                    self._users[pwd.getpwnam(name).pw_uid] = True
-            except KeyError:
-                raise OwnersError(f"there is no {kind} {name.removeprefix('@')}") from None
-
-    def __contains__(self, uid: int) -> bool:
-        """Whether the user ``uid`` is one of them, or in one of the groups."""
-        known = self._users.get(uid)
-        if known is None:
-            known = self._users[uid] = not self._groups.isdisjoint(_groups_of(uid))
-        return known
-
-
-def _groups_of(uid: int) -> list[int]:
-    try:
-        user = pwd.getpwuid(uid)
-    except KeyError:
-        return []
-    return os.getgrouplist(user.pw_name, user.pw_gid)
 
 
 class Kernel:
@@ -135,7 +95,7 @@ class Tenants:
 
     log = Logger()
 
-    def __init__(self, look_up: LookUp, owners: Owners | None = None) -> None:
+    def __init__(self, look_up: LookUp, owners: Listed | None = None) -> None:
         self.owners = owners
         self.strict = False
         self.leaving: list[Callable[[int, float], None]] = []
@@ -148,6 +108,19 @@ class Tenants:
     def are_checked(self) -> bool:
         """Whether requests have to be admitted and confirmed at all."""
         return self.owners is not None or self.strict
+
+    def find_owner(self, port: int, now: float) -> Deferred[None] | None:
+        """Find out whether who listens on ``port`` is an owner; None: :meth:`admit` can tell.
+
+        To be waited for before that, since it may have to be asked of another machine. Fails with
+        :class:`ProxyError` (``OWNER_UNKNOWN``).
+        """
+        if self.owners is None:
+            return None
+        tenancy = self._tenancies.get(port)
+        fresh = tenancy is not None and now - tenancy.at <= SEEN_FOR
+        listener = tenancy.seen if tenancy is not None and fresh else self._look(port, now)
+        return None if listener is None else self.owners.find(listener.uid)
 
     def admit(self, port: int, started: float, *, connected: bool) -> int:
         """Decide whether a request may go to ``port``, before anything is dialled.
@@ -190,9 +163,15 @@ class Tenants:
             raise ProxyError(Problem.CHANGED_HANDS, f"port {port}, while connecting")
 
     def may_probe(self, port: int, now: float) -> bool:
-        """Whether a probe may connect to ``port``."""
+        """Whether a probe may connect to ``port``; not before it is known whose that is."""
         listener = None if self.owners is None else self._look(port, now)
-        return self.owners is None or listener is None or listener.uid in self.owners
+        if self.owners is None or listener is None:
+            return True
+        asking = self.owners.find(listener.uid)
+        if asking is not None:
+            # The next probe will know, and so will requests.
+            asking.addErrback(lambda failure: None)
+        return listener.uid in self.owners
 
     def sweep(self, now: float) -> None:
         """Look at some ports again; to be called about once a second."""

@@ -19,6 +19,7 @@ from ipyproxy.auth.revocations import Revocations
 from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.channel import ChannelLimits
 from ipyproxy.client import ClientLimits
+from ipyproxy.clock import Calendar
 from ipyproxy.config import Config
 from ipyproxy.crowd import Crowd, CrowdLimits, Rate, excess_beside
 from ipyproxy.epoll import Descriptors
@@ -92,7 +93,7 @@ def make_rooms(reactor: Any, descriptors: Descriptors, config: Config, tenants: 
         statistics=Statistics(reactor.seconds()),
         bridges=Bridges(reactor, config.limits.message_bytes),
         crowd=crowd,
-        condition=Condition(reactor.seconds),
+        condition=Condition(Calendar(reactor.seconds, time.time)),
         lag=LoopLag(reactor),
         sweeps=Histogram(),
     )

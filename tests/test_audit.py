@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.logger import capturedLogs, textFileLogObserver
 
-from ipyproxy.audit import Audit
+from ipyproxy.audit import Audit, Untold
 from ipyproxy.crowd import Crowd, CrowdLimits
 from ipyproxy.errors import Problem, ProxyError
 
@@ -78,9 +78,10 @@ def test_one_client_does_not_fill_the_log_nor_hide_another() -> None:
         for _ in range(1000):
             audit.note("192.0.2.7", error, 0.0)
         audit.note("192.0.2.8", error, 0.0)
-        audit.sweep()
-        audit.sweep()
-    assert [event.get("client") for event in events] == ["192.0.2.7"] * 20 + ["192.0.2.8", None]
+        for now in range(120):
+            audit.sweep(now)
+    clients = [event["client"] for event in events]
+    assert clients == ["192.0.2.7"] * 20 + ["192.0.2.8", "192.0.2.7"]
     assert events[-1]["count"] == 980
 
 
@@ -90,3 +91,25 @@ def test_neither_do_many_together() -> None:
         for number in range(5000):
             audit.note(f"10.0.{number >> 8}.{number & 255}", ProxyError(Problem.BAD_REQUEST), 0.0)
     assert len(events) == 1000
+
+
+def test_how_many_were_not_told_is_a_line_for_each_of_a_hundred_clients() -> None:
+    told: list[tuple[str, int]] = []
+    untold = Untold(lambda client, count: told.append((client, count)))
+    for number in range(1000):
+        untold.add(f"192.0.2.{number % 250}")
+    untold.sweep(5.0)
+    untold.sweep(64.0)
+    assert told == []
+    untold.sweep(65.0)
+    assert len(told) == Untold.MOST + 1
+    assert told[0] == ("192.0.2.0", 4)
+    assert told[-1] == ("others", 600)
+    untold.sweep(500.0)
+    assert len(told) == Untold.MOST + 1
+
+
+def test_a_long_detail_is_cut() -> None:
+    line = told(ProxyError(Problem.BAD_REQUEST, "\xff" * 10_000))
+    assert line.endswith('[cut:9600]"\n')
+    assert len(line) < 3000

@@ -17,7 +17,14 @@ from hypothesis import strategies as st
 from twisted.logger import capturedLogs, formatEvent
 
 from ipyproxy import logs
-from ipyproxy.logs import AccessLog, Entry, LogWriter, redact
+from ipyproxy.logs import (
+    FIELD_BYTES,
+    SHORT_FIELD_BYTES,
+    AccessLog,
+    Entry,
+    LogWriter,
+    redact,
+)
 
 NOON = 1_700_049_600.25  # 15 November 2023, 12:00:00.25 UTC
 FACTS: dict[str, Any] = {
@@ -657,3 +664,49 @@ class TestTrouble:
         writer.close()
         assert path.read_bytes() == b"one\ntw"
         assert writer.dropped == 2
+
+
+class TestLongFields:
+    """Whatever a client sends, its line is of a few KiB, and says what is missing."""
+
+    FIELDS = ("target", "referer", "user_agent", "method")
+
+    @pytest.mark.parametrize("field", FIELDS)
+    def test_are_cut_with_a_mark(self, field: str) -> None:
+        line = combined(entry_with(**{field: b"/" + b"a" * 4999}))
+        assert b"/" + b"a" * (FIELD_BYTES - 1) + b"[cut:3976]" in line
+        document = as_json(entry_with(**{field: b"/" + b"a" * 4999}))
+        assert document[field] == "/" + "a" * (FIELD_BYTES - 1) + "[cut:3976]"
+
+    @pytest.mark.parametrize("field", FIELDS)
+    def test_that_have_to_be_escaped_are_cut_sooner(self, field: str) -> None:
+        entry = entry_with(**{field: b"\xff" * 5000})
+        assert rb"\xff" * (FIELD_BYTES // 4) + b"[cut:4744]" in combined(entry)
+        assert as_json(entry)[field].endswith(r"\xff[cut:4744]")
+
+    def test_are_no_longer_than_that_all_together(self) -> None:
+        longest = dict.fromkeys(self.FIELDS, b"\xff" * 16384)
+        entry = entry_with(**longest, user="\U0001f600" * 5000, note="\n" * 5000)
+        assert len(combined(entry)) < 6 * FIELD_BYTES
+        lines: list[bytes] = []
+        AccessLog(lines.append, "json", lambda: NOON).record(entry)
+        assert len(lines[0]) < 12 * FIELD_BYTES
+
+    def test_of_a_usual_length_stay_as_they_are(self) -> None:
+        agent = b"a" * FIELD_BYTES
+        assert agent + b'"' in combined(entry_with(user_agent=agent))
+
+    @pytest.mark.parametrize("before", range(FIELD_BYTES - 30, FIELD_BYTES + 3))
+    def test_show_no_part_of_a_secret_where_they_are_cut(self, before: int) -> None:
+        secret = b"qzqzqzqzqzqzqzqz"
+        target = b"/?" + b"a" * (before - 3) + b"&token=" + secret * 100 + b"&x=y"
+        assert b"qz" not in combined(entry_with(target=target)).split(b'"')[1]
+        referer = b"https://h/login?next=" + b"a" * before + b"%3Ftoken%3D" + secret * 100
+        assert b"qz" not in combined(entry_with(referer=referer)).split(b'"')[3]
+
+    def test_are_shorter_still_for_whoever_has_filled_the_log(self) -> None:
+        lines: list[bytes] = []
+        log = AccessLog(lines.append, "combined", lambda: NOON)
+        longest = dict.fromkeys(self.FIELDS, b"\xff" * 16384)
+        written = log.record(entry_with(**longest, user="a" * 500), SHORT_FIELD_BYTES)
+        assert written == len(lines[0]) < 600

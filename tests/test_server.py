@@ -7,6 +7,7 @@ from ipaddress import ip_network
 import pytest
 from twisted.logger import capturedLogs
 
+from ipyproxy.audit import Untold
 from ipyproxy.crowd import MOST_TOLD, Rate
 from ipyproxy.forwarding import TrustedProxies
 from ipyproxy.request import Request
@@ -210,7 +211,7 @@ def test_a_flood_of_refusals_is_told_in_few_lines() -> None:
         house.connect()
     with capturedLogs() as events:
         assert [house.try_to_connect() for _ in range(1000)] == [None] * 1000
-        house.wait(3)
+        house.wait(Untold.EVERY + 2)
     told = [event for event in events if event.get("reason") == "overloaded"]
     assert len(told) == 20
     assert [event["count"] for event in events if "count" in event] == [980]

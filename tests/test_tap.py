@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -316,6 +317,7 @@ def test_the_service_gets_the_reactor_and_reads_its_settings_whenever_it_wants(
     options = Options()
     options.parseOptions(["--config", "i.toml", "--ports", "8888"])
     assert makeService(options) is composed.service
+    assert reactor.seconds is time.monotonic
     assert composed.reactor is reactor
     settings = composed.read()
     assert settings.config == options.config

@@ -120,7 +120,7 @@ def test_owners_are_users_and_groups_that_there_are(tmp_path: Path) -> None:
     assert settings(tmp_path).owners is None
     owners = settings(tmp_path, 'notebooks.owners = ["root"]').owners
     assert owners is not None
-    assert 0 in owners
+    assert 0 in owners.users
     with pytest.raises(ConfigError, match=r"notebooks\.owners: there is no group no-such-group"):
         settings(tmp_path, 'notebooks.owners = ["root", "@no-such-group"]')
 

@@ -12,7 +12,9 @@ from ipyproxy.credentials.basic import is_basic
 
 # CGI-like servers read X_Remote_User, X-Remote-User and x.remote.user alike (CVE-2026-30851).
 _ALIKE = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
-_REMEMBERED = 1024
+# Names only, and no long ones: a value may be a secret, and as long as a head.
+_NAMES_REMEMBERED = 256
+_SHORT_NAME = 64
 
 
 class Withheld:
@@ -26,17 +28,20 @@ class Withheld:
     def __init__(self, names: Iterable[str], *, basic: bool) -> None:
         self._names = frozenset(_alike(name.encode("ascii")) for name in names)
         self._basic = basic
-        self._passes = lru_cache(_REMEMBERED)(self._find)
+        self._is_named = lru_cache(_NAMES_REMEMBERED)(self._look)
 
     def kept(self, lines: Iterable[bytes]) -> list[bytes]:
         """``lines`` (as a head has them) without those that are withheld."""
         return [line for line in lines if self._passes(line)]
 
-    def _find(self, line: bytes) -> bool:
+    def _passes(self, line: bytes) -> bool:
         name, _, value = line.partition(b":")
         if self._basic and name.lower() == b"authorization" and is_basic(value.strip(b" \t")):
             return False
-        return _alike(name) not in self._names
+        return not (self._is_named(name) if len(name) <= _SHORT_NAME else self._look(name))
+
+    def _look(self, name: bytes) -> bool:
+        return _alike(name) in self._names
 
 
 def _alike(name: bytes) -> bytes:

@@ -9,12 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from ipyproxy.http1.head import RequestHead, ResponseHead
-from ipyproxy.http1.lines import SpecialFields, block_of, lines_of
+from ipyproxy.http1.lines import SpecialFields, block_of, lines_of, remembered
 
-_REMEMBERED = 512
 # Named in Connection by nearly everybody; they name no field that plain fields could hold.
 _USUAL_OPTIONS = frozenset((b"close", b"keep-alive", b"upgrade"))
 _OWN_URL = re.compile(
@@ -74,7 +72,7 @@ def request_fields(
     return rewritten + _kept(head.fields.plain, dropped, rewriting)
 
 
-@lru_cache(_REMEMBERED)
+@remembered
 def _rewritten_request(
     special: SpecialFields, public: bytes, trusted: frozenset[bytes], rewriting: Rewriting
 ) -> tuple[Collection[bytes], bytes]:
@@ -175,7 +173,7 @@ def said_before(special: SpecialFields, *, trusted: bool) -> Said:
     )
 
 
-@lru_cache(_REMEMBERED)
+@remembered
 def forwarded(special: SpecialFields, client: str, public: bytes, trusted: bool) -> bytes:
     """:func:`forwarded_block` behind what the request says."""
     return forwarded_block(client, public, said_before(special, trusted=trusted))
@@ -188,7 +186,7 @@ def response_fields(head: ResponseHead, public: bytes, rewriting: Rewriting) -> 
     return (_without(plain, dropped) if dropped else plain) + rewritten
 
 
-@lru_cache(_REMEMBERED)
+@remembered
 def _rewritten_response(
     special: SpecialFields, public: bytes, rewriting: Rewriting
 ) -> tuple[Collection[bytes], bytes]:
@@ -251,7 +249,7 @@ def is_persistent(head: RequestHead | ResponseHead) -> bool:
     return _stays_open(head.fields.special, head.minor)
 
 
-@lru_cache(_REMEMBERED)
+@remembered
 def _stays_open(special: SpecialFields, minor: int) -> bool:
     options = special.tokens(b"connection")
     if minor == 0:

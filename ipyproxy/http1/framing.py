@@ -8,14 +8,12 @@ what two parsers could read differently never travels on (RFC 9112 section 11.2)
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Protocol
 
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.head import RequestHead, ResponseHead
-from ipyproxy.http1.lines import SpecialFields, split_field_line
+from ipyproxy.http1.lines import SpecialFields, remembered, split_field_line
 
-_REMEMBERED = 256
 _CHUNK_LINE = 256
 _TRAILERS = 8192
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -194,7 +192,7 @@ def response_decoder(head: ResponseHead, method: bytes) -> Decoder | None:
     return CloseDecoder() if length is None else LengthDecoder(length)
 
 
-@lru_cache(_REMEMBERED)
+@remembered
 def _framing(special: SpecialFields, minor: int) -> tuple[bool, int | None]:
     """Whether a head says that its body is chunked, and the length that it states."""
     coding = special.values_of(b"transfer-encoding")

@@ -2,6 +2,11 @@
 
 Knows how each line is taken apart, and what was met before. Knows nothing of start lines, nor of
 what a name means: that is handed in.
+
+What was met before is kept in two places, both bounded in bytes. Lines that many send and that are
+no secret (:class:`FieldMemory`) are shared by all connections. Everything else, and above all
+cookies, credentials, and tokens in a Referer, is kept by the connection that it came on
+(:class:`FieldReader`), and gone with it.
 """
 
 from __future__ import annotations
@@ -10,8 +15,11 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, TypeVar, cast
 
 from ipyproxy.errors import Problem, ProxyError
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 TCHAR = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 VALUE = b"\t " + bytes(range(0x21, 0x7F)) + bytes(range(0x80, 0x100))
@@ -20,10 +28,21 @@ VALUE = b"\t " + bytes(range(0x21, 0x7F)) + bytes(range(0x80, 0x100))
 _NAMED = re.compile(rb"([%b]++):[ \t]*+" % re.escape(TCHAR))
 _LINE = re.compile(_NAMED.pattern + rb"([%b]*+)" % re.escape(VALUE))
 
-_LINE_REMEMBERED = 2048
-_LINES_REMEMBERED = 1024
-_GROUP_REMEMBERED = 4096
-_GROUPS_REMEMBERED = 512
+SHARED_BYTES = 512 * 1024
+"""What the lines of one :class:`FieldMemory` may take."""
+OWN_LINES_BYTES = 4 * 1024
+OWN_GROUPS_BYTES = 12 * 1024
+"""What a connection's own lines may take, and its groups of special fields."""
+HEAD_BYTES = 4096
+"""Bytes of field lines above which a head is not compared with the one before."""
+_SHARED_LINE = 512
+# Beside its bytes, a line has two objects and a place in a table; a group has these for each of its
+# fields, and in all what follows from it.
+_LINE_COST = 300
+_FIELD_COST = 120
+_GROUP_COST = 1024
+_MOST_FOLLOWING = 16
+_SHORT_LIST = 64
 # So many lines at the end of a head may change before it is worth finding out where that begins.
 _FEW_LINES = 3
 
@@ -44,15 +63,21 @@ class Special:
 class SpecialFields(dict[bytes, list[bytes]]):
     """The values of a head's special fields in their order, by name (lower-case).
 
-    Heads whose special fields are alike share one, which is never changed and is hashed by its
-    identity: so ``lru_cache`` remembers what follows from special fields alone, at the price of a
-    look-up. That is all of framing, access, and what is rewritten.
+    Heads of one connection whose special fields are alike share one, which is never changed. What
+    follows from special fields alone (framing, access, what is rewritten) is kept with them, by
+    :func:`remembered`, and so is gone when they are.
     """
 
-    __slots__ = ("passed",)
+    __slots__ = ("following", "passed")
     passed: bytes
     """The lines of those that are only read, to be passed on; each with its CRLF."""
-    __hash__ = object.__hash__  # type: ignore[assignment]
+    following: dict[tuple[Any, ...], Any]
+    """What followed from these so far, by what was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passed = b""
+        self.following = {}
 
     def values_of(self, name: bytes) -> list[bytes]:
         """All values of the field ``name`` (lower-case), in order."""
@@ -84,37 +109,60 @@ class SpecialFields(dict[bytes, list[bytes]]):
 _NONE: list[bytes] = []
 
 
+def remembered(find: F) -> F:
+    """Let what ``find`` makes of special fields be kept with these, for as long as they are.
+
+    This is ``lru_cache`` without its price: that one would keep fields, and the secrets in them,
+    long after their connection. ``find`` gives anything but None; its other arguments are hashable.
+    """
+
+    def look(special: SpecialFields, *others: Any) -> Any:
+        following = special.following
+        key = (find, others)
+        found = following.get(key)
+        if found is None:
+            found = find(special, *others)
+            if len(following) >= _MOST_FOLLOWING:
+                following.clear()
+            following[key] = found
+        return found
+
+    return cast("F", look)
+
+
 class FieldMemory:
-    """Field lines seen lately, with what they come to: the line to pass on, or a special field.
+    """Field lines that many send, with what they come to: the line to pass on, or a special field.
 
     Browsers repeat most of their field lines byte for byte, so looking a line up instead of
     parsing it is what makes a strict grammar cheap. Parsing depends on the line alone, so nothing
-    of one request can show in another. Bounded to a few MiB: long lines are never kept, and a
-    full memory starts anew.
+    of one request can show in another. No more than :data:`SHARED_BYTES`: long lines are never
+    kept, and a full memory starts anew.
 
+    :param shared: names (lower-case) of fields that are no secret, whoever sends them.
     :param read: names (lower-case) of fields that are read, and passed on as they came.
     :param is_taken: tells by a name (lower-case) which fields are rewritten or dropped.
     """
 
-    def __init__(self, read: frozenset[bytes], is_taken: Callable[[bytes], bool]) -> None:
+    def __init__(
+        self, shared: frozenset[bytes], read: frozenset[bytes], is_taken: Callable[[bytes], bool]
+    ) -> None:
+        self._shared = shared
         self._read = read
         self._is_taken = is_taken
-        self._lines: dict[bytes, bytes | Special] = {}
-        self._groups: dict[tuple[Special, ...], SpecialFields] = {}
+        self.lines: dict[bytes, bytes | Special] = {}
+        """What is remembered."""
+        self._held = 0
 
-    def __len__(self) -> int:
-        """How many lines are remembered."""
-        return len(self._lines)
+    @property
+    def held(self) -> int:
+        """Bytes that all of it takes, about."""
+        return self._held
 
-    def of(self, line: bytes) -> bytes | Special:
-        """What ``line`` (without its CRLF) comes to.
+    def parse(self, line: bytes) -> tuple[bytes | Special, bool]:
+        """What ``line`` (without its CRLF) comes to, and whether that is remembered from now on.
 
         Raises :class:`ProxyError` (``BAD_REQUEST``).
         """
-        known = self._lines.get(line)
-        return self._parse(line) if known is None else known
-
-    def _parse(self, line: bytes) -> bytes | Special:
         name, value = split_field_line(line)
         lower = name.lower()
         # What is passed on is spelled anew: the name as it came, a colon, one space, the value.
@@ -124,25 +172,31 @@ class FieldMemory:
             parsed = Special(lower, value, spelled)
         elif self._is_taken(lower):
             parsed = Special(lower, value, b"")
-        if len(line) <= _LINE_REMEMBERED:
-            if len(self._lines) >= _LINES_REMEMBERED:
-                self._lines.clear()
-            self._lines[line] = parsed
-        return parsed
+        is_shared = lower in self._shared and len(line) <= _SHARED_LINE
+        if is_shared:
+            self._keep(line, parsed)
+        return parsed, is_shared
 
-    def group(self, special: tuple[Special, ...]) -> SpecialFields:
-        """The fields of one head together; the same object for the same fields, if seen lately."""
-        group = self._groups.get(special)
-        if group is None:
-            group = SpecialFields()
-            group.passed = b"".join([field.line for field in special])
-            for field in special:
-                group.setdefault(field.name, []).append(field.value)
-            if sum(len(field.value) for field in special) <= _GROUP_REMEMBERED:
-                if len(self._groups) >= _GROUPS_REMEMBERED:
-                    self._groups.clear()
-                self._groups[special] = group
-        return group
+    def _keep(self, line: bytes, parsed: bytes | Special) -> None:
+        cost = _line_cost(line)
+        if self._held + cost > SHARED_BYTES:
+            self.lines.clear()
+            self._held = 0
+        self.lines[line] = parsed
+        self._held += cost
+
+
+def _line_cost(line: bytes) -> int:
+    """Bytes that a remembered line takes: as it came, as it is passed on, and its value."""
+    return 3 * len(line) + _LINE_COST
+
+
+def _group(special: tuple[Special, ...]) -> SpecialFields:
+    group = SpecialFields()
+    group.passed = b"".join([field.line for field in special])
+    for field in special:
+        group.setdefault(field.name, []).append(field.value)
+    return group
 
 
 def split_field_line(line: bytes) -> tuple[bytes, bytes]:
@@ -197,11 +251,17 @@ class Fields:
         return self.special.tokens(name)
 
 
-@lru_cache(maxsize=256)
 def split_tokens(value: bytes) -> tuple[bytes, ...]:
     """The members of a comma-separated list, lower-case, empty ones left out."""
+    return _split_short(value) if len(value) <= _SHORT_LIST else _split(value)
+
+
+def _split(value: bytes) -> tuple[bytes, ...]:
     members = value.lower().split(b",")
     return tuple(token for member in members if (token := member.strip(b" \t")))
+
+
+_split_short = lru_cache(maxsize=64)(_split)
 
 
 class FieldReader:
@@ -209,9 +269,14 @@ class FieldReader:
 
     On one connection they mostly begin with the same lines, and these are taken apart only when
     they change. What a line comes to depends on that line alone, so this changes no result.
+    Of a head of up to :data:`HEAD_BYTES` this keeps three copies, besides what has come on this
+    connection: :data:`OWN_LINES_BYTES` of lines, :data:`OWN_GROUPS_BYTES` of special fields.
     """
 
-    __slots__ = ("_last", "_memory", "_plain", "_prefix", "_prefix_lines", "_special")
+    __slots__ = (
+        "_groups", "_held_groups", "_held_lines", "_last", "_lines", "_memory", "_plain", "_prefix",
+        "_prefix_lines", "_special",
+    )  # fmt: skip
 
     def __init__(self, memory: FieldMemory) -> None:
         self._memory = memory
@@ -220,8 +285,11 @@ class FieldReader:
         self._prefix_lines = 0
         self._plain = b""
         self._special: tuple[Special, ...] = ()
+        self._lines: dict[bytes, Special] = {}
+        self._groups: dict[tuple[Special, ...], SpecialFields] = {}
+        self._held_lines = self._held_groups = 0
 
-    def read(self, block: bytes, most: int | None = None) -> Fields:
+    def read(self, block: bytes, most: int) -> Fields:
         """The fields that ``block`` spells, whose every line has its CRLF.
 
         Raises :class:`ProxyError`: ``BAD_REQUEST``, ``HEAD_TOO_LARGE`` if they are more than
@@ -232,16 +300,19 @@ class FieldReader:
         rest = block[len(self._prefix) :]
         # Counting takes as long as everything else, so what is known by heart is not counted.
         lines = rest.count(b"\r\n")
-        if most is not None and self._prefix_lines + lines > most:
+        if self._prefix_lines + lines > most:
             raise ProxyError(Problem.HEAD_TOO_LARGE, f"{self._prefix_lines + lines} fields")
-        if lines > _FEW_LINES:
-            self._remember(_common_lines(block, self._last))
-            rest = block[len(self._prefix) :]
-        self._last = block
+        if len(block) > HEAD_BYTES:
+            self._last = b""
+        else:
+            if lines > _FEW_LINES:
+                self._remember(_common_lines(block, self._last))
+                rest = block[len(self._prefix) :]
+            self._last = block
         if not rest:
-            return Fields(self._plain, self._memory.group(self._special))
+            return Fields(self._plain, self._group(self._special))
         plain, special = self._take(rest)
-        return Fields(self._plain + plain, self._memory.group(self._special + special))
+        return Fields(self._plain + plain, self._group(self._special + special))
 
     def _remember(self, prefix: bytes) -> None:
         if prefix != self._prefix:
@@ -253,13 +324,46 @@ class FieldReader:
         """The lines of ``block`` that pass as they are, and its special fields."""
         plain: list[bytes] = []
         special: list[Special] = []
+        shared, own = self._memory.lines, self._lines
         for line in lines_of(block):
-            field = self._memory.of(line)
+            field = shared.get(line) or own.get(line)
+            if field is None:
+                field = self._meet(line)
             if isinstance(field, bytes):
                 plain.append(field)
             else:
                 special.append(field)
         return b"".join(plain), tuple(special)
+
+    def _meet(self, line: bytes) -> bytes | Special:
+        """What a line comes to that is not known; a special field is from now on, if not too long.
+
+        (Lines that pass as they are change often, and nothing follows from them.)
+        """
+        field, is_shared = self._memory.parse(line)
+        cost = _line_cost(line)
+        if not is_shared and isinstance(field, Special) and cost <= OWN_LINES_BYTES:
+            self._held_lines += cost
+            if self._held_lines > OWN_LINES_BYTES:
+                self._lines.clear()
+                self._held_lines = cost
+            self._lines[line] = field
+        return field
+
+    def _group(self, special: tuple[Special, ...]) -> SpecialFields:
+        """The special fields of one head; the same object for the same fields, if seen lately."""
+        group = self._groups.get(special)
+        if group is None:
+            group = _group(special)
+            values = sum([len(field.value) for field in special])
+            cost = 2 * values + _FIELD_COST * len(special) + _GROUP_COST
+            if cost <= OWN_GROUPS_BYTES:
+                self._held_groups += cost
+                if self._held_groups > OWN_GROUPS_BYTES:
+                    self._groups.clear()
+                    self._held_groups = cost
+                self._groups[special] = group
+        return group
 
 
 def _common_lines(block: bytes, other: bytes) -> bytes:

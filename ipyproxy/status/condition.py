@@ -5,11 +5,12 @@ Told by the service, asked by whoever wants to see. Decides nothing but whether 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import Enum
 
 from ipyproxy.channel import Handshakes
+from ipyproxy.clock import Calendar
 from ipyproxy.tls import Certificate
 
 
@@ -24,14 +25,14 @@ class Phase(Enum):
 class Condition:
     """The daemon, from now on.
 
-    ``now`` tells the seconds since the epoch; it has been up since ``started``. ``listeners`` are
-    where it listens, for people; ``reloads`` were done, ``refused_reloads`` left everything as it
-    was. ``handshakes`` are those of HTTPS.
+    It has been up since ``started``, a time of the reactor's clock, whose dates ``calendar`` gives.
+    ``listeners`` are where it listens, for people; ``reloads`` were done, ``refused_reloads`` left
+    everything as it was. ``handshakes`` are those of HTTPS.
     """
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self.now = now
-        self.started = now()
+    def __init__(self, calendar: Calendar) -> None:
+        self.calendar = calendar
+        self.started = calendar.seconds()
         self.phase = Phase.STARTING
         self.listeners: list[str] = []
         self.certificates: Sequence[Certificate] = ()
@@ -43,7 +44,7 @@ class Condition:
         """Why nobody should be sent here now; None if all is well."""
         if self.phase is not Phase.SERVING:
             return str(self.phase.value)
-        today = datetime.fromtimestamp(self.now(), UTC)
+        today = datetime.fromtimestamp(self.calendar.now(), UTC)
         if any(certificate.is_expired(today) for certificate in self.certificates):
             return "certificate expired"
         return None

@@ -19,6 +19,7 @@ from OpenSSL.SSL import OPENSSL_VERSION, SSLeay_version
 
 import twisted
 from ipyproxy import __version__
+from ipyproxy.clock import Calendar
 from ipyproxy.crowd import Crowd
 from ipyproxy.health import HealthChecker
 from ipyproxy.statistics import Histogram, Hour, Statistics, Tally, quantile
@@ -70,6 +71,7 @@ class Facts(NamedTuple):
     """All there is to see at ``now``; the units are those of :class:`UpstreamFacts`."""
 
     now: float
+    started: float
     condition: Condition
     states: dict[State, int]
     upstreams: list[UpstreamFacts]
@@ -95,12 +97,14 @@ def gather(sources: Sources) -> Facts:
     shown = worth_telling(upstreams)
     idle = _NOTHING.hour(statistics.minute)
     hour = Hour.together([idle, *hours.values()])
+    calendar = sources.condition.calendar
     return Facts(
-        now=sources.condition.now(),
+        now=calendar.now(),
+        started=calendar.date(sources.condition.started),
         condition=sources.condition,
         states={state: states[state] for state in State},
         upstreams=[
-            _upstream(one, tallies.get(one.port, _NOTHING), hours.get(one.port, idle))
+            _upstream(one, tallies.get(one.port, _NOTHING), hours.get(one.port, idle), calendar)
             for one in shown
         ],
         left_out=len(upstreams) - len(shown),
@@ -128,24 +132,24 @@ def worth_telling(upstreams: list[Upstream]) -> list[Upstream]:
     return sorted(latest[:MOST_SHOWN], key=lambda one: one.port)
 
 
-def _upstream(upstream: Upstream, tally: Tally, hour: Hour) -> UpstreamFacts:
+def _upstream(upstream: Upstream, tally: Tally, hour: Hour, calendar: Calendar) -> UpstreamFacts:
     return UpstreamFacts(
         port=upstream.port,
         state=upstream.state,
-        since=_past(upstream.since),
+        since=_past(upstream.since, calendar),
         why=_why(upstream),
         requests=tally.requests,
         errors=tally.errors,
         exchanges=upstream.exchanges,
         bridges=len(upstream.bridges),
-        person_active=_past(upstream.person_active_at),
+        person_active=_past(upstream.person_active_at, calendar),
         hour=hour,
     )
 
 
-def _past(seconds: float) -> float | None:
-    """A time that is there only if it has been."""
-    return seconds if seconds > 0 else None
+def _past(seconds: float, calendar: Calendar) -> float | None:
+    """The date of a time that is there only if it has been."""
+    return calendar.date(seconds) if seconds > 0 else None
 
 
 def _why(upstream: Upstream) -> str | None:
@@ -173,8 +177,8 @@ def document(facts: Facts) -> dict[str, Any]:
     return {
         "time": _time(facts.now),
         "phase": condition.phase.value,
-        "started": _time(condition.started),
-        "uptime_seconds": round(facts.now - condition.started, 3),
+        "started": _time(facts.started),
+        "uptime_seconds": round(facts.now - facts.started, 3),
         "versions": dict(versions()),
         "listeners": list(condition.listeners),
         "certificates": [

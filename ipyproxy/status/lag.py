@@ -35,8 +35,7 @@ class LoopLag:
         self._timer.cancel()
 
     def _called(self, due: float) -> None:
-        # Somebody may have put the clock back.
-        lag = max(0.0, self._reactor.seconds() - due)
+        lag = self._reactor.seconds() - due
         self.late.add(lag)
         self.recent.append(lag)
         self.start()

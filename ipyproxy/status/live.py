@@ -124,10 +124,14 @@ class Live(Step):
         elif len(self.viewers) >= MOST_VIEWERS:
             send_problem(request, Problem.OVERLOADED)
         else:
-            self.viewers.add(_Viewer(self, request, _since(request)))
+            self.viewers.add(_Viewer(self, request, self._known(_since(request))))
             if not self._looking.running:
                 self._looking.start(EVERY)
         return NOT_DONE_YET
+
+    def _known(self, since: int) -> int:
+        """The stamp that a viewer has, or 0 if the clock was set back and it was never given."""
+        return since if since <= self._board.stamp else 0
 
     def leave(self, viewer: _Viewer) -> None:
         """One viewer less."""

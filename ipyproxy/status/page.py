@@ -206,7 +206,7 @@ def _rest(facts: Facts) -> str:
 def _daemon(facts: Facts) -> str:
     condition = facts.condition
     entries = [
-        ("Up", lasting(condition.started, facts.now)),
+        ("Up", lasting(facts.started, facts.now)),
         ("Listens on", _lines(condition.listeners)),
         ("Certificates", _lines(
             f"{', '.join(one.names)} until {one.not_after:%Y-%m-%d}"

@@ -33,7 +33,7 @@ class ServerTLS:
     """Makes the TLS side of new connections, with certificates that can be replaced.
 
     :param certificates: the first is served where no other bears the name that is asked for.
-    :param seconds: a clock.
+    :param seconds: the reactor's clock.
     """
 
     def __init__(

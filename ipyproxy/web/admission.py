@@ -6,12 +6,12 @@ Knows what becomes of a request while somebody is being asked about it. Knows no
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ipyproxy.credentials.facts import Passage
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.request import Request
 
@@ -19,25 +19,26 @@ from ipyproxy.request import Request
 class Admission:
     """Waits for one decision.
 
-    :param go_on: what is done with a request that may pass; may raise :class:`ProxyError`.
+    :param go_on: what is done with a request that may pass, and with what was decided; may raise
+        :class:`ProxyError`.
     """
 
     log = Logger()
 
-    def __init__(self, request: Request, go_on: Callable[[Passage], object]) -> None:
+    def __init__(self, request: Request, go_on: Callable[[Any], object]) -> None:
         self._request = request
         self._go_on = go_on
         self._decision: Deferred[None] | None = None
         self._is_over = False
 
-    def wait(self, decision: Deferred[Passage]) -> None:
+    def wait(self, decision: Deferred[Any]) -> None:
         """Let the request pass, or refuse it, once ``decision`` is there."""
         self._request.consumer = self
         self._decision = decision.addCallback(self._passed).addErrback(self._refused)
 
-    def _passed(self, passage: Passage) -> None:
+    def _passed(self, decided: Any) -> None:
         self._request.consumer = None
-        self._go_on(passage)
+        self._go_on(decided)
 
     def _refused(self, failure: Failure) -> None:
         if self._is_over:

@@ -17,6 +17,7 @@ from ipyproxy.http1.fields import Rewriting
 from ipyproxy.pool import LOOPBACK
 from ipyproxy.routes import parse_port
 from ipyproxy.upstreams import Upstream, UpstreamTable
+from ipyproxy.web.admission import Admission
 from ipyproxy.web.bridge import BridgeExchange, is_websocket
 from ipyproxy.web.exchange import Carriage, Exchange
 from ipyproxy.web.resources import NOT_DONE_YET, Step
@@ -44,9 +45,16 @@ class ReverseProxyResource(Resource):
     def render(self, request: Any) -> int:
         """Carry the request; a WebSocket is one by its Upgrade, never by its path."""
         request.port = self._upstream.port
+        unknown = self._carriage.tenants.find_owner(self._upstream.port, request.started)
+        if unknown is None:
+            self._carry(request)
+        else:
+            Admission(request, lambda _: self._carry(request)).wait(unknown)
+        return NOT_DONE_YET
+
+    def _carry(self, request: Any) -> None:
         kind = BridgeExchange if is_websocket(request.head) else Exchange
         kind(request, self._upstream, self._rewriting, self._carriage).start()
-        return NOT_DONE_YET
 
 
 class Notebooks(Step):

@@ -43,6 +43,7 @@ def send_problem(
 
     :param retry_after: seconds until another try makes sense; None: nobody knows.
     """
+    request.refused = problem.status < 500
     as_json = wants_json(request.head.fields.first(b"accept"))
     if problem is Problem.UPSTREAM_STARTING and not as_json and request.port is not None:
         send_page(request, starting_page(request.port), more)

@@ -19,10 +19,7 @@ from ipyproxy.http1.head import (
 )
 from ipyproxy.http1.lines import (
     VALUE,
-    FieldMemory,
     FieldReader,
-    Fields,
-    block_of,
     lines_of,
     split_field_line,
     split_tokens,
@@ -264,61 +261,6 @@ def test_a_head_that_was_taken_once_is_refused_under_a_lower_limit() -> None:
 )
 def test_a_head_that_never_ends_is_told_what_is_too_long(partial: bytes, problem: Problem) -> None:
     assert too_large(partial, LIMITS).problem is problem
-
-
-# Memory.
-
-
-def read(memory: FieldMemory, *lines: bytes) -> Fields:
-    return FieldReader(memory).read(block_of(lines))
-
-
-def test_what_is_remembered_is_what_was_parsed() -> None:
-    lines = (b"GET / HTTP/1.1", b"Host: a", b"X-Some:  thing", b"Cookie: \t x=y ")
-    first, second = request(*lines), request(*lines)
-    assert lines_of(first.fields.plain) == lines_of(second.fields.plain) == [b"X-Some: thing"]
-    assert first.fields.special == second.fields.special
-
-
-def test_requests_whose_special_fields_are_alike_share_them() -> None:
-    first = request(b"GET /a HTTP/1.1", b"Host: shared", b"If-None-Match: 1", b"Cookie: a=b")
-    second = request(b"PUT /b HTTP/1.0", b"Host: shared", b"X-Other: thing", b"Cookie: a=b")
-    assert first.fields.special is second.fields.special
-    assert first.fields.plain != second.fields.plain
-
-
-@pytest.mark.parametrize(
-    "lines",
-    [
-        (b"Host: shared", b"Cookie: a=c"),
-        (b"Cookie: a=b", b"Host: shared"),
-        (b"Host: shared", b"Cookie: a=b", b"Cookie: a=b"),
-        (b"Host: shared",),
-    ],
-)
-def test_a_difference_in_a_special_field_is_never_overlooked(lines: tuple[bytes, ...]) -> None:
-    first = request(b"GET /a HTTP/1.1", b"Host: shared", b"Cookie: a=b")
-    second = request(b"GET /a HTTP/1.1", *lines)
-    assert first.fields.special is not second.fields.special
-
-
-def test_a_refusal_is_never_remembered_as_anything_else() -> None:
-    for _ in range(3):
-        assert refusal_of(b"GET / HTTP/1.1\r\nHost : a") is Problem.BAD_REQUEST
-
-
-def test_memory_stays_small_whatever_comes() -> None:
-    memory = FieldMemory(frozenset(), lambda name: False)
-    for n in range(10_000):
-        read(memory, b"X-%d: %b" % (n, b"a" * (n % 1024)))
-    assert len(memory) <= 1024
-
-
-def test_long_lines_are_not_remembered() -> None:
-    memory = FieldMemory(frozenset(), lambda name: True)
-    long = b"X: " + b"a" * 5000
-    assert read(memory, long).special is not read(memory, long).special
-    assert len(memory) == 0
 
 
 LINES = st.sampled_from(

@@ -197,3 +197,33 @@ def test_what_is_cut_at_a_stop_has_its_line_too(logging: Logging) -> None:
     lines = logging.lines()
     assert len(lines) == 6, lines
     assert all(LINE.fullmatch(line) for line in lines), lines
+
+
+FLOOD = 1500
+"""Requests of one client, as fast as it can."""
+
+
+@pytest.mark.parametrize("form", ["combined", "json"])
+def test_one_client_can_not_fill_it(tmp_path: Path, form: str) -> None:
+    def ask(proxy: Proxy, start: bytes) -> None:
+        head = request(start, b"Referer: https://h/" + b"\xff" * 15000)
+        with browse(proxy.port, proxy.client_tls()) as client:
+            for _ in range(FLOOD):
+                client.say(head)
+                answer = client.hear_head().lower()
+                length = int(answer.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+                client.hear(length)
+
+    with Logging(tmp_path, form) as made:
+        began = time.monotonic()
+        ask(made.proxy, b"GET /nothing/here")
+        ask(made.proxy, b"GET /")
+        took = time.monotonic() - began
+        made.proxy.child.stop()
+        size = made.file.stat().st_size
+        lines = made.lines()
+    print(f"{size / took / 2**20:.2f} MiB/s for {took:.1f} s, {len(lines)} lines")
+    assert 20 <= len(lines) - FLOOD <= 20 + took + 1
+    assert size < 4 * FLOOD * 1024
+    if form == "json":
+        assert all("target" in json.loads(line) for line in lines)

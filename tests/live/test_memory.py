@@ -194,6 +194,119 @@ def test_fifty_slow_uploads(
         assert taken[0] == sent
 
 
+#: What a client or a notebook may make the proxy remember, however much it sends.
+REMEMBERED = 8 * 2**20
+
+
+@contextmanager
+def forgotten(proxy: Proxy) -> Iterator[None]:
+    """Fail if the proxy has grown by more than it may remember."""
+    memory = Memory(proxy.child.pid)
+    yield
+    growth = memory.growth()
+    print(f"grew by {growth / 1024:.0f} KiB; bound {REMEMBERED / 1024:.0f} KiB")
+    assert growth <= REMEMBERED
+
+
+def hear_answer(browser: Stream) -> int:
+    """The status of the next answer; its body is read too."""
+    head = browser.hear_head()
+    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    assert len(browser.hear(length)) == length
+    return int(head.split(b" ")[1])
+
+
+def empty_cookies(number: int) -> bytes:
+    """A thousand fields without a value, and some more of them each time."""
+    return b"X-A: %d\r\n" % number + b"Set-Cookie:\r\n" * (700 + number % 290)
+
+
+def too_many_cookies(number: int) -> bytes:
+    """As many fields as go into a head."""
+    return b"X-A: %d\r\n" % number + b"Set-Cookie:\r\n" * (4000 + number % 800)
+
+
+def long_cookies(number: int) -> bytes:
+    """One long head after the other, each unlike all before."""
+    return b"".join(b"Set-Cookie: %d=%b\r\n" % (number, b"a" * (50 * n)) for n in range(47))
+
+
+def long_reason(number: int) -> bytes:
+    """Fields that pass as they are, long and always new."""
+    return b"".join(b"X-%d-%d: %b\r\n" % (number, n, b"a" * 1000) for n in range(50))
+
+
+@pytest.mark.parametrize(
+    "fields", [empty_cookies, too_many_cookies, long_cookies, long_reason], ids=lambda f: f.__name__
+)
+def test_a_notebook_s_heads_are_not_remembered(
+    front: Proxy, browser: Stream, notebook: Notebook, fields: Callable[[int], bytes]
+) -> None:
+    numbers = iter(range(10_000))
+
+    def answer_all(upstream: Stream) -> None:
+        while upstream.hear_head():
+            more = fields(next(numbers))
+            assert len(more) < 60_000 or fields is too_many_cookies
+            upstream.say(b"HTTP/1.1 200 OK\r\n%bContent-Length: 0\r\n\r\n" % more)
+
+    def ask(times: int) -> None:
+        for _ in range(times):
+            browser.say(request(b"GET " + notebook.path))
+            assert hear_answer(browser) == (502 if fields is too_many_cookies else 200)
+
+    with notebook.serving(answer_all):
+        ask(20)
+        with forgotten(front):
+            ask(600)
+
+
+def referers(number: int) -> bytes:
+    return b"Referer: https://localhost/?%d=%b\r\n" % (number, b"a" * 14_000)
+
+
+def cookies(number: int) -> bytes:
+    return b"Cookie: a%d=%b\r\n" % (number, b"a" * 14_000)
+
+
+def agents(number: int) -> bytes:
+    return b"User-Agent: %d %b\r\n" % (number, b"\xff" * 14_000)
+
+
+def connections(number: int) -> bytes:
+    return b"Connection: x%d, %b\r\n" % (number, b"a," * 7_000)
+
+
+def subprotocols(number: int) -> bytes:
+    return b"Sec-WebSocket-Protocol: %d, %b\r\n" % (number, b"a" * 14_000)
+
+
+def vias(number: int) -> bytes:
+    return b"Via: 1.1 %d%b\r\n" % (number, b"a" * 14_000)
+
+
+def test_a_client_s_heads_are_not_remembered(
+    front: Proxy, tls: ssl.SSLContext, notebook: Notebook
+) -> None:
+    def answer_all(upstream: Stream) -> None:
+        while upstream.hear_head():
+            upstream.say(answer(b"Content-Length: 0"))
+
+    def ask(numbers: range) -> None:
+        with browse(front.port, tls) as client:
+            for number in numbers:
+                for field in (referers, cookies, agents, connections, subprotocols, vias):
+                    head = request(b"GET " + notebook.path)[:-2] + field(number) + b"\r\n"
+                    client.say(head)
+                    assert hear_answer(client) == 200
+
+    with notebook.serving(answer_all):
+        ask(range(10))
+        with forgotten(front):
+            for begin in range(10, 310, 30):
+                ask(range(begin, begin + 30))
+
+
 def wait_for_rest(measure: Callable[[], int]) -> None:
     """Wait until *measure* does not change any more."""
     last = -1

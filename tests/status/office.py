@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ipyproxy.access import Policy
+from ipyproxy.clock import Calendar
 from ipyproxy.config import Health
 from ipyproxy.crowd import Crowd, CrowdLimits
 from ipyproxy.health import HealthChecker
@@ -42,7 +43,7 @@ class Office(House):
         self.statistics = Statistics(START)
         self.bridges = Bridges(loop, 0)
         self.crowd = Crowd(CrowdLimits(100, 50))
-        self.condition = Condition(loop.seconds)
+        self.condition = Condition(Calendar(loop.seconds, loop.seconds))
         self.condition.phase = Phase.SERVING
         self.condition.listeners.append("192.0.2.1 port 443")
         self.condition.certificates = (certificate("hub.example"),)

@@ -15,6 +15,7 @@ from twisted.internet import task
 from twisted.internet.epollreactor import EPollReactor
 
 from ipyproxy.access import Policy
+from ipyproxy.clock import Calendar
 from ipyproxy.config import Health
 from ipyproxy.crowd import Crowd, CrowdLimits
 from ipyproxy.health import HealthChecker
@@ -63,7 +64,7 @@ class Scene:
         self.chance = random.Random(7)
         upstreams, crowd = UpstreamTable(), Crowd(CrowdLimits(4096, 256))
         crowd.connections = 41
-        condition = Condition(reactor.seconds)
+        condition = Condition(Calendar(reactor.seconds, reactor.seconds))
         condition.started = self.now - 9 * DAY
         condition.phase = Phase.SERVING
         condition.listeners = [":: port 443", ":: port 80", "socket /var/lib/ipyproxy/status.sock"]

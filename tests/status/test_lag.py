@@ -41,14 +41,6 @@ def test_the_worst_is_that_of_the_last_minute_only() -> None:
     assert lag.worst == pytest.approx(0.0)
 
 
-def test_a_clock_that_was_put_back_is_no_lag() -> None:
-    clock = Clock()
-    lag = LoopLag(clock)
-    lag.start()
-    lag._called(clock.seconds() + 3600.0)
-    assert list(lag.recent) == [0.0]
-
-
 def test_after_the_end_no_timer_is_left() -> None:
     clock = Clock()
     lag = LoopLag(clock)

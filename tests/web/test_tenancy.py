@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+from twisted.internet.defer import Deferred
 
 from ipyproxy.listeners import Listener
-from ipyproxy.tenants import Owners
+from ipyproxy.owners import PATIENCE, Directory, KnownOwners, Owners
 from tests.web.gate import Gate, ask, message
 from tests.web.test_bridge import Hall
 
@@ -13,12 +17,12 @@ ALICE, MALLORY = Listener(1000, 1), Listener(666, 2)
 ANSWER = message(b"HTTP/1.1 200 OK", b"Content-Length: 2", body=b"hi")
 
 
-class OnlyAlice(Owners):
-    def __init__(self) -> None:
-        super().__init__(())
-
-    def __contains__(self, uid: int) -> bool:
+class OnlyAlice:
+    def __contains__(self, uid: object) -> bool:
         return uid == ALICE.uid
+
+    def find(self, uid: int) -> None:
+        """Nobody has to be asked."""
 
 
 @pytest.fixture
@@ -123,3 +127,78 @@ def test_a_request_that_was_allowed_for_one_tenant_meets_no_other(gate: Gate) ->
     answer = browser.hear()
     assert status_of(answer) == 503
     assert b"Retry-After" in answer
+
+
+STUDENTS = 5000
+
+
+class SlowDirectory:
+    """Alice is a student, if only one waits until the directory of users says so."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.answers: list[Deferred[frozenset[int]]] = []
+        directory = Directory(gate.loop, self._run, lambda uid: frozenset())
+        owners = Owners(())
+        owners.groups = frozenset([STUDENTS])
+        gate.tenants.owners = KnownOwners(owners, directory)
+
+    def _run(self, work: Callable[[], Any]) -> Deferred[frozenset[int]]:
+        self.answers.append(Deferred())
+        return self.answers[-1]
+
+    def answer(self, *groups: int) -> None:
+        self.answers.pop(0).callback(frozenset(groups))
+
+
+UPLOAD = b"POST /ipython/10000/ HTTP/1.1", b"Content-Length: 5"
+
+
+def test_a_request_waits_for_the_directory_and_its_body_with_it(gate: Gate) -> None:
+    directory = SlowDirectory(gate)
+    browser = gate.connect()
+    assert ask(browser, *UPLOAD) == b""
+    assert browser.say(b"hello") == b""
+    assert gate.dialler.attempts == []
+    # Whoever wants no such notebook does not wait.
+    assert status_of(ask(gate.connect(), b"GET / HTTP/1.1")) == 200
+    directory.answer(STUDENTS)
+    notebook = gate.notebook()
+    assert notebook.hear().endswith(b"\r\n\r\nhello")
+    gate.tell(notebook, ANSWER)
+    assert status_of(browser.hear()) == 200
+    # From now on it is known.
+    assert ask(browser) == b""
+    assert directory.answers == []
+    gate.tell(notebook, ANSWER)
+    assert status_of(browser.hear()) == 200
+
+
+def test_it_is_refused_if_the_directory_knows_better(gate: Gate) -> None:
+    directory = SlowDirectory(gate)
+    browser = gate.connect()
+    ask(browser, *UPLOAD)
+    directory.answer(STUDENTS + 1)
+    assert status_of(browser.hear()) == 403
+    assert gate.dialler.attempts == []
+    assert gate.is_at_rest
+
+
+def test_it_does_not_wait_for_ever(gate: Gate) -> None:
+    SlowDirectory(gate)
+    browser = gate.connect()
+    ask(browser)
+    gate.wait(PATIENCE + 1)
+    assert status_of(browser.hear()) == 503
+    assert gate.dialler.attempts == []
+    assert gate.is_at_rest
+
+
+def test_whoever_leaves_meanwhile_leaves_nothing_behind(gate: Gate) -> None:
+    directory = SlowDirectory(gate)
+    browser = gate.connect()
+    ask(browser)
+    browser.hang_up()
+    directory.answer(STUDENTS)
+    gate.loop.settle()
+    assert gate.dialler.attempts == []
+    assert gate.is_at_rest
