@@ -6,6 +6,7 @@ exchange with a notebook, a password check, a question to a login server.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Protocol
 
 from ipyproxy.errors import Problem, ProxyError
@@ -190,7 +191,7 @@ class Places:
 
     def _least_loss(self, client: str) -> Holder:
         """Which of this client's is to give way."""
-        newest = list(reversed(self._holders[client]))[:_LOOKED_AT]
+        newest = list(islice(reversed(self._holders[client]), _LOOKED_AT))
         return next((holder for holder in newest if holder.is_slow), newest[0])
 
     def _seat(self, client: str, holder: Holder) -> None:
