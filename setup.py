@@ -16,8 +16,8 @@ from setuptools import setup
 
 COMPILED = (
     "access", "bridging", "channel", "client", "crowd", "epoll", "forwarding", "frames", "health",
-    "hosts", "logs", "pace", "pool", "recording", "request", "routes", "server", "statistics",
-    "stream", "tlstransport", "transport", "upstreams", "websocket", "http1/fields",
+    "hosts", "logs", "pace", "places", "pool", "recording", "request", "routes", "server",
+    "statistics", "stream", "tlstransport", "transport", "upstreams", "websocket", "http1/fields",
     "http1/framing", "http1/head", "http1/lines", "web/bridge", "web/exchange", "web/notebook",
     "web/root",
 )  # fmt: skip

@@ -92,9 +92,6 @@ class Server(Protocol):
     def admit(self, request: Request) -> None:
         """A request begins. Raises :class:`ProxyError` if there are too many."""
 
-    def make_room(self, port: int, asker: HTTPChannel) -> bool:
-        """End another slow client's exchange with the notebook on ``port``, if there is one."""
-
     def record(self, request: Request) -> None:
         """A request has been answered, or never will be. Called once for each."""
 
@@ -417,23 +414,28 @@ class HTTPChannel(StreamProtocol):
         if self._receiving.is_late(now, request.body_bytes_received, wanted):
             self._give_up(request, ProxyError(Problem.REQUEST_TIMEOUT, "the body was too slow"))
 
-    def give_way(self, port: int) -> bool:
-        """End the exchange with the notebook on ``port``, if this client is slow at it."""
-        request = self.request
-        if request is None or request.port != port or self.phase is not Phase.EXCHANGE:
+    @property
+    def is_slow(self) -> bool:
+        """Whether the client sends a body, or reads an answer, below the slowest pace just now."""
+        if self.phase is not _EXCHANGE:
             return False
-        if self._sending.is_slow:
-            self._cut_off("the client read too slowly, and others waited")
-            return True
-        if self._receiving is not None and self._receiving.is_slow:
-            why = "the body was too slow, and others waited"
-            self._give_up(request, ProxyError(Problem.REQUEST_TIMEOUT, why))
-            return True
-        return False
+        return self._sending.is_slow or (self._receiving is not None and self._receiving.is_slow)
 
-    def make_room(self, port: int) -> bool:
-        """Find a slow client of the notebook on ``port`` whose place another can have."""
-        return self.server.make_room(port, self)
+    @property
+    def idle_until(self) -> float | None:
+        """When this connection is closed if nothing is asked on it.
+
+        None, unless all that was asked is answered and taken: it may be closed then.
+        """
+        idle = self.phase is _IDLE and not self._buffer and not self.transport.bytes_waiting
+        return self._deadline if idle else None
+
+    def give_way(self) -> bool:
+        """Close, if it is idle; whether it does. The client may be just about to ask."""
+        if self.idle_until is None or self.transport.has_input:
+            return False
+        self._expire()
+        return True
 
     def _cut_off(self, why: str) -> None:
         request = self.request

@@ -6,6 +6,7 @@ heads and bytes to a receiver as they arrive, and holds no body.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.http1.fields import is_persistent
+from ipyproxy.http1.fields import is_persistent, keep_alive_timeout
 from ipyproxy.http1.framing import Decoder, response_decoder
 from ipyproxy.http1.head import ResponseHead, parse_response, response_fields_reader
 from ipyproxy.pace import Pace
@@ -105,6 +106,10 @@ class UpstreamConnection(StreamProtocol):
         self._tunnel: Tunnel | None = None
         self._sending: Pace | None = None
         self.deadline: float | None = None
+        self.keep_alive = math.inf
+        """Seconds for which upstream has said that it keeps the connection open."""
+        self.kept_at = self.kept_until = 0.0
+        """Since when it waits for a request, and until when it is used for one."""
 
     # Sending.
 
@@ -187,6 +192,8 @@ class UpstreamConnection(StreamProtocol):
         self.deadline = None
         body = self._body = response_decoder(head, self._method)
         self._persistent = is_persistent(head)
+        if b"keep-alive" in head.fields.special:
+            self.keep_alive = keep_alive_timeout(head)
         receiver.response_begun(head, body)
         if body is None or body.done:
             self._end(rest)

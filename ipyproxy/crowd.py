@@ -11,6 +11,8 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Self
 
+from ipyproxy.forwarding import NAMELESS
+
 FORGIVEN_AFTER = 60.0
 """Seconds after which one failed login is forgiven."""
 LONGEST_LOGIN_WAIT = 900.0
@@ -140,14 +142,15 @@ def connections_within(descriptors: int) -> int:
 class CrowdLimits:
     """What clients may do.
 
-    ``connections`` are in all, ``connections_each`` of one client, or its requests at once if
-    proxies bring them. ``connecting`` and ``requests`` say how fast one client may open connections
-    and send requests; None: as fast as it can. So many ``login_failures`` cost a client nothing.
-    So many connections beyond these are told so (``excess``).
+    ``connections`` are in all. ``connections_each`` are of one client, or its requests at once if
+    proxies bring them; 0: as many as it leaves free. ``connecting`` and ``requests`` say how fast
+    one client may open connections and send requests; None: as fast as it can. So many
+    ``login_failures`` cost a client nothing. So many connections beyond these are told so
+    (``excess``).
     """
 
     connections: int
-    connections_each: int
+    connections_each: int = 0
     connecting: Rate | None = None
     requests: Rate | None = None
     login_failures: int = 10
@@ -156,6 +159,10 @@ class CrowdLimits:
 
 class Crowd:
     """All clients. Of IPv6 a whole /64 is one, since every subscriber has one or more.
+
+    Who came by a UNIX socket and through no proxy that names clients is nobody in particular:
+    nothing is remembered of such clients, and no limit of one client holds for them, or one of them
+    could shut all others out.
 
     :ivar limits: may be replaced at any time.
     """
@@ -184,7 +191,9 @@ class Crowd:
         client = self._clients.get(address)
         if client is not None:
             return client
-        key = _subscriber(address) if ":" in address else address
+        if address == NAMELESS:
+            return Client()
+        key = subscriber(address)
         client = self._clients.get(key)
         if client is None:
             if len(self._clients) >= self._room:
@@ -208,8 +217,13 @@ class Crowd:
     # Connections, or requests that proxies bring.
 
     def has_enough_of(self, address: str, now: float) -> bool:
-        """Whether there is no room for another of this client."""
-        return self.client(address, now).connections >= self.limits.connections_each
+        """Whether there is no room for another of this client.
+
+        Where no number is set, a client may take another place while more are free than it has:
+        see :class:`ipyproxy.places.Shares`.
+        """
+        most = self.limits.connections_each or self.limits.connections - self.connections
+        return self.client(address, now).connections >= most
 
     def join(self, address: str, now: float) -> None:
         """Count another of this client."""
@@ -279,6 +293,11 @@ class Crowd:
             client.locked_until = now + min(LONGEST_LOGIN_WAIT, 2.0 ** min(over, 20.0))
 
 
+def subscriber(address: str) -> str:
+    """The client at ``address``: of IPv6 the /64, else the address."""
+    return _network(address) if ":" in address else address
+
+
 @lru_cache(_ADDRESSES_REMEMBERED)
-def _subscriber(address: str) -> str:
+def _network(address: str) -> str:
     return IPv6Address(address).packed[:8].hex()

@@ -10,21 +10,39 @@ import re
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Literal
+
+UNIX: Literal["unix"] = "unix"
+"""Stands among networks for whoever comes by a UNIX socket, as in nginx's set_real_ip_from."""
+Network = IPv4Network | IPv6Network | Literal["unix"]
+NAMELESS = "unknown"
+"""What stands for the address of a peer that has none, because it came by a UNIX socket."""
 
 # Some load balancers append the port: 192.0.2.7:4711, [2001:db8::7]:4711.
 _NODE = re.compile(r"\[(?P<ip6>[0-9A-Fa-f:.]+)\](:[0-9]{1,5})?|(?P<ip4>[0-9.]+):[0-9]{1,5}")
 _ADDRESSES_REMEMBERED = 1024
 
 
-class TrustedProxies:
-    """The networks whose word on the client's address is taken."""
+def name_of(peer: object) -> str:
+    """The address of ``peer``, an address of Twisted's, as text."""
+    return getattr(peer, "host", NAMELESS)
 
-    def __init__(self, networks: Collection[IPv4Network | IPv6Network] = ()) -> None:
-        self._networks = tuple(networks)
+
+class TrustedProxies:
+    """Those whose word on the client's address is taken.
+
+    :param networks: their networks; ``"unix"`` is whoever comes by a UNIX socket.
+    """
+
+    def __init__(self, networks: Collection[Network] = ()) -> None:
+        self._networks = tuple(network for network in networks if not isinstance(network, str))
+        self._trusts_nameless = UNIX in networks
         self._trusts = lru_cache(_ADDRESSES_REMEMBERED)(self._find)
 
     def __contains__(self, address: str) -> bool:
         """Whether the peer at ``address`` is one of them; text that is no address never is."""
+        if address == NAMELESS:
+            return self._trusts_nameless
         return bool(self._networks) and self._trusts(address)
 
     def _find(self, text: str) -> bool:

@@ -22,6 +22,14 @@ from ipyproxy.tlstransport import TLSTransport
 from ipyproxy.transport import TCPTransport
 
 LOOPBACK = "127.0.0.1"
+CLOSES_EARLIER = 1.0
+"""Seconds by which we close a kept connection before the server would, where it says when."""
+JUST_USED = 1.0
+"""Seconds for which a kept connection serves for what cannot be sent again.
+
+Servers close kept connections after a while, few after less than two seconds (gunicorn's 2, Node's
+and uvicorn's 5), and whatever is sent at that very moment is lost.
+"""
 
 _log = Logger(__name__)
 
@@ -58,19 +66,32 @@ class Pool:
         A kept connection is given at once, inside this call; else the attempt under way is
         returned, so that it can be cancelled.
 
-        :param once: the request cannot be sent again, so a kept connection is looked at first.
+        :param once: the request cannot be sent again, so it goes out on a connection that was used
+            within :data:`JUST_USED` or on a new one.
         """
+        connection = self._find_kept(port, once=once)
+        if connection is None:
+            return self.dial(port, receiver, mark)
+        self._offer(connection, receiver)
+        return None
+
+    def _find_kept(self, port: int, *, once: bool) -> UpstreamConnection | None:
+        """The kept connection that was used last, taken out; None if none can be used."""
         idle = self._idle.get(port)
+        if not idle:
+            return None
+        now = self.reactor.seconds()
         while idle:
+            if once and now - idle[-1].kept_at > JUST_USED:
+                return None  # the others have waited longer still
             connection = idle.pop()
             self._kept -= 1
-            if once and connection.transport.has_input:
-                # It is closing, or says what nobody asked for.
-                self.drop(connection)
-                continue
-            self._offer(connection, receiver)
-            return None
-        return self.dial(port, receiver, mark)
+            # Input would be its end, or an answer that nobody has asked for: the next request
+            # would get it.
+            if now < connection.kept_until and not connection.transport.has_input:
+                return connection
+            self.drop(connection)
+        return None
 
     def keeps(self, port: int) -> bool:
         """Whether a kept connection to ``port`` waits for a request."""
@@ -136,12 +157,17 @@ class Pool:
             receiver.failed(ProxyError(Problem.INTERNAL))
 
     def keep(self, connection: UpstreamConnection) -> None:
-        """Keep a connection whose exchange has ended, if not too many are."""
-        if connection.retired or self._kept >= self.limits.idle_connections:
+        """Keep a connection whose exchange has ended, if not too many are.
+
+        It is kept for ``idle_timeout``, or until shortly before upstream has said it will close.
+        """
+        timeout = min(self.limits.idle_timeout, connection.keep_alive - CLOSES_EARLIER)
+        if connection.retired or timeout <= 0 or self._kept >= self.limits.idle_connections:
             self.drop(connection)
             return
         self._kept += 1
-        connection.deadline = self.reactor.seconds() + self.limits.idle_timeout
+        connection.kept_at = now = self.reactor.seconds()
+        connection.kept_until = connection.deadline = now + timeout
         connection.transport.resumeProducing()
         self._idle.setdefault(self._connections[connection], []).append(connection)
 

@@ -52,8 +52,9 @@ class Connection(Protocol):
     def hand_over(self, tunnel: Tunnel) -> None:
         """Give the connection to ``tunnel``, with what the client has sent ahead."""
 
-    def make_room(self, port: int) -> bool:
-        """Find a slow client of the notebook on ``port`` whose place another can have."""
+    @property
+    def is_slow(self) -> bool:
+        """Whether the client sends a body, or reads an answer, below the slowest pace just now."""
 
     def record(self, request: Request) -> None:
         """Write the request into the access log."""

@@ -6,17 +6,18 @@ one: that is the channel's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
 from ipyproxy.audit import Audit
 from ipyproxy.channel import ChannelLimits, Handshakes, HTTPChannel, Phase, Site
-from ipyproxy.crowd import Crowd
+from ipyproxy.crowd import Crowd, subscriber
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.forwarding import TrustedProxies
+from ipyproxy.forwarding import NAMELESS, TrustedProxies, name_of
 from ipyproxy.request import Request
 
 Record = Callable[[Request, float], None]
@@ -24,6 +25,80 @@ Record = Callable[[Request, float], None]
 _log = Logger(__name__)
 
 _BEYOND = "more connections than the caps allow"
+_LOOK_AGAIN = 1.0
+"""Seconds between two looks for idle connections, which take longer the more there are."""
+
+
+class _Idle(NamedTuple):
+    """A connection that was idle when it was looked at.
+
+    ``has`` is how many connections its client will have left when its turn comes to be closed.
+    """
+
+    has: int
+    until: float
+    channel: HTTPChannel
+
+    def close(self) -> bool:
+        """Close it, unless it was used meanwhile; whether it was closed."""
+        return self.channel.idle_until == self.until and self.channel.give_way()
+
+
+class Idlers:
+    """The idle connections, which are closed when there is no room for another.
+
+    Looking at all connections takes longer the more there are, so it is done once a second at most.
+    What is used after that is left alone until the next time.
+    """
+
+    def __init__(self, crowd: Crowd) -> None:
+        self._crowd = crowd
+        self._looked_at = -math.inf
+        # Those that are to be closed first stand last.
+        self._of: dict[str, list[_Idle]] = {}
+        self._all: list[_Idle] = []
+
+    def close_one_of(self, client: str) -> bool:
+        """Close the connection of ``client`` that has been idle longest; whether there is any."""
+        own = self._of.get(subscriber(client), [])
+        while own:
+            if own.pop().close():
+                return True
+        return False
+
+    def close_one_for(self, held: int) -> bool:
+        """Close one of a client that has more than ``held``, of whoever has most; likewise."""
+        while self._all and self._all[-1].has > held:
+            if self._all.pop().close():
+                return True
+        return False
+
+    def look(self, channels: Iterable[HTTPChannel], now: float) -> None:
+        """Find the idle ones among ``channels``, unless that was done within the last second."""
+        if now - self._looked_at < _LOOK_AGAIN:
+            return
+        self._looked_at = now
+        found: dict[str, list[tuple[float, HTTPChannel]]] = {}
+        self._all = []
+        for channel in channels:
+            until = channel.idle_until
+            if until is None:
+                continue
+            if channel.trusted or channel.peer == NAMELESS:
+                # Nobody's in particular.
+                self._all.append(_Idle(1, until, channel))
+            else:
+                found.setdefault(subscriber(channel.peer), []).append((until, channel))
+        self._of = {client: self._in_turn(own, now) for client, own in found.items()}
+        for own in self._of.values():
+            self._all += own
+        self._all.sort(key=lambda idle: (idle.has, -idle.until))
+
+    def _in_turn(self, own: list[tuple[float, HTTPChannel]], now: float) -> list[_Idle]:
+        has = self._crowd.client(own[0][1].peer, now).connections
+        own.sort(key=lambda one: one[0])
+        turns = [_Idle(has - turn, until, channel) for turn, (until, channel) in enumerate(own)]
+        return turns[::-1]
 
 
 class HTTPServer:
@@ -57,10 +132,11 @@ class HTTPServer:
         self._record = record
         self._brought_by_proxies: set[Request] = set()
         self._audit = Audit(crowd)
+        self._idlers = Idlers(crowd)
 
     def open_channel(self, address: IAddress) -> HTTPChannel | None:
         """A channel for a connection from ``address``; None if there are far too many."""
-        peer = getattr(address, "host", "unknown")
+        peer = name_of(address)
         # A proxy brings many clients: these are counted as their requests come.
         trusted = peer in self.proxies
         crowd, now = self._crowd, self.reactor.seconds()
@@ -69,11 +145,7 @@ class HTTPServer:
             error = ProxyError(Problem.TOO_MANY_CONNECTIONS, "too many in a short time")
             self._audit.note(peer, error, now)
             return None
-        excess = None
-        if crowd.is_full:
-            excess = Problem.OVERLOADED
-        elif not trusted and crowd.has_enough_of(peer, now):
-            excess = Problem.TOO_MANY_CONNECTIONS
+        excess = self._excess(peer, now, trusted=trusted)
         if excess is None:
             crowd.connections += 1
             if not trusted:
@@ -86,6 +158,24 @@ class HTTPServer:
         channel = HTTPChannel(self, peer, trusted=trusted, excess=excess)
         self.channels.add(channel)
         return channel
+
+    def _excess(self, peer: str, now: float, *, trusted: bool) -> Problem | None:
+        """Why there is no place for another connection of ``peer``; None: there is one.
+
+        Before anybody is refused, an idle connection is closed: of the client that has most where
+        all places are taken, else of this one.
+        """
+        crowd, idlers = self._crowd, self._idlers
+        counted = not trusted and peer != NAMELESS
+        if crowd.is_full:
+            idlers.look(self.channels, now)
+            held = crowd.client(peer, now).connections if counted else 0
+            has_room = idlers.close_one_for(held) or idlers.close_one_of(peer)
+            return None if has_room else Problem.OVERLOADED
+        if counted and crowd.has_enough_of(peer, now):
+            idlers.look(self.channels, now)
+            return None if idlers.close_one_of(peer) else Problem.TOO_MANY_CONNECTIONS
+        return None
 
     def forget(self, channel: HTTPChannel) -> None:
         """A connection has ended."""
@@ -130,14 +220,6 @@ class HTTPServer:
         now = self.reactor.seconds()
         self._audit.note(request.client, error, now, port=request.port, user=request.user)
         self.site.refuse(request, error)
-
-    def make_room(self, port: int, asker: HTTPChannel) -> bool:
-        """End another slow client's exchange with the notebook on ``port``, if there is one.
-
-        Else a few slow clients could keep everybody from a notebook.
-        """
-        others = [channel for channel in self.channels if channel is not asker]
-        return any(channel.give_way(port) for channel in others)
 
     def record(self, request: Request) -> None:
         """A request has been answered, or never will be. Called once for each."""

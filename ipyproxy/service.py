@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 from twisted.application.service import Service
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IAddress
 from twisted.internet.task import LoopingCall
@@ -25,7 +26,7 @@ from ipyproxy.config import ConfigError
 from ipyproxy.crowd import connections_within, descriptors_for
 from ipyproxy.draining import Drain, Patience
 from ipyproxy.epoll import Descriptors, EpollSet
-from ipyproxy.forwarding import TrustedProxies
+from ipyproxy.forwarding import UNIX, TrustedProxies, name_of
 from ipyproxy.listening import StartError, listen, spoken
 from ipyproxy.logs import AccessLog, LogWriter
 from ipyproxy.memory import FreeMemory
@@ -152,6 +153,12 @@ class ProxyService(Service):
     def _tell_settings(self) -> None:
         self._rooms.condition.certificates = self._settings.certificates
         notebooks = self._settings.config.notebooks
+        if self._has_nameless_clients():
+            self.log.warn(
+                "clients that come by a UNIX socket have no address, so no limit of one client "
+                'holds for them, nor does a failed login cost anything: list "unix" in '
+                "listen.trusted_proxies if a proxy says who they are"
+            )
         for certificate in self._settings.certificates:
             self.log.info("certificate: {told}", told=certificate)
         self.log.info(
@@ -162,13 +169,18 @@ class ProxyService(Service):
             ports=str(notebooks.ports),
         )
 
+    def _has_nameless_clients(self) -> bool:
+        """Whether whoever connects is not told apart."""
+        by_path = any(isinstance(each.address, UNIXAddress) for each in self._listeners)
+        return by_path and UNIX not in self._settings.config.listen.trusted_proxies
+
     # Running.
 
     def _take_https(self, sock: socket.socket, peer: IAddress) -> None:
         config = self._settings.config
         if not config.listen.proxy_protocol:
             self._accept_tls(sock, peer)
-        elif getattr(peer, "host", "") in self._https.proxies:
+        elif name_of(peer) in self._https.proxies:
             Announcement(self._reactor, sock, peer, config.timeouts.head, self._accept_tls)
         else:
             # Whoever is not a proxy could say it is anybody.
@@ -195,6 +207,7 @@ class ProxyService(Service):
         self._http.sweep()
         self._status.server.sweep()
         self._rooms.pool.sweep()
+        self._rooms.places.sweep(self._reactor.seconds())
         self._rooms.tenants.sweep(self._reactor.seconds())
         self._memory.note(self._reactor.seconds(), self._rooms.crowd.connections)
         self._rooms.bridges.sweep()

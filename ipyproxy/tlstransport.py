@@ -57,6 +57,11 @@ class TLSTransport(TCPTransport):
         self._stuck = False
 
     @property
+    def has_input(self) -> bool:
+        """See :class:`TCPTransport`; what is decrypted already counts too."""
+        return self._tls.pending() > 0 or super().has_input
+
+    @property
     def bytes_waiting(self) -> int:
         """See :class:`TCPTransport`; a goodbye that the kernel has not taken counts too."""
         return len(self._unsent) or int(self._goodbye_due)

@@ -25,6 +25,7 @@ from ipyproxy.crowd import Crowd, CrowdLimits, Rate, excess_beside
 from ipyproxy.epoll import Descriptors
 from ipyproxy.health import HealthChecker
 from ipyproxy.http1.head import HeadLimits
+from ipyproxy.places import PortPlaces
 from ipyproxy.pool import Pool
 from ipyproxy.portal import Portal
 from ipyproxy.routes import NotebookHosts, ServedPorts
@@ -55,6 +56,7 @@ class Rooms(NamedTuple):
     """
 
     upstreams: UpstreamTable
+    places: PortPlaces
     pool: Pool
     health: HealthChecker
     bridges: Bridges
@@ -99,6 +101,7 @@ def make_rooms(reactor: Any, descriptors: Descriptors, config: Config, tenants: 
     )
     return Rooms(
         upstreams=upstreams,
+        places=PortPlaces(config.limits.connections_per_port),
         pool=pool,
         health=health,
         bridges=sources.bridges,
@@ -125,6 +128,7 @@ def make_rooms(reactor: Any, descriptors: Descriptors, config: Config, tenants: 
 def refit(rooms: Rooms, config: Config) -> None:
     """Give the rooms the limits of another ``config``; what is open stays open."""
     rooms.tenants.strict = bool(config.auth.methods)
+    rooms.places.resize(config.limits.connections_per_port)
     rooms.pool.limits = client_limits(config)
     rooms.health.configure(config.health, config.notebooks.prefix)
     rooms.bridges.message_limit = config.limits.message_bytes
@@ -184,7 +188,7 @@ def _root(rooms: Rooms, config: Config, portal: Portal | None) -> Root:
         rooms.tenants,
         rooms.adviser,
         frozenset(origin.encode("ascii") for origin in config.site.trusted_origins),
-        config.limits.connections_per_port,
+        rooms.places,
         portal,
     )
     cookies = tuple(name.encode("ascii") for name in config.notebooks.site_cookies)

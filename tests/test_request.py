@@ -40,7 +40,8 @@ class Connection:
     def hand_over(self, tunnel: Tunnel) -> None:
         self.events.append("handed over")
 
-    def make_room(self, port: int) -> bool:
+    @property
+    def is_slow(self) -> bool:
         return False
 
     def record(self, request: Request) -> None:

@@ -22,11 +22,11 @@ from ipyproxy.config.values import (
     read_domain,
     read_host,
     read_listener,
-    read_network,
     read_optional_listener,
     read_optional_path,
     read_optional_ports,
     read_origin,
+    read_proxy,
     read_status_listener,
     seconds,
     size,
@@ -34,7 +34,7 @@ from ipyproxy.config.values import (
 
 Host = Annotated[str, read_host]
 Origin = Annotated[str, read_origin]
-Network = Annotated[IPv4Network | IPv6Network, read_network]
+Proxy = Annotated[IPv4Network | IPv6Network | Literal["unix"], read_proxy]
 OptionalPath = Annotated[Path | None, read_optional_path]
 CookieName = Annotated[
     str, matching(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", "a cookie name such as galaxysession")
@@ -51,7 +51,7 @@ class Listen:
     https: Annotated[int | str, read_listener] = 8443
     http: Annotated[int | str | None, read_optional_listener] = None
     acme_directory: OptionalPath = None
-    trusted_proxies: tuple[Network, ...] = ()
+    trusted_proxies: tuple[Proxy, ...] = ()
     proxy_protocol: bool = False
     backlog: Annotated[int, count(1, 65535)] = 1024
 
@@ -138,12 +138,12 @@ class Limits:
     """Counts, sizes in bytes, rates in bytes or times a second."""
 
     connections: Annotated[int, count(1, 1_000_000)] = 4096
-    connections_per_client: Annotated[int, count(1, 1_000_000)] = 256
+    connections_per_client: Annotated[int, count(1, 1_000_000, "a share")] = 0
     connections_per_port: Annotated[int, count(1, 1_000_000)] = 128
     connection_rate: Annotated[float, rate(0.01, 1_000_000)] = 50.0
-    connection_burst: Annotated[int, count(1, 1_000_000)] = 512
+    connection_burst: Annotated[int, count(1, 1_000_000)] = 1024
     request_rate: Annotated[float, rate(0.01, 1_000_000)] = 500.0
-    request_burst: Annotated[int, count(1, 1_000_000)] = 5000
+    request_burst: Annotated[int, count(1, 1_000_000)] = 20000
     login_failures: Annotated[int, count(1, 1_000_000)] = 10
     head_bytes: Annotated[int, size(1024, 2**20)] = 16384
     head_fields: Annotated[int, count(10, 10_000)] = 100

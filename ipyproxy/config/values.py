@@ -13,7 +13,7 @@ from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import chain
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import attrs
 
@@ -127,6 +127,16 @@ def read_network(value: object) -> IPv4Network | IPv6Network:
         return ip_network(value if isinstance(value, str) else "")
     except ValueError:
         raise refused(value, "is not a network such as 10.0.0.0/8 or ::1") from None
+
+
+def read_proxy(value: object) -> IPv4Network | IPv6Network | Literal["unix"]:
+    """Read a network, or what stands for whoever comes by a UNIX socket."""
+    if value == "unix":
+        return "unix"
+    try:
+        return read_network(value)
+    except RefusedError:
+        raise refused(value, 'is neither a network such as 10.0.0.0/8 or ::1 nor "unix"') from None
 
 
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"

@@ -6,6 +6,7 @@ decides nothing: by now the request is allowed.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -247,6 +248,20 @@ def is_persistent(head: RequestHead | ResponseHead) -> bool:
     if isinstance(head, RequestHead) and head.method == b"CONNECT":
         return False
     return _stays_open(head.fields.special, head.minor)
+
+
+_KEEP_ALIVE_TIMEOUT = re.compile(rb"timeout=([0-9]{1,9})")
+
+
+def keep_alive_timeout(head: ResponseHead) -> float:
+    """Seconds for which a server keeps an idle connection open; infinite if it does not say.
+
+    ``Keep-Alive: timeout=5, max=100`` (RFC 2068 section 19.7.1), as Apache and Node.js say it.
+    """
+    for option in head.fields.tokens(b"keep-alive"):
+        if said := _KEEP_ALIVE_TIMEOUT.fullmatch(option):
+            return float(said[1])
+    return math.inf
 
 
 @remembered

@@ -50,6 +50,7 @@ class BridgeExchange(Exchange):
     ) -> None:
         super().__init__(request, upstream, rewriting, carriage)
         self.state = State.DIALLING
+        self._gave_way = False
         self._pair: tuple[BrowserSide, NotebookSide] | None = None
         self._offers = _deflate_offers(request.head.fields)
 
@@ -151,7 +152,8 @@ class BridgeExchange(Exchange):
         assert connection is not None
         # The bridge keeps this exchange for its line in the log, but not Autobahn's objects.
         self._pair = None
-        self._end()
+        # The place is kept until the bridge has ended.
+        self._part()
         request.begun = True
         request.status = 101
         bridge = Bridge(
@@ -180,7 +182,17 @@ class BridgeExchange(Exchange):
             raise ProxyError(Problem.UPSTREAM_BROKEN, "an extension that was not offered")
         return values
 
+    def give_way(self) -> None:
+        """See :class:`~ipyproxy.web.exchange.Exchange`; an open bridge ends as a lost one does."""
+        if self.state is not State.OPEN:
+            super().give_way()
+            return
+        self._gave_way = True
+        self._leave_place()
+        self._request.transport.abortConnection()
+
     def _bridge_ended(self, bridge: Bridge) -> None:
+        self._leave_place()
         self._upstream.bridge_ended(bridge)
         request, traffic = self._request, bridge.traffic
         request.body_bytes_received = traffic.bytes_up
@@ -191,6 +203,8 @@ class BridgeExchange(Exchange):
             f"{traffic.messages_up} messages in {traffic.bytes_up} bytes up, "
             f"{traffic.messages_down} in {traffic.bytes_down} down"
         )
+        if self._gave_way:
+            request.note = f"gave its place to another client; {request.note}"
         request.bridge = {
             "close_code": bridge.close_code,
             "end": bridge.end,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ipyproxy.advice import STATUSES, Adviser
 from ipyproxy.client import UpstreamConnection
+from ipyproxy.crowd import subscriber
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.health import HealthChecker
 from ipyproxy.http1.fields import (
@@ -21,6 +22,7 @@ from ipyproxy.http1.fields import (
 from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk
 from ipyproxy.http1.head import ResponseHead
 from ipyproxy.http1.lines import block_of, lines_of
+from ipyproxy.places import Places, PortPlaces
 from ipyproxy.pool import Pool
 from ipyproxy.portal import Portal
 from ipyproxy.request import Request
@@ -46,7 +48,7 @@ class Carriage:
     tenants: Tenants
     adviser: Adviser
     trusted_origins: frozenset[bytes]
-    per_port: int
+    places: PortPlaces
     portal: Portal | None = None
 
 
@@ -56,6 +58,9 @@ class Exchange:
     _connection: UpstreamConnection | None = None
     _dial: Attempt | None = None
     _mark: int | None = None
+    # Where a place is held, or waited for.
+    _places: Places | None = None
+    _client = ""
 
     def __init__(
         self, request: Request, upstream: Upstream, rewriting: Rewriting, carriage: Carriage
@@ -66,11 +71,13 @@ class Exchange:
         self._carriage = carriage
 
     def start(self) -> None:
-        """Find a connection and send the request on it.
+        """Take a place at the port, find a connection, and send the request on it.
 
-        Raises :class:`ProxyError`: ``OVERLOADED`` if too much is open on this port,
-        ``UPSTREAM_STARTING`` or ``UPSTREAM_DEAD`` if it is known not to answer, ``FOREIGN_PORT`` or
-        ``CHANGED_HANDS`` if somebody else listens there.
+        Where all places are taken and nobody gives way, the request waits for a while.
+
+        Raises :class:`ProxyError`: ``OVERLOADED`` if too many wait, ``UPSTREAM_STARTING`` or
+        ``UPSTREAM_DEAD`` if the port is known not to answer, ``FOREIGN_PORT`` or ``CHANGED_HANDS``
+        if somebody else listens there.
         """
         upstream = self._upstream
         carriage, port = self._carriage, upstream.port
@@ -79,19 +86,48 @@ class Exchange:
             started = self._request.started
             self._mark = carriage.tenants.admit(port, started, connected=connected)
         carriage.health.admit(upstream, self._request.started)
-        if upstream.open_work >= self._carriage.per_port:
-            self._make_room()
+        has_place = self._ask_for_place()
         upstream.exchanges += 1
         upstream.requests += 1
         self._request.consumer = self
+        if has_place:
+            self._find_connection()
+
+    def _ask_for_place(self) -> bool:
+        request = self._request
+        client = subscriber(request.client)
+        # Behind one address there may be many people, and a login tells them apart.
+        self._client = f"{client} {request.user}" if request.user else client
+        places = self._carriage.places.at(self._upstream.port)
+        has_place = places.ask(self._client, self, request.started)
+        self._places = places
+        return has_place
+
+    def _find_connection(self) -> None:
         self._dial = self._carriage.pool.connect(
-            upstream.port, self, once=not self._is_repeatable(), mark=self._mark
+            self._upstream.port, self, once=not self._is_repeatable(), mark=self._mark
         )
 
-    def _make_room(self) -> None:
-        upstream = self._upstream
-        if not self._request.connection.make_room(upstream.port):
-            raise ProxyError(Problem.OVERLOADED, f"{upstream.open_work} open on this port")
+    # Places call; see :class:`ipyproxy.places.Holder`.
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the client keeps below the slowest pace."""
+        return self._request.connection.is_slow
+
+    def place_given(self) -> None:
+        """The request has waited, and may be sent now."""
+        self._find_connection()
+
+    def place_refused(self) -> None:
+        """The request has waited too long."""
+        self.client_lost()
+        self._request.refuse(ProxyError(Problem.OVERLOADED, "waited too long for a place"))
+
+    def give_way(self) -> None:
+        """End the exchange, because another client has more right to its place."""
+        self.client_lost()
+        self._request.refuse(ProxyError(Problem.OVERLOADED, "gave its place to another client"))
 
     def _is_repeatable(self) -> bool:
         """Whether the request can be sent a second time without harm, and as a whole."""
@@ -211,6 +247,16 @@ class Exchange:
         self._request.refuse(self._carriage.health.failed(self._upstream, error))
 
     def _end(self) -> None:
+        """The exchange is over."""
+        self._part()
+        self._leave_place()
+
+    def _leave_place(self) -> None:
+        places, self._places = self._places, None
+        if places is not None:
+            places.leave(self._client, self)
+
+    def _part(self) -> None:
         """Let go of both sides; a connection with half a request on it is closed by now."""
         request = self._request
         self._connection = None

@@ -14,6 +14,7 @@ from ipyproxy.config import Config, Health
 from ipyproxy.credentials.withheld import Withheld
 from ipyproxy.health import HealthChecker
 from ipyproxy.listeners import Listener
+from ipyproxy.places import PortPlaces
 from ipyproxy.pool import Pool
 from ipyproxy.portal import Portal
 from ipyproxy.routes import NotebookHosts, ServedPorts
@@ -82,6 +83,7 @@ class Gate(House):
         self.listeners: dict[int, Listener] = {}
         self.tenants = Tenants(self.listeners.get)
         self.pool = Pool(loop, loop, client_limits, self.tenants.confirm)
+        self.places = PortPlaces(per_port)
         self.tenants.leaving.append(lambda port, ago: self.pool.part(port))
         self.own_ports: set[int] = set()
         self.ports = ServedPorts(Config().notebooks.ports, self.own_ports)
@@ -96,7 +98,7 @@ class Gate(House):
         portal = Portal(trusted_origins) if trusted_origins else None
         adviser, tenants = Adviser(loop.seconds), self.tenants
         carriage = Carriage(
-            self.pool, self.health, self.bridges, tenants, adviser, trusted, per_port, portal
+            self.pool, self.health, self.bridges, tenants, adviser, trusted, self.places, portal
         )
         notebooks = Notebooks(self.ports, prefix, site_cookies, self.table, carriage, withheld)
         root = Root(prefix, notebooks)
@@ -129,7 +131,12 @@ class Gate(House):
         return self.table.get(port)
 
     def wait(self, seconds: float) -> None:
-        self.loop.pass_time(seconds, self.server.sweep, self.pool.sweep)
+        self.loop.pass_time(
+            seconds,
+            self.server.sweep,
+            self.pool.sweep,
+            lambda: self.places.sweep(self.loop.seconds()),
+        )
 
     @property
     def is_at_rest(self) -> bool:

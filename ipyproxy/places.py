@@ -1,0 +1,265 @@
+"""Places that clients share: who may take one, who waits for one, and who gives one up.
+
+Knows clients as text, and numbers; time is handed in. Knows nothing of what a place is for: an
+exchange with a notebook, a password check, a question to a login server.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Protocol
+
+from ipyproxy.errors import Problem, ProxyError
+
+LONGEST_WAIT = 5.0
+"""Seconds that a request waits for a place at most."""
+_LOOKED_AT = 64
+
+
+class Shares:
+    """How many of some places each client holds.
+
+    There are no fixed shares. A client may take another place while more places are free than it
+    holds (:meth:`has_room_for`): alone it gets half of them, of two that want all each gets a
+    third, and somebody who holds none finds one until there are as many clients as places. The
+    rule is that of shared packet buffers (Choudhury and Hahne, Dynamic Queue Length Thresholds,
+    1998). Every method takes the same time however many clients there are.
+
+    :ivar places: how many there are; may be changed at any time.
+    :ivar taken: how many of them are held.
+    """
+
+    __slots__ = ("_by_count", "_held", "_most", "places", "taken")
+
+    def __init__(self, places: int) -> None:
+        self.places = places
+        self.taken = 0
+        self._held: dict[str, int] = {}
+        self._by_count: dict[int, dict[str, None]] = {}
+        self._most = 0
+
+    @property
+    def free(self) -> int:
+        """How many places nobody holds; never below 0."""
+        return max(0, self.places - self.taken)
+
+    @property
+    def most(self) -> int:
+        """How many the client holds that holds most."""
+        return self._most
+
+    def held(self, client: str) -> int:
+        """How many places ``client`` holds."""
+        return self._held.get(client, 0)
+
+    def has_room_for(self, client: str) -> bool:
+        """Whether ``client`` may take another: more are free than it holds."""
+        return self._held.get(client, 0) < self.places - self.taken
+
+    def holds_most(self) -> str:
+        """A client that holds most; there must be one that holds any."""
+        return next(iter(self._by_count[self._most]))
+
+    def take(self, client: str) -> None:
+        """``client`` takes a place. Whether it may is for the caller to ask."""
+        self.taken += 1
+        held = self._held.get(client, 0)
+        self._move(client, held, held + 1)
+
+    def give_back(self, client: str) -> None:
+        """``client`` gives one of its places back."""
+        self.taken -= 1
+        held = self._held[client]
+        self._move(client, held, held - 1)
+
+    def _move(self, client: str, before: int, after: int) -> None:
+        if before:
+            equals = self._by_count[before]
+            del equals[client]
+            if not equals:
+                del self._by_count[before]
+                if before == self._most:
+                    self._most = after
+        if not after:
+            del self._held[client]
+            return
+        self._held[client] = after
+        equals_now = self._by_count.get(after)
+        if equals_now is None:
+            self._by_count[after] = {client: None}
+        else:
+            equals_now[client] = None
+        if after > self._most:
+            self._most = after
+
+
+class Holder(Protocol):
+    """Who holds a place, or waits for one."""
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether its client keeps below the slowest pace just now."""
+
+    def place_given(self) -> None:
+        """It has waited, and has a place from now on."""
+
+    def place_refused(self) -> None:
+        """It has waited too long, and waits no more."""
+
+    def give_way(self) -> None:
+        """End what the place is held for; :meth:`Places.leave` is called within."""
+
+
+class Places:
+    """The places at one notebook's port.
+
+    A client may take any place that is free. When none is, the client that holds most gives one up
+    to a client that holds at least two fewer: the newest that is slow, or else the newest. Who can
+    take nobody's place waits. A place that gets free goes to the client that holds fewest, and
+    while somebody waits, whoever is slow gives way at the next sweep.
+    """
+
+    __slots__ = ("_handing_on", "_holders", "_queues", "_shares", "_waiting")
+
+    def __init__(self, most: int) -> None:
+        self._shares = Shares(most)
+        # In the order in which they came.
+        self._holders: dict[str, dict[Holder, None]] = {}
+        self._waiting = Shares(most)
+        self._queues: dict[str, dict[Holder, float]] = {}
+        self._handing_on = False
+
+    def resize(self, most: int) -> None:
+        """Let there be so many places, and as many that wait."""
+        self._shares.places = self._waiting.places = most
+
+    @property
+    def taken(self) -> int:
+        """How many places are held."""
+        return self._shares.taken
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for one."""
+        return self._waiting.taken
+
+    def ask(self, client: str, holder: Holder, now: float) -> bool:
+        """Take a place for ``holder``, or begin to wait; whether it has one.
+
+        Raises :class:`ProxyError` (``OVERLOADED``) if too many wait, or too many of this client.
+        """
+        shares = self._shares
+        if shares.taken < shares.places:
+            self._seat(client, holder)
+            return True
+        if shares.most < shares.held(client) + 2:
+            self._wait(client, holder, now + LONGEST_WAIT)
+            return False
+        giver = self._least_loss(shares.holds_most())
+        # Before it is given up, or whoever waits would get it.
+        self._seat(client, holder)
+        giver.give_way()
+        return True
+
+    def leave(self, client: str, holder: Holder) -> None:
+        """Give the place of ``holder`` back, or wait no more."""
+        queue = self._queues.get(client) if self._queues else None
+        if queue is not None and holder in queue:
+            self._unqueue(client, holder)
+            return
+        holders = self._holders[client]
+        del holders[holder]
+        if not holders:
+            del self._holders[client]
+        self._shares.give_back(client)
+        if self._queues:
+            self._hand_on()
+
+    def sweep(self, now: float) -> None:
+        """Refuse who has waited too long, and let the slow give way; to be called every second."""
+        for client, queue in list(self._queues.items()):
+            for holder in [holder for holder, until in queue.items() if until <= now]:
+                self._unqueue(client, holder)
+                holder.place_refused()
+        if self._queues:
+            # There are more places if the configuration has changed.
+            self._hand_on()
+            everybody = [holder for holders in self._holders.values() for holder in holders]
+            slow = [holder for holder in everybody if holder.is_slow]
+            for holder in slow[: self._waiting.taken]:
+                holder.give_way()
+
+    def _least_loss(self, client: str) -> Holder:
+        """Which of this client's is to give way."""
+        newest = list(islice(reversed(self._holders[client]), _LOOKED_AT))
+        return next((holder for holder in newest if holder.is_slow), newest[0])
+
+    def _seat(self, client: str, holder: Holder) -> None:
+        self._shares.take(client)
+        holders = self._holders.get(client)
+        if holders is None:
+            self._holders[client] = {holder: None}
+        else:
+            holders[holder] = None
+
+    def _wait(self, client: str, holder: Holder, until: float) -> None:
+        if not self._waiting.has_room_for(client):
+            raise ProxyError(
+                Problem.OVERLOADED,
+                f"{self._shares.taken} open on this port, and {self._waiting.taken} wait",
+            )
+        self._waiting.take(client)
+        self._queues.setdefault(client, {})[holder] = until
+
+    def _unqueue(self, client: str, holder: Holder) -> None:
+        queue = self._queues[client]
+        del queue[holder]
+        if not queue:
+            del self._queues[client]
+        self._waiting.give_back(client)
+
+    def _hand_on(self) -> None:
+        """Give the places that are free to those who wait, first to the client that holds fewest.
+
+        One that is given a place may leave it again within the call.
+        """
+        if self._handing_on:
+            return
+        self._handing_on = True
+        try:
+            while self._queues and self._shares.taken < self._shares.places:
+                client = min(self._queues, key=self._shares.held)
+                holder = next(iter(self._queues[client]))
+                self._unqueue(client, holder)
+                self._seat(client, holder)
+                holder.place_given()
+        finally:
+            self._handing_on = False
+
+
+class PortPlaces:
+    """The places at all ports; each port has equally many."""
+
+    def __init__(self, each: int) -> None:
+        self._each = each
+        self._ports: dict[int, Places] = {}
+
+    def resize(self, each: int) -> None:
+        """Let there be so many at each port."""
+        self._each = each
+        for places in self._ports.values():
+            places.resize(each)
+
+    def at(self, port: int) -> Places:
+        """The places at ``port``."""
+        places = self._ports.get(port)
+        if places is None:
+            places = self._ports[port] = Places(self._each)
+        return places
+
+    def sweep(self, now: float) -> None:
+        """Sweep each port, and forget those where nobody is; to be called about once a second."""
+        for port, places in list(self._ports.items()):
+            places.sweep(now)
+            if not places.taken and not places.waiting:
+                del self._ports[port]
