@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
@@ -28,11 +27,19 @@ from ipyproxy.http1.head import (
     too_large,
 )
 from ipyproxy.pace import Pace
+from ipyproxy.phases import Event, Phase, step
 from ipyproxy.request import Request
 from ipyproxy.stream import CLOSED, StreamProtocol, Tunnel
+from ipyproxy.transport import MANY_PIECES
 
 LINGER = 5.0
-"""Seconds that a client gets to read the last answer and close before we do."""
+"""Seconds without a byte of the client after which we close, once all is answered."""
+LONGEST_LINGER = 30.0
+"""Seconds after which we close though the client still sends, as nginx's ``lingering_time``."""
+MOST_LINGERED = 64 * 1024 * 1024
+"""Bytes after which we do."""
+MOST_AT_ONCE = 4
+"""Requests of one connection that are started in one turn of the event loop at most."""
 
 GRACE = 2.0
 """Seconds that a client which has connected but not asked yet has to begin, once we are to stop."""
@@ -102,20 +109,15 @@ class Server(Protocol):
         """The connection has ended."""
 
 
-class Phase(Enum):
-    """What a connection is doing."""
-
-    HANDSHAKE = "TLS handshake"
-    IDLE = "waiting for a request"
-    HEAD = "reading a head"
-    EXCHANGE = "answering a request"
-    FLUSH = "waiting until the client has taken an answer"
-    TUNNEL = "handed over"
-    LINGER = "closing"
-
-
 # A module's name is found ten times faster than an enumeration's member (Python 3.11).
-_HANDSHAKE, _IDLE, _HEAD, _EXCHANGE, _FLUSH, _TUNNEL, _LINGER = Phase
+_HANDSHAKE = Phase.HANDSHAKE
+_HEAD = Phase.HEAD
+_EXCHANGE = Phase.EXCHANGE
+_IDLE = Phase.IDLE
+_TUNNEL = Phase.TUNNEL
+_LINGER = Phase.LINGER
+_HEAD_READ = Event.HEAD_READ
+_ANSWERED = Event.ANSWERED
 
 
 class HTTPChannel(StreamProtocol):
@@ -141,20 +143,23 @@ class HTTPChannel(StreamProtocol):
         self._buffer = b""
         self._fields = request_fields_reader()
         self._reading = False
+        self._lingering_until = 0.0
+        self._lingered = 0
         self._tunnel: Tunnel | None = None
         self._deadline: float | None = None
         self._receiving: Pace | None = None
         self._sending = self._pace(self.now())
 
-    def _expect(self, phase: Phase, seconds: float) -> None:
-        self.phase = phase
-        self._deadline = self.now() + seconds
+    def _on(self, event: Event, within: float | None = None) -> None:
+        """Take the table's step for ``event``; what follows is due ``within`` so many seconds."""
+        self.phase = step(self.phase, event)
+        self._deadline = None if within is None else self.now() + within
 
     # Reading.
 
     def connectionMade(self) -> None:
         """A client has connected."""
-        self._expect(_HANDSHAKE, self.server.limits.handshake_timeout)
+        self._deadline = self.now() + self.server.limits.handshake_timeout
 
     def handshakeCompleted(self) -> None:
         """The TLS handshake is done; the first head is due."""
@@ -163,7 +168,7 @@ class HTTPChannel(StreamProtocol):
         if not self.trusted:
             self.server_name = self.transport.server_name
         server = self.server
-        self._expect(_HEAD, GRACE if server.draining else server.limits.head_timeout)
+        self._on(Event.SECURED, GRACE if server.draining else server.limits.head_timeout)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -172,22 +177,40 @@ class HTTPChannel(StreamProtocol):
             return
         if self.phase is _EXCHANGE:
             self._feed(data)
-        elif self.phase is not _LINGER:
+        elif self.phase is _LINGER:
+            self._drop(len(data))
+        else:
             self._buffer = self._buffer + data if self._buffer else data
         if self._buffer and not self._reading:
             self._read_heads()
 
     def _read_heads(self) -> None:
-        """Start one request after the other, as long as each is answered at once."""
+        """Start one request after the other, as long as each is answered at once.
+
+        After a few of them others have their turn: one read may have brought a thousand.
+        """
         self._reading = True
         try:
-            while self._buffer and self.phase in _BETWEEN_REQUESTS:
+            for _ in range(MOST_AT_ONCE):
+                if not self._buffer or self.phase not in _BETWEEN_REQUESTS:
+                    return
                 block = self._take_head()
                 if block is None:
                     return
                 self._start(block)
         finally:
             self._reading = False
+        if self._buffer and self.phase in _BETWEEN_REQUESTS:
+            # While this is set nothing else reads on.
+            self._reading = True
+            self.transport.pauseProducing()
+            self.server.reactor.callLater(0, self._read_on)
+
+    def _read_on(self) -> None:
+        self._reading = False
+        if self._buffer and self.phase in _BETWEEN_REQUESTS:
+            self.transport.resumeProducing()
+            self._read_heads()
 
     def _take_head(self) -> bytes | None:
         """The next whole head without its empty line; None if there is none yet."""
@@ -206,7 +229,7 @@ class HTTPChannel(StreamProtocol):
         limits = self.server.limits
         if self.phase is not _HEAD:
             # The first byte sets the deadline, and none after it can move it.
-            self._expect(_HEAD, limits.head_timeout)
+            self._on(Event.HEAD_BEGUN, limits.head_timeout)
         line = self._buffer.find(b"\n")
         if line >= 0 and not self._buffer[:line].endswith(b"\r"):
             self._refuse(ProxyError(Problem.BAD_REQUEST, "a bare LF ends the request line"))
@@ -221,7 +244,7 @@ class HTTPChannel(StreamProtocol):
         except ProxyError as error:
             self._refuse(error)
             return
-        self.phase = _EXCHANGE
+        self._on(_HEAD_READ)
         self.persistent = not server.draining and is_persistent(head)
         request = self.request = Request(self, head, body)
         try:
@@ -255,6 +278,8 @@ class HTTPChannel(StreamProtocol):
             return
         try:
             payload, self._buffer = body.feed(data)
+            if body.pieces > MANY_PIECES:
+                self.transport.read_less(body.pieces)
             request.body_bytes_received += len(payload)
             self._check_length(request.body_bytes_received)
         except ProxyError as error:
@@ -271,7 +296,7 @@ class HTTPChannel(StreamProtocol):
         """Answer what could not be read as a request; nothing after it can be trusted."""
         self._buffer = b""
         self.persistent = False
-        self.phase = _EXCHANGE
+        self._on(_HEAD_READ)
         request = self.request = Request(self, _UNREADABLE, None)
         request.refuse(error)
 
@@ -308,13 +333,13 @@ class HTTPChannel(StreamProtocol):
             self._close()
         elif self.transport.is_full:
             # A client that asks on and on but reads nothing would fill our memory with answers.
-            self.phase = _FLUSH
+            self._on(Event.BACKED_UP)
             self.transport.registerProducer(self, True)
         else:
-            self._await_request()
+            self._await_request(_ANSWERED)
 
-    def _await_request(self) -> None:
-        self._expect(_IDLE, self.server.limits.keepalive_timeout)
+    def _await_request(self, event: Event) -> None:
+        self._on(event, self.server.limits.keepalive_timeout)
         self.transport.resumeProducing()
         if self._buffer and not self._reading:
             self._read_heads()
@@ -325,10 +350,18 @@ class HTTPChannel(StreamProtocol):
         The client may still be sending, and closing at once would then reset the connection and
         destroy the answer on its way (RFC 9112 section 9.6). So what comes is read and dropped.
         """
-        self._expect(_LINGER, LINGER)
+        self._on(Event.LAST_ANSWERED, LINGER)
+        self._lingering_until = self.now() + LONGEST_LINGER
         self._buffer = b""
         self.transport.resumeProducing()
         self.transport.loseWriteConnection()
+
+    def _drop(self, count: int) -> None:
+        """Bytes that came too late. The client reads its answer only after it has sent all."""
+        self._lingered += count
+        self._deadline = min(self.now() + LINGER, self._lingering_until)
+        if self._lingered > MOST_LINGERED:
+            self._expire()
 
     def request_cut(self, request: Request) -> None:
         """The answer can't be completed."""
@@ -337,7 +370,7 @@ class HTTPChannel(StreamProtocol):
         self._abort()
 
     def _abort(self) -> None:
-        self._expect(_LINGER, LINGER)
+        self._on(Event.ENDED, LINGER)
         self.transport.abortConnection()
 
     def hand_over(self, tunnel: Tunnel) -> None:
@@ -345,9 +378,8 @@ class HTTPChannel(StreamProtocol):
 
         From here on the channel only keeps count.
         """
-        self.phase = _TUNNEL
+        self._on(Event.SWITCHED)
         self._fields = request_fields_reader()  # what it remembers is not needed any more
-        self._deadline = None
         self._tunnel = tunnel
         self.transport.setTcpKeepAlive(True)
         data, self._buffer = self._buffer, b""
@@ -359,6 +391,7 @@ class HTTPChannel(StreamProtocol):
     def connectionLost(self, reason: Failure = CLOSED) -> None:
         """The client is gone."""
         self.server.forget(self)
+        self._buffer = b""
         request, self.request = self.request, None
         tunnel, self._tunnel = self._tunnel, None
         if tunnel is not None:
@@ -379,7 +412,10 @@ class HTTPChannel(StreamProtocol):
     def resumeProducing(self) -> None:
         """The client has taken all answers."""
         self.transport.unregisterProducer()
-        self._await_request()
+        if self.persistent:
+            self._await_request(Event.TAKEN)
+        else:
+            self._close()
 
     def stopProducing(self) -> None:
         """The client is gone; :meth:`connectionLost` says so too."""
@@ -454,7 +490,7 @@ class HTTPChannel(StreamProtocol):
             self._refuse(ProxyError(Problem.REQUEST_TIMEOUT, "the head was too slow"))
         else:
             # Nothing has been asked, or all is answered. What the kernel holds is still sent.
-            self.phase = _LINGER
+            self._on(Event.ENDED)
             self.transport.loseConnection()
 
     def close_if_idle(self) -> None:

@@ -19,6 +19,7 @@ from ipyproxy.http1.framing import Decoder, response_decoder
 from ipyproxy.http1.head import ResponseHead, parse_response, response_fields_reader
 from ipyproxy.pace import Pace
 from ipyproxy.stream import CLOSED, StreamProtocol, Tunnel
+from ipyproxy.transport import MANY_PIECES
 
 _BEGINNING = b"HTTP/1."
 
@@ -212,6 +213,8 @@ class UpstreamConnection(StreamProtocol):
         except ProxyError as error:
             self._fail(ProxyError(Problem.UPSTREAM_BROKEN, error.detail))
             return
+        if body.pieces > MANY_PIECES:
+            self.transport.read_less(body.pieces)
         if payload:
             receiver.response_received(payload)
         if body.done and self._receiver is receiver:

@@ -64,6 +64,7 @@ class EpollSet:
         self._epoll = select.epoll()
         self._selectables: dict[int, Any] = {}
         self._masks: dict[int, int] = {}
+        self._unserved: list[tuple[int, int]] = []
         self.callLater = reactor.callLater
         reactor.addReader(self)
 
@@ -116,12 +117,11 @@ class EpollSet:
 
     def doRead(self) -> None:
         """Serve every descriptor that is ready, and those that become so soon after."""
-        seconds = self._reactor.seconds
-        deadline = seconds() + self._turn
-        events = self._epoll.poll(0, _EVENTS_AT_ONCE)
+        deadline = self._reactor.seconds() + self._turn
+        events = self._unserved or self._epoll.poll(0, _EVENTS_AT_ONCE)
         for _ in range(_MOST_ROUNDS):
-            self._serve(events)
-            if seconds() >= deadline:
+            self._unserved = self._serve(events, deadline)
+            if self._unserved or self._reactor.seconds() >= deadline:
                 return
             events = self._next()
             if not events:
@@ -136,10 +136,15 @@ class EpollSet:
                 return events
         return poll(_STAY, _EVENTS_AT_ONCE)
 
-    def _serve(self, events: list[tuple[int, int]]) -> None:
-        """Call every descriptor that ``events`` tells of, once each."""
-        masks = self._masks
-        for fd, event in events:
+    def _serve(self, events: list[tuple[int, int]], deadline: float) -> list[tuple[int, int]]:
+        """Call every descriptor that ``events`` tells of, once each; give those left at the end.
+
+        They come first in the next turn, so that nobody is served twice before others once.
+        """
+        masks, seconds = self._masks, self._reactor.seconds
+        for at, (fd, event) in enumerate(events):
+            if at and seconds() >= deadline:
+                return events[at:]
             # An earlier one of this round may have removed this one, or closed it and let a new
             # one take its number: an event too many is harmless, for none of them blocks.
             mask = masks.get(fd)
@@ -157,6 +162,7 @@ class EpollSet:
                 why = caught
             if why is not None:
                 self._lose(selectable, Failure(why))
+        return []
 
     def _lose(self, selectable: Any, reason: Failure) -> None:
         # What escaped from here would take the whole set off the reactor.

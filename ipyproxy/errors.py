@@ -157,7 +157,6 @@ class Problem(Enum):
     )
     OWNER_UNKNOWN = (
         503,
-        0,
         "Whose notebook this is, is not known yet",
         "This host's directory of users does not answer, and without it the request can't be "
         "passed on. Try again in a little while.",

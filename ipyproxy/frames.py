@@ -59,6 +59,7 @@ class FrameScanner:
         "close_code",
         "ending",
         "messages",
+        "pieces",
         "violation",
         "withholds_close",
     )
@@ -76,6 +77,8 @@ class FrameScanner:
         """Whether nothing passes any more but the rest of the frame that is under way."""
         self.awaited_pong = b""
         """Payload of our own ping; a pong with just that is swallowed."""
+        self.pieces = 0
+        """How many frames the last call of :meth:`feed` has looked into, which is what it costs."""
         self._data = _DEFLATED if deflate else _PLAIN
         self._masked = masked
         self._header_sizes = _MASKED_SIZES if masked else _UNMASKED_SIZES
@@ -111,15 +114,18 @@ class FrameScanner:
             self._held = b""
         end = len(data)
         at = self._left
+        pieces = 0
         while at < end:
             size = self._frame(data, at, end)
             if not size:
                 break
+            pieces += 1
             if data[at] & _CONTROL and not self._may_pass(data[at : at + size]):
                 data = data[:at] + data[at + size :]
                 end -= size
             else:
                 at += size
+        self.pieces = pieces
         if at > end:
             self._left = at - end
             return data

@@ -14,10 +14,11 @@ from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
 from ipyproxy.audit import Audit
-from ipyproxy.channel import ChannelLimits, Handshakes, HTTPChannel, Phase, Site
+from ipyproxy.channel import ChannelLimits, Handshakes, HTTPChannel, Site
 from ipyproxy.crowd import Crowd, subscriber
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.forwarding import NAMELESS, TrustedProxies, name_of
+from ipyproxy.phases import Phase
 from ipyproxy.request import Request
 
 Record = Callable[[Request, float], None]
@@ -200,6 +201,9 @@ class HTTPServer:
             self._admit_brought(request)
         wait = self._crowd.request_wait(request.client, request.started)
         if wait:
+            # A refusal costs as much as an answer: whoever goes on has to connect again. A proxy's
+            # connection is others' too.
+            connection.persistent = connection.persistent and connection.trusted
             raise ProxyError(
                 Problem.TOO_MANY_REQUESTS, "too many in a short time", retry_after=wait
             )

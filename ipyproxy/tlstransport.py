@@ -15,17 +15,27 @@ from termios import FIONREAD
 from typing import Any
 
 from OpenSSL import SSL
+from OpenSSL.SSL import _lib  # type: ignore[attr-defined]
 from twisted.internet import error
 from twisted.internet.interfaces import IAddress, IHandshakeListener
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ipyproxy.epoll import Descriptors
-from ipyproxy.transport import HIGH_WATER, READ_SIZE, TCPTransport
+from ipyproxy.transport import HIGH_WATER, TCPTransport
 
 _RECORD = 16384
 _MOST_RECORDS = 64
 _SMALL = 4096
 _NOTHING = bytes(4)
+MOST_WITHOUT_DATA = 32
+"""Reads in a row that may bring no data although more has come: key updates, session tickets.
+
+A key update takes one read or two. No peer that means well comes near this: it updates its key once
+in 2^24 records, and a server sends two tickets. OpenSSL itself takes as many empty records.
+"""
+
+_log = Logger(namespace="ipyproxy.tlstransport")
 
 
 class TLSTransport(TCPTransport):
@@ -36,7 +46,15 @@ class TLSTransport(TCPTransport):
     :param tls: the session, on ``sock``.
     """
 
-    __slots__ = ("_goodbye_due", "_receive", "_secured", "_stuck", "_tls")
+    __slots__ = (
+        "_goodbye_due",
+        "_reads_on",
+        "_receive",
+        "_secured",
+        "_stuck",
+        "_tls",
+        "_without_data",
+    )
 
     def __init__(
         self,
@@ -55,6 +73,9 @@ class TLSTransport(TCPTransport):
         self._secured = False
         self._goodbye_due = False
         self._stuck = False
+        self._reads_on = False
+        self._without_data = 0
+        return_after_each_record(tls)
 
     @property
     def has_input(self) -> bool:
@@ -71,19 +92,50 @@ class TLSTransport(TCPTransport):
     def doRead(self) -> Any:
         """Take the records that have come, a bounded number, and hand them out as one piece."""
         trouble: SSL.Error | None = None
+        appetite = self._appetite
         try:
             if not self._secured:
                 self._shake_hands()
-            data = self._receive(_RECORD)
+            data = self._receive(min(_RECORD, appetite))
             # To ask OpenSSL for what has not come costs as much as the rest of a small read. It
             # takes no more of the socket than one record, so whatever else has come is told anew.
             if len(data) >= _SMALL and ioctl(self._socket, FIONREAD, _NOTHING) != _NOTHING:
                 data, trouble = self._gather(data)
         except SSL.Error as caught:
             return self._read_failed(caught)
+        self._without_data = 0
+        self._read_more()
         if self.protocol is not None:
             self.protocol.dataReceived(data)
-        return None if trouble is None else self._read_failed(trouble)
+        if trouble is not None:
+            return self._read_failed(trouble)
+        if appetite < _RECORD:
+            self._read_on_soon()
+        return None
+
+    def _read_on_soon(self) -> None:
+        """Read again in the next turn if a part of a record is left: epoll tells nothing of it."""
+        if not self._reads_on and self.connected and self._reading and self._tls.pending():
+            self._reads_on = True
+            self._reactor.callLater(0, self._read_on)
+
+    def _read_on(self) -> None:
+        self._reads_on = False
+        if not (self.connected and self._reading):
+            return
+        try:
+            why = self.doRead()
+        except Exception as caught:
+            _log.failure("a connection failed inside the proxy; please report this")
+            why = caught
+        if why is not None:
+            self.connectionLost(Failure(why))
+
+    def resumeProducing(self) -> None:
+        """See :class:`TCPTransport`."""
+        super().resumeProducing()
+        if self._secured and self._appetite < _RECORD:
+            self._read_on_soon()
 
     def _shake_hands(self) -> None:
         self._tls.do_handshake()
@@ -94,7 +146,7 @@ class TLSTransport(TCPTransport):
     def _gather(self, piece: bytes) -> tuple[bytes, SSL.Error | None]:
         """``piece`` and what waits behind it, and what has ended that, if anything has."""
         pieces = [piece]
-        room = READ_SIZE - len(piece)
+        room = self._appetite - len(piece)
         try:
             while room > 0 and len(pieces) < _MOST_RECORDS:
                 piece = self._receive(_RECORD)
@@ -108,13 +160,22 @@ class TLSTransport(TCPTransport):
 
     def _read_failed(self, caught: SSL.Error) -> Exception | None:
         if isinstance(caught, SSL.WantReadError):
-            return None
+            return self._note_record_without_data()
         if isinstance(caught, SSL.WantWriteError):
             self._wait_to_write()
             return None
         if isinstance(caught, SSL.ZeroReturnError):
             return error.ConnectionDone()
         return error.ConnectionLost(f"TLS: {_reason(caught)}")
+
+    def _note_record_without_data(self) -> Exception | None:
+        """OpenSSL wants more. If more is there already, it has stopped behind a whole record."""
+        if ioctl(self._socket, FIONREAD, _NOTHING) == _NOTHING:
+            return None
+        self._without_data += 1
+        if self._without_data <= MOST_WITHOUT_DATA:
+            return None
+        return error.ConnectionLost("TLS: too many records without data")
 
     def _wait_to_write(self) -> None:
         """OpenSSL has to answer (a key update, say), and the kernel takes nothing: read no more.
@@ -172,6 +233,16 @@ class TLSTransport(TCPTransport):
         """The host that the client asked for (RFC 6066 section 3), lower-case; None if for none."""
         name = self._tls.get_servername()
         return None if name is None else name.lower()
+
+
+def return_after_each_record(connection: SSL.Connection) -> None:
+    """Let a read of ``connection`` return after each record, even one without data.
+
+    pyOpenSSL sets ``SSL_MODE_AUTO_RETRY`` on every connection and has no public way to clear it.
+    With the mode, a peer that streams records without data (TLS 1.3 key updates, or renegotiations
+    that are refused) keeps one single read busy for as long as it likes; nobody else is served.
+    """
+    _lib.SSL_clear_mode(connection._ssl, _lib.SSL_MODE_AUTO_RETRY)
 
 
 def _reason(caught: SSL.Error) -> str:

@@ -33,7 +33,11 @@ from ipyproxy.epoll import Descriptors
 from ipyproxy.stream import CLOSED
 
 READ_SIZE = 65536
-"""Bytes taken from a socket in one event, so that no stream starves another."""
+"""Bytes taken from a socket in one event at most, so that no stream starves another."""
+LEAST_READ = 1024
+"""The least of them, while they hold very many pieces (chunks, frames) for the protocol."""
+MANY_PIECES = 256
+"""Pieces that one event may hold without :meth:`TCPTransport.read_less` being called."""
 HIGH_WATER = 65536
 """Bytes waiting to be sent above which the producer is paused; it resumes when all are sent."""
 
@@ -60,13 +64,16 @@ class Ending(Enum):
 
 
 # A module's name is found ten times faster than an enumeration's member (Python 3.11).
-_NO, _HALF, _FULL = Ending
+_NO = Ending.NO
+_HALF = Ending.HALF
+_FULL = Ending.FULL
 
 
 class TCPTransport:
     """One connected socket (TCP or UNIX) and the protocol on it."""
 
     __slots__ = (
+        "_appetite",
         "_ending",
         "_fault",
         "_high_water",
@@ -105,6 +112,7 @@ class TCPTransport:
         """Hands bytes on; gives how many were taken, or raises BlockingIOError, or OSError."""
         self._fault: OSError | None = None
         self._reading = False
+        self._appetite = READ_SIZE
         self._producer: Any = None
         self._paused_producer = False
 
@@ -126,16 +134,29 @@ class TCPTransport:
     def doRead(self) -> Any:
         """Take what has come, at most one buffer full."""
         try:
-            data = self._socket.recv(READ_SIZE)
+            data = self._socket.recv(self._appetite)
         except BlockingIOError:
             return None
         except OSError as caught:
             return _lost(caught)
         if data:
+            self._read_more()
             self.protocol.dataReceived(data)
             return None
         # The kernel tells of a reset once. If that was to a write, this is no proper end.
         return error.ConnectionDone() if self._fault is None else _lost(self._fault)
+
+    def read_less(self, pieces: int) -> None:
+        """Take fewer bytes in the next event: this one held ``pieces`` pieces for the protocol.
+
+        A piece costs about the same however small it is, and others wait for as long as an event
+        takes. Called by protocols where it was more than :data:`MANY_PIECES`.
+        """
+        self._appetite = max(LEAST_READ, self._appetite * MANY_PIECES // pieces)
+
+    def _read_more(self) -> None:
+        if self._appetite < READ_SIZE:
+            self._appetite = min(READ_SIZE, 2 * self._appetite)
 
     def doWrite(self) -> Any:
         """Send on what waits; then let the producer go on, or end."""

@@ -18,6 +18,7 @@ from ipyproxy import frames
 from ipyproxy.bridging import ENDS, Action, Event, State, step
 from ipyproxy.frames import FrameScanner
 from ipyproxy.stream import CLOSED, StreamProtocol
+from ipyproxy.transport import MANY_PIECES
 from ipyproxy.upstreams import Traffic
 
 PING_AFTER = 45.0
@@ -53,6 +54,8 @@ class Side(StreamProtocol):
         self.bytes_received += len(data)
         scanner = self.scanner
         passed = scanner.feed(data)
+        if scanner.pieces > MANY_PIECES:
+            self.transport.read_less(scanner.pieces)
         if passed:
             self.peer.transport.write(passed)
         if scanner.ending:

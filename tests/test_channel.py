@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 from twisted.internet.protocol import Protocol
 
-from ipyproxy.channel import LINGER, Phase
+from ipyproxy.channel import LINGER, LONGEST_LINGER, MOST_AT_ONCE
+from ipyproxy.crowd import Rate
 from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.forwarding import TrustedProxies
 from ipyproxy.http1.head import HeadLimits
+from ipyproxy.phases import Phase
 from ipyproxy.request import Request
+from ipyproxy.transport import MANY_PIECES, READ_SIZE
 from tests.front import Body, House
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes"
@@ -128,6 +134,35 @@ class TestPersistence:
         assert browser.wire.has_ended
         assert not browser.is_connected
 
+    def test_a_client_that_goes_on_sending_is_read_for_longer(self, house: House) -> None:
+        """It reads the answer only when it has sent all; Chromium shows a 413 then, or a reset."""
+        house.desk.answer = lambda request: request.refuse(ProxyError(Problem.BODY_TOO_LARGE))
+        browser = house.connect()
+        heard = browser.say(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
+        assert heard == refusal(413)
+        for _ in range(5):
+            house.wait(LINGER - 1)
+            browser.say(b"x" * 1000)
+            assert browser.is_connected
+        house.wait(LINGER - 1)
+        browser.say(b"x" * 1000)
+        house.wait(LONGEST_LINGER - 6 * (LINGER - 1))
+        assert not browser.is_connected
+
+    def test_a_stop_waits_for_no_connection_whose_client_takes_its_time(self, quiet: House) -> None:
+        """An answer that waits to be taken is the last one, and not followed by an idle phase."""
+        quiet.desk.answer = lambda request: request.respond(200, b"OK", [], b"x" * 200_000)
+        browser = quiet.connect()
+        browser.wire.room = 0
+        browser.get()
+        assert browser.channel.phase is Phase.FLUSH
+        quiet.server.drain()
+        browser.wire.room = None
+        assert browser.hear().endswith(b"x" * 1000)
+        assert browser.channel.phase.name == "LINGER"
+        assert browser.wire.is_shut
+        assert not browser.channel.is_busy
+
     def test_a_client_that_closes_ends_the_lingering(self, house: House) -> None:
         browser = house.connect()
         browser.get(b"/", b"Connection: close")
@@ -199,6 +234,76 @@ class TestPipelining:
         assert heard == refusal(403)
         assert browser.say(b"x" * 50 + b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n") == b""
         assert len(quiet.desk.requests) == 1
+
+
+class TestTurns:
+    """One connection against all others: what one turn of the event loop does for it is bounded."""
+
+    def test_of_many_requests_in_one_read_a_few_are_answered_in_a_turn(self, house: House) -> None:
+        greedy = house.connect()
+        greedy.wire.say(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
+        greedy.channel.transport.doRead()
+        assert greedy.wire.hear() == OK * MOST_AT_ONCE
+        assert not greedy.channel.transport.is_reading
+        assert greedy.hear() == OK * (1000 - MOST_AT_ONCE)
+
+    def test_others_are_served_between(self, house: House) -> None:
+        greedy, good = house.connect(), house.connect()
+        greedy.wire.say(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
+        greedy.channel.transport.doRead()
+        assert good.wire.hear() == b""
+        good.wire.say(b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n")
+        house.loop.turn()
+        assert good.wire.hear() == OK
+        assert len(greedy.wire.hear()) <= 2 * MOST_AT_ONCE * len(OK)
+
+    def test_what_waits_is_forgotten_with_its_client(self, house: House) -> None:
+        greedy = house.connect()
+        greedy.wire.say(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
+        greedy.channel.transport.doRead()
+        greedy.wire.reset()
+        house.loop.settle()
+        assert len(house.desk.requests) <= 2 * MOST_AT_ONCE
+
+    def test_who_asks_too_fast_gets_one_answer_and_is_closed(self) -> None:
+        house = House(requests=Rate(1, 2))
+        house.desk.answer = say_yes
+        browser = house.connect()
+        heard = browser.say(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
+        assert heard == OK * 2 + refusal(429)
+        assert browser.wire.is_shut
+
+    def test_a_proxy_that_brings_many_clients_keeps_its_connection(self) -> None:
+        proxies = TrustedProxies([ip_network("192.0.2.0/24")])
+        house = House(requests=Rate(1, 1), proxies=proxies)
+        house.desk.answer = say_yes
+        proxy = house.connect("192.0.2.1")
+        greedy, good = b"X-Forwarded-For: 10.0.0.1", b"X-Forwarded-For: 10.0.0.2"
+        assert proxy.get(b"/", greedy) == OK
+        assert proxy.get(b"/", greedy).startswith(b"HTTP/1.1 429 ")
+        assert proxy.get(b"/", good) == OK
+
+    def test_a_body_of_tiny_chunks_is_read_in_smaller_pieces(self, quiet: House) -> None:
+        browser = quiet.connect()
+        browser.say(b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        body = Body(quiet.desk.next())
+        browser.wire.say(b"1\r\nx\r\n" * 30_000)
+        reads = []
+        while browser.wire.unread:
+            before = browser.wire.unread
+            browser.channel.transport.doRead()
+            reads.append(before - browser.wire.unread)
+        assert reads[0] == READ_SIZE
+        assert max(reads[1:]) <= 6 * (2 * MANY_PIECES + 1), "few chunks in each from then on"
+        assert body.data == b"x" * 30_000
+        browser.wire.say(b"8000\r\n" + bytes(0x8000) + b"\r\n")
+        browser.hear()
+        browser.wire.say(b"F0000\r\n" + bytes(0xF0000))
+        for _ in range(10):
+            browser.channel.transport.doRead()
+        left = browser.wire.unread
+        browser.channel.transport.doRead()
+        assert left - browser.wire.unread == READ_SIZE, "large ones are read as before"
 
 
 class TestBodies:

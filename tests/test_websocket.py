@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from ipyproxy.bridging import State
-from ipyproxy.transport import HIGH_WATER
+from ipyproxy.transport import HIGH_WATER, MANY_PIECES
 from ipyproxy.upstreams import Traffic
 from ipyproxy.websocket import ANSWER_WITHIN, CLOSE_TIMEOUT, PING_AFTER, Bridge, Bridges, Side
 
@@ -51,6 +51,8 @@ class End:
         self.half_closed = False
         self.aborted = False
         self.bytes_sent = 0
+        self.pieces = 0
+        """How many frames the bridge says that a read held, if these were very many."""
         self.producer: Any = None
         self._clock = clock
         self._waiting = b""
@@ -70,6 +72,9 @@ class End:
             if len(self._waiting) > HIGH_WATER and self.producer and not self._paused:
                 self._paused = True
                 self.producer.pauseProducing()
+
+    def read_less(self, pieces: int) -> None:
+        self.pieces = pieces
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         assert streaming
@@ -658,6 +663,16 @@ def test_a_late_pong_passes_for_it_harms_nobody() -> None:
     world.wait(PING_AFTER + 2)
     world.client.receive(Frame(PONG, first, key=KEY).wire)
     assert world.state is State.OPEN
+
+
+def test_a_read_that_held_very_many_frames_is_followed_by_smaller_ones() -> None:
+    world = World()
+    world.client.receive(Frame(PING, b"", key=KEY).wire * MANY_PIECES)
+    assert world.client.pieces == 0
+    world.client.receive(Frame(PING, b"", key=KEY).wire * 3 * MANY_PIECES)
+    assert world.client.pieces == 3 * MANY_PIECES
+    world.upstream.receive(HELLO * 2 * MANY_PIECES)
+    assert world.upstream.pieces == 2 * MANY_PIECES
 
 
 # Accounts.

@@ -32,6 +32,8 @@ class Decoder(Protocol):
     """Whether the body has come to its end."""
     ends_at_close: bool
     """Whether the connection's end is the body's proper end."""
+    pieces: int
+    """How many pieces the last call of :meth:`feed` has taken apart, which is what it costs."""
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """Take bytes of the connection; give the body's bytes among them, and what comes after.
@@ -46,6 +48,7 @@ class LengthDecoder:
 
     __slots__ = ("_left", "done", "length")
     ends_at_close = False
+    pieces = 1
 
     def __init__(self, length: int) -> None:
         self.length: int | None = length
@@ -68,6 +71,7 @@ class CloseDecoder:
     length: int | None = None
     done = False
     ends_at_close = True
+    pieces = 1
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """See :class:`Decoder`."""
@@ -81,7 +85,7 @@ class ChunkedDecoder:
     6.5.1 leaves that to a recipient).
     """
 
-    __slots__ = ("_buffer", "_left", "_trailers", "done")
+    __slots__ = ("_buffer", "_left", "_trailers", "done", "pieces")
     length: int | None = None
     ends_at_close = False
 
@@ -91,6 +95,7 @@ class ChunkedDecoder:
         self._left: int | None = 0
         self._trailers = 0
         self.done = False
+        self.pieces = 0
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """See :class:`Decoder`."""
@@ -105,6 +110,7 @@ class ChunkedDecoder:
                 at = len(data)
             else:
                 at = step
+        self.pieces = len(pieces)
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return body, data[at:]
 
