@@ -72,12 +72,8 @@ class Bucket:
         self.full_at = full_at
         return 0.0
 
-    def is_empty(self, rate: Rate, now: float) -> bool:
-        """Whether there is nothing to take out."""
-        return self.full_at - now >= rate.depth
-
     def pour_out(self, rate: Rate, amount: int, now: float) -> None:
-        """Take ``amount`` out, even if there is not so much; then the next has to wait for it."""
+        """Take ``amount`` out, even if there is not so much."""
         full_at = self.full_at
         if full_at < now:
             full_at = now
@@ -261,17 +257,17 @@ class Crowd:
         """Whether the access log gets a line of one more refused request of this client."""
         return not self.client(address, now).refusals_logged.take(_REFUSALS_LOGGED, now)
 
-    def may_log_at_length(self, address: str, now: float) -> bool:
-        """Whether this client's lines, and all lines together, do not fill the access log yet."""
-        if self._logged.is_empty(_LOGGED_OF_ALL, now):
-            return False
-        return not self.client(address, now).logged.is_empty(_LOGGED_OF_ONE, now)
+    def may_log_at_length(self, address: str, now: float) -> Client | None:
+        """The client, if neither its lines nor all together fill the access log yet."""
+        client = self._clients.get(address) or self.client(address, now)
+        if client.logged.full_at - now >= _LOGGED_OF_ONE.depth:
+            return None
+        return None if self._logged.full_at - now >= _LOGGED_OF_ALL.depth else client
 
-    def has_logged(self, address: str, size: int, now: float) -> None:
-        """Take note of a line of so many bytes. Those that had to be short cost nothing more."""
-        if self.may_log_at_length(address, now):
-            self._logged.pour_out(_LOGGED_OF_ALL, size, now)
-            self.client(address, now).logged.pour_out(_LOGGED_OF_ONE, size, now)
+    def has_logged(self, client: Client, size: int, now: float) -> None:
+        """Take note of a line at length, of so many bytes. Short ones cost nothing more."""
+        client.logged.pour_out(_LOGGED_OF_ONE, size, now)
+        self._logged.pour_out(_LOGGED_OF_ALL, size, now)
 
     # Logins.
 

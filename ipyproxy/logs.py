@@ -13,6 +13,7 @@ import time
 from collections import deque
 from datetime import UTC, datetime
 from enum import Enum
+from functools import lru_cache
 from queue import SimpleQueue
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Literal
@@ -155,15 +156,17 @@ class AccessLog:
             request = b"%b %b %b" % (_cut(entry.method, most), target, entry.version)
         referer = b"-" if entry.referer is None else _address(entry.referer, most)
         agent = b"-" if entry.user_agent is None else _cut(entry.user_agent, most)
+        if (request + referer + agent).translate(None, _PLAIN):
+            request, referer, agent = _quoted(request), _quoted(referer), _quoted(agent)
         line = b'%b - %b [%b] "%b" %d %b "%b" "%b"\n' % (
             _word(entry.client, most),
             _word(entry.user, most) if entry.user else b"-",
             self._stamp,
-            _quoted(request),
+            request,
             entry.status,
             b"%d" % entry.body_bytes if entry.body_bytes else b"-",
-            _quoted(referer),
-            _quoted(agent),
+            referer,
+            agent,
         )
         if entry.status == _SWITCHED:
             note = _quoted(_cut(entry.note.encode("ascii", "backslashreplace"), most))
@@ -221,13 +224,13 @@ _PLAIN = bytes(byte for byte in range(0x100) if len(_ESCAPED[byte]) == 1)
 
 
 def _quoted(value: bytes) -> bytes:
-    if value.translate(None, _PLAIN):
-        return b"".join([_ESCAPED[byte] for byte in value])
-    return value
+    return b"".join([_ESCAPED[byte] for byte in value])
 
 
 def _cut(value: bytes, most: int) -> bytes:
     """``value`` as far as it goes into ``most`` bytes of a line, and how many bytes are missing."""
+    if len(value) * 4 <= most:
+        return value
     kept = _fitting(value, most)
     return value if kept == len(value) else b"%b[cut:%d]" % (value[:kept], len(value) - kept)
 
@@ -238,6 +241,8 @@ def _address(value: bytes, most: int) -> bytes:
     It is cut first, since to look for secrets takes time. None is missed, for its name comes
     before it; but with many short ones for which ``REDACTED`` stands, it gets longer again.
     """
+    if len(value) * 4 <= most:
+        return redact(value)
     kept = _fitting(value, most)
     if kept == len(value):
         return redact(value)
@@ -246,14 +251,20 @@ def _address(value: bytes, most: int) -> bytes:
 
 def _fitting(value: bytes, most: int) -> int:
     """How many bytes of ``value`` go into ``most`` bytes of a line."""
-    size = len(value)
-    if size * 4 <= most:
-        return size
-    return min(size, most // 4 if value.translate(None, _PLAIN) else most)
+    return min(len(value), most // 4 if value.translate(None, _PLAIN) else most)
 
 
 def _word(text: str, most: int) -> bytes:
     """One field of a combined line that stands without quotes, and so must hold no blank."""
+    return _short_word(text) if len(text) * 4 <= most else _spell(text, most)
+
+
+@lru_cache(maxsize=256)
+def _short_word(text: str) -> bytes:
+    return _spell(text, FIELD_BYTES)
+
+
+def _spell(text: str, most: int) -> bytes:
     word = _cut(text.encode("utf-8", "backslashreplace"), most)
     return _quoted(word).replace(b" ", rb"\x20")
 

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from ipyproxy.audit import Untold
 from ipyproxy.crowd import Crowd
-from ipyproxy.logs import FIELD_BYTES, SHORT_FIELD_BYTES, AccessLog, Entry
+from ipyproxy.logs import SHORT_FIELD_BYTES, AccessLog, Entry
 from ipyproxy.request import Request
 from ipyproxy.statistics import Statistics
 
@@ -66,8 +66,11 @@ class Recorder:
             request.note,
             request.bridge,
         )
-        most = FIELD_BYTES if crowd.may_log_at_length(client, now) else SHORT_FIELD_BYTES
-        crowd.has_logged(client, self.access_log.record(entry, most), now)
+        spender = crowd.may_log_at_length(client, now)
+        if spender is None:
+            self.access_log.record(entry, SHORT_FIELD_BYTES)
+        else:
+            crowd.has_logged(spender, self.access_log.record(entry), now)
 
     def sweep(self, now: float) -> None:
         """Tell what was only counted; to be called about once a second."""

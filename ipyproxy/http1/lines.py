@@ -341,8 +341,10 @@ class FieldReader:
         (Lines that pass as they are change often, and nothing follows from them.)
         """
         field, is_shared = self._memory.parse(line)
+        if is_shared or isinstance(field, bytes):
+            return field
         cost = _line_cost(line)
-        if not is_shared and isinstance(field, Special) and cost <= OWN_LINES_BYTES:
+        if cost <= OWN_LINES_BYTES:
             self._held_lines += cost
             if self._held_lines > OWN_LINES_BYTES:
                 self._lines.clear()
