@@ -53,7 +53,7 @@ class ResponseHead:
 class HeadLimits:
     """How large a request head may be: bytes in all, number of fields, bytes of the target."""
 
-    head_bytes: int = 16384
+    head_bytes: int = 32768
     head_fields: int = 100
     target_bytes: int = 8192
 
@@ -70,7 +70,7 @@ _REQUEST_TAKEN = frozenset(
     b"proxy-authorization proxy-authenticate content-length host origin referer cookie "
     b"sec-websocket-extensions sec-websocket-key sec-websocket-version "
     b"forwarded via x-real-ip x-client-ip x-cluster-client-ip true-client-ip "
-    b"x-scheme proxy".split()
+    b"x-scheme x-url-scheme proxy".split()
 )
 _CLAIMS = (b"x-forwarded", b"remote-", b"x-remote-", b"x-auth-request-")
 # Fields of a response that are rewritten, made anew or dropped. The last three rows would let one
@@ -78,10 +78,10 @@ _CLAIMS = (b"x-forwarded", b"remote-", b"x-remote-", b"x-auth-request-")
 _RESPONSE_TAKEN = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade "
     b"proxy-authorization proxy-authenticate content-length location content-location "
-    b"set-cookie access-control-allow-origin "
+    b"set-cookie access-control-allow-origin service-worker-allowed "
     b"sec-websocket-accept sec-websocket-extensions sec-websocket-protocol "
-    b"clear-site-data service-worker-allowed strict-transport-security alt-svc nel report-to "
-    b"reporting-endpoints accept-ch origin-agent-cluster set-login "
+    b"clear-site-data strict-transport-security alt-svc nel report-to reporting-endpoints "
+    b"accept-ch origin-agent-cluster set-login secure-session-registration "
     b"use-as-dictionary".split()
 )
 # CGI-like servers read Remote_User and remote-user alike (CVE-2026-30851), some remote.user too.
@@ -160,7 +160,19 @@ def too_large(partial: bytes, limits: HeadLimits) -> ProxyError:
     target = line.partition(b" ")[2].partition(b" ")[0]
     if len(target) > limits.target_bytes:
         return ProxyError(Problem.TARGET_TOO_LONG, f"over {limits.target_bytes} bytes")
-    return ProxyError(Problem.HEAD_TOO_LARGE, f"over {limits.head_bytes} bytes")
+    detail = f"over {limits.head_bytes} bytes{_largest_field(partial)}"
+    return ProxyError(Problem.HEAD_TOO_LARGE, detail)
+
+
+def _largest_field(partial: bytes) -> str:
+    """Which field takes up most of a head, for the log: its name and size, never its value."""
+    head = partial.partition(b"\r\n\r\n")[0]
+    line = max(head.split(b"\r\n")[1:], key=len, default=b"")
+    name, colon, _ = line.partition(b":")
+    if not colon or not name or name.translate(None, TCHAR):
+        return ""
+    # The head may have been cut off within the line, or the client goes on and on with it.
+    return f", of which {name[:64].decode('ascii')} has at least {len(line)}"
 
 
 def parse_response(block: bytes, fields: FieldReader | None = None) -> ResponseHead:

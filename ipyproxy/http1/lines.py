@@ -24,6 +24,7 @@ _LINE_REMEMBERED = 2048
 _LINES_REMEMBERED = 1024
 _GROUP_REMEMBERED = 4096
 _GROUPS_REMEMBERED = 512
+_HEAD_REMEMBERED = 8192
 # So many lines at the end of a head may change before it is worth finding out where that begins.
 _FEW_LINES = 3
 
@@ -237,7 +238,8 @@ class FieldReader:
         if lines > _FEW_LINES:
             self._remember(_common_lines(block, self._last))
             rest = block[len(self._prefix) :]
-        self._last = block
+        # A long head would cost its connection several times its size for as long as that is open.
+        self._last = block if len(block) <= _HEAD_REMEMBERED else b""
         if not rest:
             return Fields(self._plain, self._memory.group(self._special))
         plain, special = self._take(rest)

@@ -131,7 +131,9 @@ class Exchange:
         request, carriage = self._request, self._carriage
         head, public, client = request.head, request.public, request.connection
         fields = request_fields(head, public, carriage.trusted_origins, self._rewriting)
-        fields += forwarded(head.fields.special, client.peer, public, client.trusted)
+        fields += forwarded(
+            head.fields.special, client.peer, public, client.trusted, self._rewriting
+        )
         return fields + block_of(request.identity) if request.identity else fields
 
     def _framing(self) -> bytes:
