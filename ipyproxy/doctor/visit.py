@@ -129,9 +129,7 @@ class Visit:
         ]
         head = parse_request(b"\r\n".join(block), HeadLimits())
         fields = request_fields(head, self._public, frozenset(), self._rewriting)
-        fields += forwarded(
-            head.fields.special, LOOPBACK, self._public, False, self._rewriting
-        )
+        fields += forwarded(head.fields.special, LOOPBACK, self._public, False, self._rewriting)
         sent = lines_of(fields)
         if method != b"GET":
             sent.append(b"Content-Length: %d" % length)

@@ -38,9 +38,9 @@ class Manners(Enum):
     set suits everybody: Jupyter takes no Host but a local one, while others build addresses for
     the browser from X-Forwarded-Host.
 
-    RFC 7239's ``Forwarded`` is in neither set. It would say what X-Forwarded-* says, and code-server
-    for one takes the quotation marks that its grammar asks for around ``host:port`` for a part of
-    the host's name.
+    RFC 7239's ``Forwarded`` is in neither set. It would say what X-Forwarded-* says, and its
+    grammar asks for quotation marks around ``host:port``, which code-server for one takes for a
+    part of the host's name.
     """
 
     NOTEBOOK = "notebook"

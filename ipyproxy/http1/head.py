@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.errors import BrokenAnswerError, Problem, ProxyError
 from ipyproxy.http1.lines import TCHAR, VALUE, FieldMemory, FieldReader, Fields, SpecialFields
 
 _OBS_TEXT = bytes(range(0x80, 0x100))
@@ -175,10 +175,19 @@ def _largest_field(partial: bytes) -> str:
     return f", of which {name[:64].decode('ascii')} has at least {len(line)}"
 
 
+NOT_HTTP = "the status line does not begin with HTTP/1.1 or HTTP/1.0"
+BARE_LF = "a bare LF ends a line of the head"
+
+
+def has_bare_lf(part: bytes) -> bool:
+    """Whether a head, or what has come of it, holds a LF without CR before it."""
+    return part.count(b"\n") > part.count(b"\r\n")
+
+
 def parse_response(block: bytes, fields: FieldReader | None = None) -> ResponseHead:
     """Take a response head apart; the parameters are as for :func:`parse_request`.
 
-    Raises :class:`ProxyError` (``UPSTREAM_BROKEN``).
+    Raises :class:`BrokenAnswerError`.
     """
     line, rest = _first_line(block)
     try:
@@ -186,7 +195,8 @@ def parse_response(block: bytes, fields: FieldReader | None = None) -> ResponseH
         reader = fields or response_fields_reader()
         return ResponseHead(status, reason, minor, reader.read(rest))
     except ProxyError as error:
-        raise ProxyError(Problem.UPSTREAM_BROKEN, error.detail) from None
+        # It is said of a part of a head too, and a rule must not depend on how much has come.
+        raise BrokenAnswerError(BARE_LF if has_bare_lf(block) else error.detail) from None
 
 
 @lru_cache(maxsize=64)
@@ -194,9 +204,9 @@ def _status_line(line: bytes) -> tuple[int, bytes, int]:
     version, _, rest = line.partition(b" ")
     code, _, reason = rest.partition(b" ")
     if version not in (b"HTTP/1.1", b"HTTP/1.0"):
-        raise ProxyError(Problem.UPSTREAM_BROKEN, "the status line is not HTTP/1.x")
+        raise BrokenAnswerError(NOT_HTTP)
     if len(code) != 3 or code.translate(None, b"0123456789") or code < b"100":
-        raise ProxyError(Problem.UPSTREAM_BROKEN, "the status is not three digits")
+        raise BrokenAnswerError("the status is not three digits")
     if reason.translate(None, VALUE):
-        raise ProxyError(Problem.UPSTREAM_BROKEN, "the reason holds a control character")
+        raise BrokenAnswerError("the reason phrase holds a control character")
     return int(code), reason, int(version == b"HTTP/1.1")
