@@ -31,22 +31,28 @@ PROGRAMS = Path(__file__).parent / "applications"
 START_TIMEOUT = 90.0
 
 WEB = ["django>=5.2,<6", "flask>=3,<4", "flask-wtf>=1.2,<2", "wsgidav>=4.3,<5", "cheroot>=10"]
-BOKEH = ["bokeh>=3.4,<4"]
+# The last that takes no address of its own unless it is told to.
+BOKEH = ["bokeh==3.4.3"]
 STREAMLIT = ["streamlit>=1.40,<2"]
 JUPYTER = ["jupyter-server>=2.14,<3", "jupyter-server-proxy>=4.4,<5"]
 
 
-@pytest.fixture(scope="module")
+#: The ports whose programs have an application's manners.
+APPLICATION_PORTS = [notebook_port() for _ in range(10)]
+_unused = iter(APPLICATION_PORTS)
+
+
+@pytest.fixture
 def application_port() -> int:
-    """A port whose program has an application's manners."""
-    return notebook_port()
+    """One of them, another for each test: a proxy remembers a port whose program has ended."""
+    return next(_unused)
 
 
 @pytest.fixture(scope="module")
-def front(application_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    """A proxy that knows one port for an application's."""
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """A proxy that knows which ports are applications'."""
     running = Proxy(
-        tmp_path_factory.mktemp("front"), f"notebooks.applications = {application_port}\n"
+        tmp_path_factory.mktemp("front"), f"notebooks.applications = {APPLICATION_PORTS}\n"
     )
     yield running
     assert "Traceback" not in running.child.log()
@@ -54,9 +60,9 @@ def front(application_port: int, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture(params=["application", "notebook"])
-def port(request: pytest.FixtureRequest, application_port: int) -> int:
+def port(request: pytest.FixtureRequest) -> int:
     """A port of either manners; what runs there is to be content with both."""
-    return application_port if request.param == "application" else notebook_port()
+    return next(_unused) if request.param == "application" else notebook_port()
 
 
 Start = Callable[..., None]
@@ -133,12 +139,10 @@ def test_wsgidav_copies_and_moves(
     assert sorted(path.name for path in share.iterdir()) == ["a.txt", "c d.txt"]
 
 
-def test_bokeh_opens_its_websocket(
-    start: Start, front: Proxy, port: int, application_port: int
-) -> None:
+def test_bokeh_opens_its_websocket(start: Start, front: Proxy, port: int) -> None:
     """What --allow-websocket-origin has to name is what the port's manners show it."""
-    is_application = port == application_port
-    allowed = f"localhost:{front.port}" if is_application else f"127.0.0.1:{port}"
+    by_its_own = f"127.0.0.1:{port}"
+    allowed = f"localhost:{front.port}" if port in APPLICATION_PORTS else by_its_own
     start(
         port,
         *(python("bokeh", BOKEH), "-m", "bokeh", "serve", str(PROGRAMS / "bokeh_plot.py")),
