@@ -69,9 +69,9 @@ class TestTheWay:
 
     def test_a_foreign_page_reaches_no_application(self, monkeypatch: pytest.MonkeyPatch) -> None:
         gate = Gate(monkeypatch, applications=(10001,))
-        browser = gate.connect()
-        ask(browser, b"POST /ipython/10001/ HTTP/1.1", b"Origin: https://evil.example")
-        assert status_of(browser.hear()) == 403
+        evil = b"Origin: https://evil.example"
+        answer = ask(gate.connect(), b"POST /ipython/10001/ HTTP/1.1", evil)
+        assert status_of(answer) == 403
         assert gate.dialler.attempts == []
 
     @pytest.mark.parametrize("accept", [b"text/html", b"application/json"])
