@@ -68,7 +68,7 @@ bench: .venv/.bench compiled ## side by side with nginx, HAProxy, Apache, ... (B
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 clean: ## removes .venv and everything that was built
-	rm -rf .venv .venv-sslyze build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-sslyze .venv-apps build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf .import_linter_cache _trial_temp* twistd.pid twisted/plugins/dropin.cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -24,7 +24,7 @@ class Advice(Enum):
 
     FORBIDDEN = (
         "403 from the notebook on {port}: it refuses the login, the XSRF token, or the Host and "
-        "Origin that it sees (127.0.0.1:{port})"
+        "Origin that it sees (127.0.0.1:{port}, unless it is one of notebooks.applications)"
     )
     OTHER_BASE_URL = (
         "404 from the notebook on {port} for {path}, where it should be at home: start it with "

@@ -13,10 +13,17 @@ from typing import Any, Protocol
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.errors import BrokenAnswerError, Problem, ProxyError
 from ipyproxy.http1.fields import is_persistent, keep_alive_timeout
 from ipyproxy.http1.framing import Decoder, response_decoder
-from ipyproxy.http1.head import ResponseHead, parse_response, response_fields_reader
+from ipyproxy.http1.head import (
+    BARE_LF,
+    NOT_HTTP,
+    ResponseHead,
+    has_bare_lf,
+    parse_response,
+    response_fields_reader,
+)
 from ipyproxy.pace import Pace
 from ipyproxy.stream import CLOSED, StreamProtocol, Tunnel
 from ipyproxy.transport import MANY_PIECES
@@ -168,11 +175,14 @@ class UpstreamConnection(StreamProtocol):
             # All heads of one answer together, or informational ones could come without end.
             limit = self._keeper.limits.response_head_bytes
             if self._head_bytes + (len(buffer) if end < 0 else end) > limit:
-                raise ProxyError(Problem.UPSTREAM_BROKEN, f"heads of over {limit} bytes")
+                raise BrokenAnswerError(f"its head is longer than {limit} bytes")
+            # Whoever speaks another protocol, or ends lines in another way, may well wait for us to
+            # say more.
+            if buffer[: len(_BEGINNING)] != _BEGINNING[: len(buffer)]:
+                raise BrokenAnswerError(NOT_HTTP)
             if end < 0:
-                if buffer[: len(_BEGINNING)] != _BEGINNING[: len(buffer)]:
-                    # Whoever speaks another protocol may well wait for us to say more.
-                    raise ProxyError(Problem.UPSTREAM_BROKEN, "it does not speak HTTP")
+                if has_bare_lf(buffer):
+                    raise BrokenAnswerError(BARE_LF)
                 return
             head = parse_response(buffer[:end], self._fields)
             if head.status >= 200:
@@ -211,7 +221,7 @@ class UpstreamConnection(StreamProtocol):
         try:
             payload, rest = body.feed(data)
         except ProxyError as error:
-            self._fail(ProxyError(Problem.UPSTREAM_BROKEN, error.detail))
+            self._fail(BrokenAnswerError(error.detail))
             return
         if body.pieces > MANY_PIECES:
             self.transport.read_less(body.pieces)

@@ -218,3 +218,17 @@ class ProxyError(Exception):
         self.detail = detail
         self.lines = lines
         self.retry_after = retry_after
+        self.rule = ""
+        """The rule of HTTP that a message broke: a sentence of ours alone, fit for a page."""
+
+
+class BrokenAnswerError(ProxyError):
+    """``UPSTREAM_BROKEN``: a notebook's answer breaks a rule, which log and page name.
+
+    Whoever wrote that server has nothing else to find the mistake by, so ``rule`` is told to
+    everybody. It holds no byte of an answer, nor of a request.
+    """
+
+    def __init__(self, rule: str) -> None:
+        super().__init__(Problem.UPSTREAM_BROKEN, rule)
+        self.rule = rule

@@ -194,7 +194,11 @@ def _root(rooms: Rooms, config: Config, portal: Portal | None) -> Root:
     cookies = tuple(name.encode("ascii") for name in config.notebooks.site_cookies)
     cookies += own_cookies(config.auth)
     kept_back = withheld(config.auth)
-    root = Root(prefix, Notebooks(ports, prefix, cookies, rooms.upstreams, carriage, kept_back))
+    applications = config.notebooks.applications
+    notebooks = Notebooks(
+        ports, prefix, cookies, rooms.upstreams, carriage, kept_back, applications
+    )
+    root = Root(prefix, notebooks)
     root.put(STATE_PATH, States(ports, rooms.upstreams, rooms.health))
     own = health_resources(rooms.condition)
     if config.status.public:

@@ -78,9 +78,9 @@ class TestHeads:
             (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
             (b"GET /%b HTTP/1.1\r\n\r\n" % (b"a" * 8192), 414),
             (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 101 + b"\r\n", 431),
-            (b"GET / HTTP/1.1\r\nA: " + b"a" * 20000, 431),
-            (b"GET / HTTP/1.1\r\nA: " + b"a" * 20000 + b"\r\n\r\n", 431),
-            (b"GET /" + b"a" * 20000, 414),
+            (b"GET / HTTP/1.1\r\nA: " + b"a" * 40000, 431),
+            (b"GET / HTTP/1.1\r\nA: " + b"a" * 40000 + b"\r\n\r\n", 431),
+            (b"GET /" + b"a" * 40000, 414),
         ],
     )
     def test_what_is_no_request_is_refused_and_the_connection_closed(

@@ -77,7 +77,7 @@ class Tls:
     directory: OptionalPath = None
     unknown_name: Literal["default", "refuse"] = "default"
     profile: Literal["intermediate", "modern"] = "intermediate"
-    hsts: Annotated[int, count(1, 10**9, "never sent")] = 63072000
+    hsts: Annotated[int, count(1, 10**9, "never sent")] = 0
     client_ca: OptionalPath = None
     client_certificates: Literal["required", "optional"] = "required"
 
@@ -110,7 +110,8 @@ _NO_PORTS = Ports(())
 class Notebooks:
     """The public prefix, the ports behind it, and who may listen there.
 
-    Besides, the cookies that are none of their business.
+    Besides, the ports of programs other than Jupyter, and the cookies that are none of their
+    business.
     """
 
     prefix: Annotated[
@@ -121,6 +122,7 @@ class Notebooks:
         ),
     ] = "/ipython"
     ports: Annotated[Ports, Ports.read] = _DEFAULT_PORTS
+    applications: Annotated[Ports, read_optional_ports] = _NO_PORTS
     owners: tuple[Owner, ...] = ()
     site_cookies: tuple[CookieName, ...] = ("galaxysession",)
     tls: bool = False
@@ -128,9 +130,12 @@ class Notebooks:
     tls_ca: OptionalPath = None
 
     def __attrs_post_init__(self) -> None:
-        """Refuse a star in the name: it is one that certificates are compared with."""
+        """Refuse a star in the name that certificates are compared with, and unserved ports."""
         if self.tls_name.startswith("*"):
             raise RefusedError("names no single host", key="tls_name")
+        for port in self.applications:
+            if port not in self.ports:
+                raise RefusedError(f"{port} is none of notebooks.ports", key="applications")
 
 
 @attrs.frozen
@@ -145,7 +150,7 @@ class Limits:
     request_rate: Annotated[float, rate(0.01, 1_000_000)] = 500.0
     request_burst: Annotated[int, count(1, 1_000_000)] = 20000
     login_failures: Annotated[int, count(1, 1_000_000)] = 10
-    head_bytes: Annotated[int, size(1024, 2**20)] = 16384
+    head_bytes: Annotated[int, size(1024, 2**20)] = 32768
     head_fields: Annotated[int, count(10, 10_000)] = 100
     target_bytes: Annotated[int, size(256, 2**20)] = 8192
     body_bytes: Annotated[int, size(1, 2**40, "unlimited")] = 0
@@ -166,7 +171,7 @@ class Timeouts:
     # Well under a minute: notebook containers that count connections would never stop.
     upstream_idle: Annotated[float, seconds(0.1, 50)] = 15.0
     connect: Annotated[float, seconds(0.1, 60)] = 2.0
-    response: Annotated[float, seconds(0.1, 86400, "never")] = 60.0
+    response: Annotated[float, seconds(0.1, 86400, "never")] = 300.0
     drain: Annotated[float, seconds(0, 3600)] = 30.0
     drain_websocket: Annotated[float, seconds(0, 86400)] = 600.0
 

@@ -17,6 +17,7 @@ from ipyproxy.doctor.listeners import Listener
 from ipyproxy.doctor.visit import Answer, NoAnswerError, RefusedError, Visit
 from ipyproxy.errors import ProxyError
 from ipyproxy.handshake import NotebookSide
+from ipyproxy.http1.fields import Manners
 
 KERNEL_PROTOCOL = "v1.kernel.websocket.jupyter.org"
 _FORM = b"Content-Type: application/x-www-form-urlencoded"
@@ -82,7 +83,16 @@ class Examination:
         self._prefix = f"{config.notebooks.prefix}/{port}/"
         named = [host for host in config.site.hosts if "*" not in host]
         host = f"[{named[0]}]" if named and ":" in named[0] else (named or ["localhost"])[0]
-        self._visit = Visit(port, host, self._prefix, config.notebooks.site_cookies, patience)
+        is_application = port in config.notebooks.applications
+        self._name = host if is_application else f"127.0.0.1:{port}"
+        self._visit = Visit(
+            port,
+            host,
+            self._prefix,
+            config.notebooks.site_cookies,
+            Manners.APPLICATION if is_application else Manners.NOTEBOOK,
+            patience,
+        )
 
     def findings(self) -> Iterator[Finding]:
         """All findings, in the order in which a request would meet them."""
@@ -185,7 +195,7 @@ class Examination:
         if answer.status in (400, 403, 421):
             return wrong(
                 "Host",
-                f"it answers {answer.status}: perhaps it refuses the Host 127.0.0.1:{self._port}",
+                f"it answers {answer.status}: perhaps it refuses the Host {self._name}",
                 "let it take that name, which is what the proxy calls it",
             )
         return note(
@@ -250,9 +260,14 @@ class Examination:
         if whole.status == 403:
             yield wrong("Host, Origin, Referer", _words(whole), self._origin_remedy())
         else:
-            yield ok("Host, Origin, Referer", f"it takes them as 127.0.0.1:{self._port}")
+            yield ok("Host, Origin, Referer", f"it takes them as {self._name}")
 
     def _origin_remedy(self) -> str:
+        if self._port in self._config.notebooks.applications:
+            return (
+                f"take {self._port} out of notebooks.applications, or let it take the public name: "
+                "set ServerApp.allow_remote_access"
+            )
         return (
             "let it take its own name, 127.0.0.1, for Host and Origin: remove "
             "ServerApp.allow_origin, allow_origin_pat and local_hostnames"

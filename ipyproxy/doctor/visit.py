@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ipyproxy.errors import ProxyError
-from ipyproxy.http1.fields import Rewriting, forwarded, request_fields
+from ipyproxy.http1.fields import Manners, Rewriting, forwarded, request_fields
 from ipyproxy.http1.framing import Decoder, response_decoder
 from ipyproxy.http1.head import HeadLimits, ResponseHead, parse_request, parse_response
 from ipyproxy.http1.lines import lines_of
@@ -59,11 +59,18 @@ class Visit:
 
     :param host: the public host that the browser has in its address.
     :param prefix: where the notebook is to be, such as ``/ipython/10000/``.
+    :param manners: what the notebook hears of that host.
     :param patience: seconds that each answer may take.
     """
 
     def __init__(
-        self, port: int, host: str, prefix: str, site_cookies: tuple[str, ...], patience: float
+        self,
+        port: int,
+        host: str,
+        prefix: str,
+        site_cookies: tuple[str, ...],
+        manners: Manners,
+        patience: float,
     ) -> None:
         self.cookies: dict[bytes, bytes] = {}
         self._port = port
@@ -75,6 +82,7 @@ class Visit:
             prefix=self._prefix,
             port=port,
             site_cookies=tuple(name.encode("ascii") for name in site_cookies),
+            manners=manners,
         )
 
     def ask(
@@ -121,7 +129,7 @@ class Visit:
         ]
         head = parse_request(b"\r\n".join(block), HeadLimits())
         fields = request_fields(head, self._public, frozenset(), self._rewriting)
-        fields += forwarded(head.fields.special, LOOPBACK, self._public, False)
+        fields += forwarded(head.fields.special, LOOPBACK, self._public, False, self._rewriting)
         sent = lines_of(fields)
         if method != b"GET":
             sent.append(b"Content-Length: %d" % length)

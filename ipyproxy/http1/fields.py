@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from enum import Enum
 
 from ipyproxy.http1.head import RequestHead, ResponseHead
 from ipyproxy.http1.lines import SpecialFields, block_of, lines_of, remembered
@@ -22,18 +23,43 @@ _OWN_URL = re.compile(
 )
 _COOKIE_PATH = 1024
 """Bytes of a cookie's Path above which browsers ignore it, and take a path of their own."""
+# No dot steps, however encoded, and nothing that a URL parser reads as a step or as an end.
+_PLAIN_PATH = re.compile(rb"(?:/(?!(?:\.|%2[Ee]){1,2}(?:/|\Z))[A-Za-z0-9._~%!$&'()*+,;=:@-]*)+")
 _VIA = b"1.1 ipyproxy"
+
+
+class Manners(Enum):
+    """What an upstream hears of the public side: nothing, or all of it, and never a mixture.
+
+    Servers guard themselves against other sites' pages by comparing fields with each other: Origin
+    or Referer with Host, with X-Forwarded-Host, with what X-Forwarded-Proto makes of these. Which
+    ones they compare is theirs to choose, so all that name the public side have to agree. No one
+    set suits everybody: Jupyter takes no Host but a local one, while others build addresses for
+    the browser from X-Forwarded-Host.
+
+    RFC 7239's ``Forwarded`` is in neither set. It would say what X-Forwarded-* says, and its
+    grammar asks for quotation marks around ``host:port``, which code-server for one takes for a
+    part of the host's name.
+    """
+
+    NOTEBOOK = "notebook"
+    """Host, Origin and Referer name the upstream itself, and nothing speaks of another side: what
+    every Jupyter takes as it comes, and so does what runs inside one."""
+    APPLICATION = "application"
+    """Host, Origin and Referer stay as the browser sent them, and X-Forwarded-Host, -Port and
+    -Proto say the same: as of any other gateway."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Rewriting:
     """The names of both sides of one upstream.
 
-    :param authority: ``127.0.0.1:<port>``, what the notebook is addressed as.
-    :param prefix: ``/ipython/<port>/``, below which everything of this notebook lies.
+    :param authority: ``127.0.0.1:<port>``, the address of the upstream.
+    :param prefix: ``/ipython/<port>/``, below which everything of this upstream lies.
     :param site_cookies: names of cookies that belong to the site and never go upstream.
-    :param scheme: how the notebook is spoken to.
+    :param scheme: how the upstream is spoken to.
     :param withheld: gives the field lines of a request without those that only we may send.
+    :param manners: what the upstream hears of the public side.
     """
 
     authority: bytes
@@ -42,20 +68,17 @@ class Rewriting:
     site_cookies: tuple[bytes, ...] = ()
     withheld: Callable[[list[bytes]], list[bytes]] | None = None
     scheme: bytes = b"http"
+    manners: Manners = Manners.NOTEBOOK
     origin: bytes = field(init=False)
     """``http://127.0.0.1:<port>``, or ``https:``."""
     own_origins: tuple[bytes, ...] = field(init=False)
-    """The origins that a notebook may call its own in an answer."""
-    host_line: bytes = field(init=False)
-    origin_line: bytes = field(init=False)
+    """The origins that an upstream may call its own in an answer."""
 
     def __post_init__(self) -> None:
         names = (self.authority, b"localhost:%d" % self.port, b"[::1]:%d" % self.port)
         derived = {
             "origin": b"%b://%b" % (self.scheme, self.authority),
             "own_origins": tuple(b"%b://%b" % (self.scheme, name) for name in names),
-            "host_line": b"Host: " + self.authority,
-            "origin_line": b"Origin: %b://%b" % (self.scheme, self.authority),
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)
@@ -64,7 +87,7 @@ class Rewriting:
 def request_fields(
     head: RequestHead, public: bytes, trusted: frozenset[bytes], rewriting: Rewriting
 ) -> bytes:
-    """The field lines to send upstream, but for framing, Connection and the Forwarded family.
+    """The field lines to send upstream, but for framing, Connection and what a gateway adds.
 
     :param public: the public origin that the request was addressed to.
     :param trusted: further origins whose Referer is aligned like our own.
@@ -79,14 +102,18 @@ def _rewritten_request(
 ) -> tuple[Collection[bytes], bytes]:
     """Names of the plain fields that Connection drops, and the special lines to send."""
     dropped = _nominated(special)
-    lines = [rewriting.host_line]
-    if b"origin" in special:
-        lines.append(rewriting.origin_line)
-    if b"referer" not in dropped:
-        lines += [
-            b"Referer: " + _align_referer(value, public, trusted, rewriting)
-            for value in special.values_of(b"referer")
-        ]
+    origins = special.values_of(b"origin")
+    referers = special.values_of(b"referer") if b"referer" not in dropped else []
+    if rewriting.manners is Manners.APPLICATION:
+        host = _authority_of(public)
+    else:
+        host = rewriting.authority
+        # Whoever is allowed to ask is one of the notebook's own pages to it.
+        origins = [rewriting.origin] if origins else []
+        referers = [_align_referer(value, public, trusted, rewriting) for value in referers]
+    lines = [b"Host: " + host]
+    lines += [b"Origin: " + value for value in origins]
+    lines += [b"Referer: " + value for value in referers]
     if b"cookie" not in dropped:
         for value in special.values_of(b"cookie"):
             kept = _without_site_cookies(value, rewriting.site_cookies)
@@ -125,38 +152,36 @@ def _without_site_cookies(value: bytes, site_cookies: tuple[bytes, ...]) -> byte
     return b";".join(kept).strip(b" \t")
 
 
+def _authority_of(origin: bytes) -> bytes:
+    return origin.partition(b"://")[2]
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """What earlier hops said in the fields that a gateway appends to."""
 
     via: tuple[bytes, ...] = ()
     x_forwarded_for: tuple[bytes, ...] = ()
-    forwarded: tuple[bytes, ...] = ()
 
 
-def forwarded_block(client: str, public: bytes, said: Said) -> bytes:
-    """Via, X-Forwarded-* and Forwarded (RFC 7239) in our words, as field lines.
+def forwarded_block(client: str, public: bytes, said: Said, manners: Manners) -> bytes:
+    """X-Forwarded-* and Via in our words, as field lines.
 
     :param client: address of the peer, as text.
     :param said: what to append to; of an untrusted peer only its Via.
 
     There is no X-Forwarded-Prefix: it names a prefix that was taken off, and none is.
     """
-    host = public.partition(b"://")[2]
-    address = client.encode("ascii")
-    node = b'"[%b]"' % address if b":" in address else address
-    named, _, port = host.rpartition(b":")
-    element = b'for=%b;host="%b";proto=https' % (node, host)
-    return block_of(
-        [
-            b"X-Forwarded-For: " + b", ".join([*said.x_forwarded_for, address]),
+    lines = [b"X-Forwarded-For: " + b", ".join([*said.x_forwarded_for, client.encode("ascii")])]
+    if manners is Manners.APPLICATION:
+        host = _authority_of(public)
+        named, _, port = host.rpartition(b":")
+        lines += [
             b"X-Forwarded-Proto: https",
             b"X-Forwarded-Host: " + host,
             b"X-Forwarded-Port: " + (port if named and port.isdigit() else b"443"),
-            b"Forwarded: " + b", ".join([*said.forwarded, element]),
-            b"Via: " + b", ".join([*said.via, _VIA]),
         ]
-    )
+    return block_of([*lines, b"Via: " + b", ".join([*said.via, _VIA])])
 
 
 NOTHING_SAID = Said()
@@ -165,19 +190,16 @@ NOTHING_SAID = Said()
 def said_before(special: SpecialFields, *, trusted: bool) -> Said:
     """What may be appended to; ``trusted`` says whether the peer is a trusted proxy."""
     via = tuple(special.values_of(b"via"))
-    if not trusted:
-        return Said(via)
-    return Said(
-        via,
-        tuple(special.values_of(b"x-forwarded-for")),
-        tuple(special.values_of(b"forwarded")),
-    )
+    return Said(via, tuple(special.values_of(b"x-forwarded-for")) if trusted else ())
 
 
 @remembered
-def forwarded(special: SpecialFields, client: str, public: bytes, trusted: bool) -> bytes:
+def forwarded(
+    special: SpecialFields, client: str, public: bytes, trusted: bool, rewriting: Rewriting
+) -> bytes:
     """:func:`forwarded_block` behind what the request says."""
-    return forwarded_block(client, public, said_before(special, trusted=trusted))
+    said = said_before(special, trusted=trusted)
+    return forwarded_block(client, public, said, rewriting.manners)
 
 
 def response_fields(head: ResponseHead, public: bytes, rewriting: Rewriting) -> bytes:
@@ -227,11 +249,22 @@ def _set_cookie(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
     return b";".join([pair + b"; Path=" + path + b"; Secure", *kept])
 
 
+def _service_worker_allowed(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
+    """The widest scope that a worker may ask for, at most all that is the upstream's own.
+
+    Only a plain path below the prefix stays: whatever climbs or names a host could lead out of it
+    (Service Workers, Update algorithm, step on ``Service-Worker-Allowed``).
+    """
+    below = value.startswith(rewriting.prefix) and _PLAIN_PATH.fullmatch(value)
+    return value if below else rewriting.prefix
+
+
 _RESPONSE_REWRITES = (
     (b"location", b"Location: ", _location),
     (b"content-location", b"Content-Location: ", _location),
     (b"access-control-allow-origin", b"Access-Control-Allow-Origin: ", _allow_origin),
     (b"set-cookie", b"Set-Cookie: ", _set_cookie),
+    (b"service-worker-allowed", b"Service-Worker-Allowed: ", _service_worker_allowed),
 )
 
 

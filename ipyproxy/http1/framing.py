@@ -3,6 +3,11 @@
 Knows lengths and chunks. Knows nothing of what a body holds. A body is never held whole: every
 decoder hands out what it was fed, at once. Framing is always made anew for the next hop, so that
 what two parsers could read differently never travels on (RFC 9112 section 11.2).
+
+A response may be spelled in two ways that a request may not, since servers in use do so and no two
+readers get another body out of it: Content-Length several times with one value (RFC 9110 section
+8.6), and blanks behind a chunk's size. In a request either is more likely an attempt to get past
+us, and no browser sends it.
 """
 
 from __future__ import annotations
@@ -10,7 +15,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.errors import BrokenAnswerError, Problem, ProxyError
 from ipyproxy.http1.head import RequestHead, ResponseHead
 from ipyproxy.http1.lines import SpecialFields, remembered, split_field_line
 
@@ -21,6 +26,7 @@ _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xFF]|\\[\t -~\x80-\xFF])*"'
 _EXTENSION = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
 # 15 digits keep every sum within 64 bits.
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:%b)*" % _EXTENSION)
+_PADDED_SIZE_LINE = re.compile(rb"%b[ \t]*" % _SIZE_LINE.pattern)
 
 
 class Decoder(Protocol):
@@ -83,13 +89,16 @@ class ChunkedDecoder:
 
     Chunk extensions are read over, trailer fields are checked and dropped (RFC 9110 section
     6.5.1 leaves that to a recipient).
+
+    :param size_line: what the line before a chunk looks like; its first group is the size.
     """
 
-    __slots__ = ("_buffer", "_left", "_trailers", "done", "pieces")
+    __slots__ = ("_buffer", "_left", "_size_line", "_trailers", "done", "pieces")
     length: int | None = None
     ends_at_close = False
 
-    def __init__(self) -> None:
+    def __init__(self, size_line: re.Pattern[bytes] = _SIZE_LINE) -> None:
+        self._size_line = size_line
         self._buffer = b""
         # Bytes left of the chunk and its CRLF; 0: a size line comes next; None: trailers.
         self._left: int | None = 0
@@ -142,7 +151,7 @@ class ChunkedDecoder:
             return None
         line = data[at:end]
         if self._left == 0:
-            size = _chunk_size(line)
+            size = self._size(line)
             self._left = size + 2 if size else None
         elif line:
             split_field_line(line)
@@ -153,13 +162,12 @@ class ChunkedDecoder:
             self.done = True
         return end + 2
 
-
-def _chunk_size(line: bytes) -> int:
-    """The size in a chunk's first line; its extensions must be well-formed and mean nothing."""
-    match = _SIZE_LINE.fullmatch(line)
-    if match is None:
-        raise ProxyError(Problem.BAD_REQUEST, "a chunk does not begin with its size")
-    return int(match[1], 16)
+    def _size(self, line: bytes) -> int:
+        """The size in a chunk's first line; its extensions must be well-formed and mean nothing."""
+        match = self._size_line.fullmatch(line)
+        if match is None:
+            raise ProxyError(Problem.BAD_REQUEST, "a chunk does not begin with its size")
+        return int(match[1], 16)
 
 
 def chunk(data: bytes) -> bytes:
@@ -176,7 +184,8 @@ def request_decoder(head: RequestHead) -> Decoder | None:
     Raises :class:`ProxyError` where Content-Length and Transfer-Encoding are anything but one
     clear statement (CL.TE, TE.CL, two lengths, codings other than chunked, HTTP/1.0 with TE).
     """
-    chunked, length = _framing(head.fields.special, head.minor)
+    special = head.fields.special
+    chunked, length = _framing(special, head.minor, special.one(b"content-length"))
     if chunked:
         return ChunkedDecoder()
     return LengthDecoder(length) if length else None
@@ -185,24 +194,50 @@ def request_decoder(head: RequestHead) -> Decoder | None:
 def response_decoder(head: ResponseHead, method: bytes) -> Decoder | None:
     """The decoder of a response's body; None if it has none (RFC 9112 section 6.3).
 
-    Raises :class:`ProxyError` (``UPSTREAM_BROKEN``) on contradictory framing.
+    Raises :class:`BrokenAnswerError` on contradictory framing.
     """
+    special = head.fields.special
     try:
-        chunked, length = _framing(head.fields.special, head.minor)
+        chunked, length = _framing(special, head.minor, _agreed_length(special))
     except ProxyError as error:
-        raise ProxyError(Problem.UPSTREAM_BROKEN, error.detail) from None
+        raise BrokenAnswerError(error.detail) from None
     if method == b"HEAD" or head.status in (204, 304):
         return None
     if chunked:
-        return ChunkedDecoder()
+        return ChunkedDecoder(_PADDED_SIZE_LINE)
     return CloseDecoder() if length is None else LengthDecoder(length)
 
 
+def stated_length(head: ResponseHead) -> int | None:
+    """Content-Length of a response that :func:`response_decoder` has found no body for.
+
+    It is the answer to HEAD, or 304: the length is what a GET would get (RFC 9110 section 8.6).
+    """
+    stated = _agreed_length(head.fields.special)
+    return None if stated is None else _length(stated)
+
+
+def _agreed_length(special: SpecialFields) -> bytes | None:
+    """What all values of Content-Length say, as fields of their own or as a list.
+
+    Raises :class:`ProxyError` (``BAD_REQUEST``) if they are not all the same.
+    """
+    values = special.get(b"content-length")
+    if values is None:
+        return None
+    said = {value.strip(b" \t") for value in b",".join(values).split(b",")}
+    if len(said) > 1:
+        raise ProxyError(Problem.BAD_REQUEST, "Content-Length has several values that differ")
+    return said.pop()
+
+
 @remembered
-def _framing(special: SpecialFields, minor: int) -> tuple[bool, int | None]:
-    """Whether a head says that its body is chunked, and the length that it states."""
+def _framing(special: SpecialFields, minor: int, stated: bytes | None) -> tuple[bool, int | None]:
+    """Whether a head says that its body is chunked, and the length that it states.
+
+    :param stated: the value of Content-Length, if there is one.
+    """
     coding = special.values_of(b"transfer-encoding")
-    stated = special.one(b"content-length")
     if not coding:
         return False, None if stated is None else _length(stated)
     if stated is not None:

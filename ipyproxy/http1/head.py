@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.errors import BrokenAnswerError, Problem, ProxyError
 from ipyproxy.http1.lines import TCHAR, VALUE, FieldMemory, FieldReader, Fields, SpecialFields
 
 _OBS_TEXT = bytes(range(0x80, 0x100))
@@ -59,7 +59,7 @@ class ResponseHead:
 class HeadLimits:
     """How large a request head may be: bytes in all, number of fields, bytes of the target."""
 
-    head_bytes: int = 16384
+    head_bytes: int = 32768
     head_fields: int = 100
     target_bytes: int = 8192
 
@@ -76,7 +76,7 @@ _REQUEST_TAKEN = frozenset(
     b"proxy-authorization proxy-authenticate content-length host origin referer cookie "
     b"sec-websocket-extensions sec-websocket-key sec-websocket-version "
     b"forwarded via x-real-ip x-client-ip x-cluster-client-ip true-client-ip "
-    b"x-scheme proxy".split()
+    b"x-scheme x-url-scheme proxy".split()
 )
 _CLAIMS = (b"x-forwarded", b"remote-", b"x-remote-", b"x-auth-request-")
 # Fields of a response that are rewritten, made anew or dropped. The last three rows would let one
@@ -84,10 +84,10 @@ _CLAIMS = (b"x-forwarded", b"remote-", b"x-remote-", b"x-auth-request-")
 _RESPONSE_TAKEN = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade "
     b"proxy-authorization proxy-authenticate content-length location content-location "
-    b"set-cookie access-control-allow-origin "
+    b"set-cookie access-control-allow-origin service-worker-allowed "
     b"sec-websocket-accept sec-websocket-extensions sec-websocket-protocol "
-    b"clear-site-data service-worker-allowed strict-transport-security alt-svc nel report-to "
-    b"reporting-endpoints accept-ch origin-agent-cluster set-login "
+    b"clear-site-data strict-transport-security alt-svc nel report-to reporting-endpoints "
+    b"accept-ch origin-agent-cluster set-login secure-session-registration "
     b"use-as-dictionary".split()
 )
 # CGI-like servers read Remote_User and remote-user alike (CVE-2026-30851), some remote.user too.
@@ -186,13 +186,34 @@ def too_large(partial: bytes, limits: HeadLimits) -> ProxyError:
     target = line.partition(b" ")[2].partition(b" ")[0]
     if len(target) > limits.target_bytes:
         return ProxyError(Problem.TARGET_TOO_LONG, f"over {limits.target_bytes} bytes")
-    return ProxyError(Problem.HEAD_TOO_LARGE, f"over {limits.head_bytes} bytes")
+    detail = f"over {limits.head_bytes} bytes{_largest_field(partial)}"
+    return ProxyError(Problem.HEAD_TOO_LARGE, detail)
+
+
+def _largest_field(partial: bytes) -> str:
+    """Which field takes up most of a head, for the log: its name and size, never its value."""
+    head = partial.partition(b"\r\n\r\n")[0]
+    line = max(head.split(b"\r\n")[1:], key=len, default=b"")
+    name, colon, _ = line.partition(b":")
+    if not colon or not name or name.translate(None, TCHAR):
+        return ""
+    # The head may have been cut off within the line, or the client goes on and on with it.
+    return f", of which {name[:64].decode('ascii')} has at least {len(line)}"
+
+
+NOT_HTTP = "the status line does not begin with HTTP/1.1 or HTTP/1.0"
+BARE_LF = "a bare LF ends a line of the head"
+
+
+def has_bare_lf(part: bytes) -> bool:
+    """Whether a head, or what has come of it, holds a LF without CR before it."""
+    return part.count(b"\n") > part.count(b"\r\n")
 
 
 def parse_response(block: bytes, fields: FieldReader | None = None) -> ResponseHead:
     """Take a response head apart; the parameters are as for :func:`parse_request`.
 
-    Raises :class:`ProxyError` (``UPSTREAM_BROKEN``).
+    Raises :class:`BrokenAnswerError`.
     """
     line, rest = _first_line(block)
     try:
@@ -200,7 +221,8 @@ def parse_response(block: bytes, fields: FieldReader | None = None) -> ResponseH
         reader = fields or response_fields_reader()
         return ResponseHead(status, reason, minor, reader.read(rest, RESPONSE_FIELDS))
     except ProxyError as error:
-        raise ProxyError(Problem.UPSTREAM_BROKEN, error.detail) from None
+        # It is said of a part of a head too, and a rule must not depend on how much has come.
+        raise BrokenAnswerError(BARE_LF if has_bare_lf(block) else error.detail) from None
 
 
 def _status_line(line: bytes) -> tuple[int, bytes, int]:
@@ -212,11 +234,11 @@ def _parse_status(line: bytes) -> tuple[int, bytes, int]:
     version, _, rest = line.partition(b" ")
     code, _, reason = rest.partition(b" ")
     if version not in (b"HTTP/1.1", b"HTTP/1.0"):
-        raise ProxyError(Problem.UPSTREAM_BROKEN, "the status line is not HTTP/1.x")
+        raise BrokenAnswerError(NOT_HTTP)
     if len(code) != 3 or code.translate(None, b"0123456789") or code < b"100":
-        raise ProxyError(Problem.UPSTREAM_BROKEN, "the status is not three digits")
+        raise BrokenAnswerError("the status is not three digits")
     if reason.translate(None, VALUE):
-        raise ProxyError(Problem.UPSTREAM_BROKEN, "the reason holds a control character")
+        raise BrokenAnswerError("the reason phrase holds a control character")
     return int(code), reason, int(version == b"HTTP/1.1")
 
 

@@ -208,7 +208,8 @@ def split_field_line(line: bytes) -> tuple[bytes, bytes]:
     if match is not None:
         return match[1], match[2].rstrip(b" \t")
     if _NAMED.match(line):
-        raise ProxyError(Problem.BAD_REQUEST, "a field value holds a control character")
+        why = "a field value holds a control character, such as a bare CR or LF"
+        raise ProxyError(Problem.BAD_REQUEST, why)
     raise ProxyError(Problem.BAD_REQUEST, "a field line is not 'name: value'")
 
 

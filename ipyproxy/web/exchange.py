@@ -19,7 +19,7 @@ from ipyproxy.http1.fields import (
     request_fields,
     response_fields,
 )
-from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk
+from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk, stated_length
 from ipyproxy.http1.head import ResponseHead
 from ipyproxy.http1.lines import block_of, lines_of
 from ipyproxy.places import Places, PortPlaces
@@ -167,7 +167,9 @@ class Exchange:
         request, carriage = self._request, self._carriage
         head, public, client = request.head, request.public, request.connection
         fields = request_fields(head, public, carriage.trusted_origins, self._rewriting)
-        fields += forwarded(head.fields.special, client.peer, public, client.trusted)
+        fields += forwarded(
+            head.fields.special, client.peer, public, client.trusted, self._rewriting
+        )
         return fields + block_of(request.identity) if request.identity else fields
 
     def _framing(self) -> bytes:
@@ -191,7 +193,7 @@ class Exchange:
         fields = response_fields(head, request.public, self._rewriting)
         if self._carriage.portal is not None:
             fields = block_of(self._carriage.portal.opened(lines_of(fields)))
-        length = _stated_length(head) if body is None else body.length
+        length = stated_length(head) if body is None else body.length
         if head.status in STATUSES:
             self._ask_for_advice(head.status)
         request.begin(head.status, head.reason, fields, length)
@@ -297,9 +299,3 @@ class Exchange:
             dial.cancel()
         if connection is not None:
             connection.abandon()
-
-
-def _stated_length(head: ResponseHead) -> int | None:
-    """Content-Length of an answer that has no body: to HEAD, or 304 (RFC 9110 section 8.6)."""
-    values = head.fields.values(b"content-length")
-    return int(values[0]) if len(values) == 1 and values[0].isdigit() else None

@@ -13,7 +13,7 @@ from twisted.web.resource import Resource
 
 from ipyproxy.credentials.withheld import Withheld
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.http1.fields import Rewriting
+from ipyproxy.http1.fields import Manners, Rewriting
 from ipyproxy.pool import LOOPBACK
 from ipyproxy.routes import parse_port
 from ipyproxy.upstreams import Upstream, UpstreamTable
@@ -63,6 +63,7 @@ class Notebooks(Step):
     :param ports: the ports that may be reached.
     :param prefix: the public path that this resource stands at, such as ``/ipython``.
     :param withheld: what of a client's own fields no notebook gets to see.
+    :param applications: the ports whose programs are spoken to as applications.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Notebooks(Step):
         table: UpstreamTable,
         carriage: Carriage,
         withheld: Withheld | None = None,
+        applications: Container[int] = (),
     ) -> None:
         super().__init__()
         self._withheld = None if withheld is None else withheld.kept
@@ -81,6 +83,7 @@ class Notebooks(Step):
         self._site_cookies = site_cookies
         self._table = table
         self._carriage = carriage
+        self._applications = applications
 
     def getChild(self, path: bytes, request: Any) -> Resource:
         """The notebook on port ``path``, made at its first use and kept."""
@@ -94,6 +97,7 @@ class Notebooks(Step):
             site_cookies=self._site_cookies,
             withheld=self._withheld,
             scheme=b"http" if self._carriage.pool.tls is None else b"https",
+            manners=Manners.APPLICATION if port in self._applications else Manners.NOTEBOOK,
         )
         resource = ReverseProxyResource(self._table.get(port), rewriting, self._carriage)
         self.putChild(path, resource)

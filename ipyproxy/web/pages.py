@@ -164,13 +164,16 @@ _HTML = """\
 """
 
 
-def problem_page(problem: Problem, *, wants_json: bool, retry_after: int | None = None) -> Page:
+def problem_page(
+    problem: Problem, *, wants_json: bool, retry_after: int | None = None, rule: str = ""
+) -> Page:
     """What a client is told of ``problem``, as ``application/problem+json`` or as HTML.
 
     ``retry_after`` is the number of seconds until another try makes sense; it is said on 429 and
     503 only (RFC 9110 section 10.2.3, RFC 6585 section 4), and is :data:`RETRY_AFTER` unless given.
+    ``rule`` is what :class:`~ipyproxy.errors.ProxyError` has under that name.
     """
-    page = _problem_page(problem, wants_json)
+    page = _problem_page(problem, wants_json, rule)
     if problem.status in (429, 503):
         if retry_after is None:
             is_starting = problem is Problem.UPSTREAM_STARTING
@@ -247,8 +250,11 @@ def wants_json(accept: bytes | None) -> bool:
 
 
 @cache
-def _problem_page(problem: Problem, as_json: bool) -> Page:
+def _problem_page(problem: Problem, as_json: bool, rule: str) -> Page:
     paragraphs = [problem.advice]
+    if rule:
+        # There are no more of them than sentences in our grammar, so they may all be remembered.
+        paragraphs.append(f"What is wrong with it: {rule}.")
     if problem in _NEXT_STEP:
         paragraphs.append(_NEXT_STEP[problem])
     if as_json:

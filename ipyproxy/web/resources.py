@@ -38,10 +38,12 @@ def send_problem(
     problem: Problem,
     retry_after: float | None = None,
     more: Iterable[bytes] = (),
+    rule: str = "",
 ) -> None:
     """Answer ``request`` with what ``problem`` says, and with ``more`` field lines.
 
     :param retry_after: seconds until another try makes sense; None: nobody knows.
+    :param rule: the rule of HTTP that a notebook's answer broke.
     """
     request.refused = problem.status < 500
     as_json = wants_json(request.head.fields.first(b"accept"))
@@ -49,7 +51,8 @@ def send_problem(
         send_page(request, starting_page(request.port), more)
     else:
         seconds = None if retry_after is None else math.ceil(retry_after)
-        send_page(request, problem_page(problem, wants_json=as_json, retry_after=seconds), more)
+        page = problem_page(problem, wants_json=as_json, retry_after=seconds, rule=rule)
+        send_page(request, page, more)
 
 
 def send_redirect(request: Request, target: bytes, cookie: bytes | None) -> None:

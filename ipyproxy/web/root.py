@@ -133,7 +133,7 @@ class PublicSite:
         if b"upgrade" in request.head.fields.special:
             # What comes behind is meant for another protocol, and is no request.
             request.connection.persistent = False
-        send_problem(request, error.problem, error.retry_after, error.lines)
+        send_problem(request, error.problem, error.retry_after, error.lines, error.rule)
 
 
 class RedirectSite:

@@ -230,7 +230,20 @@ class TestPlayed:
         assert b"Host: 127.0.0.1:%d" % server.port in lines
         assert b"Origin: http://127.0.0.1:%d" % server.port in lines
         assert b"Referer: http://127.0.0.1:%d" % server.port + server.path in lines
+        assert not any(line.startswith(b"X-Forwarded-Host") for line in lines)
+
+    def test_an_application_is_asked_as_one(self, examine: Examine) -> None:
+        with played(GET_api=reply(421), GET_=reply(421)) as server:
+            _, said = examine(
+                server.port,
+                configuration='site.hosts = ["hub.example.org"]\n'
+                f"notebooks.ports = {server.port}\nnotebooks.applications = {server.port}\n",
+            )
+        lines = server.heads[0].split(b"\r\n")
+        assert b"Host: hub.example.org" in lines
+        assert b"Origin: https://hub.example.org" in lines
         assert b"X-Forwarded-Host: hub.example.org" in lines
+        assert "it refuses the Host hub.example.org" in said
 
     def test_one_that_refuses_the_host(self, examine: Examine) -> None:
         with played(GET_api=reply(421), GET_=reply(421)) as server:

@@ -18,6 +18,8 @@ class Case(NamedTuple):
     answers: tuple[int, ...]
 
 
+HEAD_BYTES = 32768
+"""The default of ``limits.head_bytes``."""
 HOST = b"Host: localhost"
 TARGET = b"/ipython/10000/x"
 GET = b"GET " + TARGET + b" HTTP/1.1"
@@ -165,8 +167,10 @@ FIRST_LINES = [
     refused("bare LF after the first line", GET + b"\n" + HOST + b"\r\n\r\n" + SMUGGLED),
     refused("a TLS handshake inside", b"\x16\x03\x01\0\xa5\x01\0\0\xa1\x03\x03\r\n\r\n"),
     refused("long target", get(target=TARGET + b"a" * 8192), 414),
-    refused("long target without end", b"GET /" + b"a" * 16500, 414),
-    refused("target over the limit of the head", get(target=TARGET + b"a" * 20000), 414),
+    refused("long target without end", b"GET /" + b"a" * (HEAD_BYTES + 100), 414),
+    refused(
+        "target over the limit of the head", get(target=TARGET + b"a" * (HEAD_BYTES + 4000)), 414
+    ),
 ]
 
 FIELDS = [
@@ -201,10 +205,10 @@ FIELDS = [
     field("another request line", GET),
     refused("no CR at the very end", message(GET, HOST)[:-2] + b"X: y\n\r\n\r\n"),
     refused("too many", get(*[b"X-%d: y" % n for n in range(101)]), 431),
-    passed("at the limit", get(b"X: " + b"a" * (16384 - len(get(b"X: ")) + 4))),
-    refused("over the limit", get(b"X: " + b"a" * (16385 - len(get(b"X: ")) + 4)), 431),
-    refused("too long", get(b"X: " + b"a" * 20000), 431),
-    refused("without end", message(GET, HOST)[:-2] + b"X: " + b"a" * 16500, 431),
+    passed("at the limit", get(b"X: " + b"a" * (HEAD_BYTES - len(get(b"X: ")) + 4))),
+    refused("over the limit", get(b"X: " + b"a" * (HEAD_BYTES + 1 - len(get(b"X: ")) + 4)), 431),
+    refused("too long", get(b"X: " + b"a" * (HEAD_BYTES + 4000)), 431),
+    refused("without end", message(GET, HOST)[:-2] + b"X: " + b"a" * (HEAD_BYTES + 100), 431),
 ]
 
 FRAMINGS = [

@@ -61,6 +61,10 @@ WHOLE = [
     Answer("in chunks, with trailers", message(OK, CHUNKED, body=CHUNKS[:-2] + b"X: y\r\n\r\n")),
     Answer("until it closes", message(OK, body=b"hello")),
     Answer("until it closes, HTTP/1.0", message(b"HTTP/1.0 200 OK", body=b"hello")),
+    Answer("of a length said twice", message(OK, LENGTH, LENGTH, body=b"hello")),
+    Answer("of a list of equal lengths", message(OK, b"Content-Length: 5, 5", body=b"hello")),
+    Answer("in chunks with padded sizes",
+           message(OK, CHUNKED, body=b"2  \r\nhe\r\n3\t\r\nllo\r\n0 \r\n\r\n")),
     Answer("no reason", message(b"HTTP/1.1 200 ", LENGTH, body=b"hello")),
     Answer("no space either", message(b"HTTP/1.1 200", LENGTH, body=b"hello")),
     Answer("a status of its own", message(b"HTTP/1.1 799 Odd", LENGTH, body=b"hello"), (799,)),
@@ -98,9 +102,10 @@ STARTS = [
 HEADS = [
     head(*lines)
     for lines in (
-        [LENGTH, CHUNKED], [CHUNKED, LENGTH], [LENGTH, b"Content-Length: 6"], [LENGTH, LENGTH],
-        [b"Content-Length: 5, 5"], [b"Content-Length: +5"], [b"Content-Length: -1"],
-        [b"Content-Length: 0x5"], [b"Content-Length: 5_0"], [b"Content-Length:"],
+        [LENGTH, CHUNKED], [CHUNKED, LENGTH], [LENGTH, b"Content-Length: 6"],
+        [b"Content-Length: 5, 6"], [b"Content-Length: 5, 05"], [b"Content-Length: +5"],
+        [b"Content-Length: -1"], [b"Content-Length: 0x5"], [b"Content-Length: 5_0"],
+        [b"Content-Length:"],
         [b"Content-Length: 5 5"], [b"Content-Length: 18446744073709551621"],
         [b"Transfer-Encoding: gzip"], [b"Transfer-Encoding: chunked, identity"],
         [b"Transfer-Encoding: xchunked"], [CHUNKED, CHUNKED], [b"Transfer-Encoding:"],

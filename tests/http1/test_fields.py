@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ipyproxy.http1.fields import (
     NOTHING_SAID,
+    Manners,
     Rewriting,
     Said,
     forwarded_block,
@@ -143,7 +144,9 @@ def test_what_we_say_ourselves_survives_connection() -> None:
     connection = b"Connection: host, origin, via, x-forwarded-for, x-forwarded-proto, forwarded"
     assert upstream_gets(connection, b"Origin: " + PUBLIC) == [b"Origin: http://127.0.0.1:10000"]
     said = said_before(request(connection, b"Via: 1.0 a").fields.special, trusted=False)
-    assert b"Via: 1.0 a, 1.1 ipyproxy" in forwarded_block("192.0.2.7", PUBLIC, said)
+    assert b"Via: 1.0 a, 1.1 ipyproxy" in forwarded_block(
+        "192.0.2.7", PUBLIC, said, Manners.NOTEBOOK
+    )
 
 
 @pytest.mark.parametrize("name", [b"content-length", b"transfer-encoding", b"te", b"close", b"*"])
@@ -179,7 +182,7 @@ LIES = [
     b"X-Real-IP", b"X-Client-IP", b"X-Cluster-Client-IP", b"True-Client-IP",
     b"Remote-User", b"Remote-Groups", b"Remote-Name", b"Remote-Email", b"Remote-Addr",
     b"X-Remote-User", b"X-Remote-Group", b"X-Auth-Request-User", b"X-Auth-Request-Email",
-    b"X-Scheme", b"Proxy",
+    b"X-Scheme", b"X-URL-Scheme", b"Proxy",
 ]  # fmt: skip
 
 
@@ -196,25 +199,50 @@ def test_names_that_only_resemble_a_claim_pass() -> None:
     assert upstream_gets(*fields) == fields
 
 
-def test_we_say_who_asked_for_what() -> None:
-    assert lines_of(
-        forwarded_block("192.0.2.7", b"https://hub.example.org:8443", NOTHING_SAID)
-    ) == [
+def told(public: bytes, manners: Manners, client: str = "192.0.2.7") -> list[bytes]:
+    return lines_of(forwarded_block(client, public, NOTHING_SAID, manners))
+
+
+def test_we_tell_an_application_who_asked_for_what() -> None:
+    assert told(b"https://hub.example.org:8443", Manners.APPLICATION) == [
         b"X-Forwarded-For: 192.0.2.7",
         b"X-Forwarded-Proto: https",
         b"X-Forwarded-Host: hub.example.org:8443",
         b"X-Forwarded-Port: 8443",
-        b'Forwarded: for=192.0.2.7;host="hub.example.org:8443";proto=https',
+        b"Via: 1.1 ipyproxy",
+    ]
+    ipv6 = told(b"https://[::1]", Manners.APPLICATION, "2001:db8::7")
+    assert b"X-Forwarded-For: 2001:db8::7" in ipv6
+    assert b"X-Forwarded-Host: [::1]" in ipv6
+    assert b"X-Forwarded-Port: 443" in ipv6
+    assert b"X-Forwarded-Port: 8443" in told(b"https://[::1]:8443", Manners.APPLICATION)
+
+
+def test_we_tell_a_notebook_who_asked_and_of_no_other_side() -> None:
+    assert told(b"https://hub.example.org:8443", Manners.NOTEBOOK) == [
+        b"X-Forwarded-For: 192.0.2.7",
         b"Via: 1.1 ipyproxy",
     ]
 
 
-def test_an_ipv6_client_and_host_are_quoted() -> None:
-    block = forwarded_block("2001:db8::7", b"https://[::1]", NOTHING_SAID)
-    assert b"X-Forwarded-For: 2001:db8::7\r\n" in block
-    assert b"X-Forwarded-Port: 443\r\n" in block
-    assert b'Forwarded: for="[2001:db8::7]";host="[::1]";proto=https\r\n' in block
-    assert b"X-Forwarded-Port: 8443\r\n" in forwarded_block("::1", b"https://[::1]:8443", Said())
+def application_gets(*fields: bytes) -> list[bytes]:
+    application = Rewriting(
+        b"127.0.0.1:10000", b"/ipython/10000/", 10000, (b"sso",), manners=Manners.APPLICATION
+    )
+    return sent_lines(request(*fields), PUBLIC, TRUSTED, application)
+
+
+def test_an_application_gets_host_origin_and_referer_as_they_came() -> None:
+    own = [b"Origin: " + PUBLIC, b"Referer: " + PUBLIC + b"/ipython/10000/x"]
+    assert application_gets(*own) == [b"Host: hub.example.org", *own]
+    trusted = [b"Origin: https://galaxy.example.org", b"Referer: https://galaxy.example.org/"]
+    assert application_gets(*trusted) == [b"Host: hub.example.org", *trusted]
+    assert application_gets() == [b"Host: hub.example.org"]
+
+
+def test_an_application_gets_no_more_of_cookies_and_claims_than_a_notebook() -> None:
+    fields = [b"Cookie: sso=1; a=2", b"X-Forwarded-Host: evil", b"Remote-User: root", b"X-A: b"]
+    assert application_gets(*fields) == [b"Host: hub.example.org", b"Cookie: a=2", b"X-A: b"]
 
 
 CLAIMS = [b"X-Forwarded-For: 1.1.1.1", b"Forwarded: for=1.1.1.1", b"Via: 1.0 a", b"Via: 1.1 b"]
@@ -222,7 +250,7 @@ CLAIMS = [b"X-Forwarded-For: 1.1.1.1", b"Forwarded: for=1.1.1.1", b"Via: 1.0 a",
 
 def test_of_an_untrusted_peer_only_via_is_kept() -> None:
     special = request(*CLAIMS).fields.special
-    assert said_before(special, trusted=False) == Said(via=(b"1.0 a", b"1.1 b"))
+    assert said_before(special, trusted=False) == Said((b"1.0 a", b"1.1 b"))
     special = request(*CLAIMS[:2]).fields.special
     assert said_before(special, trusted=False) == NOTHING_SAID
 
@@ -230,10 +258,8 @@ def test_of_an_untrusted_peer_only_via_is_kept() -> None:
 def test_what_a_trusted_proxy_said_is_appended_to() -> None:
     head = request(*CLAIMS, b"X_Forwarded_For: 6.6.6.6")
     said = said_before(head.fields.special, trusted=True)
-    lines = forwarded_block("192.0.2.7", PUBLIC, said).split(b"\r\n")
+    lines = forwarded_block("192.0.2.7", PUBLIC, said, Manners.NOTEBOOK).split(b"\r\n")
     assert b"X-Forwarded-For: 1.1.1.1, 192.0.2.7" in lines
-    own = b'for=192.0.2.7;host="hub.example.org";proto=https'
-    assert b"Forwarded: for=1.1.1.1, " + own in lines
     assert b"Via: 1.0 a, 1.1 b, 1.1 ipyproxy" in lines
 
 
@@ -388,13 +414,43 @@ def test_an_allowed_origin_of_upstream_s_own_is_the_public_one(said: bytes, pass
 @pytest.mark.parametrize(
     "name",
     [
-        b"Clear-Site-Data", b"Service-Worker-Allowed", b"Strict-Transport-Security", b"Alt-Svc",
-        b"NEL", b"Report-To", b"Reporting-Endpoints", b"Accept-CH", b"Origin-Agent-Cluster",
-        b"Set-Login", b"Use-As-Dictionary",
+        b"Clear-Site-Data", b"Strict-Transport-Security", b"Alt-Svc", b"NEL", b"Report-To",
+        b"Reporting-Endpoints", b"Accept-CH", b"Origin-Agent-Cluster", b"Set-Login",
+        b"Secure-Session-Registration", b"Use-As-Dictionary",
     ],
 )  # fmt: skip
 def test_a_notebook_does_not_speak_for_the_whole_origin(name: bytes) -> None:
     assert browser_gets(name + b": *", name.lower() + b": *", name.upper() + b": *") == []
+
+
+@pytest.mark.parametrize(
+    ("said", "passed"),
+    [
+        (b"/", b"/ipython/10000/"),
+        (b"/ipython/", b"/ipython/10000/"),
+        (b"/ipython/10000", b"/ipython/10000/"),
+        (b"/ipython/10001/", b"/ipython/10000/"),
+        (b"/ipython/100000/", b"/ipython/10000/"),
+        (b"/ipython/10000/", b"/ipython/10000/"),
+        (b"/ipython/10000/proxy/8080/_static", b"/ipython/10000/proxy/8080/_static"),
+        (b"/ipython/10000/.well/..a/%20", b"/ipython/10000/.well/..a/%20"),
+        (b"/ipython/10000/../", b"/ipython/10000/"),
+        (b"/ipython/10000/a/..", b"/ipython/10000/"),
+        (b"/ipython/10000/%2e%2E/", b"/ipython/10000/"),
+        (b"/ipython/10000/.%2e/10001/", b"/ipython/10000/"),
+        (b"/ipython/10000/..\\", b"/ipython/10000/"),
+        (b"/ipython/10000/\t../", b"/ipython/10000/"),
+        (b"/ipython/10000/x?y", b"/ipython/10000/"),
+        (b"/ipython/10000/, /", b"/ipython/10000/"),
+        (b"//evil/", b"/ipython/10000/"),
+        (b"https://hub.example.org/", b"/ipython/10000/"),
+        (b"../", b"/ipython/10000/"),
+        (b"", b"/ipython/10000/"),
+    ],
+)
+def test_a_service_worker_s_scope_stays_below_the_prefix(said: bytes, passed: bytes) -> None:
+    line = b"Service-Worker-Allowed: "
+    assert browser_gets(line + said) == [line + passed]
 
 
 # Cookies from a notebook.

@@ -18,6 +18,7 @@ from ipyproxy.http1.framing import (
     chunk,
     request_decoder,
     response_decoder,
+    stated_length,
 )
 from ipyproxy.http1.head import (
     HeadLimits,
@@ -83,6 +84,7 @@ def test_a_request_is_chunked(value: bytes) -> None:
     assert decoder.length is None
 
 
+REPEATED = (b"5,5", b"5, 5")
 NO_LENGTHS = [
     b"", b"+5", b"-5", b"-0", b"5_0", b"0x5", b"5 5", b"5,5", b"5, 5", b"5;", b"5.0", b"5e1",
     b"1e1", b"0b1", b"five", b'"5"', b"\xb2", "５".encode(), "٥".encode(), b"5\xa0", b"\x855",
@@ -113,8 +115,10 @@ def test_a_coding_that_is_not_chunked_alone(value: bytes) -> None:
 
 
 AMBIGUOUS = [
-    [b"Content-Length: 5", b"Content-Length: 5"],
     [b"Content-Length: 5", b"Content-Length: 6"],
+    [b"Content-Length: 5", b"Content-Length: 05"],
+    [b"Content-Length: 5, 6"],
+    [b"Content-Length: 5,"],
     [b"Content-Length: 5", b"content-length:"],
     [b"Content-Length: 5", b"Transfer-Encoding: chunked"],
     [b"Transfer-Encoding: chunked", b"Content-Length: 0"],
@@ -125,15 +129,57 @@ AMBIGUOUS = [
     [b"Transfer-Encoding: identity", b"Transfer-Encoding: chunked"],
     [b"Transfer-Encoding:", b"Transfer-Encoding: chunked"],
 ]
+EQUAL = [
+    [b"Content-Length: 5", b"Content-Length: 5"],
+    [b"Content-Length: 5, 5"],
+    [b"Content-Length: 5,5", b"Content-Length:  5 "],
+]
 
 
-@pytest.mark.parametrize("fields", AMBIGUOUS)
+@pytest.mark.parametrize("fields", [*AMBIGUOUS, *EQUAL])
 def test_two_statements_are_one_too_many(fields: list[bytes]) -> None:
     with pytest.raises(ProxyError):
         of_request(*fields)
+    if fields in EQUAL:
+        return
     with pytest.raises(ProxyError) as caught:
         of_response(*fields)
     assert caught.value.problem is Problem.UPSTREAM_BROKEN
+    assert caught.value.rule == caught.value.detail != ""
+
+
+@pytest.mark.parametrize("fields", EQUAL)
+def test_a_response_may_state_one_length_several_times(fields: list[bytes]) -> None:
+    """RFC 9110 section 8.6: one value takes the place of the duplicates, and we send that."""
+    decoder = of_response(*fields)
+    assert isinstance(decoder, LengthDecoder)
+    assert decoder.length == 5
+    head = parse_response(b"\r\n".join([b"HTTP/1.1 304 Not Modified", *fields]))
+    assert stated_length(head) == 5
+
+
+@pytest.mark.parametrize("padding", [b" ", b"\t", b"    ", b" \t "])
+@pytest.mark.parametrize("extension", [b"", b";a=b"])
+def test_blanks_behind_a_chunk_s_size_are_read_over_in_a_response_only(
+    padding: bytes, extension: bytes
+) -> None:
+    body = b"5%b%b\r\nhello\r\n0%b\r\n\r\n" % (extension, padding, padding)
+    decoder = of_response(b"Transfer-Encoding: chunked")
+    assert decoder is not None
+    assert decoder.feed(body) == (b"hello", b"")
+    assert decoder.done
+    of_a_request = of_request(b"Transfer-Encoding: chunked")
+    assert of_a_request is not None
+    with pytest.raises(ProxyError, match="does not begin with its size"):
+        of_a_request.feed(body)
+
+
+@pytest.mark.parametrize("line", [b" 5", b"5 5", b"5 x", b"5 \x0b", b"5\xa0", b"5 \n", b"5 ;"])
+def test_other_blanks_about_a_chunk_s_size_stay_refused(line: bytes) -> None:
+    decoder = of_response(b"Transfer-Encoding: chunked")
+    assert decoder is not None
+    with pytest.raises(ProxyError):
+        decoder.feed(line + b"\r\nhello\r\n0\r\n\r\n")
 
 
 def test_http_1_0_knows_no_transfer_coding() -> None:
@@ -184,7 +230,7 @@ def test_a_response_that_has_no_body_whatever_it_says(status: int, method: bytes
 
 @pytest.mark.parametrize("status", [200, 204, 304])
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
-@pytest.mark.parametrize("value", NO_LENGTHS)
+@pytest.mark.parametrize("value", [value for value in NO_LENGTHS if value not in REPEATED])
 def test_a_response_s_length_is_looked_at_even_where_there_is_no_body(
     status: int, method: bytes, value: bytes
 ) -> None:

@@ -255,12 +255,33 @@ def test_a_head_that_was_taken_once_is_refused_under_a_lower_limit() -> None:
         (b"GET /" + b"a" * 8192, Problem.TARGET_TOO_LONG),
         (b"GET /" + b"a" * 8192 + b" HTTP/1.1\r\nX: 1", Problem.TARGET_TOO_LONG),
         (b"GET /" + b"a" * 8191 + b" HTTP/1.1\r\nX: 1", Problem.HEAD_TOO_LARGE),
-        (b"GET / HTTP/1.1\r\nX: " + b"a" * 20000, Problem.HEAD_TOO_LARGE),
-        (b"\xff" * 20000, Problem.HEAD_TOO_LARGE),
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 40000, Problem.HEAD_TOO_LARGE),
+        (b"\xff" * 40000, Problem.HEAD_TOO_LARGE),
     ],
 )
 def test_a_head_that_never_ends_is_told_what_is_too_long(partial: bytes, problem: Problem) -> None:
     assert too_large(partial, LIMITS).problem is problem
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([b"A: b", b"Cookie: " + b"secret" * 6000], "Cookie has at least 36008"),
+        ([b"Cookie: " + b"c" * 9000, b"X-Token: " + b"t" * 24000], "X-Token has at least 24009"),
+        ([b"x" * 100 + b": " + b"y" * 40000], "x" * 64 + " has at least 40102"),
+    ],
+)
+def test_the_largest_field_of_a_head_too_large_is_named_for_the_log(
+    lines: list[bytes], said: str
+) -> None:
+    error = too_large(b"\r\n".join([b"GET / HTTP/1.1", b"Host: a", *lines]), LIMITS)
+    assert error.detail == f"over 32768 bytes, of which {said}"
+
+
+@pytest.mark.parametrize("line", [b"y" * 40000, b"\xff\n: " + b"y" * 40000, b": " + b"y" * 40000])
+def test_what_is_no_field_is_not_named(line: bytes) -> None:
+    partial = b"GET / HTTP/1.1\r\n" + line + b"\r\n\r\nX: " + b"body" * 20000
+    assert too_large(partial, LIMITS).detail == "over 32768 bytes"
 
 
 LINES = st.sampled_from(

@@ -45,7 +45,7 @@ class Host:
     def use_directory(self) -> None:
         """Tell the proxy where certificates lie from now on."""
         file = self.directory / "ipyproxy.toml"
-        file.write_text(self._configuration('directory = "tls"'))
+        file.write_text(self._configuration('directory = "tls"\nhsts = 63072000'))
         os.kill(self.proxy.child.pid, signal.SIGHUP)
 
     def certbot(self, *arguments: str) -> None:

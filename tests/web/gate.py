@@ -73,6 +73,7 @@ class Gate(House):
         auth: auth.Gate | None = None,
         withheld: Withheld | None = None,
         site_cookies: tuple[bytes, ...] = (b"galaxysession",),
+        applications: tuple[int, ...] = (),
         **others: Any,
     ) -> None:
         loop = Loop()
@@ -100,7 +101,9 @@ class Gate(House):
         carriage = Carriage(
             self.pool, self.health, self.bridges, tenants, adviser, trusted, self.places, portal
         )
-        notebooks = Notebooks(self.ports, prefix, site_cookies, self.table, carriage, withheld)
+        notebooks = Notebooks(
+            self.ports, prefix, site_cookies, self.table, carriage, withheld, applications
+        )
         root = Root(prefix, notebooks)
         root.put(STATE_PATH, States(self.ports, self.table, self.health))
         hosts = NotebookHosts(notebook_domain, prefix, STATE_PATH) if notebook_domain else None

@@ -242,6 +242,19 @@ class TestTheBrowsersHandshake:
         notebook.answer(b"400 Bad Request", b"Content-Length: 0")
         assert status(browser.hear()) == 400
 
+    def test_a_token_for_a_subprotocol_passes_whole_beside_many_cookies(self, hall: Hall) -> None:
+        """Bokeh and Panel put a session's token into the list of subprotocols."""
+        token = b"t" * 16000
+        offer = b"Sec-WebSocket-Protocol: bokeh, " + token
+        cookies = b"Cookie: " + b"; ".join([b"c%d=%b" % (at, b"v" * 990) for at in range(8)])
+        browser, notebook, request = hall.ask(offer, cookies)
+        assert request.one(b"sec-websocket-protocol") == b"bokeh, " + token
+        assert b"Cookie: " + request.one(b"cookie") == cookies
+        notebook.switch(request, b"Sec-WebSocket-Protocol: bokeh")
+        answer = browser.hear()
+        assert answer.startswith(b"HTTP/1.1 101 ")
+        assert b"\r\nSec-WebSocket-Protocol: bokeh\r\n" in answer
+
 
 class TestExtensions:
     @pytest.mark.parametrize(

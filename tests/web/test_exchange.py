@@ -42,16 +42,68 @@ class TestTheWay:
                 b"Host: 127.0.0.1:10000",
                 b"Accept: */*",
                 b"X-Forwarded-For: 192.0.2.1",
-                b"X-Forwarded-Proto: https",
-                b"X-Forwarded-Host: hub.example",
-                b"X-Forwarded-Port: 443",
-                b'Forwarded: for=192.0.2.1;host="hub.example";proto=https',
                 b"Via: 1.1 ipyproxy",
             },
         )
         gate.tell(notebook, OK)
         assert browser.hear() == OK
         assert gate.log == [(200, "192.0.2.1", "")]
+
+    def test_an_application_is_asked_under_the_public_name(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gate = Gate(monkeypatch, applications=(10001,))
+        lines = (b"Origin: https://hub.example", b"Referer: https://hub.example/ipython/10001/")
+        ask(gate.connect(), b"GET /ipython/10001/ HTTP/1.1", *lines)
+        assert head_of(gate.notebook().hear())[1] == {
+            b"Host: hub.example",
+            *lines,
+            b"X-Forwarded-For: 192.0.2.1",
+            b"X-Forwarded-Proto: https",
+            b"X-Forwarded-Host: hub.example",
+            b"X-Forwarded-Port: 443",
+            b"Via: 1.1 ipyproxy",
+        }
+        ask(gate.connect(), b"GET /ipython/10000/ HTTP/1.1", *lines)
+        assert b"Host: 127.0.0.1:10000" in head_of(gate.notebook().hear())[1]
+
+    def test_a_foreign_page_reaches_no_application(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        gate = Gate(monkeypatch, applications=(10001,))
+        evil = b"Origin: https://evil.example"
+        answer = ask(gate.connect(), b"POST /ipython/10001/ HTTP/1.1", evil)
+        assert status_of(answer) == 403
+        assert gate.dialler.attempts == []
+
+    @pytest.mark.parametrize("accept", [b"text/html", b"application/json"])
+    @pytest.mark.parametrize(
+        ("answer", "rule"),
+        [
+            (
+                b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+                b"several values",
+            ),
+            (b"HTTP/1.1 200 OK\nContent-Length: 1\n\nx", b"a bare LF ends a line"),
+            (b"HTTP/2 200 OK\r\n\r\n", b"does not begin with HTTP/1.1"),
+            (b"HTTP/1.1 200 OK\r\nX: secret\x01\r\n\r\n", b"a control character"),
+        ],
+        ids=["lengths", "bare LF", "HTTP/2", "control character"],
+    )
+    def test_log_and_page_name_the_rule_that_an_answer_breaks(
+        self, gate: Gate, browser: Browser, accept: bytes, answer: bytes, rule: bytes
+    ) -> None:
+        ask(browser, b"GET /ipython/10000/ HTTP/1.1", b"Accept: " + accept)
+        gate.tell(gate.notebook(), answer)
+        page = browser.hear()
+        assert status_of(page) == 502
+        assert rule in page
+        assert b"secret" not in page
+        assert rule.decode() in gate.log[0][2]
+
+    def test_a_length_said_twice_is_passed_on_once(self, gate: Gate, browser: Browser) -> None:
+        ask(browser, b"GET /ipython/10000/ HTTP/1.1")
+        length = b"Content-Length: 2\r\n"
+        gate.tell(gate.notebook(), b"HTTP/1.1 200 OK\r\n%b%b\r\nok" % (length, length))
+        assert browser.hear() == b"HTTP/1.1 200 OK\r\n%b\r\nok" % length
 
     def test_two_requests_one_connection(self, gate: Gate, browser: Browser) -> None:
         ask(browser)
@@ -644,7 +696,7 @@ class TestTrustedProxies:
         )
         _, lines = head_of(gate.notebook().hear())
         assert b"X-Forwarded-For: 198.51.100.1, 10.0.0.5" in lines
-        assert b'Forwarded: for=198.51.100.1, for=10.0.0.5;host="hub.example";proto=https' in lines
+        assert not any(line.startswith(b"Forwarded") for line in lines)
 
     def test_nobody_elses_word_goes_up(self, gate: Gate, browser: Browser) -> None:
         ask(
