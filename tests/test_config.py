@@ -243,12 +243,13 @@ def test_what_is_no_domain_is_refused(toml: str) -> None:
 def test_trusted_proxies_are_networks() -> None:
     networks = value("listen", "trusted_proxies", '["10.0.0.0/8", "::1", "192.0.2.7"]')
     assert networks == tuple(map(ip_network, ("10.0.0.0/8", "::1", "192.0.2.7")))
+    assert value("listen", "trusted_proxies", '["unix"]') == ("unix",)
 
 
 @pytest.mark.parametrize("toml", ['"10.0.0.1/8"', '"proxy.example"', '"0"', '""', "1"])
 def test_what_is_no_network_is_refused(toml: str) -> None:
     why = refusal("listen", "trusted_proxies", f'["::1", {toml}]')
-    assert why == f"{toml} is not a network such as 10.0.0.0/8 or ::1"
+    assert why == f'{toml} is neither a network such as 10.0.0.0/8 or ::1 nor "unix"'
 
 
 @pytest.mark.parametrize(("given", "kept"), [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from ipaddress import ip_network
 
 import pytest
@@ -50,6 +51,57 @@ class TestCaps:
         assert not has_room_for(house, "192.0.2.9")
         first.hang_up()
         assert has_room_for(house, "192.0.2.9")
+
+    def test_an_idle_connection_of_a_client_gives_way_before_it_is_refused(self) -> None:
+        house = House(connections_per_client=3)
+        house.desk.answer = say_yes
+        longest, later, busy = (house.connect() for _ in range(3))
+        assert status_of(longest.get()) == 200
+        house.wait(5)
+        assert status_of(later.get()) == 200
+        assert status_of(house.connect().get()) == 200
+        assert not longest.is_connected
+        assert later.is_connected
+        assert busy.is_connected, "it has not asked yet, so it is not idle"
+
+    def test_where_all_places_are_taken_the_client_with_most_gives_way(self) -> None:
+        house = House(connections=6, connections_per_client=6)
+        house.desk.answer = say_yes
+        greedy = [house.connect("192.0.2.1") for _ in range(5)]
+        modest = house.connect("192.0.2.2")
+        for browser in (*greedy, modest):
+            assert status_of(browser.get()) == 200
+        house.wait(2)
+        assert has_room_for(house, "192.0.2.3")
+        assert modest.is_connected
+        assert [browser.is_connected for browser in greedy].count(False) == 1
+
+    def test_without_a_number_one_client_leaves_half_to_others(self) -> None:
+        house = House(connections=20, connections_per_client=0)
+        house.desk.answer = lambda request: None
+        alone = [house.connect("192.0.2.1") for _ in range(10)]
+        assert all(browser.get() == b"" for browser in alone)
+        assert status_of(house.connect("192.0.2.1").get()) == 429
+        assert house.connect("192.0.2.2").get() == b""
+
+    def test_a_class_of_a_hundred_opens_jupyterlab_behind_one_address(self) -> None:
+        """Eight connections each and some 75 requests, at once; then a second page of each."""
+        house = House(
+            connections=4096,
+            connections_per_client=0,
+            connecting=Rate(50, 1024),
+            requests=Rate(500, 20_000),
+        )
+        house.desk.answer = say_yes
+        lab = [house.connect("198.51.100.1") for _ in range(8 * 100)]
+        for _ in range(10):
+            for browser in lab:
+                browser.wire.say(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            house.loop.settle()
+            assert Counter(status_of(browser.wire.hear()) for browser in lab) == {200: 800}
+        house.wait(30)
+        again = [house.connect("198.51.100.1") for _ in range(8 * 100)]
+        assert {status_of(browser.get()) for browser in again[:50]} == {200}
 
     def test_an_ipv6_subscriber_is_one_client_with_all_its_addresses(self) -> None:
         house = House(connections_per_client=2)
@@ -135,9 +187,9 @@ class TestTrustedProxies:
 
     def test_a_proxy_may_have_more_connections_than_one_client(self) -> None:
         house = House(proxies=PROXIES, connections=20, connections_per_client=2)
-        house.desk.answer = say_yes
         browsers = [house.connect(PROXY) for _ in range(20)]
-        assert all(status_of(browser.get()) == 200 for browser in browsers)
+        for number, browser in enumerate(browsers):
+            assert browser.get(b"/", b"X-Forwarded-For: 198.51.100.%d" % number) == b""
         assert not has_room_for(house, PROXY)
 
     def test_each_of_its_clients_may_have_so_many_requests_at_once(self) -> None:

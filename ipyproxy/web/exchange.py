@@ -121,6 +121,7 @@ class Exchange:
 
     def place_refused(self) -> None:
         """The request has waited too long."""
+        self._places = None  # it has left the queue, and holds none
         self.client_lost()
         self._request.refuse(ProxyError(Problem.OVERLOADED, "waited too long for a place"))
 

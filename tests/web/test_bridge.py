@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from ipyproxy.places import LONGEST_WAIT
 from ipyproxy.upstreams import Traffic
 from ipyproxy.web.bridge import BridgeExchange
 from tests.front import Browser
@@ -619,7 +620,10 @@ class TestTheBridge:
         browser, notebook = hall.open()
         assert len(hall.upstream(PORT).bridges) == 1
         assert hall.upstream(PORT).exchanges == 0
-        assert status(ask(hall.connect(), *HANDSHAKE)) == 503
+        other = hall.connect()
+        assert ask(other, *HANDSHAKE) == b"", "it waits for a place"
+        hall.wait(LONGEST_WAIT + 1)
+        assert status(other.hear()) == 503
         browser.hang_up()
         assert len(hall.upstream(PORT).bridges) == 1
         notebook.wire.hang_up()

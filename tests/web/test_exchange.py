@@ -10,6 +10,7 @@ import pytest
 
 from ipyproxy.client import ClientLimits
 from ipyproxy.forwarding import TrustedProxies
+from ipyproxy.places import LONGEST_WAIT
 from tests.front import Browser
 from tests.web.gate import HOST, Gate, ask, head_of, message
 
@@ -611,75 +612,87 @@ class TestKeptConnections:
         assert gate.is_at_rest
 
 
-class TestPerPortCap:
-    def test_a_port_has_so_many_exchanges_and_no_more(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        gate = Gate(monkeypatch, per_port=2)
-        first, second, third = (gate.connect() for _ in range(3))
-        ask(first)
-        notebook = gate.notebook()
-        ask(second)
-        assert status_of(ask(third)) == 503
-        assert ask(third, b"GET /ipython/10001/ HTTP/1.1") == b""
-        gate.tell(notebook, OK)
-        assert first.hear() == OK
-        assert ask(first) == b""
+class TestPlaces:
+    """A port has so many places, and clients share them."""
+
+    ALICE, BOB = "192.0.2.1", "192.0.2.2"
 
     @pytest.fixture
     def narrow(self, monkeypatch: pytest.MonkeyPatch) -> Gate:
-        return Gate(monkeypatch, per_port=1)
+        return Gate(monkeypatch, per_port=2)
 
-    def test_a_slow_upload_gives_way(self, narrow: Gate) -> None:
-        slow, other = narrow.connect(), narrow.connect()
-        slow.say(PUT + b"0")
+    def test_who_finds_none_waits_for_the_next_that_is_free(self, narrow: Gate) -> None:
+        first, second, third = (narrow.connect(self.ALICE) for _ in range(3))
+        ask(first)
+        notebook = narrow.notebook()
+        ask(second)
         narrow.notebook()
-        narrow.wait(2)
-        assert status_of(ask(other)) == 503
-        narrow.wait(2)
-        assert ask(other) == b""
-        assert status_of(slow.hear()) == 408
-        assert slow.wire.is_shut
-        narrow.tell(narrow.notebook(), OK)
-        assert other.hear() == OK
+        assert ask(third) == b""
+        assert not narrow.dialler.attempts, "nothing is dialled for a request that waits"
+        narrow.tell(notebook, OK)
+        assert first.hear() == OK
+        narrow.tell(notebook, OK)
+        assert third.hear() == OK
 
-    def test_a_slow_reader_gives_way(self, narrow: Gate) -> None:
-        slow, other = narrow.connect(), narrow.connect()
-        slow.wire.room = 100
-        ask(slow)
-        head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
-        narrow.tell(narrow.notebook(), head + b"x" * 50000)
-        narrow.wait(3)
-        assert ask(other) == b""
-        assert slow.wire.was_reset
-        narrow.tell(narrow.notebook(), OK)
-        assert other.hear() == OK
+    def test_who_waits_in_vain_gets_503(self, narrow: Gate) -> None:
+        for _ in range(2):
+            ask(narrow.connect(self.ALICE))
+            narrow.notebook()
+        late = narrow.connect(self.ALICE)
+        assert ask(late) == b""
+        narrow.wait(LONGEST_WAIT + 1)
+        assert status_of(late.hear()) == 503
 
-    def test_nobody_gives_way_for_the_notebook_s_being_slow(self, narrow: Gate) -> None:
-        narrow.connect().say(PUT + b"0123456789")
+    def test_who_leaves_waits_no_more(self, narrow: Gate) -> None:
+        first, _, late = (narrow.connect(self.ALICE) for _ in range(3))
+        ask(first)
+        notebook = narrow.notebook()
+        ask(narrow.connect(self.ALICE))
         narrow.notebook()
-        narrow.wait(30)
-        assert status_of(ask(narrow.connect())) == 503
+        ask(late)
+        late.hang_up()
+        narrow.tell(notebook, OK)
+        assert not narrow.dialler.attempts
 
-    def test_nobody_gives_way_to_a_request_for_another_notebook(self, narrow: Gate) -> None:
-        slow, other, third = (narrow.connect() for _ in range(3))
-        slow.say(PUT + b"0")
-        narrow.notebook()
+    def test_other_ports_have_places_of_their_own(self, narrow: Gate) -> None:
+        for _ in range(2):
+            ask(narrow.connect(self.ALICE))
+            narrow.notebook()
+        other = narrow.connect(self.ALICE)
         ask(other, b"GET /ipython/10001/ HTTP/1.1")
-        narrow.wait(3)
-        assert status_of(ask(third, b"GET /ipython/10001/ HTTP/1.1")) == 503
-        assert slow.hear() == b""
+        narrow.tell(narrow.notebook(), OK)
+        assert other.hear() == OK
 
-    def test_nobody_gives_way_to_itself(self, narrow: Gate) -> None:
-        slow, other = narrow.connect(), narrow.connect()
-        ask(other)
+    def test_who_holds_all_gives_way_to_who_holds_none(self, narrow: Gate) -> None:
+        """128 uploads just above the slowest pace took every place of a notebook once."""
+        greedy = [narrow.connect(self.ALICE) for _ in range(2)]
+        for browser in greedy:
+            browser.say(PUT + b"0")
+            narrow.notebook()
+        own = narrow.connect(self.BOB)
+        assert ask(own) == b""
+        assert [status_of(answer) for browser in greedy if (answer := browser.hear())] == [503]
+        narrow.tell(narrow.notebook(), OK)
+        assert own.hear() == OK
+
+    def test_who_is_slow_gives_way_first(self, narrow: Gate) -> None:
+        slow, quick = narrow.connect(self.ALICE), narrow.connect(self.ALICE)
+        slow.say(PUT + b"0")
         narrow.notebook()
-        slow.wire.room = 10
-        ask(slow, b"GET /none HTTP/1.1")
         narrow.wait(3)
-        ask(slow)
-        slow.wire.room = None
-        assert slow.hear().count(b"HTTP/1.1 503 ") == 1
+        ask(quick)
+        narrow.notebook()
+        ask(narrow.connect(self.BOB))
+        assert status_of(slow.hear()) == 503
+        assert quick.hear() == b""
+
+    def test_two_with_equally_many_take_nothing_from_each_other(self, narrow: Gate) -> None:
+        ask(narrow.connect(self.ALICE))
+        narrow.notebook()
+        ask(narrow.connect(self.BOB))
+        narrow.notebook()
+        assert ask(narrow.connect(self.BOB)) == b""
+        assert not narrow.dialler.attempts
 
 
 class TestTrustedProxies:
