@@ -100,7 +100,7 @@ class Host:
         self.table = UpstreamTable()
         config = Health(**health)
         self.checker = HealthChecker(
-            self.loop, config, "/ipython", self.table, self.died.append, draw
+            self.loop, config, "/ipython", self.table, draw
         )
         self.checker.startService()
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from ipyproxy.upstreams import (
-    BUSY_FOR,
+    ACTIVE_FOR,
     IN_USE_FOR,
     NO_TRAFFIC,
     STARTING_FOR,
@@ -213,8 +213,8 @@ class TestUse:
         upstream = Upstream(10000, wanted_at=NOW)
         assert upstream.is_in_use(NOW + IN_USE_FOR - 0.1)
         assert not upstream.is_in_use(NOW + IN_USE_FOR)
-        assert upstream.is_busy(NOW + BUSY_FOR - 0.1)
-        assert not upstream.is_busy(NOW + BUSY_FOR)
+        assert upstream.is_active(NOW + ACTIVE_FOR - 0.1)
+        assert not upstream.is_active(NOW + ACTIVE_FOR)
 
     def test_open_work_keeps_it_in_use(self) -> None:
         assert Upstream(10000, bridges={Bridge()}).is_in_use(NOW)
@@ -222,8 +222,8 @@ class TestUse:
         assert not Upstream(10000).is_in_use(NOW)
 
     def test_a_quiet_bridge_alone_does_not_make_it_busy(self) -> None:
-        assert Upstream(10000, exchanges=1).is_busy(NOW)
-        assert not Upstream(10000, bridges={Bridge()}).is_busy(NOW)
+        assert Upstream(10000, exchanges=1).is_active(NOW)
+        assert not Upstream(10000, bridges={Bridge()}).is_active(NOW)
 
 
 class TestBridges:

@@ -16,12 +16,11 @@ from ipyproxy.health import HealthChecker
 from ipyproxy.listeners import Listener
 from ipyproxy.pool import Pool
 from ipyproxy.portal import Portal
-from ipyproxy.routes import NotebookHosts, ServedPorts
+from ipyproxy.routes import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
 from ipyproxy.tenants import Tenants
 from ipyproxy.upstreams import Upstream, UpstreamTable
 from ipyproxy.web.exchange import Carriage
 from ipyproxy.web.notebook import Notebooks
-from ipyproxy.web.pages import STATE_PATH
 from ipyproxy.web.root import PublicSite, Root
 from ipyproxy.web.state import States
 from ipyproxy.websocket import Bridges
@@ -90,7 +89,7 @@ class Gate(House):
         self.bridges = Bridges(loop, 0)
         trusted = frozenset(origin.encode("ascii") for origin in trusted_origins)
         self.health = HealthChecker(
-            loop, health, prefix, self.table, self.pool.end_tunnels, lambda: 0.9
+            loop, health, prefix, self.table, lambda: 0.9
         )
         self.health.startService()
         portal = Portal(trusted_origins) if trusted_origins else None
@@ -101,8 +100,8 @@ class Gate(House):
         notebooks = Notebooks(self.ports, prefix, site_cookies, self.table, carriage, withheld)
         root = Root(prefix, notebooks)
         root.put(STATE_PATH, States(self.ports, self.table, self.health))
-        hosts = NotebookHosts(notebook_domain, prefix, STATE_PATH) if notebook_domain else None
-        site = PublicSite(root, self.policy, auth, portal, hosts)
+        hosts = NotebookHosts(notebook_domain, prefix) if notebook_domain else None
+        site = PublicSite(root, self.policy, auth, portal, hosts, states=StatePaths(prefix))
         super().__init__(loop=loop, site=site, **others)
 
     def notebook(self) -> Wire:
