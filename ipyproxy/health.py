@@ -352,8 +352,8 @@ class _Watch:
         self._judge(outcome)
         if self._timer is None:
             self._schedule()
-        if was_late and outcome is Outcome.HUNG_UP:
-            # Somebody who was busy has been killed, or has closed the port.
+        if was_late and outcome is not Outcome.ANSWERED:
+            # Something has happened at last: it was killed, say, or is awake.
             self.hasten()
 
     def _judge(self, outcome: Outcome | None) -> None:

@@ -193,8 +193,8 @@ class Health:
     timeout: Annotated[float, seconds(0.1, 60)] = 1.0
     fall: Annotated[int, count(1, 100)] = 3
     rise: Annotated[int, count(1, 100)] = 1
-    backoff_max: Annotated[float, seconds(0.1, 3600)] = 30.0
     dead_after: Annotated[float, seconds(1, 86400, "never")] = 0.0
+    backoff_max: Annotated[float, seconds(0.1, 3600)] = 30.0
 
     def __attrs_post_init__(self) -> None:
         """Refuse a limit for answers where nothing is asked."""
