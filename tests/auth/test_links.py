@@ -101,6 +101,13 @@ class TestTheExchange:
         assert {b"X-Remote-User: alice", b"Cookie: a=1"} <= lines
         assert COOKIE not in door.upstream
 
+    def test_the_cookie_shows_its_state_too(self, door: Door) -> None:
+        assert door.status(b"/_ipyproxy/state/10000", cookie()) == 200
+        assert door.status(b"/_ipyproxy/state/10003", cookie()) == 403
+        assert door.status(b"/_ipyproxy/state/10000") == 403
+        # A link is for the notebook, and is not exchanged here.
+        assert door.status(b"/_ipyproxy/state/10000?token=" + link()) == 403
+
     @pytest.mark.parametrize("kind", [[], WEBSOCKET], ids=["HTTP", "WebSocket"])
     def test_the_cookie_opens_its_route_until_it_ends(self, door: Door, kind: list[bytes]) -> None:
         assert door.status(b"/ipython/10000/", cookie(), *kind) == 200

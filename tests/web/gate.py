@@ -88,9 +88,7 @@ class Gate(House):
         self.policy = Policy(("hub.example", f"*.{notebook_domain}"), trusted_origins)
         self.bridges = Bridges(loop, 0)
         trusted = frozenset(origin.encode("ascii") for origin in trusted_origins)
-        self.health = HealthChecker(
-            loop, health, prefix, self.table, lambda: 0.9
-        )
+        self.health = HealthChecker(loop, health, prefix, self.table, lambda: 0.9)
         self.health.startService()
         portal = Portal(trusted_origins) if trusted_origins else None
         adviser, tenants = Adviser(loop.seconds), self.tenants
@@ -98,6 +96,7 @@ class Gate(House):
             self.pool, self.health, self.bridges, tenants, adviser, trusted, per_port, portal
         )
         notebooks = Notebooks(self.ports, prefix, site_cookies, self.table, carriage, withheld)
+        self.notebooks = notebooks
         root = Root(prefix, notebooks)
         root.put(STATE_PATH, States(self.ports, self.table, self.health))
         hosts = NotebookHosts(notebook_domain, prefix) if notebook_domain else None
