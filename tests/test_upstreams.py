@@ -185,7 +185,7 @@ class TestObserve:
         upstream = told(HUNG_UP)
         assert upstream.state is State.STARTING
         told(HUNG_UP, upstream=upstream, at=NOW + STARTING_FOR)
-        assert upstream.state is State.DEAD
+        assert (upstream.state, upstream.refuses) == (State.DEAD, True)
         told(HUNG_UP, upstream=upstream, at=NOW + STARTING_FOR + 1)
         assert upstream.state is State.DEAD
 

@@ -49,12 +49,10 @@ class Says:
 class Door:
     """A gate with rules, and users who are kept in memory."""
 
+    health = UNWATCHED
+
     def __init__(
-        self,
-        monkeypatch: pytest.MonkeyPatch,
-        *rules: tuple[str, str, str],
-        health: Health = UNWATCHED,
-        **methods: Method,
+        self, monkeypatch: pytest.MonkeyPatch, *rules: tuple[str, str, str], **methods: Method
     ) -> None:
         self.users = InMemory({"alice": "a", "bob": "b"})
         made = Rules(
@@ -64,7 +62,7 @@ class Door:
         known: dict[str, Method] = {"htpasswd": self.users, **methods}
         gate = AuthGate(made, known, prefix="/ipython")
         withheld = Withheld(["X-Remote-User"], basic=True)
-        self.gate = Gate(monkeypatch, auth=gate, withheld=withheld, health=health)
+        self.gate = Gate(monkeypatch, auth=gate, withheld=withheld, health=self.health)
 
     def knock(self, path: bytes, *lines: bytes) -> tuple[Browser, bytes]:
         browser = self.gate.connect()
@@ -73,6 +71,12 @@ class Door:
     def upstream(self) -> set[bytes]:
         """The field lines that a notebook gets."""
         return head_of(self.gate.notebook().hear())[1]
+
+
+class WatchedDoor(Door):
+    """The same, where ports are probed."""
+
+    health = Health()
 
 
 @pytest.fixture
@@ -171,13 +175,15 @@ class TestTheStateOfANotebook:
     """It is for whoever may reach the notebook, and nobody else makes us look at a port."""
 
     def door(self, monkeypatch: pytest.MonkeyPatch, *rules: tuple[str, str, str]) -> Door:
-        return Door(monkeypatch, ("/ipython", "htpasswd", ""), *rules, health=Health())
+        return WatchedDoor(monkeypatch, ("/ipython", "htpasswd", ""), *rules)
 
     def test_a_stranger_is_told_nothing_of_any_port(self, monkeypatch: pytest.MonkeyPatch) -> None:
         door = self.door(monkeypatch)
         for port in (1, 22, 5432, 8443, *range(10000, 10020), 14999, 15000, 65535):
             for lines in ([], [EVE], [*WEBSOCKET]):
-                assert status(door.knock(b"/_ipyproxy/state/%d" % port, *lines)[1]) == 401
+                browser, heard = door.knock(b"/_ipyproxy/state/%d" % port, *lines)
+                assert status(heard) == 401
+                browser.hang_up()
         door.gate.wait(60)
         assert door.gate.prober.attempts == door.gate.dialler.attempts == []
         assert door.gate.health.watched == 0
