@@ -187,7 +187,7 @@ class TestObserve:
         told(HUNG_UP, upstream=upstream, at=NOW + STARTING_FOR)
         assert (upstream.state, upstream.refuses) == (State.DEAD, True)
         told(HUNG_UP, upstream=upstream, at=NOW + STARTING_FOR + 1)
-        assert upstream.state is State.DEAD
+        assert (upstream.state, upstream.refuses) == (State.DEAD, True)
 
     def test_one_that_has_answered_requests_is_there_though_it_hangs_up(self) -> None:
         upstream = told(ANSWERED)
