@@ -15,8 +15,8 @@ from twisted.logger import Logger
 
 from ipyproxy.client import ClientLimits, Receiver, UpstreamConnection
 from ipyproxy.epoll import Descriptors
-from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.securing import Attempt, ClientTLS, NotSecuredError, SecureDial
+from ipyproxy.errors import HungUpError, Problem, ProxyError
+from ipyproxy.securing import Attempt, ClientTLS, NotSecuredError, SecureDial, SilentError
 from ipyproxy.sockets import Dial
 from ipyproxy.tlstransport import TLSTransport
 from ipyproxy.transport import TCPTransport
@@ -125,6 +125,8 @@ class Pool:
         if self.tls is None:
             return Dial(self._descriptors, address, timeout, connected, failed)
         high_water = self.limits.buffer_bytes
+        # One that is busy answers no handshake either.
+        patience = self.limits.response_timeout
         return SecureDial(
             self._descriptors,
             address,
@@ -133,6 +135,7 @@ class Pool:
             secured,
             failed,
             high_water=high_water,
+            patience=patience,
         )
 
     def _is_confirmed(self, port: int, receiver: Receiver, mark: int | None) -> bool:
@@ -227,7 +230,9 @@ def _dial_error(caught: OSError) -> ProxyError:
     if caught.errno == errno.ECONNREFUSED:
         return ProxyError(Problem.UPSTREAM_DEAD, "connection refused")
     if caught.errno == errno.ECONNRESET:
-        return ProxyError(Problem.UPSTREAM_BROKEN, "it hung up at once")
+        return HungUpError("it hung up at once")
+    if isinstance(caught, SilentError):
+        return ProxyError(Problem.UPSTREAM_TIMEOUT, "no answer in the TLS handshake")
     if isinstance(caught, TimeoutError):
         return ProxyError(Problem.CONNECT_TIMEOUT, "connect timed out")
     return ProxyError(Problem.OVERLOADED, f"cannot dial: {caught.strerror}")

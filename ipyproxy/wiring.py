@@ -28,7 +28,7 @@ from ipyproxy.http1.head import HeadLimits
 from ipyproxy.places import PortPlaces
 from ipyproxy.pool import Pool
 from ipyproxy.portal import Portal
-from ipyproxy.routes import NotebookHosts, ServedPorts
+from ipyproxy.routes import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
 from ipyproxy.securing import ClientTLS
 from ipyproxy.settings import Settings
 from ipyproxy.statistics import Histogram, Statistics
@@ -42,7 +42,6 @@ from ipyproxy.upstreams import UpstreamTable
 from ipyproxy.web.acme import Challenges
 from ipyproxy.web.exchange import Carriage
 from ipyproxy.web.notebook import Notebooks
-from ipyproxy.web.pages import STATE_PATH
 from ipyproxy.web.root import PublicSite, RedirectSite, Root
 from ipyproxy.web.state import States
 from ipyproxy.websocket import Bridges
@@ -86,13 +85,13 @@ def make_rooms(reactor: Any, descriptors: Descriptors, config: Config, tenants: 
         config.health,
         config.notebooks.prefix,
         upstreams,
-        pool.end_tunnels,
         may_probe=tenants.may_probe,
     )
+    health.connect_timeout = config.timeouts.connect
     sources = Sources(
         upstreams=upstreams,
         health=health,
-        statistics=Statistics(reactor.seconds()),
+        statistics=Statistics(reactor.seconds(), upstreams.knows),
         bridges=Bridges(reactor, config.limits.message_bytes),
         crowd=crowd,
         condition=Condition(Calendar(reactor.seconds, time.time)),
@@ -131,6 +130,7 @@ def refit(rooms: Rooms, config: Config) -> None:
     rooms.places.resize(config.limits.connections_per_port)
     rooms.pool.limits = client_limits(config)
     rooms.health.configure(config.health, config.notebooks.prefix)
+    rooms.health.connect_timeout = config.timeouts.connect
     rooms.bridges.message_limit = config.limits.message_bytes
     rooms.crowd.limits = crowd_limits(config)
 
@@ -163,7 +163,7 @@ def make_sites(rooms: Rooms, settings: Settings, https_port: int) -> Sites:
     hosts = None
     if domain := config.site.notebook_domain:
         names.add(f"*.{domain}")
-        hosts = NotebookHosts(domain, config.notebooks.prefix, STATE_PATH)
+        hosts = NotebookHosts(domain, config.notebooks.prefix)
     portal = Portal(config.site.trusted_origins) if config.site.trusted_origins else None
     policy = Policy(names, config.site.trusted_origins)
     # Whoever has gone on past the warning of a self-signed certificate could never come back.
@@ -172,7 +172,15 @@ def make_sites(rooms: Rooms, settings: Settings, https_port: int) -> Sites:
     gate = make_gate(config.auth, config.notebooks.prefix, rooms.auth)
     acme = config.listen.acme_directory
     return Sites(
-        PublicSite(_root(rooms, config, portal), policy, gate, portal, hosts, hsts=hsts),
+        PublicSite(
+            _root(rooms, config, portal),
+            policy,
+            gate,
+            portal,
+            hosts,
+            states=StatePaths(config.notebooks.prefix),
+            hsts=hsts,
+        ),
         RedirectSite(policy, https_port, Challenges(acme) if acme else None),
         _status(rooms, names),
     )

@@ -55,7 +55,7 @@ class Passed(NamedTuple):
 
     :param user: the name, if the method knows one.
     :param lines: field lines that go upstream besides.
-    :param cookie: what the browser is given to show from now on, a whole Set-Cookie line.
+    :param cookie: what the browser is given to show from now on, whole Set-Cookie lines.
     """
 
     user: str | None
