@@ -209,7 +209,9 @@ class HTTPChannel(StreamProtocol):
             self._expect(_HEAD, limits.head_timeout)
         line = self._buffer.find(b"\n")
         if line >= 0 and not self._buffer[:line].endswith(b"\r"):
-            self._refuse(ProxyError(Problem.BAD_REQUEST, "a bare LF ends the request line"))
+            # WebRTC sends other things than HTTP to any port, and chance has it that LF is in them.
+            why = "a bare LF ends the request line"
+            self._refuse(ProxyError(Problem.BAD_REQUEST, why, by_page=True))
         elif len(self._buffer) >= limits.head.head_bytes + len(_HEAD_END):
             self._refuse(too_large(self._buffer, limits.head))
 

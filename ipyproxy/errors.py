@@ -157,7 +157,6 @@ class Problem(Enum):
     )
     OWNER_UNKNOWN = (
         503,
-        0,
         "Whose notebook this is, is not known yet",
         "This host's directory of users does not answer, and without it the request can't be "
         "passed on. Try again in a little while.",
@@ -204,6 +203,8 @@ class ProxyError(Exception):
 
     :param lines: field lines that the answer bears besides.
     :param retry_after: seconds until another try makes sense; None: nobody knows.
+    :param by_page: whether a page can have its visitor's browser send what this is raised for,
+        where the problem alone does not tell.
     """
 
     def __init__(
@@ -213,9 +214,11 @@ class ProxyError(Exception):
         lines: tuple[bytes, ...] = (),
         *,
         retry_after: float | None = None,
+        by_page: bool = False,
     ) -> None:
         super().__init__(f"{problem.title}: {detail}" if detail else problem.title)
         self.problem = problem
         self.detail = detail
         self.lines = lines
         self.retry_after = retry_after
+        self.by_page = by_page

@@ -211,6 +211,7 @@ class ProxyService(Service):
         self._rooms.tenants.sweep(self._reactor.seconds())
         self._memory.note(self._reactor.seconds(), self._rooms.crowd.connections)
         self._rooms.bridges.sweep()
+        self._rooms.auth.attempts.sweep(self._reactor.seconds())
         self._rooms.statistics.tick(self._reactor.seconds())
         self._recorder.sweep(self._reactor.seconds())
         self._writer.flush()

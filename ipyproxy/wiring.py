@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ipyproxy.access import Policy
 from ipyproxy.advice import Adviser
+from ipyproxy.audit import Audit
 from ipyproxy.auth.attempts import LoginAttempts
 from ipyproxy.auth.making import Surroundings, make_gate, own_cookies, withheld
 from ipyproxy.auth.revocations import Revocations
@@ -118,7 +119,7 @@ def make_rooms(reactor: Any, descriptors: Descriptors, config: Config, tenants: 
             reactor,
             time.time,
             WorkThreads(reactor),
-            LoginAttempts(crowd, reactor),
+            LoginAttempts(crowd, reactor, Audit(crowd)),
             revocations,
             lambda transport: client_subject(transport.tls),
         ),
