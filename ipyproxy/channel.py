@@ -141,6 +141,7 @@ class HTTPChannel(StreamProtocol):
         self._buffer = b""
         self._fields = request_fields_reader()
         self._reading = False
+        self._retired = False
         self._tunnel: Tunnel | None = None
         self._deadline: float | None = None
         self._receiving: Pace | None = None
@@ -355,7 +356,9 @@ class HTTPChannel(StreamProtocol):
         data, self._buffer = self._buffer, b""
         # A client that has sent too far ahead was made to wait.
         self.transport.resumeProducing()
-        if data:
+        if self._retired:
+            self.transport.abortConnection()
+        elif data:
             tunnel.dataReceived(data)
 
     def connectionLost(self, reason: Failure = CLOSED) -> None:
@@ -471,6 +474,19 @@ class HTTPChannel(StreamProtocol):
             self._expire()
         elif self._deadline is not None:
             self._deadline = min(self._deadline, self.now() + GRACE)
+
+    def retire(self) -> None:
+        """End, as what was found out about the client when it connected holds no longer.
+
+        A request that is being answered is answered first; no further one is served.
+        """
+        self._retired = True
+        self.persistent = False
+        if self.phase is _FLUSH:
+            self.transport.unregisterProducer()
+            self._close()
+        elif self.phase in _BETWEEN_REQUESTS or self.phase is _TUNNEL:
+            self.transport.abortConnection()
 
     @property
     def is_tunnel(self) -> bool:

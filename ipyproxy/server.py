@@ -243,6 +243,11 @@ class HTTPServer:
             channel.check(now)
         self._audit.sweep(now)
 
+    def retire(self) -> None:
+        """Serve nothing more on the connections that there are: see :meth:`HTTPChannel.retire`."""
+        for channel in list(self.channels):
+            channel.retire()
+
     def drain(self) -> None:
         """Keep no connection: those that are idle close now, the others after their answer."""
         self.draining = True

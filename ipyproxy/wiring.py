@@ -137,10 +137,12 @@ def refit(rooms: Rooms, config: Config) -> None:
 
 
 def secure(rooms: Rooms, tls: ClientTLS | None) -> None:
-    """Let new connections to notebooks be made on the terms of ``tls``; None: plainly."""
-    if rooms.pool.tls or tls:
-        # A connection on the old ones is not to be used again.
-        rooms.pool.close()
+    """Let connections to notebooks be made on the terms of ``tls``; None: plainly.
+
+    On other terms than before, nothing begins any more on what is open.
+    """
+    if rooms.pool.tls != tls:
+        rooms.pool.part()
     rooms.pool.tls = rooms.health.tls = tls
 
 
