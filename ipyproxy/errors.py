@@ -204,6 +204,8 @@ class ProxyError(Exception):
     :param lines: field lines that the answer bears besides.
     :param retry_after: seconds until another try makes sense; None: nobody knows.
     :param busy_for: seconds for which the notebook has been busy; None: it is not.
+    :param by_page: whether a page can have its visitor's browser send what this is raised for,
+        where the problem alone does not tell.
     """
 
     def __init__(
@@ -214,6 +216,7 @@ class ProxyError(Exception):
         *,
         retry_after: float | None = None,
         busy_for: float | None = None,
+        by_page: bool = False,
     ) -> None:
         super().__init__(f"{problem.title}: {detail}" if detail else problem.title)
         self.problem = problem
@@ -221,6 +224,7 @@ class ProxyError(Exception):
         self.lines = lines
         self.retry_after = retry_after
         self.busy_for = busy_for
+        self.by_page = by_page
         self.rule = ""
         """The rule of HTTP that a message broke: a sentence of ours alone, fit for a page."""
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ipyproxy.access import Policy
 from ipyproxy.advice import Adviser
+from ipyproxy.audit import Audit
 from ipyproxy.auth.attempts import LoginAttempts
 from ipyproxy.auth.making import Surroundings, make_gate, own_cookies, withheld
 from ipyproxy.auth.revocations import Revocations
@@ -117,7 +118,7 @@ def make_rooms(reactor: Any, descriptors: Descriptors, config: Config, tenants: 
             reactor,
             time.time,
             WorkThreads(reactor),
-            LoginAttempts(crowd, reactor),
+            LoginAttempts(crowd, reactor, Audit(crowd)),
             revocations,
             lambda transport: client_subject(transport.tls),
         ),
@@ -136,10 +137,12 @@ def refit(rooms: Rooms, config: Config) -> None:
 
 
 def secure(rooms: Rooms, tls: ClientTLS | None) -> None:
-    """Let new connections to notebooks be made on the terms of ``tls``; None: plainly."""
-    if rooms.pool.tls or tls:
-        # A connection on the old ones is not to be used again.
-        rooms.pool.close()
+    """Let connections to notebooks be made on the terms of ``tls``; None: plainly.
+
+    On other terms than before, nothing begins any more on what is open.
+    """
+    if rooms.pool.tls != tls:
+        rooms.pool.part()
     rooms.pool.tls = rooms.health.tls = tls
 
 
