@@ -77,8 +77,8 @@ def _figures(attack: Attack, result: Result) -> str:
         f"sent {result.sent / seconds / 1e6:.2f} MB/s",
         f"answered {result.received / seconds / 1e6:.2f} MB/s",
     ]
-    if attack.kind == 2 and result.sent:
-        parts.append(f"{result.received / result.sent:.1f} times as much")
+    if attack.kind == 2 and result.asked:
+        parts.append(f"answers {result.received / result.asked:.0f} times as long as requests")
     if attack.kind in (2, 6):
         parts.append(f"log {result.logged / 1e6:.2f} MB/s")
     if attack.kind == 5:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tests.attacks.swarm import Plan, run
 
@@ -40,7 +40,8 @@ def _piece(what: bytes) -> bytes:
 
 def pipelined(scene: Scene) -> Plan:
     """Requests that the proxy answers itself, 1,500 in one read, on 256 connections."""
-    return Plan(256, (_piece(_request("GET /x")),))
+    request = _request("GET /x")
+    return Plan(256, (_piece(request),), request_size=len(request))
 
 
 def pipelined_unread(scene: Scene) -> Plan:
@@ -50,8 +51,8 @@ def pipelined_unread(scene: Scene) -> Plan:
 
 def pipelined_pages(scene: Scene) -> Plan:
     """Requests for pages of notebooks."""
-    pages = (_piece(_request(f"GET /ipython/{port}/")) for port in scene.others)
-    return Plan(256, tuple(pages))
+    pages = [_request(f"GET /ipython/{port}/") for port in scene.others]
+    return Plan(256, tuple(map(_piece, pages)), request_size=len(pages[0]))
 
 
 def tiny_chunks(scene: Scene) -> Plan:
@@ -96,13 +97,13 @@ def slow_uploads(scene: Scene) -> Plan:
 def large_fields(scene: Scene) -> Plan:
     """Requests with a field of 15 KiB that a log has to escape, on 16 connections."""
     head = b"GET /x HTTP/1.1\r\nHost: localhost\r\nUser-Agent: %b\r\n\r\n" % (b"\xff" * 15360)
-    return Plan(16, (head * 4,))
+    return Plan(16, (head * 4,), request_size=len(head))
 
 
 def steady_load(scene: Scene) -> Plan:
     """Not hostile: ten requests a second on each of 16 connections."""
     pages = [_request(f"GET /ipython/{port}/") for port in scene.others]
-    return Plan(16, tuple(pages), pace=10.0 * len(pages[0]))
+    return Plan(16, tuple(pages), pace=10.0 * len(pages[0]), request_size=len(pages[0]))
 
 
 SWARMS: dict[str, Callable[[Scene], Plan]] = {
@@ -132,7 +133,6 @@ class Attack:
     :param limited: whether a client's rate of requests is limited.
     :param version: of TLS, for a flood of records; ``notebook``: whether a notebook floods.
     :param steps: seconds by which the wall clock is stepped during the attack.
-    :param own: whether the good user's notebook is what is attacked.
     """
 
     kind: int
@@ -144,7 +144,7 @@ class Attack:
     limited: bool = True
     version: str = ""
     notebook: bool = False
-    steps: tuple[float, ...] = field(default=())
+    steps: tuple[float, ...] = ()
 
 
 ATTACKS = (
@@ -179,7 +179,9 @@ ATTACKS = (
     Attack(5, "clock-back-90s", "clock stepped by -90 s", 0.5, "steady_load", steps=(-90.0,)),
     Attack(5, "clock-ahead-1h", "clock stepped by +1 h", 0.5, "steady_load", steps=(3600.0,)),
     Attack(6, "log-fields", "fields of 15 KiB, all escaped", 0.3, "large_fields"),
-    Attack(6, "log-fields-fast", "the same, no limit on the rate", 0.3, "large_fields", limited=False),
+    Attack(
+        6, "log-fields-fast", "the same, no limit on the rate", 0.3, "large_fields", limited=False
+    ),
 )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """A good user: asks for one small page every 0.1 s, and notes how long each answer takes.
 
-``python -m tests.attacks.gooduser PORT PATH CERTIFICATE SOURCE FORM`` says ``ready`` after its first
-good answers, goes on until a line comes on standard input, and then prints its visits as JSON.
+``python -m tests.attacks.gooduser PORT PATH CERTIFICATE SOURCE FORM`` says ``ready`` after its
+first answers, goes on until a line comes on standard input, and then prints its visits as JSON.
 FORM is ``kept`` (one connection for all requests) or ``new`` (one for each). Knows HTTP as far as
 ``Content-Length``; knows nothing of attacks.
 """

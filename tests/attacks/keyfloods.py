@@ -71,9 +71,9 @@ class Flood:
             context.use_privatekey_file(self._arguments.key)
         return context
 
-    def _keep_secret(self, _: SSL.Connection, line: bytes) -> None:
-        name, _, secret = line.split()
-        self._secrets[name.decode()] = bytes.fromhex(secret.decode())
+    def _keep_secret(self, connection: SSL.Connection, line: bytes) -> None:
+        label, _, secret = line.decode().split()
+        self._secrets[label] = bytes.fromhex(secret)
 
     def _records(self, connection: SSL.Connection) -> Iterator[bytes]:
         from_client = not self._arguments.notebook
@@ -198,7 +198,7 @@ def main(arguments: str) -> None:
         flood.as_notebook()
     else:
         flood.as_client()
-    print(json.dumps({**flood.figures, "statuses": {}}), flush=True)
+    print(json.dumps({**flood.figures, "asked": 0, "statuses": {}}), flush=True)
 
 
 if __name__ == "__main__":

@@ -48,12 +48,14 @@ _LIBFAKETIME = "libfaketime.so.1"
 class Waits:
     """What the good user had in a window, in seconds.
 
-    :ivar worst: the longest wait; ``net``: the longest, less what the machine itself took of each.
+    :ivar worst: the longest wait; ``net``: the longest, less what the machine itself took of each,
+        which is ``stolen`` in the whole window.
     :ivar refused: visits without a good answer.
     """
 
     worst: float
     net: float
+    stolen: float
     median: float
     visits: int
     refused: tuple[str, ...]
@@ -63,6 +65,7 @@ class Waits:
 class Result:
     """All that is known of one attack.
 
+    :ivar asked: bytes of those requests that were answered.
     :ivar logged: bytes of the access log a second.
     :ivar log_pause: longest time in which nothing was logged.
     :ivar silent_for: how long a connection without a request was kept; None: nobody looked.
@@ -73,6 +76,7 @@ class Result:
     seconds: float
     sent: int
     received: int
+    asked: int
     opened: int
     closed: int
     statuses: dict[str, int]
@@ -95,14 +99,15 @@ class Process:
             cwd=_ROOT,
         )
         self.pid = self._popen.pid
+        self._name = " ".join([module, *arguments])
 
     def wait_until_ready(self) -> None:
         """Raises TimeoutError, or RuntimeError if it has ended instead."""
         assert self._popen.stdout
         if not select.select([self._popen.stdout], [], [], _READY_WITHIN)[0]:
-            raise TimeoutError(f"not ready: {self._popen.args}")
+            raise TimeoutError(f"not ready: {self._name}")
         if self._popen.stdout.readline() != "ready\n":
-            raise RuntimeError(f"it has ended: {self._popen.args}")
+            raise RuntimeError(f"it has ended: {self._name}")
 
     def go_on(self) -> None:
         """Say a line."""
@@ -227,7 +232,7 @@ class Measurement:
             seconds=end - begin,
             logged=written / (end - begin),
             log_pause=log.pause,
-            silent_for=silence[0] if silence else None,
+            silent_for=max(silence, default=None),
             said=proxy.log(),
             **told,
         )
@@ -235,13 +240,16 @@ class Measurement:
     def _let_time_pass(self, proxy: Running, silence: list[float]) -> None:
         """The time of the attack; in it the clock is stepped, if it is."""
         steps = self._attack.steps
+        pause = self._seconds / (2 + 2 * len(steps))
+        onlookers = []
+        time.sleep(2 * pause)
         for step in steps:
-            time.sleep(self._seconds / (len(steps) + 2))
             self._clock.write_text(f"{step:+.0f}\n")
             onlooker = threading.Thread(target=_keep_silent, args=(proxy.port, silence))
             onlooker.start()
-        time.sleep(self._seconds * 2 / (len(steps) + 2) if steps else self._seconds)
-        if steps:
+            onlookers.append(onlooker)
+            time.sleep(2 * pause)
+        for onlooker in onlookers:
             onlooker.join()
 
     def _settings(self) -> Settings:
@@ -337,6 +345,7 @@ def _waits(visits: list[Visit], machine: Machine, begin: float, end: float) -> W
     return Waits(
         worst=max(waits),
         net=max(net),
+        stolen=machine.stolen(begin, end),
         median=statistics.median(waits),
         visits=len(chosen),
         refused=tuple(str(one.status) for one in chosen if one.status != 200),

@@ -37,8 +37,9 @@ class Notebook(asyncio.Protocol):
         if self._swallows:
             return
         self._heard += data
-        while not self._swallows and b"\r\n\r\n" in self._heard:
-            head, _, self._heard = self._heard.partition(b"\r\n\r\n")
+        heads = self._heard.split(b"\r\n\r\n")
+        self._heard = heads.pop()
+        for head in heads:
             self._take(head)
 
     def _take(self, head: bytes) -> None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 _STATUS = re.compile(rb"HTTP/1\.1 (\d\d\d)")
 _PIECE = 262144
 _READS = 8
+_UNSENT = 65536
 _MOST_REOPENED = 50
 """Connections a second that are opened again, once the proxy has closed them."""
 _OPENS_WITHIN = 30.0
@@ -37,6 +38,7 @@ class Plan:
     :param payload: is sent again and again.
     :param pace: bytes a second on each connection; 0: at full speed.
     :param reads: whether answers are read.
+    :param request_size: bytes of one request in *payload*; 0: those of one answer say nothing.
     """
 
     connections: int
@@ -45,6 +47,7 @@ class Plan:
     answered: bool = False
     pace: float = 0.0
     reads: bool = True
+    request_size: int = 0
 
 
 class Enemy:
@@ -102,6 +105,8 @@ class Swarm:
         except OSError:
             self._gone.append(number)
             return
+        # So that what counts as sent is not far from what the proxy has taken.
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSENT)
         tcp.setblocking(False)
         wrapped = self._tls.wrap_socket(
             tcp, server_hostname="localhost", do_handshake_on_connect=False
@@ -210,4 +215,6 @@ def run(plan: Plan, port: int, sources: list[str], seconds: float, nice: int) ->
     print("ready", flush=True)
     sys.stdin.readline()
     swarm.attack(seconds)
-    print(json.dumps({**swarm.figures, "statuses": dict(swarm.statuses)}), flush=True)
+    asked = swarm.statuses.total() * plan.request_size
+    told = {**swarm.figures, "asked": asked, "statuses": dict(swarm.statuses)}
+    print(json.dumps(told), flush=True)
