@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -54,8 +55,6 @@ class Running:
         self.pid = int(workers.read_text().split()[0]) if has_master else child.pid
 
     def _listens(self) -> bool:
-        import socket
-
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 5):
             return True
         return False
@@ -202,7 +201,7 @@ http {{
         large_client_header_buffers 4 16k;
         limit_conn connections 256;
         {limit}
-        location / {{ return 404; }}
+        location / {{ root {directory}/nothing; log_not_found off; }}
         location ~ ^/ipython/(?<notebook>{ports})/ {{
             proxy_pass {scheme}://notebook_$notebook;
             proxy_http_version 1.1;
