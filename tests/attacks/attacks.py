@@ -94,10 +94,23 @@ def slow_uploads(scene: Scene) -> Plan:
     return Plan(128, (bytes(160),), (head,), pace=640)
 
 
+def _large_fields(*paths: str) -> Plan:
+    field = b"User-Agent: " + b"\xff" * 15360
+    requests = [
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\n".encode() + field + b"\r\n\r\n"
+        for path in paths
+    ]
+    return Plan(16, tuple(4 * one for one in requests), request_size=len(requests[0]))
+
+
 def large_fields(scene: Scene) -> Plan:
-    """Requests with a field of 15 KiB that a log has to escape, on 16 connections."""
-    head = b"GET /x HTTP/1.1\r\nHost: localhost\r\nUser-Agent: %b\r\n\r\n" % (b"\xff" * 15360)
-    return Plan(16, (head * 4,), request_size=len(head))
+    """Requests for pages with a field of 15 KiB that a log has to escape, on 16 connections."""
+    return _large_fields(*(f"/ipython/{port}/" for port in scene.others))
+
+
+def large_fields_refused(scene: Scene) -> Plan:
+    """The same for what is not there."""
+    return _large_fields("/x")
 
 
 def steady_load(scene: Scene) -> Plan:
@@ -117,6 +130,7 @@ SWARMS: dict[str, Callable[[Scene], Plan]] = {
         tiny_frames,
         slow_uploads,
         large_fields,
+        large_fields_refused,
         steady_load,
     )
 }
@@ -179,8 +193,9 @@ ATTACKS = (
     Attack(5, "clock-back-90s", "clock stepped by -90 s", 0.5, "steady_load", steps=(-90.0,)),
     Attack(5, "clock-ahead-1h", "clock stepped by +1 h", 0.5, "steady_load", steps=(3600.0,)),
     Attack(6, "log-fields", "fields of 15 KiB, all escaped", 0.3, "large_fields"),
+    Attack(6, "log-fields-refused", "the same, refused", 0.3, "large_fields_refused"),
     Attack(
-        6, "log-fields-fast", "the same, no limit on the rate", 0.3, "large_fields", limited=False
+        6, "log-fields-fast", "pages, no limit on the rate", 0.3, "large_fields", limited=False
     ),
 )  # fmt: skip
 
