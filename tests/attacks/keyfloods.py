@@ -23,7 +23,7 @@ from OpenSSL import SSL
 from tests.attacks import records
 
 _PIECE = 262144
-_AHEAD = 100_000
+_AHEAD = 50_000
 """Records that are made before the attack begins."""
 _AT_ONCE = 2_000
 _PATIENCE = 5.0

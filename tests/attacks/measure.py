@@ -193,10 +193,11 @@ class Measurement:
         authority.issue("localhost").write(directory)
         with ExitStack() as stack:
             own = self._notebook(stack, [self._own])
-            if self._attack.swarm:
-                self._notebook(stack, self._others)
+            others = self._notebook(stack, self._others)
             proxy = self._target.start(self._settings(), directory, self._faked())
             stack.callback(proxy.stop)
+            own.wait_until_ready()
+            others.wait_until_ready()
             users = [self._user(stack, proxy, form) for form in ("kept", "new")]
             for user in users:
                 user.wait_until_ready()
@@ -278,7 +279,6 @@ class Measurement:
         tls = files if self._attack.notebook else []
         notebook = Process("notebook", ",".join(map(str, ports)), *tls)
         stack.callback(notebook.stop)
-        notebook.wait_until_ready()
         return notebook
 
     def _user(self, stack: ExitStack, proxy: Running, form: str) -> Process:
