@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import ssl
 import statistics
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.processes import Child, poll
+from tests.integration.processes import Child, of_these_tests, poll
 from tests.integration.proxy import Proxy
 
 from .conftest import UNWATCHED
@@ -37,7 +36,7 @@ Attack = Callable[[Stream, bytes, int], None]
 @pytest.fixture
 def office(tmp_path: Path) -> Iterator[bytes]:
     """A notebook in a process of its own, which takes no time of the guest's; gives its path."""
-    child = Child("office", [sys.executable, "-m", "tests.live.office"], dict(os.environ), tmp_path)
+    child = Child("office", [sys.executable, "-m", "tests.live.office"], of_these_tests(), tmp_path)
     port = poll(lambda: child.log().strip() or None, seconds=20, waiting_for="the notebook")
     yield b"/ipython/%s/" % port.encode()
     child.stop()
