@@ -173,7 +173,7 @@ class HTTPServer:
             held = crowd.client(peer, now).connections if counted else 0
             has_room = idlers.close_one_for(held) or idlers.close_one_of(peer)
             return None if has_room else Problem.OVERLOADED
-        if counted and crowd.has_enough_of(peer, now):
+        if counted and crowd.has_enough_of(peer, crowd.connections, now):
             idlers.look(self.channels, now)
             return None if idlers.close_one_of(peer) else Problem.TOO_MANY_CONNECTIONS
         return None
@@ -213,7 +213,8 @@ class HTTPServer:
         crowd, now = self._crowd, request.started
         said = request.head.fields.values(b"x-forwarded-for")
         client = request.client = self.proxies.client_behind(request.client, said)
-        enough = crowd.has_enough_of(client, now)
+        # Of what the proxies' connections could carry; how many there are is for them to choose.
+        enough = crowd.has_enough_of(client, len(self._brought_by_proxies), now)
         crowd.join(client, now)
         self._brought_by_proxies.add(request)
         if enough:
