@@ -6,6 +6,7 @@ PORT ?= 10000
 HTTPS ?= 8443
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+ATTACK_ARGS ?=
 TARGETS ?= request response chunked target connection
 FUZZ_TIME ?= 60
 
@@ -17,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test unit compiled test-compiled soak conformance fuzz lint types schema docs bench clean
+.PHONY: help run test unit compiled test-compiled soak attacks conformance fuzz lint types schema docs bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +44,9 @@ test-compiled: compiled ## the test suite on that, less what needs plain Python,
 
 soak: .venv/.test .venv-sslyze/.made ## the long forms: gigabytes, thousands of connections; half an hour or more
 	@$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
+
+attacks: .venv/.test compiled ## what a good user waits meanwhile, beside nginx (ATTACK_ARGS="--only 2")
+	@$(BIN)/python -m tests.attacks --tree . --tree build/compiled --nginx $(ATTACK_ARGS)
 
 conformance: .venv/.test ## all of Autobahn's test suite through the proxy; writes docs/conformance.md
 	@$(BIN)/python -m tests.conformance

@@ -23,7 +23,18 @@ _AUTHORITY = re.compile(
 _SAFE_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 # Sec-Fetch-Site of a request that no other site's page caused; browsers too old send none.
 _OWN_SITE: tuple[list[bytes], ...] = ([], [b"same-origin"], [b"none"])
+# The same of a request that no page at all caused. One of our own may be a hostile notebook's.
+_NO_PAGE: tuple[list[bytes], ...] = ([], [b"none"])
 _HOSTS_REMEMBERED = 256
+
+
+def is_by_page(special: SpecialFields) -> bool:
+    """Whether a page may have had its visitor's browser send a request with these fields.
+
+    Browsers mark whatever pages cause (Sec-Fetch-Site; all do since 2023). Without the mark, or
+    where it says ``none``, a program sends the request, or a person has typed the address.
+    """
+    return special.values_of(b"sec-fetch-site") not in _NO_PAGE
 
 
 class Policy:
@@ -42,7 +53,9 @@ class Policy:
         """The host that ``authority`` names, without its port, and its public origin."""
         match = _AUTHORITY.fullmatch(authority)
         if match is None or int(match[2] or 0) > 65535:
-            raise ProxyError(Problem.BAD_REQUEST, "Host is not a host name with a port")
+            # Names such as a!b.example are found in the DNS where there is a *.example.
+            why = "Host is not a host name with a port"
+            raise ProxyError(Problem.BAD_REQUEST, why, by_page=True)
         host, port = match.groups()
         if not covers(self._names, host.decode("ascii").strip("[]")):
             raise ProxyError(Problem.MISDIRECTED, f"Host {authority.decode('ascii')}")

@@ -7,10 +7,11 @@ is handed no more of a request than may stand in a log: no cookie, no credential
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from ipyproxy.crowd import Crowd
 from ipyproxy.errors import Problem, ProxyError
@@ -27,6 +28,10 @@ _NO_REFUSALS = frozenset(
         Problem.UPSTREAM_STARTING,
     )
 )
+# What counts towards a ban, unless a page can have had its visitor's browser send it: some browsers
+# log in where a page refers to https://name:password@host/. All other problems any page can cause.
+_ATTACKS = frozenset((Problem.BAD_REQUEST, Problem.LOGIN_FAILED, Problem.TOO_MANY_LOGINS))
+_ADDRESS = re.compile(r"[0-9A-Za-z.:]{1,64}")
 _DETAIL = 400
 """Characters of a detail that are told."""
 
@@ -66,10 +71,11 @@ class Untold:
 class Audit:
     """Writes one event for each refusal, unless somebody asks for too many.
 
-    The line is ``refused CLIENT: STATUS REASON "DETAIL"``, which etc/fail2ban/ reads. The event
-    has the same as fields: ``client``, ``status``, ``reason`` (the name of a
-    :class:`~ipyproxy.errors.Problem`, in lower case with hyphens), ``detail``, and besides ``port``
-    and ``user`` where they are known.
+    The line is ``refused CLIENT: STATUS REASON "DETAIL"``, which etc/fail2ban/ reads. Its level is
+    ``warn`` if it counts towards a ban, because no page can have had a visitor's browser send the
+    request, and ``info`` for any other refusal. The event has the same as fields: ``client``,
+    ``status``, ``reason`` (the name of a :class:`~ipyproxy.errors.Problem`, in lower case with
+    hyphens), ``detail``, and besides ``port`` and ``user`` where they are known.
 
     :param crowd: knows of whom enough was told.
     """
@@ -86,10 +92,13 @@ class Audit:
         *,
         port: int | None = None,
         user: str | None = None,
+        by_page: bool = False,
     ) -> None:
         """Tell of a request or connection that was not served, if that was a refusal.
 
         What the proxy or a notebook could not do (5xx) is told too, in other words.
+
+        :param by_page: whether a page may have had its visitor's browser send the request.
         """
         problem = error.problem
         if problem in _NO_REFUSALS:
@@ -97,12 +106,15 @@ class Audit:
         if not self._crowd.is_worth_telling(client, now):
             self._untold.add(client)
             return
+        counts = problem in _ATTACKS and not (by_page or error.by_page)
         detail = error.detail
         if len(detail) > _DETAIL:
             detail = f"{detail[:_DETAIL]}[cut:{len(detail) - _DETAIL}]"
-        _log.info(
-            "{verb} {client}: {status} {reason} {quoted}",
+        _log.emit(
+            LogLevel.warn if counts else LogLevel.info,
+            "{verb} {spelled}: {status} {reason} {quoted}",
             verb="refused" if problem.status < 500 else "not served",
+            spelled=_spelled(client),
             client=client,
             status=problem.status,
             reason=problem.name.lower().replace("_", "-"),
@@ -118,9 +130,14 @@ class Audit:
         self._untold.sweep(now)
 
 
+def _spelled(client: str) -> str:
+    """``client`` as it may stand in a line: what is no address (nor a word of ours) is quoted."""
+    return client if _ADDRESS.fullmatch(client) else json.dumps(client)
+
+
 def _tell_more(client: str, count: int) -> None:
-    _log.warn(
+    _log.info(
         "{count} more requests and connections of {client} were refused or not served",
-        client=client,
+        client=_spelled(client),
         count=count,
     )

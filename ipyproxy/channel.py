@@ -145,6 +145,7 @@ class HTTPChannel(StreamProtocol):
         self._reading = False
         self._lingering_until = 0.0
         self._lingered = 0
+        self._retired = False
         self._tunnel: Tunnel | None = None
         self._deadline: float | None = None
         self._receiving: Pace | None = None
@@ -232,7 +233,9 @@ class HTTPChannel(StreamProtocol):
             self._on(Event.HEAD_BEGUN, limits.head_timeout)
         line = self._buffer.find(b"\n")
         if line >= 0 and not self._buffer[:line].endswith(b"\r"):
-            self._refuse(ProxyError(Problem.BAD_REQUEST, "a bare LF ends the request line"))
+            # WebRTC sends other things than HTTP to any port, and chance has it that LF is in them.
+            why = "a bare LF ends the request line"
+            self._refuse(ProxyError(Problem.BAD_REQUEST, why, by_page=True))
         elif len(self._buffer) >= limits.head.head_bytes + len(_HEAD_END):
             self._refuse(too_large(self._buffer, limits.head))
 
@@ -385,7 +388,9 @@ class HTTPChannel(StreamProtocol):
         data, self._buffer = self._buffer, b""
         # A client that has sent too far ahead was made to wait.
         self.transport.resumeProducing()
-        if data:
+        if self._retired:
+            self.transport.abortConnection()
+        elif data:
             tunnel.dataReceived(data)
 
     def connectionLost(self, reason: Failure = CLOSED) -> None:
@@ -505,6 +510,19 @@ class HTTPChannel(StreamProtocol):
             self._expire()
         elif self._deadline is not None:
             self._deadline = min(self._deadline, self.now() + GRACE)
+
+    def retire(self) -> None:
+        """End, as what was found out about the client when it connected holds no longer.
+
+        A request that is being answered is answered first; no further one is served.
+        """
+        self._retired = True
+        self.persistent = False
+        if self.phase is Phase.FLUSH:
+            self.transport.unregisterProducer()
+            self._close()
+        elif self.phase in _BETWEEN_REQUESTS or self.phase is _TUNNEL:
+            self.transport.abortConnection()
 
     @property
     def is_tunnel(self) -> bool:

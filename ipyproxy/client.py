@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from ipyproxy.errors import BrokenAnswerError, Problem, ProxyError
+from ipyproxy.errors import BrokenAnswerError, HungUpError, Problem, ProxyError
 from ipyproxy.http1.fields import is_persistent, keep_alive_timeout
 from ipyproxy.http1.framing import Decoder, response_decoder
 from ipyproxy.http1.head import (
@@ -277,10 +277,12 @@ class UpstreamConnection(StreamProtocol):
             return
         body = self._body
         if not self._begun:
-            if self.used and not self._buffer and not self._head_bytes:
+            if self._buffer or self._head_bytes:
+                receiver.failed(ProxyError(Problem.UPSTREAM_BROKEN, "it hung up within its answer"))
+            elif self.used:
                 receiver.stale()
             else:
-                receiver.failed(ProxyError(Problem.UPSTREAM_BROKEN, "it hung up without an answer"))
+                receiver.failed(HungUpError("it hung up without an answer"))
         elif body is not None and body.ends_at_close and reason.check(ConnectionDone):
             receiver.response_ended()
         else:

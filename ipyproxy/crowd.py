@@ -17,6 +17,7 @@ FORGIVEN_AFTER = 60.0
 """Seconds after which one failed login is forgiven."""
 LONGEST_LOGIN_WAIT = 900.0
 """Seconds that a client has to wait at most between two failed logins."""
+_CHECKED_WITHIN = 1.0
 MOST_TOLD = 64
 """Connections beyond the caps that are told so, by 503 or 429; others are closed unheard."""
 # A client's connection, the one to its notebook, and one that is kept for the next.
@@ -84,8 +85,8 @@ class Client:
     """What is remembered of one client. All times are seconds of the reactor's clock."""
 
     __slots__ = (
-        "connecting", "connections", "failed_at", "failed_logins", "locked_until", "logged",
-        "refusals_logged", "requests", "told",
+        "checks", "connecting", "connections", "failed_at", "failed_logins", "locked_until",
+        "logged", "refusals_logged", "requests", "told",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -95,6 +96,7 @@ class Client:
         self.told = Bucket()
         self.logged = Bucket()
         self.refusals_logged = Bucket()
+        self.checks = 0
         self.failed_logins = 0.0
         self.failed_at = 0.0
         self.locked_until = 0.0
@@ -109,7 +111,8 @@ class Client:
             self.connecting, self.requests, self.told, self.logged, self.refusals_logged,
         )  # fmt: skip
         busy_until = max(self.locked_until, *[bucket.full_at for bucket in buckets])
-        return not self.connections and busy_until <= now and not self.failures(now)
+        busy = self.connections or self.checks or busy_until > now
+        return not busy and not self.failures(now)
 
 
 def excess_beside(connections: int) -> int:
@@ -205,7 +208,11 @@ class Crowd:
         """
         for key in [key for key, client in self._clients.items() if client.is_forgettable(now)]:
             del self._clients[key]
-        gone = [key for key, client in self._clients.items() if not client.connections]
+        gone = [
+            key
+            for key, client in self._clients.items()
+            if not client.connections and not client.checks
+        ]
         for key in gone[: max(0, len(gone) - _MOST_REMEMBERED // 2)]:
             del self._clients[key]
         self._room = max(_FEW, 2 * len(self._clients))
@@ -272,8 +279,24 @@ class Crowd:
     # Logins.
 
     def login_wait(self, address: str, now: float) -> float:
-        """Seconds until a login of this client may be tried; 0: now."""
-        return max(0.0, self.client(address, now).locked_until - now)
+        """Seconds until a login of this client may be tried; 0: now.
+
+        Logins that are being checked count as failed: else any number of them could be tried at
+        once.
+        """
+        client = self.client(address, now)
+        if client.locked_until > now:
+            return client.locked_until - now
+        would_fail = client.failures(now) + client.checks
+        return _CHECKED_WITHIN if client.checks and would_fail > self.limits.login_failures else 0.0
+
+    def login_begun(self, address: str, now: float) -> None:
+        """A login of this client is being checked; :meth:`login_ended` is called in any case."""
+        self.client(address, now).checks += 1
+
+    def login_ended(self, address: str, now: float) -> None:
+        """One has been checked."""
+        self.client(address, now).checks -= 1
 
     def login_failed(self, address: str, now: float) -> None:
         """Take note of a failed login: beyond a few, each doubles the wait until the next.

@@ -203,6 +203,9 @@ class ProxyError(Exception):
 
     :param lines: field lines that the answer bears besides.
     :param retry_after: seconds until another try makes sense; None: nobody knows.
+    :param busy_for: seconds for which the notebook has been busy; None: it is not.
+    :param by_page: whether a page can have its visitor's browser send what this is raised for,
+        where the problem alone does not tell.
     """
 
     def __init__(
@@ -212,12 +215,16 @@ class ProxyError(Exception):
         lines: tuple[bytes, ...] = (),
         *,
         retry_after: float | None = None,
+        busy_for: float | None = None,
+        by_page: bool = False,
     ) -> None:
         super().__init__(f"{problem.title}: {detail}" if detail else problem.title)
         self.problem = problem
         self.detail = detail
         self.lines = lines
         self.retry_after = retry_after
+        self.busy_for = busy_for
+        self.by_page = by_page
         self.rule = ""
         """The rule of HTTP that a message broke: a sentence of ours alone, fit for a page."""
 
@@ -232,3 +239,10 @@ class BrokenAnswerError(ProxyError):
     def __init__(self, rule: str) -> None:
         super().__init__(Problem.UPSTREAM_BROKEN, rule)
         self.rule = rule
+
+
+class HungUpError(ProxyError):
+    """A new connection to a notebook was closed before any byte of an answer."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(Problem.UPSTREAM_BROKEN, detail)

@@ -24,8 +24,9 @@ _ADDRESSES_REMEMBERED = 1024
 
 
 def name_of(peer: object) -> str:
-    """The address of ``peer``, an address of Twisted's, as text."""
-    return getattr(peer, "host", NAMELESS)
+    """The address of ``peer``, an address of Twisted's, as text and without a scope."""
+    host: str = getattr(peer, "host", NAMELESS)
+    return host.partition("%")[0]
 
 
 class TrustedProxies:
@@ -76,6 +77,8 @@ def _bare(node: str) -> str:
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
     """The address that ``text`` spells; IPv4 in IPv6 clothes is IPv4."""
+    if "%" in text:
+        return None  # a scope (RFC 4007) may hold any text, and means nothing on another machine
     try:
         address = ip_address(text)
     except ValueError:

@@ -6,6 +6,7 @@ of how requests are carried; what a state does with what happens is a table in `
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -15,8 +16,8 @@ from twisted.application.service import Service
 from twisted.logger import Logger
 
 from ipyproxy.config import Health
-from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.probes import HTTPProbe, NoProbe, Probe, TCPProbe, Told
+from ipyproxy.errors import HungUpError, Problem, ProxyError
+from ipyproxy.probes import HOLD, HTTPProbe, NoProbe, Patience, Probe, TCPProbe, Told
 from ipyproxy.securing import ClientTLS
 from ipyproxy.upstreams import Outcome, State, Upstream, UpstreamTable
 
@@ -33,14 +34,16 @@ _log = Logger(__name__)
 # A module's name is found ten times faster than an enumeration's member (Python 3.11).
 _UP = State.UP
 
+_WAITED_IN_VAIN = (Problem.UPSTREAM_TIMEOUT, Problem.CONNECT_TIMEOUT)
+
 
 class HealthChecker(Service):
     """Keeps the state of every upstream that is in use, or that the configuration lists.
 
     :param prefix: the public path that notebooks stand below, such as ``/ipython``.
-    :param died: called with a port that is dead now; whoever waits for it is to be told.
     :param draw: gives random numbers from 0 up to 1.
     :param may_probe: tells of a port and the time whether it may be touched at all.
+    :ivar connect_timeout: seconds that a connection may take to be taken.
     """
 
     def __init__(
@@ -49,17 +52,16 @@ class HealthChecker(Service):
         config: Health,
         prefix: str,
         table: UpstreamTable,
-        died: Callable[[int], None],
         draw: Callable[[], float] = random.random,
         may_probe: Callable[[int, float], bool] = lambda port, now: True,
     ) -> None:
         self.config = config
+        self.connect_timeout = 2.0
         self.draw = draw
         self.tls: ClientTLS | None = None
         self._reactor = reactor
         self._prefix = prefix
         self._table = table
-        self._died = died
         self._may_probe = may_probe
         self.probes: Counter[Outcome | None] = Counter()
         """What probes came to, ever; None: one that could not be made."""
@@ -106,7 +108,7 @@ class HealthChecker(Service):
         Raises :class:`ProxyError` (``UPSTREAM_STARTING``, ``UPSTREAM_DEAD``) where it would only
         wait in vain.
         """
-        if upstream.state is _UP and upstream.is_busy(now):
+        if upstream.state is _UP and upstream.is_active(now):
             # It is looked after closely, and that is to go on.
             upstream.wanted_at = upstream.last_activity = now
             return
@@ -135,20 +137,44 @@ class HealthChecker(Service):
     def answered(self, upstream: Upstream) -> None:
         """Take note that a request was answered; by which status says nothing of the port."""
         upstream.answered_at = self._reactor.seconds()
+        upstream.is_known = True
         if upstream.misses or upstream.state is not _UP:
             self.observe(upstream, Outcome.ANSWERED, rise=1)
 
     def failed(self, upstream: Upstream, error: ProxyError) -> ProxyError:
         """Take note of why a request failed, and give what its client is to be told.
 
-        Only a refused connection says something of the port. Whatever else went wrong may be due
-        to that one request.
+        A refused connection says that nobody listens, and one that was closed at once the same of a
+        port that never answered. Whatever else went wrong may be due to that one request.
         """
-        if error.problem is not Problem.UPSTREAM_DEAD:
-            return error
+        if error.problem is Problem.UPSTREAM_DEAD:
+            outcome = Outcome.REFUSED
+        elif isinstance(error, HungUpError) and self._proves_nobody(upstream):
+            outcome = Outcome.HUNG_UP
+        else:
+            return self._told_busy(upstream, error)
         upstream.tried_at = self.now()
-        self.observe(upstream, Outcome.REFUSED, rise=1)
+        self.observe(upstream, outcome, rise=1)
+        if self.config.mode == "off":
+            self._table.release(upstream.port)
         return ProxyError(_problem(upstream), error.detail)
+
+    def _proves_nobody(self, upstream: Upstream) -> bool:
+        """Whether nobody is there if a request was hung up on."""
+        if upstream.has_answered or self.config.mode == "off":
+            return False
+        if upstream.state is not _UP:
+            return True
+        # Probes have found somebody: a server that does so to requests, or Docker's proxy that was
+        # there before its container. A probe can tell.
+        if watch := self._watches.get(upstream):
+            watch.hasten()
+        return False
+
+    def _told_busy(self, upstream: Upstream, error: ProxyError) -> ProxyError:
+        if upstream.state is not State.BUSY or error.problem not in _WAITED_IN_VAIN:
+            return error
+        return ProxyError(error.problem, error.detail, busy_for=self.now() - upstream.since)
 
     # Watches ask, and tell.
 
@@ -160,28 +186,37 @@ class HealthChecker(Service):
         """Call later, in seconds."""
         return self._reactor.callLater(delay, call)
 
-    def probe(self, port: int, told: Told) -> Probe:
+    def probe(self, upstream: Upstream, told: Told, late: Callable[[], None]) -> Probe:
         """Begin a probe of the configured kind."""
-        config = self.config
+        config, port = self.config, upstream.port
         if not self._may_probe(port, self.now()):
             return NoProbe(self._reactor, told)
         if config.mode == "tcp":
-            return TCPProbe(self._reactor, port, config.timeout, told)
+            hold = 0.0 if upstream.has_answered else HOLD
+            patience = Patience(self.connect_timeout, config.timeout, hold)
+            return TCPProbe(self._reactor, port, patience, told, late)
         target = f"{self._prefix}/{port}/{_without_activity(config.path)}".encode("ascii")
-        return HTTPProbe(self._reactor, port, target, config.timeout, told, self.tls)
+        patience = Patience(self.connect_timeout, config.timeout)
+        return HTTPProbe(self._reactor, port, target, patience, told, late, self.tls)
 
     def observe(self, upstream: Upstream, outcome: Outcome, *, rise: int) -> None:
         """Count what a probe or a request came to."""
-        if self.config.mode == "off":
+        config = self.config
+        if config.mode == "off":
             return
-        before = upstream.state
-        upstream.observe(outcome, self.now(), fall=self.config.fall, rise=rise)
+        before, since, now = upstream.state, upstream.since, self.now()
+        patience = config.dead_after or math.inf
+        upstream.observe(outcome, now, fall=config.fall, rise=rise, patience=patience)
         if upstream.state is not before:
-            self._changed(upstream, before, outcome)
+            busy_for = now - since if before is State.BUSY else 0.0
+            self._changed(upstream, before, outcome, busy_for)
 
-    def _changed(self, upstream: Upstream, before: State, outcome: Outcome) -> None:
+    def _changed(
+        self, upstream: Upstream, before: State, outcome: Outcome, busy_for: float
+    ) -> None:
         _log.info(
-            "port {port}: {before} -> {after} ({outcome})",
+            "port {port}: {before} -> {after} ({outcome})"
+            + (f", busy for {busy_for:.1f} s" if busy_for else ""),
             port=upstream.port,
             before=before.value,
             after=upstream.state.value,
@@ -191,8 +226,6 @@ class HealthChecker(Service):
         overdue = before is State.STARTING and upstream.is_down
         if watch is not None and not overdue:
             watch.begin_anew()
-        if upstream.state is State.DEAD:
-            self._died(upstream.port)
 
     def is_wanted(self, upstream: Upstream) -> bool:
         """Whether to go on with it."""
@@ -200,11 +233,12 @@ class HealthChecker(Service):
 
     def forget(self, upstream: Upstream) -> None:
         """Nobody has wanted it for a while."""
-        del self._watches[upstream]
+        self._watches.pop(upstream).stop()
         upstream.forget(self.now())
+        self._table.release(upstream.port)
 
     def _want(self, upstream: Upstream, now: float) -> _Watch | None:
-        rested = not upstream.is_busy(now)
+        rested = not upstream.is_active(now)
         upstream.wanted_at = now
         watch = self._watch(upstream)
         if watch is not None and rested:
@@ -220,7 +254,11 @@ class HealthChecker(Service):
 
 
 class _Watch:
-    """The probing of one upstream: there is always a timer or a probe, and never both."""
+    """The probing of one upstream: there is a timer or a probe, and both if the probe is late.
+
+    No other probe is made while one is late, so that a server which accepts nothing for minutes has
+    one of ours in its queue, and not one for each interval.
+    """
 
     def __init__(self, checker: HealthChecker, upstream: Upstream) -> None:
         self._checker = checker
@@ -234,7 +272,7 @@ class _Watch:
     def begin_anew(self) -> None:
         """The state has changed or somebody has come back, so the next probe has another time."""
         self._failures = 0
-        if self._probe is None:
+        if self._probe is None or self._timer is not None:
             self._schedule()
 
     def hasten(self) -> None:
@@ -250,8 +288,10 @@ class _Watch:
         """Probe no more."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         if self._probe is not None:
             self._probe.cancel()
+            self._probe = None
 
     def _schedule(self) -> None:
         config, draw = self._checker.config, self._checker.draw()
@@ -266,8 +306,8 @@ class _Watch:
 
     def _interval(self) -> float:
         config = self._checker.config
-        busy = self._upstream.is_busy(self._checker.now())
-        return config.interval if busy else config.idle_interval
+        active = self._upstream.is_active(self._checker.now())
+        return config.interval if active else config.idle_interval
 
     def _wait(self, delay: float) -> None:
         if self._timer is not None:
@@ -280,34 +320,58 @@ class _Watch:
         if not self._checker.is_wanted(upstream):
             self._checker.forget(upstream)
             return
-        rest = upstream.answered_at + self._interval() - now
-        if upstream.state is State.UP and rest > 0:
-            # It has just answered a request: no probe could say it better.
-            self._wait(rest)
-            return
-        upstream.tried_at = now
-        self._heard = upstream.traffic.bytes_down
-        self._probe = self._checker.probe(upstream.port, self._told)
+        if upstream.state is State.UP:
+            rest = upstream.answered_at + self._interval() - now
+            if rest > 0:
+                # It has just answered a request: no probe could say it better.
+                self._wait(rest)
+                return
+            if self._probe is not None:
+                # It answers others, so this one waits for what will never come.
+                self._probe.cancel()
+                self._probe = None
+        if self._probe is None:
+            upstream.tried_at = now
+            self._heard = upstream.traffic.bytes_down
+            self._probe = self._checker.probe(upstream, self._told, self._is_late)
+        else:
+            self._judge(Outcome.SILENT)
+            if self._timer is None:
+                self._schedule()
+
+    def _is_late(self) -> None:
+        self._checker.probes[Outcome.SILENT] += 1
+        self._judge(Outcome.SILENT)
+        if self._timer is None:
+            self._schedule()
 
     def _told(self, outcome: Outcome | None) -> None:
-        self._probe = None
-        self._checker.probes[outcome] += 1
-        if outcome is Outcome.MISSED and self._has_spoken():
+        was_late, self._probe = self._timer is not None, None
+        if not was_late or outcome is not Outcome.SILENT:
+            self._checker.probes[outcome] += 1
+        self._judge(outcome)
+        if self._timer is None:
+            self._schedule()
+        if was_late and outcome is not Outcome.ANSWERED:
+            # Something has happened at last: it was killed, say, or is awake.
+            self.hasten()
+
+    def _judge(self, outcome: Outcome | None) -> None:
+        if outcome is Outcome.SILENT and self._has_spoken():
             outcome = Outcome.ANSWERED
         self._failures = 0 if outcome is Outcome.ANSWERED else self._failures + 1
         if outcome is not None:
             self._checker.observe(self._upstream, outcome, rise=self._checker.config.rise)
-        if self._timer is None:
-            self._schedule()
 
     def _has_spoken(self) -> bool:
-        """Whether bridges or requests have heard from it since the probe began.
+        """Whether bridges or requests have heard from it since it was last asked about.
 
-        Then it is slow and not gone. How it answers an http probe is its own word, though.
+        Then it is slow and not busy. How it answers an http probe is its own word, though.
         """
         upstream = self._upstream
+        heard, self._heard = self._heard, upstream.traffic.bytes_down
         return self._checker.config.mode == "tcp" and (
-            upstream.traffic.bytes_down != self._heard or upstream.answered_at > upstream.tried_at
+            self._heard != heard or upstream.answered_at > upstream.tried_at
         )
 
 

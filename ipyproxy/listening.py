@@ -20,6 +20,7 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from ipyproxy.sockets import Accept, Listener
+from ipyproxy.statefiles import own_directory
 
 
 class StartError(SystemExit, Exception):
@@ -59,12 +60,13 @@ def listen_privately(descriptors: Any, path: Path, backlog: int, accept: Accept)
     """Listen on a UNIX socket at ``path`` that nobody but this user (and root) can connect to.
 
     A socket that is there already is replaced: it was left by a process that is gone, or is that
-    of one whose place this one takes. Raises OSError, with ``EADDRINUSE`` for anything else there.
+    of one whose place this one takes. Raises OSError, with ``EADDRINUSE`` for anything else there,
+    and :class:`~ipyproxy.statefiles.NotOwnError` where others could put a socket of their own.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.is_socket():
-        path.unlink()
-    return Listener(descriptors, _PathPort(path, backlog), accept)
+    with own_directory(path.parent):
+        if path.is_socket():
+            path.unlink()
+        return Listener(descriptors, _PathPort(path, backlog), accept)
 
 
 class _PathPort:

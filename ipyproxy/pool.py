@@ -15,8 +15,8 @@ from twisted.logger import Logger
 
 from ipyproxy.client import ClientLimits, Receiver, UpstreamConnection
 from ipyproxy.epoll import Descriptors
-from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.securing import Attempt, ClientTLS, NotSecuredError, SecureDial
+from ipyproxy.errors import HungUpError, Problem, ProxyError
+from ipyproxy.securing import Attempt, ClientTLS, NotSecuredError, SecureDial, SilentError
 from ipyproxy.sockets import Dial
 from ipyproxy.tlstransport import TLSTransport
 from ipyproxy.transport import TCPTransport
@@ -99,9 +99,10 @@ class Pool:
 
     def dial(self, port: int, receiver: Receiver, mark: int | None = None) -> Attempt:
         """Make a new connection to ``port`` for ``receiver``; the attempt can be cancelled."""
+        tls = self.tls
 
         def connected(sock: socket.socket) -> None:
-            if not self._is_confirmed(port, receiver, mark):
+            if not self._is_confirmed(port, receiver, mark, tls):
                 sock.close()
                 return
             connection = self._made(port)
@@ -111,7 +112,7 @@ class Pool:
             self._offer(connection, receiver)
 
         def secured(transport: TLSTransport) -> None:
-            if not self._is_confirmed(port, receiver, mark):
+            if not self._is_confirmed(port, receiver, mark, tls):
                 transport.abortConnection()
                 return
             connection = transport.protocol = self._made(port)
@@ -122,21 +123,28 @@ class Pool:
             receiver.failed(_dial_error(caught))
 
         address, timeout = (LOOPBACK, port), self.limits.connect_timeout
-        if self.tls is None:
+        if tls is None:
             return Dial(self._descriptors, address, timeout, connected, failed)
         high_water = self.limits.buffer_bytes
+        # One that is busy answers no handshake either.
+        patience = self.limits.response_timeout
         return SecureDial(
             self._descriptors,
             address,
             timeout,
-            self.tls,
+            tls,
             secured,
             failed,
             high_water=high_water,
+            patience=patience,
         )
 
-    def _is_confirmed(self, port: int, receiver: Receiver, mark: int | None) -> bool:
+    def _is_confirmed(
+        self, port: int, receiver: Receiver, mark: int | None, tls: ClientTLS | None
+    ) -> bool:
         try:
+            if tls != self.tls:
+                raise ProxyError(Problem.DRAINING, "notebooks.tls has changed while connecting")
             self._confirm(port, self.reactor.seconds(), mark)
         except ProxyError as error:
             receiver.failed(error)
@@ -202,20 +210,29 @@ class Pool:
             if connection.is_tunnel and port in (its_port, None):
                 connection.transport.abortConnection()
 
-    def part(self, port: int) -> None:
-        """Use nothing again that leads to who had ``port`` before; what was asked is answered."""
+    def part(self, port: int | None = None) -> None:
+        """Use nothing again that leads to who had ``port`` before, or to any port.
+
+        What was asked is answered first. Tunnels end.
+        """
         self.end_tunnels(port)
         for connection, its_port in list(self._connections.items()):
-            if its_port == port:
+            if port in (its_port, None):
                 connection.retired = True
-        for connection in list(self._idle.get(port, ())):
-            self.drop(connection)
+        for its_port, idle in list(self._idle.items()):
+            if port in (its_port, None):
+                for connection in list(idle):
+                    self.drop(connection)
 
     def sweep(self) -> None:
         """Check every connection's deadline; to be called about once a second."""
         now = self.reactor.seconds()
         for connection in list(self._connections):
-            connection.check(now)
+            if connection.retired and connection.is_tunnel:
+                # It was asked for before, and handed over since.
+                connection.transport.abortConnection()
+            else:
+                connection.check(now)
 
     def close(self) -> None:
         """Close all connections that are idle."""
@@ -229,7 +246,9 @@ def _dial_error(caught: OSError) -> ProxyError:
     if caught.errno == errno.ECONNREFUSED:
         return ProxyError(Problem.UPSTREAM_DEAD, "connection refused")
     if caught.errno == errno.ECONNRESET:
-        return ProxyError(Problem.UPSTREAM_BROKEN, "it hung up at once")
+        return HungUpError("it hung up at once")
+    if isinstance(caught, SilentError):
+        return ProxyError(Problem.UPSTREAM_TIMEOUT, "no answer in the TLS handshake")
     if isinstance(caught, TimeoutError):
         return ProxyError(Problem.CONNECT_TIMEOUT, "connect timed out")
     return ProxyError(Problem.OVERLOADED, f"cannot dial: {caught.strerror}")

@@ -80,10 +80,14 @@ class Portal:
     def opened(self, lines: list[bytes]) -> list[bytes]:
         """The field lines of a notebook's answer, with trusted pages among those that may frame it.
 
-        Whoever lets itself be framed by nobody stays so.
+        What lets itself be framed by nobody stays so, and so does what anybody may frame. The lines
+        are read as browsers do: policies all hold, X-Frame-Options counts only where no policy says
+        who may frame, and of different values it forbids (HTML, section 7.6).
         """
+        policies = [value for line in lines if (value := _value_of(line, _POLICY)) is not None]
+        has_ancestors = any(map(_names_ancestors, policies))
         opened: list[bytes] = []
-        same_origin = has_ancestors = False
+        framing: list[bytes] = []
         for line in lines:
             if line[:_BEGINNING].lower() not in _BEGINNINGS:
                 opened.append(line)
@@ -91,22 +95,38 @@ class Portal:
             name, _, value = line.partition(b":")
             name = name.lower()
             if name == _POLICY:
-                has_ancestors |= _ANCESTORS in value.lower()
-                policies = [self._open_policy(policy) for policy in value.split(b",")]
-                opened.append(b"Content-Security-Policy:" + b",".join(policies))
-            elif name == _FRAMES and value.strip(b" \t").upper() != b"DENY":
-                same_origin = True
+                parts = [self._open_policy(policy) for policy in value.split(b",")]
+                opened.append(b"Content-Security-Policy:" + b",".join(parts))
+            elif name == _FRAMES:
+                framing.append(line)
             elif name not in _OURS:
                 opened.append(line)
-        if same_origin and not has_ancestors:
-            opened.append(self._own)
-        return opened
+        if not _is_same_origin(framing):
+            return opened + framing
+        return opened if has_ancestors else [*opened, self._own]
 
     def _open_policy(self, policy: bytes) -> bytes:
         """One policy (CSP level 3, section 2.2): its directives, with ours among the ancestors."""
         directives = policy.split(b";")
         for at, directive in enumerate(directives):
-            name, *sources = directive.split() or (b"",)
-            if name.lower() == _ANCESTORS and sources and sources != [b"'none'"]:
+            name, *sources = directive.lower().split() or (b"",)
+            if name == _ANCESTORS and sources and sources != [b"'none'"]:
                 directives[at] = directive.rstrip() + b" " + self._ancestors
         return b";".join(directives)
+
+
+def _value_of(line: bytes, name: bytes) -> bytes | None:
+    said, _, value = line.partition(b":")
+    return value if said.lower() == name else None
+
+
+def _names_ancestors(value: bytes) -> bool:
+    """Whether one of the policies in a field says who may frame."""
+    directives = value.lower().replace(b",", b";").split(b";")
+    return any(directive.split()[:1] == [_ANCESTORS] for directive in directives)
+
+
+def _is_same_origin(framing: list[bytes]) -> bool:
+    """Whether lines of X-Frame-Options let a page be framed by its own origin, and by no other."""
+    values = b",".join(line.partition(b":")[2] for line in framing).lower().split(b",")
+    return {value.strip(b" \t") for value in values} == {b"sameorigin"}

@@ -11,6 +11,9 @@ from collections.abc import Container
 
 from ipyproxy.errors import Problem, ProxyError
 
+STATE_PATH = "/_ipyproxy/state"
+"""The path below which a script finds the state of a port."""
+
 _PORT = re.compile(rb"[1-9][0-9]{0,4}")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)(.*)", re.DOTALL)
 # To look for bytes in bytes by "in" raises an exception within, which for numbers it does not.
@@ -96,6 +99,23 @@ class ServedPorts:
         return port in self._configured and port not in self._own
 
 
+class StatePaths:
+    """Whose the states of notebooks are: whoever may reach a notebook, and nobody else, may ask.
+
+    :param prefix: the path that all notebooks are below.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self._states = STATE_PATH.encode("ascii") + b"/"
+        self._notebooks = prefix.encode("ascii") + b"/"
+
+    def decisive(self, path: bytes) -> bytes:
+        """The path that access to ``path`` is decided by: a notebook's own for its state."""
+        if not path.startswith(self._states):
+            return path
+        return b"%b%b/" % (self._notebooks, path[len(self._states) :])
+
+
 class NotebookHosts:
     """A host of its own for each notebook, ``<port>.<domain>``, and with it an origin of its own.
 
@@ -104,13 +124,11 @@ class NotebookHosts:
     nowhere else.
 
     :param prefix: the path that all notebooks are below.
-    :param state_path: the path that states of notebooks are below.
     """
 
-    def __init__(self, domain: str, prefix: str, state_path: str) -> None:
+    def __init__(self, domain: str, prefix: str) -> None:
         self._suffix = b"." + domain.encode("ascii")
         self._prefix = prefix.encode("ascii") + b"/"
-        self._state_path = state_path.encode("ascii") + b"/"
 
     def moved(self, public: bytes, path: bytes, target: bytes) -> bytes | None:
         """Where a request is to be sent instead; None if it is at the right host.
@@ -136,7 +154,7 @@ class NotebookHosts:
             raise ProxyError(Problem.MISDIRECTED, "a host that is no notebook's")
         if path == b"/":
             return b"%b%d/" % (self._prefix, port)
-        if self._port_of(path) != port and path != b"%b%d" % (self._state_path, port):
+        if self._port_of(path) != port:
             other = path.startswith(self._prefix)
             problem = Problem.MISDIRECTED if other else Problem.NOT_FOUND
             raise ProxyError(problem, f"not at the host of notebook {port}")

@@ -23,9 +23,16 @@ from ipyproxy.sockets import Dial
 from ipyproxy.tlstransport import TLSTransport
 from ipyproxy.transport import HIGH_WATER
 
+# What a transport says of an end that is no matter of TLS.
+_HUNG_UP = ("TLS: connection ended", "TLS: unexpected eof while reading")
+
 
 class NotSecuredError(OSError):
     """The other end speaks no TLS that we take, or is not who it should be."""
+
+
+class SilentError(TimeoutError):
+    """The other end took the connection, and did not answer in the handshake in time."""
 
 
 class Attempt(Protocol):
@@ -49,9 +56,13 @@ class ClientTLS(Protocol):
 class SecureDial(protocol.Protocol):
     """One attempt to connect to a literal IP address and shake hands there.
 
-    :param timeout: seconds for all of it.
+    :param timeout: seconds until the connection is taken.
     :param connected: called with the transport, whose ``protocol`` is to be replaced at once.
-    :param failed: called with an OSError: as for :class:`Dial`, or :class:`NotSecuredError`.
+    :param failed: called with an OSError: as for :class:`Dial`, :class:`NotSecuredError`, or
+        :class:`SilentError`; with ``ECONNRESET`` where the other end hung up without a word.
+    :param patience: seconds for the handshake, which a server that is busy lets wait; 0 to wait
+        for ever.
+    :param dialled: called once the connection is taken.
     """
 
     transport: Any
@@ -66,18 +77,26 @@ class SecureDial(protocol.Protocol):
         failed: Callable[[OSError], None],
         *,
         high_water: int = HIGH_WATER,
+        patience: float = 0.0,
+        dialled: Callable[[], None] | None = None,
     ) -> None:
         self._reactor = reactor
         self._address = address
+        self._patience = patience
+        self._has_dialled = dialled
         self._tls = tls
         self._connected = connected
         self._failed: Callable[[OSError], None] | None = failed
         self._high_water = high_water
-        late = TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
-        self._timer = reactor.callLater(timeout, self._give_up, late)
+        self._timer: Any = None
         self._dial = Dial(reactor, address, timeout, self._dialled, self._give_up)
 
     def _dialled(self, sock: socket.socket) -> None:
+        if self._patience:
+            late = SilentError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+            self._timer = self._reactor.callLater(self._patience, self._give_up, late)
+        if self._has_dialled is not None:
+            self._has_dialled()
         peer = IPv4Address("TCP", *self._address)
         tls = self._tls.connection(sock)
         transport = TLSTransport(self._reactor, sock, self, peer, tls, high_water=self._high_water)
@@ -100,7 +119,10 @@ class SecureDial(protocol.Protocol):
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         """The upstream hung up within the handshake, or OpenSSL did."""
         said = " ".join(map(str, getattr(reason.value, "args", ())))
-        self._give_up(NotSecuredError(errno.EPROTO, said or "hung up within the TLS handshake"))
+        if not said or said in _HUNG_UP:
+            self._give_up(ConnectionResetError(errno.ECONNRESET, "hung up in the TLS handshake"))
+        else:
+            self._give_up(NotSecuredError(errno.EPROTO, said))
 
     def cancel(self) -> None:
         """Give up without a word."""
@@ -117,5 +139,5 @@ class SecureDial(protocol.Protocol):
     def _end(self) -> None:
         self._failed = None
         self._dial.cancel()
-        if self._timer.active():
+        if self._timer is not None and self._timer.active():
             self._timer.cancel()

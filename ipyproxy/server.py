@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
+from ipyproxy.access import is_by_page
 from ipyproxy.audit import Audit
 from ipyproxy.channel import ChannelLimits, Handshakes, HTTPChannel, Site
 from ipyproxy.crowd import Crowd, subscriber
@@ -223,7 +224,10 @@ class HTTPServer:
     def refuse(self, request: Request, error: ProxyError) -> None:
         """Let the site say what went wrong, and tell the log."""
         now = self.reactor.seconds()
-        self._audit.note(request.client, error, now, port=request.port, user=request.user)
+        by_page = is_by_page(request.head.fields.special)
+        self._audit.note(
+            request.client, error, now, port=request.port, user=request.user, by_page=by_page
+        )
         self.site.refuse(request, error)
 
     def record(self, request: Request) -> None:
@@ -243,6 +247,11 @@ class HTTPServer:
         for channel in list(self.channels):
             channel.check(now)
         self._audit.sweep(now)
+
+    def retire(self) -> None:
+        """Serve nothing more on the connections that there are: see :meth:`HTTPChannel.retire`."""
+        for channel in list(self.channels):
+            channel.retire()
 
     def drain(self) -> None:
         """Keep no connection: those that are idle close now, the others after their answer."""

@@ -211,6 +211,7 @@ class ProxyService(Service):
         self._rooms.tenants.sweep(self._reactor.seconds())
         self._memory.note(self._reactor.seconds(), self._rooms.crowd.connections)
         self._rooms.bridges.sweep()
+        self._rooms.auth.attempts.sweep(self._reactor.seconds())
         self._rooms.statistics.tick(self._reactor.seconds())
         self._recorder.sweep(self._reactor.seconds())
         self._writer.flush()
@@ -275,6 +276,9 @@ class ProxyService(Service):
                 writer.close()  # its thread would stay for ever
             raise ConfigError([str(error)]) from error
         # From here on nothing does.
+        if settings.terms.clients != self._settings.terms.clients:
+            # Whoever is connected has shown a certificate to the authorities of before, or none.
+            self._https.retire()
         self._settings = settings
         refit(self._rooms, config)
         self._rooms.tenants.owners = self._known(settings.owners)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple, Self
@@ -148,11 +148,15 @@ class Tally:
 class Statistics:
     """The tallies of all upstreams, and of the requests that were for none (port None).
 
-    Bounded by the number of ports that may be reached. ``minute`` is the number of the present one.
+    A tally takes some kilobytes, so a port has one only from when it is known on: requests that
+    nobody ever answered count as being for none. ``minute`` is the number of the present one.
+
+    :param knows: tells of a port whether anybody ever answered there.
     """
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, knows: Callable[[int], bool] = lambda port: True) -> None:
         self.tallies: dict[int | None, Tally] = {}
+        self._knows = knows
         self.tick(now)
 
     def tick(self, now: float) -> None:
@@ -161,9 +165,7 @@ class Statistics:
 
     def add(self, port: int | None, status: int, duration: float, received: int, sent: int) -> None:
         """Count a request that has ended: its answer is sent, or never will be."""
-        tally = self.tallies.get(port)
-        if tally is None:
-            tally = self.tallies[port] = Tally()
+        tally = self.tallies.get(port) or self._tally(port)
         if tally.minute != self.minute:
             tally.mark(self.minute)
         tally.classes[status // 100] += 1
@@ -171,6 +173,15 @@ class Statistics:
         tally.sent += sent
         if status != _SWITCHED:
             tally.durations.add(duration)
+
+    def _tally(self, port: int | None) -> Tally:
+        """The tally of a port that has none of its own so far."""
+        if port is not None and not self._knows(port):
+            port = None
+        tally = self.tallies.get(port)
+        if tally is None:
+            tally = self.tallies[port] = Tally()
+        return tally
 
 
 def added(rows: Iterable[Sequence[int]]) -> list[int]:

@@ -16,7 +16,7 @@ STARTING_FOR = 60.0
 """Seconds that a port which was never up counts as starting; then it is dead."""
 IN_USE_FOR = 300.0
 """Seconds after the last request during which an upstream is still looked after."""
-BUSY_FOR = 60.0
+ACTIVE_FOR = 60.0
 """Seconds after the last request during which it is looked after at the shorter interval."""
 TRIAL_GAP = 0.5
 """Seconds between two requests that may find out whether a port still refuses."""
@@ -28,10 +28,14 @@ class State(Enum):
     UNKNOWN = "unknown"
     """Nothing: nobody has tried for a while. Requests are sent as if it were up."""
     STARTING = "starting"
-    """It does not answer, but never did, and was first asked for only a moment ago."""
+    """Nobody listens, or whoever does hangs up at once; it never answered, and was first asked for
+    only a moment ago."""
     UP = "up"
+    BUSY = "busy"
+    """It takes connections, or keeps those that it has, but answers nothing for now. Requests are
+    sent and wait."""
     DEAD = "dead"
-    """It has answered once and does so no more, or has been starting for too long."""
+    """Nobody listens any more, it takes no connection, or it has been starting for too long."""
 
 
 class Event(Enum):
@@ -41,10 +45,17 @@ class Event(Enum):
     """``rise`` probes in a row were answered, or a request was."""
     REFUSED = auto()
     """A connection was refused. That is certain at once: nobody listens."""
+    HUNG_UP = auto()
+    """A new connection was closed before any byte of an answer, on a port that never answered a
+    request. Docker's proxy does so while nobody listens in the container."""
+    SILENT = auto()
+    """A connection was taken, and then there was no answer in time; or none was taken, but others
+    are still open."""
     FELL = auto()
-    """``fall`` probes in a row were not answered in time."""
+    """``fall`` times in a row no connection was taken in time, and none is open."""
     OVERDUE = auto()
-    """It has been starting for :data:`STARTING_FOR`."""
+    """It has been starting for :data:`STARTING_FOR`, or silent for as long as the administrator
+    allows."""
     FORGOTTEN = auto()
     """Nobody has wanted it for :data:`IN_USE_FOR`."""
 
@@ -53,15 +64,27 @@ _S, _E = State, Event
 
 TABLE: dict[tuple[State, Event], State] = {
     (_S.UNKNOWN, _E.ROSE): _S.UP,
+    (_S.UNKNOWN, _E.SILENT): _S.BUSY,
     (_S.UNKNOWN, _E.REFUSED): _S.STARTING,
+    (_S.UNKNOWN, _E.HUNG_UP): _S.STARTING,
     (_S.UNKNOWN, _E.FELL): _S.STARTING,
     (_S.STARTING, _E.ROSE): _S.UP,
+    (_S.STARTING, _E.SILENT): _S.BUSY,
     (_S.STARTING, _E.OVERDUE): _S.DEAD,
     (_S.STARTING, _E.FORGOTTEN): _S.UNKNOWN,
+    (_S.UP, _E.SILENT): _S.BUSY,
+    (_S.UP, _E.HUNG_UP): _S.STARTING,
     (_S.UP, _E.REFUSED): _S.DEAD,
     (_S.UP, _E.FELL): _S.DEAD,
     (_S.UP, _E.FORGOTTEN): _S.UNKNOWN,
+    (_S.BUSY, _E.ROSE): _S.UP,
+    (_S.BUSY, _E.HUNG_UP): _S.STARTING,
+    (_S.BUSY, _E.REFUSED): _S.DEAD,
+    (_S.BUSY, _E.FELL): _S.DEAD,
+    (_S.BUSY, _E.OVERDUE): _S.DEAD,
+    (_S.BUSY, _E.FORGOTTEN): _S.UNKNOWN,
     (_S.DEAD, _E.ROSE): _S.UP,
+    (_S.DEAD, _E.SILENT): _S.BUSY,
     (_S.DEAD, _E.FORGOTTEN): _S.UNKNOWN,
 }
 """State and event to the next state. What is not listed changes nothing."""
@@ -77,8 +100,12 @@ class Outcome(Enum):
 
     ANSWERED = auto()
     REFUSED = auto()
+    HUNG_UP = auto()
+    """The connection was taken, and closed before any byte of an answer."""
+    SILENT = auto()
+    """The connection was taken; then no answer came in time, or none that makes sense."""
     MISSED = auto()
-    """No answer in time, or none that makes sense."""
+    """No connection was taken in time: the queue of those that wait to be accepted is full."""
 
 
 class Traffic(NamedTuple):
@@ -122,8 +149,10 @@ class Upstream:
     ``exchanges`` and ``bridges`` are open now; ``requests``, ``errors`` and ``bridges_ended`` only
     grow. ``last_activity`` is when a request was last sent to it, ``wanted_at`` when somebody last
     asked for it at all, ``tried_at`` when somebody last tried to find out whether it answers, and
-    ``answered_at`` when it last answered a request. It ``refuses`` if the last try was refused,
-    and no other is under way.
+    ``answered_at`` when it last answered a request; minus infinity if it has not since it was last
+    starting, dead or forgotten. ``seen`` is what the last try came to. It ``refuses`` if that was
+    refused or hung up on, and no other try is under way. ``is_known`` is whether it ever answered
+    anything.
     """
 
     port: int
@@ -138,9 +167,12 @@ class Upstream:
     wanted_at: float = -math.inf
     tried_at: float = -math.inf
     answered_at: float = -math.inf
+    seen: Outcome | None = None
     refuses: bool = False
+    is_known: bool = False
     answers: int = 0
     misses: int = 0
+    silent_since: float = math.inf
     _past_traffic: Traffic = NO_TRAFFIC
     _past_activity: float = -math.inf
 
@@ -179,9 +211,14 @@ class Upstream:
         """Whether it is worth looking after."""
         return self.open_work > 0 or now - self.wanted_at < IN_USE_FOR
 
-    def is_busy(self, now: float) -> bool:
+    def is_active(self, now: float) -> bool:
         """Whether it is worth looking after closely."""
-        return self.exchanges > 0 or now - self.wanted_at < BUSY_FOR
+        return self.exchanges > 0 or now - self.wanted_at < ACTIVE_FOR
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether it has answered a request since it was last starting, dead or forgotten."""
+        return self.answered_at > -math.inf
 
     def admit(self, now: float) -> bool:
         """Decide whether a request is sent.
@@ -198,33 +235,63 @@ class Upstream:
         self.last_activity = now
         return True
 
-    def observe(self, outcome: Outcome, now: float, *, fall: int, rise: int) -> None:
-        """Count what an attempt came to, and change the state once that is enough."""
-        self.refuses = outcome is Outcome.REFUSED
+    def observe(
+        self, outcome: Outcome, now: float, *, fall: int, rise: int, patience: float = math.inf
+    ) -> None:
+        """Count what an attempt came to, and change the state once that is enough.
+
+        :param patience: seconds of silence after which it is dead.
+        """
+        self.seen = outcome
+        self.refuses = outcome is Outcome.REFUSED or outcome is Outcome.HUNG_UP
         self.answers = self.answers + 1 if outcome is Outcome.ANSWERED else 0
         self.misses = self.misses + 1 if outcome is Outcome.MISSED else 0
+        event = self._event(outcome, fall, rise)
+        if event is Event.SILENT:
+            self.silent_since = min(self.silent_since, now)
+            overdue = now - self.silent_since >= patience
+        else:
+            if outcome is not Outcome.MISSED:
+                self.silent_since = math.inf
+            starting_for = now - self.since if self.state is State.STARTING else 0.0
+            overdue = outcome is not Outcome.ANSWERED and starting_for >= STARTING_FOR
+        if overdue:
+            event = Event.OVERDUE
+        if event is not None:
+            self._on(event, now)
+
+    def _event(self, outcome: Outcome, fall: int, rise: int) -> Event | None:
+        """What ``outcome`` means, after those before it; None: nothing yet."""
         if outcome is Outcome.ANSWERED:
-            if self.answers >= rise:
-                self._on(Event.ROSE, now)
-        elif self.state is State.STARTING and now - self.since >= STARTING_FOR:
-            self._on(Event.OVERDUE, now)
-        elif outcome is Outcome.REFUSED:
-            self._on(Event.REFUSED, now)
-        elif self.misses >= fall:
-            self._on(Event.FELL, now)
+            return Event.ROSE if self.answers >= rise else None
+        if outcome is Outcome.REFUSED:
+            return Event.REFUSED
+        if outcome is Outcome.MISSED:
+            if self.misses < fall:
+                return None
+            return Event.SILENT if self.open_work else Event.FELL
+        if outcome is Outcome.HUNG_UP and not self.has_answered:
+            return Event.HUNG_UP
+        return Event.SILENT
 
     def forget(self, now: float) -> None:
         """Nobody has wanted it for so long that what was known may be wrong."""
         self.refuses = False
         self.answers = self.misses = 0
+        self.silent_since = math.inf
         self._on(Event.FORGOTTEN, now)
 
     def _on(self, event: Event, now: float) -> None:
         state = step(self.state, event)
-        if state is not self.state:
-            self.state = state
-            self.since = now
-            self.answers = self.misses = 0
+        if state is self.state:
+            return
+        self.state = state
+        self.since = now
+        self.answers = self.misses = 0
+        if state is State.UP:
+            self.is_known = True
+        elif state is not State.BUSY:
+            self.answered_at = -math.inf
 
 
 def _sum(parts: Iterable[Traffic]) -> Traffic:
@@ -233,7 +300,7 @@ def _sum(parts: Iterable[Traffic]) -> Traffic:
 
 @dataclass(slots=True)
 class UpstreamTable:
-    """All upstreams that were ever asked for; bounded by the number of ports."""
+    """All upstreams that are of interest; bounded by the number of ports."""
 
     _upstreams: dict[int, Upstream] = field(default_factory=dict)
 
@@ -243,6 +310,20 @@ class UpstreamTable:
         if upstream is None:
             upstream = self._upstreams[port] = Upstream(port)
         return upstream
+
+    def knows(self, port: int) -> bool:
+        """Whether anybody on ``port`` ever answered."""
+        upstream = self._upstreams.get(port)
+        return upstream is not None and upstream.is_known
+
+    def release(self, port: int) -> None:
+        """Keep no record of a port where nobody ever answered, and where nothing is open.
+
+        Else whoever asks for all ports, one after the other, would leave a row for each.
+        """
+        upstream = self._upstreams.get(port)
+        if upstream is not None and not upstream.is_known and not upstream.open_work:
+            del self._upstreams[port]
 
     def all(self) -> list[Upstream]:
         """All records, by port."""

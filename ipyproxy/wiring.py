@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ipyproxy.access import Policy
 from ipyproxy.advice import Adviser
+from ipyproxy.audit import Audit
 from ipyproxy.auth.attempts import LoginAttempts
 from ipyproxy.auth.making import Surroundings, make_gate, own_cookies, withheld
 from ipyproxy.auth.revocations import Revocations
@@ -28,7 +29,7 @@ from ipyproxy.http1.head import HeadLimits
 from ipyproxy.places import PortPlaces
 from ipyproxy.pool import Pool
 from ipyproxy.portal import Portal
-from ipyproxy.routes import NotebookHosts, ServedPorts
+from ipyproxy.routes import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
 from ipyproxy.securing import ClientTLS
 from ipyproxy.settings import Settings
 from ipyproxy.statistics import Histogram, Statistics
@@ -42,7 +43,6 @@ from ipyproxy.upstreams import UpstreamTable
 from ipyproxy.web.acme import Challenges
 from ipyproxy.web.exchange import Carriage
 from ipyproxy.web.notebook import Notebooks
-from ipyproxy.web.pages import STATE_PATH
 from ipyproxy.web.root import PublicSite, RedirectSite, Root
 from ipyproxy.web.state import States
 from ipyproxy.websocket import Bridges
@@ -86,13 +86,13 @@ def make_rooms(reactor: Any, descriptors: Descriptors, config: Config, tenants: 
         config.health,
         config.notebooks.prefix,
         upstreams,
-        pool.end_tunnels,
         may_probe=tenants.may_probe,
     )
+    health.connect_timeout = config.timeouts.connect
     sources = Sources(
         upstreams=upstreams,
         health=health,
-        statistics=Statistics(reactor.seconds()),
+        statistics=Statistics(reactor.seconds(), upstreams.knows),
         bridges=Bridges(reactor, config.limits.message_bytes),
         crowd=crowd,
         condition=Condition(Calendar(reactor.seconds, time.time)),
@@ -118,7 +118,7 @@ def make_rooms(reactor: Any, descriptors: Descriptors, config: Config, tenants: 
             reactor,
             time.time,
             WorkThreads(reactor),
-            LoginAttempts(crowd, reactor),
+            LoginAttempts(crowd, reactor, Audit(crowd)),
             revocations,
             lambda transport: client_subject(transport.tls),
         ),
@@ -131,15 +131,18 @@ def refit(rooms: Rooms, config: Config) -> None:
     rooms.places.resize(config.limits.connections_per_port)
     rooms.pool.limits = client_limits(config)
     rooms.health.configure(config.health, config.notebooks.prefix)
+    rooms.health.connect_timeout = config.timeouts.connect
     rooms.bridges.message_limit = config.limits.message_bytes
     rooms.crowd.limits = crowd_limits(config)
 
 
 def secure(rooms: Rooms, tls: ClientTLS | None) -> None:
-    """Let new connections to notebooks be made on the terms of ``tls``; None: plainly."""
-    if rooms.pool.tls or tls:
-        # A connection on the old ones is not to be used again.
-        rooms.pool.close()
+    """Let connections to notebooks be made on the terms of ``tls``; None: plainly.
+
+    On other terms than before, nothing begins any more on what is open.
+    """
+    if rooms.pool.tls != tls:
+        rooms.pool.part()
     rooms.pool.tls = rooms.health.tls = tls
 
 
@@ -163,7 +166,7 @@ def make_sites(rooms: Rooms, settings: Settings, https_port: int) -> Sites:
     hosts = None
     if domain := config.site.notebook_domain:
         names.add(f"*.{domain}")
-        hosts = NotebookHosts(domain, config.notebooks.prefix, STATE_PATH)
+        hosts = NotebookHosts(domain, config.notebooks.prefix)
     portal = Portal(config.site.trusted_origins) if config.site.trusted_origins else None
     policy = Policy(names, config.site.trusted_origins)
     # Whoever has gone on past the warning of a self-signed certificate could never come back.
@@ -172,7 +175,15 @@ def make_sites(rooms: Rooms, settings: Settings, https_port: int) -> Sites:
     gate = make_gate(config.auth, config.notebooks.prefix, rooms.auth)
     acme = config.listen.acme_directory
     return Sites(
-        PublicSite(_root(rooms, config, portal), policy, gate, portal, hosts, hsts=hsts),
+        PublicSite(
+            _root(rooms, config, portal),
+            policy,
+            gate,
+            portal,
+            hosts,
+            states=StatePaths(config.notebooks.prefix),
+            hsts=hsts,
+        ),
         RedirectSite(policy, https_port, Challenges(acme) if acme else None),
         _status(rooms, names),
     )

@@ -15,7 +15,8 @@ from ipyproxy.crowd import Crowd, CrowdLimits
 from ipyproxy.errors import Problem, ProxyError
 
 LINE = re.compile(
-    r'\S+ \[ipyproxy\.audit#info\] (refused|not served) (\S+): ([0-9]{3}) ([a-z-]+) (".*")\n'
+    r"\S+ \[ipyproxy\.audit#(?:info|warn)\] (refused|not served) "
+    r'(\S+): ([0-9]{3}) ([a-z-]+) (".*")\n'
 )
 
 

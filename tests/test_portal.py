@@ -149,11 +149,44 @@ class TestFrames:
             b"Content-Security-Policy: frame-ancestors 'none'",
             b"Content-Security-Policy: default-src 'self'; script-src 'self'",
             b"Content-Security-Policy-Report-Only: frame-ancestors 'self'",
+            b"Content-Security-Policy: frame-ancestors 'NONE'",
+            b"Content-Security-Policy: default-src 'self';\tFRAME-ANCESTORS  'None' ",
+            b"Content-Security-Policy: frame-ancestors",
+            b"Content-Security-Policy: frame-ancestors 'None', default-src 'self'",
             b"X-Frame-Options: DENY",
+            b"X-Frame-Options: deny",
+            b"X-Frame-Options: SAMEORIGIN, DENY",
+            b"X-Frame-Options: SAMEORIGIN, ALLOWALL",
+            b"X-Frame-Options: SAMEORIGIN,",
+            b"X-Frame-Options: ALLOW-FROM https://a.example",
         ],
     )
     def test_what_says_nothing_of_frames_or_forbids_them_stays(self, line: bytes) -> None:
         assert PORTAL.opened([line]) == [line]
+
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            [b"X-Frame-Options: DENY", b"X-Frame-Options: SAMEORIGIN"],
+            [b"X-Frame-Options: SAMEORIGIN", b"X-Frame-Options: DENY"],
+            [b"X-Frame-Options: SAMEORIGIN", b"X-Frame-Options: nonsense"],
+        ],
+    )
+    def test_two_fields_of_different_values_forbid(self, lines: list[bytes]) -> None:
+        assert PORTAL.opened(lines) == lines
+
+    def test_two_fields_of_one_value_are_one(self) -> None:
+        lines = [b"X-Frame-Options: SAMEORIGIN", b"x-frame-options: sameorigin, SameOrigin"]
+        assert PORTAL.opened(lines) == [
+            b"Content-Security-Policy: frame-ancestors 'self' " + TRUSTED
+        ]
+
+    def test_a_policy_that_only_looks_as_if_it_spoke_of_frames_does_not_open_them(self) -> None:
+        policy = b"Content-Security-Policy: default-src 'self'; report-uri /frame-ancestors"
+        assert PORTAL.opened([policy, b"X-Frame-Options: SAMEORIGIN"]) == [
+            policy,
+            b"Content-Security-Policy: frame-ancestors 'self' " + TRUSTED,
+        ]
 
     def test_what_the_notebook_says_of_origins_is_not_passed_on(self) -> None:
         lines = [

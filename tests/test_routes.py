@@ -222,7 +222,7 @@ def test_only_configured_ports_are_served_and_never_our_own() -> None:
 
 # Hosts of notebooks.
 
-HOSTS = NotebookHosts("nb.example.org", "/ipython", "/_ipyproxy/state")
+HOSTS = NotebookHosts("nb.example.org", "/ipython")
 HUB = b"https://hub.example.org:8443"
 ITS_OWN = b"https://10000.nb.example.org:8443"
 
@@ -238,11 +238,9 @@ ITS_OWN = b"https://10000.nb.example.org:8443"
         (HUB, b"/", None),
         (HUB, b"/ipython/", None),
         (HUB, b"/ipython/010000/", None),
-        (HUB, b"/_ipyproxy/state/10000", None),
         (ITS_OWN, b"/", b"/ipython/10000/"),
         (ITS_OWN, b"/ipython/10000/lab", None),
         (ITS_OWN, b"/ipython/10000", None),
-        (ITS_OWN, b"/_ipyproxy/state/10000", None),
     ],
 )  # fmt: skip
 def test_each_notebook_is_at_its_own_host(

@@ -150,3 +150,15 @@ def test_a_quantile_is_within_the_bucket_of_the_true_one(
 def test_bounds_rise_by_no_more_than_half_and_hold_the_usual_ones() -> None:
     assert all(1 < b / a < 1.5001 for a, b in pairwise(BOUNDS))
     assert {0.001, 0.01, 0.1, 1.0, 10.0, 100.0} <= set(BOUNDS)
+
+
+def test_a_port_where_nobody_ever_answered_has_no_figures_of_its_own() -> None:
+    known: set[int] = set()
+    statistics = Statistics(0.0, known.__contains__)
+    for port in range(10000, 15000):
+        statistics.add(port, 503, 0.01, 0, 0)
+    assert set(statistics.tallies) == {None}
+    assert statistics.tallies[None].requests == 5000
+    known.add(10000)
+    statistics.add(10000, 200, 0.01, 0, 0)
+    assert statistics.tallies[10000].requests == 1

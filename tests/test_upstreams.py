@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from ipyproxy.upstreams import (
-    BUSY_FOR,
+    ACTIVE_FOR,
     IN_USE_FOR,
     NO_TRAFFIC,
     STARTING_FOR,
@@ -31,6 +31,7 @@ from ipyproxy.upstreams import (
 DOCUMENT = Path(__file__).parent.parent / "docs" / "health.md"
 
 ANSWERED, REFUSED, MISSED = Outcome.ANSWERED, Outcome.REFUSED, Outcome.MISSED
+HUNG_UP, SILENT = Outcome.HUNG_UP, Outcome.SILENT
 NOW = 1000.0
 
 
@@ -84,17 +85,30 @@ class TestTable:
         assert step(state, Event.FORGOTTEN) is State.UNKNOWN
 
     @pytest.mark.parametrize("event", [Event.REFUSED, Event.FELL])
-    def test_only_what_was_up_dies_at_once(self, event: Event) -> None:
+    def test_only_what_was_there_dies_at_once(self, event: Event) -> None:
         assert step(State.UP, event) is State.DEAD
+        assert step(State.BUSY, event) is State.DEAD
         assert step(State.UNKNOWN, event) is State.STARTING
         assert step(State.STARTING, event) is State.STARTING
         assert step(State.DEAD, event) is State.DEAD
 
-    def test_starting_ends(self) -> None:
+    @pytest.mark.parametrize("state", State)
+    def test_what_takes_connections_is_busy_and_never_dead(self, state: State) -> None:
+        assert step(state, Event.SILENT) is State.BUSY
+
+    @pytest.mark.parametrize("state", set(State) - {State.DEAD})
+    def test_what_hangs_up_on_everybody_is_starting(self, state: State) -> None:
+        assert step(state, Event.HUNG_UP) is State.STARTING
+
+    def test_what_has_been_starting_for_too_long_does_not_start_again(self) -> None:
+        assert step(State.DEAD, Event.HUNG_UP) is State.DEAD
+
+    def test_starting_ends_and_so_may_being_busy(self) -> None:
         assert step(State.STARTING, Event.OVERDUE) is State.DEAD
+        assert step(State.BUSY, Event.OVERDUE) is State.DEAD
 
     def test_nothing_else_is_ever_overdue(self) -> None:
-        for state in set(State) - {State.STARTING}:
+        for state in set(State) - {State.STARTING, State.BUSY}:
             assert step(state, Event.OVERDUE) is state
 
     def test_every_line_changes_something(self) -> None:
@@ -138,6 +152,53 @@ class TestObserve:
         upstream = told(ANSWERED, REFUSED)
         told(ANSWERED, MISSED, ANSWERED, upstream=upstream, rise=2)
         assert upstream.state is State.DEAD
+
+    @pytest.mark.parametrize("before", [(), (ANSWERED,), (REFUSED,), (ANSWERED, REFUSED)])
+    def test_one_that_takes_connections_is_busy_however_long(
+        self, before: tuple[Outcome, ...]
+    ) -> None:
+        upstream = told(*before, SILENT)
+        assert upstream.state is State.BUSY
+        told(*[SILENT] * 100, upstream=upstream, at=NOW + 86400)
+        assert (upstream.state, upstream.since) == (State.BUSY, NOW)
+
+    def test_one_that_keeps_what_is_open_is_busy_though_it_takes_no_more(self) -> None:
+        upstream = told(ANSWERED)
+        upstream.bridges.add(Bridge())
+        assert told(MISSED, MISSED, MISSED, upstream=upstream).state is State.BUSY
+        upstream.bridges.clear()
+        assert told(MISSED, MISSED, MISSED, upstream=upstream).state is State.DEAD
+
+    def test_silence_kills_only_after_the_time_that_somebody_chose(self) -> None:
+        upstream = told(ANSWERED)
+        for seconds in (0, 10, 19.9):
+            upstream.observe(SILENT, NOW + seconds, fall=3, rise=1, patience=20)
+            assert upstream.state is State.BUSY
+        for seconds in (20, 25, 500):
+            upstream.observe(SILENT, NOW + seconds, fall=3, rise=1, patience=20)
+            assert upstream.state is State.DEAD
+        upstream.observe(ANSWERED, NOW + 600, fall=3, rise=1, patience=20)
+        upstream.observe(SILENT, NOW + 610, fall=3, rise=1, patience=20)
+        assert upstream.state is State.BUSY
+
+    def test_one_that_hangs_up_at_once_is_starting_and_then_dead(self) -> None:
+        upstream = told(HUNG_UP)
+        assert upstream.state is State.STARTING
+        told(HUNG_UP, upstream=upstream, at=NOW + STARTING_FOR)
+        assert (upstream.state, upstream.refuses) == (State.DEAD, True)
+        told(HUNG_UP, upstream=upstream, at=NOW + STARTING_FOR + 1)
+        assert (upstream.state, upstream.refuses) == (State.DEAD, True)
+
+    def test_one_that_has_answered_requests_is_there_though_it_hangs_up(self) -> None:
+        upstream = told(ANSWERED)
+        upstream.answered_at = NOW
+        assert told(HUNG_UP, upstream=upstream).state is State.BUSY
+
+    def test_an_answer_from_before_it_died_proves_nothing(self) -> None:
+        upstream = told(ANSWERED)
+        upstream.answered_at = NOW
+        assert told(SILENT, upstream=upstream).has_answered
+        assert not told(REFUSED, upstream=upstream).has_answered
 
     def test_one_that_never_answered_is_starting_even_if_it_hangs(self) -> None:
         assert told(MISSED, MISSED, MISSED).state is State.STARTING
@@ -198,6 +259,17 @@ class TestAdmit:
     def test_no_request_tries_one_that_hangs(self, outcomes: tuple[Outcome, ...]) -> None:
         assert not told(*outcomes).admit(NOW + 3600)
 
+    @pytest.mark.parametrize(
+        "outcomes", [(SILENT,), (ANSWERED, SILENT), (ANSWERED, REFUSED, SILENT)]
+    )
+    def test_a_busy_one_is_sent_all_requests(self, outcomes: tuple[Outcome, ...]) -> None:
+        upstream = told(*outcomes)
+        assert [upstream.admit(NOW) for _ in range(10)] == [True] * 10
+
+    def test_one_request_at_a_time_tries_one_that_hangs_up(self) -> None:
+        upstream = told(HUNG_UP)
+        assert [upstream.admit(NOW + 1) for _ in range(5)] == [True, *[False] * 4]
+
     def test_one_that_hung_and_now_refuses_is_tried(self) -> None:
         upstream = told(ANSWERED, MISSED, MISSED, MISSED)
         assert told(REFUSED, upstream=upstream).admit(NOW + TRIAL_GAP)
@@ -213,8 +285,8 @@ class TestUse:
         upstream = Upstream(10000, wanted_at=NOW)
         assert upstream.is_in_use(NOW + IN_USE_FOR - 0.1)
         assert not upstream.is_in_use(NOW + IN_USE_FOR)
-        assert upstream.is_busy(NOW + BUSY_FOR - 0.1)
-        assert not upstream.is_busy(NOW + BUSY_FOR)
+        assert upstream.is_active(NOW + ACTIVE_FOR - 0.1)
+        assert not upstream.is_active(NOW + ACTIVE_FOR)
 
     def test_open_work_keeps_it_in_use(self) -> None:
         assert Upstream(10000, bridges={Bridge()}).is_in_use(NOW)
@@ -222,8 +294,8 @@ class TestUse:
         assert not Upstream(10000).is_in_use(NOW)
 
     def test_a_quiet_bridge_alone_does_not_make_it_busy(self) -> None:
-        assert Upstream(10000, exchanges=1).is_busy(NOW)
-        assert not Upstream(10000, bridges={Bridge()}).is_busy(NOW)
+        assert Upstream(10000, exchanges=1).is_active(NOW)
+        assert not Upstream(10000, bridges={Bridge()}).is_active(NOW)
 
 
 class TestBridges:
@@ -266,6 +338,16 @@ class TestUpstreamTable:
             assert table.get(port) is table.get(port)
         assert [upstream.port for upstream in table.all()] == [10001, 10002]
 
+    def test_none_is_kept_of_where_nobody_ever_answered(self) -> None:
+        table = UpstreamTable()
+        told(REFUSED, upstream=table.get(10001))
+        told(ANSWERED, REFUSED, upstream=table.get(10002))
+        table.get(10003).exchanges = 1
+        for port in (10001, 10002, 10003, 10004):
+            table.release(port)
+        assert [upstream.port for upstream in table.all()] == [10002, 10003]
+        assert [table.knows(port) for port in (10001, 10002, 10003)] == [False, True, False]
+
 
 @given(st.lists(st.sampled_from(Event), max_size=30))
 def test_the_table_alone_never_calls_dead_what_never_answered_before_it_is_overdue(
@@ -276,7 +358,10 @@ def test_the_table_alone_never_calls_dead_what_never_answered_before_it_is_overd
         before, state = state, step(state, event)
         if event is Event.FORGOTTEN:
             may_be_dead = False
-        may_be_dead |= before is State.UP or (before, event) == (State.STARTING, Event.OVERDUE)
+        may_be_dead |= before in (State.UP, State.BUSY) or (before, event) == (
+            State.STARTING,
+            Event.OVERDUE,
+        )
         assert state is not State.DEAD or may_be_dead
 
 
@@ -318,7 +403,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def a_refusal_is_believed_at_once(self) -> None:
-        if self.seen and self.seen[-1] is REFUSED:
+        if self.seen and self.seen[-1] in (REFUSED, HUNG_UP):
             assert self.upstream.is_down
             assert self.upstream.refuses or self.trying
 
@@ -326,6 +411,12 @@ class Life(RuleBasedStateMachine):
     def two_answers_are_believed_at_once(self) -> None:
         if self.seen[-2:] == [ANSWERED] * 2:
             assert self.upstream.state is State.UP
+
+    @invariant()
+    def whoever_takes_connections_is_not_down(self) -> None:
+        if self.seen and self.seen[-1] is SILENT:
+            assert self.upstream.state is State.BUSY
+            assert self.upstream.admit(self.now)
 
     @invariant()
     def three_misses_are_believed_at_once(self) -> None:

@@ -1,6 +1,7 @@
-"""A method that asks somebody else: a subrequest to a URL, as nginx's auth_request makes it.
+"""A method that asks a login server: a subrequest to a URL, as nginx's auth_request makes it.
 
-Knows what such servers are told and what their answers mean. Knows nothing of what they check.
+Knows what such servers are told and what their answers mean. Knows nothing of what they check, and
+so an answer holds for nothing but the very same question.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -21,21 +22,26 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from ipyproxy.auth.shared import SharedAnswers
+from ipyproxy.auth.turns import Turns
 from ipyproxy.credentials.facts import Failed, Finding, Inquiry, Lack, Passed
+from ipyproxy.credentials.withheld import Withheld, alike
 from ipyproxy.errors import Problem, ProxyError
 
-REMEMBERED = 10.0
-"""Seconds for which a good answer counts."""
-WAITING = 256
-"""Subrequests that may be under way at once."""
+AT_ONCE = 128
+"""Subrequests under way at once, half of them for one client."""
+WAITING = 4096
+"""Requests that may wait for theirs to begin; likewise."""
 
 _LONGEST_BODY = 65536
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _IDLE = 15
+_KEPT = 32
 # Answers of the server that the browser gets to see.
 _PASSED_ON = ("WWW-Authenticate", "Location")
-# Nobody but us says these; the rest of what a client sends is for the server to judge.
-_OURS = (b"x-original-", b"accept-encoding:", b"range:", b"if-", b"expect:")
+# Of a client's fields, in whatever spelling: those that only we may say, and those that are not
+# about who it is. All others are for the server to judge.
+_OUR_FAMILIES = (b"x-original-", b"x-forwarded-", b"x-auth-request-", b"if-")
+_OURS = frozenset((b"x-real-ip", b"accept-encoding", b"range", b"expect"))
 
 Ask = Callable[[str, Headers], Deferred[IResponse]]
 """Sends a GET, and gives the answer once its head has come."""
@@ -44,7 +50,7 @@ Ask = Callable[[str, Headers], Deferred[IResponse]]
 def agent(reactor: Any, timeout: float) -> Ask:
     """The real way to ask: connections are kept; nothing is followed, and no proxy is used."""
     pool = HTTPConnectionPool(reactor)
-    pool.maxPersistentPerHost = 8
+    pool.maxPersistentPerHost = _KEPT
     pool.cachedConnectionTimeout = _IDLE
     sender = Agent(reactor, connectTimeout=timeout, pool=pool)
     return lambda url, headers: sender.request(b"GET", url.encode("ascii"), headers)
@@ -60,7 +66,10 @@ class ForwardAuth:
     :param url: where to ask.
     :param user_header: the field of the answer that holds the user's name.
     :param headers: fields of the answer that go upstream, if they are there.
+    :param withheld: names of further fields that a client may not say itself.
     :param timeout: seconds for the whole answer's head.
+    :param remembered: seconds for which a good answer counts for requests of which the server would
+        be told exactly the same; 0: each request is asked for.
     """
 
     def __init__(
@@ -71,7 +80,9 @@ class ForwardAuth:
         *,
         user_header: str,
         headers: Sequence[str] = (),
+        withheld: Sequence[str] = (),
         timeout: float = 5.0,
+        remembered: float = 0.0,
     ) -> None:
         self._ask = ask
         self._clock = clock
@@ -79,30 +90,37 @@ class ForwardAuth:
         self._user_header = user_header
         self._headers = tuple(headers)
         self._timeout = timeout
+        self._withheld = Withheld((user_header, *headers, *withheld), basic=False)
+        self._remembered = remembered
         self._secret = secrets.token_bytes(32)
-        self._answers: SharedAnswers[Finding] = SharedAnswers(clock, _lasting, WAITING)
+        self._answers: SharedAnswers[Finding] = SharedAnswers(
+            clock, self._lasting, Turns(AT_ONCE, WAITING)
+        )
 
     def examine(self, inquiry: Inquiry) -> Deferred[Finding]:
         """See :class:`~ipyproxy.auth.gate.Method`."""
-        return self._answers.ask(self._key(inquiry), lambda: self._send(inquiry))
+        told = _told(inquiry, self._withheld)
+        key: Hashable = self._key(told, inquiry) if self._remembered else object()
+        return self._answers.ask(inquiry.client, key, lambda: self._send(told, inquiry))
 
-    def _key(self, inquiry: Inquiry) -> bytes:
-        """Credentials and route, and nothing from which they can be learnt without our secret."""
-        parts = (
-            inquiry.client.encode(),
-            inquiry.public,
-            # Other paths than a notebook's stand each for itself.
-            inquiry.path if inquiry.route is None else inquiry.route,
-            b"%f" % inquiry.revoked,
-            (inquiry.subject or "").encode(),
-            *inquiry.authorization,
-            b"",
-            *inquiry.cookies,
-        )
-        return hmac.new(self._secret, b"\n".join(parts), hashlib.sha256).digest()
+    def _lasting(self, finding: Finding) -> float:
+        return self._remembered if isinstance(finding, Passed) else 0.0
 
-    def _send(self, inquiry: Inquiry) -> Deferred[Finding]:
-        answer = self._ask(self._url, _told(inquiry))
+    def _key(self, told: Headers, inquiry: Inquiry) -> bytes:
+        """All that the answer depends on, and nothing from which it can be learnt.
+
+        No value holds a line feed. A port's change of hands voids what was remembered for it.
+        """
+        lines = [
+            b"%b: %b" % (name, value)
+            for name, values in told.getAllRawHeaders()
+            for value in values
+        ]
+        content = b"\n".join([b"%f" % inquiry.revoked, *sorted(lines)])
+        return hmac.new(self._secret, content, hashlib.sha256).digest()
+
+    def _send(self, told: Headers, inquiry: Inquiry) -> Deferred[Finding]:
+        answer = self._ask(self._url, told)
         answer.addTimeout(self._timeout, self._clock)
         found: Deferred[Finding] = answer.addCallbacks(
             self._understand, self._explain, callbackArgs=(inquiry,)
@@ -134,10 +152,6 @@ class ForwardAuth:
         return tuple(line for name in self._headers for line in _spelled(response, name))
 
 
-def _lasting(finding: Finding) -> float:
-    return REMEMBERED if isinstance(finding, Passed) else 0.0
-
-
 def _spelled(response: IResponse, name: str) -> list[bytes]:
     return [b"%b: %b" % (name.encode("ascii"), value) for value in _values(response, name)]
 
@@ -150,17 +164,18 @@ def _values(response: IResponse, name: str) -> list[bytes]:
     return values
 
 
-def _told(inquiry: Inquiry) -> Headers:
+def _told(inquiry: Inquiry, withheld: Withheld) -> Headers:
     """What the server gets to know: the client's own fields, and what was asked.
 
     The names are those of nginx (X-Original-*), of Caddy and Traefik (X-Forwarded-*), and what
     oauth2-proxy goes by to lead back (X-Auth-Request-Redirect).
     """
     headers = Headers()
-    for line in inquiry.lines:
-        if not line.lower().startswith(_OURS):
-            name, _, value = line.partition(b": ")
-            headers.addRawHeader(name, value)
+    for line in withheld.kept(inquiry.lines):
+        name, _, value = line.partition(b":")
+        plain = alike(name)
+        if plain not in _OURS and not plain.startswith(_OUR_FAMILIES):
+            headers.addRawHeader(name, value.strip(b" \t"))
     for cookie in inquiry.cookies:
         headers.addRawHeader(b"Cookie", cookie)
     host = inquiry.public.partition(b"://")[2]

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 
+from ipyproxy.access import is_by_page
 from ipyproxy.credentials.facts import Failed, Finding, Inquiry, Passage, Passed
 from ipyproxy.credentials.links import split_token
 from ipyproxy.credentials.rules import Rule, Rules, agree, refusal
@@ -96,6 +97,7 @@ class Gate:
             is_upgrade=b"upgrade" in fields.special,
             token=token,
             subject=self._subject(request.transport) if rule.asks("certificate") else None,
+            by_page=is_by_page(fields.special),
         )
 
     def _port(self, path: bytes) -> int | None:

@@ -16,8 +16,11 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ipyproxy.auth.shared import SharedAnswers
+from ipyproxy.auth.threads import MOST
+from ipyproxy.auth.turns import Turns
 from ipyproxy.auth.watched import UnusableFileError, WatchedFile
 from ipyproxy.credentials.basic import CHALLENGE, NamedPassword, parse_basic
 from ipyproxy.credentials.facts import Failed, Finding, Inquiry, Lack, Passed
@@ -25,8 +28,8 @@ from ipyproxy.errors import Problem, ProxyError
 
 REMEMBERED = 60.0
 """Seconds for which the outcome of a check counts, be it good or bad."""
-WAITING = 64
-"""Checks that may be under way or wait for a thread."""
+WAITING = 512
+"""Checks that may wait for a thread, half of them of one client: a class behind one address."""
 
 _log = Logger()
 
@@ -160,16 +163,25 @@ class Threads(Protocol):
 
 
 class Attempts(Protocol):
-    """Who counts failed logins, and makes those wait that have too many."""
+    """Who counts logins, and makes those wait whose logins have failed too often."""
 
     def admit(self, client: str) -> None:
-        """``client`` is about to try a password that has not been tried lately.
+        """``client`` wants to try a password that has not been tried lately.
 
         Raises :class:`ProxyError` if it has to wait.
         """
 
-    def failed(self, client: str) -> None:
-        """``client`` has shown a wrong name or password."""
+    def begin(self, client: str) -> None:
+        """A password of ``client`` is about to be checked: it counts as failed until the end.
+
+        Raises :class:`ProxyError` as :meth:`admit` does; otherwise :meth:`end` follows.
+        """
+
+    def end(self, client: str, *, failed: bool) -> None:
+        """The check has come to its end."""
+
+    def unheard(self, client: str, *, by_page: bool) -> None:
+        """``client`` has failed, and left before it could be told so."""
 
 
 class Htpasswd:
@@ -185,7 +197,9 @@ class Htpasswd:
         self._threads = threads
         self._attempts = attempts
         self._secret = secrets.token_bytes(32)
-        self._checks: SharedAnswers[Finding] = SharedAnswers(clock, lambda _: REMEMBERED, WAITING)
+        self._checks: SharedAnswers[Finding] = SharedAnswers(
+            clock, lambda _: REMEMBERED, Turns(MOST, WAITING)
+        )
 
     def examine(self, inquiry: Inquiry) -> Finding | Deferred[Finding]:
         """See :class:`~ipyproxy.auth.gate.Method`."""
@@ -202,22 +216,30 @@ class Htpasswd:
         if hashed is None:
             return _WRONG
         key = self._key(shown, hashed, is_known)
+        client = inquiry.client
         if self._checks.known(key) is None:
-            self._attempts.admit(inquiry.client)
+            self._attempts.admit(client)
         user = shown.name if is_known else None
 
         def check() -> Deferred[Finding]:
+            # Its turn may have come long after it was admitted.
+            self._attempts.begin(client)
             checked = self._threads.run(lambda: verify(shown.password, hashed))
-            return checked.addCallback(self._judge, inquiry.client, user)
+            return checked.addBoth(self._judge, client, user)
 
-        return self._checks.ask(key, check)
+        def unheard(finding: Finding) -> None:
+            if isinstance(finding, Failed):
+                self._attempts.unheard(client, by_page=inquiry.by_page)
 
-    def _judge(self, matches: bool, client: str, user: str | None) -> Finding:
-        if matches and user is not None:
-            return Passed(user)
+        return self._checks.ask(client, key, check, unheard)
+
+    def _judge(self, matches: bool | Failure, client: str, user: str | None) -> Finding | Failure:
+        right = matches is True and user is not None
         # Once for each check: a page may go on and on showing one wrong password.
-        self._attempts.failed(client)
-        return _WRONG
+        self._attempts.end(client, failed=not right)
+        if isinstance(matches, Failure):
+            return matches
+        return Passed(user) if right else _WRONG
 
     def _key(self, shown: NamedPassword, hashed: str, known: bool) -> bytes:
         """What stands for a check in memory: nothing can be learnt from it without our secret."""

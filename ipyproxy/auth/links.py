@@ -12,6 +12,7 @@ from ipyproxy.auth.watched import UnusableFileError, WatchedFile
 from ipyproxy.credentials.facts import Failed, Finding, Inquiry, Lack, Passed
 from ipyproxy.credentials.links import Keyring, Ticket, parse_keys, set_cookie
 from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.routes import STATE_PATH
 
 
 def key_file(path: Path) -> WatchedFile[Keyring]:
@@ -47,7 +48,10 @@ class Links:
             told = keys.check(inquiry.token, route, now, revoked)
             if isinstance(told, Ticket):
                 seconds = max(1, int(told.expires - now))
-                cookie = set_cookie(route, keys.bake(route, told), seconds)
+                value = keys.bake(route, told)
+                # The second is for the page that waits for the notebook, and asks for its state.
+                paths = route, STATE_PATH.encode("ascii") + route[route.rindex(b"/") :]
+                cookie = b"\r\n".join(set_cookie(path, value, seconds) for path in paths)
                 return Passed(told.user, cookie=cookie)
             if isinstance(shown, Lack):
                 # Of a bad link and a bad cookie, the link is what somebody has just tried.

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from ipyproxy.auth.attempts import LoginAttempts
 from ipyproxy.auth.certificates import Certificates
 from ipyproxy.auth.gate import Gate, Method
-from ipyproxy.auth.htpasswd import Attempts, Htpasswd, prepare, user_file
+from ipyproxy.auth.htpasswd import Htpasswd, prepare, user_file
 from ipyproxy.auth.links import Links, key_file
 from ipyproxy.auth.revocations import Revocations
 from ipyproxy.auth.threads import WorkThreads
@@ -32,7 +33,7 @@ class Surroundings(NamedTuple):
     reactor: Any
     wall_clock: Callable[[], float]
     threads: WorkThreads
-    attempts: Attempts
+    attempts: LoginAttempts
     revocations: Revocations
     subject: Callable[[Any], str | None]
 
@@ -98,7 +99,9 @@ def _make_forward(auth: Auth, around: Surroundings) -> Method:
         auth.forward_url,
         user_header=auth.forward_user,
         headers=auth.forward_headers,
+        withheld=(auth.user_header,),
         timeout=auth.forward_timeout,
+        remembered=auth.forward_cache,
     )
 
 
@@ -124,6 +127,8 @@ def withheld(auth: Auth) -> Withheld | None:
     if not auth.methods:
         return None
     names = [auth.user_header, *auth.forward_headers]
+    if "forward" in auth.methods:
+        names.append(auth.forward_user)
     basic = bool(auth.methods & {"htpasswd", "forward"}) and not auth.basic_upstream
     return Withheld(names, basic=basic)
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
+from ipyproxy import statefiles
+
 
 class Revocations:
     """The last such moment of each port, in seconds since the epoch.
@@ -39,23 +41,31 @@ class Revocations:
     def keep(self, file: Path) -> None:
         """Take in what ``file`` holds, and keep all that is known there from now on.
 
-        A file that cannot be read or written is told to the log: links of a former tenant may then
-        come to life again when the proxy is restarted.
+        A file that cannot be read or written, or is where others may write, is told to the log:
+        links of a former tenant may then come to life again when the proxy is restarted.
         """
         self._file = file
         try:
-            for port, moment in json.loads(file.read_bytes()).items():
+            for port, moment in json.loads(statefiles.read(file)).items():
                 self._moments[int(port)] = max(float(moment), self.of(int(port)))
         except FileNotFoundError:
             pass
-        except (OSError, ValueError, AttributeError, TypeError) as error:
-            self.log.error("{file} cannot be read: {error}", file=str(file), error=str(error))
+        except OSError as error:
+            self._tell(file, "read", error.strerror)
+        except (ValueError, AttributeError, TypeError) as error:
+            self._tell(file, "read", str(error))
 
     def _write(self, file: Path) -> None:
-        fresh = file.with_suffix(".new")
         try:
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fresh.write_text(json.dumps(self._moments))
-            fresh.replace(file)
+            statefiles.write(file, json.dumps(self._moments).encode())
         except OSError as error:
-            self.log.error("{file} cannot be written: {error}", file=str(file), error=str(error))
+            self._tell(file, "written", error.strerror)
+
+    def _tell(self, file: Path, done: str, why: str | None) -> None:
+        self.log.error(
+            "{file} cannot be {done} ({why}): links that were issued for a former tenant of a port "
+            "may count again after a restart",
+            file=str(file),
+            done=done,
+            why=why,
+        )

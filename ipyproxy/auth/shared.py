@@ -1,6 +1,6 @@
-"""Answers that cost something: asked for once for all who wait, and remembered for a while.
+"""Answers that cost something: asked for in turn, once for all who wait, remembered for a while.
 
-Knows keys, time and the number of answers under way. Knows nothing of what is asked.
+Knows keys, time and whose turn it is. Knows nothing of what is asked.
 """
 
 from __future__ import annotations
@@ -8,36 +8,47 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
-from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.auth.turns import Turns
 
 T = TypeVar("T")
+
+Start = Callable[[], Deferred[T]]
 
 _REMEMBERED = 4096
 
 
 class _Question(Generic[T]):
-    """One that is being answered."""
+    """One that is to be answered, or is being answered.
 
-    def __init__(self) -> None:
+    :param client: who asked first; its turn is waited for.
+    :param unheard: is told the answer if nobody waits for it any more.
+    """
+
+    def __init__(self, client: str, start: Start[T], unheard: Callable[[T], object]) -> None:
+        self.client = client
+        self.start = start
+        self.unheard = unheard
+        self.begin: Callable[[], object] = lambda: None
         self.waiting: list[Deferred[T]] = []
-        self.answer: Deferred[T] | None = None
 
 
 class SharedAnswers(Generic[T]):
     """Questions by key.
 
+    A question that has begun is carried through even if everybody who waited for it has left: a
+    guess is to count, and whoever was asked has the work anyway.
+
     :param clock: anything with ``seconds()``.
     :param lasting: seconds for which an answer is remembered; 0 for not at all.
-    :param most: questions under way at once; more are refused (``OVERLOADED``).
     """
 
-    def __init__(self, clock: Any, lasting: Callable[[T], float], most: int) -> None:
+    def __init__(self, clock: Any, lasting: Callable[[T], float], turns: Turns) -> None:
         self._clock = clock
         self._lasting = lasting
-        self._most = most
+        self._turns = turns
         self._asking: dict[Hashable, _Question[T]] = {}
         self._known: dict[Hashable, tuple[float, T]] = {}
 
@@ -46,44 +57,66 @@ class SharedAnswers(Generic[T]):
         until, answer = self._known.get(key, (0.0, None))
         return answer if self._clock.seconds() < until else None
 
-    def ask(self, key: Hashable, start: Callable[[], Deferred[T]]) -> Deferred[T]:
-        """The answer to ``key``, for which ``start`` is called unless somebody has asked already.
+    def ask(
+        self,
+        client: str,
+        key: Hashable,
+        start: Start[T],
+        unheard: Callable[[T], object] = lambda answer: None,
+    ) -> Deferred[T]:
+        """The answer to ``key``: ``start`` is called in turn, unless somebody has asked already.
 
-        Cancelling gives up waiting; when nobody waits any more, what ``start`` gave is cancelled.
+        Raises :class:`~ipyproxy.errors.ProxyError` (``OVERLOADED``) if too many wait. Cancelling
+        gives up waiting.
+
+        :param client: its address.
+        :param unheard: is told an answer to this client's question that nobody waits for any more.
         """
         known = self.known(key)
         if known is not None:
             return succeed(known)
         question = self._asking.get(key)
-        if question is None:
-            if len(self._asking) >= self._most:
-                raise ProxyError(Problem.OVERLOADED, f"{self._most} logins are being checked")
-            question = self._asking[key] = _Question()
+        if question is not None:
+            return self._join(key, question)
+        question = self._asking[key] = _Question(client, start, unheard)
+        waiting = self._join(key, question)
+        self._wait_for_turn(key, question)
+        return waiting
+
+    def _join(self, key: Hashable, question: _Question[T]) -> Deferred[T]:
         waiting: Deferred[T] = Deferred(lambda given_up: self._leave(key, question, given_up))
         question.waiting.append(waiting)
-        if question.answer is None:
-            question.answer = start()
-            question.answer.addBoth(self._answered, key, question)
         return waiting
+
+    def _wait_for_turn(self, key: Hashable, question: _Question[T]) -> None:
+        def begin() -> None:
+            maybeDeferred(question.start).addBoth(self._answered, key, question)
+
+        question.begin = begin
+        try:
+            self._turns.ask(question.client, begin)
+        except BaseException:
+            del self._asking[key]
+            raise
 
     def _leave(self, key: Hashable, question: _Question[T], given_up: Deferred[T]) -> None:
         question.waiting.remove(given_up)
-        if not question.waiting and self._asking.get(key) is question:
+        if not question.waiting and self._turns.leave(question.client, question.begin):
             del self._asking[key]
-            assert question.answer is not None
-            question.answer.cancel()
 
     def _answered(self, result: T | Failure, key: Hashable, question: _Question[T]) -> None:
-        if self._asking.get(key) is not question:
-            return  # nobody waits any more, so it was cancelled
         del self._asking[key]
         if not isinstance(result, Failure):
             self._remember(key, result)
-        for waiting in question.waiting:
+            if not question.waiting:
+                question.unheard(result)
+        waiting, question.waiting = question.waiting, []
+        for each in waiting:
             if isinstance(result, Failure):
-                waiting.errback(result)
+                each.errback(result)
             else:
-                waiting.callback(result)
+                each.callback(result)
+        self._turns.done(question.client)
 
     def _remember(self, key: Hashable, answer: T) -> None:
         lasting = self._lasting(answer)

@@ -13,9 +13,9 @@ from twisted.internet.defer import Deferred
 
 T = TypeVar("T")
 
-MOST = 2
-"""Threads, so that a flood of logins leaves the other cores alone, and memory too: argon2 takes
-64 MiB for each check."""
+MOST = 3
+"""Threads: two for one client that has much to check, and one for whoever comes next. No more, so
+that a flood of logins leaves cores and memory for others; argon2 takes 64 MiB for each check."""
 
 
 class WorkThreads:

@@ -111,6 +111,7 @@ class Auth:
     forward_user: Field = "X-Auth-Request-User"
     forward_headers: tuple[Field, ...] = ()
     forward_timeout: Annotated[float, seconds(0.1, 60)] = 5.0
+    forward_cache: Annotated[float, seconds(0, 3600)] = 0.0
     link_keys: Annotated[Path | None, read_optional_path] = None
     certificates: tuple[Template, ...] = ()
 

@@ -180,7 +180,8 @@ class Timeouts:
 class Health:
     """How ports are probed; intervals in seconds, ``fall`` and ``rise`` in probes.
 
-    ``ports`` are those that are looked after even while nobody asks for them.
+    ``ports`` are those that are looked after even while nobody asks for them. ``dead_after`` is for
+    how long an http probe may get no answer until the notebook counts as dead.
     """
 
     mode: Literal["tcp", "http", "off"] = "tcp"
@@ -197,7 +198,13 @@ class Health:
     timeout: Annotated[float, seconds(0.1, 60)] = 1.0
     fall: Annotated[int, count(1, 100)] = 3
     rise: Annotated[int, count(1, 100)] = 1
+    dead_after: Annotated[float, seconds(1, 86400, "never")] = 0.0
     backoff_max: Annotated[float, seconds(0.1, 3600)] = 30.0
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse a limit for answers where nothing is asked."""
+        if self.dead_after and self.mode != "http":
+            raise RefusedError('needs mode = "http" beside it', key="dead_after")
 
 
 @attrs.frozen

@@ -22,7 +22,8 @@ class Inquiry(NamedTuple):
     for any other path. What was issued for it up to ``revoked`` (seconds since the epoch) is void.
 
     ``authorization`` and ``cookies`` hold the values of these fields, ``lines`` the field lines
-    that a gateway passes on as they are.
+    that a gateway passes on as they are. ``by_page`` is whether a page may have had its
+    visitor's browser send the request.
     """
 
     method: bytes
@@ -38,6 +39,7 @@ class Inquiry(NamedTuple):
     is_upgrade: bool = False
     token: bytes | None = None
     subject: str | None = None
+    by_page: bool = False
 
 
 class Lack(Enum):
@@ -55,7 +57,7 @@ class Passed(NamedTuple):
 
     :param user: the name, if the method knows one.
     :param lines: field lines that go upstream besides.
-    :param cookie: what the browser is given to show from now on, a whole Set-Cookie line.
+    :param cookie: what the browser is given to show from now on, whole Set-Cookie lines.
     """
 
     user: str | None

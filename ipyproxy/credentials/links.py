@@ -33,7 +33,6 @@ _TOKEN = re.compile(
     rb"v1\.(%b)\.%b\.%b\.([0-9a-f]{64})\.(%b)" % (_KEY.encode(), _NUMBER, _NUMBER, _USER.encode())
 )
 _KEY_LINE = re.compile(rf"({_KEY}):([!-~]{{32,256}})")
-_COOKIES_TRIED = 8
 
 
 class Ticket(NamedTuple):
@@ -81,10 +80,12 @@ class Keyring:
     ) -> Ticket | Lack:
         """The same for the first cookie that holds, of all that values of Cookie have of ours.
 
-        A browser may send several: other pages of this origin can add some.
+        A browser may send several: other pages of this origin, or of a sibling host, can add some.
+        All are looked at, or they could keep the good one out. A head holds some hundreds, each of
+        which takes a few microseconds.
         """
         found: Ticket | Lack = Lack.NOTHING
-        for token in _ours(cookies)[:_COOKIES_TRIED]:
+        for token in dict.fromkeys(_ours(cookies)):
             found = self._check(b"cookie", token, route, now, revoked)
             if isinstance(found, Ticket):
                 break

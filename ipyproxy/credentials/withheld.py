@@ -10,7 +10,6 @@ from functools import lru_cache
 
 from ipyproxy.credentials.basic import is_basic
 
-# CGI-like servers read X_Remote_User, X-Remote-User and x.remote.user alike (CVE-2026-30851).
 _ALIKE = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
 # Names only, and no long ones: a value may be a secret, and as long as a head.
 _NAMES_REMEMBERED = 256
@@ -26,7 +25,7 @@ class Withheld:
     """
 
     def __init__(self, names: Iterable[str], *, basic: bool) -> None:
-        self._names = frozenset(_alike(name.encode("ascii")) for name in names)
+        self._names = frozenset(alike(name.encode("ascii")) for name in names)
         self._basic = basic
         self._is_named = lru_cache(_NAMES_REMEMBERED)(self._look)
 
@@ -41,8 +40,12 @@ class Withheld:
         return not (self._is_named(name) if len(name) <= _SHORT_NAME else self._look(name))
 
     def _look(self, name: bytes) -> bool:
-        return _alike(name) in self._names
+        return alike(name) in self._names
 
 
-def _alike(name: bytes) -> bytes:
+def alike(name: bytes) -> bytes:
+    """What all spellings of ``name`` have in common, with hyphens.
+
+    CGI-like servers read X_Remote_User, X-Remote-User and x.remote.user alike (CVE-2026-30851).
+    """
     return name.lower().translate(_ALIKE)

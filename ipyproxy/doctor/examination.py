@@ -14,7 +14,14 @@ from urllib.parse import urlencode
 
 from ipyproxy.config import Config
 from ipyproxy.doctor.listeners import Listener
-from ipyproxy.doctor.visit import Answer, NoAnswerError, RefusedError, Visit
+from ipyproxy.doctor.visit import (
+    Answer,
+    HungUpError,
+    NoAnswerError,
+    RefusedError,
+    SilentError,
+    Visit,
+)
 from ipyproxy.errors import ProxyError
 from ipyproxy.handshake import NotebookSide
 from ipyproxy.http1.fields import Manners
@@ -105,6 +112,15 @@ class Examination:
             yield from self._answers()
         except RefusedError as caught:
             yield wrong("who listens", str(caught), self._start_it())
+        except SilentError as caught:
+            remedy = "it is busy or stuck: the proxy lets requests wait; see what its process does"
+            yield wrong("HTTP", str(caught), remedy)
+        except HungUpError as caught:
+            remedy = (
+                "if a container publishes this port, let the server in it listen, on the "
+                "container's own address; else restart it"
+            )
+            yield wrong("HTTP", str(caught), remedy)
         except NoAnswerError as caught:
             remedy = "restart it; if that is no notebook, start yours on another port"
             yield wrong("HTTP", str(caught), remedy)
@@ -159,19 +175,20 @@ class Examination:
         health, timeouts = self._config.health, self._config.timeouts
         subject = "time-outs"
         if health.mode == "off":
-            yield note(subject, "health.mode is off: nobody finds out that it hangs")
+            yield note(subject, "health.mode is off: nobody finds out that it is busy or dead")
         elif health.mode == "tcp" and not self._visit.hangs_up(health.timeout):
-            yield wrong(
+            yield note(
                 subject,
                 f"it does not hang up within health.timeout = {health.timeout:g} s after the proxy "
-                "has, so it would count as dead",
+                "has, so it would count as busy whenever nobody asks for anything",
                 'set health.mode = "http"',
             )
         elif health.mode == "http" and answer.seconds > health.timeout:
-            yield wrong(
+            verdict = wrong if health.dead_after else note
+            yield verdict(
                 subject,
                 f"it takes longer than health.timeout = {health.timeout:g} s, so it would count as "
-                "dead",
+                "busy" + (", and then as dead" if health.dead_after else ""),
                 f"set health.timeout = {2 * answer.seconds:.1f}, or find out what it waits for",
             )
         else:

@@ -36,6 +36,10 @@ class SilentError(NoAnswerError):
     """Somebody took the connection and said nothing in time."""
 
 
+class HungUpError(NoAnswerError):
+    """Somebody took the connection, and closed it before any answer."""
+
+
 class GarbledError(NoAnswerError):
     """What came is no HTTP."""
 
@@ -160,9 +164,12 @@ class Visit:
                     f"it took a request and did not answer within {self._patience:g} s"
                 ) from None
             except OSError as caught:
-                raise GarbledError(f"it broke the connection off: {caught.strerror}") from None
+                broken = GarbledError if heard else HungUpError
+                raise broken(f"it broke the connection off: {caught.strerror}") from None
             if not data:
-                raise GarbledError("it hung up without an answer")
+                if heard:
+                    raise GarbledError("it hung up within its answer")
+                raise HungUpError("it hung up without an answer")
             heard += data
             if heard[: len(_BEGINNING)] != _BEGINNING[: len(heard)]:
                 said = heard.splitlines()[0][:60].decode("ascii", "backslashreplace")

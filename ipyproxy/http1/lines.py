@@ -208,8 +208,9 @@ def split_field_line(line: bytes) -> tuple[bytes, bytes]:
     if match is not None:
         return match[1], match[2].rstrip(b" \t")
     if _NAMED.match(line):
+        # fetch() sends them.
         why = "a field value holds a control character, such as a bare CR or LF"
-        raise ProxyError(Problem.BAD_REQUEST, why)
+        raise ProxyError(Problem.BAD_REQUEST, why, by_page=True)
     raise ProxyError(Problem.BAD_REQUEST, "a field line is not 'name: value'")
 
 

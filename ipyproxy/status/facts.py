@@ -25,13 +25,19 @@ from ipyproxy.health import HealthChecker
 from ipyproxy.statistics import Histogram, Hour, Statistics, Tally, quantile
 from ipyproxy.status.condition import Condition
 from ipyproxy.status.lag import LoopLag
-from ipyproxy.upstreams import State, Upstream, UpstreamTable
+from ipyproxy.upstreams import Outcome, State, Upstream, UpstreamTable
 from ipyproxy.websocket import Bridges
 
 MOST_SHOWN = 500
 """Upstreams that are told of one by one: those that were wanted last. The rest is counted."""
 
 _NOTHING = Tally()
+_SEEN: dict[Outcome | None, str] = {
+    Outcome.REFUSED: "connection refused",
+    Outcome.HUNG_UP: "closes connections at once",
+    Outcome.SILENT: "no answer in time",
+    Outcome.MISSED: "takes no connections",
+}
 
 
 class Sources(NamedTuple):
@@ -153,9 +159,9 @@ def _past(seconds: float, calendar: Calendar) -> float | None:
 
 
 def _why(upstream: Upstream) -> str | None:
-    if not upstream.is_down:
-        return None
-    return "connection refused" if upstream.refuses else "no answer in time"
+    if upstream.is_down or upstream.state is State.BUSY:
+        return _SEEN.get(upstream.seen)
+    return None
 
 
 @cache

@@ -147,7 +147,7 @@ def _summary(facts: Facts) -> str:
     states = facts.states
     others = [
         f"{count(states[state])} {state.value}"
-        for state in (State.STARTING, State.DEAD, State.UNKNOWN)
+        for state in (State.BUSY, State.STARTING, State.DEAD, State.UNKNOWN)
         if states[state]
     ]
     hour = facts.hour

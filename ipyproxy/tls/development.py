@@ -6,7 +6,6 @@ Knows one file in one directory. Knows nothing of how it is served.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ipyproxy.hosts import is_host_name, parse_address
+from ipyproxy.statefiles import NotOwnError, own_directory, write
 from ipyproxy.tls.certificates import Certificate, CertificateError
 from ipyproxy.tls.loading import load_certificate
 
@@ -41,27 +41,20 @@ def development_certificate(directory: Path, hostname: str, now: datetime) -> Ce
     names = set(_DEVELOPMENT_NAMES) | ({host} if is_host_name(host) else set())
     path = directory / _DEVELOPMENT_FILE
     try:
-        for missing in (directory, *directory.parents)[::-1]:
-            missing.mkdir(mode=0o700, exist_ok=True)
-        _require_own(directory)
-        if not _is_reusable(path, names, now):
-            _write_private(path, _self_signed(sorted(names), now))
+        with own_directory(directory):
+            if not _is_reusable(path, names, now):
+                write(path, _self_signed(sorted(names), now))
+    except NotOwnError as error:
+        raise CertificateError(
+            f"Others may write to {directory}, so a development certificate in there could be "
+            "theirs; make it the service's own with mode 0700, or name another directory."
+        ) from error
     except OSError as error:
         raise CertificateError(
             f"The development certificate cannot be kept in {directory} ({error.strerror}); name a "
             "certificate of your own, or a directory that the service's user may write to."
         ) from error
     return replace(load_certificate(path, path), is_development=True)
-
-
-def _require_own(directory: Path) -> None:
-    """Refuse a directory where others could plant a certificate whose key they know."""
-    status = directory.stat()
-    if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
-        raise CertificateError(
-            f"Others may write to {directory}, so a development certificate in there could be "
-            "theirs; make it the service's own with mode 0700, or name another directory."
-        )
 
 
 def _is_reusable(path: Path, names: Collection[str], now: datetime) -> bool:
@@ -76,20 +69,6 @@ def _is_reusable(path: Path, names: Collection[str], now: datetime) -> bool:
         and set(names) <= set(found.names)
         and found.chain[0].not_valid_before_utc <= now < found.not_after - _LEAST_LIFE_LEFT
     )
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """Write a file that is whole or not there; mkstemp makes it 0600 and is nobody else's."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _self_signed(names: Iterable[str], now: datetime) -> bytes:

@@ -25,6 +25,7 @@ class UpstreamTLS:
 
     def __init__(self, name: str, authorities: tuple[x509.Certificate, ...] | None) -> None:
         self._name = name
+        self._authorities = authorities
         self._is_address = parse_address(name) is not None
         context = self._context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
@@ -41,6 +42,15 @@ class UpstreamTLS:
         store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
         for authority in authorities:
             store.add_cert(crypto.X509.from_cryptography(authority))
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the terms are the same, so that what was found out on these holds on those."""
+        if not isinstance(other, UpstreamTLS):
+            return NotImplemented
+        return (self._name, self._authorities) == (other._name, other._authorities)
+
+    def __hash__(self) -> int:
+        return hash((self._name, self._authorities))
 
     def connection(self, sock: socket | None) -> SSL.Connection:
         """The client's end of a new connection, on ``sock`` or memory BIOs."""

@@ -245,9 +245,10 @@ class Exchange:
     def failed(self, error: ProxyError) -> None:
         """See :class:`ipyproxy.client.Receiver`."""
         self._upstream.errors += 1
-        self._carriage.adviser.failed(self._upstream.port, error)
         self._end()
-        self._request.refuse(self._carriage.health.failed(self._upstream, error))
+        error = self._carriage.health.failed(self._upstream, error)
+        self._carriage.adviser.failed(self._upstream.port, error)
+        self._request.refuse(error)
 
     def _end(self) -> None:
         """The exchange is over."""

@@ -86,7 +86,10 @@ class Notebooks(Step):
         self._applications = applications
 
     def getChild(self, path: bytes, request: Any) -> Resource:
-        """The notebook on port ``path``, made at its first use and kept."""
+        """The notebook on port ``path``, made when it is asked for, and kept once it has answered.
+
+        Nothing is kept of ports where nobody is, or somebody could ask for all there are.
+        """
         port = parse_port(path)
         if port is None or port not in self._ports:
             raise ProxyError(Problem.NO_SUCH_PORT, path[:20].decode("ascii", "backslashreplace"))
@@ -99,6 +102,8 @@ class Notebooks(Step):
             scheme=b"http" if self._carriage.pool.tls is None else b"https",
             manners=Manners.APPLICATION if port in self._applications else Manners.NOTEBOOK,
         )
-        resource = ReverseProxyResource(self._table.get(port), rewriting, self._carriage)
-        self.putChild(path, resource)
+        upstream = self._table.get(port)
+        resource = ReverseProxyResource(upstream, rewriting, self._carriage)
+        if upstream.is_known:
+            self.putChild(path, resource)
         return resource

@@ -11,18 +11,18 @@ import hashlib
 import html
 import json
 import re
+from datetime import datetime
 from functools import cache
 from typing import NamedTuple
 
 from ipyproxy.errors import Problem
+from ipyproxy.routes import STATE_PATH
 from ipyproxy.upstreams import State
 
 RETRY_AFTER = 5
 """Seconds that a page asks a client to wait when its caller knows no better figure."""
 STARTING_RETRY_AFTER = 1
 """The same, when a notebook is starting: trying costs next to nothing."""
-STATE_PATH = "/_ipyproxy/state"
-"""The path below which a script finds the state of a port."""
 
 Field = tuple[bytes, bytes]
 
@@ -76,6 +76,8 @@ _NEXT_STEP = {
 
 # What scripts are told of the notebook beside the problem.
 _STATES = {Problem.UPSTREAM_DEAD: State.DEAD, Problem.UPSTREAM_STARTING: State.STARTING}
+
+_BUSY = "The notebook is busy"
 
 # Statuses of problems that may be gone the next time: their pages offer the same address again.
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
@@ -208,6 +210,47 @@ def starting_page(port: int) -> Page:
     return Page(problem.status, b"text/html; charset=utf-8", body, fields)
 
 
+def busy_page(problem: Problem, since: datetime, seconds: float, *, wants_json: bool) -> Page:
+    """What a client is told whose request has waited in vain for a notebook that is busy.
+
+    :param problem: what became of the request.
+    :param since: when the notebook fell silent, and how many ``seconds`` ago that is.
+    """
+    silence = (
+        f"It has answered nothing since {since:%H:%M:%S} UTC ({_lasting(seconds)}), but it is "
+        "there, and keeps its connections."
+    )
+    if problem is Problem.CONNECT_TIMEOUT:
+        silence += " So many others wait already that it takes no more."
+    advice = (
+        "What it is doing goes on, and so do its kernels: a large file, a slow disk or a long "
+        "callback can keep it from answering. Wait a little and try again. If it stays so, restart "
+        "it from the page you first started it on."
+    )
+    if wants_json:
+        document = _document(problem, _BUSY, f"{silence} {advice}")
+        document |= {
+            "state": State.BUSY.value,
+            "busy_since": since.isoformat(timespec="seconds"),
+            "busy_seconds": round(seconds, 1),
+        }
+        content_type, body = b"application/problem+json", json.dumps(document).encode() + b"\n"
+    else:
+        content_type = b"text/html; charset=utf-8"
+        content = f"<p>{silence}</p>\n<p>{advice}</p>{_TRY_AGAIN}"
+        body = _html(_BUSY, content, f"ipyproxy · {problem.status}")
+    fields = _fields(frame_ancestors="*")
+    if problem.status == 503:
+        fields += ((b"Retry-After", b"%d" % RETRY_AFTER),)
+    return Page(problem.status, content_type, body, fields)
+
+
+def _lasting(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds // 60:.0f} minutes"
+
+
 def state_page(state: State) -> Page:
     """What a script is told of a notebook that it waits for."""
     body = json.dumps({"state": state.value}).encode() + b"\n"
@@ -287,14 +330,18 @@ def _html(title: str, content: str, footer: str, *, state: str = "", script: str
     ).encode()
 
 
-def _json(problem: Problem, detail: str) -> bytes:
+def _document(problem: Problem, title: str, detail: str) -> dict[str, str | float]:
     """RFC 9457 problem details, and ``message``, which is what JupyterLab shows."""
-    document: dict[str, str | int] = {
-        "title": problem.title,
+    return {
+        "title": title,
         "status": problem.status,
         "detail": detail,
-        "message": f"{problem.title}. {detail}",
+        "message": f"{title}. {detail}",
     }
+
+
+def _json(problem: Problem, detail: str) -> bytes:
+    document = _document(problem, problem.title, detail)
     if problem in _STATES:
         document["state"] = _STATES[problem].value
     return json.dumps(document).encode() + b"\n"

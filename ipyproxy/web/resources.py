@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
@@ -12,7 +13,7 @@ from twisted.web.resource import Resource
 
 from ipyproxy.errors import Problem
 from ipyproxy.request import Request
-from ipyproxy.web.pages import Page, problem_page, starting_page, wants_json
+from ipyproxy.web.pages import Page, busy_page, problem_page, starting_page, wants_json
 
 NOT_DONE_YET = 1
 """What ``render`` gives here: the answer is sent by other means.
@@ -38,17 +39,23 @@ def send_problem(
     problem: Problem,
     retry_after: float | None = None,
     more: Iterable[bytes] = (),
+    *,
     rule: str = "",
+    busy_for: float | None = None,
 ) -> None:
     """Answer ``request`` with what ``problem`` says, and with ``more`` field lines.
 
     :param retry_after: seconds until another try makes sense; None: nobody knows.
     :param rule: the rule of HTTP that a notebook's answer broke.
+    :param busy_for: seconds for which the notebook has been busy; None: it is not.
     """
     request.refused = problem.status < 500
     as_json = wants_json(request.head.fields.first(b"accept"))
     if problem is Problem.UPSTREAM_STARTING and not as_json and request.port is not None:
         send_page(request, starting_page(request.port), more)
+    elif busy_for is not None:
+        since = datetime.now(UTC) - timedelta(seconds=busy_for)
+        send_page(request, busy_page(problem, since, busy_for, wants_json=as_json), more)
     else:
         seconds = None if retry_after is None else math.ceil(retry_after)
         page = problem_page(problem, wants_json=as_json, retry_after=seconds, rule=rule)
@@ -56,7 +63,7 @@ def send_problem(
 
 
 def send_redirect(request: Request, target: bytes, cookie: bytes | None) -> None:
-    """Send a browser to ``target`` on this host, with a cookie if there is one (a whole line)."""
+    """Send a browser to ``target`` on this host, with a cookie if there is one (whole lines)."""
     lines = [b"Location: " + target, b"Cache-Control: no-store", b"Referrer-Policy: no-referrer"]
     if cookie is not None:
         lines.append(cookie)

@@ -14,7 +14,7 @@ from ipyproxy.credentials.facts import Passage
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.portal import Portal
 from ipyproxy.request import STATUS_LINE, Request
-from ipyproxy.routes import NotebookHosts, Target, parse_target
+from ipyproxy.routes import NotebookHosts, StatePaths, parse_target
 from ipyproxy.web import acme
 from ipyproxy.web.acme import Challenges
 from ipyproxy.web.admission import Admission
@@ -52,6 +52,7 @@ class PublicSite:
     :param gate: finds out who sent a request; None: nobody asks.
     :param portal: what pages of trusted origins may do; None: there are none.
     :param hosts: gives each notebook a host of its own; None: all are at the same hosts.
+    :param states: whose the states of notebooks are; None: they are not served.
     :param hsts: seconds for which browsers are to come by HTTPS only (RFC 6797); 0: not said.
     """
 
@@ -63,6 +64,7 @@ class PublicSite:
         portal: Portal | None = None,
         hosts: NotebookHosts | None = None,
         *,
+        states: StatePaths | None = None,
         hsts: int = 0,
     ) -> None:
         said = b"\r\nStrict-Transport-Security: max-age=%d" % hsts if hsts else b""
@@ -72,6 +74,7 @@ class PublicSite:
         self.gate = gate
         self._portal = portal
         self._hosts = hosts
+        self._states = states
 
     def handle(self, request: Request) -> None:
         """Route and authorize ``request``, then let its resource answer."""
@@ -91,17 +94,21 @@ class PublicSite:
         if b"expect" in special and special.tokens(b"expect") not in _CONTINUE:
             raise ProxyError(Problem.EXPECTATION_FAILED)
         request.target = target.origin_form
-        if self._hosts is not None and self._send_on(request, target, self._hosts):
+        path = target.path if self._states is None else self._states.decisive(target.path)
+        if self._hosts is not None and self._send_on(request, path, self._hosts):
             return
         if self.gate is None:
             self._find(target.path, request).render(request)
             return
+        if path is not target.path:
+            # Whoever is asked who may is asked of the notebook.
+            request.target = path
         admission = Admission(request, lambda passage: self._admit(request, target.path, passage))
-        admission.wait(self.gate.decide(request, target.path))
+        admission.wait(self.gate.decide(request, path))
 
-    def _send_on(self, request: Request, target: Target, hosts: NotebookHosts) -> bool:
+    def _send_on(self, request: Request, path: bytes, hosts: NotebookHosts) -> bool:
         """Send a browser to the host of the notebook that it asks for, if it is at another."""
-        moved = hosts.moved(request.public, target.path, target.origin_form)
+        moved = hosts.moved(request.public, path, request.target)
         if moved is None:
             return False
         if request.method not in _NAVIGATIONS or b"upgrade" in request.head.fields.special:
@@ -133,7 +140,14 @@ class PublicSite:
         if b"upgrade" in request.head.fields.special:
             # What comes behind is meant for another protocol, and is no request.
             request.connection.persistent = False
-        send_problem(request, error.problem, error.retry_after, error.lines, error.rule)
+        send_problem(
+            request,
+            error.problem,
+            error.retry_after,
+            error.lines,
+            rule=error.rule,
+            busy_for=error.busy_for,
+        )
 
 
 class RedirectSite:

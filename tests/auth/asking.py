@@ -79,11 +79,19 @@ class PlayedThreads:
 
 
 class Counted:
-    """Counts failed logins; turns away those that the test says."""
+    """Counts logins; turns away those that the test says.
+
+    :ivar tried: who wanted to try a password.
+    :ivar under_way: whose password is being checked.
+    :ivar failures: whose password was wrong.
+    :ivar unheard_of: who has failed and left before it was told.
+    """
 
     def __init__(self) -> None:
         self.tried: list[str] = []
+        self.under_way: list[str] = []
         self.failures: list[str] = []
+        self.unheard_of: list[tuple[str, bool]] = []
         self.refusal: Exception | None = None
 
     def admit(self, client: str) -> None:
@@ -91,5 +99,15 @@ class Counted:
         if self.refusal is not None:
             raise self.refusal
 
-    def failed(self, client: str) -> None:
-        self.failures.append(client)
+    def begin(self, client: str) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.under_way.append(client)
+
+    def end(self, client: str, *, failed: bool) -> None:
+        self.under_way.remove(client)
+        if failed:
+            self.failures.append(client)
+
+    def unheard(self, client: str, *, by_page: bool) -> None:
+        self.unheard_of.append((client, by_page))

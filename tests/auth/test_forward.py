@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
-from ipyproxy.auth.forward import WAITING, ForwardAuth
+from ipyproxy.auth.forward import AT_ONCE, WAITING, ForwardAuth
 from ipyproxy.credentials.facts import Failed, Lack, Passed
 from ipyproxy.errors import Problem, ProxyError
 from tests.auth.asking import Told, inquiry
@@ -44,7 +44,7 @@ class Response:
 class Server:
     """The other server; the test answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, remembered: float = 0.0) -> None:
         self.clock = Clock()
         self.asked: list[tuple[str, Headers]] = []
         self.waiting: list[Deferred[Any]] = []
@@ -55,7 +55,9 @@ class Server:
             "http://127.0.0.1:4180/oauth2/auth",
             user_header="X-Auth-Request-User",
             headers=["X-Auth-Request-Email", "X-Groups"],
+            withheld=["X-Remote-User"],
             timeout=5.0,
+            remembered=remembered,
         )
 
     def _ask(self, url: str, headers: Headers) -> Deferred[Any]:
@@ -126,6 +128,30 @@ class TestWhatItIsTold:
             b"X-Auth-Request-Redirect": [b"https://hub.example/ipython/10000/lab?x=%2F"],
             b"X-Real-Ip": [b"192.0.2.1"],
         }
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            b"X_Original_URI: /lie",
+            b"x.original.url: https://lie.example/",
+            b"X-Original-Anything: lie",
+            b"X_Forwarded_User: root",
+            b"X_Real_IP: 127.0.0.1",
+            b"X-Remote-User: root",
+            b"x_remote_user: root",
+            b"X.Remote_User: root",
+            b"X_Auth_Request_User: root",
+            b"x-auth-request-email: root@b.example",
+            b"X_Groups: admin",
+        ],
+    )
+    def test_what_a_client_may_not_say_is_not_said(self, server: Server, line: bytes) -> None:
+        name = line.partition(b":")[0]
+        server.examine()
+        server.examine(lines=[line])
+        (_, without), (_, headers) = server.asked
+        assert list(headers.getAllRawHeaders()) == list(without.getAllRawHeaders())
+        assert line.partition(b": ")[2] not in headers.getRawHeaders(name, [])
 
 
 class TestWhatItsAnswersMean:
@@ -234,65 +260,87 @@ class TestItsBody:
         assert response.body.closed
 
 
+#: A request, and then one that differs in one thing that a login server may go by.
+DIFFERENCES: list[dict[str, Any]] = [
+    {"method": b"DELETE"},
+    {"target": b"/ipython/10000/lab?access_token=good"},
+    {"target": b"/ipython/10000/other", "path": b"/ipython/10000/other"},
+    {"lines": [b"X-Api-Key: good"]},
+    {"lines": [b"Accept: text/plain"]},
+    {"route": b"/ipython/10001", "target": b"/ipython/10001/lab?x"},
+    {"cookies": [b"s=2"]},
+    {"authorization": [b"Bearer x"], "lines": [b"Authorization: Bearer x"]},
+    {"client": "192.0.2.2"},
+    {"public": b"https://other.example"},
+    {"revoked": 5.0},
+    {"cookies": [], "lines": [b"X-Cookie: s=1"]},
+    {"cookies": [b"s=1", b""]},
+]
+
+
 class TestWhatIsRemembered:
-    def test_a_good_answer_counts_for_ten_seconds(self, server: Server) -> None:
+    def test_nothing_unless_it_is_asked_for(self, server: Server) -> None:
+        told = [server.examine(), server.examine()]
+        assert len(server.asked) == 2
+        for one in told:
+            server.answer(200, X_Auth_Request_User="alice")
+            assert one.finding == Passed("alice")
+        assert server.examine().finding is None
+
+    def test_a_good_answer_counts_for_as_long_as_is_said(self) -> None:
+        server = Server(remembered=10.0)
         server.examine()
         server.answer(200, X_Auth_Request_User="alice")
         server.clock.advance(9.9)
-        assert server.examine(path=b"/ipython/10000/other").finding == Passed("alice")
+        assert server.examine().finding == Passed("alice")
         server.clock.advance(0.2)
         assert server.examine().finding is None
         assert len(server.asked) == 2
 
-    def test_a_bad_one_does_not(self, server: Server) -> None:
+    def test_a_bad_one_does_not(self) -> None:
+        server = Server(remembered=10.0)
         for code in (401, 403, 500):
             asked = len(server.asked)
             server.examine()
             server.answer(code)
             assert len(server.asked) == asked + 1
 
-    @pytest.mark.parametrize(
-        "others",
-        [
-            {"route": b"/ipython/10001"},
-            {"cookies": [b"s=2"]},
-            {"authorization": [b"Bearer x"]},
-            {"client": "192.0.2.2"},
-            {"public": b"https://other.example"},
-            {"revoked": 5.0},
-            {"cookies": [], "authorization": [b"s=1"]},
-            {"cookies": [b"s=1", b""]},
-        ],
-    )
-    def test_other_credentials_or_another_route_are_asked_for(
-        self, server: Server, others: dict[str, Any]
-    ) -> None:
+    @pytest.mark.parametrize("others", DIFFERENCES)
+    def test_it_counts_for_no_other_request(self, others: dict[str, Any]) -> None:
+        server = Server(remembered=10.0)
         facts: dict[str, Any] = {"cookies": [b"s=1"]}
         server.examine(**facts)
         server.answer(200)
         assert server.examine(**{**facts, **others}).finding is None
         assert len(server.asked) == 2
 
-    def test_outside_of_notebooks_each_path_is_asked_for(self, server: Server) -> None:
-        server.examine(route=None, path=b"/")
-        server.answer(200)
-        assert server.examine(route=None, path=b"/x").finding is None
-
-    def test_at_once_it_is_asked_once(self, server: Server) -> None:
+    def test_then_it_is_asked_once_for_all_who_come_at_once(self) -> None:
+        server = Server(remembered=10.0)
         told = [server.examine() for _ in range(20)]
         server.answer(200, X_Auth_Request_User="alice")
         assert len(server.asked) == 1
         assert all(one.finding == Passed("alice") for one in told)
 
 
-def test_a_client_that_leaves_takes_its_question_along(server: Server) -> None:
-    server.examine().deferred.cancel()
-    assert server.given_up == 1
+class TestManyQuestions:
+    def test_one_whose_client_has_left_is_carried_through(self, server: Server) -> None:
+        server.examine().deferred.cancel()
+        assert server.given_up == 0
+        server.answer(200)
 
+    def test_nobody_waits_because_another_asks_for_much(self, server: Server) -> None:
+        for _ in range(AT_ONCE):
+            server.examine()
+        assert len(server.asked) == AT_ONCE // 2
+        server.examine(client="192.0.2.2")
+        assert len(server.asked) == AT_ONCE // 2 + 1
+        server.answer(200)
+        assert len(server.asked) == AT_ONCE // 2 + 2
 
-def test_a_flood_is_turned_away(server: Server) -> None:
-    for number in range(WAITING):
-        server.examine(cookies=[b"%d" % number])
-    with pytest.raises(ProxyError) as caught:
-        server.examine(cookies=[b"one more"])
-    assert caught.value.problem is Problem.OVERLOADED
+    def test_a_flood_is_turned_away(self, server: Server) -> None:
+        for _ in range(AT_ONCE // 2 + WAITING // 2):
+            server.examine()
+        with pytest.raises(ProxyError) as caught:
+            server.examine()
+        assert caught.value.problem is Problem.OVERLOADED
+        assert server.examine(client="192.0.2.2").failure is None

@@ -263,25 +263,69 @@ class TestWhoTriesTooOften:
         house.answer("alice", PASSWORD)
         assert house.attempts.failures == []
 
-    def test_a_flood_is_turned_away(self, house: House) -> None:
-        for number in range(WAITING):
+    def test_a_flood_of_one_client_is_turned_away_and_nobody_else_waits_for_it(
+        self, house: House
+    ) -> None:
+        for number in range(2 + WAITING // 2):
             house.ask("alice", str(number))
+        assert house.threads.begun == 2
         with pytest.raises(ProxyError) as caught:
             house.ask("alice", "one more")
         assert caught.value.problem is Problem.OVERLOADED
         # What is being checked already, one more may wait for.
         assert house.ask("alice", "0").finding is None
+        other = house.ask("bob", PASSWORD, client="192.0.2.2")
+        assert house.threads.begun == 3
         house.threads.work()
-        assert house.answer("alice", PASSWORD) == Passed("alice")
+        assert other.finding == Passed("bob")
+
+    def test_one_locked_out_while_it_waits_for_its_turn_is_not_checked(self, house: House) -> None:
+        told = [house.ask("alice", str(number)) for number in range(5)]
+        house.attempts.refusal = ProxyError(Problem.TOO_MANY_LOGINS)
+        house.threads.work()
+        assert house.threads.begun == 2
+        assert [one.finding for one in told[:2]] == [WRONG, WRONG]
+        for one in told[2:]:
+            assert one.failure is not None
+            assert one.failure.value is house.attempts.refusal
 
 
-def test_when_nobody_waits_any_more_nothing_is_checked(house: House) -> None:
-    first, second = house.ask("alice", PASSWORD), house.ask("alice", PASSWORD)
-    first.deferred.cancel()
-    assert len(house.threads.waiting) == 1
-    second.deferred.cancel()
-    assert house.threads.waiting == []
-    assert house.answer("alice", PASSWORD) == Passed("alice")
+class TestWhoLeavesBeforeTheEnd:
+    def test_a_guess_that_has_begun_counts(self, house: House) -> None:
+        house.ask("alice", "guess").deferred.cancel()
+        assert house.attempts.under_way == ["192.0.2.1"]
+        house.threads.work()
+        assert house.attempts.failures == ["192.0.2.1"]
+        assert house.attempts.unheard_of == [("192.0.2.1", False)]
+
+    def test_so_does_the_right_password_but_not_as_a_failure(self, house: House) -> None:
+        house.ask("alice", PASSWORD).deferred.cancel()
+        house.threads.work()
+        assert house.attempts.under_way == house.attempts.failures == []
+        assert house.attempts.unheard_of == []
+        # It was checked once, and not for nothing.
+        assert house.ask("alice", PASSWORD).finding == Passed("alice")
+
+    def test_one_whose_turn_has_not_come_is_not_checked(self, house: House) -> None:
+        told = [house.ask("alice", str(number)) for number in range(5)]
+        for one in told:
+            one.deferred.cancel()
+        house.threads.work()
+        assert house.threads.begun == len(house.attempts.failures) == 2
+
+    def test_the_log_is_told_if_a_page_may_be_behind_it(self, house: House) -> None:
+        Told(house.method, typed("alice", "guess", by_page=True)).deferred.cancel()
+        house.threads.work()
+        assert house.attempts.unheard_of == [("192.0.2.1", True)]
+
+
+def test_a_check_that_breaks_counts_as_failed(house: House) -> None:
+    told = house.ask("alice", PASSWORD)
+    _, done = house.threads.waiting.pop()
+    done.errback(ValueError("unknown hash"))
+    assert told.failure is not None
+    assert house.attempts.under_way == []
+    assert house.attempts.failures == ["192.0.2.1"]
 
 
 def test_the_file_may_be_readable_by_all(house: House) -> None:

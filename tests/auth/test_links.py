@@ -86,9 +86,13 @@ class TestTheExchange:
         assert start == b"HTTP/1.1 303 See Other"
         assert b"Location: /ipython/10000/lab?a=%%20&b".replace(b"%%", b"%") in lines
         assert b"Cache-Control: no-store" in lines
-        (given,) = [line for line in lines if line.startswith(b"Set-Cookie: ")]
-        value, _, attributes = given.removeprefix(b"Set-Cookie: ").partition(b"; ")
-        assert attributes == (b"Path=/ipython/10000; Max-Age=50; Secure; HttpOnly; SameSite=Lax")
+        given = [line for line in lines if line.startswith(b"Set-Cookie: ")]
+        parts = [line.removeprefix(b"Set-Cookie: ").partition(b"; ") for line in given]
+        value = parts[0][0]
+        assert {attributes for _, _, attributes in parts} == {
+            b"Path=/ipython/10000; Max-Age=50; Secure; HttpOnly; SameSite=Lax",
+            b"Path=/_ipyproxy/state/10000; Max-Age=50; Secure; HttpOnly; SameSite=Lax",
+        }
         assert door.gate.dialler.attempts == []
 
         assert door.status(b"/ipython/10000/lab?a=%20&b", b"Cookie: a=1; " + value) == 200
@@ -96,6 +100,13 @@ class TestTheExchange:
         assert start == b"GET /ipython/10000/lab?a=%20&b HTTP/1.1"
         assert {b"X-Remote-User: alice", b"Cookie: a=1"} <= lines
         assert COOKIE not in door.upstream
+
+    def test_the_cookie_shows_its_state_too(self, door: Door) -> None:
+        assert door.status(b"/_ipyproxy/state/10000", cookie()) == 200
+        assert door.status(b"/_ipyproxy/state/10003", cookie()) == 403
+        assert door.status(b"/_ipyproxy/state/10000") == 403
+        # A link is for the notebook, and is not exchanged here.
+        assert door.status(b"/_ipyproxy/state/10000?token=" + link()) == 403
 
     @pytest.mark.parametrize("kind", [[], WEBSOCKET], ids=["HTTP", "WebSocket"])
     def test_the_cookie_opens_its_route_until_it_ends(self, door: Door, kind: list[bytes]) -> None:

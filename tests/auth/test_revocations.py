@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from twisted.logger import capturedLogs
 
 from ipyproxy.auth.revocations import Revocations
 
@@ -55,3 +56,26 @@ def test_one_that_cannot_be_written_loses_nothing_in_memory(tmp_path: Path) -> N
     revocations.keep(tmp_path / "state" / "revocations.json")
     revocations.revoke(10000, 20.0)
     assert revocations.of(10000) == 20.0
+
+
+def test_no_link_that_somebody_has_put_there_is_followed(file: Path) -> None:
+    target = file.parents[1] / "target"
+    target.write_text("precious")
+    file.parent.mkdir(mode=0o700)
+    file.with_suffix(".new").symlink_to(target)
+    kept(file).revoke(10000, 20.0)
+    assert target.read_text() == "precious"
+    assert kept(file).of(10000) == 20.0
+
+
+def test_where_others_may_write_it_is_not_kept_and_the_log_says_so(file: Path) -> None:
+    file.parent.mkdir()
+    file.parent.chmod(0o777)
+    file.write_text('{"10000": 5}')
+    with capturedLogs() as events:
+        revocations = kept(file)
+        assert revocations.of(10000) == 0.0
+        revocations.revoke(10000, 20.0)
+    assert revocations.of(10000) == 20.0
+    assert file.read_text() == '{"10000": 5}'
+    assert ["others may write" in event["why"] for event in events] == [True, True]

@@ -1,4 +1,4 @@
-"""Answers that cost something: asked for once, remembered, given up when nobody waits."""
+"""Answers that cost something: asked for once, remembered, and carried through once begun."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 
 from ipyproxy.auth import shared
 from ipyproxy.auth.shared import SharedAnswers
+from ipyproxy.auth.turns import Turns
 from ipyproxy.errors import Problem, ProxyError
 
 
@@ -18,7 +19,9 @@ class Desk:
         self.clock = Clock()
         self.asked: list[Deferred[str]] = []
         self.given_up = 0
-        self.answers: SharedAnswers[str] = SharedAnswers(self.clock, lambda _: lasting, most)
+        turns = Turns(2 * most - 1, 2 * most)
+        self.answers: SharedAnswers[str] = SharedAnswers(self.clock, lambda _: lasting, turns)
+        self.unheard: list[str] = []
 
     def start(self) -> Deferred[str]:
         self.asked.append(Deferred(self._cancelled))
@@ -29,7 +32,7 @@ class Desk:
 
     def ask(self, key: str) -> tuple[Deferred[str], list[object]]:
         told: list[object] = []
-        waiting = self.answers.ask(key, self.start)
+        waiting = self.answers.ask("192.0.2.1", key, self.start, self.unheard.append)
         waiting.addBoth(told.append)
         return waiting, told
 
@@ -84,27 +87,65 @@ def test_one_that_leaves_does_not_matter_to_the_others() -> None:
     assert told == ["yes"]
 
 
-def test_when_the_last_one_leaves_it_is_given_up() -> None:
+def test_one_that_has_begun_is_carried_through_though_nobody_waits() -> None:
     desk = Desk()
     waiting = [desk.ask("a")[0], desk.ask("a")[0]]
     for one in waiting:
         one.cancel()
-    assert desk.given_up == 1
-    assert desk.ask("a")[1] == []
-    desk.asked[1].callback("yes")
-    assert desk.ask("a")[1] == ["yes"]
-
-
-def test_only_so_many_at_once() -> None:
-    desk = Desk(most=3)
-    for key in "abc":
-        desk.ask(key)
-    with pytest.raises(ProxyError) as caught:
-        desk.ask("d")
-    assert caught.value.problem is Problem.OVERLOADED
-    desk.ask("a")
+    assert desk.given_up == 0
+    # Whoever comes again hears the same answer.
+    told = desk.ask("a")[1]
+    assert len(desk.asked) == 1
     desk.asked[0].callback("yes")
-    desk.ask("d")
+    assert told == ["yes"]
+    assert desk.unheard == []
+
+
+def test_an_answer_that_nobody_hears_is_told_to_whoever_wants_to_know() -> None:
+    desk = Desk()
+    desk.ask("a")[0].cancel()
+    desk.asked[0].callback("yes")
+    assert desk.unheard == ["yes"]
+    assert desk.answers.known("a") == "yes"
+
+
+def test_one_whose_turn_has_not_come_is_given_up() -> None:
+    desk = Desk(most=1)
+    desk.ask("a")
+    waiting, _ = desk.ask("b")
+    waiting.cancel()
+    desk.asked[0].callback("yes")
+    assert len(desk.asked) == 1
+    assert desk.ask("b")[1] == []
+    assert len(desk.asked) == 2
+
+
+def test_what_is_too_much_waits_and_what_is_far_too_much_is_turned_away() -> None:
+    desk = Desk(most=3)
+    told = [desk.ask(key)[1] for key in "abcdef"]
+    assert len(desk.asked) == 3
+    with pytest.raises(ProxyError) as caught:
+        desk.ask("g")
+    assert caught.value.problem is Problem.OVERLOADED
+    # What is being asked already, one more may wait for.
+    told.append(desk.ask("a")[1])
+    for number in range(6):
+        desk.asked[number].callback("yes")
+    assert told == [["yes"]] * 7
+    desk.ask("g")
+
+
+def test_one_that_cannot_begin_fails_and_leaves_its_place() -> None:
+    desk = Desk(most=1)
+
+    def fail() -> Deferred[str]:
+        raise ValueError("locked out")
+
+    told: list[object] = []
+    desk.answers.ask("192.0.2.1", "a", fail).addErrback(told.append)
+    assert "locked out" in str(told)
+    desk.ask("b")
+    assert len(desk.asked) == 1
 
 
 def test_an_answer_that_is_there_at_once() -> None:
@@ -112,7 +153,7 @@ def test_an_answer_that_is_there_at_once() -> None:
     told: list[str] = []
     started: Deferred[str] = Deferred()
     started.callback("yes")
-    desk.answers.ask("a", lambda: started).addCallback(told.append)
+    desk.answers.ask("192.0.2.1", "a", lambda: started).addCallback(told.append)
     assert told == ["yes"]
 
 

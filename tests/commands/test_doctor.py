@@ -280,7 +280,7 @@ class TestPlayed:
         assert (status, verdicts(said)["WebSocket"]) == (1, "WRONG")
         assert words in said
 
-    def test_one_that_probes_would_call_dead(self, examine: Examine) -> None:
+    def test_one_that_probes_would_call_busy(self, examine: Examine) -> None:
         server = Played()
 
         def answer(stream: Stream) -> None:
@@ -288,9 +288,17 @@ class TestPlayed:
                 server.answer(stream)
 
         with server.serving(answer):
-            status, said = examine(server.port, configuration="health.timeout = 0.2\n")
-        assert (status, verdicts(said)["time-outs"]) == (1, "WRONG")
+            _, said = examine(server.port, configuration="health.timeout = 0.2\n")
+        assert verdicts(said)["time-outs"] == "note"
+        assert "would count as busy" in said
         assert '-> set health.mode = "http"' in said
+
+    def test_one_that_hangs_up_as_a_container_does_that_is_not_up(self, examine: Examine) -> None:
+        server = Played()
+        with server.serving(lambda stream: stream.close()):
+            status, said = examine(server.port)
+        assert (status, verdicts(said)["HTTP"]) == (1, "WRONG")
+        assert "if a container publishes this port" in said
 
 
 class TestListeners:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.integration.jupyter import notebook_port
-from tests.integration.processes import Child
+from tests.integration.processes import Child, of_these_tests
 from tests.integration.proxy import Proxy
 
 GROUPS = {
@@ -87,7 +87,7 @@ def echo_server(directory: Path) -> Iterator[int]:
     """Autobahn's echo server; gives its port."""
     port = notebook_port()
     command = [sys.executable, "-m", "tests.conformance.echo", str(port)]
-    server = Child("echo", command, {"PYTHONPATH": str(_ROOT)}, directory)
+    server = Child("echo", command, of_these_tests(), directory)
 
     def listens() -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from email.message import Message
 from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,22 +21,37 @@ class Session(NamedTuple):
     valid: bool = True
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 256
+
+
 class LoginServer:
     """Answers on a free port while it is entered.
 
-    ``sessions`` are by the value of their cookie; ``asked`` holds the fields of each question.
+    ``sessions`` are by the value of their cookie; ``asked`` holds the fields of each question, and
+    ``connections`` counts what they came by. ``before_answer`` is called with the fields of each
+    question, and may take its time.
     """
 
     def __init__(self) -> None:
         self.sessions: dict[str, Session] = {}
         self.asked: list[Message] = []
+        self.connections = 0
+        self.before_answer: Callable[[Message], object] = lambda fields: None
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # An answer comes in pieces.
+            disable_nagle_algorithm = True
+
+            def setup(self) -> None:
+                server.connections += 1
+                super().setup()
 
             def do_GET(self) -> None:
                 server.asked.append(self.headers)
+                server.before_answer(self.headers)
                 status, fields = server.judge(self.path, self.headers)
                 self.send_response(status)
                 for name, value in fields.items():
@@ -46,7 +62,7 @@ class LoginServer:
             def log_request(self, *arguments: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}/oauth2/auth"
 

@@ -43,6 +43,15 @@ def poll(look: Callable[[], T | None], *, seconds: float, waiting_for: str) -> T
     return seen
 
 
+def of_these_tests() -> dict[str, str]:
+    """The environment of a child that runs a module of these tests, wherever it is started.
+
+    Without it a child that starts in another directory would find the tests of whatever checkout
+    is installed.
+    """
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
 def free_port(candidates: Iterable[int] = (0,)) -> int:
     """The first of *candidates* that nobody listens on at 127.0.0.1; 0 lets the kernel choose."""
     for port in candidates:

@@ -25,13 +25,22 @@ trusted_proxies = ["127.0.0.1"]
 access = ""
 [auth]
 htpasswd = "users"
+link_keys = "keys"
 [[auth.rules]]
 path = "/ipython/10001"
 require = "htpasswd"
+[[auth.rules]]
+path = "/ipython/10002"
+require = "link or htpasswd"
+[[auth.rules]]
+path = "/ipython/10003"
+require = "link"
 """
 FILTER = Path(__file__).parents[2] / "etc" / "fail2ban" / "ipyproxy.conf"
 #: What somebody would send who wants another address to be banned.
-PRETENCE = '[ipyproxy.audit#info] refused 198.51.100.9: 400 bad-request "x"'
+PRETENCE = '[ipyproxy.audit#warn] refused 198.51.100.9: 400 bad-request "x"'
+WRONG = "Authorization: Basic YWxpY2U6Z3Vlc3M=\r\n"
+TOKEN = f"v1.k1.1000.4000000000.{'0' * 64}.alice"
 
 REQUESTS = {
     "192.0.2.1": "GET /ipython/22/ HTTP/1.1\r\nHost: localhost:{port}\r\n",
@@ -44,12 +53,37 @@ REQUESTS = {
     "192.0.2.8": "GET / HTTP/1.1\r\nHost: localhost:{port}\r\nOrigin: " + PRETENCE + "\r\n",
     "192.0.2.9": 'GET / HTTP/1.1\r\nHost: localhost:{port}\r\nOrigin: " x ' + PRETENCE + "\r\n",
     "192.0.2.10": "GET /ipython/10001/ HTTP/1.1\r\nHost: localhost:{port}\r\n",
-    "192.0.2.11": "GET /ipython/10001/ HTTP/1.1\r\nHost: localhost:{port}\r\n"
-                  "Authorization: Basic YWxpY2U6Z3Vlc3M=\r\n",
+    "192.0.2.11": "GET /ipython/10001/ HTTP/1.1\r\nHost: localhost:{port}\r\n" + WRONG,
+    # What a page refers to: https://alice:guess@host/, links of its own making, odd addresses.
+    "192.0.2.12": "GET /ipython/10001/ HTTP/1.1\r\nHost: localhost:{port}\r\n" + WRONG +
+                  "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n",
+    "192.0.2.13": "GET /ipython/10001/ HTTP/1.1\r\nHost: localhost:{port}\r\n" + WRONG +
+                  "Sec-Fetch-Site: same-site\r\nSec-Fetch-Mode: no-cors\r\n",
+    "192.0.2.14": "GET /ipython/10001/ HTTP/1.1\r\nHost: localhost:{port}\r\n" + WRONG +
+                  "Sec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: cors\r\n",
+    "192.0.2.15": f"GET /ipython/10002/?token={TOKEN} HTTP/1.1\r\nHost: localhost:{{port}}\r\n"
+                  "Sec-Fetch-Site: cross-site\r\n",
+    "192.0.2.16": f"GET /ipython/10003/?token={TOKEN} HTTP/1.1\r\nHost: localhost:{{port}}\r\n",
+    "192.0.2.17": "GET /ipython/10001/%2e%2e/ HTTP/1.1\r\nHost: localhost:{port}\r\n",
+    "192.0.2.18": "GET / HTTP/1.1\r\nHost: a!b.localhost:{port}\r\n",
+    "192.0.2.19": "GET / HTTP/1.1\r\nHost: localhost:{port}\r\nUpgrade: websocket\r\n"
+                  "Sec-Fetch-Site: cross-site\r\n",
+    # A person has typed the address, and a wrong password.
+    "192.0.2.20": "GET /ipython/10001/ HTTP/1.1\r\nHost: localhost:{port}\r\n" + WRONG +
+                  "Sec-Fetch-Site: none\r\n",
 }  # fmt: skip
-#: Malformed requests, and a wrong password. Whoever has yet to give one is no attacker.
-ATTACKS = {"192.0.2.4", "2001:db8::5", "192.0.2.11"}
+#: What no page can have a browser send. Whoever has yet to give a password is no attacker.
+ATTACKS = {"2001:db8::5", "192.0.2.11", "192.0.2.20"}
 REFUSED = REQUESTS.keys() - {"192.0.2.6", "192.0.2.7"}
+#: What comes instead of addresses, and whom it names.
+NO_ADDRESSES = (
+    "fe80::1%] [ipyproxy.audit#warn] refused 198.51.100.9: 400 bad-request",
+    "fe80::1%eth0",
+    "198.51.100.9%",
+)
+
+
+PROXY = ["127.0.0.1"] * len(NO_ADDRESSES)
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +92,12 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("refusals")
     hashed = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
     (directory / "users").write_text(f"alice:{hashed}\n")
+    keys = directory / "keys"
+    keys.touch(0o600)
+    keys.write_text(f"k1:{'s' * 32}\n")
     proxy = Proxy(directory, CONFIG)
-    for client, head in REQUESTS.items():
+    sent = [*REQUESTS.items(), *((said, "GET / HTTP/1.1\r\n") for said in NO_ADDRESSES)]
+    for client, head in sent:
         with (
             socket.create_connection(("127.0.0.1", proxy.port), timeout=30) as tcp,
             proxy.client_tls().wrap_socket(tcp, server_hostname="localhost") as tls,
@@ -69,7 +107,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert tls.recv(4096).startswith(b"HTTP/1.1 ")
 
     def look() -> bool | None:
-        return proxy.child.log().count("] refused ") >= len(REFUSED) or None
+        return proxy.child.log().count("] refused ") >= len(REFUSED) + len(NO_ADDRESSES) or None
 
     poll(look, seconds=30, waiting_for="the lines of all refusals")
     proxy.child.stop()
@@ -84,8 +122,9 @@ def found(log: Path, mode: str) -> list[str]:
 
 
 def test_attacks_count(log: Path) -> None:
-    assert sorted(found(log, "normal")) == sorted(ATTACKS)
+    # The proxy itself stands for whom it cannot name.
+    assert sorted(found(log, "normal")) == sorted([*ATTACKS, *PROXY])
 
 
 def test_all_refusals_count_if_asked_for(log: Path) -> None:
-    assert sorted(found(log, "aggressive")) == sorted(REFUSED)
+    assert sorted(found(log, "aggressive")) == sorted([*REFUSED, *PROXY])

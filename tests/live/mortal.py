@@ -106,6 +106,12 @@ class Visitor:
         assert stream.hear_status() == 101
         return stream
 
+    def websocket_status(self) -> int:
+        """How a handshake is answered, on a connection of its own."""
+        with browse(self._proxy_port, self._tls) as stream:
+            stream.say(request(b"GET /ipython/%d/ws" % self._port, *_HANDSHAKE))
+            return stream.hear_status()
+
     def _ask(self, start: bytes) -> tuple[int, bytes, float]:
         if self._stream is None:
             self._stream = browse(self._proxy_port, self._tls)

@@ -1,7 +1,8 @@
 """A notebook server that starts at once, run as ``python program.py PORT MANNER`` to be killed.
 
 ``http`` answers every request with its process id, and opens a WebSocket for whoever asks for one;
-``mute`` takes connections and says nothing; ``ssh`` speaks another protocol.
+``retiring`` does the same, and listens no more once it has opened one; ``mute`` takes connections
+and says nothing; ``ssh`` speaks another protocol.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Callable
 
 
-def answer(sock: socket.socket) -> None:
-    """Serve one connection until its end."""
+def answer(sock: socket.socket, opened: Callable[[], None]) -> None:
+    """Serve one connection until its end; *opened* is called when it is a WebSocket."""
     heard = b""
     with contextlib.suppress(OSError):
         while data := sock.recv(65536):
@@ -24,6 +26,8 @@ def answer(sock: socket.socket) -> None:
             while b"\r\n\r\n" in heard:
                 head, _, heard = heard.partition(b"\r\n\r\n")
                 sock.sendall(response(head))
+                if b"upgrade" in head.lower():
+                    opened()
             if heard.startswith(b"\x88"):
                 # Closed with 1000, whatever the other side says.
                 sock.sendall(b"\x88\x02\x03\xe8")
@@ -47,7 +51,7 @@ def response(head: bytes) -> bytes:
     )
 
 
-def greet(sock: socket.socket) -> None:
+def greet(sock: socket.socket, _: object) -> None:
     """Speak first, as SSH does."""
     with contextlib.suppress(OSError):
         sock.sendall(b"SSH-2.0-none\r\n")
@@ -65,13 +69,21 @@ def main(port: int, manner: str) -> None:
     sys.stdout.write("listening\n")
     sys.stdout.flush()
     taken = []
-    while True:
-        sock, _ = listening.accept()
-        if manner == "mute":
-            taken.append(sock)
-        else:
-            serve = greet if manner == "ssh" else answer
-            threading.Thread(target=serve, args=(sock,), daemon=True).start()
+
+    def opened() -> None:
+        if manner == "retiring":
+            listening.shutdown(socket.SHUT_RDWR)
+
+    with contextlib.suppress(OSError):
+        while True:
+            sock, _ = listening.accept()
+            if manner == "mute":
+                taken.append(sock)
+            else:
+                serve = greet if manner == "ssh" else answer
+                threading.Thread(target=serve, args=(sock, opened), daemon=True).start()
+    listening.close()
+    threading.Event().wait()
 
 
 if __name__ == "__main__":

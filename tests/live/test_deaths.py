@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
@@ -24,6 +25,7 @@ from tests.integration.proxy import Proxy
 
 from .insider import ASK
 from .mortal import Mortal, Visitor, seconds_until
+from .published import DockerProxy
 from .streams import Stream
 
 pytestmark = pytest.mark.integration
@@ -80,6 +82,14 @@ def times_of(visitor: Visitor, count: int) -> list[float]:
     return [seconds for _, _, seconds in answers]
 
 
+def queued(port: int) -> int:
+    """How many connections to *port* its server has not accepted yet."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    # Of a socket that listens, this column counts them.
+    [queue] = [row[4] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"]
+    return int(queue.partition(":")[2], 16)
+
+
 def hears_that_it_is_gone(bridge: Stream) -> bool:
     """Its connection ends, and no close frame comes before."""
     return bridge.hear(1) == b""
@@ -127,41 +137,101 @@ class TestKilled:
 
 
 class TestStopped:
-    """``kill -STOP``: the kernel goes on to take connections, but nobody is there."""
+    """``kill -STOP``: the kernel goes on to take connections, but nobody answers."""
 
-    def test_probes_find_out_and_bridges_end(self, notebook: Mortal, visit: Visit) -> None:
+    def test_it_is_busy_and_nothing_is_lost(self, notebook: Mortal, visit: Visit) -> None:
+        notebook.live()
+        visitor, other = visit(notebook.port), visit(notebook.port)
+        assert visitor.status() == 200
+        bridge = visitor.open_websocket()
+        notebook.stop()
+        seconds_until(lambda: visitor.state() == "busy", at_most=FALLING + PATIENCE)
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(other.status)
+            time.sleep(2 * FALLING)
+            assert visitor.state() == "busy"
+            assert not waiting.done()
+            notebook.go_on()
+            assert waiting.result(PATIENCE) == 200
+        assert not bridge.is_closed_within(0.2)
+        assert visitor.state() == "up"
+
+    def test_one_probe_waits_in_its_queue_and_no_more(self, notebook: Mortal, visit: Visit) -> None:
+        notebook.live()
+        visitor = visit(notebook.port)
+        assert visitor.status() == 200
+        notebook.stop()
+        seconds_until(lambda: visitor.state() == "busy", at_most=FALLING + PATIENCE)
+        for _ in range(20):
+            visitor.state()
+            time.sleep(0.1)
+        assert queued(notebook.port) == 1
+
+    def test_one_that_is_killed_meanwhile_is_dead(self, notebook: Mortal, visit: Visit) -> None:
         notebook.live()
         visitor = visit(notebook.port)
         assert visitor.status() == 200
         bridge = visitor.open_websocket()
         notebook.stop()
-        seconds_until(lambda: visitor.state() == "dead", at_most=FALLING + PATIENCE)
-        assert hears_that_it_is_gone(bridge)
-        assert statistics.median(times_of(visitor, 50)) < AT_ONCE
-        notebook.go_on()
-        seconds_until(lambda: visitor.status() == 200, at_most=A_SECOND + PATIENCE)
-
-    def test_killing_it_does_not_bring_it_back(self, notebook: Mortal, visit: Visit) -> None:
-        notebook.live()
-        visitor = visit(notebook.port)
-        assert visitor.status() == 200
-        notebook.stop()
-        seconds_until(lambda: visitor.state() == "dead", at_most=FALLING + PATIENCE)
+        seconds_until(lambda: visitor.state() == "busy", at_most=FALLING + PATIENCE)
         notebook.die()
-        for _ in range(20):
-            assert visitor.status() == 503
-            time.sleep(0.05)
+        assert bridge.is_closed_within(PATIENCE)
+        seconds_until(lambda: visitor.state() == "dead", at_most=A_SECOND + PATIENCE)
+        assert statistics.median(times_of(visitor, 50)) < AT_ONCE
 
 
 class TestMute:
-    def test_one_that_takes_connections_and_never_answers_is_found_out(
+    def test_one_that_takes_connections_and_never_answers_is_busy(
         self, notebook: Mortal, visit: Visit
     ) -> None:
         notebook.live("mute")
         visitor = visit(notebook.port)
         visitor.state()
-        seconds_until(lambda: visitor.state() == "starting", at_most=FALLING + PATIENCE)
-        assert statistics.median(times_of(visitor, 20)) < AT_ONCE
+        seconds_until(lambda: visitor.state() == "busy", at_most=FALLING + PATIENCE)
+
+
+class TestNoMoreListening:
+    def test_what_is_open_goes_on(self, notebook: Mortal, visit: Visit) -> None:
+        """As with a server that is being replaced; nginx leaves that alone too."""
+        notebook.live("retiring")
+        visitor = visit(notebook.port)
+        assert visitor.status() == 200
+        bridge = visitor.open_websocket()
+        seconds_until(lambda: visitor.state() == "dead", at_most=FALLING + PATIENCE)
+        assert visitor.status() == 503
+        assert not bridge.is_closed_within(1)
+
+
+class TestPublished:
+    """A container's port, on which Docker's proxy listens from before its server does."""
+
+    @pytest.fixture
+    def published(self, notebook: Mortal) -> Iterator[DockerProxy]:
+        with DockerProxy(notebook.port) as made:
+            yield made
+
+    def test_it_starts_and_is_served(
+        self, notebook: Mortal, published: DockerProxy, visit: Visit
+    ) -> None:
+        visitor = visit(published.port)
+        for _ in range(10):
+            assert visitor.status() == 503
+            assert visitor.state() == "starting"
+            assert visitor.websocket_status() == 503
+            time.sleep(0.2)
+        notebook.live()
+        seconds_until(lambda: visitor.state() == "up", at_most=2 * A_SECOND + PATIENCE)
+        assert visitor.status() == 200
+        notebook.die()
+        assert visitor.status() == 502
+
+    def test_a_request_finds_it_before_a_probe_does(
+        self, notebook: Mortal, published: DockerProxy, visit: Visit
+    ) -> None:
+        visitor = visit(published.port)
+        assert visitor.status() == 503
+        notebook.live()
+        seconds_until(lambda: visitor.status() == 200, at_most=A_SECOND + PATIENCE)
 
 
 class TestTakenOver:

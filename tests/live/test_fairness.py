@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.processes import Child, poll
+from tests.integration.processes import Child, of_these_tests, poll
 from tests.integration.proxy import Proxy
 from tests.wsframes import BINARY, Frame
 
@@ -90,7 +90,7 @@ def test_a_download_at_full_speed_leaves_an_echo_its_time(
     with notebook.serving(echo):
         open_websocket(browser, notebook)
         alone = median_round_trip(browser, 0.5)
-        child = Child("torrent", torrent, dict(os.environ), tmp_path)
+        child = Child("torrent", torrent, of_these_tests(), tmp_path)
         try:
             poll(lambda: child.log() or None, seconds=20, waiting_for="the download")
             before, began = len(child.log().split()), time.monotonic()

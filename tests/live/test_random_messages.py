@@ -11,13 +11,12 @@ import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.integration.jupyter import notebook_port
-from tests.integration.processes import Child
+from tests.integration.processes import Child, of_these_tests
 from tests.integration.proxy import Proxy
 
 from .echo import fragments
@@ -35,9 +34,8 @@ AHEAD = 4
 @pytest.fixture(scope="module")
 def echo_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     port = notebook_port()
-    root = str(Path(__file__).parent.parent.parent)
     command = [sys.executable, "-m", "tests.live.echo", str(port)]
-    child = Child("echo", command, {"PYTHONPATH": root}, tmp_path_factory.mktemp("echo"))
+    child = Child("echo", command, of_these_tests(), tmp_path_factory.mktemp("echo"))
 
     def listens() -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import ssl
 import statistics
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.processes import Child, poll
+from tests.integration.processes import Child, of_these_tests, poll
 from tests.integration.proxy import Proxy
 
 from .conftest import UNWATCHED
@@ -34,13 +33,20 @@ PAUSE = 0.5
 Attack = Callable[[Stream, bytes, int], None]
 
 
-@pytest.fixture
-def office(tmp_path: Path) -> Iterator[bytes]:
+@contextmanager
+def open_office(directory: Path, name: str = "office") -> Iterator[bytes]:
     """A notebook in a process of its own, which takes no time of the guest's; gives its path."""
-    child = Child("office", [sys.executable, "-m", "tests.live.office"], dict(os.environ), tmp_path)
+    command = [sys.executable, "-m", "tests.live.office"]
+    child = Child(name, command, of_these_tests(), directory)
     port = poll(lambda: child.log().strip() or None, seconds=20, waiting_for="the notebook")
     yield b"/ipython/%s/" % port.encode()
     child.stop()
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[bytes]:
+    with open_office(tmp_path) as path:
+        yield path
 
 
 class Guest:
@@ -60,7 +66,8 @@ class Guest:
             assert self._browser.hear(len(SMALL)) == SMALL
             took.append(time.monotonic() - began)
             time.sleep(max(0.0, 0.005 - took[-1]))
-        return statistics.quantiles(took, n=100)[-1]
+        # One answer may take longer than all the time.
+        return statistics.quantiles(took, n=100)[-1] if len(took) > 1 else took[0]
 
 
 # The four kinds, one step each; called again and again.
@@ -161,8 +168,13 @@ def test_slowhttptest_leaves_others_their_service(
     command = [str(SLOWHTTPTEST), *MODES[mode], "-c", "500", "-r", "200", "-l", "60", "-u"]
     command.append(url + "large" if mode == "readers" else url)
     try:
-        with browse(proxy.port, proxy.client_tls()) as browser:
-            guest = Guest(browser, office)
+        # To fill the buffers of 500 readers keeps a notebook busy for seconds, so the guest's is
+        # another one.
+        with (
+            open_office(tmp_path, "quiet office") as quiet,
+            browse(proxy.port, proxy.client_tls()) as browser,
+        ):
+            guest = Guest(browser, quiet)
             before = [guest.p99(2) for _ in range(10)]
             with (tmp_path / "slowhttptest.log").open("w") as log:
                 running = subprocess.Popen(

@@ -49,7 +49,7 @@ class Office(House):
         self.condition.certificates = (certificate("hub.example"),)
         self.lag = LoopLag(loop)
         self.sweeps = Histogram()
-        self.health = HealthChecker(loop, Health(), "/ipython", self.upstreams, lambda port: None)
+        self.health = HealthChecker(loop, Health(), "/ipython", self.upstreams)
         self.sources = Sources(
             self.upstreams,
             self.health,

@@ -72,7 +72,7 @@ class Scene:
         condition.certificates = (certificate(*names, not_after=end),)
         self.sources = Sources(
             upstreams,
-            HealthChecker(reactor, Health(), "/ipython", upstreams, lambda port: None),
+            HealthChecker(reactor, Health(), "/ipython", upstreams),
             Statistics(self.now),
             Bridges(reactor, 0),
             crowd,

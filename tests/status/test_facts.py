@@ -108,6 +108,11 @@ def test_why_a_notebook_is_dead_is_what_was_last_seen_of_it() -> None:
     assert the_only_upstream(office)["state"] == "dead"
     assert the_only_upstream(office)["why"] == "connection refused"
     upstream.observe(Outcome.MISSED, START + 2, fall=1, rise=1)
+    assert the_only_upstream(office)["why"] == "takes no connections"
+    upstream.observe(Outcome.HUNG_UP, START + 2, fall=1, rise=1)
+    assert the_only_upstream(office)["why"] == "closes connections at once"
+    upstream.observe(Outcome.SILENT, START + 2, fall=1, rise=1)
+    assert the_only_upstream(office)["state"] == "busy"
     assert the_only_upstream(office)["why"] == "no answer in time"
     upstream.observe(Outcome.ANSWERED, START + 3, fall=1, rise=1)
     assert the_only_upstream(office)["why"] is None
@@ -131,6 +136,7 @@ def test_upstreams_are_counted_by_state() -> None:
         "unknown": 0,
         "starting": 1,
         "up": 2,
+        "busy": 0,
         "dead": 0,
     }
 

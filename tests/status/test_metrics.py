@@ -98,6 +98,7 @@ def test_a_notebook_is_in_one_state() -> None:
         "ipyproxy_upstream_state port=10001 state=unknown": 0,
         "ipyproxy_upstream_state port=10001 state=starting": 0,
         "ipyproxy_upstream_state port=10001 state=up": 0,
+        "ipyproxy_upstream_state port=10001 state=busy": 0,
         "ipyproxy_upstream_state port=10001 state=dead": 1,
     }
     assert seen["ipyproxy_upstreams state=up"] == 1

@@ -17,12 +17,11 @@ from ipyproxy.listeners import Listener
 from ipyproxy.places import PortPlaces
 from ipyproxy.pool import Pool
 from ipyproxy.portal import Portal
-from ipyproxy.routes import NotebookHosts, ServedPorts
+from ipyproxy.routes import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
 from ipyproxy.tenants import Tenants
 from ipyproxy.upstreams import Upstream, UpstreamTable
 from ipyproxy.web.exchange import Carriage
 from ipyproxy.web.notebook import Notebooks
-from ipyproxy.web.pages import STATE_PATH
 from ipyproxy.web.root import PublicSite, Root
 from ipyproxy.web.state import States
 from ipyproxy.websocket import Bridges
@@ -92,9 +91,7 @@ class Gate(House):
         self.policy = Policy(("hub.example", f"*.{notebook_domain}"), trusted_origins)
         self.bridges = Bridges(loop, 0)
         trusted = frozenset(origin.encode("ascii") for origin in trusted_origins)
-        self.health = HealthChecker(
-            loop, health, prefix, self.table, self.pool.end_tunnels, lambda: 0.9
-        )
+        self.health = HealthChecker(loop, health, prefix, self.table, lambda: 0.9)
         self.health.startService()
         portal = Portal(trusted_origins) if trusted_origins else None
         adviser, tenants = Adviser(loop.seconds), self.tenants
@@ -104,10 +101,11 @@ class Gate(House):
         notebooks = Notebooks(
             self.ports, prefix, site_cookies, self.table, carriage, withheld, applications
         )
+        self.notebooks = notebooks
         root = Root(prefix, notebooks)
         root.put(STATE_PATH, States(self.ports, self.table, self.health))
-        hosts = NotebookHosts(notebook_domain, prefix, STATE_PATH) if notebook_domain else None
-        site = PublicSite(root, self.policy, auth, portal, hosts)
+        hosts = NotebookHosts(notebook_domain, prefix) if notebook_domain else None
+        site = PublicSite(root, self.policy, auth, portal, hosts, states=StatePaths(prefix))
         super().__init__(loop=loop, site=site, **others)
 
     def notebook(self) -> Wire:

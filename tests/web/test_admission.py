@@ -10,12 +10,13 @@ from twisted.internet.defer import Deferred
 
 from ipyproxy.auth import Gate as AuthGate
 from ipyproxy.auth import InMemory, Method
+from ipyproxy.config import Health
 from ipyproxy.credentials.facts import Failed, Finding, Inquiry, Lack, Passed
 from ipyproxy.credentials.rules import Rule, Rules, parse_requirement
 from ipyproxy.credentials.withheld import Withheld
 from ipyproxy.errors import Problem, ProxyError
 from tests.front import Browser
-from tests.web.gate import HOST, Gate, ask, head_of, message
+from tests.web.gate import HOST, UNWATCHED, Gate, ask, head_of, message
 
 WEBSOCKET = [
     b"Connection: Upgrade",
@@ -48,6 +49,8 @@ class Says:
 class Door:
     """A gate with rules, and users who are kept in memory."""
 
+    health = UNWATCHED
+
     def __init__(
         self, monkeypatch: pytest.MonkeyPatch, *rules: tuple[str, str, str], **methods: Method
     ) -> None:
@@ -58,7 +61,8 @@ class Door:
         )
         known: dict[str, Method] = {"htpasswd": self.users, **methods}
         gate = AuthGate(made, known, prefix="/ipython")
-        self.gate = Gate(monkeypatch, auth=gate, withheld=Withheld(["X-Remote-User"], basic=True))
+        withheld = Withheld(["X-Remote-User"], basic=True)
+        self.gate = Gate(monkeypatch, auth=gate, withheld=withheld, health=self.health)
 
     def knock(self, path: bytes, *lines: bytes) -> tuple[Browser, bytes]:
         browser = self.gate.connect()
@@ -67,6 +71,12 @@ class Door:
     def upstream(self) -> set[bytes]:
         """The field lines that a notebook gets."""
         return head_of(self.gate.notebook().hear())[1]
+
+
+class WatchedDoor(Door):
+    """The same, where ports are probed."""
+
+    health = Health()
 
 
 @pytest.fixture
@@ -159,6 +169,63 @@ class TestTheFrontPage:
         door = Door(monkeypatch, ("/ipython/10001", "htpasswd", ""))
         assert status(door.knock(b"/", EVE)[1]) == 200
         assert door.users.asked == []
+
+
+class TestTheStateOfANotebook:
+    """It is for whoever may reach the notebook, and nobody else makes us look at a port."""
+
+    def door(self, monkeypatch: pytest.MonkeyPatch, *rules: tuple[str, str, str]) -> Door:
+        return WatchedDoor(monkeypatch, ("/ipython", "htpasswd", ""), *rules)
+
+    def test_a_stranger_is_told_nothing_of_any_port(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        door = self.door(monkeypatch)
+        for port in (1, 22, 5432, 8443, *range(10000, 10020), 14999, 15000, 65535):
+            for lines in ([], [EVE], [*WEBSOCKET]):
+                browser, heard = door.knock(b"/_ipyproxy/state/%d" % port, *lines)
+                assert status(heard) == 401
+                browser.hang_up()
+        door.gate.wait(60)
+        assert door.gate.prober.attempts == door.gate.dialler.attempts == []
+        assert door.gate.health.watched == 0
+        assert door.gate.table.all() == []
+
+    def test_whoever_may_reach_it_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        door = self.door(monkeypatch)
+        _, heard = door.knock(b"/_ipyproxy/state/10000", ALICE)
+        assert heard.endswith(b'{"state": "unknown"}\n')
+        door.gate.wait(1)
+        assert len(door.gate.prober.attempts) == 1
+
+    @pytest.mark.parametrize("rest", [b"10000", b"99", b"15000", b"010000", b"x", b"10000/x", b""])
+    @pytest.mark.parametrize("lines", [[], [ALICE], [BOB]], ids=["nobody", "alice", "bob"])
+    @pytest.mark.parametrize(
+        "rule",
+        [
+            ("/ipython/10000", "htpasswd", "alice"),
+            ("/_ipyproxy", "none", ""),
+            ("/_ipyproxy/state", "none", ""),
+            ("/_ipyproxy", "htpasswd", "bob"),
+        ],
+    )
+    def test_it_is_refused_where_the_notebook_is(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        rule: tuple[str, str, str],
+        lines: list[bytes],
+        rest: bytes,
+    ) -> None:
+        door = self.door(monkeypatch, rule)
+        _, of_notebook = door.knock(b"/ipython/" + rest, *lines)
+        _, of_state = door.knock(b"/_ipyproxy/state/" + rest, *lines)
+        refusals = [heard and status(heard) in (401, 403) for heard in (of_notebook, of_state)]
+        assert refusals[0] == refusals[1] or not of_notebook
+
+    def test_who_may_is_asked_of_the_notebook(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        door = self.door(monkeypatch)
+        door.knock(b"/_ipyproxy/state/10000?a=b", ALICE)
+        [inquiry] = door.users.asked
+        assert (inquiry.target, inquiry.path) == (b"/ipython/10000/", b"/ipython/10000/")
+        assert inquiry.route == b"/ipython/10000"
 
 
 class TestBodies:

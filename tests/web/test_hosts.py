@@ -47,6 +47,14 @@ def test_elsewhere_a_browser_is_sent_there(gate: Gate) -> None:
     assert gate.dialler.attempts == []
 
 
+def test_its_state_is_told_at_its_own_host_only(gate: Gate) -> None:
+    assert answer_to(gate, b"GET /_ipyproxy/state/10000", ITS_OWN)[0] == 200
+    status, lines = answer_to(gate, b"GET /_ipyproxy/state/10000", HUB)
+    assert status == 303
+    assert b"Location: https://10000.nb.example/_ipyproxy/state/10000" in lines
+    assert answer_to(gate, b"GET /_ipyproxy/state/10001", ITS_OWN)[0] == 421
+
+
 @pytest.mark.parametrize(
     ("start", "lines", "status"),
     [
