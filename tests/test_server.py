@@ -129,12 +129,11 @@ class TestCaps:
         first.get()
         second.get()
         house.loop.advance(0.1)
-        assert status_of(house.connect().get()) == 200
-        assert not first.is_connected
-        house.loop.advance(0.1)
+        assert house.connect().channel.excess is None
         assert status_of(second.get()) == 200
-        assert status_of(house.connect().get()) == 429
-        assert second.is_connected
+        assert house.connect().channel.excess is Problem.TOO_MANY_CONNECTIONS
+        house.loop.settle()
+        assert (first.is_connected, second.is_connected) == (False, True)
 
     def test_one_that_is_about_to_ask_is_not_closed(self) -> None:
         house = House(connections_per_client=1)
