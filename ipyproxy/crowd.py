@@ -219,13 +219,13 @@ class Crowd:
 
     # Connections, or requests that proxies bring.
 
-    def has_enough_of(self, address: str, now: float) -> bool:
-        """Whether there is no room for another of this client.
+    def has_enough_of(self, address: str, taken: int, now: float) -> bool:
+        """Whether there is no room for another of this client, where all have ``taken`` so many.
 
         Where no number is set, a client may take another place while more are free than it has:
         see :class:`ipyproxy.places.Shares`.
         """
-        most = self.limits.connections_each or self.limits.connections - self.connections
+        most = self.limits.connections_each or self.limits.connections - taken
         return self.client(address, now).connections >= most
 
     def join(self, address: str, now: float) -> None:

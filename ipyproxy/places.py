@@ -119,24 +119,23 @@ class Places:
     while somebody waits, whoever is slow gives way at the next sweep.
     """
 
-    __slots__ = ("_handing_on", "_holders", "_queues", "_shares", "_waiting")
+    __slots__ = ("_handing_on", "_holders", "_most", "_queues", "_shares", "_waiting", "taken")
 
     def __init__(self, most: int) -> None:
-        self._shares = Shares(most)
+        self._most = most
+        self.taken = 0
+        """How many places are held."""
         # In the order in which they came.
         self._holders: dict[str, dict[Holder, None]] = {}
+        # Who holds how many; counted only while all are taken, because every request comes by here.
+        self._shares: Shares | None = None
         self._waiting = Shares(most)
         self._queues: dict[str, dict[Holder, float]] = {}
         self._handing_on = False
 
     def resize(self, most: int) -> None:
         """Let there be so many places, and as many that wait."""
-        self._shares.places = self._waiting.places = most
-
-    @property
-    def taken(self) -> int:
-        """How many places are held."""
-        return self._shares.taken
+        self._most = self._waiting.places = most
 
     @property
     def waiting(self) -> int:
@@ -148,10 +147,10 @@ class Places:
 
         Raises :class:`ProxyError` (``OVERLOADED``) if too many wait, or too many of this client.
         """
-        shares = self._shares
-        if shares.taken < shares.places:
+        if self.taken < self._most:
             self._seat(client, holder)
             return True
+        shares = self._shares or self._count()
         if shares.most < shares.held(client) + 2:
             self._wait(client, holder, now + LONGEST_WAIT)
             return False
@@ -171,9 +170,11 @@ class Places:
         del holders[holder]
         if not holders:
             del self._holders[client]
-        self._shares.give_back(client)
-        if self._queues:
-            self._hand_on()
+        self.taken -= 1
+        if self._shares is not None:
+            self._shares.give_back(client)
+            if self._queues:
+                self._hand_on()
 
     def sweep(self, now: float) -> None:
         """Refuse who has waited too long, and let the slow give way; to be called every second."""
@@ -188,6 +189,16 @@ class Places:
             slow = [holder for holder in everybody if holder.is_slow]
             for holder in slow[: self._waiting.taken]:
                 holder.give_way()
+        elif self.taken < self._most:
+            self._shares = None
+
+    def _count(self) -> Shares:
+        """Count who holds how many: at most once between two sweeps."""
+        shares = self._shares = Shares(self._most)
+        for client, holders in self._holders.items():
+            for _ in holders:
+                shares.take(client)
+        return shares
 
     def _least_loss(self, client: str) -> Holder:
         """Which of this client's is to give way."""
@@ -195,7 +206,9 @@ class Places:
         return next((holder for holder in newest if holder.is_slow), newest[0])
 
     def _seat(self, client: str, holder: Holder) -> None:
-        self._shares.take(client)
+        self.taken += 1
+        if self._shares is not None:
+            self._shares.take(client)
         holders = self._holders.get(client)
         if holders is None:
             self._holders[client] = {holder: None}
@@ -206,7 +219,7 @@ class Places:
         if not self._waiting.has_room_for(client):
             raise ProxyError(
                 Problem.OVERLOADED,
-                f"{self._shares.taken} open on this port, and {self._waiting.taken} wait",
+                f"{self.taken} open on this port, and {self._waiting.taken} wait",
             )
         self._waiting.take(client)
         self._queues.setdefault(client, {})[holder] = until
@@ -223,12 +236,13 @@ class Places:
 
         One that is given a place may leave it again within the call.
         """
-        if self._handing_on:
+        shares = self._shares
+        if self._handing_on or shares is None:
             return
         self._handing_on = True
         try:
-            while self._queues and self._shares.taken < self._shares.places:
-                client = min(self._queues, key=self._shares.held)
+            while self._queues and self.taken < self._most:
+                client = min(self._queues, key=shares.held)
                 holder = next(iter(self._queues[client]))
                 self._unqueue(client, holder)
                 self._seat(client, holder)

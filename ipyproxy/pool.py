@@ -169,7 +169,9 @@ class Pool:
 
         It is kept for ``idle_timeout``, or until shortly before upstream has said it will close.
         """
-        timeout = min(self.limits.idle_timeout, connection.keep_alive - CLOSES_EARLIER)
+        timeout = self.limits.idle_timeout
+        if connection.keep_alive < timeout + CLOSES_EARLIER:
+            timeout = connection.keep_alive - CLOSES_EARLIER
         if connection.retired or timeout <= 0 or self._kept >= self.limits.idle_connections:
             self.drop(connection)
             return

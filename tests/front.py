@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import IAddress
 
 from ipyproxy.channel import ChannelLimits, HTTPChannel, Site
 from ipyproxy.crowd import Crowd, CrowdLimits, Rate
@@ -147,9 +148,8 @@ class House:
         self.recorded.append(request)
 
     def try_to_connect(self, host: str = "192.0.2.1") -> Browser | None:
-        """Open a connection; None if the server turns it away."""
-        kind = IPv6Address if ":" in host else IPv4Address
-        address = kind("TCP", host, 50000)
+        """Open a connection, by a UNIX socket if there is no host; None if it is turned away."""
+        address = _address(host)
         channel = self.server.open_channel(address)
         if channel is None:
             return None
@@ -183,3 +183,9 @@ class House:
     def statuses(self) -> list[int]:
         """The statuses in the log."""
         return [status for status, _, _ in self.log]
+
+
+def _address(host: str) -> IAddress:
+    if not host:
+        return UNIXAddress(None)
+    return (IPv6Address if ":" in host else IPv4Address)("TCP", host, 50000)

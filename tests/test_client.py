@@ -14,7 +14,7 @@ from ipyproxy.client import ClientLimits, UpstreamConnection
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.framing import Decoder
 from ipyproxy.http1.head import ResponseHead
-from ipyproxy.pool import Pool
+from ipyproxy.pool import JUST_USED, Pool
 from tests.wires import Attempt, Dialler, Loop, Wire
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -449,10 +449,102 @@ class TestStale:
         assert asker.events == [200, "ended"]
         assert wire.is_closed
 
-    def test_a_good_connection_serves_it_too(self, town: Town) -> None:
+    def test_a_connection_that_was_just_used_serves_it_too(self, town: Town) -> None:
         wire = town.ask(Asker())
         town.tell(wire, OK)
+        town.loop.advance(JUST_USED)
         town.ask_again(Asker(b"POST"), once=True)
+
+    def test_one_that_was_not_does_not_but_is_kept_for_others(self, town: Town) -> None:
+        # The server may be about to close it: uvicorn after 5 s, gunicorn after 2.
+        wire = town.ask(Asker())
+        town.tell(wire, OK)
+        town.loop.advance(JUST_USED + 0.1)
+        fresh = town.ask(Asker(b"POST"), once=True)
+        assert (fresh.hear(), wire.is_closed) == (GET, False)
+        town.ask_again(Asker())
+        assert wire.hear() == GET + GET
+
+    def test_the_one_that_was_used_last_is_taken(self, town: Town) -> None:
+        early, late = town.ask(Asker()), town.ask(Asker())
+        town.tell(early, OK)
+        town.loop.advance(JUST_USED)
+        town.tell(late, OK)
+        town.loop.advance(JUST_USED)
+        town.ask_again(Asker(b"POST"), once=True)
+        assert (early.hear(), late.hear()) == (GET, GET + GET)
+
+
+class TestUnaskedAnswers:
+    """What comes on a kept connection belongs to no request, and must never become an answer."""
+
+    UNASKED = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+
+    @pytest.mark.parametrize("once", [False, True])
+    def test_one_that_waits_unread_is_not_the_next_answer(self, town: Town, once: bool) -> None:
+        wire = town.ask(Asker())
+        town.tell(wire, OK)
+        wire.say(self.UNASKED)  # and the reactor has not turned since
+        asker = Asker()
+        fresh = town.ask(asker, once=once)
+        town.tell(fresh, OK)
+        assert (asker.events, asker.data) == ([200, "ended"], b"yes")
+        assert wire.is_closed
+
+    def test_all_that_are_kept_are_looked_at(self, town: Town) -> None:
+        wires = [town.ask(Asker()) for _ in range(3)]
+        for wire in wires:
+            town.tell(wire, OK)
+        for wire in wires[1:]:
+            wire.say(self.UNASKED)
+        asker = Asker()
+        town.ask_again(asker)
+        town.tell(wires[0], OK)
+        assert asker.data == b"yes"
+        assert [wire.is_closed for wire in wires] == [False, True, True]
+
+
+class TestWhatTheServerSays:
+    """``Keep-Alive: timeout=5``: it closes the connection after five idle seconds."""
+
+    @staticmethod
+    def answer(said: bytes) -> bytes:
+        return b"HTTP/1.1 200 OK\r\nKeep-Alive: %b\r\nContent-Length: 3\r\n\r\nyes" % said
+
+    @pytest.mark.parametrize(
+        ("said", "seconds"),
+        [
+            (b"timeout=5", 4),
+            (b"timeout=5, max=100", 4),
+            (b"max=100, Timeout=3", 2),
+            (b"timeout=600", 15),
+            (b"timeout=-1", 15),
+            (b"timeout=", 15),
+            (b"timeout=99999999999999999999", 15),
+        ],
+    )
+    def test_we_close_it_before_that(self, town: Town, said: bytes, seconds: int) -> None:
+        wire = town.ask(Asker())
+        town.tell(wire, self.answer(said))
+        town.wait(seconds - 1)
+        assert not wire.is_closed
+        town.wait(1)
+        assert wire.has_ended
+
+    @pytest.mark.parametrize("said", [b"timeout=0", b"timeout=1"])
+    def test_one_that_closes_at_once_is_not_kept(self, town: Town, said: bytes) -> None:
+        wire = town.ask(Asker())
+        town.tell(wire, self.answer(said))
+        assert wire.has_ended
+        assert town.is_empty
+
+    def test_it_is_used_no_more_when_its_time_is_over_though_no_sweep_came(
+        self, town: Town
+    ) -> None:
+        wire = town.ask(Asker())
+        town.tell(wire, self.answer(b"timeout=5"))
+        town.loop.advance(4)
+        assert town.ask(Asker()) is not wire
 
 
 class TestDialling:

@@ -16,6 +16,7 @@ from ipyproxy.crowd import (
     descriptors_for,
     excess_beside,
 )
+from ipyproxy.forwarding import NAMELESS
 
 ALICE, BOB = "192.0.2.7", "192.0.2.8"
 
@@ -74,6 +75,30 @@ class TestClients:
     def test_without_a_rate_nobody_is_remembered_for_asking(self) -> None:
         crowd = Crowd(CrowdLimits(10, 10))
         assert crowd.request_wait(ALICE, 0) == crowd.connecting_wait(ALICE, 0) == 0
+        assert len(crowd) == 0
+
+
+class TestNameless:
+    """Who comes by a UNIX socket has no address. There one must not shut all others out."""
+
+    CROWD = CrowdLimits(10, 1, connecting=Rate(1, 1), requests=Rate(1, 1), login_failures=1)
+
+    def test_no_limit_of_one_client_holds(self) -> None:
+        crowd = Crowd(self.CROWD)
+        for _ in range(5):
+            assert not crowd.has_enough_of(NAMELESS, 0, 0)
+            assert crowd.connecting_wait(NAMELESS, 0) == crowd.request_wait(NAMELESS, 0) == 0
+            crowd.join(NAMELESS, 0)
+
+    def test_wrong_logins_of_one_do_not_lock_out_all(self) -> None:
+        crowd = Crowd(self.CROWD)
+        for _ in range(50):
+            crowd.login_failed(NAMELESS, 0)
+        assert crowd.login_wait(NAMELESS, 0) == 0
+
+    def test_nothing_is_remembered(self) -> None:
+        crowd = Crowd(self.CROWD)
+        crowd.login_failed(NAMELESS, 0)
         assert len(crowd) == 0
 
 

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from ipyproxy.forwarding import TrustedProxies
+from ipyproxy.forwarding import NAMELESS, TrustedProxies
 
 PROXIES = TrustedProxies([ip_network("10.0.0.0/8"), ip_network("::1"), ip_network("fd00::/8")])
 
@@ -52,6 +52,16 @@ PROXIES = TrustedProxies([ip_network("10.0.0.0/8"), ip_network("::1"), ip_networ
 )
 def test_the_client(peer: str, said: list[bytes], client: str) -> None:
     assert PROXIES.client_behind(peer, said) == client
+
+
+def test_a_proxy_at_a_unix_socket_is_believed_if_it_is_listed() -> None:
+    proxies = TrustedProxies(["unix", ip_network("10.0.0.0/8")])
+    assert NAMELESS in proxies
+    assert NAMELESS not in PROXIES
+    said = [b"203.0.113.66, 198.51.100.1, 10.0.0.2"]
+    assert proxies.client_behind(NAMELESS, said) == "198.51.100.1"
+    assert proxies.client_behind(NAMELESS, [b"unix"]) == NAMELESS
+    assert proxies.client_behind("198.51.100.1", said) == "198.51.100.1"
 
 
 def test_without_trusted_proxies_nobody_is_one() -> None:

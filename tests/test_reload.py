@@ -25,8 +25,9 @@ WRITER = "log writer"
 class House:
     """A service whose settings the test gives, on a reactor that it turns by hand."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, listener: str = "tcp:0:interface=127.0.0.1") -> None:
         self.directory = directory
+        self._listener = listener
         self.reactor: Any = EPollReactor()
         self.read: Callable[[], Settings] = self.settings
         self.service: ProxyService = make_service(self._read, self.reactor, Manager({}))
@@ -37,7 +38,7 @@ class House:
 
     def settings(self, toml: str = "") -> Settings:
         """What the configuration says, on a port of its own."""
-        return settings(self.directory, f'listen.https = "tcp:0:interface=127.0.0.1"\n{toml}')
+        return settings(self.directory, f'listen.https = "{self._listener}"\n{toml}')
 
     def leave(self) -> None:
         """Close everything."""
@@ -135,3 +136,23 @@ def test_what_can_not_be_read_is_told_and_changes_nothing(house: House) -> None:
     assert house.service._settings is before
     (event,) = [event for event in events if "problem" in event]
     assert "NOT RELOADED" in event["log_format"]
+
+
+@pytest.mark.parametrize(
+    ("listener", "toml", "warns"),
+    [
+        ("unix:{}/https.sock", "", True),
+        ("unix:{}/https.sock", "listen.trusted_proxies = ['unix']", False),
+        ("tcp:0:interface=127.0.0.1", "", False),
+    ],
+)
+def test_clients_without_an_address_are_warned_of(
+    tmp_path: Path, listener: str, toml: str, warns: bool
+) -> None:
+    house = House(tmp_path, listener.format(tmp_path))
+    house.read = lambda: house.settings(toml)
+    with capturedLogs() as events:
+        house.service.reload()
+        house.turn_until(lambda: house.reloads == (1, 0))
+    house.leave()
+    assert warns == any("have no address" in event["log_format"] for event in events)

@@ -9,9 +9,12 @@ import pytest
 from twisted.logger import capturedLogs
 
 from ipyproxy.audit import Untold
+from ipyproxy.config import Config
 from ipyproxy.crowd import MOST_TOLD, Rate
+from ipyproxy.errors import Problem
 from ipyproxy.forwarding import TrustedProxies
 from ipyproxy.request import Request
+from ipyproxy.wiring import crowd_limits
 from tests.front import House
 
 PROXY = "10.0.0.5"
@@ -85,23 +88,89 @@ class TestCaps:
         assert house.connect("192.0.2.2").get() == b""
 
     def test_a_class_of_a_hundred_opens_jupyterlab_behind_one_address(self) -> None:
-        """Eight connections each and some 75 requests, at once; then a second page of each."""
+        """Each opens 8 connections and sends 200 requests, all at once, under the default limits.
+
+        A minute later all load the page again, on the connections that they have.
+        """
+        limits = crowd_limits(Config())
         house = House(
-            connections=4096,
-            connections_per_client=0,
-            connecting=Rate(50, 1024),
-            requests=Rate(500, 20_000),
+            connections=limits.connections,
+            connections_per_client=limits.connections_each,
+            connecting=limits.connecting,
+            requests=limits.requests,
         )
         house.desk.answer = say_yes
         lab = [house.connect("198.51.100.1") for _ in range(8 * 100)]
-        for _ in range(10):
+
+        def ask_all(requests_each: int) -> None:
             for browser in lab:
-                browser.wire.say(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                browser.wire.say(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * requests_each)
             house.loop.settle()
-            assert Counter(status_of(browser.wire.hear()) for browser in lab) == {200: 800}
-        house.wait(30)
-        again = [house.connect("198.51.100.1") for _ in range(8 * 100)]
-        assert {status_of(browser.get()) for browser in again[:50]} == {200}
+
+        ask_all(25)
+        house.wait(60)
+        ask_all(25)
+        assert Counter(house.statuses) == {200: 2 * 20_000}
+        assert all(browser.is_connected for browser in lab)
+
+    def test_where_they_come_back_their_idle_connections_make_room(self) -> None:
+        house = House(connections=100, connections_per_client=0)
+        house.desk.answer = say_yes
+        for _ in range(10):
+            browsers = [house.connect("198.51.100.1") for _ in range(40)]
+            assert {status_of(browser.get()) for browser in browsers} == {200}
+            house.wait(2)
+        assert house.connections_of("198.51.100.1") <= 50
+
+    def test_what_was_used_since_it_was_looked_at_is_not_closed(self) -> None:
+        house = House(connections_per_client=2)
+        house.desk.answer = say_yes
+        first, second = house.connect(), house.connect()
+        first.get()
+        second.get()
+        house.loop.advance(0.1)
+        assert house.connect().channel.excess is None
+        assert status_of(second.get()) == 200
+        assert house.connect().channel.excess is Problem.TOO_MANY_CONNECTIONS
+        house.loop.settle()
+        assert (first.is_connected, second.is_connected) == (False, True)
+
+    def test_one_that_is_about_to_ask_is_not_closed(self) -> None:
+        house = House(connections_per_client=1)
+        house.desk.answer = say_yes
+        browser = house.connect()
+        browser.get()
+        browser.wire.say(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        assert house.connect().channel.excess is Problem.TOO_MANY_CONNECTIONS
+        assert status_of(browser.hear()) == 200
+
+    def test_one_that_has_not_taken_its_answer_is_not_closed(self) -> None:
+        # It would linger, and its client could have any number of these.
+        house = House(connections_per_client=1)
+        house.desk.answer = say_yes
+        browser = house.connect()
+        browser.wire.room = 10
+        browser.get()
+        assert house.connect().channel.excess is Problem.TOO_MANY_CONNECTIONS
+
+    def test_idle_ones_of_a_client_with_few_do_not_give_way_to_one_with_many(self) -> None:
+        house = House(connections=4, connections_per_client=4)
+        house.desk.answer = say_yes
+        modest = house.connect("192.0.2.2")
+        modest.get()
+        house.desk.answer = lambda request: None
+        for _ in range(3):
+            house.connect("192.0.2.1").get()
+        assert house.connect("192.0.2.1").channel.excess is Problem.OVERLOADED
+        assert modest.is_connected
+
+    def test_a_hundred_idle_clients_give_way_one_by_one(self) -> None:
+        house = House(connections=100)
+        house.desk.answer = say_yes
+        for number in range(100):
+            house.connect(f"192.0.2.{number}").get()
+        for number in range(100):
+            assert has_room_for(house, f"198.51.100.{number}")
 
     def test_an_ipv6_subscriber_is_one_client_with_all_its_addresses(self) -> None:
         house = House(connections_per_client=2)
@@ -204,6 +273,21 @@ class TestTrustedProxies:
         assert status_of(browsers[0].hear()) == 200
         assert browsers[2].get(b"/5", alice) == b""
 
+    def test_they_are_served_on_the_last_of_its_connections_too(self) -> None:
+        house = House(proxies=PROXIES, connections=4, connections_per_client=0)
+        house.desk.answer = say_yes
+        browsers = [house.connect(PROXY) for _ in range(4)]
+        who = b"X-Forwarded-For: 192.0.2.7"
+        assert [status_of(browser.get(b"/", who)) for browser in browsers] == [200] * 4
+
+    def test_one_of_them_leaves_half_of_what_they_can_have_to_others(self) -> None:
+        house = House(proxies=PROXIES, connections=4, connections_per_client=0)
+        alice, bob = b"X-Forwarded-For: 192.0.2.7", b"X-Forwarded-For: 192.0.2.8"
+        browsers = [house.connect(PROXY) for _ in range(4)]
+        assert [browser.get(b"/", alice) for browser in browsers[:2]] == [b"", b""]
+        assert status_of(browsers[2].get(b"/", alice)) == 429
+        assert browsers[3].get(b"/", bob) == b""
+
     @pytest.mark.parametrize("end", ["answered", "cut", "gone", "refused"])
     def test_every_ending_of_a_request_makes_room(self, end: str) -> None:
         house = House(proxies=PROXIES, connections_per_client=1)
@@ -281,3 +365,18 @@ def test_handshakes_are_counted_and_connections_that_ended_before() -> None:
     house.wait(house.limits.handshake_timeout + 1)
     assert not late.is_connected
     assert (house.server.handshakes.done, house.server.handshakes.failed) == (1, 2)
+
+
+def test_clients_at_a_unix_socket_are_not_one_client() -> None:
+    house = House(connections_per_client=1, connecting=Rate(1, 1), requests=Rate(0.1, 1))
+    house.desk.answer = say_yes
+    browsers = [house.connect("") for _ in range(3)]
+    assert [status_of(browser.get()) for browser in browsers] == [200] * 3
+
+
+def test_a_proxy_at_a_unix_socket_says_who_its_clients_are() -> None:
+    house = House(proxies=TrustedProxies(["unix"]), requests=Rate(0.1, 1))
+    house.desk.answer = say_yes
+    alice, bob = b"X-Forwarded-For: 192.0.2.7", b"X-Forwarded-For: 192.0.2.8"
+    statuses = [status_of(house.connect("").get(b"/", who)) for who in (alice, bob, alice)]
+    assert statuses == [200, 200, 429]

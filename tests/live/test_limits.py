@@ -21,7 +21,7 @@ from .streams import Notebook, Stream, answer, browse, request
 
 pytestmark = pytest.mark.integration
 
-CONFIGURATION = """
+LIMITS = """
 [limits]
 connections = 8
 connections_per_client = 6
@@ -31,7 +31,8 @@ head_fields = 10
 target_bytes = 256
 body_bytes = 1000
 response_head_bytes = 1024
-
+"""
+TIMEOUTS = """
 [timeouts]
 handshake = 0.5
 head = 0.5
@@ -49,7 +50,7 @@ OTHER_CLIENT = "127.0.0.2"
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """A proxy that allows hardly anything."""
-    running = Proxy(tmp_path_factory.mktemp("strict"), UNWATCHED + CONFIGURATION)
+    running = Proxy(tmp_path_factory.mktemp("strict"), UNWATCHED + LIMITS + TIMEOUTS)
     yield running
     running.child.stop()
 
@@ -164,32 +165,59 @@ def deaf_port() -> Iterator[int]:
         yield port
 
 
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """A proxy with the same caps, where requests may wait for their answers."""
+    running = Proxy(tmp_path_factory.mktemp("patient"), UNWATCHED + LIMITS)
+    yield running
+    running.child.stop()
+
+
 class TestCaps:
     """Who is there already has its service; whoever is one too many is told so."""
 
-    def test_connections_per_port(
-        self, front: Proxy, tls: ssl.SSLContext, notebook: Notebook
-    ) -> None:
+    def test_connections_per_port(self, patient: Proxy, notebook: Notebook) -> None:
         with contextlib.ExitStack() as stack:
-            browsers = [stack.enter_context(browse(front.port, tls)) for _ in range(3)]
-            for browser in browsers:
-                browser.say(request(b"GET " + notebook.path + b"?wait"))
-            # Two are with the notebook, and it takes its time; so the third is refused first.
-            statuses = sorted(browser.hear_status() for browser in browsers)
-            assert statuses == [503, 504, 504]
+            tls = patient.client_tls()
 
-    def test_connections_per_client_and_in_all(self, front: Proxy, tls: ssl.SSLContext) -> None:
-        with contextlib.ExitStack() as stack:
-
-            def connect(source: str = "127.0.0.1") -> Stream:
-                browser = stack.enter_context(browse(front.port, tls, source=source))
-                browser.say(request(b"GET /"))
+            def ask(source: str = "127.0.0.1") -> Stream:
+                browser = stack.enter_context(browse(patient.port, tls, source=source))
+                browser.say(request(b"GET " + notebook.path))
                 return browser
 
-            def statuses(browsers: list[Stream]) -> list[int]:
-                return [browser.hear_status() for browser in browsers]
+            first, with_first = ask(), notebook.take()
+            second, with_second = ask(), notebook.take()
+            # All places are one client's, so another's takes one of them.
+            other = ask(OTHER_CLIENT)
+            assert second.hear_status() == 503
+            assert with_second.is_closed_within(SOON)
+            with_other = notebook.take()
+            # Each has one now, and the next has to wait until one is free.
+            last = ask()
+            for browser, upstream in (other, with_other), (last, with_other), (first, with_first):
+                upstream.hear_head()
+                upstream.say(answer(b"Content-Length: 0"))
+                assert browser.hear_status() == 200
 
-            assert statuses([connect() for _ in range(6)]) == [200] * 6
-            assert statuses([connect()]) == [429]
-            assert statuses([connect(OTHER_CLIENT) for _ in range(2)]) == [200] * 2
-            assert statuses([connect(OTHER_CLIENT)]) == [503]
+    def test_connections_per_client_and_in_all(self, patient: Proxy) -> None:
+        with contextlib.ExitStack() as stack:
+            tls = patient.client_tls()
+
+            def ask(path: bytes, source: str = "127.0.0.1") -> Stream:
+                browser = stack.enter_context(browse(patient.port, tls, source=source))
+                browser.say(request(b"GET " + path))
+                return browser
+
+            silent = [stack.enter_context(contextlib.closing(Notebook())) for _ in range(4)]
+            paths = [notebook.path for notebook in silent for _ in range(2)]
+            for path in paths[:6]:
+                ask(path)
+            assert ask(b"/").hear_status() == 429
+            idle = ask(b"/", OTHER_CLIENT)
+            assert idle.hear_status() == 200
+            ask(paths[6], OTHER_CLIENT)
+            # All places are taken. What is idle gives way, and then nobody does.
+            last = ask(paths[7], OTHER_CLIENT)
+            assert idle.is_closed_within(SOON)
+            assert ask(b"/", OTHER_CLIENT).hear_status() == 503
+            assert not last.is_closed_within(0)

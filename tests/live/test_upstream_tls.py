@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+import signal
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,6 +140,34 @@ def test_a_websocket_is_bridged(browser: Stream, notebook: Notebook) -> None:
         assert browser.hear_status() == 101
         browser.say(frame)
         assert browser.hear(4) == b"\x81\x02ho"
+
+
+def test_an_answer_that_nobody_asked_for_is_nobody_s(
+    front: Proxy, browser: Stream, notebook: Notebook, mode: str
+) -> None:
+    """The proxy finds both when it wakes up: a request, and bytes on the connection kept for it."""
+    evil = answer(b"Content-Length: 4", body=b"evil")
+    upstreams: list[Stream] = []
+
+    def serve(stream: Stream) -> None:
+        while head := stream.hear_head():
+            if PROBE not in head:
+                upstreams.append(stream)
+                stream.say(answer(b"Content-Length: 3", body=b"yes"))
+
+    with notebook.serving(serve):
+        for _ in range(5):
+            browser.say(request(b"GET " + notebook.path))
+            assert browser.hear_status() == 200
+            assert browser.hear(3) == b"yes"
+            os.kill(front.child.pid, signal.SIGSTOP)
+            try:
+                browser.say(request(b"GET " + notebook.path))
+                upstreams[-1].say(evil)
+            finally:
+                os.kill(front.child.pid, signal.SIGCONT)
+            assert browser.hear_status() == 200
+            assert browser.hear(3) == b"yes"
 
 
 def refused(front: Proxy, browser: Stream, notebook: Notebook, why: str) -> None:
