@@ -24,7 +24,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/.demo ## a real JupyterLab behind ipyproxy; prints the URL to open (PORT=10000 HTTPS=8443)
-	@$(BIN)/python -m ipyproxy.demo --port $(PORT) --https $(HTTPS)
+	@$(BIN)/python -m ipyproxy.cli.demo --port $(PORT) --https $(HTTPS)
 
 test: .venv/.test .venv-sslyze/.made ## the whole test suite (PYTEST_ARGS="-k routes")
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -15,11 +15,13 @@ from typing import Any
 from setuptools import setup
 
 COMPILED = (
-    "access", "bridging", "channel", "client", "crowd", "epoll", "forwarding", "frames", "health",
-    "hosts", "logs", "pace", "places", "pool", "recording", "request", "routes", "server",
-    "statistics", "stream", "tlstransport", "transport", "upstreams", "websocket", "http1/fields",
-    "http1/framing", "http1/head", "http1/lines", "web/bridge", "web/exchange", "web/notebook",
-    "web/root",
+    "access/origins", "gateway/exchange", "gateway/resource", "gateway/websocket",
+    "http/forwarding", "http/rewriting", "http1/framing", "http1/head", "http1/lines",
+    "net/descriptors", "net/hosts", "net/pace", "net/protocol", "net/tcp", "net/tls",
+    "records/accesslog", "records/recorder", "records/statistics", "routes/notebooks",
+    "server/clients", "server/http1", "server/phases", "server/request", "server/server", "upstream/connection",
+    "upstream/health", "upstream/places", "upstream/pool", "upstream/upstream", "web/site",
+    "websocket/bridge", "websocket/frames", "websocket/states",
 )  # fmt: skip
 
 

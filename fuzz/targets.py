@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ipyproxy.errors import ProxyError
-from ipyproxy.http1.fields import Rewriting, request_fields, response_fields
+from ipyproxy.http.rewriting import Rewriting, request_fields, response_fields
 from ipyproxy.http1.framing import ChunkedDecoder, request_decoder, response_decoder
 from ipyproxy.http1.head import (
     HeadLimits,
@@ -17,7 +17,7 @@ from ipyproxy.http1.head import (
     parse_response,
 )
 from ipyproxy.http1.lines import lines_of
-from ipyproxy.routes import parse_target
+from ipyproxy.routes.notebooks import parse_target
 from tests.corpus.outcome import outcome_of
 from tests.corpus.requests import REQUESTS
 from tests.corpus.responses import RESPONSES

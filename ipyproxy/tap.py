@@ -18,13 +18,13 @@ from twisted.python import usage
 
 from ipyproxy import __version__
 from ipyproxy.config import FLAGS, Config, ConfigError, anchored, parse
-from ipyproxy.configfile import read_config
+from ipyproxy.config.file import read_config
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
     from twisted.internet.interfaces import IReactorCore
 
-    from ipyproxy.settings import Settings
+    from ipyproxy.daemon.settings import Settings
 
 
 class Options(usage.Options):
@@ -95,7 +95,7 @@ class Options(usage.Options):
 
 
 def _check(config: Config) -> None:
-    from ipyproxy.settings import check
+    from ipyproxy.daemon.settings import check
 
     sys.stderr.writelines(f"ipyproxy: {warning}\n" for warning in check(config))
 
@@ -138,10 +138,10 @@ def _make_service(options: Options) -> IService:
     from twisted.internet import reactor
 
     from ipyproxy.clock import measure_durations
-    from ipyproxy.service import make_service
-    from ipyproxy.settings import load
-    from ipyproxy.signals import on_signal_too, on_signals
-    from ipyproxy.systemd import Manager
+    from ipyproxy.daemon.service import make_service
+    from ipyproxy.daemon.settings import load
+    from ipyproxy.daemon.signals import on_signal_too, on_signals
+    from ipyproxy.daemon.systemd import Manager
 
     def read() -> Settings:
         config = options.load()

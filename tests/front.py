@@ -9,14 +9,14 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 
-from ipyproxy.channel import ChannelLimits, HTTPChannel, Site
-from ipyproxy.crowd import Crowd, CrowdLimits, Rate
 from ipyproxy.errors import ProxyError
-from ipyproxy.forwarding import TrustedProxies
+from ipyproxy.http.forwarding import TrustedProxies
 from ipyproxy.http1.head import HeadLimits
-from ipyproxy.request import STATUS_LINE, Request
-from ipyproxy.server import HTTPServer
-from ipyproxy.transport import TCPTransport
+from ipyproxy.net.tcp import TCPTransport
+from ipyproxy.server.clients import Crowd, CrowdLimits, Rate
+from ipyproxy.server.http1 import ChannelLimits, HTTPChannel, Site
+from ipyproxy.server.request import STATUS_LINE, Request
+from ipyproxy.server.server import HTTPServer
 from tests.wires import Loop, Wire
 
 LIMITS = ChannelLimits(

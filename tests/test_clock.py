@@ -19,10 +19,10 @@ HOUR = 3600.0
 SOURCES = Path(ipyproxy.__file__).parent
 #: Where dates are made, each with why it is one.
 DATES = {
-    "wiring.py": "links, revocations, the status page",
-    "service.py": "the access log",
+    "daemon/components.py": "links, revocations, the status page",
+    "daemon/service.py": "the access log",
     "status/metrics.py": "when the machine was started",
-    "commands/link.py": "a link's expiry",
+    "cli/link.py": "a link's expiry",
 }
 
 

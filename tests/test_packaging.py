@@ -109,7 +109,7 @@ def test_the_wheel_says_what_it_is_and_carries_its_licence(wheel: Path) -> None:
 def test_the_sdist_can_be_built_and_tested_from(checkout: Path) -> None:
     with tarfile.open(build("sdist", checkout, checkout.parent / "sdist")) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {PLUGIN, "ipyproxy/py.typed", "ipyproxy/service.py", "etc/ipyproxy.toml"} <= names
+    assert {PLUGIN, "ipyproxy/py.typed", "ipyproxy/daemon/service.py", "etc/ipyproxy.toml"} <= names
     assert {"setup.cfg", "pyproject.toml", "Makefile", "README.md", "LICENSE"} <= names
     assert {"CHANGELOG.md", "tests/conftest.py", "tests/test_packaging.py"} <= names
     assert not {name for name in names if name.endswith((".pyc", ".pid", "dropin.cache"))}

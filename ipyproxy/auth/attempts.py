@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ipyproxy.audit import Audit
-from ipyproxy.crowd import Crowd
 from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.server.clients import Crowd
+from ipyproxy.server.refusals import Audit
 
 
 class LoginAttempts:
@@ -58,5 +58,5 @@ class LoginAttempts:
         self._audit.note(client, error, self._clock.seconds(), by_page=by_page)
 
     def sweep(self, now: float) -> None:
-        """See :meth:`ipyproxy.audit.Audit.sweep`."""
+        """See :meth:`ipyproxy.server.refusals.Audit.sweep`."""
         self._audit.sweep(now)

@@ -21,10 +21,10 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from ipyproxy.auth.shared import SharedAnswers
+from ipyproxy.access.facts import Failed, Finding, Inquiry, Lack, Passed
+from ipyproxy.access.reserved import Withheld, alike
+from ipyproxy.auth.answers import SharedAnswers
 from ipyproxy.auth.turns import Turns
-from ipyproxy.credentials.facts import Failed, Finding, Inquiry, Lack, Passed
-from ipyproxy.credentials.withheld import Withheld, alike
 from ipyproxy.errors import Problem, ProxyError
 
 AT_ONCE = 128

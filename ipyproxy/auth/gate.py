@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 
-from ipyproxy.access import is_by_page
-from ipyproxy.credentials.facts import Failed, Finding, Inquiry, Passage, Passed
-from ipyproxy.credentials.links import split_token
-from ipyproxy.credentials.rules import Rule, Rules, agree, refusal
+from ipyproxy.access.facts import Failed, Finding, Inquiry, Passage, Passed
+from ipyproxy.access.origins import is_by_page
+from ipyproxy.access.rules import Rule, Rules, agree, refusal
+from ipyproxy.access.tokens import split_token
 from ipyproxy.http1.lines import lines_of
-from ipyproxy.request import Request
-from ipyproxy.routes import parse_port
+from ipyproxy.routes.notebooks import parse_port
+from ipyproxy.server.request import Request
 
 _NAVIGATIONS = (b"GET", b"HEAD")
 _NAMELESS = Passed(None)

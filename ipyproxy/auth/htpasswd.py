@@ -18,12 +18,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ipyproxy.auth.shared import SharedAnswers
+from ipyproxy.access.basic import CHALLENGE, NamedPassword, parse_basic
+from ipyproxy.access.facts import Failed, Finding, Inquiry, Lack, Passed
+from ipyproxy.auth.answers import SharedAnswers
 from ipyproxy.auth.threads import MOST
 from ipyproxy.auth.turns import Turns
-from ipyproxy.auth.watched import UnusableFileError, WatchedFile
-from ipyproxy.credentials.basic import CHALLENGE, NamedPassword, parse_basic
-from ipyproxy.credentials.facts import Failed, Finding, Inquiry, Lack, Passed
+from ipyproxy.auth.watchedfile import UnusableFileError, WatchedFile
 from ipyproxy.errors import Problem, ProxyError
 
 REMEMBERED = 60.0
@@ -31,7 +31,7 @@ REMEMBERED = 60.0
 WAITING = 512
 """Checks that may wait for a thread, half of them of one client: a class behind one address."""
 
-_log = Logger()
+_log = Logger(namespace="ipyproxy.auth.htpasswd")
 
 _NOTHING = Failed(Lack.NOTHING, 401, (CHALLENGE,))
 _WRONG = Failed(Lack.WRONG, 401, (CHALLENGE,))

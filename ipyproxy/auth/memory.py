@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from twisted.internet.defer import Deferred
 
-from ipyproxy.credentials.basic import CHALLENGE, parse_basic
-from ipyproxy.credentials.facts import Failed, Finding, Inquiry, Lack, Passed
+from ipyproxy.access.basic import CHALLENGE, parse_basic
+from ipyproxy.access.facts import Failed, Finding, Inquiry, Lack, Passed
 
 
 class InMemory:

@@ -19,7 +19,7 @@ class Revocations:
     Until :meth:`keep` they are in memory only.
     """
 
-    log = Logger()
+    log = Logger(namespace="ipyproxy.auth.revocations")
 
     def __init__(self) -> None:
         self._moments: dict[int, float] = {}

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ipyproxy.crowd import subscriber
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.places import Shares
+from ipyproxy.server.clients import subscriber
+from ipyproxy.upstream.places import Shares
 
 Begin = Callable[[], object]
 """Begins some work; :meth:`Turns.done` is called once when it has ended, perhaps within."""

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from ipyproxy.access.rules import Requirement, Rule, Rules, is_user, parse_requirement
+from ipyproxy.access.subjects import is_template
 from ipyproxy.config.values import RefusedError, matching, read_optional_path, refused, seconds
-from ipyproxy.credentials.rules import Requirement, Rule, Rules, is_user, parse_requirement
-from ipyproxy.credentials.subjects import is_template
 
 # Fields that frame a message, steer a connection or are rewritten: nobody else may set them.
 _OURS = frozenset(

@@ -5,8 +5,8 @@ of routes, or of what a field's value means.
 
 Taken beyond RFC 9112: a request target may hold bytes 0x80-0xFF, the characters
 ``[ \ ] ^ ` { | }`` and a ``%`` that encodes nothing, because browsers and curl send them raw
-(WHATWG URL) and notebooks have such names (``routes.py`` asks more of a path); and a status line
-may lack the space before a reason that is not there.
+(WHATWG URL) and notebooks have such names (``routes/notebooks.py`` asks more of a path); and a
+status line may lack the space before a reason that is not there.
 
 Refused although a recipient may take it: bare LF, obs-fold, HTTP/1.2 and above. Bare CR, NUL,
 white space around a field name and every other leniency are refused as well, because two parsers

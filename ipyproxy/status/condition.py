@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import Enum
 
-from ipyproxy.channel import Handshakes
 from ipyproxy.clock import Calendar
+from ipyproxy.server.http1 import Handshakes
 from ipyproxy.tls import Certificate
 
 

@@ -20,13 +20,13 @@ from OpenSSL.SSL import OPENSSL_VERSION, SSLeay_version
 import twisted
 from ipyproxy import __version__
 from ipyproxy.clock import Calendar
-from ipyproxy.crowd import Crowd
-from ipyproxy.health import HealthChecker
-from ipyproxy.statistics import Histogram, Hour, Statistics, Tally, quantile
+from ipyproxy.records.statistics import Histogram, Hour, Statistics, Tally, quantile
+from ipyproxy.server.clients import Crowd
 from ipyproxy.status.condition import Condition
 from ipyproxy.status.lag import LoopLag
-from ipyproxy.upstreams import Outcome, State, Upstream, UpstreamTable
-from ipyproxy.websocket import Bridges
+from ipyproxy.upstream.health import HealthChecker
+from ipyproxy.upstream.upstream import Outcome, State, Upstream, UpstreamTable
+from ipyproxy.websocket.bridge import Bridges
 
 MOST_SHOWN = 500
 """Upstreams that are told of one by one: those that were wanted last. The rest is counted."""

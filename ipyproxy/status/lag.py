@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from ipyproxy.statistics import Histogram
+from ipyproxy.records.statistics import Histogram
 
 EVERY = 0.25
 """Seconds between two looks."""

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from ipyproxy.errors import Problem
 from ipyproxy.http1.lines import block_of
-from ipyproxy.request import Request
+from ipyproxy.server.request import Request
 from ipyproxy.status.facts import Facts, UpstreamFacts
 from ipyproxy.status.page import general_parts, row, row_id, whole_page
 from ipyproxy.web.pages import Page
@@ -108,7 +108,7 @@ class Board:
 class Live(Step):
     """The stream of news."""
 
-    _log = Logger()
+    _log = Logger(namespace="ipyproxy.status.live")
 
     def __init__(self, reactor: Any, board: Board) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ class Live(Step):
 
 
 class _Viewer:
-    """One open page; a :class:`ipyproxy.request.BodyConsumer` of a request without a body."""
+    """One open page; a :class:`~ipyproxy.server.request.BodyConsumer` without a body."""
 
     def __init__(self, live: Live, request: Request, since: int) -> None:
         self._live = live
@@ -189,14 +189,14 @@ class _Viewer:
         self._request.finish()
 
     def client_lost(self) -> None:
-        """See :class:`ipyproxy.request.BodyConsumer`."""
+        """See :class:`ipyproxy.server.request.BodyConsumer`."""
         self._live.leave(self)
 
     def body_received(self, data: bytes) -> None:
-        """See :class:`ipyproxy.request.BodyConsumer`: whatever it may be, nobody asked for it."""
+        """See :class:`ipyproxy.server.request.BodyConsumer`: nobody asked for one."""
 
     def body_ended(self) -> None:
-        """See :class:`ipyproxy.request.BodyConsumer`."""
+        """See :class:`ipyproxy.server.request.BodyConsumer`."""
 
 
 def _since(request: Request) -> int:

@@ -23,9 +23,9 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from ipyproxy import __version__
-from ipyproxy.statistics import BOUNDS, Histogram, Tally, added
+from ipyproxy.records.statistics import BOUNDS, Histogram, Tally, added
 from ipyproxy.status.facts import Sources, worth_telling
-from ipyproxy.upstreams import Outcome, State
+from ipyproxy.upstream.upstream import Outcome, State
 
 REQUEST_BOUNDS = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),

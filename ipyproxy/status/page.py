@@ -13,7 +13,7 @@ from importlib.resources import files
 from ipyproxy.status.facts import Facts, UpstreamFacts, versions
 from ipyproxy.status.plot import plot
 from ipyproxy.status.words import age, ago, count, duration, escaped, lasting, some
-from ipyproxy.upstreams import State
+from ipyproxy.upstream.upstream import State
 from ipyproxy.web.pages import Page, source_hash
 
 _STYLE = files("ipyproxy.status").joinpath("page.css").read_text("utf-8")

@@ -5,7 +5,7 @@ Knows lines only. The style sheet says how large it is and what it looks like.
 
 from __future__ import annotations
 
-from ipyproxy.statistics import MINUTES, Hour
+from ipyproxy.records.statistics import MINUTES, Hour
 
 _HEIGHT = 24
 

@@ -12,15 +12,15 @@ from typing import Any
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
-from ipyproxy.channel import ChannelLimits
-from ipyproxy.crowd import Crowd, CrowdLimits
-from ipyproxy.epoll import Descriptors
-from ipyproxy.forwarding import TrustedProxies
-from ipyproxy.listening import listen, listen_privately
-from ipyproxy.server import HTTPServer
-from ipyproxy.sockets import Listener
+from ipyproxy.http.forwarding import TrustedProxies
+from ipyproxy.net.descriptors import Descriptors
+from ipyproxy.net.endpoints import listen, listen_privately
+from ipyproxy.net.sockets import Listener
+from ipyproxy.net.tcp import TCPTransport
+from ipyproxy.server.clients import Crowd, CrowdLimits
+from ipyproxy.server.http1 import ChannelLimits
+from ipyproxy.server.server import HTTPServer
 from ipyproxy.status.site import StatusSite
-from ipyproxy.transport import TCPTransport
 
 SOCKET = "status.sock"
 """Name of the usual socket, in the state directory."""
@@ -36,7 +36,7 @@ class StatusServer:
     :ivar where: what :meth:`listen` was told.
     """
 
-    _log = Logger()
+    _log = Logger(namespace="ipyproxy.status.serving")
 
     def __init__(
         self, reactor: Any, descriptors: Descriptors, site: StatusSite, limits: ChannelLimits

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from twisted.web.resource import Resource
 
-from ipyproxy.access import Policy
+from ipyproxy.access.origins import Policy
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.request import STATUS_LINE, Request
-from ipyproxy.routes import parse_target
+from ipyproxy.routes.notebooks import parse_target
+from ipyproxy.server.request import STATUS_LINE, Request
 from ipyproxy.status.condition import Condition
 from ipyproxy.status.facts import Sources, document, gather
 from ipyproxy.status.live import Board, Live

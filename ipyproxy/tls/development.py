@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from ipyproxy.hosts import is_host_name, parse_address
+from ipyproxy.net.hosts import is_host_name, parse_address
 from ipyproxy.statefiles import NotOwnError, own_directory, write
 from ipyproxy.tls.certificates import Certificate, CertificateError
 from ipyproxy.tls.loading import load_certificate

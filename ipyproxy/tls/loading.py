@@ -12,7 +12,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from ipyproxy.hosts import parse_address
+from ipyproxy.net.hosts import parse_address
 from ipyproxy.tls.certificates import Certificate, CertificateError
 from ipyproxy.tls.contexts import Terms, server_context
 

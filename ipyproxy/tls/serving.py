@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from OpenSSL import SSL
 
-from ipyproxy.hosts import parse_address
+from ipyproxy.net.hosts import parse_address
 from ipyproxy.tls.certificates import Certificate
 from ipyproxy.tls.contexts import Terms, server_context
 

@@ -12,11 +12,11 @@ from OpenSSL import SSL, crypto
 from service_identity import CertificateError, VerificationError
 from service_identity.pyopenssl import verify_hostname, verify_ip_address
 
-from ipyproxy.hosts import parse_address
+from ipyproxy.net.hosts import parse_address
 
 
 class UpstreamTLS:
-    """The client's side of connections to notebooks; see :class:`ipyproxy.securing.ClientTLS`.
+    """The client's side of connections to notebooks; see :class:`ipyproxy.net.tlsdial.ClientTLS`.
 
     :param name: the host name or address that their certificates have to bear.
     :param authorities: who may have issued them, or the certificates themselves; None: any

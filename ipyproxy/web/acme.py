@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.request import Request
+from ipyproxy.server.request import Request
 from ipyproxy.web.pages import Page
 from ipyproxy.web.resources import send_page
 

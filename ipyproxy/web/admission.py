@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.request import Request
+from ipyproxy.server.request import Request
 
 
 class Admission:
@@ -23,7 +23,7 @@ class Admission:
         :class:`ProxyError`.
     """
 
-    log = Logger()
+    log = Logger(namespace="ipyproxy.web.admission")
 
     def __init__(self, request: Request, go_on: Callable[[Any], object]) -> None:
         self._request = request
@@ -56,15 +56,15 @@ class Admission:
     # The server calls.
 
     def body_received(self, data: bytes) -> None:
-        """See :class:`ipyproxy.request.BodyConsumer`: whoever takes the body finds it there."""
+        """See :class:`ipyproxy.server.request.BodyConsumer`: the body waits for its taker."""
         self._request.early += data
         self._request.transport.pauseProducing()
 
     def body_ended(self) -> None:
-        """See :class:`ipyproxy.request.BodyConsumer`."""
+        """See :class:`ipyproxy.server.request.BodyConsumer`."""
 
     def client_lost(self) -> None:
-        """See :class:`ipyproxy.request.BodyConsumer`: nobody has to be asked any more."""
+        """See :class:`ipyproxy.server.request.BodyConsumer`: nobody has to be asked any more."""
         self._is_over = True
         if self._decision is not None:
             self._decision.cancel()

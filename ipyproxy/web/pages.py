@@ -16,8 +16,8 @@ from functools import cache
 from typing import NamedTuple
 
 from ipyproxy.errors import Problem
-from ipyproxy.routes import STATE_PATH
-from ipyproxy.upstreams import State
+from ipyproxy.routes.notebooks import STATE_PATH
+from ipyproxy.upstream.upstream import State
 
 RETRY_AFTER = 5
 """Seconds that a page asks a client to wait when its caller knows no better figure."""

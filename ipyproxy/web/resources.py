@@ -12,7 +12,7 @@ from typing import Any
 from twisted.web.resource import Resource
 
 from ipyproxy.errors import Problem
-from ipyproxy.request import Request
+from ipyproxy.server.request import Request
 from ipyproxy.web.pages import Page, busy_page, problem_page, starting_page, wants_json
 
 NOT_DONE_YET = 1

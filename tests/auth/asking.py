@@ -9,8 +9,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from ipyproxy.access.facts import Finding, Inquiry
 from ipyproxy.auth.gate import Method
-from ipyproxy.credentials.facts import Finding, Inquiry
 
 
 def inquiry(**facts: Any) -> Inquiry:

@@ -12,8 +12,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
+from ipyproxy.access.facts import Failed, Lack, Passed
 from ipyproxy.auth.forward import AT_ONCE, WAITING, ForwardAuth
-from ipyproxy.credentials.facts import Failed, Lack, Passed
 from ipyproxy.errors import Problem, ProxyError
 from tests.auth.asking import Told, inquiry
 

@@ -11,11 +11,11 @@ import bcrypt
 import pytest
 from twisted.internet.task import Clock
 
+from ipyproxy.access.basic import CHALLENGE
+from ipyproxy.access.facts import Failed, Lack, Passed
 from ipyproxy.auth import htpasswd
 from ipyproxy.auth.htpasswd import WAITING, Htpasswd, user_file, verify
-from ipyproxy.auth.watched import UnusableFileError
-from ipyproxy.credentials.basic import CHALLENGE
-from ipyproxy.credentials.facts import Failed, Lack, Passed
+from ipyproxy.auth.watchedfile import UnusableFileError
 from ipyproxy.errors import Problem, ProxyError
 from tests.auth.asking import Counted, PlayedThreads, Told, inquiry, typed
 

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from ipyproxy.access import Policy
+from ipyproxy.access.origins import Policy
 from ipyproxy.errors import Problem
-from ipyproxy.http1.fields import Rewriting, request_fields
+from ipyproxy.http.rewriting import Rewriting, request_fields
 from ipyproxy.http1.lines import lines_of
-from ipyproxy.request import Request
-from ipyproxy.routes import ServedPorts, parse_port
+from ipyproxy.routes.notebooks import ServedPorts, parse_port
+from ipyproxy.server.request import Request
 from ipyproxy.web.resources import ProblemResource, Step
-from ipyproxy.web.root import PublicSite
+from ipyproxy.web.site import PublicSite
 from tests.front import Body, House
 
 _DATE = re.compile(rb"\r\nDate: [^\r]*")

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.http1.fields import Rewriting, is_persistent, request_fields
+from ipyproxy.http.rewriting import Rewriting, is_persistent, request_fields
 from ipyproxy.http1.framing import request_decoder
 from ipyproxy.http1.head import (
     RESPONSE_FIELDS,

@@ -17,7 +17,7 @@ from typing import Self
 
 import bcrypt
 
-from ipyproxy.credentials.links import COOKIE, Keyring, Ticket
+from ipyproxy.access.tokens import COOKIE, Keyring, Ticket
 from tests.certificates import NOW, Authority
 
 from .live import exchange
@@ -51,8 +51,8 @@ import sys
 from twisted.internet.defer import succeed
 from twisted.scripts.twistd import run
 from ipyproxy.auth import Gate
-from ipyproxy.credentials.facts import Passage
-from ipyproxy.web.bridge import is_websocket
+from ipyproxy.access.facts import Passage
+from ipyproxy.gateway.websocket import is_websocket
 
 decide, left_out = Gate.decide, sys.argv[1]
 

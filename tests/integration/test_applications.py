@@ -1,6 +1,6 @@
 """Applications other than Jupyter through the proxy: what real ones compare fits together.
 
-``docs/applications.md`` has a row for each, and names these tests. ``tests/http1/test_manners.py``
+``docs/applications.md`` has a row for each, and names these tests. ``tests/http/test_manners.py``
 has the same comparisons as a matrix.
 """
 

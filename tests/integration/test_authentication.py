@@ -10,7 +10,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from ipyproxy.credentials.links import COOKIE, Keyring, Ticket
+from ipyproxy.access.tokens import COOKIE, Keyring, Ticket
 
 from .guarded import REQUIREMENTS, STATES, Guarded, Shown, basic, failures
 from .live import ask, exchange

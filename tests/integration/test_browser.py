@@ -12,7 +12,7 @@ from typing import Self
 
 import pytest
 
-from ipyproxy.credentials.links import Keyring, Ticket
+from ipyproxy.access.tokens import Keyring, Ticket
 from tests.live.mortal import Mortal
 
 from .chromium import chromium

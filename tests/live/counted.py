@@ -20,7 +20,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.scripts.twistd import run
 
-from ipyproxy.memory import trim
+from ipyproxy.daemon.memory import trim
 
 running: Any = reactor
 

@@ -21,8 +21,8 @@ def main() -> None:
     from twisted.internet import reactor
     from twisted.scripts.twistd import run
 
-    from ipyproxy import probes
-    from ipyproxy.sockets import Dial
+    from ipyproxy.net.sockets import Dial
+    from ipyproxy.upstream import probes
 
     probed = 0
 

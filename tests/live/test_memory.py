@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ipyproxy.config.tables import Limits
-from ipyproxy.transport import READ_SIZE
+from ipyproxy.net.tcp import READ_SIZE
 from tests.integration.proxy import Proxy
 
 from .conftest import UNWATCHED

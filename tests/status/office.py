@@ -7,19 +7,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
-from ipyproxy.access import Policy
+from ipyproxy.access.origins import Policy
 from ipyproxy.clock import Calendar
 from ipyproxy.config import Health
-from ipyproxy.crowd import Crowd, CrowdLimits
-from ipyproxy.health import HealthChecker
-from ipyproxy.statistics import Histogram, Statistics
+from ipyproxy.records.statistics import Histogram, Statistics
+from ipyproxy.server.clients import Crowd, CrowdLimits
 from ipyproxy.status.condition import Condition, Phase
 from ipyproxy.status.facts import Sources
 from ipyproxy.status.lag import LoopLag
 from ipyproxy.status.site import StatusSite, health_resources, make_sights
 from ipyproxy.tls import Certificate
-from ipyproxy.upstreams import UpstreamTable
-from ipyproxy.websocket import Bridges
+from ipyproxy.upstream.health import HealthChecker
+from ipyproxy.upstream.upstream import UpstreamTable
+from ipyproxy.websocket.bridge import Bridges
 from tests.front import Browser, House
 from tests.wires import Loop
 

@@ -14,19 +14,19 @@ from typing import Any
 from twisted.internet import task
 from twisted.internet.epollreactor import EPollReactor
 
-from ipyproxy.access import Policy
+from ipyproxy.access.origins import Policy
 from ipyproxy.clock import Calendar
 from ipyproxy.config import Health
-from ipyproxy.crowd import Crowd, CrowdLimits
-from ipyproxy.health import HealthChecker
-from ipyproxy.statistics import MINUTES, Histogram, Statistics
+from ipyproxy.records.statistics import MINUTES, Histogram, Statistics
+from ipyproxy.server.clients import Crowd, CrowdLimits
 from ipyproxy.status.condition import Condition, Phase
 from ipyproxy.status.facts import Sources
 from ipyproxy.status.lag import LoopLag
 from ipyproxy.status.serving import StatusServer
 from ipyproxy.status.site import StatusSite, make_sights
-from ipyproxy.upstreams import NO_TRAFFIC, Outcome, UpstreamTable
-from ipyproxy.websocket import Bridges
+from ipyproxy.upstream.health import HealthChecker
+from ipyproxy.upstream.upstream import NO_TRAFFIC, Outcome, UpstreamTable
+from ipyproxy.websocket.bridge import Bridges
 from tests.front import LIMITS
 
 from .office import certificate

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipyproxy.status.facts import MOST_SHOWN, document, gather, worth_telling
-from ipyproxy.upstreams import NO_TRAFFIC, Outcome, State, Upstream
+from ipyproxy.upstream.upstream import NO_TRAFFIC, Outcome, State, Upstream
 
 from .office import START, Office
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.task import Clock
 
-from ipyproxy.statistics import Histogram
+from ipyproxy.records.statistics import Histogram
 from ipyproxy.status.lag import EVERY, LoopLag, timed
 
 

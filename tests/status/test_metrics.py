@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ipyproxy.statistics import BOUNDS
+from ipyproxy.records.statistics import BOUNDS
 from ipyproxy.status.facts import MOST_SHOWN
 from ipyproxy.status.metrics import LAG_BOUNDS, REQUEST_BOUNDS, ProcessFigures
-from ipyproxy.upstreams import NO_TRAFFIC, Outcome, Traffic
+from ipyproxy.upstream.upstream import NO_TRAFFIC, Outcome, Traffic
 
 from .office import START, Office
 

@@ -9,10 +9,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from ipyproxy.statistics import Hour, Tally
+from ipyproxy.records.statistics import Hour, Tally
 from ipyproxy.status import words
 from ipyproxy.status.plot import plot
-from ipyproxy.upstreams import Outcome
+from ipyproxy.upstream.upstream import Outcome
 
 from .office import START, Office, certificate
 

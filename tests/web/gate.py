@@ -6,25 +6,26 @@ from typing import Any
 
 import pytest
 
-from ipyproxy import auth, pool, probes
-from ipyproxy.access import Policy
-from ipyproxy.advice import Adviser
-from ipyproxy.client import ClientLimits
+from ipyproxy import auth
+from ipyproxy.access.cors import Portal
+from ipyproxy.access.origins import Policy
+from ipyproxy.access.reserved import Withheld
 from ipyproxy.config import Config, Health
-from ipyproxy.credentials.withheld import Withheld
-from ipyproxy.health import HealthChecker
-from ipyproxy.listeners import Listener
-from ipyproxy.places import PortPlaces
-from ipyproxy.pool import Pool
-from ipyproxy.portal import Portal
-from ipyproxy.routes import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
-from ipyproxy.tenants import Tenants
-from ipyproxy.upstreams import Upstream, UpstreamTable
-from ipyproxy.web.exchange import Carriage
-from ipyproxy.web.notebook import Notebooks
-from ipyproxy.web.root import PublicSite, Root
-from ipyproxy.web.state import States
-from ipyproxy.websocket import Bridges
+from ipyproxy.gateway.exchange import Carriage
+from ipyproxy.gateway.resource import Notebooks
+from ipyproxy.net.sockdiag import Listener
+from ipyproxy.routes.notebooks import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
+from ipyproxy.upstream import pool, probes
+from ipyproxy.upstream.advice import Adviser
+from ipyproxy.upstream.connection import ClientLimits
+from ipyproxy.upstream.health import HealthChecker
+from ipyproxy.upstream.places import PortPlaces
+from ipyproxy.upstream.pool import Pool
+from ipyproxy.upstream.tenancy import Tenants
+from ipyproxy.upstream.upstream import Upstream, UpstreamTable
+from ipyproxy.web.site import PublicSite, Root
+from ipyproxy.web.waiting import States
+from ipyproxy.websocket.bridge import Bridges
 from tests.front import Browser, House
 from tests.wires import Dialler, Loop, Wire
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ipyproxy.access import Policy
+from ipyproxy.access.origins import Policy
 from ipyproxy.web.acme import Challenges
-from ipyproxy.web.root import RedirectSite
+from ipyproxy.web.site import RedirectSite
 from tests.front import House
 
 TOKEN = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA"

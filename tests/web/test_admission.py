@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
+from ipyproxy.access.facts import Failed, Finding, Inquiry, Lack, Passed
+from ipyproxy.access.reserved import Withheld
+from ipyproxy.access.rules import Rule, Rules, parse_requirement
 from ipyproxy.auth import Gate as AuthGate
 from ipyproxy.auth import InMemory, Method
 from ipyproxy.config import Health
-from ipyproxy.credentials.facts import Failed, Finding, Inquiry, Lack, Passed
-from ipyproxy.credentials.rules import Rule, Rules, parse_requirement
-from ipyproxy.credentials.withheld import Withheld
 from ipyproxy.errors import Problem, ProxyError
 from tests.front import Browser
 from tests.web.gate import HOST, UNWATCHED, Gate, ask, head_of, message

@@ -11,11 +11,11 @@ import pytest
 from twisted.logger import capturedLogs
 
 from ipyproxy.config import Health
-from ipyproxy.upstreams import STARTING_FOR, TRIAL_GAP, State
+from ipyproxy.upstream.upstream import STARTING_FOR, TRIAL_GAP, State
 from tests.front import Browser
+from tests.gateway.test_websocket import HANDSHAKE, PORT, Hall, Notebook
+from tests.gateway.test_websocket import ask as ask_for_websocket
 from tests.web.gate import HOST, Gate, ask, message
-from tests.web.test_bridge import HANDSHAKE, PORT, Hall, Notebook
-from tests.web.test_bridge import ask as ask_for_websocket
 from tests.wsframes import TEXT, Frame
 
 FOR_A_PERSON = b"Accept: text/html,application/xhtml+xml,*/*;q=0.8"

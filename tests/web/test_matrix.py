@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ipyproxy.access import Policy
+from ipyproxy.access.origins import Policy
 from ipyproxy.errors import ProxyError
 from ipyproxy.http1.head import RequestHead
 from ipyproxy.http1.lines import SpecialFields

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from ipyproxy.wiring import secure
+from ipyproxy.daemon.components import secure
 from tests.front import House
+from tests.gateway.test_websocket import Hall
 from tests.web.gate import Gate, ask, message
-from tests.web.test_bridge import Hall
 
 ANSWER = message(b"HTTP/1.1 200 OK", b"Content-Length: 2", body=b"hi")
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ipyproxy.access.rules import Rule, Rules, parse_requirement
 from ipyproxy.auth import Gate as AuthGate
 from ipyproxy.auth import InMemory
-from ipyproxy.credentials.rules import Rule, Rules, parse_requirement
 from tests.web.gate import Gate, ask
 
 PIECES = st.sampled_from(

@@ -1,0 +1,1 @@
+"""Decisions that follow from the bytes of a request alone. Pure: no clock, no files, no network."""

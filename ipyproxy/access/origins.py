@@ -1,0 +1,126 @@
+"""Who may send what: one decision for HTTP and WebSocket alike, before anything is dialled.
+
+Knows hosts, origins and methods of a request, and the policy. Knows nothing of connections, and
+rewrites nothing: the notebook's own check of Origin is switched off by our rewriting, so this one
+must come first (the family of CVE-2026-40110 and CVE-2026-40864).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.http1.head import RequestHead
+from ipyproxy.http1.lines import SpecialFields
+from ipyproxy.net.hosts import covers
+
+# Brackets hold a colon: an IPv6 address, and nothing else, is spelled in them.
+_AUTHORITY = re.compile(
+    rb"(\[(?=[^]]*:)[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._-]{1,253})(?::([1-9][0-9]{0,4}))?"
+)
+_SAFE_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+# Sec-Fetch-Site of a request that no other site's page caused; browsers too old send none.
+_OWN_SITE: tuple[list[bytes], ...] = ([], [b"same-origin"], [b"none"])
+# The same of a request that no page at all caused. One of our own may be a hostile notebook's.
+_NO_PAGE: tuple[list[bytes], ...] = ([], [b"none"])
+_HOSTS_REMEMBERED = 256
+
+
+def is_by_page(special: SpecialFields) -> bool:
+    """Whether a page may have had its visitor's browser send a request with these fields.
+
+    Browsers mark whatever pages cause (Sec-Fetch-Site; all do since 2023). Without the mark, or
+    where it says ``none``, a program sends the request, or a person has typed the address.
+    """
+    return special.values_of(b"sec-fetch-site") not in _NO_PAGE
+
+
+class Policy:
+    """What the configuration and the certificate say about hosts and origins.
+
+    :param names: host names and addresses that this proxy serves, lower-case, ``*.`` allowed.
+    :param trusted_origins: origins (``scheme://host[:port]``) whose pages may send requests too.
+    """
+
+    def __init__(self, names: Iterable[str], trusted_origins: Iterable[str]) -> None:
+        self._names = frozenset(names)
+        self._trusted = frozenset(origin.encode("ascii") for origin in trusted_origins)
+        self._served = lru_cache(_HOSTS_REMEMBERED)(self._find_served)
+
+    def _find_served(self, authority: bytes) -> tuple[bytes, bytes]:
+        """The host that ``authority`` names, without its port, and its public origin."""
+        match = _AUTHORITY.fullmatch(authority)
+        if match is None or int(match[2] or 0) > 65535:
+            # Names such as a!b.example are found in the DNS where there is a *.example.
+            why = "Host is not a host name with a port"
+            raise ProxyError(Problem.BAD_REQUEST, why, by_page=True)
+        host, port = match.groups()
+        if not covers(self._names, host.decode("ascii").strip("[]")):
+            raise ProxyError(Problem.MISDIRECTED, f"Host {authority.decode('ascii')}")
+        host = host.lower()
+        suffix = b"" if port is None or port == b"443" else b":" + port
+        return host, b"https://" + host + suffix
+
+    def _addressed(self, special: SpecialFields, authority: bytes | None) -> tuple[bytes, bytes]:
+        hosts = special.values_of(b"host")
+        if len(hosts) != 1:
+            raise ProxyError(Problem.BAD_REQUEST, f"{len(hosts)} Host fields")
+        if authority is not None and authority != hosts[0]:
+            self._served(authority)
+            raise ProxyError(Problem.BAD_REQUEST, "the target names another host than Host")
+        return self._served(hosts[0])
+
+    def served_host(self, head: RequestHead, authority: bytes | None) -> bytes:
+        """The host name, without a port, that a request was addressed to.
+
+        :param authority: what an absolute-form target named, else None.
+        :raises ProxyError: ``BAD_REQUEST`` (none or several Hosts, or one that names another
+            authority than the target), ``MISDIRECTED``.
+        """
+        return self._addressed(head.fields.special, authority)[0]
+
+    def authorize(
+        self, head: RequestHead, authority: bytes | None, server_name: bytes | None = None
+    ) -> bytes:
+        """Decide on one request; give the public origin that it was addressed to.
+
+        :param server_name: the host that the connection was made for, lower-case, if any was named.
+        :raises ProxyError: as :meth:`served_host` does, and ``WRONG_CONNECTION``,
+            ``ORIGIN_DENIED``.
+        """
+        is_safe = head.method in _SAFE_METHODS
+        special = head.fields.special
+        host, public = self._addressed(special, authority)
+        if server_name is not None and server_name != host:
+            said = f"{_spoken(host)} on a connection for {_spoken(server_name)}"
+            raise ProxyError(Problem.WRONG_CONNECTION, said)
+        self._check_origin(special, is_safe, public)
+        return public
+
+    def _check_origin(self, special: SpecialFields, is_safe: bool, public: bytes) -> None:
+        origins = special.values_of(b"origin")
+        site = special.values_of(b"sec-fetch-site")
+        upgrade = special.values_of(b"upgrade")
+        if not origins:
+            # No browser, or a plain navigation: these carry no Origin.
+            if (upgrade or not is_safe) and site not in _OWN_SITE:
+                said = _spoken(b", ".join(site))
+                raise ProxyError(Problem.ORIGIN_DENIED, f"Sec-Fetch-Site {said}")
+            return
+        if len(origins) > 1:
+            raise ProxyError(Problem.ORIGIN_DENIED, "two Origin fields")
+        origin = origins[0]
+        if origin == public or origin in self._trusted:
+            return
+        # A page with a no-referrer policy posts to its own server with Origin: null.
+        if origin == b"null" and site == [b"same-origin"] and not upgrade:
+            return
+        said = f"Origin {_spoken(origin)} is not {_spoken(public)}"
+        raise ProxyError(Problem.ORIGIN_DENIED, said)
+
+
+def _spoken(value: bytes) -> str:
+    """A field value for the log."""
+    return value[:200].decode("ascii", "backslashreplace")

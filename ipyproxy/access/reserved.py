@@ -1,0 +1,51 @@
+"""Which of a client's own fields never go upstream, because they would speak for us.
+
+Knows names of fields and the one scheme of Authorization that may be ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from ipyproxy.access.basic import is_basic
+
+_ALIKE = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
+# Names only, and no long ones: a value may be a secret, and as long as a head.
+_NAMES_REMEMBERED = 256
+_SHORT_NAME = 64
+
+
+class Withheld:
+    """What is kept back.
+
+    :param names: names of fields that only we may set, however they are spelled.
+    :param basic: whether passwords of the Basic scheme are ours. They are on every path then, for
+        a browser sends them to any notebook that asks for the same realm.
+    """
+
+    def __init__(self, names: Iterable[str], *, basic: bool) -> None:
+        self._names = frozenset(alike(name.encode("ascii")) for name in names)
+        self._basic = basic
+        self._is_named = lru_cache(_NAMES_REMEMBERED)(self._look)
+
+    def kept(self, lines: Iterable[bytes]) -> list[bytes]:
+        """``lines`` (as a head has them) without those that are withheld."""
+        return [line for line in lines if self._passes(line)]
+
+    def _passes(self, line: bytes) -> bool:
+        name, _, value = line.partition(b":")
+        if self._basic and name.lower() == b"authorization" and is_basic(value.strip(b" \t")):
+            return False
+        return not (self._is_named(name) if len(name) <= _SHORT_NAME else self._look(name))
+
+    def _look(self, name: bytes) -> bool:
+        return alike(name) in self._names
+
+
+def alike(name: bytes) -> bytes:
+    """What all spellings of ``name`` have in common, with hyphens.
+
+    CGI-like servers read X_Remote_User, X-Remote-User and x.remote.user alike (CVE-2026-30851).
+    """
+    return name.lower().translate(_ALIKE)

@@ -1,0 +1,175 @@
+r"""Signed links: a token in an address that lets one user reach one route until a certain moment.
+
+Knows the form of a token and how it is signed. Knows nothing of files, and is handed the time.
+
+A token is ``v1.KEY.ISSUED.EXPIRES.MAC.USER``: the name of a key, two moments in seconds since the
+epoch, 64 hexadecimal digits, and the user. MAC is the HMAC-SHA-256, with the key's secret, of
+
+    ipyproxy link v1 \n ROUTE \n USER \n ISSUED \n EXPIRES
+
+(single line feeds, no blanks, none at the end), where ROUTE is the notebook's path such as
+``/ipython/10000``. Jupyter has a parameter ``token`` as well: one of another form is the notebook's
+own and none of our business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from ipyproxy.access.facts import Lack
+
+COOKIE = b"__Secure-ipyproxy"
+"""The cookie that a link is exchanged for; each route has one of its own."""
+
+_NUMBER = rb"(0|[1-9][0-9]{0,11})"
+_KEY = r"[A-Za-z0-9_-]{1,32}"
+_USER = r"[A-Za-z0-9._@+=~-]{1,128}"
+_TOKEN = re.compile(
+    rb"v1\.(%b)\.%b\.%b\.([0-9a-f]{64})\.(%b)" % (_KEY.encode(), _NUMBER, _NUMBER, _USER.encode())
+)
+_KEY_LINE = re.compile(rf"({_KEY}):([!-~]{{32,256}})")
+
+
+class Ticket(NamedTuple):
+    """What a link or its cookie says, once its signature holds. Moments since the epoch."""
+
+    user: str
+    issued: int
+    expires: int
+
+
+def is_link_user(name: str) -> bool:
+    """Whether a link can be made for ``name``."""
+    return re.fullmatch(_USER, name, re.ASCII) is not None
+
+
+class Keyring:
+    """The keys that links are signed with, by name; the first one signs, all others still count."""
+
+    def __init__(self, keys: Mapping[str, str]) -> None:
+        self._keys = {name.encode(): secret.encode() for name, secret in keys.items()}
+
+    def sign(self, route: bytes, ticket: Ticket) -> bytes:
+        """The token of a link to ``route``."""
+        return self._sign(b"link", route, ticket)
+
+    def bake(self, route: bytes, ticket: Ticket) -> bytes:
+        """The value of a cookie for ``route``; it is no token for a link, nor the reverse."""
+        return self._sign(b"cookie", route, ticket)
+
+    def _sign(self, purpose: bytes, route: bytes, ticket: Ticket) -> bytes:
+        name, secret = next(iter(self._keys.items()))
+        user, issued, expires = ticket
+        mac = _mac(secret, purpose, route, user.encode(), b"%d" % issued, b"%d" % expires)
+        return b"v1.%b.%d.%d.%b.%b" % (name, issued, expires, mac, user.encode())
+
+    def check(self, token: bytes, route: bytes, now: float, revoked: float) -> Ticket | Lack:
+        """What a link's token says, or why it does not hold at ``now``.
+
+        :param revoked: what was issued up to this moment is void.
+        """
+        return self._check(b"link", token, route, now, revoked)
+
+    def check_cookies(
+        self, cookies: Iterable[bytes], route: bytes, now: float, revoked: float
+    ) -> Ticket | Lack:
+        """The same for the first cookie that holds, of all that values of Cookie have of ours.
+
+        A browser may send several: other pages of this origin, or of a sibling host, can add some.
+        All are looked at, or they could keep the good one out. A head holds some hundreds, each of
+        which takes a few microseconds.
+        """
+        found: Ticket | Lack = Lack.NOTHING
+        for token in dict.fromkeys(_ours(cookies)):
+            found = self._check(b"cookie", token, route, now, revoked)
+            if isinstance(found, Ticket):
+                break
+        return found
+
+    def _check(
+        self, purpose: bytes, token: bytes, route: bytes, now: float, revoked: float
+    ) -> Ticket | Lack:
+        match = _TOKEN.fullmatch(token)
+        secret = self._keys.get(match[1]) if match else None
+        if match is None or secret is None:
+            return Lack.WRONG
+        _, issued, expires, mac, user = match.groups()
+        # Another route's signature is as wrong as a made-up one.
+        if not hmac.compare_digest(mac, _mac(secret, purpose, route, user, issued, expires)):
+            return Lack.FOREIGN
+        ticket = Ticket(user.decode("ascii"), int(issued), int(expires))
+        if ticket.expires <= now or ticket.issued <= revoked:
+            return Lack.EXPIRED
+        return ticket
+
+
+def _mac(
+    secret: bytes, purpose: bytes, route: bytes, user: bytes, issued: bytes, expires: bytes
+) -> bytes:
+    message = b"\n".join([b"ipyproxy %b v1" % purpose, route, user, issued, expires])
+    return hmac.new(secret, message, hashlib.sha256).hexdigest().encode("ascii")
+
+
+def _ours(cookies: Iterable[bytes]) -> list[bytes]:
+    pairs = [pair.strip(b" \t") for value in cookies for pair in value.split(b";")]
+    return [pair[len(COOKIE) + 1 :] for pair in pairs if pair.startswith(COOKIE + b"=")]
+
+
+def set_cookie(route: bytes, value: bytes, seconds: int) -> bytes:
+    """The line that gives a browser the cookie for ``route``.
+
+    Lax, because people follow links from other sites. A Path without a slash at its end covers
+    the route and what is below, not ``/ipython/100001`` (RFC 6265 section 5.1.4).
+    """
+    return b"Set-Cookie: %b=%b; Path=%b; Max-Age=%d; Secure; HttpOnly; SameSite=Lax" % (
+        COOKIE,
+        value,
+        route,
+        seconds,
+    )
+
+
+def split_token(target: bytes) -> tuple[bytes | None, bytes]:
+    """The token of ours in a target's query, if any, and the target without."""
+    path, mark, query = target.partition(b"?")
+    if b"token=v1." not in query:
+        return None, target
+    token: bytes | None = None
+    kept: list[bytes] = []
+    for parameter in query.split(b"&"):
+        name, _, value = parameter.partition(b"=")
+        value = unquote_to_bytes(value)
+        if name == b"token" and _TOKEN.fullmatch(value):
+            token = token or value
+        else:
+            kept.append(parameter)
+    return token, (path + mark + b"&".join(kept) if kept else path)
+
+
+def parse_keys(text: str) -> dict[str, str]:
+    """The keys of a key file: lines ``name:secret``, the first one signs; ``#`` begins a comment.
+
+    :raises ValueError: with what is wrong, and on which line.
+    """
+    keys: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        match = _KEY_LINE.fullmatch(line)
+        if match is None:
+            raise ValueError(
+                f"line {number} is not name:secret, the name of letters, digits, - and _, and the "
+                "secret of 32 to 256 visible characters"
+            )
+        if match[1] in keys:
+            raise ValueError(f"line {number} names {match[1]} a second time")
+        keys[match[1]] = match[2]
+    if not keys:
+        raise ValueError("it holds no key; add one such as made by 'openssl rand -hex 32'")
+    return keys

@@ -1,0 +1,32 @@
+"""The command ``ipyproxy``: what people do beside the running proxy.
+
+Knows the words that may follow it; each is a module here. ``twistd ipyproxy`` runs the proxy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from ipyproxy import __version__
+from ipyproxy.cli import doctor, link
+from ipyproxy.config import ConfigError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what ``arguments`` (by default those of the process) say; the status to exit with."""
+    parser = argparse.ArgumentParser(
+        prog="ipyproxy",
+        description="What goes with the proxy; 'twistd ipyproxy' runs it.",
+    )
+    parser.add_argument("--version", action="version", version=f"ipyproxy {__version__}")
+    words = parser.add_subparsers(required=True, metavar="COMMAND")
+    link.add(words)
+    doctor.add(words)
+    given = parser.parse_args(arguments)
+    try:
+        return int(given.run(given))
+    except ConfigError as error:
+        sys.stderr.writelines(f"ipyproxy: {problem}\n" for problem in error.problems)
+        return 2

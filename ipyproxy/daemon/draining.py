@@ -1,0 +1,88 @@
+"""The orderly end: take nothing new, finish what is open, and give up after a while.
+
+Knows whose work is open and how long it may take. Knows nothing of listeners, nor of what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from ipyproxy.daemon.components import Rooms
+from ipyproxy.server.http1 import HTTPChannel
+from ipyproxy.server.server import HTTPServer
+
+_LOOK = 0.1
+
+
+class Patience(NamedTuple):
+    """How long what is open may go on, in seconds.
+
+    :ivar requests: that a request has to be answered, and a bridge to close once it is told to.
+    :ivar bridges: until the last bridge is told. The first is told ``requests`` seconds before
+        that: spread over this time, the browsers do not all come back at once.
+    """
+
+    requests: float
+    bridges: float
+
+
+class Drain:
+    """The end of all connections, from the moment that this is made.
+
+    :ivar done: called back once nothing is left that a client waits for.
+    """
+
+    _log = Logger(namespace="ipyproxy.draining")
+
+    def __init__(
+        self, reactor: Any, servers: Sequence[HTTPServer], rooms: Rooms, patience: Patience
+    ) -> None:
+        self.done: Deferred[None] = Deferred()
+        self._reactor = reactor
+        self._servers = servers
+        self._rooms = rooms
+        self._began = reactor.seconds()
+        self._patience = patience
+        for server in servers:
+            server.drain()
+        rooms.pool.close()
+        rooms.health.stopService()
+        self._looking = reactor.callLater(0, self._look)
+
+    def hasten(self, patience: Patience) -> None:
+        """Go on with less patience, counted from the beginning."""
+        self._patience = patience
+        if self._looking.active():
+            self._looking.reset(0)
+
+    def _look(self) -> None:
+        patience, passed = self._patience, self._reactor.seconds() - self._began
+        spread = min(patience.requests, patience.bridges)
+        if passed >= patience.bridges - spread:
+            self._rooms.bridges.drain(spread)
+        busy = [channel for s in self._servers for channel in s.channels if channel.is_busy]
+        requests = [channel for channel in busy if not channel.is_tunnel]
+        bridges = [channel for channel in busy if channel.is_tunnel]
+        if requests and passed >= patience.requests:
+            self._cut(requests, "requests")
+        if passed >= patience.bridges + patience.requests:
+            if bridges:
+                self._cut(bridges, "WebSockets")
+            self._rooms.pool.end_tunnels()
+        # A bridge whose browser has gone still waits for its notebook, and then for its line in the
+        # log.
+        if requests or bridges or self._rooms.bridges.open:
+            self._looking = self._reactor.callLater(_LOOK, self._look)
+        else:
+            # What was cut gets its line in the log first.
+            self._looking = self._reactor.callLater(0, self.done.callback, None)
+
+    def _cut(self, channels: list[HTTPChannel], what: str) -> None:
+        self._log.warn("{count} {what} did not end in time", count=len(channels), what=what)
+        for channel in channels:
+            channel.transport.abortConnection()
+        channels.clear()

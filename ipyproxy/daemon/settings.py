@@ -1,0 +1,142 @@
+"""All that the daemon runs with, read whole before any of it is used: configuration, certificates.
+
+Knows which files a configuration names, and reads them. Knows nothing of the command line, nor of
+what is made of it all.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from ipyproxy.config import Config, ConfigError, Notebooks, Tls
+from ipyproxy.daemon.gate import check_files
+from ipyproxy.net.hosts import covers
+from ipyproxy.tls import (
+    Certificate,
+    CertificateError,
+    Clients,
+    Profile,
+    Terms,
+    UpstreamTLS,
+    development_certificate,
+    load_authorities,
+    load_certificate,
+    load_directory,
+    load_trusted,
+)
+from ipyproxy.tls.checking import problems, warnings
+from ipyproxy.upstream.owners import Owners, OwnersError
+from ipyproxy.upstream.tenancy import find_kernel
+
+
+class Settings(NamedTuple):
+    """A configuration, and what stood in the files that it names."""
+
+    config: Config
+    certificates: tuple[Certificate, ...]
+    """At least one; the first is the default."""
+    terms: Terms
+    notebooks_tls: UpstreamTLS | None
+    """How notebooks are spoken to; None: plainly."""
+    state_directory: Path
+    owners: Owners | None
+    """Whose notebooks are served; None: anybody's."""
+
+
+def load(config: Config, state_directory: Path) -> Settings:
+    """Read what ``config`` names.
+
+    :param state_directory: where what outlives the process is kept, such as the development
+        certificate, if none is configured.
+    :raises ConfigError: if there is no certificate to serve with, or no users to let in.
+    """
+    check_files(config.auth)
+    now = datetime.now(UTC)
+    try:
+        certificates = _certificates(config.tls)
+        if not certificates:
+            certificates = [development_certificate(state_directory, socket.gethostname(), now)]
+        owners = _owners(config)
+        return Settings(
+            config,
+            tuple(certificates),
+            _terms(config.tls),
+            _notebooks_tls(config.notebooks),
+            state_directory,
+            owners,
+        )
+    except CertificateError as error:
+        raise ConfigError([str(error)]) from error
+
+
+def _owners(config: Config) -> Owners | None:
+    names = config.notebooks.owners
+    if not names:
+        return None
+    try:
+        owners = Owners(names)
+        # Without it they could not be told from others.
+        find_kernel(owners)
+        return owners
+    except OwnersError as error:
+        raise ConfigError([f"notebooks.owners: {error}"]) from error
+
+
+def _certificates(tls: Tls) -> list[Certificate]:
+    certificates = []
+    if tls.certificate is not None and tls.key is not None:
+        certificates.append(load_certificate(tls.certificate, tls.key))
+    if tls.directory is not None:
+        certificates += load_directory(tls.directory)
+    return certificates
+
+
+def _notebooks_tls(notebooks: Notebooks) -> UpstreamTLS | None:
+    if not notebooks.tls:
+        return None
+    trusted = None if notebooks.tls_ca is None else load_trusted(notebooks.tls_ca)
+    return UpstreamTLS(notebooks.tls_name, trusted)
+
+
+def _terms(tls: Tls) -> Terms:
+    clients = None
+    if tls.client_ca is not None:
+        clients = Clients(load_authorities(tls.client_ca), tls.client_certificates == "required")
+    profile = Profile[tls.profile.upper()]
+    return Terms(profile, clients, refuses_unknown_names=tls.unknown_name == "refuse")
+
+
+def check(config: Config) -> Sequence[str]:
+    """Look at what ``config`` names, as :func:`load` does, but make nothing; what is not yet wrong.
+
+    :raises ConfigError: also for a certificate that browsers would refuse.
+    """
+    check_files(config.auth)
+    now = datetime.now(UTC)
+    try:
+        certificates = _certificates(config.tls)
+        _terms(config.tls)
+        _notebooks_tls(config.notebooks)
+        _owners(config)
+    except CertificateError as error:
+        raise ConfigError([str(error)]) from error
+    wrong = [problem for each in certificates for problem in problems(each, now)]
+    if wrong:
+        raise ConfigError(wrong)
+    doubtful = [warning for each in certificates for warning in warnings(each, now)]
+    return [*doubtful, *_unborne(config, certificates)]
+
+
+def _unborne(config: Config, certificates: Sequence[Certificate]) -> Iterator[str]:
+    """Names that browsers may ask for, and will be shown another one's certificate."""
+    names = {name for each in certificates for name in each.names}
+    for host in config.site.hosts:
+        if names and host not in names and not covers(names, host):
+            yield f"site.hosts: no certificate bears the name {host}"
+    domain = config.site.notebook_domain
+    if names and domain and f"*.{domain}" not in names:
+        yield f"site.notebook_domain: no certificate bears the name *.{domain}"

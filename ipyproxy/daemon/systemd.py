@@ -1,0 +1,138 @@
+"""What systemd is told: that we serve, reload, stop, how much there is to do, and that we live.
+
+Knows the protocol of sd_notify(3), which is a datagram of lines. Knows nothing of what happens
+here; where no systemd listens, nothing is said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.task import LoopingCall
+from zope.interface import implementer
+
+from ipyproxy.net.descriptors import Descriptors
+
+# Of the time that systemd waits for a sign of life; sd_watchdog_enabled(3) advises a half.
+_BEAT = 0.4
+_SLACK = 15.0
+
+
+class Manager:
+    """The process that started us, if it wants to hear of us.
+
+    :param environment: where systemd says how it is to be reached; what is found stays in there.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._socket: socket.socket | None = None
+        self._status = ""
+        self._pulse: _Pulse | None = None
+        self._patience = _watchdog(environment)
+        address = environment.get("NOTIFY_SOCKET", "")
+        if address[:1] in ("/", "@"):
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            # A manager that does not listen is no reason to stand still.
+            self._socket.setblocking(False)
+            self._address = address.replace("@", "\0", 1) if address[0] == "@" else address
+
+    def ready(self) -> None:
+        """We serve: at the start, and again after a reload."""
+        self._tell("READY=1")
+
+    def reloading(self) -> None:
+        """A reload begins; :meth:`ready` ends it."""
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._tell("RELOADING=1", f"MONOTONIC_USEC={now}")
+
+    def stopping(self, within: float) -> None:
+        """The end begins, and takes up to ``within`` seconds."""
+        self._tell("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int((within + _SLACK) * 1e6)}")
+
+    def status(self, text: str) -> None:
+        """What ``systemctl status`` shows, in one line."""
+        if text != self._status:
+            self._status = text
+            self._tell(f"STATUS={text}")
+
+    def keep_watch(self, reactor: Any, descriptors: Descriptors) -> None:
+        """Give signs of life from now on, for as long as ``descriptors`` are served in time."""
+        if self._patience:
+            self._pulse = _Pulse(reactor, descriptors, self._patience * _BEAT, self)
+
+    def beat(self) -> None:
+        """We live."""
+        self._tell("WATCHDOG=1")
+
+    def leave(self) -> None:
+        """Say nothing more."""
+        if self._pulse is not None:
+            self._pulse.stop()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _tell(self, *lines: str) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.sendto("\n".join(lines).encode(), self._address)
+
+
+def _watchdog(environment: Mapping[str, str]) -> float:
+    """The seconds within which systemd wants a sign of life of this process; 0: it wants none."""
+    try:
+        microseconds = int(environment.get("WATCHDOG_USEC", ""))
+        wanted_of = int(environment.get("WATCHDOG_PID", os.getpid()))
+    except ValueError:
+        return 0.0
+    return max(0, microseconds) / 1e6 if wanted_of == os.getpid() else 0.0
+
+
+@implementer(IReadDescriptor)
+class _Pulse:
+    """A descriptor that is made readable again and again, and beats when it is served.
+
+    A timer alone would go on beating while no connection is served any more.
+    """
+
+    def __init__(
+        self, reactor: Any, descriptors: Descriptors, interval: float, manager: Manager
+    ) -> None:
+        self._descriptors = descriptors
+        self._manager = manager
+        self._descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        descriptors.addReader(self)
+        self._looping = LoopingCall(os.eventfd_write, self._descriptor, 1)
+        self._looping.clock = reactor
+        self._looping.start(interval)
+
+    def fileno(self) -> int:
+        """The descriptor; -1 once it is closed."""
+        return self._descriptor
+
+    def logPrefix(self) -> str:
+        """What Twisted puts before a log line."""
+        return "ipyproxy"
+
+    def doRead(self) -> None:
+        """It is this one's turn, so every other one has had its turn."""
+        os.eventfd_read(self._descriptor)
+        self._manager.beat()
+
+    def connectionLost(self, reason: Any) -> None:
+        """Called by the reactor when it shuts down."""
+        self.stop()
+
+    def stop(self) -> None:
+        """Beat no more."""
+        if self._descriptor >= 0:
+            self._looping.stop()
+            self._descriptors.removeReader(self)
+            os.close(self._descriptor)
+            self._descriptor = -1

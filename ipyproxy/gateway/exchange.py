@@ -1,0 +1,303 @@
+"""One request carried to a notebook, and its answer carried back.
+
+Knows both sides' vocabulary: the request of the server, the connection of the client, and what a
+gateway changes in between. Knows nothing of sockets, and decides nothing about access.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ipyproxy.access.cors import Portal
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.http.rewriting import (
+    Rewriting,
+    forwarded,
+    request_fields,
+    response_fields,
+)
+from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk, stated_length
+from ipyproxy.http1.head import ResponseHead
+from ipyproxy.http1.lines import block_of, lines_of
+from ipyproxy.net.tlsdial import Attempt
+from ipyproxy.server.clients import subscriber
+from ipyproxy.server.request import Request
+from ipyproxy.upstream.advice import STATUSES, Adviser
+from ipyproxy.upstream.connection import UpstreamConnection
+from ipyproxy.upstream.health import HealthChecker
+from ipyproxy.upstream.places import Places, PortPlaces
+from ipyproxy.upstream.pool import Pool
+from ipyproxy.upstream.tenancy import Tenants
+from ipyproxy.upstream.upstream import Upstream
+from ipyproxy.websocket.bridge import Bridges
+
+# Without a length some servers wait for a body of these (RFC 9110 section 8.6).
+_WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
+_SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+# Methods that may be sent twice (RFC 9110 section 9.2.2).
+_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
+
+
+@dataclass(frozen=True, slots=True)
+class Carriage:
+    """What every exchange needs: connections, who answers, and what the public side is called."""
+
+    pool: Pool
+    health: HealthChecker
+    bridges: Bridges
+    tenants: Tenants
+    adviser: Adviser
+    trusted_origins: frozenset[bytes]
+    places: PortPlaces
+    portal: Portal | None = None
+
+
+class Exchange:
+    """Carries one request. Its own methods are what the server and the client call."""
+
+    _connection: UpstreamConnection | None = None
+    _dial: Attempt | None = None
+    _mark: int | None = None
+    # Where a place is held, or waited for.
+    _places: Places | None = None
+    _client = ""
+
+    def __init__(
+        self, request: Request, upstream: Upstream, rewriting: Rewriting, carriage: Carriage
+    ) -> None:
+        self._request = request
+        self._upstream = upstream
+        self._rewriting = rewriting
+        self._carriage = carriage
+
+    def start(self) -> None:
+        """Take a place at the port, find a connection, and send the request on it.
+
+        Where all places are taken and nobody gives way, the request waits for a while.
+
+        Raises :class:`ProxyError`: ``OVERLOADED`` if too many wait, ``UPSTREAM_STARTING`` or
+        ``UPSTREAM_DEAD`` if the port is known not to answer, ``FOREIGN_PORT`` or ``CHANGED_HANDS``
+        if somebody else listens there.
+        """
+        upstream = self._upstream
+        carriage, port = self._carriage, upstream.port
+        if carriage.tenants.are_checked:
+            connected = carriage.pool.keeps(port)
+            started = self._request.started
+            self._mark = carriage.tenants.admit(port, started, connected=connected)
+        carriage.health.admit(upstream, self._request.started)
+        has_place = self._ask_for_place()
+        upstream.exchanges += 1
+        upstream.requests += 1
+        self._request.consumer = self
+        if has_place:
+            self._find_connection()
+
+    def _ask_for_place(self) -> bool:
+        request = self._request
+        client = subscriber(request.client)
+        # Behind one address there may be many people, and a login tells them apart.
+        self._client = f"{client} {request.user}" if request.user else client
+        places = self._carriage.places.at(self._upstream.port)
+        has_place = places.ask(self._client, self, request.started)
+        self._places = places
+        return has_place
+
+    def _find_connection(self) -> None:
+        self._dial = self._carriage.pool.connect(
+            self._upstream.port, self, once=not self._is_repeatable(), mark=self._mark
+        )
+
+    # Places call; see :class:`ipyproxy.upstream.places.Holder`.
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the client keeps below the slowest pace."""
+        return self._request.connection.is_slow
+
+    def place_given(self) -> None:
+        """The request has waited, and may be sent now."""
+        self._find_connection()
+
+    def place_refused(self) -> None:
+        """The request has waited too long."""
+        self._places = None  # it has left the queue, and holds none
+        self.client_lost()
+        self._request.refuse(ProxyError(Problem.OVERLOADED, "waited too long for a place"))
+
+    def give_way(self) -> None:
+        """End the exchange, because another client has more right to its place."""
+        self.client_lost()
+        self._request.refuse(ProxyError(Problem.OVERLOADED, "gave its place to another client"))
+
+    def _is_repeatable(self) -> bool:
+        """Whether the request can be sent a second time without harm, and as a whole."""
+        return self._request.body is None and self._request.method in _IDEMPOTENT
+
+    # The client calls: a connection, then the answer.
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        """See :class:`ipyproxy.upstream.connection.Receiver`."""
+        self._dial = None
+        self._connection = connection
+        if not connection.used:
+            self._carriage.health.connected(self._upstream)
+        request = self._request
+        body = request.body
+        head = b"%b %b HTTP/1.1\r\n%b%b\r\n" % (
+            request.method,
+            request.target,
+            self.fields(),
+            self._framing(),
+        )
+        if body is None:
+            connection.send(request.method, head, self, ended=True)
+            return
+        early, request.early = request.early, b""
+        connection.send(request.method, head, self, ended=False)
+        # Whatever the notebook can't take makes the browser wait.
+        connection.transport.registerProducer(request.transport, True)
+        request.transport.resumeProducing()
+        if early:
+            self.body_received(early)
+        if body.done:
+            self.body_ended()
+
+    def fields(self) -> bytes:
+        """The field lines that do not frame."""
+        request, carriage = self._request, self._carriage
+        head, public, client = request.head, request.public, request.connection
+        fields = request_fields(head, public, carriage.trusted_origins, self._rewriting)
+        fields += forwarded(
+            head.fields.special, client.peer, public, client.trusted, self._rewriting
+        )
+        return fields + block_of(request.identity) if request.identity else fields
+
+    def _framing(self) -> bytes:
+        request = self._request
+        body = request.body
+        if body is not None:
+            if body.length is None:
+                return b"Transfer-Encoding: chunked\r\n"
+            return b"Content-Length: %d\r\n" % body.length
+        return b"Content-Length: 0\r\n" if request.method in _WITH_BODY else b""
+
+    def interim(self, head: ResponseHead) -> None:
+        """See :class:`ipyproxy.upstream.connection.Receiver`."""
+        fields = response_fields(head, self._request.public, self._rewriting)
+        self._request.interim(head.status, head.reason, fields)
+
+    def response_begun(self, head: ResponseHead, body: Decoder | None) -> None:
+        """See :class:`ipyproxy.upstream.connection.Receiver`."""
+        self._carriage.health.answered(self._upstream)
+        request = self._request
+        fields = response_fields(head, request.public, self._rewriting)
+        if self._carriage.portal is not None:
+            fields = block_of(self._carriage.portal.opened(lines_of(fields)))
+        length = stated_length(head) if body is None else body.length
+        if head.status in STATUSES:
+            self._ask_for_advice(head.status)
+        request.begin(head.status, head.reason, fields, length)
+
+    def _ask_for_advice(self, status: int) -> None:
+        self._carriage.adviser.answered(
+            self._upstream.port,
+            status,
+            safe=self._is_safe(),
+            path=self._request.target.partition(b"?")[0].decode("latin-1"),
+            home=self._rewriting.prefix.decode("ascii"),
+        )
+
+    def _is_safe(self) -> bool:
+        """Whether the request neither changes nor opens anything (RFC 9110 section 9.2.1)."""
+        return self._request.method in _SAFE
+
+    def response_received(self, data: bytes) -> None:
+        """See :class:`ipyproxy.upstream.connection.Receiver`."""
+        self._request.write(data)
+
+    def response_waiting(self) -> None:
+        """See :class:`ipyproxy.upstream.connection.Receiver`."""
+        self._request.flush()
+        # Whatever the browser can't take makes the notebook wait.
+        if self._connection is not None:
+            self._request.transport.registerProducer(self._connection.transport, True)
+
+    def response_ended(self) -> None:
+        """See :class:`ipyproxy.upstream.connection.Receiver`."""
+        self._end()
+        self._request.finish()
+
+    def switched(self, block: bytes, rest: bytes) -> None:
+        """See :class:`ipyproxy.upstream.connection.Receiver`: nobody asked for that here."""
+        if self._connection is not None:
+            self._connection.abandon()
+        self.failed(ProxyError(Problem.UPSTREAM_BROKEN, "101 without an upgrade"))
+
+    def stale(self) -> None:
+        """See :class:`ipyproxy.upstream.connection.Receiver`: try once more if that is harmless."""
+        self._connection = None
+        if self._is_repeatable():
+            self._dial = self._carriage.pool.dial(self._upstream.port, self, self._mark)
+        else:
+            self.failed(ProxyError(Problem.UPSTREAM_BROKEN, "it hung up without an answer"))
+
+    def failed(self, error: ProxyError) -> None:
+        """See :class:`ipyproxy.upstream.connection.Receiver`."""
+        self._upstream.errors += 1
+        self._end()
+        error = self._carriage.health.failed(self._upstream, error)
+        self._carriage.adviser.failed(self._upstream.port, error)
+        self._request.refuse(error)
+
+    def _end(self) -> None:
+        """The exchange is over."""
+        self._part()
+        self._leave_place()
+
+    def _leave_place(self) -> None:
+        places, self._places = self._places, None
+        if places is not None:
+            places.leave(self._client, self)
+
+    def _part(self) -> None:
+        """Let go of both sides; a connection with half a request on it is closed by now."""
+        request = self._request
+        self._connection = None
+        self._dial = None
+        request.consumer = None
+        self._upstream.exchanges -= 1
+        request.transport.unregisterProducer()
+
+    # The server calls: the body, or that the client is gone.
+
+    def body_received(self, data: bytes) -> None:
+        """See :class:`ipyproxy.server.request.BodyConsumer`."""
+        if self._connection is None:
+            self._request.early += data
+            self._request.transport.pauseProducing()
+            return
+        body = self._request.body
+        chunked = body is not None and body.length is None
+        self._connection.transport.write(chunk(data) if chunked else data)
+
+    def body_ended(self) -> None:
+        """See :class:`ipyproxy.server.request.BodyConsumer`."""
+        connection = self._connection
+        if connection is None:
+            return
+        body = self._request.body
+        if body is not None and body.length is None:
+            connection.transport.write(LAST_CHUNK)
+        connection.transport.unregisterProducer()
+        self._request.transport.resumeProducing()
+        connection.end_request()
+
+    def client_lost(self) -> None:
+        """See :class:`ipyproxy.server.request.BodyConsumer`."""
+        connection, dial = self._connection, self._dial
+        self._end()
+        if dial is not None:
+            dial.cancel()
+        if connection is not None:
+            connection.abandon()

@@ -1,0 +1,109 @@
+"""What lies below ``/ipython/<port>/``: the resource that carries requests to that notebook.
+
+Knows which ports are served, and whether a request is for HTTP or for a WebSocket. Access has
+been decided before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Any
+
+from twisted.web.resource import Resource
+
+from ipyproxy.access.reserved import Withheld
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.gateway.exchange import Carriage, Exchange
+from ipyproxy.gateway.websocket import BridgeExchange, is_websocket
+from ipyproxy.http.rewriting import Manners, Rewriting
+from ipyproxy.routes.notebooks import parse_port
+from ipyproxy.upstream.pool import LOOPBACK
+from ipyproxy.upstream.upstream import Upstream, UpstreamTable
+from ipyproxy.web.admission import Admission
+from ipyproxy.web.resources import NOT_DONE_YET, Step
+
+
+class ReverseProxyResource(Resource):
+    """One notebook.
+
+    It stands where Twisted's resource of this name would, which speaks HTTP/1.0, holds bodies
+    whole and loses repeated fields; nothing of that is used, so it is not even loaded.
+    """
+
+    isLeaf = True
+
+    def __init__(self, upstream: Upstream, rewriting: Rewriting, carriage: Carriage) -> None:
+        super().__init__()
+        self._upstream = upstream
+        self._rewriting = rewriting
+        self._carriage = carriage
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        """Everything below is this notebook's."""
+        return self
+
+    def render(self, request: Any) -> int:
+        """Carry the request; a WebSocket is one by its Upgrade, never by its path."""
+        request.port = self._upstream.port
+        unknown = self._carriage.tenants.find_owner(self._upstream.port, request.started)
+        if unknown is None:
+            self._carry(request)
+        else:
+            Admission(request, lambda _: self._carry(request)).wait(unknown)
+        return NOT_DONE_YET
+
+    def _carry(self, request: Any) -> None:
+        kind = BridgeExchange if is_websocket(request.head) else Exchange
+        kind(request, self._upstream, self._rewriting, self._carriage).start()
+
+
+class Notebooks(Step):
+    """All notebooks: the children are ports.
+
+    :param ports: the ports that may be reached.
+    :param prefix: the public path that this resource stands at, such as ``/ipython``.
+    :param withheld: what of a client's own fields no notebook gets to see.
+    :param applications: the ports whose programs are spoken to as applications.
+    """
+
+    def __init__(
+        self,
+        ports: Container[int],
+        prefix: str,
+        site_cookies: tuple[bytes, ...],
+        table: UpstreamTable,
+        carriage: Carriage,
+        withheld: Withheld | None = None,
+        applications: Container[int] = (),
+    ) -> None:
+        super().__init__()
+        self._withheld = None if withheld is None else withheld.kept
+        self._ports = ports
+        self._prefix = prefix.encode("ascii")
+        self._site_cookies = site_cookies
+        self._table = table
+        self._carriage = carriage
+        self._applications = applications
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        """The notebook on port ``path``, made when it is asked for, and kept once it has answered.
+
+        Nothing is kept of ports where nobody is, or somebody could ask for all there are.
+        """
+        port = parse_port(path)
+        if port is None or port not in self._ports:
+            raise ProxyError(Problem.NO_SUCH_PORT, path[:20].decode("ascii", "backslashreplace"))
+        rewriting = Rewriting(
+            authority=b"%b:%d" % (LOOPBACK.encode("ascii"), port),
+            prefix=b"%b/%d/" % (self._prefix, port),
+            port=port,
+            site_cookies=self._site_cookies,
+            withheld=self._withheld,
+            scheme=b"http" if self._carriage.pool.tls is None else b"https",
+            manners=Manners.APPLICATION if port in self._applications else Manners.NOTEBOOK,
+        )
+        upstream = self._table.get(port)
+        resource = ReverseProxyResource(upstream, rewriting, self._carriage)
+        if upstream.is_known:
+            self.putChild(path, resource)
+        return resource

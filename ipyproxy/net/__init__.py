@@ -1,0 +1,1 @@
+"""Bytes on sockets: descriptors, streams, listeners, dialling. Knows nothing of HTTP."""

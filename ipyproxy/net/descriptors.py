@@ -1,0 +1,183 @@
+"""Many descriptors behind one: an epoll set that is itself a single reader on the reactor.
+
+Knows Linux's epoll. Knows nothing of what the descriptors are. It offers the same four methods as
+the reactor (``IReactorFDSet``), for descriptors that want to be called without the reactor's
+logging context around every single event: that context costs more than a small read.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import classImplements
+
+_log = Logger(namespace="ipyproxy.epoll")
+
+_EVENTS_AT_ONCE = 256
+# Times to look for the next event before sleeping until it comes (some 25 µs). What was served is
+# mostly answered within that, and to fall asleep and be woken costs more than to look.
+_LOOKS = 30
+# Seconds to sleep at most before the reactor is asked again, which costs far more.
+_STAY = 0.001
+_MOST_ROUNDS = 64
+_LONGEST_TURN = 0.005
+_READ = select.EPOLLIN
+_WRITE = select.EPOLLOUT
+# What has failed or hung up is told by the next read or write.
+_READABLE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
+_WRITABLE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
+
+
+class Descriptors(Protocol):
+    """What a transport needs: the reactor itself, or an :class:`EpollSet` on it."""
+
+    def addReader(self, reader: Any) -> Any:
+        """Call ``reader.doRead`` whenever it can be read."""
+
+    def removeReader(self, reader: Any) -> Any:
+        """Do so no more."""
+
+    def addWriter(self, writer: Any) -> Any:
+        """Call ``writer.doWrite`` whenever it can be written."""
+
+    def removeWriter(self, writer: Any) -> Any:
+        """Do so no more."""
+
+    def callLater(self, delay: float, call: Any, /, *args: Any) -> Any:
+        """Call later, in seconds."""
+
+
+class EpollSet:
+    """See the module. Descriptors must be removed before they are closed.
+
+    :param reactor: where the set is a reader, and whose clock it lends.
+    :param turn: seconds after which the reactor has its turn, however much there is to do.
+    """
+
+    def __init__(self, reactor: Any, turn: float = _LONGEST_TURN) -> None:
+        self._reactor = reactor
+        self._turn = turn
+        self._epoll = select.epoll()
+        self._selectables: dict[int, Any] = {}
+        self._masks: dict[int, int] = {}
+        self._unserved: list[tuple[int, int]] = []
+        self.callLater = reactor.callLater
+        reactor.addReader(self)
+
+    def fileno(self) -> int:
+        """The epoll descriptor, readable when any of the set's is ready."""
+        return -1 if self._epoll.closed else self._epoll.fileno()
+
+    def logPrefix(self) -> str:
+        """What Twisted puts before a log line."""
+        return "ipyproxy"
+
+    def addReader(self, reader: Any) -> None:
+        """See :class:`Descriptors`."""
+        self._add(reader, _READ)
+
+    def addWriter(self, writer: Any) -> None:
+        """See :class:`Descriptors`."""
+        self._add(writer, _WRITE)
+
+    def removeReader(self, reader: Any) -> None:
+        """See :class:`Descriptors`."""
+        self._remove(reader, _READ)
+
+    def removeWriter(self, writer: Any) -> None:
+        """See :class:`Descriptors`."""
+        self._remove(writer, _WRITE)
+
+    def _add(self, selectable: Any, bit: int) -> None:
+        fd = selectable.fileno()
+        mask = self._masks.get(fd)
+        if mask is None:
+            self._epoll.register(fd, bit)
+            self._selectables[fd] = selectable
+            self._masks[fd] = bit
+        elif not mask & bit:
+            self._epoll.modify(fd, mask | bit)
+            self._masks[fd] = mask | bit
+
+    def _remove(self, selectable: Any, bit: int) -> None:
+        fd = selectable.fileno()
+        mask = self._masks.get(fd, 0)
+        if not mask & bit:
+            return
+        if mask == bit:
+            self._epoll.unregister(fd)
+            del self._masks[fd], self._selectables[fd]
+        else:
+            self._epoll.modify(fd, mask & ~bit)
+            self._masks[fd] = mask & ~bit
+
+    def doRead(self) -> None:
+        """Serve every descriptor that is ready, and those that become so soon after."""
+        deadline = self._reactor.seconds() + self._turn
+        events = self._unserved or self._epoll.poll(0, _EVENTS_AT_ONCE)
+        for _ in range(_MOST_ROUNDS):
+            self._unserved = self._serve(events, deadline)
+            if self._unserved or self._reactor.seconds() >= deadline:
+                return
+            events = self._next()
+            if not events:
+                return
+
+    def _next(self) -> list[tuple[int, int]]:
+        """What comes soon: whoever is answered at once often goes on at once."""
+        poll = self._epoll.poll
+        for _ in range(_LOOKS):
+            events = poll(0, _EVENTS_AT_ONCE)
+            if events:
+                return events
+        return poll(_STAY, _EVENTS_AT_ONCE)
+
+    def _serve(self, events: list[tuple[int, int]], deadline: float) -> list[tuple[int, int]]:
+        """Call every descriptor that ``events`` tells of, once each; give those left at the end.
+
+        They come first in the next turn, so that nobody is served twice before others once.
+        """
+        masks, seconds = self._masks, self._reactor.seconds
+        for at, (fd, event) in enumerate(events):
+            if at and seconds() >= deadline:
+                return events[at:]
+            # An earlier one of this round may have removed this one, or closed it and let a new
+            # one take its number: an event too many is harmless, for none of them blocks.
+            mask = masks.get(fd)
+            if mask is None:
+                continue
+            selectable = self._selectables[fd]
+            why: Exception | None = None
+            try:
+                if mask & _READ and event & _READABLE:
+                    why = selectable.doRead()
+                if event & _WRITABLE and why is None and masks.get(fd, 0) & _WRITE:
+                    why = self._selectables[fd].doWrite()
+            except Exception as caught:
+                _log.failure("a connection failed inside the proxy; please report this")
+                why = caught
+            if why is not None:
+                self._lose(selectable, Failure(why))
+        return []
+
+    def _lose(self, selectable: Any, reason: Failure) -> None:
+        # What escaped from here would take the whole set off the reactor.
+        try:
+            selectable.connectionLost(reason)
+        except Exception:
+            _log.failure("a connection failed at its end; please report this")
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Called by the reactor when it shuts down: so do all descriptors of the set."""
+        for selectable in list(self._selectables.values()):
+            self._lose(selectable, reason)
+        self._reactor.removeReader(self)
+        self._epoll.close()
+
+
+# Not by a decorator, behind which mypyc could not compile the class.
+classImplements(EpollSet, IReadDescriptor)

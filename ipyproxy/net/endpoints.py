@@ -1,0 +1,132 @@
+"""Ports and endpoints of the configuration -> listeners.
+
+Knows Twisted's endpoints and what can be wrong with one; what is wrong at the start ends the
+process with a sentence. Knows nothing of who is let in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import error
+from twisted.internet.address import UNIXAddress
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+from ipyproxy.net.sockets import Accept, Listener
+from ipyproxy.statefiles import own_directory
+
+
+class StartError(SystemExit, Exception):
+    """The process cannot start: a sentence, on which it ends.
+
+    Not a mere ``SystemExit``, for twistd tells whoever waits for it to go into the background only
+    of exceptions, and would let them wait for ever.
+    """
+
+
+def listen(
+    reactor: Any, descriptors: Any, where: int | str, backlog: int, accept: Accept
+) -> Listener:
+    """Listen on a port number (of IPv6 and IPv4 both) or on a Twisted endpoint.
+
+    :param descriptors: waits for connections; see :class:`ipyproxy.net.descriptors.Descriptors`.
+    :param accept: called with each connected socket and its peer.
+    :raises StartError: saying why, if that cannot be.
+    """
+    if isinstance(where, str):
+        endpoint = _endpoint(reactor, where)
+    elif socket.has_ipv6 and _can_ipv6():
+        endpoint = TCP6ServerEndpoint(reactor, where, backlog, "::")
+    else:
+        endpoint = TCP4ServerEndpoint(reactor, where, backlog)
+    outcome: list[Any] = []
+    endpoint.listen(Factory()).addBoth(outcome.append)
+    if outcome and not isinstance(outcome[0], Failure):
+        return Listener(descriptors, outcome[0], accept)
+    reason = outcome[0].value if outcome else "the endpoint did not bind at once"
+    if isinstance(reason, error.CannotListenError):
+        reason = getattr(reason.socketError, "strerror", None) or reason.socketError
+    raise StartError(f"ipyproxy: cannot listen on {where}: {reason}")
+
+
+def listen_privately(descriptors: Any, path: Path, backlog: int, accept: Accept) -> Listener:
+    """Listen on a UNIX socket at ``path`` that nobody but this user (and root) can connect to.
+
+    A socket that is there already is replaced: it was left by a process that is gone, or is that
+    of one whose place this one takes. Raises OSError, with ``EADDRINUSE`` for anything else there,
+    and :class:`~ipyproxy.statefiles.NotOwnError` where others could put a socket of their own.
+    """
+    with own_directory(path.parent):
+        if path.is_socket():
+            path.unlink()
+        return Listener(descriptors, _PathPort(path, backlog), accept)
+
+
+class _PathPort:
+    """A socket at a path, in the place of a port of Twisted's.
+
+    That one changes the mode after it has bound, and removes at its end whatever is at its path.
+    """
+
+    def __init__(self, path: Path, backlog: int) -> None:
+        self._path = path
+        self._socket = socket.socket(socket.AF_UNIX)
+        # Born with the right mode: changed afterwards, it would lie open for a moment.
+        mask = os.umask(0o177)
+        try:
+            self._socket.bind(str(path))
+            self._socket.listen(backlog)
+            self._inode = path.stat().st_ino
+        except OSError:
+            self._socket.close()
+            raise
+        finally:
+            os.umask(mask)
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._socket.fileno()
+
+    def stopReading(self) -> None:
+        """Nobody reads but the listener."""
+
+    def stopListening(self) -> None:
+        """Close it, and leave nothing behind, unless another process has taken the place."""
+        with contextlib.suppress(FileNotFoundError):
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
+        self._socket.close()
+
+
+def _endpoint(reactor: Any, description: str) -> Any:
+    try:
+        return serverFromString(reactor, description)
+    except (LookupError, ValueError) as caught:
+        # An index or a name among the sockets that systemd hands over, and it has handed over none.
+        raise StartError(
+            f"ipyproxy: cannot listen on {description}: there is no such socket ({caught}); "
+            "start ipyproxy by its systemd socket unit"
+        ) from None
+
+
+def _can_ipv6() -> bool:
+    try:
+        socket.socket(socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+def spoken(address: IAddress) -> str:
+    """``address`` for people."""
+    if isinstance(address, UNIXAddress):
+        return f"socket {os.fsdecode(address.name or b'')}"
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    return str(address) if port is None else f"{host} port {port}"

@@ -1,0 +1,301 @@
+"""Where connections come from: listening for clients and dialling upstreams.
+
+Knows sockets, time-outs and what the kernel refuses. Knows nothing of what is said on them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import select
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IAddress, IReadDescriptor, IWriteDescriptor
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ipyproxy.net.proxyprotocol import ProxyProtocolError, parse_header
+from ipyproxy.net.tcp import address_of
+
+_ACCEPTS_PER_EVENT = 32
+_ACCEPT_PAUSE = 0.2
+
+_LONGEST_HEADER = 4096
+
+Accept = Callable[[socket.socket, IAddress], None]
+
+_log = Logger(namespace="ipyproxy.sockets")
+
+
+@implementer(IReadDescriptor)
+class Listener:
+    """Accepts connections on a port that Twisted has bound.
+
+    Binding is left to Twisted's endpoints (``tcp:``, ``systemd:``, ``unix:`` …). The descriptor is
+    duplicated, because the port's own accept loop would put Twisted's transports on it.
+
+    :param port: what an endpoint's ``listen`` gave: a ``twisted.internet.tcp.Port`` or its kin.
+    :param accept: called with each connected socket (non-blocking) and its peer.
+    """
+
+    def __init__(self, reactor: Any, port: Any, accept: Accept) -> None:
+        self._reactor = reactor
+        self._port = port
+        self._accept = accept
+        self._resuming: Any = None
+        self._port.stopReading()
+        self._socket = socket.socket(fileno=os.dup(self._port.fileno()))
+        self._socket.setblocking(False)
+        reactor.addReader(self)
+
+    @property
+    def address(self) -> IAddress:
+        """Where it listens."""
+        return address_of(self._socket.getsockname())
+
+    def fileno(self) -> int:
+        """The listening descriptor; -1 once it is closed."""
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        """What Twisted puts before a log line."""
+        return "ipyproxy"
+
+    def doRead(self) -> None:
+        """Accept what waits, a bounded number, so that open connections get their turn."""
+        for _ in range(_ACCEPTS_PER_EVENT):
+            try:
+                sock, name = self._socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as caught:
+                self._pause(caught)
+                return
+            sock.setblocking(False)
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _hand_on(self._accept, sock, address_of(name))
+
+    def _pause(self, caught: OSError) -> None:
+        # The kernel says readable for as long as somebody waits: without a pause we would spin.
+        _log.warn(
+            "no connection is accepted for {pause} s: {reason}",
+            pause=_ACCEPT_PAUSE,
+            reason=os.strerror(caught.errno or 0),
+        )
+        self._reactor.removeReader(self)
+        self._resuming = self._reactor.callLater(_ACCEPT_PAUSE, self._resume)
+
+    def _resume(self) -> None:
+        self._resuming = None
+        self._reactor.addReader(self)
+
+    def connectionLost(self, reason: Any) -> None:
+        """Called by the reactor when it shuts down."""
+        self.stop()
+
+    def stop(self) -> Any:
+        """Accept nothing more and close; gives what the port's ``stopListening`` gives."""
+        if self._resuming is not None:
+            self._resuming.cancel()
+            self._resuming = None
+        self._reactor.removeReader(self)
+        self._socket.close()
+        return self._port.stopListening()
+
+
+@implementer(IReadDescriptor)
+class Announcement:
+    """Waits for the PROXY header that a proxy sends before all else, and for nothing behind it.
+
+    The connection is closed where no such header comes within ``timeout`` seconds.
+
+    :param accept: called with the socket and who really connects.
+    """
+
+    def __init__(
+        self, reactor: Any, sock: socket.socket, peer: IAddress, timeout: float, accept: Accept
+    ) -> None:
+        self._reactor = reactor
+        self._socket = sock
+        self._peer = peer
+        self._accept = accept
+        self._taken = b""
+        self._timer = reactor.callLater(timeout, self._refuse, "no PROXY header in time")
+        reactor.addReader(self)
+
+    def fileno(self) -> int:
+        """The socket's descriptor; -1 once it is closed."""
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        """What Twisted puts before a log line."""
+        return "ipyproxy"
+
+    def doRead(self) -> None:
+        """Take what is the header's, and leave what comes behind it in the socket."""
+        try:
+            seen = self._socket.recv(_LONGEST_HEADER, socket.MSG_PEEK)
+            header = parse_header(self._taken + seen)
+            if not seen:
+                self._refuse("closed before its PROXY header")
+                return
+            rest = len(seen) if header is None else header.size - len(self._taken)
+            self._taken += self._socket.recv(rest)
+        except BlockingIOError:
+            return
+        except (OSError, ProxyProtocolError) as caught:
+            self._refuse(str(caught))
+            return
+        if header is not None:
+            self._leave()
+            peer = self._peer if header.source is None else address_of(header.source)
+            _hand_on(self._accept, self._socket, peer)
+
+    def connectionLost(self, reason: Any) -> None:
+        """Called by the reactor when it shuts down."""
+        self._leave()
+        self._socket.close()
+
+    def _refuse(self, why: str) -> None:
+        _log.warn("connection of {peer} refused: {why}", peer=self._peer, why=why)
+        self._leave()
+        self._socket.close()
+
+    def _leave(self) -> None:
+        self._reactor.removeReader(self)
+        if self._timer.active():
+            self._timer.cancel()
+
+
+@implementer(IWriteDescriptor)
+class Dial:
+    """One attempt to connect to a literal IP address; never to a name.
+
+    :param connected: called with the socket (non-blocking) once it is connected.
+    :param failed: called with an OSError; ``TimeoutError`` after ``timeout`` seconds.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        address: tuple[str, int],
+        timeout: float,
+        connected: Callable[[socket.socket], None],
+        failed: Callable[[OSError], None],
+    ) -> None:
+        self._reactor = reactor
+        self._connected = connected
+        self._failed = failed
+        self._socket: socket.socket | None = None
+        try:
+            self._start(address)
+        except OSError as caught:
+            self._timer = reactor.callLater(0, self._give_up, caught)
+            return
+        self._timer = reactor.callLater(timeout, self._expire)
+        reactor.addWriter(self)
+
+    def _start(self, address: tuple[str, int]) -> None:
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        code = self._socket.connect_ex(address)
+        if code not in (0, errno.EINPROGRESS):
+            raise OSError(code, os.strerror(code))
+
+    def fileno(self) -> int:
+        """The descriptor that is being connected; -1 once the attempt is over."""
+        return -1 if self._socket is None else self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        """What Twisted puts before a log line."""
+        return "ipyproxy"
+
+    def doWrite(self) -> None:
+        """The kernel knows how it went."""
+        if self._socket is None:
+            return
+        code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if not code and _is_its_own_peer(self._socket):
+            code = errno.ECONNREFUSED
+        if code:
+            self._give_up(OSError(code, os.strerror(code)))
+            return
+        if self._timer.active():
+            self._timer.cancel()
+        self._reactor.removeWriter(self)
+        sock, self._socket = self._socket, None
+        self._connected(sock)
+
+    def connectionLost(self, reason: Any) -> None:
+        """Called by the reactor when the descriptor failed, or when it shuts down."""
+        if self._socket is not None:
+            code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
+            self._give_up(OSError(code, os.strerror(code)))
+
+    def cancel(self) -> None:
+        """Give up without a word."""
+        self._close()
+
+    def _expire(self) -> None:
+        # Timers come before sockets: if we were held up ourselves, it may long be connected.
+        watch = select.poll()
+        watch.register(self, select.POLLOUT)
+        if watch.poll(0):
+            self.doWrite()
+        else:
+            self._give_up(TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
+
+    def _give_up(self, caught: OSError) -> None:
+        self._close()
+        self._failed(caught)
+
+    def _close(self) -> None:
+        if self._timer.active():
+            self._timer.cancel()
+        self._reactor.removeWriter(self)
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+def claim_descriptors(wanted: int) -> int:
+    """Raise this process's limit so that it may have ``wanted`` descriptors; what it may have.
+
+    Services start with a low soft limit, for the sake of ``select``, and are to raise it
+    themselves (systemd.exec(5), LimitNOFILE).
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(OSError):  # a sandbox may not let us
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            soft = most
+    return wanted if soft == resource.RLIM_INFINITY else soft
+
+
+def _hand_on(accept: Accept, sock: socket.socket, peer: IAddress) -> None:
+    try:
+        accept(sock, peer)
+    except Exception:
+        # What escaped from here would end the listener.
+        _log.failure("a connection could not be taken; please report this")
+        sock.close()
+
+
+def _is_its_own_peer(sock: socket.socket) -> bool:
+    """Whether nobody listened, but the kernel chose the very port as ours: a TCP self-connect.
+
+    It happens to ports in the range of ``ip_local_port_range``, and the request would come back
+    as its own answer.
+    """
+    try:
+        return bool(sock.getsockname() == sock.getpeername())
+    except OSError:
+        return False  # gone already: whoever reads it will see

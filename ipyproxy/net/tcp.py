@@ -1,0 +1,430 @@
+"""Byte streams on the reactor: one connected socket each.
+
+Knows descriptors and buffers. Knows nothing of TLS or HTTP. The transport here provides Twisted's
+own interfaces, so that every protocol above runs on ``StringTransport`` in a test; it stands in
+for Twisted's because that costs three times as much per event.
+
+What it does differently: a write is sent at once, and only what the kernel did not take is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from twisted.internet import error
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import (
+    IAddress,
+    IConsumer,
+    IPushProducer,
+    IReadWriteDescriptor,
+    ITCPTransport,
+)
+from twisted.python.failure import Failure
+from zope.interface import classImplements
+
+from ipyproxy.net.descriptors import Descriptors
+from ipyproxy.net.protocol import CLOSED
+
+READ_SIZE = 65536
+"""Bytes taken from a socket in one event at most, so that no stream starves another."""
+LEAST_READ = 1024
+"""The least of them, while they hold very many pieces (chunks, frames) for the protocol."""
+MANY_PIECES = 256
+"""Pieces that one event may hold without :meth:`TCPTransport.read_less` being called."""
+HIGH_WATER = 65536
+"""Bytes waiting to be sent above which the producer is paused; it resumes when all are sent."""
+
+# A connection whose peer vanished is gone within about two minutes (seconds, seconds, probes).
+_KEEPALIVE = (
+    (socket.TCP_KEEPIDLE, 60),
+    (socket.TCP_KEEPINTVL, 15),
+    (socket.TCP_KEEPCNT, 4),
+    (socket.TCP_USER_TIMEOUT, 60_000),
+)
+# TCP_CLOSE and TCP_CLOSE_WAIT, the first byte of struct tcp_info.
+_HUNG_UP = (7, 8)
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+_ABORTED = Failure(error.ConnectionAborted())
+
+
+class Ending(Enum):
+    """What happens to a transport once everything written has been sent."""
+
+    NO = "stay open"
+    HALF = "send FIN, read on"
+    FULL = "close"
+
+
+# A module's name is found ten times faster than an enumeration's member (Python 3.11).
+_NO = Ending.NO
+_HALF = Ending.HALF
+_FULL = Ending.FULL
+
+
+class TCPTransport:
+    """One connected socket (TCP or UNIX) and the protocol on it."""
+
+    __slots__ = (
+        "_appetite",
+        "_ending",
+        "_fault",
+        "_high_water",
+        "_paused_producer",
+        "_peer",
+        "_producer",
+        "_put",
+        "_reactor",
+        "_reading",
+        "_socket",
+        "_unsent",
+        "bytes_sent",
+        "connected",
+        "protocol",
+    )
+
+    def __init__(
+        self,
+        reactor: Descriptors,
+        sock: socket.socket,
+        protocol: Any,
+        peer: IAddress,
+        *,
+        high_water: int = HIGH_WATER,
+    ) -> None:
+        self.protocol = protocol
+        self.connected = True
+        self.bytes_sent = 0
+        self._reactor = reactor
+        self._socket = sock
+        self._peer = peer
+        self._unsent = bytearray()
+        self._high_water = high_water
+        self._ending = _NO
+        self._put: Callable[[Any], int] = sock.send
+        """Hands bytes on; gives how many were taken, or raises BlockingIOError, or OSError."""
+        self._fault: OSError | None = None
+        self._reading = False
+        self._appetite = READ_SIZE
+        self._producer: Any = None
+        self._paused_producer = False
+
+    def start(self) -> None:
+        """Begin to carry bytes to and from the protocol."""
+        self.protocol.makeConnection(self)
+        self.resumeProducing()
+
+    # What the reactor calls.
+
+    def fileno(self) -> int:
+        """The socket's descriptor; -1 once it is closed."""
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        """What Twisted puts before a log line."""
+        return "ipyproxy"
+
+    def doRead(self) -> Any:
+        """Take what has come, at most one buffer full."""
+        try:
+            data = self._socket.recv(self._appetite)
+        except BlockingIOError:
+            return None
+        except OSError as caught:
+            return _lost(caught)
+        if data:
+            self._read_more()
+            self.protocol.dataReceived(data)
+            return None
+        # The kernel tells of a reset once. If that was to a write, this is no proper end.
+        return error.ConnectionDone() if self._fault is None else _lost(self._fault)
+
+    def read_less(self, pieces: int) -> None:
+        """Take fewer bytes in the next event: this one held ``pieces`` pieces for the protocol.
+
+        A piece costs about the same however small it is, and others wait for as long as an event
+        takes. Called by protocols where it was more than :data:`MANY_PIECES`.
+        """
+        self._appetite = max(LEAST_READ, self._appetite * MANY_PIECES // pieces)
+
+    def _read_more(self) -> None:
+        if self._appetite < READ_SIZE:
+            self._appetite = min(READ_SIZE, 2 * self._appetite)
+
+    def doWrite(self) -> Any:
+        """Send on what waits; then let the producer go on, or end."""
+        unsent = self._unsent
+        try:
+            while unsent:
+                sent = self._put(unsent)
+                self.bytes_sent += sent
+                del unsent[:sent]
+            if self._ending is not _NO:
+                self._say_goodbye()
+        except BlockingIOError:
+            return None
+        except OSError as caught:
+            return self._write_failed(caught)
+        self._reactor.removeWriter(self)
+        if self._ending is _FULL:
+            return error.ConnectionDone()
+        if self._ending is _HALF:
+            self._shut_down()
+        elif self._paused_producer:
+            self._paused_producer = False
+            self._producer.resumeProducing()
+        return None
+
+    def _say_goodbye(self) -> None:
+        """Say that the stream ends here, where there are words for it.
+
+        Raises as ``_put`` does.
+        """
+
+    def _write_failed(self, caught: OSError) -> Exception | None:
+        """The peer takes nothing more, but may have said why before it closed: read on."""
+        self._fault = self._fault or caught
+        if not self._reading:
+            return _lost(self._fault)
+        self._unsent.clear()
+        self._reactor.removeWriter(self)
+        return None
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Close the socket and tell the protocol."""
+        if not self.connected:
+            return
+        self.connected = False
+        self._ending = _FULL
+        self._reactor.removeReader(self)
+        self._reactor.removeWriter(self)
+        self._socket.close()
+        self._unsent.clear()
+        self._producer = None
+        self._paused_producer = False
+        protocol, self.protocol = self.protocol, None
+        protocol.connectionLost(reason)
+
+    # What protocols call to write.
+
+    @property
+    def bytes_waiting(self) -> int:
+        """Bytes that were written and that the kernel has not taken yet."""
+        return len(self._unsent)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits to be sent that a producer is paused."""
+        return len(self._unsent) > self._high_water
+
+    def write(self, data: bytes) -> None:
+        """Send ``data``: at once, as far as the kernel takes it."""
+        # Of nothing, TLS would make a record.
+        if self._ending is not _NO or not data:
+            return
+        if not self._unsent:
+            data = self._send(data)
+            if not data:
+                return
+            self._reactor.addWriter(self)
+        self._unsent += data
+        if len(self._unsent) > self._high_water:
+            self._pause_producer()
+
+    def _send(self, data: bytes) -> bytes:
+        """Hand on what is taken at once; give the rest."""
+        try:
+            sent = self._put(data)
+            self.bytes_sent += sent
+            while sent < len(data):
+                data = data[sent:]
+                sent = self._put(data)
+                self.bytes_sent += sent
+        except BlockingIOError:
+            return data
+        except OSError as caught:
+            # doWrite meets it again and deals with it, called by the reactor, so that no
+            # protocol loses its connection inside its own call of write().
+            self._fault = caught
+            return data
+        return b""
+
+    def writeSequence(self, iovec: Any) -> None:
+        """Send all of ``iovec``."""
+        self.write(b"".join(iovec))
+
+    def _pause_producer(self) -> None:
+        if self._producer is not None and not self._paused_producer:
+            self._paused_producer = True
+            self._producer.pauseProducing()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Pause and resume ``producer`` (an IPushProducer) by how much waits to be sent."""
+        if not streaming:
+            raise TypeError("only push producers are supported")
+        if self._producer is not None:
+            raise RuntimeError("a producer is registered already")
+        if not self.connected:
+            producer.stopProducing()
+            return
+        self._producer = producer
+        if self.is_full:
+            self._pause_producer()
+
+    def unregisterProducer(self) -> None:
+        """Forget the producer."""
+        self._producer = None
+        self._paused_producer = False
+
+    # What protocols call to read.
+
+    @property
+    def server_name(self) -> bytes | None:
+        """The host that the peer asked for by name: none, without TLS."""
+        return None
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether bytes of the peer are taken at present."""
+        return self._reading
+
+    @property
+    def has_input(self) -> bool:
+        """Whether bytes of the peer, or its end, wait to be read."""
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
+
+    @property
+    def has_hung_up(self) -> bool:
+        """Whether the peer has closed or reset; known even where its bytes are not taken."""
+        try:
+            info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        except OSError:
+            return False  # a UNIX socket
+        return info[0] in _HUNG_UP
+
+    def pauseProducing(self) -> None:
+        """Read nothing until :meth:`resumeProducing`, so that the peer has to wait."""
+        if self._reading:
+            self._reading = False
+            self._reactor.removeReader(self)
+
+    def resumeProducing(self) -> None:
+        """Read again."""
+        if self.connected and not self._reading and self._ending is not _FULL:
+            self._reading = True
+            self._reactor.addReader(self)
+
+    def stopProducing(self) -> None:
+        """End the connection."""
+        self.loseConnection()
+
+    # What protocols call to end.
+
+    def loseConnection(self) -> None:
+        """Close once everything written has been sent; read nothing more."""
+        if self._ending is not _FULL:
+            self._ending = _FULL
+            self.unregisterProducer()
+            self.pauseProducing()
+            if self._has_said_all():
+                self._end_soon(CLOSED)
+
+    def loseWriteConnection(self) -> None:
+        """Send FIN once everything written has been sent; go on reading."""
+        if self._ending is _NO:
+            self._ending = _HALF
+            self.unregisterProducer()
+            if self._has_said_all():
+                self._shut_down()
+
+    def _has_said_all(self) -> bool:
+        """Whether everything is sent, the goodbye too; if not, the reactor sees to it."""
+        if not self._unsent:
+            try:
+                self._say_goodbye()
+            except BlockingIOError:
+                self._reactor.addWriter(self)
+                return False
+            except OSError as caught:
+                self._fault = self._fault or caught
+            return True
+        return False
+
+    def abortConnection(self) -> None:
+        """Close now, with a reset, so that the peer knows the stream is not whole."""
+        if self.connected:
+            self._ending = _FULL
+            self.unregisterProducer()
+            self.pauseProducing()
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            self._end_soon(_ABORTED)
+
+    def _shut_down(self) -> None:
+        # An OSError means that the peer has closed: the next read reports it.
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def _end_soon(self, reason: Failure) -> None:
+        self._reactor.removeWriter(self)
+        self._reactor.callLater(0, self.connectionLost, reason)
+
+    # Facts and options.
+
+    def getPeer(self) -> Any:
+        """The other end's address."""
+        return self._peer
+
+    def getHost(self) -> Any:
+        """Our end's address."""
+        return address_of(self._socket.getsockname())
+
+    def getTcpNoDelay(self) -> bool:
+        """Whether small writes are sent at once."""
+        return bool(self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Send small writes at once (or not)."""
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, enabled)
+
+    def getTcpKeepAlive(self) -> bool:
+        """Whether the kernel probes a silent peer."""
+        return bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """Let the kernel probe a silent peer; a UNIX socket's peer cannot vanish unnoticed."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)
+        if enabled and self._socket.family != socket.AF_UNIX:
+            for option, value in _KEEPALIVE:
+                self._socket.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+# Not by a decorator, behind which mypyc could not compile the class.
+classImplements(TCPTransport, IReadWriteDescriptor, ITCPTransport, IPushProducer, IConsumer)
+
+
+def address_of(name: Any) -> IAddress:
+    """Twisted's address for what the socket module gives; IPv4 in IPv6 clothes is IPv4."""
+    if not isinstance(name, tuple):
+        return UNIXAddress(name or None)
+    host, port = name[0], name[1]
+    if host.startswith("::ffff:") and "." in host:
+        return IPv4Address("TCP", host[7:], port)
+    return (IPv6Address if ":" in host else IPv4Address)("TCP", host, port)
+
+
+def _lost(caught: OSError) -> Exception:
+    return error.ConnectionLost(os.strerror(caught.errno or 0))

@@ -1,0 +1,262 @@
+"""TLS over TCP on the reactor.
+
+Knows how pyOpenSSL reads and writes a socket. Knows nothing of certificates, or of what is said.
+OpenSSL is given the socket itself: through memory BIOs each byte would be copied twice more, and
+each message would cost two more calls in either direction.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from fcntl import ioctl
+from termios import FIONREAD
+from typing import Any
+
+from OpenSSL import SSL
+from OpenSSL.SSL import _lib  # type: ignore[attr-defined]
+from twisted.internet import error
+from twisted.internet.interfaces import IAddress, IHandshakeListener
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ipyproxy.net.descriptors import Descriptors
+from ipyproxy.net.tcp import HIGH_WATER, TCPTransport
+
+_RECORD = 16384
+_MOST_RECORDS = 64
+_SMALL = 4096
+_NOTHING = bytes(4)
+MOST_WITHOUT_DATA = 32
+"""Reads in a row that may bring no data although more has come: key updates, session tickets.
+
+A key update takes one read or two. No peer that means well comes near this: it updates its key once
+in 2^24 records, and a server sends two tickets. OpenSSL itself takes as many empty records.
+"""
+
+_log = Logger(namespace="ipyproxy.tlstransport")
+
+
+class TLSTransport(TCPTransport):
+    """One connected socket with TLS on it.
+
+    A protocol that provides ``IHandshakeListener`` is told when the handshake is done.
+
+    :param tls: the session, on ``sock``.
+    """
+
+    __slots__ = (
+        "_goodbye_due",
+        "_reads_on",
+        "_receive",
+        "_secured",
+        "_stuck",
+        "_tls",
+        "_without_data",
+    )
+
+    def __init__(
+        self,
+        reactor: Descriptors,
+        sock: socket.socket,
+        protocol: Any,
+        peer: IAddress,
+        tls: SSL.Connection,
+        *,
+        high_water: int = HIGH_WATER,
+    ) -> None:
+        super().__init__(reactor, sock, protocol, peer, high_water=high_water)
+        self._tls = tls
+        self._put = self._encrypt
+        self._receive = tls.recv
+        self._secured = False
+        self._goodbye_due = False
+        self._stuck = False
+        self._reads_on = False
+        self._without_data = 0
+        return_after_each_record(tls)
+
+    @property
+    def has_input(self) -> bool:
+        """See :class:`TCPTransport`; what is decrypted already counts too."""
+        return self._tls.pending() > 0 or super().has_input
+
+    @property
+    def bytes_waiting(self) -> int:
+        """See :class:`TCPTransport`; a goodbye that the kernel has not taken counts too."""
+        return len(self._unsent) or int(self._goodbye_due)
+
+    # Reading.
+
+    def doRead(self) -> Any:
+        """Take the records that have come, a bounded number, and hand them out as one piece."""
+        trouble: SSL.Error | None = None
+        appetite = self._appetite
+        try:
+            if not self._secured:
+                self._shake_hands()
+            data = self._receive(min(_RECORD, appetite))
+            # To ask OpenSSL for what has not come costs as much as the rest of a small read. It
+            # takes no more of the socket than one record, so whatever else has come is told anew.
+            if len(data) >= _SMALL and ioctl(self._socket, FIONREAD, _NOTHING) != _NOTHING:
+                data, trouble = self._gather(data)
+        except SSL.Error as caught:
+            return self._read_failed(caught)
+        self._without_data = 0
+        self._read_more()
+        if self.protocol is not None:
+            self.protocol.dataReceived(data)
+        if trouble is not None:
+            return self._read_failed(trouble)
+        if appetite < _RECORD:
+            self._read_on_soon()
+        return None
+
+    def _read_on_soon(self) -> None:
+        """Read again in the next turn if a part of a record is left: epoll tells nothing of it."""
+        if not self._reads_on and self.connected and self._reading and self._tls.pending():
+            self._reads_on = True
+            self._reactor.callLater(0, self._read_on)
+
+    def _read_on(self) -> None:
+        self._reads_on = False
+        if not (self.connected and self._reading):
+            return
+        try:
+            why = self.doRead()
+        except Exception as caught:
+            _log.failure("a connection failed inside the proxy; please report this")
+            why = caught
+        if why is not None:
+            self.connectionLost(Failure(why))
+
+    def resumeProducing(self) -> None:
+        """See :class:`TCPTransport`."""
+        super().resumeProducing()
+        if self._secured and self._appetite < _RECORD:
+            self._read_on_soon()
+
+    def _shake_hands(self) -> None:
+        self._tls.do_handshake()
+        self._secured = True
+        if IHandshakeListener.providedBy(self.protocol):
+            self.protocol.handshakeCompleted()
+
+    def _gather(self, piece: bytes) -> tuple[bytes, SSL.Error | None]:
+        """``piece`` and what waits behind it, and what has ended that, if anything has."""
+        pieces = [piece]
+        room = self._appetite - len(piece)
+        try:
+            while room > 0 and len(pieces) < _MOST_RECORDS:
+                piece = self._receive(_RECORD)
+                pieces.append(piece)
+                room -= len(piece)
+                if ioctl(self._socket, FIONREAD, _NOTHING) == _NOTHING:
+                    break
+        except SSL.Error as caught:
+            return b"".join(pieces), caught
+        return b"".join(pieces), None
+
+    def _read_failed(self, caught: SSL.Error) -> Exception | None:
+        if isinstance(caught, SSL.WantReadError):
+            return self._note_record_without_data()
+        if isinstance(caught, SSL.WantWriteError):
+            self._wait_to_write()
+            return None
+        if isinstance(caught, SSL.ZeroReturnError):
+            return error.ConnectionDone()
+        return error.ConnectionLost(f"TLS: {_reason(caught)}")
+
+    def _note_record_without_data(self) -> Exception | None:
+        """OpenSSL wants more. If more is there already, it has stopped behind a whole record."""
+        if ioctl(self._socket, FIONREAD, _NOTHING) == _NOTHING:
+            return None
+        self._without_data += 1
+        if self._without_data <= MOST_WITHOUT_DATA:
+            return None
+        return error.ConnectionLost("TLS: too many records without data")
+
+    def _wait_to_write(self) -> None:
+        """OpenSSL has to answer (a key update, say), and the kernel takes nothing: read no more.
+
+        So a peer that asks on and on and reads no answers is held up by the kernel.
+        """
+        self._stuck = True
+        self._reactor.removeReader(self)
+        self._reactor.addWriter(self)
+
+    # Writing.
+
+    def _encrypt(self, data: Any) -> int:
+        try:
+            return self._tls.send(data)
+        except SSL.Error as caught:
+            raise _os_error(caught) from None
+
+    def doWrite(self) -> Any:
+        """See :class:`TCPTransport`."""
+        if self._stuck:
+            self._stuck = False
+            if self._reading:
+                self._reactor.addReader(self)
+            if not self._unsent and not self._goodbye_due:
+                self._reactor.removeWriter(self)
+                return self.doRead() if self._reading else None
+        return super().doWrite()
+
+    def _say_goodbye(self) -> None:
+        if not self._secured:
+            return
+        if self._tls.get_shutdown() & SSL.SENT_SHUTDOWN and not self._goodbye_due:
+            return  # it was said when our half was closed
+        try:
+            self._tls.shutdown()
+            self._goodbye_due = False
+        except SSL.Error as caught:
+            refused = _os_error(caught)
+            self._goodbye_due = isinstance(refused, BlockingIOError)
+            raise refused from None
+
+    def connectionLost(self, reason: Failure) -> None:
+        """See :class:`TCPTransport`."""
+        self._secured = False
+        super().connectionLost(reason)
+
+    @property
+    def tls(self) -> SSL.Connection:
+        """The session, for its facts: version, SNI, the peer's certificate."""
+        return self._tls
+
+    @property
+    def server_name(self) -> bytes | None:
+        """The host that the client asked for (RFC 6066 section 3), lower-case; None if for none."""
+        name = self._tls.get_servername()
+        return None if name is None else name.lower()
+
+
+def return_after_each_record(connection: SSL.Connection) -> None:
+    """Let a read of ``connection`` return after each record, even one without data.
+
+    pyOpenSSL sets ``SSL_MODE_AUTO_RETRY`` on every connection and has no public way to clear it.
+    With the mode, a peer that streams records without data (TLS 1.3 key updates, or renegotiations
+    that are refused) keeps one single read busy for as long as it likes; nobody else is served.
+    """
+    _lib.SSL_clear_mode(connection._ssl, _lib.SSL_MODE_AUTO_RETRY)
+
+
+def _reason(caught: SSL.Error) -> str:
+    """The last of OpenSSL's error texts, such as ``no shared cipher``."""
+    try:
+        return str(caught.args[0][-1][-1])
+    except (IndexError, TypeError):
+        return "connection ended" if isinstance(caught, SSL.SysCallError) else "protocol error"
+
+
+def _os_error(caught: SSL.Error) -> OSError:
+    """What a plain socket would have raised."""
+    if isinstance(caught, (SSL.WantReadError, SSL.WantWriteError)):
+        return BlockingIOError()
+    if isinstance(caught, SSL.SysCallError) and caught.args[0] > 0:
+        return OSError(caught.args[0], os.strerror(caught.args[0]))
+    return OSError(errno.EPROTO, f"TLS: {_reason(caught)}")

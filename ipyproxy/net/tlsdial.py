@@ -1,0 +1,143 @@
+"""One attempt at a TLS connection to an upstream: dialled, shaken hands, and known for who it is.
+
+Knows the order of these. Knows nothing of certificates, nor of what the connection is for.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from OpenSSL import SSL
+from twisted.internet import protocol
+from twisted.internet.address import IPv4Address
+from twisted.internet.interfaces import IHandshakeListener
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ipyproxy.net.descriptors import Descriptors
+from ipyproxy.net.sockets import Dial
+from ipyproxy.net.tcp import HIGH_WATER
+from ipyproxy.net.tls import TLSTransport
+
+# What a transport says of an end that is no matter of TLS.
+_HUNG_UP = ("TLS: connection ended", "TLS: unexpected eof while reading")
+
+
+class NotSecuredError(OSError):
+    """The other end speaks no TLS that we take, or is not who it should be."""
+
+
+class SilentError(TimeoutError):
+    """The other end took the connection, and did not answer in the handshake in time."""
+
+
+class Attempt(Protocol):
+    """A connection that is being made."""
+
+    def cancel(self) -> None:
+        """Give up without a word."""
+
+
+class ClientTLS(Protocol):
+    """Whom to expect at the other end."""
+
+    def connection(self, sock: socket.socket) -> SSL.Connection:
+        """The client's end of a new connection on ``sock``."""
+
+    def fault(self, connection: SSL.Connection) -> str | None:
+        """Why a peer whose certificate holds is still not the one who is meant; None if it is."""
+
+
+@implementer(IHandshakeListener)
+class SecureDial(protocol.Protocol):
+    """One attempt to connect to a literal IP address and shake hands there.
+
+    :param timeout: seconds until the connection is taken.
+    :param connected: called with the transport, whose ``protocol`` is to be replaced at once.
+    :param failed: called with an OSError: as for :class:`Dial`, :class:`NotSecuredError`, or
+        :class:`SilentError`; with ``ECONNRESET`` where the other end hung up without a word.
+    :param patience: seconds for the handshake, which a server that is busy lets wait; 0 to wait
+        for ever.
+    :param dialled: called once the connection is taken.
+    """
+
+    transport: Any
+
+    def __init__(
+        self,
+        reactor: Descriptors,
+        address: tuple[str, int],
+        timeout: float,
+        tls: ClientTLS,
+        connected: Callable[[TLSTransport], None],
+        failed: Callable[[OSError], None],
+        *,
+        high_water: int = HIGH_WATER,
+        patience: float = 0.0,
+        dialled: Callable[[], None] | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self._address = address
+        self._patience = patience
+        self._has_dialled = dialled
+        self._tls = tls
+        self._connected = connected
+        self._failed: Callable[[OSError], None] | None = failed
+        self._high_water = high_water
+        self._timer: Any = None
+        self._dial = Dial(reactor, address, timeout, self._dialled, self._give_up)
+
+    def _dialled(self, sock: socket.socket) -> None:
+        if self._patience:
+            late = SilentError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+            self._timer = self._reactor.callLater(self._patience, self._give_up, late)
+        if self._has_dialled is not None:
+            self._has_dialled()
+        peer = IPv4Address("TCP", *self._address)
+        tls = self._tls.connection(sock)
+        transport = TLSTransport(self._reactor, sock, self, peer, tls, high_water=self._high_water)
+        transport.start()
+        # The client has the first word: reading makes OpenSSL say it.
+        if ended := transport.doRead():
+            transport.connectionLost(Failure(ended))
+
+    def handshakeCompleted(self) -> None:
+        """The certificate holds; whether it is the right one is still to be seen."""
+        if self._failed is None:
+            return
+        fault = self._tls.fault(self.transport.tls)
+        if fault is not None:
+            self._give_up(NotSecuredError(errno.EPROTO, fault))
+            return
+        self._end()
+        self._connected(self.transport)
+
+    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
+        """The upstream hung up within the handshake, or OpenSSL did."""
+        said = " ".join(map(str, getattr(reason.value, "args", ())))
+        if not said or said in _HUNG_UP:
+            self._give_up(ConnectionResetError(errno.ECONNRESET, "hung up in the TLS handshake"))
+        else:
+            self._give_up(NotSecuredError(errno.EPROTO, said))
+
+    def cancel(self) -> None:
+        """Give up without a word."""
+        self._end()
+        if self.transport is not None:
+            self.transport.abortConnection()
+
+    def _give_up(self, caught: OSError) -> None:
+        failed = self._failed
+        if failed is not None:
+            self.cancel()
+            failed(caught)
+
+    def _end(self) -> None:
+        self._failed = None
+        self._dial.cancel()
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()

@@ -1,0 +1,460 @@
+"""The access log: one line for each finished exchange or bridge, and the thread that writes lines.
+
+Knows how what happened is written down, and where. Knows nothing of HTTP's grammar, nor of the
+configuration file. The proxy's events go through Twisted's own logger, not through here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections import deque
+from datetime import UTC, datetime
+from enum import Enum
+from functools import lru_cache
+from queue import SimpleQueue
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Literal
+
+from twisted.logger import Logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_log = Logger(namespace="ipyproxy.logs")
+
+_SWITCHED = 101
+# A query parameter is secret if its name ends in one of these: Jupyter's and OAuth's tokens, codes
+# and states, passwords, signed addresses (X-Amz-Signature), API keys.
+_SECRET_ENDINGS = b"token password passwd secret signature sig key _xsrf code state".split()
+# Such a parameter may also begin inside another's value, percent-encoded once or more, as in
+# Jupyter's /login?next=%2Flab%3Ftoken%3D... A name that is itself percent-encoded is no browser's
+# and is not decoded here: its value is taken for secret unread. No part of the pattern matches in
+# two ways (*+), so that the time it takes is linear in the target's length.
+_SECRET = re.compile(
+    rb"([?&;%](?:"
+    rb"(?:(?<!%)|(?:25)*+(?:3F|26|3B))[\w.-]++(?=[=%])(?:"
+    + b"|".join(b"(?<=%b)" % ending for ending in _SECRET_ENDINGS)
+    + rb")(?:=|%(?:25)*+3D)"
+    rb"|(?<!%)[^?&;#%=]*+%[^?&;#=]*+="
+    rb"))[^&#]*",
+    re.IGNORECASE,
+)
+# Every query that holds a secret holds this, in lower case; to look for it takes a fifth of the
+# time.
+_HINT = re.compile(b"%|" + b"|".join(ending[-2:] + b"=" for ending in _SECRET_ENDINGS))
+
+
+def redact(target: bytes) -> bytes:
+    """Put ``REDACTED`` for the values of secret query parameters of a request target or a URL."""
+    query = target.find(b"?")
+    if query < 0 or not (_HINT.search(target[query:].lower()) and _SECRET.search(target, query)):
+        return target
+    return target[:query] + _SECRET.sub(rb"\1REDACTED", target[query:])
+
+
+class Entry:
+    """What is remembered of a finished exchange or bridge.
+
+    :param client: the client's address.
+    :param method: empty if no head could be read; the request line is then logged as ``-``.
+    :param body_bytes: bytes of the body that were sent to the client.
+    :param duration: seconds from the request's first byte until its line is written.
+    :param port: the upstream's, if one was asked.
+    :param note: what else there is to say, such as a bridge's close code and messages. In JSON
+        only, but for bridges, whose status and size alone tell nothing.
+    :param bridge: a bridge's close code, and what it has carried; in JSON only.
+    """
+
+    __slots__ = (
+        "body_bytes", "bridge", "client", "duration", "method", "note", "port", "referer",
+        "status", "target", "user", "user_agent", "version",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        client: str,
+        user: str | None,
+        method: bytes,
+        target: bytes,
+        version: bytes,
+        status: int,
+        body_bytes: int,
+        referer: bytes | None,
+        user_agent: bytes | None,
+        duration: float,
+        port: int | None = None,
+        note: str = "",
+        bridge: dict[str, int | str] | None = None,
+    ) -> None:
+        self.client = client
+        self.user = user
+        self.method = method
+        self.target = target
+        self.version = version
+        self.status = status
+        self.body_bytes = body_bytes
+        self.referer = referer
+        self.user_agent = user_agent
+        self.duration = duration
+        self.port = port
+        self.note = note
+        self.bridge = bridge
+
+
+FIELD_BYTES = 1024
+"""Bytes that a field of a line may have: what is longer is cut, and ends in ``[cut:N]`` for N bytes
+that are missing. A field with bytes that have to be escaped may have a fourth of that."""
+SHORT_FIELD_BYTES = 64
+"""The same, in the lines of a client that has filled the log for a while."""
+
+
+class AccessLog:
+    """Writes entries down as lines of Apache's combined format, or as JSON, one object a line.
+
+    A combined line has Apache's fields, so that what reads Apache's logs reads it, and nothing
+    more; only that of a bridge has its note behind them, as one more quoted field. Whatever a
+    client sends, its entry is one line of printable ASCII, and of a few KiB at most.
+
+    :param write: takes a line with its newline.
+    :param wall_clock: seconds since the epoch, as by :func:`time.time`.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[bytes], None],
+        line_format: Literal["combined", "json"],
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self._write = write
+        self._line = self._json if line_format == "json" else self._combined
+        self._wall_clock = wall_clock
+        self._second = -1
+        self._stamp = b""
+
+    def record(self, entry: Entry, most: int = FIELD_BYTES) -> int:
+        """Write ``entry`` down. Its time is that of the request's start, as in Apache's logs.
+
+        :param most: bytes that each field may have.
+        :returns: how many the whole line has.
+        """
+        line = self._line(entry, most)
+        self._write(line)
+        return len(line)
+
+    def _combined(self, entry: Entry, most: int) -> bytes:
+        began = int(self._wall_clock() - entry.duration)
+        if began != self._second:
+            self._second = began
+            self._stamp = _stamp(began)
+        request = b"-"
+        if entry.method:
+            target = _address(entry.target, most)
+            request = b"%b %b %b" % (_cut(entry.method, most), target, entry.version)
+        referer = b"-" if entry.referer is None else _address(entry.referer, most)
+        agent = b"-" if entry.user_agent is None else _cut(entry.user_agent, most)
+        if (request + referer + agent).translate(None, _PLAIN):
+            request, referer, agent = _quoted(request), _quoted(referer), _quoted(agent)
+        line = b'%b - %b [%b] "%b" %d %b "%b" "%b"\n' % (
+            _word(entry.client, most),
+            _word(entry.user, most) if entry.user else b"-",
+            self._stamp,
+            request,
+            entry.status,
+            b"%d" % entry.body_bytes if entry.body_bytes else b"-",
+            referer,
+            agent,
+        )
+        if entry.status == _SWITCHED:
+            note = _quoted(_cut(entry.note.encode("ascii", "backslashreplace"), most))
+            return b'%b "%b"\n' % (line[:-1], note)
+        return line
+
+    def _json(self, entry: Entry, most: int) -> bytes:
+        began = datetime.fromtimestamp(self._wall_clock() - entry.duration, UTC).astimezone()
+        referer = entry.referer
+        document = {
+            "time": began.isoformat(timespec="milliseconds"),
+            "client": _text(entry.client.encode("utf-8", "backslashreplace"), most),
+            "user": entry.user and _text(entry.user.encode("utf-8", "backslashreplace"), most),
+            "method": _text(entry.method, most),
+            "target": _decoded(_address(entry.target, most)),
+            "version": _text(entry.version, most),
+            "status": entry.status,
+            "body_bytes": entry.body_bytes,
+            "referer": None if referer is None else _decoded(_address(referer, most)),
+            "user_agent": None if entry.user_agent is None else _text(entry.user_agent, most),
+            "duration": round(entry.duration, 6),
+            "port": entry.port,
+            "note": _text(entry.note.encode("utf-8", "backslashreplace"), most),
+            "bridge": entry.bridge,
+        }
+        return json.dumps(document).encode("ascii") + b"\n"
+
+
+_MONTHS = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+
+
+def _stamp(second: int) -> bytes:
+    """Apache's ``%t``: local time and its offset from UTC, in English whatever the locale."""
+    at = time.localtime(second)
+    sign = b"-" if at.tm_gmtoff < 0 else b"+"
+    hours, minutes = divmod(abs(at.tm_gmtoff) // 60, 60)
+    return b"%02d/%b/%04d:%02d:%02d:%02d %b%02d%02d" % (
+        at.tm_mday,
+        _MONTHS[at.tm_mon - 1],
+        at.tm_year,
+        at.tm_hour,
+        at.tm_min,
+        at.tm_sec,
+        sign,
+        hours,
+        minutes,
+    )
+
+
+# Apache's ap_escape_logitem, for each byte: what is not printable ASCII, quotes and backslashes.
+_ESCAPED = [b"%c" % byte if 0x20 <= byte < 0x7F else rb"\x%02x" % byte for byte in range(0x100)]
+for _byte, _letter in zip(b'\b\n\r\t\v"\\', b'bnrtv"\\', strict=True):
+    _ESCAPED[_byte] = b"\\%c" % _letter
+_PLAIN = bytes(byte for byte in range(0x100) if len(_ESCAPED[byte]) == 1)
+
+
+def _quoted(value: bytes) -> bytes:
+    return b"".join([_ESCAPED[byte] for byte in value])
+
+
+def _cut(value: bytes, most: int) -> bytes:
+    """``value`` as far as it goes into ``most`` bytes of a line, and how many bytes are missing."""
+    if len(value) * 4 <= most:
+        return value
+    kept = _fitting(value, most)
+    return value if kept == len(value) else b"%b[cut:%d]" % (value[:kept], len(value) - kept)
+
+
+def _address(value: bytes, most: int) -> bytes:
+    """The same of a target or a Referer, without its secrets.
+
+    It is cut first, since to look for secrets takes time. None is missed, for its name comes
+    before it; but with many short ones for which ``REDACTED`` stands, it gets longer again.
+    """
+    if len(value) * 4 <= most:
+        return redact(value)
+    kept = _fitting(value, most)
+    if kept == len(value):
+        return redact(value)
+    return b"%b[cut:%d]" % (redact(value[:kept]), len(value) - kept)
+
+
+def _fitting(value: bytes, most: int) -> int:
+    """How many bytes of ``value`` go into ``most`` bytes of a line."""
+    return min(len(value), most // 4 if value.translate(None, _PLAIN) else most)
+
+
+def _word(text: str, most: int) -> bytes:
+    """One field of a combined line that stands without quotes, and so must hold no blank."""
+    return _short_word(text) if len(text) * 4 <= most else _spell(text, most)
+
+
+@lru_cache(maxsize=256)
+def _short_word(text: str) -> bytes:
+    return _spell(text, FIELD_BYTES)
+
+
+def _spell(text: str, most: int) -> bytes:
+    word = _cut(text.encode("utf-8", "backslashreplace"), most)
+    return _quoted(word).replace(b" ", rb"\x20")
+
+
+def _text(value: bytes, most: int) -> str:
+    return _decoded(_cut(value, most))
+
+
+def _decoded(value: bytes) -> str:
+    return value.decode("utf-8", "backslashreplace")
+
+
+BATCH_BYTES = 65536
+"""Bytes of lines that :class:`LogWriter` gathers before it hands them to its thread unasked."""
+WAITING_BYTES = 16 * 1024 * 1024
+"""Bytes of lines that may wait for a file or pipe that takes none; further lines are dropped."""
+_RETRY = 1.0
+
+
+class _Order(Enum):
+    """What the writing thread is told between two batches of lines."""
+
+    REOPEN = "reopen"
+    STOP = "stop"
+
+
+class LogWriter:
+    """Brings lines to a file or a descriptor, in a thread of its own; its caller never waits.
+
+    All methods are for the reactor's thread. Lines are gathered until :meth:`flush`, which is to
+    be called every half a second or so, or until :data:`BATCH_BYTES`. A write that fails (no room
+    on the disk, no reader on the pipe) is tried again until it succeeds; the lines wait meanwhile,
+    up to :data:`WAITING_BYTES`. Failures, and how many lines were dropped, go to Twisted's log.
+
+    :param destination: the path of a file to append to, or a descriptor (1: standard output),
+        which stays its owner's to close.
+    """
+
+    def __init__(self, destination: Path | int, *, waiting_bytes: int = WAITING_BYTES) -> None:
+        self._destination = destination
+        self._most_waiting = waiting_bytes
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._queue: SimpleQueue[bytes | _Order] = SimpleQueue()
+        self._worker: Thread | None = None
+        self._descriptor = -1
+        # Each counter has one thread that writes it, and so needs no lock.
+        self._queued_lines = self._queued_bytes = 0  # the reactor's
+        self._written_lines = self._written_bytes = 0  # the writing thread's
+        self._dropped = self._told_dropped = 0
+        self._reopen_asked = False
+        self._closing = Event()
+        self._news: deque[str] = deque(maxlen=16)
+
+    @property
+    def dropped(self) -> int:
+        """Lines lost so far."""
+        return self._dropped
+
+    def start(self) -> None:
+        """Open the file (created with mode 0640, less the umask) and start the thread.
+
+        Call it after the process has forked for the last time: threads do not survive that. Lines
+        may be written before.
+
+        :raises OSError: if the file cannot be opened.
+        """
+        self._descriptor = self._open()
+        self._worker = Thread(target=self._run, name="log writer", daemon=True)
+        self._worker.start()
+
+    def write(self, line: bytes) -> None:
+        """Take one line, which ends with its newline."""
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size >= BATCH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand the gathered lines to the thread, and tell Twisted's log of what went wrong."""
+        if self._lines:
+            if self._waiting + self._size > self._most_waiting:
+                self._dropped += len(self._lines)
+            else:
+                self._queued_lines += len(self._lines)
+                self._queued_bytes += self._size
+                self._queue.put(b"".join(self._lines))
+            self._lines.clear()
+            self._size = 0
+        # One line for each time of trouble, not one for each batch that is dropped at its edge.
+        self._tell(dropped=self._waiting <= self._most_waiting // 2)
+
+    def reopen(self) -> None:
+        """Go on in a new file under the same path, after logrotate has renamed the old one.
+
+        Lines written before go to the old file, unless that takes none. If the new one cannot be
+        opened, the old one is kept. A descriptor is left as it is.
+        """
+        self.flush()
+        self._reopen_asked = True
+        self._queue.put(_Order.REOPEN)
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Write what is gathered and end the thread; waits for that up to ``timeout`` seconds.
+
+        What a stuck pipe or a full disk has not taken by then is dropped, and counted.
+        """
+        self.flush()
+        worker, self._worker = self._worker, None
+        if worker is None:
+            return
+        self._closing.set()
+        self._queue.put(_Order.STOP)
+        worker.join(timeout)
+        self._dropped += self._queued_lines - self._written_lines
+        self._tell(dropped=True)
+
+    @property
+    def _waiting(self) -> int:
+        return self._queued_bytes - self._written_bytes
+
+    def _tell(self, *, dropped: bool) -> None:
+        while self._news:
+            news = self._news.popleft()
+            _log.warn("{destination}: {news}", destination=self._name, news=news)
+        if dropped and self._dropped > self._told_dropped:
+            count = self._dropped - self._told_dropped
+            self._told_dropped = self._dropped
+            _log.warn(
+                "{destination}: {count} log lines were dropped", destination=self._name, count=count
+            )
+
+    @property
+    def _name(self) -> str:
+        if isinstance(self._destination, int):
+            return f"descriptor {self._destination}"
+        return str(self._destination)
+
+    def _open(self) -> int:
+        if isinstance(self._destination, int):
+            return self._destination
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+        return os.open(self._destination, flags, 0o640)
+
+    # From here on: the writing thread.
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not _Order.STOP:
+            if item is _Order.REOPEN:
+                self._reopen()
+            elif not self._deliver(item):
+                break
+        if self._descriptor != self._destination:
+            os.close(self._descriptor)
+
+    def _deliver(self, batch: bytes) -> bool:
+        """Write ``batch`` whole, however long it takes; False if the close cut that short."""
+        done = 0
+        failing = False
+        while done < len(batch):
+            last_try = self._closing.is_set()
+            try:
+                done += os.write(self._descriptor, memoryview(batch)[done:])
+            except OSError as error:
+                if not failing:
+                    self._news.append(f"writing fails, and is tried again: {error.strerror}")
+                    failing = True
+                if self._reopen_asked and self._reopen():
+                    done = batch.rfind(b"\n", 0, done) + 1  # the new file begins with a whole line
+                elif last_try:
+                    self._written_lines += batch.count(b"\n", 0, done)
+                    return False
+                else:
+                    self._closing.wait(_RETRY)
+        if failing:
+            self._news.append("writing works again")
+        self._written_lines += batch.count(b"\n")
+        self._written_bytes += len(batch)
+        return True
+
+    def _reopen(self) -> bool:
+        """Take the file that is now under the path; False if nothing has changed."""
+        self._reopen_asked = False
+        try:
+            descriptor = self._open()
+        except OSError as error:
+            self._news.append(f"not reopened, the old file is kept: {error.strerror}")
+            return False
+        if descriptor == self._descriptor:
+            return False
+        os.close(self._descriptor)
+        self._descriptor = descriptor
+        return True

@@ -1,0 +1,1 @@
+"""Connections of browsers, and the requests on them."""

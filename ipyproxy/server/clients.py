@@ -1,0 +1,322 @@
+"""All clients: how many connections each has, how fast it comes, and how often its logins failed.
+
+Knows client addresses and numbers; time is handed in. Knows nothing of connections, nor of what is
+answered to whoever has to wait.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv6Address
+from typing import Self
+
+from ipyproxy.http.forwarding import NAMELESS
+
+FORGIVEN_AFTER = 60.0
+"""Seconds after which one failed login is forgiven."""
+LONGEST_LOGIN_WAIT = 900.0
+"""Seconds that a client has to wait at most between two failed logins."""
+_CHECKED_WITHIN = 1.0
+MOST_TOLD = 64
+"""Connections beyond the caps that are told so, by 503 or 429; others are closed unheard."""
+# A client's connection, the one to its notebook, and one that is kept for the next.
+_DESCRIPTORS_EACH = 3
+_OTHER_DESCRIPTORS = 64
+_MOST_REMEMBERED = 16384
+_FEW = 1024
+_ADDRESSES_REMEMBERED = 4096
+
+
+class Rate:
+    """So many a second in the long run, ``burst`` of them at once."""
+
+    __slots__ = ("cost", "depth")
+
+    def __init__(self, per_second: float, burst: int) -> None:
+        self.cost = 1 / per_second
+        # Sums of fractions are a little off, and nobody is to wait for that.
+        self.depth = self.cost * (burst + 0.001)
+
+    @classmethod
+    def of(cls, per_second: float, burst: int) -> Self | None:
+        """The rate that the configuration means; None (0 a second): no limit."""
+        return cls(per_second, burst) if per_second else None
+
+
+_TOLD_OF_ONE = Rate(0.5, 20)
+_TOLD_OF_ALL = Rate(20, 1000)
+# Refusals that have a line in the access log, and bytes of lines at length.
+_REFUSALS_LOGGED = Rate(1, 20)
+_LOGGED_OF_ONE = Rate(256 * 1024, 4 * 1024 * 1024)
+_LOGGED_OF_ALL = Rate(2 * 1024 * 1024, 32 * 1024 * 1024)
+
+
+class Bucket:
+    """A token bucket, kept as the one time when it is full again (GCRA, ITU-T I.371)."""
+
+    __slots__ = ("full_at",)
+
+    def __init__(self) -> None:
+        self.full_at = 0.0
+
+    def take(self, rate: Rate, now: float) -> float:
+        """Take one out; if there is none, leave it as it is and tell in how many seconds."""
+        # Every request comes by here, and this takes half the time that max() would.
+        full_at = self.full_at
+        if full_at < now:
+            full_at = now
+        full_at += rate.cost
+        wait = full_at - now - rate.depth
+        if wait > 0:
+            return wait
+        self.full_at = full_at
+        return 0.0
+
+    def pour_out(self, rate: Rate, amount: int, now: float) -> None:
+        """Take ``amount`` out, even if there is not so much."""
+        full_at = self.full_at
+        if full_at < now:
+            full_at = now
+        self.full_at = full_at + rate.cost * amount
+
+
+class Client:
+    """What is remembered of one client. All times are seconds of the reactor's clock."""
+
+    __slots__ = (
+        "checks", "connecting", "connections", "failed_at", "failed_logins", "locked_until",
+        "logged", "refusals_logged", "requests", "told",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.connecting = Bucket()
+        self.requests = Bucket()
+        self.told = Bucket()
+        self.logged = Bucket()
+        self.refusals_logged = Bucket()
+        self.checks = 0
+        self.failed_logins = 0.0
+        self.failed_at = 0.0
+        self.locked_until = 0.0
+
+    def failures(self, now: float) -> float:
+        """Failed logins that are not forgiven yet."""
+        return max(0.0, self.failed_logins - (now - self.failed_at) / FORGIVEN_AFTER)
+
+    def is_forgettable(self, now: float) -> bool:
+        """Whether a client that was never here would be treated alike."""
+        buckets = (
+            self.connecting, self.requests, self.told, self.logged, self.refusals_logged,
+        )  # fmt: skip
+        busy_until = max(self.locked_until, *[bucket.full_at for bucket in buckets])
+        busy = self.connections or self.checks or busy_until > now
+        return not busy and not self.failures(now)
+
+
+def excess_beside(connections: int) -> int:
+    """How many connections are told that there are too many, where ``connections`` are the most."""
+    return min(MOST_TOLD, connections)
+
+
+def descriptors_for(connections: int) -> int:
+    """How many descriptors a process needs that serves so many connections."""
+    return _OTHER_DESCRIPTORS + _DESCRIPTORS_EACH * connections + excess_beside(connections)
+
+
+def connections_within(descriptors: int) -> int:
+    """How many connections so many descriptors suffice for; at least one.
+
+    With few of them, what is set aside (for probes, the status page, files) is less too.
+    """
+    rest = descriptors - min(_OTHER_DESCRIPTORS, descriptors // 4)
+    fitting = (rest - MOST_TOLD) // _DESCRIPTORS_EACH
+    if fitting < MOST_TOLD:
+        fitting = rest // (_DESCRIPTORS_EACH + 1)
+    return max(1, fitting)
+
+
+@dataclass(frozen=True, slots=True)
+class CrowdLimits:
+    """What clients may do.
+
+    ``connections`` are in all. ``connections_each`` are of one client, or its requests at once if
+    proxies bring them; 0: as many as it leaves free. ``connecting`` and ``requests`` say how fast
+    one client may open connections and send requests; None: as fast as it can. So many
+    ``login_failures`` cost a client nothing. So many connections beyond these are told so
+    (``excess``).
+    """
+
+    connections: int
+    connections_each: int = 0
+    connecting: Rate | None = None
+    requests: Rate | None = None
+    login_failures: int = 10
+    excess: int = MOST_TOLD
+
+
+class Crowd:
+    """All clients. Of IPv6 a whole /64 is one, since every subscriber has one or more.
+
+    Who came by a UNIX socket and through no proxy that names clients is nobody in particular:
+    nothing is remembered of such clients, and no limit of one client holds for them, or one of them
+    could shut all others out.
+
+    :ivar limits: may be replaced at any time.
+    """
+
+    def __init__(self, limits: CrowdLimits) -> None:
+        self.limits = limits
+        self.connections = 0
+        self.excess = 0
+        """Connections beyond the limits, which are told so."""
+        self._told = Bucket()
+        self._logged = Bucket()
+        self._clients: dict[str, Client] = {}
+        self._room = _FEW
+
+    def __len__(self) -> int:
+        """How many clients are remembered."""
+        return len(self._clients)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room for anybody."""
+        return self.connections >= self.limits.connections
+
+    def client(self, address: str, now: float) -> Client:
+        """The record of the client at ``address``."""
+        client = self._clients.get(address)
+        if client is not None:
+            return client
+        if address == NAMELESS:
+            return Client()
+        key = subscriber(address)
+        client = self._clients.get(key)
+        if client is None:
+            if len(self._clients) >= self._room:
+                self._make_room(now)
+            client = self._clients[key] = Client()
+        return client
+
+    def _make_room(self, now: float) -> None:
+        """Forget whom nothing is held against, and if these are too few, others who are gone.
+
+        Looking at all is worth it only when they have doubled. However many addresses a flood
+        comes from, they take a few MiB.
+        """
+        for key in [key for key, client in self._clients.items() if client.is_forgettable(now)]:
+            del self._clients[key]
+        gone = [
+            key
+            for key, client in self._clients.items()
+            if not client.connections and not client.checks
+        ]
+        for key in gone[: max(0, len(gone) - _MOST_REMEMBERED // 2)]:
+            del self._clients[key]
+        self._room = max(_FEW, 2 * len(self._clients))
+
+    # Connections, or requests that proxies bring.
+
+    def has_enough_of(self, address: str, taken: int, now: float) -> bool:
+        """Whether there is no room for another of this client, where all have ``taken`` so many.
+
+        Where no number is set, a client may take another place while more are free than it has:
+        see :class:`ipyproxy.upstream.places.Shares`.
+        """
+        most = self.limits.connections_each or self.limits.connections - taken
+        return self.client(address, now).connections >= most
+
+    def join(self, address: str, now: float) -> None:
+        """Count another of this client."""
+        self.client(address, now).connections += 1
+
+    def leave(self, address: str, now: float) -> None:
+        """Count one of this client less."""
+        self.client(address, now).connections -= 1
+
+    # How fast they come: seconds that something comes too early, 0 if it may.
+
+    def connecting_wait(self, address: str, now: float) -> float:
+        """Take note of a new connection."""
+        rate = self.limits.connecting
+        return 0.0 if rate is None else self.client(address, now).connecting.take(rate, now)
+
+    def request_wait(self, address: str, now: float) -> float:
+        """Take note of a request."""
+        rate = self.limits.requests
+        if rate is None:
+            return 0.0
+        client = self._clients.get(address) or self.client(address, now)
+        return client.requests.take(rate, now)
+
+    # What is told of it.
+
+    def is_worth_telling(self, address: str, now: float) -> bool:
+        """Whether there is room in the log for one more refusal of this client."""
+        client = self.client(address, now)
+        if client.told.take(_TOLD_OF_ONE, now):
+            return False
+        return not self._told.take(_TOLD_OF_ALL, now)
+
+    def may_log_refusal(self, address: str, now: float) -> bool:
+        """Whether the access log gets a line of one more refused request of this client."""
+        return not self.client(address, now).refusals_logged.take(_REFUSALS_LOGGED, now)
+
+    def may_log_at_length(self, address: str, now: float) -> Client | None:
+        """The client, if neither its lines nor all together fill the access log yet."""
+        client = self._clients.get(address) or self.client(address, now)
+        if client.logged.full_at - now >= _LOGGED_OF_ONE.depth:
+            return None
+        return None if self._logged.full_at - now >= _LOGGED_OF_ALL.depth else client
+
+    def has_logged(self, client: Client, size: int, now: float) -> None:
+        """Take note of a line at length, of so many bytes. Short ones cost nothing more."""
+        client.logged.pour_out(_LOGGED_OF_ONE, size, now)
+        self._logged.pour_out(_LOGGED_OF_ALL, size, now)
+
+    # Logins.
+
+    def login_wait(self, address: str, now: float) -> float:
+        """Seconds until a login of this client may be tried; 0: now.
+
+        Logins that are being checked count as failed: else any number of them could be tried at
+        once.
+        """
+        client = self.client(address, now)
+        if client.locked_until > now:
+            return client.locked_until - now
+        would_fail = client.failures(now) + client.checks
+        return _CHECKED_WITHIN if client.checks and would_fail > self.limits.login_failures else 0.0
+
+    def login_begun(self, address: str, now: float) -> None:
+        """A login of this client is being checked; :meth:`login_ended` is called in any case."""
+        self.client(address, now).checks += 1
+
+    def login_ended(self, address: str, now: float) -> None:
+        """One has been checked."""
+        self.client(address, now).checks -= 1
+
+    def login_failed(self, address: str, now: float) -> None:
+        """Take note of a failed login: beyond a few, each doubles the wait until the next.
+
+        A login that works forgives nothing, or somebody with a name of their own could try the
+        names of others in between. In the long run a client has one guess a minute.
+        """
+        client = self.client(address, now)
+        client.failed_logins = client.failures(now) + 1
+        client.failed_at = now
+        over = client.failed_logins - self.limits.login_failures
+        if over > 0:
+            client.locked_until = now + min(LONGEST_LOGIN_WAIT, 2.0 ** min(over, 20.0))
+
+
+def subscriber(address: str) -> str:
+    """The client at ``address``: of IPv6 the /64, else the address."""
+    return _network(address) if ":" in address else address
+
+
+@lru_cache(_ADDRESSES_REMEMBERED)
+def _network(address: str) -> str:
+    return IPv6Address(address).packed[:8].hex()

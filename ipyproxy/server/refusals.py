@@ -1,0 +1,143 @@
+"""Tells the log of refusals: who was refused what, and why, in a line that never changes its form.
+
+Knows how a refusal is written down, and how many more there were that are not. Decides nothing, and
+is handed no more of a request than may stand in a log: no cookie, no credential and no query.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+
+from twisted.logger import Logger, LogLevel
+
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.server.clients import Crowd
+
+_log = Logger(namespace="ipyproxy.audit")
+
+# Nobody was refused anything: there is no such page, the client was too slow, or a notebook is not
+# there, which is told once (by the health checker) and not to each tab that asks.
+_NO_REFUSALS = frozenset(
+    (
+        Problem.NOT_FOUND,
+        Problem.REQUEST_TIMEOUT,
+        Problem.UPSTREAM_DEAD,
+        Problem.UPSTREAM_STARTING,
+    )
+)
+# What counts towards a ban, unless a page can have had its visitor's browser send it: some browsers
+# log in where a page refers to https://name:password@host/. All other problems any page can cause.
+_ATTACKS = frozenset((Problem.BAD_REQUEST, Problem.LOGIN_FAILED, Problem.TOO_MANY_LOGINS))
+_ADDRESS = re.compile(r"[0-9A-Za-z.:]{1,64}")
+_DETAIL = 400
+"""Characters of a detail that are told."""
+
+
+class Untold:
+    """Counts for each client what is not written down of it, and tells the sums once a minute.
+
+    :param tell: is given a client, or "others" for all beyond :data:`MOST`, and how much it was.
+    """
+
+    EVERY = 60.0
+    MOST = 100
+
+    def __init__(self, tell: Callable[[str, int], object]) -> None:
+        self._tell = tell
+        self._counts: Counter[str] = Counter()
+        self._since: float | None = None
+
+    def add(self, client: str) -> None:
+        """One more of ``client`` is not written down."""
+        known = client in self._counts or len(self._counts) < self.MOST
+        self._counts[client if known else "others"] += 1
+
+    def sweep(self, now: float) -> None:
+        """Tell what is due ``now``; to be called about once a second."""
+        if not self._counts:
+            return
+        if self._since is None:
+            self._since = now
+        elif now - self._since >= self.EVERY:
+            for client, count in self._counts.items():
+                self._tell(client, count)
+            self._counts.clear()
+            self._since = None
+
+
+class Audit:
+    """Writes one event for each refusal, unless somebody asks for too many.
+
+    The line is ``refused CLIENT: STATUS REASON "DETAIL"``, which etc/fail2ban/ reads. Its level is
+    ``warn`` if it counts towards a ban, because no page can have had a visitor's browser send the
+    request, and ``info`` for any other refusal. The event has the same as fields: ``client``,
+    ``status``, ``reason`` (the name of a :class:`~ipyproxy.errors.Problem`, in lower case with
+    hyphens), ``detail``, and besides ``port`` and ``user`` where they are known.
+
+    :param crowd: knows of whom enough was told.
+    """
+
+    def __init__(self, crowd: Crowd) -> None:
+        self._crowd = crowd
+        self._untold = Untold(_tell_more)
+
+    def note(
+        self,
+        client: str,
+        error: ProxyError,
+        now: float,
+        *,
+        port: int | None = None,
+        user: str | None = None,
+        by_page: bool = False,
+    ) -> None:
+        """Tell of a request or connection that was not served, if that was a refusal.
+
+        What the proxy or a notebook could not do (5xx) is told too, in other words.
+
+        :param by_page: whether a page may have had its visitor's browser send the request.
+        """
+        problem = error.problem
+        if problem in _NO_REFUSALS:
+            return
+        if not self._crowd.is_worth_telling(client, now):
+            self._untold.add(client)
+            return
+        counts = problem in _ATTACKS and not (by_page or error.by_page)
+        detail = error.detail
+        if len(detail) > _DETAIL:
+            detail = f"{detail[:_DETAIL]}[cut:{len(detail) - _DETAIL}]"
+        _log.emit(
+            LogLevel.warn if counts else LogLevel.info,
+            "{verb} {spelled}: {status} {reason} {quoted}",
+            verb="refused" if problem.status < 500 else "not served",
+            spelled=_spelled(client),
+            client=client,
+            status=problem.status,
+            reason=problem.name.lower().replace("_", "-"),
+            # Whatever a client sends stays one line of printable ASCII, between quotes.
+            quoted=json.dumps(detail),
+            detail=detail,
+            port=port,
+            user=user,
+        )
+
+    def sweep(self, now: float) -> None:
+        """Tell how much was not told; to be called about once a second."""
+        self._untold.sweep(now)
+
+
+def _spelled(client: str) -> str:
+    """``client`` as it may stand in a line: what is no address (nor a word of ours) is quoted."""
+    return client if _ADDRESS.fullmatch(client) else json.dumps(client)
+
+
+def _tell_more(client: str, count: int) -> None:
+    _log.info(
+        "{count} more requests and connections of {client} were refused or not served",
+        client=_spelled(client),
+        count=count,
+    )

@@ -1,0 +1,260 @@
+"""All connections of one site: who may connect, what they have in common, and their sweeps.
+
+Knows which connections are open and how many each client has. Knows nothing of what is said on
+one: that is the channel's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
+
+from twisted.internet.interfaces import IAddress
+from twisted.logger import Logger
+
+from ipyproxy.access.origins import is_by_page
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.http.forwarding import NAMELESS, TrustedProxies, name_of
+from ipyproxy.server.clients import Crowd, subscriber
+from ipyproxy.server.http1 import ChannelLimits, Handshakes, HTTPChannel, Site
+from ipyproxy.server.phases import Phase
+from ipyproxy.server.refusals import Audit
+from ipyproxy.server.request import Request
+
+Record = Callable[[Request, float], None]
+
+_log = Logger(namespace="ipyproxy.server")
+
+_BEYOND = "more connections than the caps allow"
+_LOOKED_AT = 4096
+"""Connections a second that are looked at for idle ones; a look at each takes about 1 us."""
+
+
+class _Idle(NamedTuple):
+    """A connection that was idle when it was looked at.
+
+    ``has`` is how many connections its client will have left when its turn comes to be closed.
+    """
+
+    has: int
+    until: float
+    channel: HTTPChannel
+
+    def close(self) -> bool:
+        """Close it, unless it was used meanwhile; whether it was closed."""
+        return self.channel.idle_until == self.until and self.channel.give_way()
+
+
+class Idlers:
+    """The idle connections, which are closed when there is no room for another.
+
+    Looking at all connections takes longer the more there are, so the next look may come later: a
+    second later where there are 4096. What is used after a look is left alone until the next.
+    """
+
+    def __init__(self, crowd: Crowd) -> None:
+        self._crowd = crowd
+        self._next_look = -math.inf
+        # Those that are to be closed first stand last.
+        self._of: dict[str, list[_Idle]] = {}
+        self._all: list[_Idle] = []
+
+    def close_one_of(self, client: str) -> bool:
+        """Close the connection of ``client`` that has been idle longest; whether there is any."""
+        own = self._of.get(subscriber(client), [])
+        while own:
+            if own.pop().close():
+                return True
+        return False
+
+    def close_one_for(self, held: int) -> bool:
+        """Close one of a client that has more than ``held``, of whoever has most; likewise."""
+        while self._all and self._all[-1].has > held:
+            if self._all.pop().close():
+                return True
+        return False
+
+    def look(self, channels: Collection[HTTPChannel], now: float) -> None:
+        """Find the idle ones among ``channels``, unless that was done just now."""
+        if now < self._next_look:
+            return
+        self._next_look = now + len(channels) / _LOOKED_AT
+        found: dict[str, list[tuple[float, HTTPChannel]]] = {}
+        self._all = []
+        for channel in channels:
+            until = channel.idle_until
+            if until is None:
+                continue
+            if channel.trusted or channel.peer == NAMELESS:
+                # Nobody's in particular.
+                self._all.append(_Idle(1, until, channel))
+            else:
+                found.setdefault(subscriber(channel.peer), []).append((until, channel))
+        self._of = {client: self._in_turn(own, now) for client, own in found.items()}
+        for own in self._of.values():
+            self._all += own
+        self._all.sort(key=lambda idle: (idle.has, -idle.until))
+
+    def _in_turn(self, own: list[tuple[float, HTTPChannel]], now: float) -> list[_Idle]:
+        has = self._crowd.client(own[0][1].peer, now).connections
+        own.sort(key=lambda one: one[0])
+        turns = [_Idle(has - turn, until, channel) for turn, (until, channel) in enumerate(own)]
+        return turns[::-1]
+
+
+class HTTPServer:
+    """All connections of one site.
+
+    :param crowd: counts the connections; servers may share one.
+    :param proxies: peers whose word on the client's address is taken.
+    :param record: called with each answered request and its duration in seconds.
+    :ivar site: may be replaced at any time, as ``limits`` and ``proxies`` may: requests that have
+        begun stay with what they began with.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        site: Site,
+        limits: ChannelLimits,
+        crowd: Crowd,
+        proxies: TrustedProxies,
+        record: Record,
+    ) -> None:
+        self.reactor = reactor
+        self.site = site
+        self.limits = limits
+        self.draining = False
+        self.requests = 0
+        self.handshakes = Handshakes()
+        self.channels: set[HTTPChannel] = set()
+        self._crowd = crowd
+        self.proxies = proxies
+        self._record = record
+        self._brought_by_proxies: set[Request] = set()
+        self._audit = Audit(crowd)
+        self._idlers = Idlers(crowd)
+
+    def open_channel(self, address: IAddress) -> HTTPChannel | None:
+        """A channel for a connection from ``address``; None if there are far too many."""
+        peer = name_of(address)
+        # A proxy brings many clients: these are counted as their requests come.
+        trusted = peer in self.proxies
+        crowd, now = self._crowd, self.reactor.seconds()
+        if not trusted and crowd.connecting_wait(peer, now):
+            # Unheard, for its handshake is what would cost.
+            error = ProxyError(Problem.TOO_MANY_CONNECTIONS, "too many in a short time")
+            self._audit.note(peer, error, now)
+            return None
+        excess = self._excess(peer, now, trusted=trusted)
+        if excess is None:
+            crowd.connections += 1
+            if not trusted:
+                crowd.join(peer, now)
+        elif crowd.excess < crowd.limits.excess:
+            crowd.excess += 1
+        else:
+            self._audit.note(peer, ProxyError(excess, _BEYOND), now)
+            return None
+        channel = HTTPChannel(self, peer, trusted=trusted, excess=excess)
+        self.channels.add(channel)
+        return channel
+
+    def _excess(self, peer: str, now: float, *, trusted: bool) -> Problem | None:
+        """Why there is no place for another connection of ``peer``; None: there is one.
+
+        Before anybody is refused, an idle connection is closed: of the client that has most where
+        all places are taken, else of this one.
+        """
+        crowd, idlers = self._crowd, self._idlers
+        counted = not trusted and peer != NAMELESS
+        if crowd.is_full:
+            idlers.look(self.channels, now)
+            held = crowd.client(peer, now).connections if counted else 0
+            has_room = idlers.close_one_for(held) or idlers.close_one_of(peer)
+            return None if has_room else Problem.OVERLOADED
+        if counted and crowd.has_enough_of(peer, crowd.connections, now):
+            idlers.look(self.channels, now)
+            return None if idlers.close_one_of(peer) else Problem.TOO_MANY_CONNECTIONS
+        return None
+
+    def forget(self, channel: HTTPChannel) -> None:
+        """A connection has ended."""
+        if channel.phase is Phase.HANDSHAKE:
+            self.handshakes.failed += 1
+        self.channels.discard(channel)
+        if channel.excess is not None:
+            self._crowd.excess -= 1
+            return
+        self._crowd.connections -= 1
+        if not channel.trusted:
+            self._crowd.leave(channel.peer, self.reactor.seconds())
+
+    def admit(self, request: Request) -> None:
+        """A request begins. Raises :class:`ProxyError` if there are too many."""
+        self.requests += 1
+        connection = request.connection
+        if connection.excess is not None:
+            connection.persistent = False
+            raise ProxyError(connection.excess, _BEYOND)
+        if connection.trusted:
+            self._admit_brought(request)
+        wait = self._crowd.request_wait(request.client, request.started)
+        if wait:
+            # A refusal costs as much as an answer: whoever goes on has to connect again. A proxy's
+            # connection is others' too.
+            connection.persistent = connection.persistent and connection.trusted
+            raise ProxyError(
+                Problem.TOO_MANY_REQUESTS, "too many in a short time", retry_after=wait
+            )
+
+    def _admit_brought(self, request: Request) -> None:
+        """A proxy brings a request: its client is who the proxy says."""
+        crowd, now = self._crowd, request.started
+        said = request.head.fields.values(b"x-forwarded-for")
+        client = request.client = self.proxies.client_behind(request.client, said)
+        # Of what the proxies' connections could carry; how many there are is for them to choose.
+        enough = crowd.has_enough_of(client, len(self._brought_by_proxies), now)
+        crowd.join(client, now)
+        self._brought_by_proxies.add(request)
+        if enough:
+            raise ProxyError(Problem.TOO_MANY_CONNECTIONS, "too many requests at once")
+
+    def refuse(self, request: Request, error: ProxyError) -> None:
+        """Let the site say what went wrong, and tell the log."""
+        now = self.reactor.seconds()
+        by_page = is_by_page(request.head.fields.special)
+        self._audit.note(
+            request.client, error, now, port=request.port, user=request.user, by_page=by_page
+        )
+        self.site.refuse(request, error)
+
+    def record(self, request: Request) -> None:
+        """A request has been answered, or never will be. Called once for each."""
+        if self._brought_by_proxies and request in self._brought_by_proxies:
+            self._brought_by_proxies.discard(request)
+            self._crowd.leave(request.client, self.reactor.seconds())
+        try:
+            self._record(request, self.reactor.seconds() - request.started)
+        except Exception:
+            # Whoever waits for an answer is not to suffer for the log.
+            _log.failure("a request could not be recorded; please report this")
+
+    def sweep(self) -> None:
+        """Check every connection's deadlines; to be called about once a second."""
+        now = self.reactor.seconds()
+        for channel in list(self.channels):
+            channel.check(now)
+        self._audit.sweep(now)
+
+    def retire(self) -> None:
+        """Serve nothing more on the connections that there are: see :meth:`HTTPChannel.retire`."""
+        for channel in list(self.channels):
+            channel.retire()
+
+    def drain(self) -> None:
+        """Keep no connection: those that are idle close now, the others after their answer."""
+        self.draining = True
+        for channel in list(self.channels):
+            channel.close_if_idle()

@@ -1,0 +1,1 @@
+"""Notebook servers: their health, their connections, who has their port."""

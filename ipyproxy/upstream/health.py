@@ -1,0 +1,386 @@
+"""Finds out which upstreams answer: by probes, and by how requests fare.
+
+Knows when to probe, and what an upstream's state means for a request. Knows nothing of pages, nor
+of how requests are carried; the states are a table in ``upstream.py``.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.logger import Logger
+
+from ipyproxy.config import Health
+from ipyproxy.errors import HungUpError, Problem, ProxyError
+from ipyproxy.net.tlsdial import ClientTLS
+from ipyproxy.upstream.probes import HOLD, HTTPProbe, NoProbe, Patience, Probe, TCPProbe, Told
+from ipyproxy.upstream.upstream import Outcome, State, Upstream, UpstreamTable
+
+FIRST_BACKOFF = 1.0
+"""Seconds that the first wait for a port that is down may last; each may be twice the last."""
+HASTE_GAP = 1.0
+"""Seconds between a try at a port that is down and the probe that somebody is waiting for."""
+JITTER = 0.2
+"""The part of an interval by which probes may come earlier or later, so that they spread."""
+_MOST_DOUBLINGS = 16
+
+_log = Logger(namespace="ipyproxy.health")
+
+# A module's name is found ten times faster than an enumeration's member (Python 3.11).
+_UP = State.UP
+
+_WAITED_IN_VAIN = (Problem.UPSTREAM_TIMEOUT, Problem.CONNECT_TIMEOUT)
+
+
+class HealthChecker(Service):
+    """Keeps the state of every upstream that is in use, or that the configuration lists.
+
+    :param prefix: the public path that notebooks stand below, such as ``/ipython``.
+    :param draw: gives random numbers from 0 up to 1.
+    :param may_probe: tells of a port and the time whether it may be touched at all.
+    :ivar connect_timeout: seconds that a connection may take to be taken.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        config: Health,
+        prefix: str,
+        table: UpstreamTable,
+        draw: Callable[[], float] = random.random,
+        may_probe: Callable[[int, float], bool] = lambda port, now: True,
+    ) -> None:
+        self.config = config
+        self.connect_timeout = 2.0
+        self.draw = draw
+        self.tls: ClientTLS | None = None
+        self._reactor = reactor
+        self._prefix = prefix
+        self._table = table
+        self._may_probe = may_probe
+        self.probes: Counter[Outcome | None] = Counter()
+        """What probes came to, ever; None: one that could not be made."""
+        self._watches: dict[Upstream, _Watch] = {}
+
+    def configure(self, config: Health, prefix: str) -> None:
+        """Go on with another configuration; what is known stays known, unless it is "off" now."""
+        self.config = config
+        self._prefix = prefix
+        if config.mode == "off":
+            # Nobody would ever find out that a port is up again.
+            for upstream, watch in self._watches.items():
+                watch.stop()
+                upstream.forget(self.now())
+            self._watches.clear()
+        self._watch_listed()
+
+    @property
+    def watched(self) -> int:
+        """How many upstreams are looked after."""
+        return len(self._watches)
+
+    def startService(self) -> None:
+        """Begin with what the configuration lists; for the rest somebody has to ask."""
+        super().startService()
+        self._watch_listed()
+
+    def _watch_listed(self) -> None:
+        for port in self.config.ports:
+            self._watch(self._table.get(port))
+
+    def stopService(self) -> None:
+        """Probe no more; requests still tell what they find."""
+        super().stopService()
+        for watch in self._watches.values():
+            watch.stop()
+        self._watches.clear()
+
+    # Who carries requests asks, and tells.
+
+    def admit(self, upstream: Upstream, now: float) -> None:
+        """Let a request pass that has come ``now``.
+
+        Raises :class:`ProxyError` (``UPSTREAM_STARTING``, ``UPSTREAM_DEAD``) where it would only
+        wait in vain.
+        """
+        if upstream.state is _UP and upstream.is_active(now):
+            # It is looked after closely, and that is to go on.
+            upstream.wanted_at = upstream.last_activity = now
+            return
+        watch = self._want(upstream, now)
+        if upstream.admit(now):
+            return
+        if watch is not None and not upstream.refuses:
+            watch.hasten()
+        raise ProxyError(_problem(upstream), f"{upstream.state.value}, so not tried")
+
+    def ask(self, upstream: Upstream) -> State:
+        """Tell the state to somebody who waits for it to become ``UP``, and look again soon."""
+        watch = self._want(upstream, self.now())
+        if watch is not None and upstream.state is not State.UP:
+            watch.hasten()
+        return upstream.state
+
+    def connected(self, upstream: Upstream) -> None:
+        """Take note that a request got a new connection."""
+        if upstream.is_down:
+            # It refuses no more. Whether it answers is for that request to tell, or for a probe.
+            upstream.refuses = False
+            if watch := self._watches.get(upstream):
+                watch.hasten()
+
+    def answered(self, upstream: Upstream) -> None:
+        """Take note that a request was answered; by which status says nothing of the port."""
+        upstream.answered_at = self._reactor.seconds()
+        upstream.is_known = True
+        if upstream.misses or upstream.state is not _UP:
+            self.observe(upstream, Outcome.ANSWERED, rise=1)
+
+    def failed(self, upstream: Upstream, error: ProxyError) -> ProxyError:
+        """Take note of why a request failed, and give what its client is to be told.
+
+        A refused connection says that nobody listens, and one that was closed at once the same of a
+        port that never answered. Whatever else went wrong may be due to that one request.
+        """
+        if error.problem is Problem.UPSTREAM_DEAD:
+            outcome = Outcome.REFUSED
+        elif isinstance(error, HungUpError) and self._proves_nobody(upstream):
+            outcome = Outcome.HUNG_UP
+        else:
+            return self._told_busy(upstream, error)
+        upstream.tried_at = self.now()
+        self.observe(upstream, outcome, rise=1)
+        if self.config.mode == "off":
+            self._table.release(upstream.port)
+        return ProxyError(_problem(upstream), error.detail)
+
+    def _proves_nobody(self, upstream: Upstream) -> bool:
+        """Whether nobody is there if a request was hung up on."""
+        if upstream.has_answered or self.config.mode == "off":
+            return False
+        if upstream.state is not _UP:
+            return True
+        # Probes have found somebody: a server that does so to requests, or Docker's proxy that was
+        # there before its container. A probe can tell.
+        if watch := self._watches.get(upstream):
+            watch.hasten()
+        return False
+
+    def _told_busy(self, upstream: Upstream, error: ProxyError) -> ProxyError:
+        if upstream.state is not State.BUSY or error.problem not in _WAITED_IN_VAIN:
+            return error
+        return ProxyError(error.problem, error.detail, busy_for=self.now() - upstream.since)
+
+    # Watches ask, and tell.
+
+    def now(self) -> float:
+        """Seconds of the reactor's clock."""
+        return float(self._reactor.seconds())
+
+    def call_later(self, delay: float, call: Callable[[], None]) -> Any:
+        """Call later, in seconds."""
+        return self._reactor.callLater(delay, call)
+
+    def probe(self, upstream: Upstream, told: Told, late: Callable[[], None]) -> Probe:
+        """Begin a probe of the configured kind."""
+        config, port = self.config, upstream.port
+        if not self._may_probe(port, self.now()):
+            return NoProbe(self._reactor, told)
+        if config.mode == "tcp":
+            hold = 0.0 if upstream.has_answered else HOLD
+            patience = Patience(self.connect_timeout, config.timeout, hold)
+            return TCPProbe(self._reactor, port, patience, told, late)
+        target = f"{self._prefix}/{port}/{_without_activity(config.path)}".encode("ascii")
+        patience = Patience(self.connect_timeout, config.timeout)
+        return HTTPProbe(self._reactor, port, target, patience, told, late, self.tls)
+
+    def observe(self, upstream: Upstream, outcome: Outcome, *, rise: int) -> None:
+        """Count what a probe or a request came to."""
+        config = self.config
+        if config.mode == "off":
+            return
+        before, since, now = upstream.state, upstream.since, self.now()
+        patience = config.dead_after or math.inf
+        upstream.observe(outcome, now, fall=config.fall, rise=rise, patience=patience)
+        if upstream.state is not before:
+            busy_for = now - since if before is State.BUSY else 0.0
+            self._changed(upstream, before, outcome, busy_for)
+
+    def _changed(
+        self, upstream: Upstream, before: State, outcome: Outcome, busy_for: float
+    ) -> None:
+        _log.info(
+            "port {port}: {before} -> {after} ({outcome})"
+            + (f", busy for {busy_for:.1f} s" if busy_for else ""),
+            port=upstream.port,
+            before=before.value,
+            after=upstream.state.value,
+            outcome=outcome.name.lower(),
+        )
+        watch = self._watches.get(upstream)
+        overdue = before is State.STARTING and upstream.is_down
+        if watch is not None and not overdue:
+            watch.begin_anew()
+
+    def is_wanted(self, upstream: Upstream) -> bool:
+        """Whether to go on with it."""
+        return upstream.is_in_use(self.now()) or upstream.port in self.config.ports
+
+    def forget(self, upstream: Upstream) -> None:
+        """Nobody has wanted it for a while."""
+        self._watches.pop(upstream).stop()
+        upstream.forget(self.now())
+        self._table.release(upstream.port)
+
+    def _want(self, upstream: Upstream, now: float) -> _Watch | None:
+        rested = not upstream.is_active(now)
+        upstream.wanted_at = now
+        watch = self._watch(upstream)
+        if watch is not None and rested:
+            # The next probe may be far away.
+            watch.begin_anew()
+        return watch
+
+    def _watch(self, upstream: Upstream) -> _Watch | None:
+        watch = self._watches.get(upstream)
+        if watch is None and self.running and self.config.mode != "off":
+            watch = self._watches[upstream] = _Watch(self, upstream)
+        return watch
+
+
+class _Watch:
+    """The probing of one upstream: there is a timer or a probe, and both if the probe is late.
+
+    No other probe is made while one is late, so that a server which accepts nothing for minutes has
+    one of ours in its queue, and not one for each interval.
+    """
+
+    def __init__(self, checker: HealthChecker, upstream: Upstream) -> None:
+        self._checker = checker
+        self._upstream = upstream
+        self._failures = 0
+        self._timer: Any = None
+        self._probe: Probe | None = None
+        self._heard = 0
+        self._schedule()
+
+    def begin_anew(self) -> None:
+        """The state has changed or somebody has come back, so the next probe has another time."""
+        self._failures = 0
+        if self._probe is None or self._timer is not None:
+            self._schedule()
+
+    def hasten(self) -> None:
+        """Probe as soon as that is decent."""
+        if self._probe is not None:
+            return
+        now = self._checker.now()
+        at = max(now, self._upstream.tried_at + HASTE_GAP)
+        if at < self._timer.getTime():
+            self._wait(at - now)
+
+    def stop(self) -> None:
+        """Probe no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._probe is not None:
+            self._probe.cancel()
+            self._probe = None
+
+    def _schedule(self) -> None:
+        config, draw = self._checker.config, self._checker.draw()
+        if self._upstream.is_down:
+            # Full jitter: ports that went down together shall not be probed together.
+            doublings = min(self._failures, _MOST_DOUBLINGS)
+            self._wait(draw * min(config.backoff_max, FIRST_BACKOFF * 2**doublings))
+        elif self._upstream.state is State.UNKNOWN:
+            self._wait(draw * self._interval())
+        else:
+            self._wait(self._interval() * (1 - JITTER + 2 * JITTER * draw))
+
+    def _interval(self) -> float:
+        config = self._checker.config
+        active = self._upstream.is_active(self._checker.now())
+        return config.interval if active else config.idle_interval
+
+    def _wait(self, delay: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._checker.call_later(delay, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        upstream, now = self._upstream, self._checker.now()
+        if not self._checker.is_wanted(upstream):
+            self._checker.forget(upstream)
+            return
+        if upstream.state is State.UP:
+            rest = upstream.answered_at + self._interval() - now
+            if rest > 0:
+                # It has just answered a request: no probe could say it better.
+                self._wait(rest)
+                return
+            if self._probe is not None:
+                # It answers others, so this one waits for what will never come.
+                self._probe.cancel()
+                self._probe = None
+        if self._probe is None:
+            upstream.tried_at = now
+            self._heard = upstream.traffic.bytes_down
+            self._probe = self._checker.probe(upstream, self._told, self._is_late)
+        else:
+            self._judge(Outcome.SILENT)
+            if self._timer is None:
+                self._schedule()
+
+    def _is_late(self) -> None:
+        self._checker.probes[Outcome.SILENT] += 1
+        self._judge(Outcome.SILENT)
+        if self._timer is None:
+            self._schedule()
+
+    def _told(self, outcome: Outcome | None) -> None:
+        was_late, self._probe = self._timer is not None, None
+        if not was_late or outcome is not Outcome.SILENT:
+            self._checker.probes[outcome] += 1
+        self._judge(outcome)
+        if self._timer is None:
+            self._schedule()
+        if was_late and outcome is not Outcome.ANSWERED:
+            # Something has happened at last: it was killed, say, or is awake.
+            self.hasten()
+
+    def _judge(self, outcome: Outcome | None) -> None:
+        if outcome is Outcome.SILENT and self._has_spoken():
+            outcome = Outcome.ANSWERED
+        self._failures = 0 if outcome is Outcome.ANSWERED else self._failures + 1
+        if outcome is not None:
+            self._checker.observe(self._upstream, outcome, rise=self._checker.config.rise)
+
+    def _has_spoken(self) -> bool:
+        """Whether bridges or requests have heard from it since it was last asked about.
+
+        Then it is slow and not busy. How it answers an http probe is its own word, though.
+        """
+        upstream = self._upstream
+        heard, self._heard = self._heard, upstream.traffic.bytes_down
+        return self._checker.config.mode == "tcp" and (
+            self._heard != heard or upstream.answered_at > upstream.tried_at
+        )
+
+
+def _problem(upstream: Upstream) -> Problem:
+    if upstream.state is State.STARTING:
+        return Problem.UPSTREAM_STARTING
+    return Problem.UPSTREAM_DEAD
+
+
+def _without_activity(path: str) -> str:
+    """``path`` as Jupyter counts it as nobody's activity, whatever handler is behind it."""
+    return f"{path}{'&' if '?' in path else '?'}no_track_activity=1"

@@ -1,0 +1,254 @@
+"""The connections to all upstreams: dialled, kept for a while, and found again.
+
+Knows ports, and which connection waits for a request. Knows nothing of what is said on one.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.logger import Logger
+
+from ipyproxy.errors import HungUpError, Problem, ProxyError
+from ipyproxy.net.descriptors import Descriptors
+from ipyproxy.net.sockets import Dial
+from ipyproxy.net.tcp import TCPTransport
+from ipyproxy.net.tls import TLSTransport
+from ipyproxy.net.tlsdial import Attempt, ClientTLS, NotSecuredError, SecureDial, SilentError
+from ipyproxy.upstream.connection import ClientLimits, Receiver, UpstreamConnection
+
+LOOPBACK = "127.0.0.1"
+CLOSES_EARLIER = 1.0
+"""Seconds by which we close a kept connection before the server would, where it says when."""
+JUST_USED = 1.0
+"""Seconds for which a kept connection serves for what cannot be sent again.
+
+Servers close kept connections after a while, few after less than two seconds (gunicorn's 2, Node's
+and uvicorn's 5), and whatever is sent at that very moment is lost.
+"""
+
+_log = Logger(namespace="ipyproxy.pool")
+
+
+class Pool:
+    """The connections to all upstreams.
+
+    :param confirm: called with a port that was just connected to, the time, and the mark that it
+        was asked for with, before anything is sent. Raises :class:`ProxyError` if nothing is to be.
+    :ivar tls: whom to expect there; None for plain TCP.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        descriptors: Descriptors,
+        limits: ClientLimits,
+        confirm: Callable[[int, float, int | None], None],
+    ) -> None:
+        self.reactor = reactor
+        self.tls: ClientTLS | None = None
+        self._descriptors = descriptors
+        self._confirm = confirm
+        self.limits = limits
+        self._idle: dict[int, list[UpstreamConnection]] = {}
+        self._kept = 0
+        self._connections: dict[UpstreamConnection, int] = {}
+
+    def connect(
+        self, port: int, receiver: Receiver, *, once: bool, mark: int | None = None
+    ) -> Attempt | None:
+        """Find or make a connection to ``port`` for ``receiver``.
+
+        A kept connection is given at once, inside this call; else the attempt under way is
+        returned, so that it can be cancelled.
+
+        :param once: the request cannot be sent again, so it goes out on a connection that was used
+            within :data:`JUST_USED` or on a new one.
+        """
+        connection = self._find_kept(port, once=once)
+        if connection is None:
+            return self.dial(port, receiver, mark)
+        self._offer(connection, receiver)
+        return None
+
+    def _find_kept(self, port: int, *, once: bool) -> UpstreamConnection | None:
+        """The kept connection that was used last, taken out; None if none can be used."""
+        idle = self._idle.get(port)
+        if not idle:
+            return None
+        now = self.reactor.seconds()
+        while idle:
+            if once and now - idle[-1].kept_at > JUST_USED:
+                return None  # the others have waited longer still
+            connection = idle.pop()
+            self._kept -= 1
+            # Input would be its end, or an answer that nobody has asked for: the next request
+            # would get it.
+            if now < connection.kept_until and not connection.transport.has_input:
+                return connection
+            self.drop(connection)
+        return None
+
+    def keeps(self, port: int) -> bool:
+        """Whether a kept connection to ``port`` waits for a request."""
+        return bool(self._idle.get(port))
+
+    def dial(self, port: int, receiver: Receiver, mark: int | None = None) -> Attempt:
+        """Make a new connection to ``port`` for ``receiver``; the attempt can be cancelled."""
+        tls = self.tls
+
+        def connected(sock: socket.socket) -> None:
+            if not self._is_confirmed(port, receiver, mark, tls):
+                sock.close()
+                return
+            connection = self._made(port)
+            peer = IPv4Address("TCP", LOOPBACK, port)
+            high_water = self.limits.buffer_bytes
+            TCPTransport(self._descriptors, sock, connection, peer, high_water=high_water).start()
+            self._offer(connection, receiver)
+
+        def secured(transport: TLSTransport) -> None:
+            if not self._is_confirmed(port, receiver, mark, tls):
+                transport.abortConnection()
+                return
+            connection = transport.protocol = self._made(port)
+            connection.makeConnection(transport)
+            self._offer(connection, receiver)
+
+        def failed(caught: OSError) -> None:
+            receiver.failed(_dial_error(caught))
+
+        address, timeout = (LOOPBACK, port), self.limits.connect_timeout
+        if tls is None:
+            return Dial(self._descriptors, address, timeout, connected, failed)
+        high_water = self.limits.buffer_bytes
+        # One that is busy answers no handshake either.
+        patience = self.limits.response_timeout
+        return SecureDial(
+            self._descriptors,
+            address,
+            timeout,
+            tls,
+            secured,
+            failed,
+            high_water=high_water,
+            patience=patience,
+        )
+
+    def _is_confirmed(
+        self, port: int, receiver: Receiver, mark: int | None, tls: ClientTLS | None
+    ) -> bool:
+        try:
+            if tls != self.tls:
+                raise ProxyError(Problem.DRAINING, "notebooks.tls has changed while connecting")
+            self._confirm(port, self.reactor.seconds(), mark)
+        except ProxyError as error:
+            receiver.failed(error)
+            return False
+        return True
+
+    def _made(self, port: int) -> UpstreamConnection:
+        connection = UpstreamConnection(self)
+        self._connections[connection] = port
+        return connection
+
+    def _offer(self, connection: UpstreamConnection, receiver: Receiver) -> None:
+        try:
+            receiver.connected(connection)
+        except Exception:
+            _log.failure("a request could not be sent; please report this")
+            connection.abandon()
+            receiver.failed(ProxyError(Problem.INTERNAL))
+
+    def keep(self, connection: UpstreamConnection) -> None:
+        """Keep a connection whose exchange has ended, if not too many are.
+
+        It is kept for ``idle_timeout``, or until shortly before upstream has said it will close.
+        """
+        timeout = self.limits.idle_timeout
+        if connection.keep_alive < timeout + CLOSES_EARLIER:
+            timeout = connection.keep_alive - CLOSES_EARLIER
+        if connection.retired or timeout <= 0 or self._kept >= self.limits.idle_connections:
+            self.drop(connection)
+            return
+        self._kept += 1
+        connection.kept_at = now = self.reactor.seconds()
+        connection.kept_until = connection.deadline = now + timeout
+        connection.transport.resumeProducing()
+        self._idle.setdefault(self._connections[connection], []).append(connection)
+
+    def drop(self, connection: UpstreamConnection) -> None:
+        """Close a connection that nobody uses, and give it to nobody from now on."""
+        self._unkeep(connection)
+        if connection.transport.bytes_waiting:
+            # An upstream that does not read would hold it open for ever.
+            connection.transport.abortConnection()
+        else:
+            connection.transport.loseConnection()
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """A connection has ended."""
+        self._unkeep(connection)
+        del self._connections[connection]
+
+    def _unkeep(self, connection: UpstreamConnection) -> None:
+        port = self._connections[connection]
+        idle = self._idle.get(port, [])
+        if connection in idle:
+            idle.remove(connection)
+            self._kept -= 1
+        if not idle:
+            self._idle.pop(port, None)
+
+    def end_tunnels(self, port: int | None = None) -> None:
+        """Break off what was handed over on ``port``, or on any: whoever has it learns so."""
+        for connection, its_port in list(self._connections.items()):
+            if connection.is_tunnel and port in (its_port, None):
+                connection.transport.abortConnection()
+
+    def part(self, port: int | None = None) -> None:
+        """Use nothing again that leads to who had ``port`` before, or to any port.
+
+        What was asked is answered first. Tunnels end.
+        """
+        self.end_tunnels(port)
+        for connection, its_port in list(self._connections.items()):
+            if port in (its_port, None):
+                connection.retired = True
+        for its_port, idle in list(self._idle.items()):
+            if port in (its_port, None):
+                for connection in list(idle):
+                    self.drop(connection)
+
+    def sweep(self) -> None:
+        """Check every connection's deadline; to be called about once a second."""
+        now = self.reactor.seconds()
+        for connection in list(self._connections):
+            if connection.retired and connection.is_tunnel:
+                # It was asked for before, and handed over since.
+                connection.transport.abortConnection()
+            else:
+                connection.check(now)
+
+    def close(self) -> None:
+        """Close all connections that are idle."""
+        for connection in [kept for idle in self._idle.values() for kept in idle]:
+            self.drop(connection)
+
+
+def _dial_error(caught: OSError) -> ProxyError:
+    if isinstance(caught, NotSecuredError):
+        return ProxyError(Problem.UPSTREAM_BROKEN, caught.strerror or "TLS")
+    if caught.errno == errno.ECONNREFUSED:
+        return ProxyError(Problem.UPSTREAM_DEAD, "connection refused")
+    if caught.errno == errno.ECONNRESET:
+        return HungUpError("it hung up at once")
+    if isinstance(caught, SilentError):
+        return ProxyError(Problem.UPSTREAM_TIMEOUT, "no answer in the TLS handshake")
+    if isinstance(caught, TimeoutError):
+        return ProxyError(Problem.CONNECT_TIMEOUT, "connect timed out")
+    return ProxyError(Problem.OVERLOADED, f"cannot dial: {caught.strerror}")

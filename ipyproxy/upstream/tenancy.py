@@ -1,0 +1,254 @@
+"""Whose notebook a port is: who listens there now, whether that user may, and when it changes.
+
+Knows listeners and their users. Knows nothing of requests, nor of what ends with a tenant: that
+is told to whoever wants to know.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.net.sockdiag import ANSWER_BYTES, AnswerError, Listener, question, read_answer
+from ipyproxy.upstream.owners import Listed, Owners, OwnersError
+
+SEEN_FOR = 1.0
+"""Seconds for which a look at a port will do, if we are connected to it already."""
+_LOOKS_EACH_SWEEP = 128
+_NETLINK_SOCK_DIAG = 4
+# A namespace for one service has one or two; one for a whole container has thousands.
+_FEW_USERS = 1000
+
+LookUp = Callable[[int], Listener | None]
+"""Gives who listens on a port; None: nobody."""
+
+
+class Kernel:
+    """Asks the kernel who listens.
+
+    :raises OSError: if it can't be asked: not Linux, or forbidden to this process.
+    """
+
+    def __init__(self) -> None:
+        family: int | None = getattr(socket, "AF_NETLINK", None)
+        if family is None:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+        self._socket = socket.socket(family, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG)
+        self._socket.setblocking(False)
+        self._sequence = 0
+        # Without the kernel's tcp_diag the answer is "nobody", so ask what we know.
+        with socket.create_server(("127.0.0.1", 0)) as known:
+            listener = self.listener(known.getsockname()[1])
+            if listener is None or listener.inode != os.fstat(known.fileno()).st_ino:
+                raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    def listener(self, port: int) -> Listener | None:
+        """Who listens on ``port``, as a connection to 127.0.0.1 would find out; None: nobody."""
+        self._sequence = sequence = (self._sequence + 1) & 0xFFFFFFFF
+        try:
+            self._socket.send(question(port, sequence))
+            # The kernel has answered before it comes back from there.
+            return read_answer(self._socket.recv(ANSWER_BYTES), sequence, errno.ENOENT)
+        except AnswerError as caught:
+            raise OSError(errno.EPROTO, str(caught)) from caught
+
+
+@dataclass(slots=True)
+class _Tenancy:
+    """What is known of one port.
+
+    ``tenant`` is the last listener that was there, and was last seen at ``met``. The last look,
+    ``at``, has ``seen`` it or nobody. There were so many tenants until now (``count``), and the
+    last one was found ``since`` then.
+    """
+
+    tenant: Listener
+    met: float
+    seen: Listener | None
+    at: float
+    since: float
+    count: int = 1
+
+
+class Tenants:
+    """The listeners on all ports that were connected to.
+
+    A request goes to the tenant whom the decisions about it were made for, or to nobody: see
+    :meth:`admit` and :meth:`confirm`. If a listener is the same before and after we have
+    connected, it was there all the time, so that nobody else could listen, and has got the
+    connection.
+
+    :param look_up: asks for the listener on a port.
+    :ivar owners: whose notebooks are served; None: anybody's. May be replaced at any time.
+    :ivar strict: whether who may pass depends on the tenant, as with links that were made for one.
+    :ivar leaving: each is called with a port that has changed hands, and how many seconds ago its
+        former tenant was last seen.
+    """
+
+    log = Logger(namespace="ipyproxy.tenants")
+
+    def __init__(self, look_up: LookUp, owners: Listed | None = None) -> None:
+        self.owners = owners
+        self.strict = False
+        self.leaving: list[Callable[[int, float], None]] = []
+        self._look_up = look_up
+        self._tenancies: dict[int, _Tenancy] = {}
+        self._to_look_at: list[int] = []
+        self._in_vain = False
+
+    @property
+    def are_checked(self) -> bool:
+        """Whether requests have to be admitted and confirmed at all."""
+        return self.owners is not None or self.strict
+
+    def find_owner(self, port: int, now: float) -> Deferred[None] | None:
+        """Find out whether who listens on ``port`` is an owner; None: :meth:`admit` can tell.
+
+        To be waited for before that, since it may have to be asked of another machine. Fails with
+        :class:`ProxyError` (``OWNER_UNKNOWN``).
+        """
+        if self.owners is None:
+            return None
+        tenancy = self._tenancies.get(port)
+        fresh = tenancy is not None and now - tenancy.at <= SEEN_FOR
+        listener = tenancy.seen if tenancy is not None and fresh else self._look(port, now)
+        return None if listener is None else self.owners.find(listener.uid)
+
+    def admit(self, port: int, started: float, *, connected: bool) -> int:
+        """Decide whether a request may go to ``port``, before anything is dialled.
+
+        :param started: when the request began, and with it the decisions about it.
+        :param connected: whether there is a connection already, so that a look of a moment ago
+            will do.
+        :returns: a mark to confirm with.
+        :raises ProxyError: ``FOREIGN_PORT`` if somebody else than the owners listens,
+            ``CHANGED_HANDS`` if the port has changed hands since the request began.
+        """
+        tenancy = self._tenancies.get(port)
+        fresh = tenancy is not None and connected and started - tenancy.at <= SEEN_FOR
+        if tenancy is None or (self.owners is not None and not fresh):
+            self._look(port, started)
+            tenancy = self._tenancies.get(port)
+        if tenancy is None:
+            return 0
+        self._check_owner(tenancy.seen)
+        if self.strict and tenancy.count > 1 and tenancy.since >= started:
+            raise ProxyError(Problem.CHANGED_HANDS, f"port {port}, since the request began")
+        return tenancy.count
+
+    def confirm(self, port: int, now: float, mark: int | None) -> None:
+        """Decide whether what has just been connected to on ``port`` may be sent anything.
+
+        :param mark: what :meth:`admit` gave; None: nothing was asked.
+        :raises ProxyError: ``FOREIGN_PORT``, ``CHANGED_HANDS``.
+        """
+        listener = self._look(port, now)
+        if mark is None:
+            return
+        self._check_owner(listener)
+        tenancy = self._tenancies.get(port)
+        if tenancy is None and self.owners is None:
+            # Nobody ever listened, and yet we are connected: the kernel leads this port to a
+            # container, or does not tell.
+            return
+        if listener is None or tenancy is None or tenancy.count != mark:
+            raise ProxyError(Problem.CHANGED_HANDS, f"port {port}, while connecting")
+
+    def may_probe(self, port: int, now: float) -> bool:
+        """Whether a probe may connect to ``port``; not before it is known whose that is."""
+        listener = None if self.owners is None else self._look(port, now)
+        if self.owners is None or listener is None:
+            return True
+        asking = self.owners.find(listener.uid)
+        if asking is not None:
+            # The next probe will know, and so will requests.
+            asking.addErrback(lambda failure: None)
+        return listener.uid in self.owners
+
+    def sweep(self, now: float) -> None:
+        """Look at some ports again; to be called about once a second."""
+        if not self._to_look_at:
+            self._to_look_at = list(self._tenancies)
+        for _ in range(min(_LOOKS_EACH_SWEEP, len(self._to_look_at))):
+            self._look(self._to_look_at.pop(), now)
+
+    def _check_owner(self, listener: Listener | None) -> None:
+        if listener is not None and self.owners is not None and listener.uid not in self.owners:
+            raise ProxyError(Problem.FOREIGN_PORT, f"user {listener.uid} listens there")
+
+    def _ask(self, port: int) -> Listener | None:
+        try:
+            listener = self._look_up(port)
+        except OSError as caught:
+            # With owners this means that nothing is served: nobody could say whose it is.
+            if not self._in_vain:
+                self.log.error("who listens cannot be found out: {reason}", reason=str(caught))
+            self._in_vain = True
+            return None
+        self._in_vain = False
+        return listener
+
+    def _look(self, port: int, now: float) -> Listener | None:
+        listener = self._ask(port)
+        tenancy = self._tenancies.get(port)
+        if tenancy is None:
+            if listener is not None:
+                self._tenancies[port] = _Tenancy(listener, now, listener, now, now)
+            return listener
+        tenancy.seen, tenancy.at = listener, now
+        if listener is not None:
+            former, met = tenancy.tenant, tenancy.met
+            tenancy.tenant, tenancy.met = listener, now
+            if listener != former:
+                tenancy.since, tenancy.count = now, tenancy.count + 1
+                self.log.info("port {port} has changed hands", port=port, uid=listener.uid)
+                for leave in self.leaving:
+                    leave(port, now - met)
+        return listener
+
+
+def _count_users() -> int:
+    """How many users this process can tell apart (user_namespaces(7))."""
+    try:
+        lines = Path("/proc/self/uid_map").read_text("ascii").splitlines()
+    except OSError:
+        return _FEW_USERS  # a kernel without user namespaces
+    return sum(int(line.split()[2]) for line in lines)
+
+
+def nobody(port: int) -> Listener | None:
+    """Stands in for a kernel that can't be asked."""
+    return None
+
+
+def find_kernel(owners: Owners | None) -> LookUp:
+    """How to find out who listens.
+
+    :raises OwnersError: if that can't be, and there are owners to tell from others.
+    """
+    if owners is not None and _count_users() < _FEW_USERS:
+        raise OwnersError(
+            "all users look alike to this process; set PrivateUsers=no where systemd starts it"
+        )
+    try:
+        return Kernel().listener
+    except OSError as caught:
+        if owners is not None:
+            raise OwnersError(
+                f"the kernel does not tell this process who listens ({caught.strerror}); it needs "
+                "Linux with tcp_diag, and AF_NETLINK where systemd restricts address families"
+            ) from None
+        Tenants.log.warn(
+            "a port that changes hands is not noticed: the kernel does not tell who listens "
+            "({reason})",
+            reason=caught.strerror,
+        )
+        return nobody

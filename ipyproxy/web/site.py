@@ -1,0 +1,181 @@
+"""The public site: every request is authorized here, once, and then finds its resource.
+
+Knows the order of things: target, access, authentication, tree. Knows nothing of what a resource
+does.
+"""
+
+from __future__ import annotations
+
+from twisted.web.resource import Resource
+
+from ipyproxy.access.cors import Portal
+from ipyproxy.access.facts import Passage
+from ipyproxy.access.origins import Policy
+from ipyproxy.auth import Gate
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.routes.notebooks import NotebookHosts, StatePaths, parse_target
+from ipyproxy.server.request import STATUS_LINE, Request
+from ipyproxy.web import acme
+from ipyproxy.web.acme import Challenges
+from ipyproxy.web.admission import Admission
+from ipyproxy.web.pages import front_page
+from ipyproxy.web.resources import PageResource, Step, send_problem, send_redirect
+
+# CONNECT asks for a tunnel, TRACE would show a page its own HttpOnly cookies (XST).
+_REFUSED_METHODS = (b"CONNECT", b"TRACE")
+_NAVIGATIONS = (b"GET", b"HEAD")
+_CONTINUE = ((), (b"100-continue",))
+
+
+class Root(Step):
+    """The top of the tree: the front page, the notebooks below their prefix, and what is put in."""
+
+    def __init__(self, prefix: str, notebooks: Resource) -> None:
+        super().__init__()
+        self.putChild(b"", PageResource(front_page()))
+        self.put(prefix, notebooks)
+
+    def put(self, path: str, resource: Resource) -> None:
+        """Let ``resource`` stand at ``path``; there is nothing on the way to it."""
+        parent: Resource = self
+        *above, last = path.encode("ascii").removeprefix(b"/").split(b"/")
+        for segment in above:
+            child = parent.children.get(segment) or Step()
+            parent.putChild(segment, child)
+            parent = child
+        parent.putChild(last, resource)
+
+
+class PublicSite:
+    """What the HTTPS listener serves.
+
+    :param gate: finds out who sent a request; None: nobody asks.
+    :param portal: what pages of trusted origins may do; None: there are none.
+    :param hosts: gives each notebook a host of its own; None: all are at the same hosts.
+    :param states: whose the states of notebooks are; None: they are not served.
+    :param hsts: seconds for which browsers are to come by HTTPS only (RFC 6797); 0: not said.
+    """
+
+    def __init__(
+        self,
+        root: Resource,
+        policy: Policy,
+        gate: Gate | None = None,
+        portal: Portal | None = None,
+        hosts: NotebookHosts | None = None,
+        *,
+        states: StatePaths | None = None,
+        hsts: int = 0,
+    ) -> None:
+        said = b"\r\nStrict-Transport-Security: max-age=%d" % hsts if hsts else b""
+        self.status_line = STATUS_LINE + said
+        self.root = root
+        self.policy = policy
+        self.gate = gate
+        self._portal = portal
+        self._hosts = hosts
+        self._states = states
+
+    def handle(self, request: Request) -> None:
+        """Route and authorize ``request``, then let its resource answer."""
+        head = request.head
+        if head.method in _REFUSED_METHODS:
+            raise ProxyError(Problem.METHOD_NOT_ALLOWED, "a method that this proxy never takes")
+        target = parse_target(head.method, head.target)
+        server_name = request.connection.server_name
+        request.public = self.policy.authorize(head, target.authority, server_name)
+        special = head.fields.special
+        if self._portal is not None:
+            request.greeting = self._portal.greeting(special)
+            preflight = self._portal.preflight(head)
+            if preflight is not None:
+                request.respond(204, b"No Content", preflight, b"")
+                return
+        if b"expect" in special and special.tokens(b"expect") not in _CONTINUE:
+            raise ProxyError(Problem.EXPECTATION_FAILED)
+        request.target = target.origin_form
+        path = target.path if self._states is None else self._states.decisive(target.path)
+        if self._hosts is not None and self._send_on(request, path, self._hosts):
+            return
+        if self.gate is None:
+            self._find(target.path, request).render(request)
+            return
+        if path is not target.path:
+            # Whoever is asked who may is asked of the notebook.
+            request.target = path
+        admission = Admission(request, lambda passage: self._admit(request, target.path, passage))
+        admission.wait(self.gate.decide(request, path))
+
+    def _send_on(self, request: Request, path: bytes, hosts: NotebookHosts) -> bool:
+        """Send a browser to the host of the notebook that it asks for, if it is at another."""
+        moved = hosts.moved(request.public, path, request.target)
+        if moved is None:
+            return False
+        if request.method not in _NAVIGATIONS or b"upgrade" in request.head.fields.special:
+            raise ProxyError(Problem.MISDIRECTED, "not at the host of that notebook")
+        send_redirect(request, moved, None)
+        return True
+
+    def _admit(self, request: Request, path: bytes, passage: Passage) -> None:
+        """Let a request go on as whoever it was found to be."""
+        request.user = passage.user
+        request.identity = passage.lines
+        request.target = passage.target
+        if passage.redirect:
+            send_redirect(request, passage.target, passage.cookie)
+        else:
+            self._find(path, request).render(request)
+
+    def _find(self, path: bytes, request: Request) -> Resource:
+        """Walk the tree as Twisted does, but take no segment apart that lies below a leaf."""
+        resource = self.root
+        slash, rest = b"/", path[1:]
+        while slash and not resource.isLeaf:
+            segment, slash, rest = rest.partition(b"/")
+            resource = resource.children.get(segment) or resource.getChild(segment, request)
+        return resource
+
+    def refuse(self, request: Request, error: ProxyError) -> None:
+        """Answer with the page of the error."""
+        if b"upgrade" in request.head.fields.special:
+            # What comes behind is meant for another protocol, and is no request.
+            request.connection.persistent = False
+        send_problem(
+            request,
+            error.problem,
+            error.retry_after,
+            error.lines,
+            rule=error.rule,
+            busy_for=error.busy_for,
+        )
+
+
+class RedirectSite:
+    """What the plain HTTP listener serves: the way to HTTPS, and what ACME servers ask for.
+
+    :param https_port: the public port of HTTPS; 443 is left out of addresses.
+    :param challenges: answers for ACME servers, if any are to be given.
+    """
+
+    def __init__(
+        self, policy: Policy, https_port: int, challenges: Challenges | None = None
+    ) -> None:
+        self.status_line = STATUS_LINE
+        self.policy = policy
+        self._challenges = challenges
+        self._suffix = b"" if https_port == 443 else b":%d" % https_port
+
+    def handle(self, request: Request) -> None:
+        """Answer 308 to the same address on HTTPS; the host is checked, so no open redirect."""
+        target = parse_target(request.head.method, request.head.target)
+        if self._challenges is not None and target.path.startswith(acme.PREFIX):
+            # Whatever the host: the certificate for a new name is still to come.
+            self._challenges.answer(request, target.path.removeprefix(acme.PREFIX))
+            return
+        host = self.policy.served_host(request.head, target.authority)
+        location = b"Location: https://" + host + self._suffix + target.origin_form
+        request.respond(308, b"Permanent Redirect", [location], b"")
+
+    def refuse(self, request: Request, error: ProxyError) -> None:
+        """Answer with the page of the error."""
+        send_problem(request, error.problem, error.retry_after)

@@ -1,0 +1,335 @@
+"""The bridge: two connections with WebSocket frames passing verbatim between them.
+
+Knows open WebSocket connections, their backpressure, silence and end. Payloads are neither
+unmasked nor inflated nor framed anew, because a pair that passes whole messages costs several
+times the CPU and holds each message in memory. Knows nothing of the handshakes that came before,
+of access, or of routes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from twisted.python.failure import Failure
+
+from ipyproxy.net.protocol import CLOSED, StreamProtocol
+from ipyproxy.net.tcp import MANY_PIECES
+from ipyproxy.upstream.upstream import Traffic
+from ipyproxy.websocket import frames
+from ipyproxy.websocket.frames import FrameScanner
+from ipyproxy.websocket.states import ENDS, Action, Event, State, step
+
+PING_AFTER = 45.0
+"""Seconds of silence until a client is pinged: less than NAT and proxies wait."""
+ANSWER_WITHIN = 75.0
+"""Seconds that a client then has to send something, or it counts as gone."""
+CLOSE_TIMEOUT = 10.0
+"""Seconds without a byte sent on that each step of the end may take."""
+OFFENDER_WAITS = 1.0
+"""The same for the answer to a close frame that one side got because of the other's violation."""
+
+
+class Side(StreamProtocol):
+    """One end of a bridge: what it sends goes through its scanner to the other end, ``peer``."""
+
+    def __init__(self, bridge: Bridge, transport: Any, scanner: FrameScanner, masks: bool) -> None:
+        self.transport = transport
+        self.scanner = scanner
+        self.peer: Side = self
+        self.bytes_received = 0
+        self._bridge = bridge
+        self._masks = masks
+        self.told = 0
+        """The close code that this end has got, from its peer or from us; 0: none."""
+        self._farewell = 0
+        self._ending = False
+        self._seen = -1
+        self._heard = 0.0
+        self._asked: float | None = None
+
+    def dataReceived(self, data: bytes) -> None:
+        """Frames, or parts of them."""
+        self.bytes_received += len(data)
+        scanner = self.scanner
+        passed = scanner.feed(data)
+        if scanner.pieces > MANY_PIECES:
+            self.transport.read_less(scanner.pieces)
+        if passed:
+            self.peer.transport.write(passed)
+        if scanner.ending:
+            self._bridge.stopped(self)
+
+    def connectionLost(self, reason: Failure = CLOSED) -> None:
+        """The connection is gone."""
+        self._bridge.lost(self)
+
+    # The end.
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more of this end passes."""
+        return self.scanner.ending and self.scanner.at_boundary
+
+    def tell(self) -> None:
+        """Send a close frame with the code of a violation, as soon as one may stand here.
+
+        Nothing is done if nobody has violated the protocol, if this end has got a close frame, or
+        if it has sent one itself: that is its peer's to answer.
+        """
+        violation = self.scanner.violation or self.peer.scanner.violation
+        if violation and not (self.told or self._farewell or self.scanner.close_code):
+            self._farewell = violation
+            self.peer.scanner.stop()
+            self.take_leave()
+
+    def end(self) -> None:
+        """Close our half after what is on its way; what still comes is read and dropped.
+
+        Closing at once could reset the connection and destroy what is on its way.
+        """
+        self._ending = True
+        self.take_leave()
+
+    def take_leave(self) -> None:
+        """Do what :meth:`tell` and :meth:`end` asked for, as far as it can be done by now."""
+        if self._farewell and self.peer.scanner.at_boundary:
+            self.told, self._farewell = self._farewell, 0
+            self.scanner.withholds_close = True
+            self.transport.write(frames.close_frame(self.told, self._key()))
+        if self._ending and not (self._farewell and self.peer.transport.connected):
+            self.transport.loseWriteConnection()
+            self.transport.resumeProducing()
+
+    def _key(self) -> bytes:
+        return os.urandom(4) if self._masks else b""
+
+    # Silence.
+
+    def is_silent(self, now: float) -> bool:
+        """Whether this end gives no sign of life though it owes one; asks for one when it is due.
+
+        An end owes one when it has got a ping, or has left off within a frame. An end that we
+        ourselves have stopped reading owes none, and the kernel watches one that has bytes to take
+        (TCP_USER_TIMEOUT).
+        """
+        transport = self.transport
+        heard = self.bytes_received != self._seen
+        if heard or transport.bytes_waiting or not transport.is_reading:
+            self._seen = self.bytes_received
+            self._heard = now
+            self._asked = None
+        elif self._asked is not None:
+            return now - self._asked >= ANSWER_WITHIN
+        elif now - self._heard >= PING_AFTER:
+            if self.peer.scanner.at_boundary:
+                self._ping()
+                self._asked = now
+            elif not self.scanner.at_boundary:
+                self._asked = now
+        return False
+
+    def _ping(self) -> None:
+        payload = self.scanner.awaited_pong = os.urandom(8)
+        self.transport.write(frames.control_frame(frames.PING, payload, self._key()))
+
+
+class Bridge:
+    """One open WebSocket, carried through.
+
+    ``opened`` and ``last_activity`` are seconds of the reactor's clock; the latter is when the
+    client last sent (a part of) a message, as seen by :meth:`check` and at the end: pings and pongs
+    are no sign of a person.
+
+    :param client: the client's transport.
+    :param upstream: upstream's transport.
+    :param deflate: whether permessage-deflate was negotiated.
+    :param ended: called once, when both connections are gone.
+    """
+
+    __slots__ = (
+        "_bridges",
+        "_deadline",
+        "_ended",
+        "_messages",
+        "_patience",
+        "_sent",
+        "client",
+        "end",
+        "last_activity",
+        "opened",
+        "state",
+        "upstream",
+    )
+
+    def __init__(
+        self,
+        bridges: Bridges,
+        client: Any,
+        upstream: Any,
+        *,
+        deflate: bool,
+        ended: Callable[[Bridge], None],
+    ) -> None:
+        limit = bridges.message_limit
+        from_client = FrameScanner(masked=True, deflate=deflate, message_limit=limit)
+        from_upstream = FrameScanner(masked=False, deflate=deflate, message_limit=limit)
+        self.state = State.OPEN
+        self.end = ""
+        """Why it ends, one of :data:`ipyproxy.websocket.states.ENDS`; empty while it is open."""
+        self.client = Side(self, client, from_client, False)
+        self.upstream = Side(self, upstream, from_upstream, True)
+        self.client.peer, self.upstream.peer = self.upstream, self.client
+        self.opened = self.last_activity = float(bridges.reactor.seconds())
+        self._bridges = bridges
+        self._ended = ended
+        self._messages = 0
+        self._sent = 0
+        self._patience = self._deadline = 0.0
+        bridges.open.add(self)
+        # Whatever one side can't take makes the other wait.
+        client.registerProducer(upstream, True)
+        upstream.registerProducer(client, True)
+
+    @property
+    def traffic(self) -> Traffic:
+        """What the two sides have sent."""
+        up, down = self.client, self.upstream
+        return Traffic(
+            up.bytes_received, down.bytes_received, up.scanner.messages, down.scanner.messages
+        )
+
+    @property
+    def close_code(self) -> int:
+        """The code that the bridge ended with: what the client was told, or else said.
+
+        1006 (RFC 6455 section 7.4.1) if the connection ended without a close frame.
+        """
+        return self.client.told or self.client.scanner.close_code or frames.ABNORMAL
+
+    def stopped(self, side: Side) -> None:
+        """What ``side`` sends does not pass any more, or only to the end of a frame."""
+        scanner = side.scanner
+        if scanner.close_code and not scanner.withholds_close:
+            side.peer.told = scanner.close_code
+        side.peer.take_leave()
+        if self.client.is_done and self.upstream.is_done:
+            self._on(Event.ALL_SAID)
+        elif scanner.close_code:
+            self._on(Event.CLIENT_CLOSED if side is self.client else Event.UPSTREAM_CLOSED)
+        elif scanner.violation:
+            self._on(Event.CLIENT_VIOLATED if side is self.client else Event.UPSTREAM_VIOLATED)
+
+    def lost(self, side: Side) -> None:
+        """One connection is gone."""
+        self._on(Event.CLIENT_LOST if side is self.client else Event.UPSTREAM_LOST)
+
+    def drain(self) -> None:
+        """The proxy is to stop."""
+        self._on(Event.DRAINED)
+
+    def check(self, now: float) -> None:
+        """Look at silence and deadlines; called every few seconds."""
+        if self.state is State.OPEN:
+            self._note_activity(now)
+            # Upstream is not pinged: a notebook whose only thread is busy answers nothing for
+            # minutes, and one that vanished is for the kernel to notice (TCP keep-alive).
+            if self.client.is_silent(now):
+                self._on(Event.CLIENT_SILENT)
+        elif self._bytes_sent() != self._sent:
+            self._start_deadline(now)
+        elif now >= self._deadline:
+            self._on(Event.EXPIRED)
+
+    def _note_activity(self, now: float) -> None:
+        scanner = self.client.scanner
+        if scanner.messages != self._messages or scanner.in_message:
+            self._messages = scanner.messages
+            self.last_activity = now
+
+    def _start_deadline(self, now: float) -> None:
+        self._sent = self._bytes_sent()
+        self._deadline = now + self._patience
+
+    def _bytes_sent(self) -> int:
+        return int(self.client.transport.bytes_sent + self.upstream.transport.bytes_sent)
+
+    def _on(self, event: Event) -> None:
+        """Take the step that the table has for ``event``."""
+        before = self.state
+        self.state, actions = step(before, event)
+        if actions or self.state is not before:
+            self.end = self.end or ENDS.get(event, "")
+        for action in actions:
+            self._do(action)
+        if self.state is before:
+            return
+        now = self._bridges.reactor.seconds()
+        if before is State.OPEN:
+            self._note_activity(now)
+        if self.state is State.CLOSED:
+            self._bridges.open.discard(self)
+            self._bridges.ended[self.end] += 1
+            self._ended(self)
+            return
+        violated = event in (Event.CLIENT_VIOLATED, Event.UPSTREAM_VIOLATED)
+        self._patience = OFFENDER_WAITS if violated else CLOSE_TIMEOUT
+        self._start_deadline(now)
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Action.TELL_CLIENT:
+                self.client.tell()
+            case Action.TELL_UPSTREAM:
+                self.upstream.tell()
+            case Action.END_CLIENT:
+                self.client.end()
+            case Action.END_UPSTREAM:
+                self.upstream.end()
+            case Action.ABORT_CLIENT:
+                self.client.transport.abortConnection()
+            case Action.ABORT_UPSTREAM:
+                self.upstream.transport.abortConnection()
+
+
+class Bridges:
+    """All open bridges.
+
+    :param message_limit: bytes a message may have; 0: any.
+    """
+
+    def __init__(self, reactor: Any, message_limit: int) -> None:
+        self.reactor = reactor
+        self.message_limit = message_limit
+        self.open: set[Bridge] = set()
+        self.ended = dict.fromkeys(ENDS.values(), 0)
+        """How many have ended, by why."""
+        self._drain: tuple[float, float, int] | None = None
+
+    def sweep(self) -> None:
+        """Check every bridge; to be called every second or so."""
+        now = self.reactor.seconds()
+        for bridge in list(self.open):
+            bridge.check(now)
+        self._drain_some(now)
+
+    def drain(self, within: float = 0.0) -> None:
+        """End every bridge, without a close frame, evenly over ``within`` seconds.
+
+        :meth:`sweep` carries on with it. Spread, the browsers do not all come back at once. A
+        second call can only make it sooner.
+        """
+        now = self.reactor.seconds()
+        if self._drain is None or now + within < sum(self._drain[:2]):
+            self._drain = now, within, len(self.open)
+        self._drain_some(now)
+
+    def _drain_some(self, now: float) -> None:
+        if self._drain is None:
+            return
+        began, within, total = self._drain
+        due = int(total * (now - began) / within) if within else total
+        still_open = [bridge for bridge in self.open if bridge.state is State.OPEN]
+        for bridge in still_open[max(0, total - due) :]:
+            bridge.drain()

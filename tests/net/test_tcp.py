@@ -1,0 +1,444 @@
+"""Plain transports on real sockets: what is written arrives, in order, whole or visibly not."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from twisted.internet import error
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from ipyproxy.net.descriptors import EpollSet
+from ipyproxy.net.tcp import HIGH_WATER, TCPTransport, address_of
+from tests.polls import Poll, connected
+
+PEER = IPv4Address("TCP", "192.0.2.1", 4711)
+
+
+class Recorder(Protocol):
+    """Notes what its transport tells."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.reason: BaseException | None = None
+        self.on_data: Callable[[bytes], None] = lambda data: None
+
+    def dataReceived(self, data: bytes) -> None:
+        self.data += data
+        self.on_data(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        assert self.reason is None, "lost twice"
+        self.reason = reason.value
+
+
+class Producer:
+    """Notes what its consumer tells."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def pauseProducing(self) -> None:
+        self.events.append("pause")
+
+    def resumeProducing(self) -> None:
+        self.events.append("resume")
+
+    def stopProducing(self) -> None:
+        self.events.append("stop")
+
+
+class Line:
+    """A transport with its recorder, and the peer's end."""
+
+    def __init__(self, poll: Poll, ours: socket.socket, theirs: socket.socket) -> None:
+        self.poll = poll
+        self.peer = theirs
+        self.recorder = Recorder()
+        # On the epoll set, as in the proxy; the set itself is looked at by select.
+        self.descriptors = EpollSet(poll, turn=0)
+        self.transport = TCPTransport(self.descriptors, ours, self.recorder, PEER)
+        self.transport.start()
+
+    def hear(self, count: int) -> bytes:
+        """What the peer gets, at least ``count`` bytes."""
+        heard = bytearray()
+        self.peer.setblocking(False)
+
+        def pump() -> None:
+            try:
+                heard.extend(self.peer.recv(65536))
+            except BlockingIOError:
+                pass
+
+        self.poll.until(lambda: len(heard) >= count, pump)
+        return bytes(heard)
+
+    def fill(self) -> None:
+        """Write until the kernel takes no more, and more waits than the high-water mark."""
+        while self.transport.bytes_waiting <= HIGH_WATER:
+            self.transport.write(b"x" * 65536)
+
+    def heard_end(self) -> str:
+        """How the peer sees the end, behind all data."""
+        self.peer.settimeout(5)
+        try:
+            while self.peer.recv(65536):
+                pass
+        except ConnectionResetError:
+            return "reset"
+        return "end"
+
+
+@pytest.fixture
+def poll() -> Poll:
+    return Poll()
+
+
+@pytest.fixture
+def line(poll: Poll) -> Iterator[Line]:
+    with connected() as (ours, theirs):
+        yield Line(poll, ours, theirs)
+
+
+@pytest.fixture
+def narrow(poll: Poll) -> Iterator[Line]:
+    """A line on which the kernel takes little at once."""
+    with connected(buffers=4096) as (ours, theirs):
+        yield Line(poll, ours, theirs)
+
+
+class TestCarrying:
+    def test_both_ways(self, line: Line) -> None:
+        line.peer.sendall(b"hello")
+        line.poll.until(lambda: line.recorder.data)
+        assert line.recorder.data == b"hello"
+        line.transport.write(b"how ")
+        line.transport.writeSequence([b"do ", b"you do"])
+        assert line.hear(13) == b"how do you do"
+
+    def test_a_write_goes_out_at_once(self, line: Line) -> None:
+        line.transport.write(b"now")
+        assert line.peer.recv(10) == b"now"
+        assert (line.transport.bytes_waiting, line.transport.bytes_sent) == (0, 3)
+
+    def test_what_the_kernel_does_not_take_follows_in_order(self, narrow: Line) -> None:
+        sent = b"".join(b"%08d" % number for number in range(200_000))
+        for at in range(0, len(sent), 50_000):
+            narrow.transport.write(sent[at : at + 50_000])
+        assert narrow.transport.bytes_waiting > 1_000_000
+        heard = narrow.hear(len(sent))
+        assert hashlib.sha256(heard).digest() == hashlib.sha256(sent).digest()
+        assert narrow.transport.bytes_sent == len(sent)
+
+    def test_the_facts(self, line: Line) -> None:
+        transport = line.transport
+        assert transport.getPeer() == PEER
+        assert transport.getHost().port == line.peer.getpeername()[1]
+        transport.setTcpNoDelay(True)
+        assert transport.getTcpNoDelay()
+        transport.setTcpKeepAlive(True)
+        assert transport.getTcpKeepAlive()
+
+    def test_a_unix_socket_is_carried_too(self, poll: Poll) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+            line = Line(poll, ours, theirs)
+            line.transport.setTcpKeepAlive(True)
+            assert not line.transport.has_hung_up
+            line.transport.write(b"hello")
+            assert theirs.recv(10) == b"hello"
+
+
+class TestReading:
+    def test_a_paused_transport_reads_nothing(self, line: Line) -> None:
+        line.transport.pauseProducing()
+        line.peer.sendall(b"hello")
+        line.poll.rest()
+        assert (line.recorder.data, line.transport.is_reading) == (b"", False)
+        line.transport.resumeProducing()
+        line.poll.until(lambda: line.recorder.data)
+        assert (line.recorder.data, line.transport.is_reading) == (b"hello", True)
+
+    def test_pausing_makes_the_peer_wait(self, narrow: Line) -> None:
+        narrow.transport.pauseProducing()
+        narrow.peer.setblocking(False)
+        sent = 0
+        try:
+            while sent < 10_000_000:
+                sent += narrow.peer.send(b"x" * 4096)
+        except BlockingIOError:
+            pass
+        assert sent < 1_000_000
+
+    def test_whether_there_is_input_can_be_asked(self, line: Line) -> None:
+        line.transport.pauseProducing()
+        assert not line.transport.has_input
+        line.peer.sendall(b"x")
+        line.poll.until(lambda: line.transport.has_input)
+        line.transport.resumeProducing()
+        line.poll.until(lambda: line.recorder.data)
+        assert line.recorder.data == b"x"
+        line.transport.pauseProducing()
+        assert not line.transport.has_input
+        line.peer.close()
+        line.poll.until(lambda: line.transport.has_input)
+
+    @pytest.mark.parametrize("ending", ["close", "reset"])
+    def test_a_peer_s_end_can_be_asked_for_though_nothing_is_read(
+        self, poll: Poll, ending: str
+    ) -> None:
+        with connected() as (ours, theirs):
+            line = Line(poll, ours, theirs)
+            line.transport.pauseProducing()
+            theirs.sendall(b"before it")
+            assert not line.transport.has_hung_up
+            if ending == "reset":
+                theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            theirs.close()
+            poll.until(lambda: line.transport.has_hung_up)
+
+
+class TestBackpressure:
+    def test_a_producer_is_paused_and_resumed_once_each(self, narrow: Line) -> None:
+        producer = Producer()
+        narrow.transport.registerProducer(producer, True)
+        narrow.transport.write(b"x" * 10)
+        assert producer.events == []
+        narrow.fill()
+        narrow.transport.write(b"x" * 100_000)
+        assert producer.events == ["pause"]
+        assert narrow.transport.is_full
+        narrow.hear(narrow.transport.bytes_sent + narrow.transport.bytes_waiting)
+        assert producer.events == ["pause", "resume"]
+
+    def test_a_producer_that_comes_when_all_is_full_is_paused_at_once(self, narrow: Line) -> None:
+        narrow.fill()
+        producer = Producer()
+        narrow.transport.registerProducer(producer, True)
+        assert producer.events == ["pause"]
+
+    def test_one_that_has_left_hears_nothing(self, narrow: Line) -> None:
+        producer = Producer()
+        narrow.transport.registerProducer(producer, True)
+        narrow.fill()
+        narrow.transport.unregisterProducer()
+        narrow.hear(narrow.transport.bytes_sent + narrow.transport.bytes_waiting)
+        assert producer.events == ["pause"]
+
+    def test_there_is_one_and_it_pushes(self, line: Line) -> None:
+        line.transport.registerProducer(Producer(), True)
+        with pytest.raises(RuntimeError):
+            line.transport.registerProducer(Producer(), True)
+        line.transport.unregisterProducer()
+        with pytest.raises(TypeError):
+            line.transport.registerProducer(Producer(), False)
+
+    def test_one_that_comes_too_late_is_stopped(self, line: Line) -> None:
+        line.transport.abortConnection()
+        line.poll.rest()
+        producer = Producer()
+        line.transport.registerProducer(producer, True)
+        assert producer.events == ["stop"]
+
+    def test_the_mark_is_as_configured(self, poll: Poll) -> None:
+        with connected(buffers=4096) as (ours, _):
+            transport = TCPTransport(poll, ours, Recorder(), PEER, high_water=5000)
+            transport.start()
+            while transport.bytes_waiting <= 5000:
+                assert not transport.is_full
+                transport.write(b"x" * 1000)
+            assert transport.is_full
+
+
+class TestRelay:
+    def test_16_mib_from_a_slow_sender_to_a_slow_reader(self, poll: Poll) -> None:
+        size = 16 * 2**20
+        with (
+            connected(buffers=16384) as (first, sender),
+            connected(buffers=16384) as (second, reader),
+        ):
+            entry, way_out = Line(poll, first, sender), Line(poll, second, reader)
+            entry.recorder.on_data = way_out.transport.write
+            way_out.transport.registerProducer(entry.transport, True)
+            sender.setblocking(False)
+            reader.setblocking(False)
+            sent, heard = hashlib.sha256(), hashlib.sha256()
+            counts = {"rounds": 0, "sent": 0, "heard": 0, "most": 0}
+
+            def pump() -> None:
+                # Now the sender is the slower one, now the reader.
+                counts["rounds"] += 1
+                reader_is_slow = counts["rounds"] // 100 % 2
+                self.send(sender, sent, counts, size)
+                for _ in range(1 if reader_is_slow else 20):
+                    self.read(reader, heard, counts)
+                counts["most"] = max(counts["most"], way_out.transport.bytes_waiting)
+
+            poll.until(lambda: counts["heard"] >= size, pump)
+            assert heard.digest() == sent.digest()
+            assert HIGH_WATER < counts["most"] <= 2 * HIGH_WATER
+
+    def send(self, sock: socket.socket, digest: Any, counts: dict[str, int], size: int) -> None:
+        piece = bytes([counts["sent"] % 251]) * min(30_011, size - counts["sent"])
+        try:
+            count = sock.send(piece) if piece else 0
+        except BlockingIOError:
+            return
+        digest.update(piece[:count])
+        counts["sent"] += count
+
+    def read(self, sock: socket.socket, digest: Any, counts: dict[str, int]) -> None:
+        try:
+            piece = sock.recv(2_011)
+        except BlockingIOError:
+            return
+        digest.update(piece)
+        counts["heard"] += len(piece)
+
+
+class TestClosing:
+    def test_all_that_was_written_goes_first(self, narrow: Line) -> None:
+        narrow.transport.write(b"x" * 300_000)
+        narrow.transport.loseConnection()
+        narrow.transport.write(b"too late")
+        assert narrow.hear(300_000) == b"x" * 300_000
+        narrow.poll.until(lambda: narrow.recorder.reason)
+        assert narrow.heard_end() == "end"
+        assert isinstance(narrow.recorder.reason, error.ConnectionDone)
+
+    def test_never_inside_the_call(self, line: Line) -> None:
+        line.transport.loseConnection()
+        assert line.recorder.reason is None
+        line.poll.rest()
+        assert isinstance(line.recorder.reason, error.ConnectionDone)
+
+    def test_even_while_paused(self, line: Line) -> None:
+        line.transport.pauseProducing()
+        line.transport.loseConnection()
+        line.transport.resumeProducing()
+        assert not line.transport.is_reading
+        line.poll.rest()
+        assert line.recorder.reason is not None
+
+    def test_half(self, narrow: Line) -> None:
+        narrow.transport.write(b"x" * 300_000)
+        narrow.transport.loseWriteConnection()
+        narrow.transport.write(b"too late")
+        assert len(narrow.hear(300_000)) == 300_000
+        assert narrow.heard_end() == "end"
+        narrow.peer.sendall(b"still heard")
+        narrow.poll.until(lambda: narrow.recorder.data)
+        assert narrow.recorder.reason is None
+        narrow.peer.close()
+        narrow.poll.until(lambda: narrow.recorder.reason)
+        assert isinstance(narrow.recorder.reason, error.ConnectionDone)
+
+    def test_half_and_then_wholly(self, line: Line) -> None:
+        line.transport.loseWriteConnection()
+        line.transport.loseConnection()
+        line.poll.rest()
+        assert line.recorder.reason is not None
+        assert line.heard_end() == "end"
+
+    def test_with_a_reset(self, narrow: Line) -> None:
+        narrow.transport.write(b"x" * 300_000)
+        narrow.transport.abortConnection()
+        assert narrow.recorder.reason is None
+        narrow.poll.rest()
+        assert isinstance(narrow.recorder.reason, error.ConnectionAborted)
+        assert narrow.heard_end() == "reset"
+
+    def test_however_often(self, line: Line) -> None:
+        for _ in range(2):
+            line.transport.loseWriteConnection()
+            line.transport.loseConnection()
+            line.transport.abortConnection()
+        line.poll.rest()
+        assert line.recorder.reason is not None
+        line.transport.loseConnection()
+        line.transport.abortConnection()
+        line.transport.write(b"x")
+        line.transport.resumeProducing()
+        line.poll.rest()
+        assert (line.poll.readers, line.poll.writers) == ([line.descriptors], [])
+
+
+class TestBeingClosed:
+    def test_by_the_peer(self, line: Line) -> None:
+        line.peer.sendall(b"bye")
+        line.peer.close()
+        line.poll.until(lambda: line.recorder.reason)
+        assert line.recorder.data == b"bye"
+        assert isinstance(line.recorder.reason, error.ConnectionDone)
+
+    def test_with_a_reset(self, line: Line) -> None:
+        reset(line.peer)
+        line.poll.until(lambda: line.recorder.reason)
+        assert isinstance(line.recorder.reason, error.ConnectionLost)
+
+    def test_with_a_reset_that_a_write_meets_first(self, line: Line) -> None:
+        line.peer.sendall(b"this is why")
+        reset(line.peer)
+        for _ in range(3):
+            line.transport.write(b"more")
+        line.poll.until(lambda: line.recorder.reason)
+        assert line.recorder.data == b"this is why"
+        assert isinstance(line.recorder.reason, error.ConnectionLost)
+
+    def test_with_a_reset_while_bytes_wait_and_nothing_is_read(self, narrow: Line) -> None:
+        narrow.transport.pauseProducing()
+        narrow.fill()
+        reset(narrow.peer)
+        narrow.poll.until(lambda: narrow.recorder.reason)
+        assert isinstance(narrow.recorder.reason, error.ConnectionLost)
+
+    def test_with_bytes_of_ours_unread(self, line: Line) -> None:
+        line.transport.write(b"unread")
+        line.peer.close()
+        line.poll.until(lambda: line.recorder.reason)
+        assert isinstance(line.recorder.reason, error.ConnectionLost)
+
+    def test_a_mistake_in_the_protocol_costs_this_connection_only(self, poll: Poll) -> None:
+        with connected() as (first, peer), connected() as (second, other):
+            broken, sound = Line(poll, first, peer), Line(poll, second, other)
+            sound.transport = TCPTransport(broken.descriptors, second, sound.recorder, PEER)
+            sound.transport.start()
+
+            def fail(data: bytes) -> None:
+                raise RuntimeError("a mistake of ours")
+
+            broken.recorder.on_data = fail
+            peer.sendall(b"x")
+            poll.until(lambda: broken.recorder.reason)
+            assert isinstance(broken.recorder.reason, RuntimeError)
+            other.sendall(b"hello")
+            poll.until(lambda: sound.recorder.data)
+            assert sound.recorder.reason is None
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    sock.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        (("192.0.2.1", 80), IPv4Address("TCP", "192.0.2.1", 80)),
+        (("2001:db8::1", 80, 0, 0), IPv6Address("TCP", "2001:db8::1", 80)),
+        (("::ffff:192.0.2.1", 80, 0, 0), IPv4Address("TCP", "192.0.2.1", 80)),
+        ("/run/x", UNIXAddress("/run/x")),
+        (b"", UNIXAddress(None)),
+    ],
+)
+def test_addresses_are_spelled_in_one_way(name: Any, address: object) -> None:
+    assert address_of(name) == address

@@ -1,0 +1,712 @@
+"""The access log: what a line holds, what it can never hold, and how lines reach their file."""
+
+import contextlib
+import errno
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from threading import Thread, active_count
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from twisted.logger import capturedLogs, formatEvent
+
+from ipyproxy.records import accesslog as logs
+from ipyproxy.records.accesslog import (
+    FIELD_BYTES,
+    SHORT_FIELD_BYTES,
+    AccessLog,
+    Entry,
+    LogWriter,
+    redact,
+)
+
+NOON = 1_700_049_600.25  # 15 November 2023, 12:00:00.25 UTC
+FACTS: dict[str, Any] = {
+    "client": "192.0.2.17",
+    "user": "ada",
+    "method": b"GET",
+    "target": b"/ipython/10001/lab?reset",
+    "version": b"HTTP/1.1",
+    "status": 200,
+    "body_bytes": 5120,
+    "referer": b"https://hub.example/",
+    "user_agent": b"Mozilla/5.0 (X11; Linux x86_64)",
+    "duration": 0.125,
+    "port": 10001,
+    "note": "the client went away",
+    "bridge": {"close_code": 1000, "bytes_up": 3, "messages_up": 1},
+}
+
+
+def entry_with(**changes: Any) -> Entry:
+    return Entry(**{**FACTS, **changes})
+
+
+ENTRY = entry_with()
+QUOTED = rb'"((?:[^"\\]|\\.)*)"'
+COMBINED = re.compile(
+    rb"([^ ]+) - ([^ ]+) \[([^\]]+)\] " + QUOTED + rb" (\d{3}) (\d+|-) " + QUOTED + b" " + QUOTED
+)
+
+
+def combined(entry: Entry, now: float = NOON) -> bytes:
+    lines: list[bytes] = []
+    AccessLog(lines.append, "combined", lambda: now).record(entry)
+    [line] = lines
+    return line
+
+
+def as_json(entry: Entry, now: float = NOON) -> dict[str, Any]:
+    lines: list[bytes] = []
+    AccessLog(lines.append, "json", lambda: now).record(entry)
+    [line] = lines
+    assert line.endswith(b"\n")
+    assert all(0x20 <= byte < 0x7F for byte in line[:-1])
+    document: dict[str, Any] = json.loads(line)
+    return document
+
+
+def unescaped(value: bytes) -> bytes:
+    """What Apache's escaping was made from."""
+    letters = {b"b": b"\b", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+
+    def plain(match: re.Match[bytes]) -> bytes:
+        escape = match[1]
+        if len(escape) == 3:
+            return bytes.fromhex(escape[1:].decode())
+        return letters.get(escape, escape)
+
+    return re.sub(rb"\\(x[0-9a-f]{2}|.)", plain, value)
+
+
+@pytest.fixture
+def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    def move(name: str) -> None:
+        monkeypatch.setenv("TZ", name)
+        time.tzset()
+
+    move("UTC0")
+    yield move
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("zone")
+class TestCombined:
+    def test_a_bridge_has_its_note_behind_the_fields(self) -> None:
+        plain = combined(entry_with(status=101, note=""))
+        line = combined(entry_with(status=101, note='close 1000, "x"\n'))
+        assert plain.endswith(b' ""\n')
+        assert line == plain[:-3] + rb'"close 1000, \"x\"\n"' + b"\n"
+        assert combined(entry_with(note="of no bridge")) == combined(ENTRY)
+
+    def test_is_apaches_combined_format(self) -> None:
+        assert combined(ENTRY) == (
+            b"192.0.2.17 - ada [15/Nov/2023:12:00:00 +0000] "
+            b'"GET /ipython/10001/lab?reset HTTP/1.1" 200 5120 '
+            b'"https://hub.example/" "Mozilla/5.0 (X11; Linux x86_64)"\n'
+        )
+
+    def test_writes_a_hyphen_for_what_there_is_none_of(self) -> None:
+        nothing = entry_with(user=None, method=b"", body_bytes=0, referer=None, user_agent=None)
+        assert combined(nothing) == (
+            b'192.0.2.17 - - [15/Nov/2023:12:00:00 +0000] "-" 200 - "-" "-"\n'
+        )
+
+    def test_tells_an_empty_field_from_none(self) -> None:
+        assert combined(entry_with(user_agent=b"")).endswith(b' ""\n')
+
+    def test_escapes_as_apache_does(self) -> None:
+        line = combined(entry_with(user_agent=b'"\\\n\r\t\v\b\f\0\x7f\xc3\xbc'))
+        assert line.endswith(rb' "\"\\\n\r\t\v\b\x0c\x00\x7f\xc3\xbc"' + b"\n")
+
+    def test_a_client_cannot_forge_a_second_line(self) -> None:
+        forged = b'x"\n203.0.113.9 - root [15/Nov/2023:12:00:00 +0000] "GET / HTTP/1.1" 200 1 "-" "'
+        line = combined(entry_with(user_agent=forged))
+        assert line.count(b"\n") == 1
+        assert b"203.0.113.9 - root" in line
+
+    def test_a_user_cannot_forge_the_fields_behind_it(self) -> None:
+        line = combined(entry_with(user='eve [now] "GET'))
+        assert line.startswith(rb"192.0.2.17 - eve\x20[now]\x20\"GET [15/Nov/2023")
+
+    def test_secrets_are_redacted_in_target_and_referer(self) -> None:
+        line = combined(
+            entry_with(target=b"/lab?token=s3cret", referer=b"https://hub/lab?token=s3cret&a=1")
+        )
+        assert b"s3cret" not in line
+        assert b"/lab?token=REDACTED HTTP/1.1" in line
+        assert b'"https://hub/lab?token=REDACTED&a=1"' in line
+
+    @given(
+        client=st.text(min_size=1),
+        user=st.none() | st.text(min_size=1),
+        method=st.binary(min_size=1),
+        target=st.binary(),
+        status=st.integers(100, 599),
+        body_bytes=st.integers(0, 2**63),
+        referer=st.binary(),
+        user_agent=st.binary(),
+    )
+    @example(
+        client="\ud800",
+        user="\N{SNOWMAN} ",
+        method=b'"',
+        target=b"\\",
+        status=200,
+        body_bytes=0,
+        referer=b'\\"',
+        user_agent=b'"""""""\n',
+    )
+    def test_whatever_comes_is_one_line_of_printable_ascii_that_reads_back(
+        self, **fields: Any
+    ) -> None:
+        entry = entry_with(**fields)
+        line = combined(entry)
+        assert line.endswith(b"\n")
+        assert all(0x20 <= byte < 0x7F for byte in line[:-1])
+        match = COMBINED.match(line)
+        assert match
+        client, user, _, request, status, size, referer, agent = match.groups()
+        assert unescaped(client) == entry.client.encode("utf-8", "backslashreplace")
+        assert unescaped(user) == (entry.user or "-").encode("utf-8", "backslashreplace")
+        assert unescaped(request) == b"%b %b HTTP/1.1" % (entry.method, redact(entry.target))
+        assert int(status) == entry.status
+        assert (0 if size == b"-" else int(size)) == entry.body_bytes
+        assert unescaped(referer) == redact(entry.referer or b"")
+        assert unescaped(agent) == entry.user_agent
+
+
+class TestTime:
+    @pytest.mark.parametrize(
+        ("name", "stamp"),
+        [
+            ("UTC0", b"[15/Nov/2023:12:00:00 +0000]"),
+            ("CET-1CEST,M3.5.0,M10.5.0/3", b"[15/Nov/2023:13:00:00 +0100]"),
+            ("EST5EDT,M3.2.0,M11.1.0", b"[15/Nov/2023:07:00:00 -0500]"),
+            ("<+0545>-5:45", b"[15/Nov/2023:17:45:00 +0545]"),
+            ("<-0330>3:30", b"[15/Nov/2023:08:30:00 -0330]"),
+        ],
+    )
+    def test_is_local_and_says_how_far_from_utc(
+        self, zone: Callable[[str], None], name: str, stamp: bytes
+    ) -> None:
+        zone(name)
+        assert stamp in combined(ENTRY)
+
+    @pytest.mark.usefixtures("zone")
+    def test_is_when_the_request_began(self) -> None:
+        assert b"[15/Nov/2023:11:59:59 +0000]" in combined(entry_with(duration=0.5))
+
+    @pytest.mark.usefixtures("zone")
+    def test_moves_on_from_line_to_line(self) -> None:
+        lines: list[bytes] = []
+        times = [NOON, NOON + 0.5, NOON + 1, NOON + 86400 * 60, NOON]
+        log = AccessLog(lines.append, "combined", iter(times).__next__)
+        for _ in times:
+            log.record(ENTRY)
+        stamps = [line.split(b"[")[1].split(b" ")[0] for line in lines]
+        assert stamps == [
+            b"15/Nov/2023:12:00:00",
+            b"15/Nov/2023:12:00:00",
+            b"15/Nov/2023:12:00:01",
+            b"14/Jan/2024:12:00:00",
+            b"15/Nov/2023:12:00:00",
+        ]
+
+
+class TestJson:
+    def test_carries_everything(self, zone: Callable[[str], None]) -> None:
+        zone("CET-1")
+        assert as_json(ENTRY) == {
+            "time": "2023-11-15T13:00:00.125+01:00",
+            "client": "192.0.2.17",
+            "user": "ada",
+            "method": "GET",
+            "target": "/ipython/10001/lab?reset",
+            "version": "HTTP/1.1",
+            "status": 200,
+            "body_bytes": 5120,
+            "referer": "https://hub.example/",
+            "user_agent": "Mozilla/5.0 (X11; Linux x86_64)",
+            "duration": 0.125,
+            "port": 10001,
+            "note": "the client went away",
+            "bridge": {"close_code": 1000, "bytes_up": 3, "messages_up": 1},
+        }
+
+    def test_has_null_for_what_there_is_none_of(self) -> None:
+        document = as_json(
+            entry_with(user=None, referer=None, user_agent=None, port=None, bridge=None)
+        )
+        assert [name for name, value in document.items() if value is None] == [
+            "user",
+            "referer",
+            "user_agent",
+            "port",
+            "bridge",
+        ]
+
+    def test_secrets_are_redacted(self) -> None:
+        secret = b"/lab?token=s3cret"
+        document = as_json(entry_with(target=secret, referer=secret))
+        assert document["target"] == document["referer"] == "/lab?token=REDACTED"
+
+    @given(st.binary(), st.binary(), st.text())
+    def test_whatever_comes_is_one_object_on_one_line(
+        self, target: bytes, agent: bytes, note: str
+    ) -> None:
+        document = as_json(entry_with(target=target, user_agent=agent, note=note))
+        assert document["user_agent"] == agent.decode("utf-8", "backslashreplace")
+        assert document["note"] == note
+
+
+class TestRedact:
+    @pytest.mark.parametrize(
+        ("target", "expected"),
+        [
+            (b"/lab?token=s", b"/lab?token=REDACTED"),
+            (b"/lab?TOKEN=s", b"/lab?TOKEN=REDACTED"),
+            (b"/lab?token=", b"/lab?token=REDACTED"),
+            (b"/lab?token=a=b==", b"/lab?token=REDACTED"),
+            (b"/lab?token=a;b%26c", b"/lab?token=REDACTED"),
+            (b"/lab?a=1&token=s&b=2", b"/lab?a=1&token=REDACTED&b=2"),
+            (b"/lab?a=1;token=s", b"/lab?a=1;token=REDACTED"),
+            (b"/lab?token=s#part", b"/lab?token=REDACTED#part"),
+            (b"/lab?token=s?token=t", b"/lab?token=REDACTED"),
+            (b"/x?access_token=s&id-token=t", b"/x?access_token=REDACTED&id-token=REDACTED"),
+            (b"/x?_xsrf=2|s", b"/x?_xsrf=REDACTED"),
+            (b"/login?password=s&passwd=t", b"/login?password=REDACTED&passwd=REDACTED"),
+            (b"/x?new_password=s", b"/x?new_password=REDACTED"),
+            (b"/callback?code=s&state=t", b"/callback?code=REDACTED&state=REDACTED"),
+            (b"/x?X-Amz-Signature=s&sig=t", b"/x?X-Amz-Signature=REDACTED&sig=REDACTED"),
+            (b"/x?api.key=s&client_secret=t", b"/x?api.key=REDACTED&client_secret=REDACTED"),
+            (b"/login?next=%2Flab%3Ftoken%3Ds", b"/login?next=%2Flab%3Ftoken%3DREDACTED"),
+            (
+                b"/l?next=%2Flab%3fa%3d1%26token%3ds&b",
+                b"/l?next=%2Flab%3fa%3d1%26token%3dREDACTED&b",
+            ),
+            (b"/l?n=%252Flab%253Ftoken%253Ds", b"/l?n=%252Flab%253Ftoken%253DREDACTED"),
+            (b"/lab?%74oken=s&a=1", b"/lab?%74oken=REDACTED&a=1"),
+            (b"/lab?access%5Ftoken=s", b"/lab?access%5Ftoken=REDACTED"),
+        ],
+    )
+    def test_hides_the_values_of_secrets(self, target: bytes, expected: bytes) -> None:
+        assert redact(target) == expected
+
+    @pytest.mark.parametrize(
+        "target",
+        [
+            b"",
+            b"/",
+            b"/ipython/10001/lab/tree/token=1",
+            b"/ipython/10001/api/contents/a%3Fb.ipynb?content=0&hash=0&1700000000000",
+            b"/ipython/10001/api/kernels/0f-3a/channels?session_id=0f-3a",
+            b"/x?tokens=1&keyboard=2&stateful=3",
+            b"/x?token",
+            b"/x?q=token%20of&r=100%25",
+            b"/x?a=token&b=key",
+            b"/login?next=%2Fipython%2F10001%2Flab%3Freset%3D1",
+            b"*",
+        ],
+    )
+    def test_leaves_everything_else_as_it_is(self, target: bytes) -> None:
+        assert redact(target) is target
+
+    @given(
+        name=st.sampled_from([b"token", b"Access_Token", b"_xsrf", b"password", b"tok%65n"]),
+        before=st.from_regex(rb"(?:[a-z]{1,8}=[a-z0-9%]{0,8}&){0,3}", fullmatch=True),
+        after=st.from_regex(rb"(?:&[a-z]{1,8}=[a-z0-9%]{0,8}){0,3}", fullmatch=True),
+    )
+    def test_hides_a_secret_wherever_it_stands(
+        self, name: bytes, before: bytes, after: bytes
+    ) -> None:
+        target = b"/lab?" + before + name + b"=S3CRET" + after
+        assert b"S3CRET" not in redact(target)
+
+    @given(st.from_regex(rb"/[?](?:[a-z%=&;?TOKEN]|token|key|%3D|=){0,12}", fullmatch=True))
+    def test_the_look_before_the_close_look_overlooks_nothing(self, target: bytes) -> None:
+        assert redact(target) == target[:1] + logs._SECRET.sub(rb"\1REDACTED", target[1:])
+
+    @pytest.mark.parametrize("unit", [b"?", b"&", b"?%", b"&%", b"%25", b"25", b"token", b"&key"])
+    def test_takes_linear_time_whatever_comes(self, unit: bytes) -> None:
+        started = time.process_time()
+        redact(b"/?" + unit * (200_000 // len(unit)))
+        assert time.process_time() - started < 2, "quadratic time would be minutes"
+
+
+def wait_for(happened: Callable[[], object], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.002)
+
+
+def flush_until(writer: LogWriter, events: Sequence[object]) -> None:
+    def told() -> bool:
+        writer.flush()
+        return bool(events)
+
+    wait_for(told)
+
+
+def in_time(call: Callable[[], None]) -> None:
+    """Call it in a thread of its own: a call that blocks fails the test, and does not hang it."""
+    thread = Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive(), "the caller was blocked"
+
+
+class Drain:
+    """Reads a pipe to its end, in a thread."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._thread = Thread(target=self._run, daemon=True)
+        self._received = bytearray()
+        self._thread.start()
+
+    def _run(self) -> None:
+        while data := os.read(self._descriptor, 65536):
+            self._received += data
+
+    def to_the_end(self) -> bytes:
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+        return bytes(self._received)
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """A pipe's reading and writing end; a test may have closed either."""
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        with contextlib.suppress(OSError):
+            os.close(end)
+
+
+@pytest.fixture(autouse=True)
+def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "_RETRY", 0.005)
+
+
+class TestWriter:
+    def test_appends_to_its_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "access.log"
+        path.write_bytes(b"old\n")
+        writer = LogWriter(path)
+        writer.start()
+        writer.write(b"new\n")
+        writer.close()
+        assert path.read_bytes() == b"old\nnew\n"
+        assert writer.dropped == 0
+
+    def test_makes_a_file_that_others_cannot_read(self, tmp_path: Path) -> None:
+        writer = LogWriter(tmp_path / "access.log")
+        before = os.umask(0o022)
+        try:
+            writer.start()
+        finally:
+            os.umask(before)
+        writer.close()
+        assert (tmp_path / "access.log").stat().st_mode & 0o777 == 0o640
+
+    def test_says_at_once_that_a_file_cannot_be_opened(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError):
+            LogWriter(tmp_path / "missing" / "access.log").start()
+
+    def test_writes_on_a_flush_without_waiting_for_the_close(self, tmp_path: Path) -> None:
+        path = tmp_path / "access.log"
+        writer = LogWriter(path)
+        writer.start()
+        writer.write(b"line\n")
+        writer.flush()
+        wait_for(lambda: path.read_bytes() == b"line\n")
+        writer.close()
+
+    def test_flushes_by_itself_when_much_is_gathered(self, tmp_path: Path) -> None:
+        path = tmp_path / "access.log"
+        writer = LogWriter(path)
+        writer.start()
+        line = b"x" * 1023 + b"\n"
+        for _ in range(logs.BATCH_BYTES // len(line)):
+            writer.write(line)
+        wait_for(lambda: path.stat().st_size == logs.BATCH_BYTES)
+        writer.close()
+
+    def test_keeps_what_was_written_before_the_start(self, tmp_path: Path) -> None:
+        writer = LogWriter(tmp_path / "access.log")
+        writer.write(b"early\n")
+        writer.flush()
+        writer.start()
+        writer.close()
+        assert (tmp_path / "access.log").read_bytes() == b"early\n"
+
+    def test_leaves_a_descriptor_open_for_its_owner(self, pipe: tuple[int, int]) -> None:
+        reading, writing = pipe
+        writer = LogWriter(writing)
+        writer.start()
+        writer.write(b"one\n")
+        writer.reopen()
+        writer.close()
+        os.write(writing, b"two\n")
+        assert os.read(reading, 100) == b"one\ntwo\n"
+
+    def test_leaves_no_descriptor_and_no_thread_behind(self, tmp_path: Path) -> None:
+        def held() -> tuple[list[str], int]:
+            names = [entry.name for entry in Path("/proc/self/fd").iterdir()]
+            return sorted(names), active_count()
+
+        before = held()
+        writer = LogWriter(tmp_path / "access.log")
+        writer.start()
+        assert held() != before
+        writer.reopen()
+        writer.close()
+        assert held() == before
+
+    def test_a_second_close_does_nothing(self, tmp_path: Path) -> None:
+        writer = LogWriter(tmp_path / "access.log")
+        writer.start()
+        writer.close()
+        writer.close()
+
+
+class TestReopen:
+    def test_goes_on_in_a_new_file_after_a_rename(self, tmp_path: Path) -> None:
+        path, renamed = tmp_path / "access.log", tmp_path / "access.log.1"
+        writer = LogWriter(path)
+        writer.start()
+        writer.write(b"first\n")
+        path.rename(renamed)
+        writer.write(b"second\n")
+        writer.reopen()
+        writer.write(b"third\n")
+        writer.close()
+        assert renamed.read_bytes() == b"first\nsecond\n"
+        assert path.read_bytes() == b"third\n"
+
+    def test_keeps_the_old_file_if_there_can_be_no_new_one(self, tmp_path: Path) -> None:
+        home, moved = tmp_path / "log", tmp_path / "moved"
+        home.mkdir()
+        writer = LogWriter(home / "access.log")
+        writer.start()
+        home.rename(moved)
+        with capturedLogs() as events:
+            writer.reopen()
+            writer.write(b"line\n")
+            writer.close()
+        assert (moved / "access.log").read_bytes() == b"line\n"
+        assert [formatEvent(event) for event in events] == [
+            f"{home}/access.log: not reopened, the old file is kept: No such file or directory"
+        ]
+
+    def test_loses_nothing_to_a_full_disk_that_is_left_behind(self, tmp_path: Path) -> None:
+        path = tmp_path / "access.log"
+        path.symlink_to("/dev/full")
+        writer = LogWriter(path)
+        writer.start()
+        with capturedLogs() as events:
+            writer.write(b"one\n")
+            flush_until(writer, events)
+            path.unlink()
+            writer.write(b"two\n")
+            writer.reopen()
+            writer.write(b"three\n")
+            writer.close()
+        assert path.read_bytes() == b"one\ntwo\nthree\n"
+        assert [formatEvent(event) for event in events] == [
+            f"{path}: writing fails, and is tried again: No space left on device",
+            f"{path}: writing works again",
+        ]
+
+    def test_a_new_file_begins_with_a_whole_line(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path, renamed = tmp_path / "access.log", tmp_path / "access.log.1"
+        room = 10
+        write = os.write
+
+        def write_while_there_is_room(descriptor: int, data: memoryview) -> int:
+            nonlocal room
+            if Path(f"/proc/self/fd/{descriptor}").readlink() == path:
+                return write(descriptor, data)
+            if not room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            done = write(descriptor, data[:room])
+            room -= done
+            return done
+
+        monkeypatch.setattr(os, "write", write_while_there_is_room)
+        writer = LogWriter(path)
+        writer.start()
+        path.rename(renamed)
+        writer.write(b"first\n")
+        writer.write(b"second\n")
+        writer.flush()
+        wait_for(lambda: room == 0)
+        writer.reopen()
+        wait_for(lambda: path.exists() and path.read_bytes())
+        writer.close()
+        assert renamed.read_bytes() == b"first\nseco"
+        assert path.read_bytes() == b"second\n"
+        assert writer.dropped == 0
+
+
+class TestTrouble:
+    LINE = b"%07d\n"
+
+    def stick(self, writer: LogWriter, lines: int) -> None:
+        """Write more than a pipe that nobody reads can hold."""
+
+        def write() -> None:
+            for number in range(lines):
+                writer.write(self.LINE % number)
+            writer.flush()
+
+        in_time(write)
+
+    def test_a_stuck_pipe_stops_no_caller_and_loses_nothing(self, pipe: tuple[int, int]) -> None:
+        reading, writing = pipe
+        writer = LogWriter(writing)
+        writer.start()
+        self.stick(writer, 100_000)
+        drain = Drain(reading)
+        writer.close()
+        os.close(writing)
+        assert drain.to_the_end() == b"".join(self.LINE % number for number in range(100_000))
+        assert writer.dropped == 0
+
+    def test_beyond_its_bound_it_drops_lines_and_says_how_many(self, pipe: tuple[int, int]) -> None:
+        reading, writing = pipe
+        writer = LogWriter(writing, waiting_bytes=4 * logs.BATCH_BYTES)
+        writer.start()
+        with capturedLogs() as events:
+            self.stick(writer, 100_000)
+            dropped = writer.dropped
+            assert dropped > 0
+            assert events == [], "it is told once, when it is over"
+            drain = Drain(reading)
+            flush_until(writer, events)
+            writer.write(b"later\n")
+            writer.close()
+        os.close(writing)
+        received = drain.to_the_end().splitlines(keepends=True)
+        assert received[-1] == b"later\n"
+        # Which ones were dropped is the thread's doing, which may take a batch between two of ours.
+        # Compared outside the assert, for nobody wants to read 100,000 lines when it fails.
+        sent = {self.LINE % number: number for number in range(100_000)}
+        numbers = [sent[line] for line in received[:-1]]
+        in_order = numbers == sorted(set(numbers))
+        assert in_order
+        assert len(numbers) == 100_000 - dropped
+        assert [formatEvent(event) for event in events] == [
+            f"descriptor {writing}: {dropped} log lines were dropped"
+        ]
+
+    def test_a_stuck_pipe_cannot_hold_up_the_close(self, pipe: tuple[int, int]) -> None:
+        reading, writing = pipe
+        writer = LogWriter(writing)
+        writer.start()
+        self.stick(writer, 100_000)
+        with capturedLogs() as events:
+            in_time(lambda: writer.close(timeout=0.01))
+        assert 90_000 < writer.dropped < 100_000, "all but the batch that the pipe itself holds"
+        assert len(events) == 1
+        drain = Drain(reading)  # lets the thread go
+        os.close(writing)
+        drain.to_the_end()
+
+    def test_a_closed_pipe_is_survived_and_counted(self, pipe: tuple[int, int]) -> None:
+        reading, writing = pipe
+        os.close(reading)
+        writer = LogWriter(writing)
+        writer.start()
+        with capturedLogs() as events:
+            writer.write(b"one\n")
+            flush_until(writer, events)
+            writer.write(b"two\n")
+            writer.close()
+        assert writer.dropped == 2
+        assert [formatEvent(event) for event in events] == [
+            f"descriptor {writing}: writing fails, and is tried again: Broken pipe",
+            f"descriptor {writing}: 2 log lines were dropped",
+        ]
+
+    def test_lines_of_a_broken_batch_that_were_written_are_not_counted_as_dropped(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "access.log"
+        writer = LogWriter(path)
+        writer.start()
+        room = 6
+        write = os.write
+
+        def write_once(descriptor: int, data: memoryview) -> int:
+            nonlocal room
+            if not room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            done, room = write(descriptor, data[:room]), 0
+            return done
+
+        monkeypatch.setattr(os, "write", write_once)
+        writer.write(b"one\n")
+        writer.write(b"two\n")
+        writer.write(b"three\n")
+        writer.close()
+        assert path.read_bytes() == b"one\ntw"
+        assert writer.dropped == 2
+
+
+class TestLongFields:
+    """Whatever a client sends, its line is of a few KiB, and says what is missing."""
+
+    FIELDS = ("target", "referer", "user_agent", "method")
+
+    @pytest.mark.parametrize("field", FIELDS)
+    def test_are_cut_with_a_mark(self, field: str) -> None:
+        line = combined(entry_with(**{field: b"/" + b"a" * 4999}))
+        assert b"/" + b"a" * (FIELD_BYTES - 1) + b"[cut:3976]" in line
+        document = as_json(entry_with(**{field: b"/" + b"a" * 4999}))
+        assert document[field] == "/" + "a" * (FIELD_BYTES - 1) + "[cut:3976]"
+
+    @pytest.mark.parametrize("field", FIELDS)
+    def test_that_have_to_be_escaped_are_cut_sooner(self, field: str) -> None:
+        entry = entry_with(**{field: b"\xff" * 5000})
+        assert rb"\xff" * (FIELD_BYTES // 4) + b"[cut:4744]" in combined(entry)
+        assert as_json(entry)[field].endswith(r"\xff[cut:4744]")
+
+    def test_are_no_longer_than_that_all_together(self) -> None:
+        longest = dict.fromkeys(self.FIELDS, b"\xff" * 16384)
+        entry = entry_with(**longest, user="\U0001f600" * 5000, note="\n" * 5000)
+        assert len(combined(entry)) < 6 * FIELD_BYTES
+        lines: list[bytes] = []
+        AccessLog(lines.append, "json", lambda: NOON).record(entry)
+        assert len(lines[0]) < 12 * FIELD_BYTES
+
+    def test_of_a_usual_length_stay_as_they_are(self) -> None:
+        agent = b"a" * FIELD_BYTES
+        assert agent + b'"' in combined(entry_with(user_agent=agent))
+
+    @pytest.mark.parametrize("before", range(FIELD_BYTES - 30, FIELD_BYTES + 3))
+    def test_show_no_part_of_a_secret_where_they_are_cut(self, before: int) -> None:
+        secret = b"qzqzqzqzqzqzqzqz"
+        target = b"/?" + b"a" * (before - 3) + b"&token=" + secret * 100 + b"&x=y"
+        assert b"qz" not in combined(entry_with(target=target)).split(b'"')[1]
+        referer = b"https://h/login?next=" + b"a" * before + b"%3Ftoken%3D" + secret * 100
+        assert b"qz" not in combined(entry_with(referer=referer)).split(b'"')[3]
+
+    def test_are_shorter_still_for_whoever_has_filled_the_log(self) -> None:
+        lines: list[bytes] = []
+        log = AccessLog(lines.append, "combined", lambda: NOON)
+        longest = dict.fromkeys(self.FIELDS, b"\xff" * 16384)
+        written = log.record(entry_with(**longest, user="a" * 500), SHORT_FIELD_BYTES)
+        assert written == len(lines[0]) < 600
