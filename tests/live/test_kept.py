@@ -14,6 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -73,7 +74,7 @@ def servers(ports: list[int], closes_at: dict[int, float]) -> Iterator[None]:
 
     async def listen() -> None:
         for port in ports:
-            await loop.create_server(lambda port=port: Server(port, closes_at), "127.0.0.1", port)
+            await loop.create_server(partial(Server, port, closes_at), "127.0.0.1", port)
 
     loop.run_until_complete(listen())
     thread = threading.Thread(target=loop.run_forever)
