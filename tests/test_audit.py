@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.logger import capturedLogs, textFileLogObserver
+from twisted.logger import LogLevel, capturedLogs, textFileLogObserver
 
 from ipyproxy.audit import Audit, Untold
 from ipyproxy.crowd import Crowd, CrowdLimits
@@ -114,3 +115,58 @@ def test_a_long_detail_is_cut() -> None:
     line = told(ProxyError(Problem.BAD_REQUEST, "\xff" * 10_000))
     assert line.endswith('[cut:9600]"\n')
     assert len(line) < 3000
+
+
+def counts(problem: Problem, *, by_page: bool = False, error_by_page: bool = False) -> bool:
+    """Whether a refusal counts towards a ban."""
+    error = ProxyError(problem, "why", by_page=error_by_page)
+    with capturedLogs() as events:
+        Audit(Crowd(CrowdLimits(10, 10))).note("192.0.2.7", error, 0.0, by_page=by_page)
+    return events[-1]["log_level"] is LogLevel.warn
+
+
+COUNTED = (Problem.BAD_REQUEST, Problem.LOGIN_FAILED, Problem.TOO_MANY_LOGINS)
+
+
+@pytest.mark.parametrize("problem", COUNTED)
+def test_what_counts_towards_a_ban_counts_only_if_no_page_can_be_behind_it(
+    problem: Problem,
+) -> None:
+    assert counts(problem)
+    assert not counts(problem, by_page=True)
+    assert not counts(problem, error_by_page=True)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Problem.BAD_TARGET,
+        Problem.ORIGIN_DENIED,
+        Problem.UNAUTHENTICATED,
+        Problem.ACCESS_DENIED,
+        Problem.NO_SUCH_PORT,
+        Problem.METHOD_NOT_ALLOWED,
+        Problem.TARGET_TOO_LONG,
+        Problem.HEAD_TOO_LARGE,
+        Problem.MISDIRECTED,
+        Problem.TOO_MANY_REQUESTS,
+        Problem.TOO_MANY_CONNECTIONS,
+    ],
+)
+def test_what_any_page_can_cause_never_does(problem: Problem) -> None:
+    assert not counts(problem)
+
+
+@given(
+    st.text(max_size=50).filter(
+        lambda text: not re.fullmatch(r"[0-9A-Za-z.]+|.*:.*", text, re.DOTALL)
+    )
+)
+def test_a_client_that_is_no_address_is_quoted(client: str) -> None:
+    line = told(ProxyError(Problem.BAD_REQUEST, "x"), client)
+    start, end = "[ipyproxy.audit#warn] refused ", ': 400 bad-request "x"\n'
+    assert line.endswith(end)
+    spelled = line.partition(start)[2].removesuffix(end)
+    assert json.loads(spelled) == client
+    assert line.isascii()
+    assert line[:-1].isprintable()

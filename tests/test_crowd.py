@@ -131,6 +131,33 @@ class TestLogins:
         self.fail(crowd, 1, 180)
         assert crowd.login_wait(ALICE, 180) > 0
 
+    def test_those_that_are_being_checked_count_as_failed_until_they_end(self) -> None:
+        crowd = Crowd(CrowdLimits(10, 10, login_failures=3))
+        begun = 0
+        while not crowd.login_wait(ALICE, 0):
+            crowd.login_begun(ALICE, 0)
+            begun += 1
+        assert begun == 4
+        assert crowd.login_wait(BOB, 0) == 0
+        crowd.login_ended(ALICE, 0)
+        assert crowd.login_wait(ALICE, 0) == 0
+        for _ in range(3):
+            crowd.login_ended(ALICE, 0)
+            crowd.login_failed(ALICE, 0)
+        # None is under way, and three failures cost nothing.
+        assert crowd.login_wait(ALICE, 0) == 0
+        crowd.login_begun(ALICE, 0)
+        assert crowd.login_wait(ALICE, 0) > 0
+
+    def test_one_that_works_is_taken_back_and_forgives_nothing(self) -> None:
+        crowd = Crowd(CrowdLimits(10, 10, login_failures=3))
+        self.fail(crowd, 4, 0)
+        for _ in range(5):
+            crowd.login_begun(ALICE, 2)
+            crowd.login_ended(ALICE, 2)
+        self.fail(crowd, 1, 2)
+        assert crowd.login_wait(ALICE, 2) == pytest.approx(4, rel=0.1)
+
     def test_a_patient_guesser_has_about_one_guess_a_minute(self) -> None:
         crowd, now, guesses = Crowd(CrowdLimits(10, 10)), 0.0, 0
         while now < 86400:
@@ -154,6 +181,13 @@ class TestRoom:
             crowd.login_failed(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0)
             assert len(crowd) <= 2 * _MOST_REMEMBERED
         assert crowd.client(ALICE, 0).connections == 1
+
+    def test_whose_login_is_being_checked_is_never_forgotten(self) -> None:
+        crowd = Crowd(CrowdLimits(10, 10))
+        crowd.login_begun(ALICE, 0)
+        for number in range(100_000):
+            crowd.login_failed(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 1e6)
+        assert crowd.client(ALICE, 1e6).checks == 1
 
     def test_whoever_is_connected_is_never_forgotten(self) -> None:
         crowd = Crowd(CrowdLimits(100_000, 10))

@@ -148,6 +148,8 @@ class Client:
             origin=Origin(origin) if origin is not None else None,
             subprotocols=[Subprotocol(name) for name in subprotocols] or None,
             compression="deflate" if deflate else None,
+            # Browsers send no pings.
+            ping_interval=None,
             additional_headers={name: headers[name] for name in names if name in headers},
             max_size=None,
             proxy=None,

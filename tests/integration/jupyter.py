@@ -48,10 +48,12 @@ class Jupyter:
         application: str,
         credential: Mapping[str, str],
         options: list[str],
+        python: str = sys.executable,
     ) -> None:
         """Start ``python -m <application>`` on *port*, and wait until it answers.
 
-        *credential* joins the environment. Raises Gone when the server does not come up.
+        *credential* joins the environment, and *python* is the one that has the application. Raises
+        Gone when the server does not come up.
         """
         self.port = port
         self.base_url = f"/ipython/{self.port}/"
@@ -60,7 +62,7 @@ class Jupyter:
         self.child = Child(
             f"jupyter-{application}-{self.port}",
             [
-                *(sys.executable, "-m", application, "--no-browser", "--ip=127.0.0.1"),
+                *(python, "-m", application, "--no-browser", "--ip=127.0.0.1"),
                 *(["--allow-root"] if os.geteuid() == 0 else []),
                 f"--ServerApp.port={self.port}",
                 "--ServerApp.port_retries=0",
@@ -108,13 +110,21 @@ class Jupyter:
 class Lab(Jupyter):
     """JupyterLab as it comes, with a token."""
 
-    def __init__(self, directory: Path, port: int) -> None:
-        """Start JupyterLab in *directory*, on *port*."""
+    def __init__(
+        self,
+        directory: Path,
+        port: int,
+        *,
+        application: str = "jupyterlab",
+        python: str = sys.executable,
+    ) -> None:
+        """Start JupyterLab, or another *application* with a token, in *directory*, on *port*."""
         self.token = secrets.token_hex(24)
         super().__init__(
             directory,
             port,
-            application="jupyterlab",
+            application=application,
+            python=python,
             credential={"JUPYTER_TOKEN": self.token},
             # These two speak to the internet, where tests have no business.
             options=[

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import bcrypt
 import pytest
 
 from tests.certificates import Authority
@@ -125,3 +126,63 @@ def test_a_portal_uses_notebooks_if_it_is_trusted(
         assert [head.split(b" ")[0] for head in notebook.heads] == (
             [b"GET", b"GET", b"PUT"] if trusted else [b"GET"]
         )
+
+
+#: What a page can have its visitor's browser send, as far as that may look like an attack: once
+#: each, for of one client only so much is told at once. A browser that asks for a password waits.
+SLANDER = """async ([hub, guarded, open]) => {
+  const soon = (done) => Promise.race([done, new Promise((tell) => setTimeout(tell, 1000))]);
+  const basic = {Authorization: "Basic " + btoa("alice:guess")};
+  const ask = (path, options) => soon(fetch(`https://${hub}${path}`, options).catch(() => 0));
+  await ask(guarded, {headers: basic});
+  await ask(open, {headers: {"X-Odd": "\\u0001"}});
+  await ask(open, {mode: "no-cors", method: "POST"});
+  const popup = window.open("about:blank");
+  popup.location = `https://alice:guess2@${hub}${guarded}`;
+  await soon(new Promise(() => 0));
+  popup.close();
+  const token = `v1.k1.1000.4000000000.${"0".repeat(64)}.alice`;
+  for (const address of [
+    `https://${hub}${guarded}?token=${token}`,
+    `https://alice:guess3@${hub}${guarded}`,
+    `https://a!b.nb.test:${hub.split(":")[1]}/`,
+    `https://${hub}/ipython/22/`,
+    `https://${hub}/%5c`,
+  ]) {
+    const image = new Image();
+    const done = new Promise((tell) => { image.onload = image.onerror = tell; });
+    image.src = address;
+    await soon(done);
+  }
+}"""
+
+GUARD = """
+[auth]
+htpasswd = "users"
+link_keys = "keys"
+[[auth.rules]]
+path = "/ipython/10001"
+require = "link or htpasswd"
+"""
+
+
+@pytest.mark.parametrize("theirs", [True, False], ids=["another site", "a notebook"])
+def test_no_page_gets_its_visitors_banned(page: Page, tmp_path: Path, theirs: bool) -> None:
+    hashed = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
+    (tmp_path / "users").write_text(f"alice:{hashed}\n")
+    (tmp_path / "keys").touch(0o600)
+    (tmp_path / "keys").write_text(f"k1:{'s' * 32}\n")
+    html = b"Content-Type: text/html"
+    with (
+        serving(tmp_path, GUARD) as proxy,
+        Sentinel(None, html) as notebook,
+        Sentinel(free_port(), html) as elsewhere,
+    ):
+        hub = f"hub.test:{proxy.port}"
+        path = f"/ipython/{notebook.port}/"
+        page.goto(f"http://evil.test:{elsewhere.port}/" if theirs else f"https://{hub}{path}")
+        page.evaluate(SLANDER, [hub, "/ipython/10001/", path])
+        log = proxy.child.log()
+        # Some of it was refused, but nothing of it is held against the browser.
+        assert log.count("[ipyproxy.audit#info] refused 127.0.0.1: ") > 3
+        assert "[ipyproxy.audit#warn]" not in log

@@ -61,7 +61,7 @@ def front(
     running = Proxy(
         directory,
         '[notebooks]\ntls = true\ntls_ca = "notebooks.pem"\n'
-        f'[health]\nmode = "{mode}"\ninterval = 0.3\n',
+        f'[health]\nmode = "{mode}"\ninterval = 0.3\n[timeouts]\nresponse = 8\n',
     )
     yield running
     running.child.stop()
@@ -205,11 +205,12 @@ def test_what_is_not_the_notebook_is_told_nothing(
     assert not [each for each in heard if each[:1] == b"G"]
 
 
-def test_one_that_never_shakes_hands_is_given_up(front: Proxy, browser: Stream) -> None:
+def test_one_that_never_shakes_hands_is_busy_and_waited_for(front: Proxy, browser: Stream) -> None:
     listening = Notebook()
     try:
         browser.say(request(b"GET " + listening.path))
         with listening.take():
-            assert browser.hear_status() == 503
+            assert browser.hear_status() == 504
+        assert f"port {listening.port}: unknown -> busy (silent)" in front.child.log()
     finally:
         listening.close()
