@@ -8,12 +8,17 @@ logging context around every single event: that context costs more than a small 
 from __future__ import annotations
 
 import select
+from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import classImplements
+
+_Ready = tuple[int, int]
+"""A descriptor's number, and epoll's bits for it."""
 
 _log = Logger(namespace="ipyproxy.epoll")
 
@@ -25,6 +30,8 @@ _LOOKS = 30
 _STAY = 0.001
 _MOST_ROUNDS = 64
 _LONGEST_TURN = 0.005
+# An event that took longer (seconds) is dear; the descriptor's next ones come after all others'.
+_DEAR = 0.001
 _READ = select.EPOLLIN
 _WRITE = select.EPOLLOUT
 # What has failed or hung up is told by the next read or write.
@@ -64,8 +71,11 @@ class EpollSet:
         self._epoll = select.epoll()
         self._selectables: dict[int, Any] = {}
         self._masks: dict[int, int] = {}
-        self._unserved: list[tuple[int, int]] = []
-        self.callLater = reactor.callLater
+        self._unserved: list[_Ready] = []
+        # Those whose last event was dear, in the order in which they were served.
+        self._dear: dict[int, None] = {}
+        self._due: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._comes_back = False
         reactor.addReader(self)
 
     def fileno(self) -> int:
@@ -111,20 +121,81 @@ class EpollSet:
         if mask == bit:
             self._epoll.unregister(fd)
             del self._masks[fd], self._selectables[fd]
+            self._dear.pop(fd, None)
         else:
             self._epoll.modify(fd, mask & ~bit)
             self._masks[fd] = mask & ~bit
 
+    def callLater(self, delay: float, call: Any, /, *args: Any) -> Any:
+        """See :class:`Descriptors`. What is due at once is called in the next turn of this set.
+
+        A turn has its time, and what the reactor calls has none: a thousand connections that all
+        want to go on would be served before anybody who has just come.
+        """
+        if delay > 0:
+            return self._reactor.callLater(delay, call, *args)
+        self._due.append((call, args))
+        self._come_back()
+        return None
+
+    def _come_back(self) -> None:
+        if not self._comes_back:
+            self._comes_back = True
+            self._reactor.callLater(0, self._go_on)
+
+    def _go_on(self) -> None:
+        self._comes_back = False
+        if not self._epoll.closed:
+            self.doRead()
+
     def doRead(self) -> None:
         """Serve every descriptor that is ready, and those that become so soon after."""
         deadline = self._reactor.seconds() + self._turn
-        events = self._unserved or self._epoll.poll(0, _EVENTS_AT_ONCE)
+        events = self._ready()
         for _ in range(_MOST_ROUNDS):
             self._unserved = self._serve(events, deadline)
+            if self._due:
+                self._call_due(deadline)
+                break
             if self._unserved or self._reactor.seconds() >= deadline:
-                return
+                break
             events = self._next()
             if not events:
+                break
+        if self._due:
+            self._come_back()
+
+    def _ready(self) -> list[_Ready]:
+        """What is ready: first what has become so since the last turn, then what that one left."""
+        fresh = self._epoll.poll(0, _EVENTS_AT_ONCE)
+        if not self._unserved:
+            return fresh
+        known = {fd for fd, _ in self._unserved}
+        return [one for one in fresh if one[0] not in known] + self._unserved
+
+    def _serve(self, events: list[_Ready], deadline: float) -> list[_Ready]:
+        """Serve those whose events are cheap, and then the others; give those left at the end.
+
+        Of the dear ones, whoever was served longest ago is next. At least one of either kind is
+        served in each turn, so that nobody waits for ever.
+        """
+        dear = self._dear
+        if not dear:
+            return self._serve_some(events, deadline)
+        cheap = [one for one in events if one[0] not in dear]
+        ready = dict(events)
+        others = [(fd, ready[fd]) for fd in dear if fd in ready]
+        return self._serve_some(cheap, deadline) + self._serve_some(others, deadline)
+
+    def _call_due(self, deadline: float) -> None:
+        """Call what was due when the turn began, as far as there is time; at least one."""
+        for _ in range(len(self._due)):
+            call, args = self._due.popleft()
+            try:
+                call(*args)
+            except Exception:
+                _log.failure("a connection failed inside the proxy; please report this")
+            if self._reactor.seconds() >= deadline:
                 return
 
     def _next(self) -> list[tuple[int, int]]:
@@ -136,15 +207,17 @@ class EpollSet:
                 return events
         return poll(_STAY, _EVENTS_AT_ONCE)
 
-    def _serve(self, events: list[tuple[int, int]], deadline: float) -> list[tuple[int, int]]:
-        """Call every descriptor that ``events`` tells of, once each; give those left at the end.
-
-        They come first in the next turn, so that nobody is served twice before others once.
-        """
+    def _serve_some(self, events: list[_Ready], deadline: float) -> list[_Ready]:
+        """Call the descriptors that ``events`` tells of, once each; give those left at the end."""
         masks, seconds = self._masks, self._reactor.seconds
+        began = seconds()
         for at, (fd, event) in enumerate(events):
-            if at and seconds() >= deadline:
-                return events[at:]
+            if at:
+                now = seconds()
+                self._note_cost(events[at - 1][0], now - began)
+                if now >= deadline:
+                    return events[at:]
+                began = now
             # An earlier one of this round may have removed this one, or closed it and let a new
             # one take its number: an event too many is harmless, for none of them blocks.
             mask = masks.get(fd)
@@ -162,7 +235,17 @@ class EpollSet:
                 why = caught
             if why is not None:
                 self._lose(selectable, Failure(why))
+        if events:
+            self._note_cost(events[-1][0], seconds() - began)
         return []
+
+    def _note_cost(self, fd: int, cost: float) -> None:
+        if cost > _DEAR:
+            self._dear.pop(fd, None)
+            if fd in self._masks:
+                self._dear[fd] = None
+        elif self._dear:
+            self._dear.pop(fd, None)
 
     def _lose(self, selectable: Any, reason: Failure) -> None:
         # What escaped from here would take the whole set off the reactor.

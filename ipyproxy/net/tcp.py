@@ -146,6 +146,10 @@ class TCPTransport:
         # The kernel tells of a reset once. If that was to a write, this is no proper end.
         return error.ConnectionDone() if self._fault is None else _lost(self._fault)
 
+    def call_soon(self, call: Callable[[], object]) -> None:
+        """Call in a later turn of the event loop, after others have had theirs."""
+        self._reactor.callLater(0, call)
+
     def read_less(self, pieces: int) -> None:
         """Take fewer bytes in the next event: this one held ``pieces`` pieces for the protocol.
 

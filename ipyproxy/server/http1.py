@@ -205,7 +205,7 @@ class HTTPChannel(StreamProtocol):
             # While this is set nothing else reads on.
             self._reading = True
             self.transport.pauseProducing()
-            self.server.reactor.callLater(0, self._read_on)
+            self.transport.call_soon(self._read_on)
 
     def _read_on(self) -> None:
         self._reading = False
