@@ -1,0 +1,57 @@
+"""JupyterLab in headless Firefox through the proxy: open, run, and go on after a restart."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import pytest
+
+from .client import Client
+from .firefox import firefox
+from .jupyter import Lab, notebook_port
+from .processes import poll
+from .proxy import Proxy
+from .test_browser import save_notebook
+
+pytestmark = pytest.mark.integration
+
+#: Prints a number five times a second, for a minute; in one line, which no editor indents.
+COUNTING = "import time; [(print(n, flush=True), time.sleep(0.2)) for n in range(300)];"
+OUTPUT = "[...document.querySelectorAll('.jp-OutputArea-output')].map(e => e.innerText).join(' ')"
+IDLE = "document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status || ''"
+
+
+def test_a_cell_goes_on_to_print_after_a_restart_of_the_proxy(tmp_path: Path) -> None:
+    proxy = Proxy(tmp_path)
+    lab = Lab(tmp_path, notebook_port())
+    client = Client(proxy.origin, lab.base_url, tls=proxy.client_tls(), token=lab.token)
+    name = f"{uuid.uuid4().hex}.ipynb"
+    save_notebook(client, name)
+    client.close()
+    try:
+        with firefox(tmp_path / "firefox") as page:
+            page.open(f"{proxy.origin}{lab.base_url}lab/tree/{name}?token={lab.token}")
+            poll(
+                lambda: page.value(IDLE) == "idle" or None, seconds=60, waiting_for="an idle kernel"
+            )
+            page.click(".jp-Notebook .jp-CodeCell .cm-content")
+            page.type(COUNTING)
+            page.press_shift_enter()
+
+            def numbers() -> list[int]:
+                return [int(word) for word in page.value(OUTPUT).split() if word.isdigit()]
+
+            def shows(number: int) -> bool:
+                return bool(seen := numbers()) and seen[-1] >= number
+
+            poll(lambda: shows(5) or None, seconds=30, waiting_for="the first numbers")
+            proxy.child.stop()
+            before = numbers()[-1]
+            proxy = Proxy(tmp_path, port=proxy.port)
+            poll(lambda: shows(before + 15) or None, seconds=60, waiting_for="further numbers")
+            seen = numbers()
+            assert seen == list(range(seen[-1] + 1)), "some output is lost"
+    finally:
+        lab.child.stop()
+        proxy.child.stop()
