@@ -42,7 +42,7 @@ test-compiled: compiled ## the test suite on that, less what needs plain Python,
 	@cd build/compiled && $(CURDIR)/$(BIN)/python -m pytest -m "not soak and not plain" \
 		--ignore tests/test_packaging.py --ignore tests/test_debian.py $(PYTEST_ARGS)
 
-soak: .venv/.test .venv-sslyze/.made ## the long forms: gigabytes, thousands of connections; half an hour or more
+soak: .venv/.test .venv-sslyze/.made ## the long forms: gigabytes, thousands of connections; an hour and a half
 	@$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
 
 attacks: .venv/.test compiled ## what a good user waits meanwhile, beside nginx (ATTACK_ARGS="--only 2")
