@@ -30,8 +30,6 @@ _LOOKS = 30
 _STAY = 0.001
 _MOST_ROUNDS = 64
 _LONGEST_TURN = 0.005
-# An event that took longer (seconds) is dear; the descriptor's next ones come after all others'.
-_DEAR = 0.001
 _READ = select.EPOLLIN
 _WRITE = select.EPOLLOUT
 # What has failed or hung up is told by the next read or write.
@@ -72,8 +70,7 @@ class EpollSet:
         self._selectables: dict[int, Any] = {}
         self._masks: dict[int, int] = {}
         self._unserved: list[_Ready] = []
-        # Those whose last event was dear, in the order in which they were served.
-        self._dear: dict[int, None] = {}
+        self._served: set[int] = set()
         self._due: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._comes_back = False
         reactor.addReader(self)
@@ -121,7 +118,6 @@ class EpollSet:
         if mask == bit:
             self._epoll.unregister(fd)
             del self._masks[fd], self._selectables[fd]
-            self._dear.pop(fd, None)
         else:
             self._epoll.modify(fd, mask & ~bit)
             self._masks[fd] = mask & ~bit
@@ -154,6 +150,8 @@ class EpollSet:
         events = self._ready()
         for _ in range(_MOST_ROUNDS):
             self._unserved = self._serve(events, deadline)
+            if not self._unserved:
+                self._served.clear()
             if self._due:
                 self._call_due(deadline)
                 break
@@ -166,26 +164,16 @@ class EpollSet:
             self._come_back()
 
     def _ready(self) -> list[_Ready]:
-        """What is ready: first what has become so since the last turn, then what that one left."""
+        """What is ready, in turn: each descriptor is served once in a round, and then all others.
+
+        First come those that have become ready in this round and were not served in it, then those
+        that the last turn left. Who is ready again waits for the next round.
+        """
         fresh = self._epoll.poll(0, _EVENTS_AT_ONCE)
         if not self._unserved:
             return fresh
-        known = {fd for fd, _ in self._unserved}
-        return [one for one in fresh if one[0] not in known] + self._unserved
-
-    def _serve(self, events: list[_Ready], deadline: float) -> list[_Ready]:
-        """Serve those whose events are cheap, and then the others; give those left at the end.
-
-        Of the dear ones, whoever was served longest ago is next. At least one of either kind is
-        served in each turn, so that nobody waits for ever.
-        """
-        dear = self._dear
-        if not dear:
-            return self._serve_some(events, deadline)
-        cheap = [one for one in events if one[0] not in dear]
-        ready = dict(events)
-        others = [(fd, ready[fd]) for fd in dear if fd in ready]
-        return self._serve_some(cheap, deadline) + self._serve_some(others, deadline)
+        met = self._served.union([fd for fd, _ in self._unserved])
+        return [one for one in fresh if one[0] not in met] + self._unserved
 
     def _call_due(self, deadline: float) -> None:
         """Call what was due when the turn began, as far as there is time; at least one."""
@@ -207,17 +195,13 @@ class EpollSet:
                 return events
         return poll(_STAY, _EVENTS_AT_ONCE)
 
-    def _serve_some(self, events: list[_Ready], deadline: float) -> list[_Ready]:
+    def _serve(self, events: list[_Ready], deadline: float) -> list[_Ready]:
         """Call the descriptors that ``events`` tells of, once each; give those left at the end."""
-        masks, seconds = self._masks, self._reactor.seconds
-        began = seconds()
+        masks, served, seconds = self._masks, self._served, self._reactor.seconds
         for at, (fd, event) in enumerate(events):
-            if at:
-                now = seconds()
-                self._note_cost(events[at - 1][0], now - began)
-                if now >= deadline:
-                    return events[at:]
-                began = now
+            if at and seconds() >= deadline:
+                return events[at:]
+            served.add(fd)
             # An earlier one of this round may have removed this one, or closed it and let a new
             # one take its number: an event too many is harmless, for none of them blocks.
             mask = masks.get(fd)
@@ -235,17 +219,7 @@ class EpollSet:
                 why = caught
             if why is not None:
                 self._lose(selectable, Failure(why))
-        if events:
-            self._note_cost(events[-1][0], seconds() - began)
         return []
-
-    def _note_cost(self, fd: int, cost: float) -> None:
-        if cost > _DEAR:
-            self._dear.pop(fd, None)
-            if fd in self._masks:
-                self._dear[fd] = None
-        elif self._dear:
-            self._dear.pop(fd, None)
 
     def _lose(self, selectable: Any, reason: Failure) -> None:
         # What escaped from here would take the whole set off the reactor.

@@ -21,7 +21,7 @@ from zope.interface import implementer
 from ipyproxy.net.proxyprotocol import ProxyProtocolError, parse_header
 from ipyproxy.net.tcp import address_of
 
-_ACCEPTS_PER_EVENT = 32
+_ACCEPTS_PER_EVENT = 8
 _ACCEPT_PAUSE = 0.2
 
 _LONGEST_HEADER = 4096

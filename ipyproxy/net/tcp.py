@@ -34,9 +34,11 @@ from ipyproxy.net.protocol import CLOSED
 
 READ_SIZE = 65536
 """Bytes taken from a socket in one event at most, so that no stream starves another."""
-LEAST_READ = 1024
+FIRST_READ = 4096
+"""Bytes of the first event. Each is twice the last, unless that held very many pieces."""
+LEAST_READ = 512
 """The least of them, while they hold very many pieces (chunks, frames) for the protocol."""
-MANY_PIECES = 256
+MANY_PIECES = 64
 """Pieces that one event may hold without :meth:`TCPTransport.read_less` being called."""
 HIGH_WATER = 65536
 """Bytes waiting to be sent above which the producer is paused; it resumes when all are sent."""
@@ -112,7 +114,7 @@ class TCPTransport:
         """Hands bytes on; gives how many were taken, or raises BlockingIOError, or OSError."""
         self._fault: OSError | None = None
         self._reading = False
-        self._appetite = READ_SIZE
+        self._appetite = FIRST_READ
         self._producer: Any = None
         self._paused_producer = False
 

@@ -26,7 +26,7 @@ MUCH = 0.1
 """Seconds that the machine takes of the longest wait, from which on nothing can be said."""
 BYTES_A_REQUEST = 4096
 """What one request may add to the access log: a field is cut to 1 to 2 KiB."""
-BURST, RATE = 5000, 500
+BURST, RATE = 20_000, 500
 STEPS = (-90.0, -3600.0, 3600.0)
 
 ROOT = Path(__file__).parents[2]

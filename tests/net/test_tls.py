@@ -133,10 +133,13 @@ class TestCarrying:
 
     def test_records_that_wait_together_come_in_one_piece(self, line: Line, tmp_path: Path) -> None:
         client = line.shake_hands(TLSClient(line.socket, tmp_path))
+        for number in range(1, 6):
+            client.say(b"x")  # each read takes more than the one before
+            line.poll.until(lambda: len(line.recorder.data) == number, client.pump)  # noqa: B023
         for number in range(15):
             client.say(b"%02d" % number * 2048)
-        line.poll.until(lambda: len(line.recorder.data) == 15 * 4096, client.pump)
-        assert len(line.recorder.pieces) == 1
+        line.poll.until(lambda: len(line.recorder.data) == 5 + 15 * 4096, client.pump)
+        assert len(line.recorder.pieces) == 6
 
     def test_small_records_come_one_by_one_and_none_is_left(
         self, line: Line, tmp_path: Path
