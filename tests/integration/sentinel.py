@@ -77,3 +77,9 @@ class Sentinel:
         else:
             answer = [b"HTTP/1.1 200 OK", b"Connection: close", *self._lines, b"", b"sentinel"]
             connection.sendall(b"\r\n".join(answer))
+            # A body that is still on its way would have the kernel reset the connection, and the
+            # answer with it.
+            connection.shutdown(socket.SHUT_WR)
+            connection.settimeout(0.5)
+            while connection.recv(65536):
+                pass

@@ -15,7 +15,7 @@ import pytest
 from tests.certificates import Authority
 
 from .chromium import chromium
-from .processes import free_port
+from .processes import free_port, poll
 from .proxy import Proxy
 from .sentinel import Sentinel
 
@@ -119,7 +119,11 @@ def test_a_portal_uses_notebooks_if_it_is_trusted(
         page.goto(f"http://galaxy.test:{port}/")
         address = f"https://hub.test:{proxy.port}/ipython/{notebook.port}/"
         found = page.evaluate(USE, address)
-        framed = [frame.url for frame in page.frames[1:]]
+        framed = poll(
+            lambda: urls if all(urls := [frame.url for frame in page.frames[1:]]) else None,
+            seconds=10,
+            waiting_for="the frame's address",
+        )
         assert found == (["sentinel"] * 2 if trusted else ["refused"] * 2)
         assert framed == ([address] if trusted else ["chrome-error://chromewebdata/"])
         # A frame's own request bears no Origin: it is the answer that keeps a stranger from it.
