@@ -2,7 +2,7 @@
 
 Attackers run below everybody's priority, so that the machine's processors go to the daemon and the
 good user first. What the machine took of a wait all the same (others that run there) is not the
-daemon's doing and is left out; where that was much, the attack is run once more.
+daemon's doing and is left out; where a wait is too long, the attack is run once more.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ pytestmark = pytest.mark.integration
 
 SECONDS = 2.0
 NICE = 19
-SLACK = 1.5
-"""A wait may be so many times its bound, and as long again as the longest on the idle proxy."""
-MUCH = 0.1
-"""Seconds that the machine takes of the longest wait, from which on nothing can be said."""
+SLACK = 3.0
+"""A wait may be so many times its bound, and as long again as the longest on the idle proxy.
+
+The code before these bounds waited ten times as long and more; two shared processors, on which the
+attackers run as well, move a wait by a factor of two. ``make attacks`` tells the figures.
+"""
 BYTES_A_REQUEST = 4096
 """What one request may add to the access log: a field is cut to 1 to 2 KiB."""
 BURST, RATE = 20_000, 500
@@ -36,7 +38,7 @@ NAMED = {attack.name: attack for attack in ATTACKS}
 def meet(attack: Attack, directory: Path, seconds: float = SECONDS) -> Result:
     """Run an attack; the good user is refused nothing and waits no longer than he may."""
     result = run(attack, directory / "first", seconds)
-    if result.during.net > allowed(attack, result) and result.during.stolen > MUCH:
+    if result.during.net > allowed(attack, result):
         result = run(attack, directory / "again", seconds)
     assert result.sent, "there was no attack"
     assert "Traceback" not in result.said, result.said

@@ -61,10 +61,11 @@ class Server(asyncio.Protocol):
         self._heard += data
         while b"\r\n\r\n" in self._heard:
             _, _, self._heard = self._heard.partition(b"\r\n\r\n")
-            self.transport.write(OK)
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(KEEP_ALIVE, self.transport.close)
+            # Before the answer, behind which the client looks for it from another thread.
             self._closes_at[self._port] = self._timer.when()
+            self.transport.write(OK)
 
 
 @contextmanager
