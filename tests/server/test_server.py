@@ -127,6 +127,7 @@ class TestCaps:
         house.desk.answer = say_yes
         first, second = house.connect(), house.connect()
         first.get()
+        house.loop.advance(0.1)
         second.get()
         house.loop.advance(0.1)
         assert house.connect().channel.excess is None
