@@ -56,6 +56,28 @@ class Descriptors(Protocol):
         """Call later, in seconds."""
 
 
+class _DueCall:
+    """A call that is due at once: as much of ``IDelayedCall`` as its callers use."""
+
+    def __init__(self, call: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self._call: Callable[..., object] | None = call
+        self._args = args
+
+    def active(self) -> bool:
+        """Whether it is still to be called."""
+        return self._call is not None
+
+    def cancel(self) -> None:
+        """Do not call it."""
+        self._call = None
+
+    def run(self) -> None:
+        """Call it, unless it was cancelled."""
+        call, self._call = self._call, None
+        if call is not None:
+            call(*self._args)
+
+
 class EpollSet:
     """See the module. Descriptors must be removed before they are closed.
 
@@ -71,7 +93,7 @@ class EpollSet:
         self._masks: dict[int, int] = {}
         self._unserved: list[_Ready] = []
         self._served: set[int] = set()
-        self._due: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._due: deque[_DueCall] = deque()
         self._comes_back = False
         reactor.addReader(self)
 
@@ -130,9 +152,10 @@ class EpollSet:
         """
         if delay > 0:
             return self._reactor.callLater(delay, call, *args)
-        self._due.append((call, args))
+        due = _DueCall(call, args)
+        self._due.append(due)
         self._come_back()
-        return None
+        return due
 
     def _come_back(self) -> None:
         if not self._comes_back:
@@ -178,9 +201,8 @@ class EpollSet:
     def _call_due(self, deadline: float) -> None:
         """Call what was due when the turn began, as far as there is time; at least one."""
         for _ in range(len(self._due)):
-            call, args = self._due.popleft()
             try:
-                call(*args)
+                self._due.popleft().run()
             except Exception:
                 _log.failure("a connection failed inside the proxy; please report this")
             if self._reactor.seconds() >= deadline:

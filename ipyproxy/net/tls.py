@@ -117,7 +117,7 @@ class TLSTransport(TCPTransport):
         """Read again in the next turn if a part of a record is left: epoll tells nothing of it."""
         if not self._reads_on and self.connected and self._reading and self._tls.pending():
             self._reads_on = True
-            self._reactor.callLater(0, self._read_on)
+            self.call_soon(self._read_on)
 
     def _read_on(self) -> None:
         self._reads_on = False

@@ -13,6 +13,7 @@ from twisted.internet import error
 from twisted.python.failure import Failure
 
 from ipyproxy.net.descriptors import EpollSet
+from ipyproxy.net.sockets import Dial
 from tests.polls import Poll
 
 
@@ -204,6 +205,27 @@ def test_a_turn_ends_in_time_and_the_others_come_first_in_the_next(
         poll.look()
     counts = [len(one.calls) for one in slow]
     assert max(counts) - min(counts) <= 2, counts
+
+
+def test_what_is_due_at_once_is_called_once_unless_it_is_cancelled(
+    poll: Poll, descriptors: EpollSet
+) -> None:
+    said: list[str] = []
+    first, second = (descriptors.callLater(0, said.append, word) for word in ("one", "two"))
+    second.cancel()
+    assert (first.active(), second.active()) == (True, False)
+    for _ in range(3):
+        poll.look(0.01)
+    assert (said, first.active()) == (["one"], False)
+
+
+def test_a_dial_that_fails_at_once_says_so(poll: Poll, descriptors: EpollSet) -> None:
+    """Its timer is what :meth:`EpollSet.callLater` gives."""
+    failures: list[OSError] = []
+    Dial(descriptors, ("not an address", 1), 5.0, lambda sock: None, failures.append)
+    for _ in range(3):
+        poll.look(0.01)
+    assert len(failures) == 1
 
 
 def test_who_goes_on_at_once_is_served_in_the_same_turn(poll: Poll, pairs: Pairs) -> None:
