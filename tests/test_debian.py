@@ -35,7 +35,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if subprocess.run([PYTHON, "-c", "import ensurepip"], capture_output=True).returncode:
         pytest.skip("python3-venv is not installed")
     source = tmp_path_factory.mktemp("debian") / "source"
-    kept = ("ipyproxy", "twisted", "etc", "packaging")
+    kept = ("docs", "ipyproxy", "twisted", "etc", "packaging")
     for name in kept:
         shutil.copytree(
             ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "dropin.cache")

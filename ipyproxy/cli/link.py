@@ -10,14 +10,13 @@ import re
 import socket
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from ipyproxy.access.tokens import Ticket, is_link_user
 from ipyproxy.auth.link import key_file
 from ipyproxy.auth.watchedfile import UnusableFileError
+from ipyproxy.cli.configuration import add_file, read_file
 from ipyproxy.config import Config, ConfigError
-from ipyproxy.config.file import read_config
 from ipyproxy.daemon.gate import make_rules
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -33,12 +32,7 @@ def add(words: Any) -> None:
     parser.add_argument(
         "--for", dest="seconds", default="8h", type=_seconds, help="90s, 30m, 8h or 7d [8h]"
     )
-    parser.add_argument(
-        "--config",
-        default="/etc/ipyproxy/ipyproxy.toml",
-        type=Path,
-        help="the proxy's configuration file [%(default)s]",
-    )
+    add_file(parser)
     parser.add_argument("--origin", help="what the link begins with, such as https://hub.example")
     parser.set_defaults(run=_run)
 
@@ -57,7 +51,7 @@ def _seconds(text: str) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
-    config = read_config(given.config.absolute(), {}, str(given.config))
+    config = read_file(given)
     sys.stdout.write(make_link(config, given.port, given.user, given.seconds, given.origin) + "\n")
     return 0
 

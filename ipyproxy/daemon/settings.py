@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ipyproxy.config import Config, ConfigError, Notebooks, Tls
+from ipyproxy.daemon.doubts import doubts_of, unwritable
 from ipyproxy.daemon.gate import check_files
 from ipyproxy.net.hosts import covers
 from ipyproxy.tls import (
@@ -28,7 +29,7 @@ from ipyproxy.tls import (
     load_directory,
     load_trusted,
 )
-from ipyproxy.tls.checking import problems, warnings
+from ipyproxy.tls.checking import ages, problems, warnings
 from ipyproxy.upstream.owners import Owners, OwnersError
 from ipyproxy.upstream.tenancy import find_kernel
 
@@ -45,6 +46,8 @@ class Settings(NamedTuple):
     state_directory: Path
     owners: Owners | None
     """Whose notebooks are served; None: anybody's."""
+    doubts: tuple[str, ...] = ()
+    """What is probably not meant, one sentence each."""
 
 
 def load(config: Config, state_directory: Path) -> Settings:
@@ -58,6 +61,7 @@ def load(config: Config, state_directory: Path) -> Settings:
     now = datetime.now(UTC)
     try:
         certificates = _certificates(config.tls)
+        doubts = [*_of_certificates(certificates, now), *doubts_of(config)]
         if not certificates:
             certificates = [development_certificate(state_directory, socket.gethostname(), now)]
         owners = _owners(config)
@@ -68,6 +72,7 @@ def load(config: Config, state_directory: Path) -> Settings:
             _notebooks_tls(config.notebooks),
             state_directory,
             owners,
+            tuple(doubts),
         )
     except CertificateError as error:
         raise ConfigError([str(error)]) from error
@@ -110,10 +115,12 @@ def _terms(tls: Tls) -> Terms:
     return Terms(profile, clients, refuses_unknown_names=tls.unknown_name == "refuse")
 
 
-def check(config: Config) -> Sequence[str]:
-    """Look at what ``config`` names, as :func:`load` does, but make nothing; what is not yet wrong.
+def check(config: Config, state_directory: Path) -> Sequence[str]:
+    """Look at what ``config`` names, as :func:`load` does, but make nothing; what is doubtful.
 
-    :raises ConfigError: also for a certificate that browsers would refuse.
+    :param state_directory: as for :func:`load`.
+    :raises ConfigError: with everything that would keep the daemon from starting, and also for a
+        chain of certificates that browsers would refuse.
     """
     check_files(config.auth)
     now = datetime.now(UTC)
@@ -124,11 +131,21 @@ def check(config: Config) -> Sequence[str]:
         _owners(config)
     except CertificateError as error:
         raise ConfigError([str(error)]) from error
-    wrong = [problem for each in certificates for problem in problems(each, now)]
+    wrong = [problem for each in certificates for problem in problems(each)]
+    wrong += unwritable(config, state_directory, keeps_certificate=not certificates)
     if wrong:
         raise ConfigError(wrong)
-    doubtful = [warning for each in certificates for warning in warnings(each, now)]
-    return [*doubtful, *_unborne(config, certificates)]
+    return [
+        *(line for each in certificates for line in (*ages(each, now), *warnings(each))),
+        *_unborne(config, certificates),
+        *doubts_of(config),
+    ]
+
+
+def _of_certificates(certificates: Sequence[Certificate], now: datetime) -> Iterator[str]:
+    for each in certificates:
+        yield from problems(each)
+        yield from ages(each, now)
 
 
 def _unborne(config: Config, certificates: Sequence[Certificate]) -> Iterator[str]:

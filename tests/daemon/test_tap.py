@@ -21,8 +21,9 @@ from twisted.application.service import Service
 from ipyproxy import __version__
 from ipyproxy.config import Config, ConfigError, Ports, State
 from ipyproxy.daemon.settings import Settings
+from ipyproxy.daemon.state import state_directory
 from ipyproxy.daemon.systemd import Manager
-from ipyproxy.tap import Options, makeService, state_directory
+from ipyproxy.tap import Options, makeService
 from tests.certificates import NOW, Authority
 
 ROOT = Path(__file__).parents[2]
@@ -216,8 +217,18 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
 # --- --check --------------------------------------------------------------------------------
 
 
+NOBODY = "nobody"
+
+
+def is_valid(told: Told) -> bool:
+    """Whether it is; root is told as well whose rights count."""
+    return told.status == 0 and told.out.startswith("configuration is valid")
+
+
 def test_check_is_content_with_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert Told(capsys, "--check") == (0, "configuration is valid\n", "")
+    told = Told(capsys, "--check")
+    assert is_valid(told)
+    assert told.err == ""
 
 
 def test_check_is_content_with_the_example_and_a_good_certificate(
@@ -228,7 +239,9 @@ def test_check_is_content_with_the_example_and_a_good_certificate(
     certificate, key = authority.issue("hub.example.org").write(tmp_path)
     example = str(ROOT / "etc" / "ipyproxy.toml")
     arguments = ("--config", example, "--certificate", str(certificate), "--key", str(key))
-    assert Told(capsys, "--check", *arguments) == (0, "configuration is valid\n", "")
+    told = Told(capsys, "--check", *arguments)
+    assert is_valid(told)
+    assert told.err == ""
 
 
 def test_check_never_touches_the_network(
@@ -263,7 +276,7 @@ def test_check_warns_of_what_is_not_yet_wrong(
 ) -> None:
     certificate, key = Authority().issue("hub.example.org").write(tmp_path)
     told = Told(capsys, "--check", "--certificate", str(certificate), "--key", str(key))
-    assert (told.status, told.out) == (0, "configuration is valid\n")
+    assert is_valid(told)
     assert told.err.startswith(f"ipyproxy: {certificate}: the chain stops at ")
 
 
@@ -276,7 +289,66 @@ def test_check_tells_of_a_certificate_that_expired(
     certificate, key = issued.write(tmp_path)
     told = Told(capsys, "--check", "--certificate", str(certificate), "--key", str(key))
     day = NOW - timedelta(days=2)
-    assert told == (2, "", f"ipyproxy: {certificate}: expired on {day:%Y-%m-%d}; renew it\n")
+    assert is_valid(told)
+    said = f"ipyproxy: {certificate}: expired on {day:%Y-%m-%d}, so browsers refuse it; renew it\n"
+    assert said in told.err
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can look as somebody else")
+
+
+@needs_root
+def test_root_looks_with_the_rights_of_the_service(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    certificate, key = Authority().issue("hub.example.org").write(tmp_path)
+    for directory in (tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(0o755)
+    key.chmod(0o600)
+    certificate.chmod(0o644)
+    arguments = ("--check", "--certificate", str(certificate), "--key", str(key))
+    told = Told(capfd, *arguments, "--user", NOBODY)
+    assert told.status == 2
+    assert told.err.startswith(f"ipyproxy: {key} cannot be read (Permission denied)")
+    key.chmod(0o604)
+    told = Told(capfd, *arguments, "--user", NOBODY)
+    assert (told.status, told.out) == (0, "configuration is valid as user nobody reads it\n")
+
+
+@needs_root
+def test_root_is_told_where_nobody_knows_whose_rights_count(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ipyproxy.daemon.checking.SERVICE", "no-such-user")
+    told = Told(capsys, "--check")
+    assert "as root reads it (there is no user no-such-user, so nobody knows" in told.out
+
+
+@needs_root
+@pytest.mark.parametrize("more", [[], ["--check"]])
+def test_a_user_who_does_not_exist_is_told(
+    more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = Told(capsys, *more, "--user", "no-such-user")
+    said = "there is no user no-such-user\n"
+    assert told == (2, "", f"ipyproxy: {said}" if more else f"ipyproxy: --user: {said}")
+
+
+def test_check_tells_what_a_start_would_fail_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "i.toml"
+    (tmp_path / "state").touch()
+    file.write_text("log.access = 'no/access.log'\nstate.directory = 'state'\n")
+    told = Told(capfd, "--check", "--config", str(file))
+    assert told.status == 2
+    assert told.err.splitlines() == [
+        f"ipyproxy: log.access: {tmp_path}/no/access.log cannot be written: there is no directory "
+        f"{tmp_path}/no",
+        "ipyproxy: state.directory: no development certificate can be kept in "
+        f"{tmp_path}/state: {tmp_path}/state is no directory; name tls.certificate and tls.key, "
+        "or another directory",
+    ]
 
 
 # --- The service ----------------------------------------------------------------------------
@@ -381,6 +453,8 @@ def test_state_is_kept_where_configured_or_where_systemd_says_or_at_home(
     home = Path("/home/ada/.local/state/ipyproxy")
     assert state_directory(Config(), {}) == home
     assert state_directory(Config(), {"STATE_DIRECTORY": ""}) == home
+    own = Path("/var/lib/ipyproxy")
+    assert state_directory(Config(), {}, own) == own
 
 
 def test_without_a_home_the_state_directory_must_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
