@@ -68,7 +68,7 @@ class SpecialFields(dict[bytes, list[bytes]]):
     :func:`remembered`, and so is gone when they are.
     """
 
-    __slots__ = ("following", "passed")
+    __slots__ = ("following", "verbatim")
     verbatim: bytes
     """The lines of those that are only read, to be passed on; each with its CRLF."""
     following: dict[tuple[Any, ...], Any]
@@ -76,7 +76,7 @@ class SpecialFields(dict[bytes, list[bytes]]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.passed = b""
+        self.verbatim = b""
         self.following = {}
 
     def values_of(self, name: bytes) -> list[bytes]:
