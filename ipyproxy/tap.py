@@ -19,7 +19,7 @@ from twisted.python import usage
 
 from ipyproxy import __version__
 from ipyproxy.config import FLAGS, Config, ConfigError, anchored, parse
-from ipyproxy.config.file import read_config
+from ipyproxy.config.file import read_config, with_places
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
@@ -88,7 +88,7 @@ class Options(usage.Options):
     def _check(self) -> NoReturn:
         from ipyproxy.daemon.checking import run_check
 
-        sys.exit(run_check(self.load, self.user))
+        sys.exit(run_check(self.load, self.placed, self.user))
 
     @property
     def user(self) -> str | int | None:
@@ -135,16 +135,26 @@ class Options(usage.Options):
 
     def load(self) -> Config:
         """The configuration as it stands now. Raises :class:`ConfigError`."""
+        file = self._file
+        if file is None:
+            return anchored(parse("", self._overrides(), ""), self._here)
+        return read_config(file, self._overrides(), self["config"])
+
+    def placed(self, problems: Iterable[str]) -> list[str]:
+        """``problems`` with the lines of the file, or the options, that they are about."""
+        return list(with_places(problems, self._file, self._overrides(), self["config"]))
+
+    @property
+    def _file(self) -> Path | None:
+        return None if self["config"] is None else self._here / self["config"]
+
+    def _overrides(self) -> dict[str, object]:
         given = {key: self.get(flag.removeprefix("--")) for key, flag in FLAGS.items()}
         overrides = {key: value for key, value in given.items() if value is not None}
-        here = self._here
         for key in ("tls.certificate", "tls.key"):
             if overrides.get(key):
-                overrides[key] = str(here / overrides[key])
-        if self["config"] is None:
-            return anchored(parse("", overrides, ""), here)
-        file = here / self["config"]
-        return read_config(file, overrides, self["config"])
+                overrides[key] = str(self._here / overrides[key])
+        return overrides
 
 
 class _Log:
@@ -196,9 +206,13 @@ def _make_service(options: Options) -> IService:
     home = options.account and options.account.home
 
     def read() -> Settings:
-        with options.rights():
-            config = options.load()
-            return load(config, state_directory(config, os.environ, home))
+        try:
+            with options.rights():
+                config = options.load()
+                settings = load(config, state_directory(config, os.environ, home))
+        except ConfigError as error:
+            raise ConfigError(options.placed(error.problems)) from error
+        return settings._replace(doubts=tuple(options.placed(settings.doubts)))
 
     if options.account is not None:
         # Whom the process becomes may not be able to read Python's own files, and parts of them

@@ -10,41 +10,14 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.debian import run
+
 HOME = Path("usr/lib/ipyproxy")
-PYTHON = Path("/usr/bin/python3")
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="not a Debian machine"),
-    pytest.mark.skipif(not shutil.which("strip"), reason="binutils is not installed"),
     pytest.mark.skipif(os.geteuid() != 0, reason="dpkg --root asks for root"),
 ]
-
-
-def run(*command: str | Path, **more: str) -> str:
-    env = {**os.environ, **more}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=env)
-    assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built in a copy, so that nothing is left in the checkout."""
-    if subprocess.run([PYTHON, "-c", "import ensurepip"], capture_output=True).returncode:
-        pytest.skip("python3-venv is not installed")
-    source = tmp_path_factory.mktemp("debian") / "source"
-    kept = ("docs", "ipyproxy", "twisted", "etc", "packaging")
-    for name in kept:
-        shutil.copytree(
-            ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "dropin.cache")
-        )
-    for name in ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
-        shutil.copy(ROOT / name, source / name)
-    run(source / "packaging" / "deb", SOURCE_DATE_EPOCH="1700000000")
-    (built,) = (source / "dist").glob("*.deb")
-    return built
 
 
 def dpkg(root: Path, *arguments: str | Path) -> str:
@@ -54,24 +27,27 @@ def dpkg(root: Path, *arguments: str | Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def root(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def root(debian_package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A root with nothing but the package."""
     root = tmp_path_factory.mktemp("root")
     for directory in ("var/lib/dpkg/info", "var/lib/dpkg/updates"):
         (root / directory).mkdir(parents=True)
     (root / "var/lib/dpkg/status").touch()
-    dpkg(root, "--install", package)
+    dpkg(root, "--install", debian_package)
     yield root
     dpkg(root, "--purge", "ipyproxy")
     left = [path for path in root.rglob("*") if "var" not in path.relative_to(root).parts]
     assert left == []
 
 
-def test_lintian_finds_no_error(package: Path) -> None:
+def test_lintian_finds_no_error(debian_package: Path) -> None:
     if not shutil.which("lintian"):
         pytest.skip("lintian is not installed")
     done = subprocess.run(
-        ["lintian", "--fail-on", "error", package], check=False, capture_output=True, text=True
+        ["lintian", "--fail-on", "error", debian_package],
+        check=False,
+        capture_output=True,
+        text=True,
     )
     assert not [line for line in done.stdout.splitlines() if line.startswith("E:")]
     assert done.returncode == 0, done.stderr

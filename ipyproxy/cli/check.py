@@ -5,9 +5,10 @@ Knows arguments only; what is looked at is the daemon's matter.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from ipyproxy.cli.configuration import add_file, read_file
+from ipyproxy.cli.configuration import add_file, placed, read_file
 from ipyproxy.daemon.checking import run_check
 
 
@@ -21,4 +22,6 @@ def add(words: Any) -> None:
         "one, as the service does. The status is 2 if the daemon would not start.",
     )
     add_file(parser)
-    parser.set_defaults(run=lambda given: run_check(lambda: read_file(given)))
+    parser.set_defaults(
+        run=lambda given: run_check(lambda: read_file(given), partial(placed, given))
+    )

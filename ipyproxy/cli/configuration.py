@@ -6,10 +6,11 @@ Knows the file's usual place. Knows nothing of what a command does with it.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 from ipyproxy.config import Config
-from ipyproxy.config.file import read_config
+from ipyproxy.config.file import read_config, with_places
 
 USUAL_FILE = Path("/etc/ipyproxy/ipyproxy.toml")
 
@@ -29,7 +30,16 @@ def read_file(given: argparse.Namespace) -> Config:
 
     :raises ConfigError: with all that is wrong with it.
     """
-    if given.config is None and not USUAL_FILE.exists():
-        return Config()
-    file: Path = given.config or USUAL_FILE
-    return read_config(file.absolute(), {}, str(file))
+    file = _file(given)
+    return Config() if file is None else read_config(file.absolute(), {}, str(file))
+
+
+def placed(given: argparse.Namespace, problems: Iterable[str]) -> Iterable[str]:
+    """``problems`` with the lines of the file that they are about."""
+    file = _file(given)
+    return with_places(problems, file and file.absolute(), {}, str(file))
+
+
+def _file(given: argparse.Namespace) -> Path | None:
+    file: Path | None = given.config
+    return file if file is not None else USUAL_FILE if USUAL_FILE.exists() else None

@@ -44,7 +44,7 @@ def add(words: Any) -> None:
 
 
 def _run(given: argparse.Namespace) -> int:
-    body = _ask(read_file(given))
+    body = ask_daemon(read_file(given))
     if given.json:
         sys.stdout.write(body)
     else:
@@ -52,8 +52,8 @@ def _run(given: argparse.Namespace) -> int:
     return 0
 
 
-def _ask(config: Config) -> str:
-    """The document. Raises ConfigError where nobody answers."""
+def ask_daemon(config: Config) -> str:
+    """The document of the running daemon. Raises ConfigError where nobody answers."""
     where = config.status.listen
     if where is None:
         raise ConfigError(['status.listen is "", so the daemon tells nobody its status'])

@@ -5,10 +5,12 @@ Knows files and their encoding. What stands in one is :mod:`ipyproxy.config`'s.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ipyproxy.config import Config, ConfigError, anchored, parse
+from ipyproxy.config import FLAGS, Config, ConfigError, anchored, parse
+from ipyproxy.config.reading import places
 
 
 def read_config(file: Path, overrides: Mapping[str, object], spoken: str) -> Config:
@@ -19,6 +21,28 @@ def read_config(file: Path, overrides: Mapping[str, object], spoken: str) -> Con
     :raises ConfigError: with all that is wrong.
     """
     return anchored(parse(_read(file), overrides, spoken), file.parent)
+
+
+def with_places(
+    problems: Iterable[str], file: Path | None, overrides: Mapping[str, object], spoken: str
+) -> Iterator[str]:
+    """``problems`` that begin with a key, with the line of the file that sets it before the key.
+
+    The parameters are those of :func:`read_config`; without a file no line is added.
+    """
+    text = ""
+    if file is not None:
+        with contextlib.suppress(ConfigError):
+            text = _read(file)
+    lines = places(text)
+    for problem in problems:
+        dotted, _, why = problem.partition(": ")
+        if dotted in overrides and dotted in FLAGS:
+            yield f"{FLAGS[dotted]}: {why}"
+        elif line := lines.get(dotted):
+            yield f"{spoken}:{line}: {problem}"
+        else:
+            yield problem
 
 
 def _read(file: Path) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ipyproxy.config import Config, ConfigError
 from ipyproxy.daemon.account import SERVICE, NoAccountError, answered_as, find_account, in_the_unit
@@ -18,14 +18,20 @@ from ipyproxy.daemon.state import state_directory
 _PROBLEM, _WARNING = "!", "?"
 
 
-def run_check(load: Callable[[], Config], user: str | int | None = None) -> int:
+Placed = Callable[[Iterable[str]], Iterable[str]]
+"""Adds to problems that begin with a key where it is set."""
+
+
+def run_check(
+    load: Callable[[], Config], placed: Placed = list, user: str | int | None = None
+) -> int:
     """Look at what ``load`` reads, and print what is found; the status to exit with.
 
     Root may read everything, so root looks with the rights of the account that the daemon runs as.
 
     :param user: that account; None: the one that the package makes, if it is there.
     """
-    lines, reader = _findings(load, user)
+    lines, reader = _findings(load, placed, user)
     for line in lines:
         sys.stderr.write(f"ipyproxy: {line[1:]}\n")
     if any(line.startswith(_PROBLEM) for line in lines):
@@ -34,13 +40,16 @@ def run_check(load: Callable[[], Config], user: str | int | None = None) -> int:
     return 0
 
 
-def _findings(load: Callable[[], Config], user: str | int | None) -> tuple[Sequence[str], str]:
+def _findings(
+    load: Callable[[], Config], placed: Placed, user: str | int | None
+) -> tuple[Sequence[str], str]:
     def look() -> list[str]:
         try:
             config = load()
-            return [_WARNING + line for line in check(config, state_directory(config, os.environ))]
+            doubts = check(config, state_directory(config, os.environ))
+            return [_WARNING + line for line in placed(doubts)]
         except ConfigError as error:
-            return [_PROBLEM + line for line in error.problems]
+            return [_PROBLEM + line for line in placed(error.problems)]
 
     if os.geteuid() != 0:
         return look(), ""

@@ -73,12 +73,13 @@ def check_files(auth: Auth) -> None:
     :raises ConfigError: with everything that is wrong with them.
     """
     problems = []
-    for read, path in (user_file, auth.htpasswd), (key_file, auth.link_keys):
+    files = ("htpasswd", user_file, auth.htpasswd), ("link_keys", key_file, auth.link_keys)
+    for key, read, path in files:
         try:
             if path is not None:
                 read(path)
         except UnusableFileError as error:
-            problems.append(str(error))
+            problems.append(f"auth.{key}: {error}")
     if problems:
         raise ConfigError(problems)
 

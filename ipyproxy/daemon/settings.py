@@ -6,6 +6,7 @@ what is made of it all.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -59,23 +60,23 @@ def load(config: Config, state_directory: Path) -> Settings:
     """
     check_files(config.auth)
     now = datetime.now(UTC)
+    certificates = _certificates(config.tls)
+    doubts = [*_of_certificates(certificates, now), *doubts_of(config)]
+    owners = _owners(config)
     try:
-        certificates = _certificates(config.tls)
-        doubts = [*_of_certificates(certificates, now), *doubts_of(config)]
         if not certificates:
             certificates = [development_certificate(state_directory, socket.gethostname(), now)]
-        owners = _owners(config)
-        return Settings(
-            config,
-            tuple(certificates),
-            _terms(config.tls),
-            _notebooks_tls(config.notebooks),
-            state_directory,
-            owners,
-            tuple(doubts),
-        )
     except CertificateError as error:
-        raise ConfigError([str(error)]) from error
+        raise ConfigError([f"state.directory: {error}"]) from error
+    return Settings(
+        config,
+        tuple(certificates),
+        _terms(config.tls),
+        _notebooks_tls(config.notebooks),
+        state_directory,
+        owners,
+        tuple(doubts),
+    )
 
 
 def _owners(config: Config) -> Owners | None:
@@ -91,30 +92,54 @@ def _owners(config: Config) -> Owners | None:
         raise ConfigError([f"notebooks.owners: {error}"]) from error
 
 
+def configured_names(config: Config) -> tuple[str, ...]:
+    """The names that the site is to be reached by: those of ``site.hosts`` come first.
+
+    :raises ConfigError: if a certificate cannot be read.
+    """
+    borne = (name for each in _certificates(config.tls) for name in each.names)
+    return tuple(dict.fromkeys((*config.site.hosts, *borne)))
+
+
 def _certificates(tls: Tls) -> list[Certificate]:
     certificates = []
     if tls.certificate is not None and tls.key is not None:
-        certificates.append(load_certificate(tls.certificate, tls.key))
+        try:
+            certificates.append(load_certificate(tls.certificate, tls.key))
+        except CertificateError as error:
+            key_alone = str(tls.key) in str(error) and str(tls.certificate) not in str(error)
+            raise ConfigError([f"tls.{'key' if key_alone else 'certificate'}: {error}"]) from error
     if tls.directory is not None:
-        certificates += load_directory(tls.directory)
+        with _named("tls.directory"):
+            certificates += load_directory(tls.directory)
     return certificates
 
 
 def _notebooks_tls(notebooks: Notebooks) -> UpstreamTLS | None:
     if not notebooks.tls:
         return None
-    trusted = None if notebooks.tls_ca is None else load_trusted(notebooks.tls_ca)
+    with _named("notebooks.tls_ca"):
+        trusted = None if notebooks.tls_ca is None else load_trusted(notebooks.tls_ca)
     return UpstreamTLS(notebooks.tls_name, trusted)
 
 
 def _terms(tls: Tls) -> Terms:
     clients = None
     if tls.client_ca is not None:
-        clients = ClientAuthorities(
-            load_authorities(tls.client_ca), tls.client_certificates == "required"
-        )
+        with _named("tls.client_ca"):
+            authorities = load_authorities(tls.client_ca)
+        clients = ClientAuthorities(authorities, tls.client_certificates == "required")
     profile = Profile[tls.profile.upper()]
     return Terms(profile, clients, refuses_unknown_names=tls.unknown_name == "refuse")
+
+
+@contextlib.contextmanager
+def _named(key: str) -> Iterator[None]:
+    """Say at which key it stands what cannot be read."""
+    try:
+        yield
+    except CertificateError as error:
+        raise ConfigError([f"{key}: {error}"]) from error
 
 
 def check(config: Config, state_directory: Path) -> Sequence[str]:
@@ -126,13 +151,10 @@ def check(config: Config, state_directory: Path) -> Sequence[str]:
     """
     check_files(config.auth)
     now = datetime.now(UTC)
-    try:
-        certificates = _certificates(config.tls)
-        _terms(config.tls)
-        _notebooks_tls(config.notebooks)
-        _owners(config)
-    except CertificateError as error:
-        raise ConfigError([str(error)]) from error
+    certificates = _certificates(config.tls)
+    _terms(config.tls)
+    _notebooks_tls(config.notebooks)
+    _owners(config)
     wrong = [problem for each in certificates for problem in problems(each)]
     wrong += unwritable(config, state_directory, keeps_certificate=not certificates)
     if wrong:

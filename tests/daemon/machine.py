@@ -155,10 +155,7 @@ class Machine:
 
         def inside() -> None:
             try:
-                with Path(f"/proc/{self.pid}/ns/net").open() as namespace:
-                    # Only this thread moves.
-                    libc = ctypes.CDLL(None, use_errno=True)
-                    assert libc.setns(namespace.fileno(), 0) == 0, os.strerror(ctypes.get_errno())
+                self.enter_network()
                 asyncio.run(asyncio.wait_for(scenario(), PATIENCE * 4))
             except BaseException as error:
                 failures.append(error)
@@ -168,6 +165,12 @@ class Machine:
         thread.join()
         for failure in failures:
             raise failure
+
+    def enter_network(self) -> None:
+        """Move this thread, which is to be one of the test's own, to the machine's network."""
+        with Path(f"/proc/{self.pid}/ns/net").open() as namespace:
+            libc = ctypes.CDLL(None, use_errno=True)
+            assert libc.setns(namespace.fileno(), 0) == 0, os.strerror(ctypes.get_errno())
 
     def stop(self) -> None:
         """Pull the plug."""

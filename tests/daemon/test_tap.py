@@ -179,7 +179,7 @@ def test_paths_start_from_where_they_were_written(
 
 @pytest.mark.parametrize(("content", "problem"), [
     (b"[log]\naccess = 1\n", """:2: log.access: 1 is not a file's path, nor "-", nor \"\""""),
-    (b"[log\n", ":1: Expected ']' at the end of a table declaration, at column 5"),
+    (b"[log\n", ":1: the name of a table stands between [ and ], alone on its line"),
     (b"[log]\n# caf\xe9\n", ":2: is not UTF-8 text"),
 ])  # fmt: skip
 def test_a_problem_in_the_file_is_told_with_file_and_line(
@@ -266,7 +266,7 @@ def test_check_tells_of_a_certificate_that_cannot_be_served(
 ) -> None:
     _, key = Authority().issue("hub.example.org").write(tmp_path)
     told = Told(capsys, "--check", "--certificate", str(tmp_path / "none"), "--key", str(key))
-    assert told.err.startswith(f"ipyproxy: {tmp_path / 'none'} cannot be read ")
+    assert told.err.startswith(f"ipyproxy: --certificate: {tmp_path / 'none'} cannot be read ")
     assert told.err.count("\n") == 1
     assert (told.status, told.out) == (2, "")
 
@@ -309,7 +309,7 @@ def test_root_looks_with_the_rights_of_the_service(
     arguments = ("--check", "--certificate", str(certificate), "--key", str(key))
     told = Told(capfd, *arguments, "--user", NOBODY)
     assert told.status == 2
-    assert told.err.startswith(f"ipyproxy: {key} cannot be read (Permission denied)")
+    assert told.err.startswith(f"ipyproxy: --key: {key} cannot be read (Permission denied)")
     key.chmod(0o604)
     told = Told(capfd, *arguments, "--user", NOBODY)
     assert (told.status, told.out) == (0, "configuration is valid as user nobody reads it\n")
@@ -343,9 +343,9 @@ def test_check_tells_what_a_start_would_fail_on(
     told = Told(capfd, "--check", "--config", str(file))
     assert told.status == 2
     assert told.err.splitlines() == [
-        f"ipyproxy: log.access: {tmp_path}/no/access.log cannot be written: there is no directory "
+        f"ipyproxy: {file}:1: log.access: {tmp_path}/no/access.log cannot be written: there is no directory "
         f"{tmp_path}/no",
-        "ipyproxy: state.directory: no development certificate can be kept in "
+        f"ipyproxy: {file}:2: state.directory: no development certificate can be kept in "
         f"{tmp_path}/state: {tmp_path}/state is no directory; name tls.certificate and tls.key, "
         "or another directory",
     ]
