@@ -152,8 +152,8 @@ class Problem(Enum):
     )
     UPSTREAM_STARTING = (
         503,
-        "The notebook is starting",
-        "No program answers at the notebook's port yet.",
+        "No notebook answers here yet",
+        "No program answers at the notebook's port: it is starting, or nobody has started it.",
     )
     OWNER_UNKNOWN = (
         503,

@@ -13,7 +13,7 @@ from twisted.web.resource import Resource
 
 from ipyproxy.errors import Problem
 from ipyproxy.server.request import Request
-from ipyproxy.web.pages import Page, busy_page, problem_page, starting_page, wants_json
+from ipyproxy.web.pages import WAITING, Page, busy_page, problem_page, waiting_page, wants_json
 
 NOT_DONE_YET = 1
 """What ``render`` gives here: the answer is sent by other means.
@@ -51,8 +51,8 @@ def send_problem(
     """
     request.refused = problem.status < 500
     as_json = wants_json(request.head.fields.first(b"accept"))
-    if problem is Problem.UPSTREAM_STARTING and not as_json and request.port is not None:
-        send_page(request, starting_page(request.port), more)
+    if problem in WAITING and not as_json and request.port is not None:
+        send_page(request, waiting_page(problem, request.port), more)
     elif busy_for is not None:
         since = datetime.now(UTC) - timedelta(seconds=busy_for)
         send_page(request, busy_page(problem, since, busy_for, wants_json=as_json), more)

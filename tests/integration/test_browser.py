@@ -230,7 +230,7 @@ class TestWaiting:
     def test_the_page_opens_the_notebook_once_it_is_there(
         self, visit: Visit, dead: Mortal, tmp_path: Path
     ) -> None:
-        visit.begin("The notebook is starting")
+        visit.begin("No notebook answers here yet")
         expect(visit.page.locator("#soon")).to_be_visible()
         expect(visit.page.locator("#plain")).to_be_hidden()
         visit.page.screenshot(path=tmp_path / "starting.png")
@@ -243,7 +243,7 @@ class TestWaiting:
 
     def test_it_stops_looking_after_five_minutes(self, visit: Visit) -> None:
         visit.page.clock.install()
-        visit.begin("The notebook is starting")
+        visit.begin("No notebook answers here yet")
         visit.page.clock.fast_forward("05:01")
         expect(visit.page.locator("#late")).to_be_visible()
         looks = visit.looks

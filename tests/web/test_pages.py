@@ -19,7 +19,7 @@ CHROMIUM = (
     b"*/*;q=0.8,application/signed-exchange;v=b3;q=0.7"
 )
 EVERY_PAGE = [
-    front_page(),
+    front_page("/ipython"),
     *(problem_page(problem, wants_json=False) for problem in Problem),
 ]
 
@@ -121,12 +121,12 @@ class TestProblemPage:
 
 class TestFrontPage:
     def test_shows_how_an_address_looks(self) -> None:
-        page = front_page()
+        page = front_page("/ipython")
         assert page.status == 200
         assert Reader(page.body).text["code"] == "https://<server>/ipython/<port>/"
 
     def test_is_shown_in_no_frame(self) -> None:
-        policy = dict(front_page().fields)[b"Content-Security-Policy"]
+        policy = dict(front_page("/ipython").fields)[b"Content-Security-Policy"]
         assert policy.endswith(b"; frame-ancestors 'none'")
 
 
@@ -236,3 +236,7 @@ class TestWantsJson:
         if html_first:
             ranges.reverse()
         assert wants_json(b", ".join(ranges)) == (json_weight > html_weight)
+
+
+def test_the_front_page_names_the_prefix_as_configured() -> None:
+    assert b"https://&lt;server&gt;/lab/nb/&lt;port&gt;/" in front_page("/lab/nb").body
