@@ -53,7 +53,7 @@ class Problem(Enum):
     NOT_FOUND = (
         404,
         "Not found",
-        "There is nothing at this address. A notebook's address has the form /ipython/<port>/.",
+        "There is nothing at this address. A notebook's address has the number of its port in it.",
     )
     NO_SUCH_PORT = (
         404,

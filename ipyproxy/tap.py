@@ -10,7 +10,7 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from signal import Signals
 from typing import TYPE_CHECKING, ClassVar, NoReturn, cast
@@ -144,6 +144,24 @@ class Options(usage.Options):
         """``problems`` with the lines of the file, or the options, that they are about."""
         return list(with_places(problems, self._file, self._overrides(), self["config"]))
 
+    def unused_listeners(self, port_of: Callable[[object], int | None]) -> Iterator[str]:
+        """Ports that the file names, and systemd has opened others in their place.
+
+        :param port_of: tells the port of a socket that systemd has handed over.
+        """
+        try:
+            in_file = read_config(self._file, {}, self["config"]) if self._file else Config()
+        except ConfigError:
+            return  # only what the command line says makes it whole
+        for key, ours in ("https", in_file.listen.https), ("http", in_file.listen.http):
+            port = port_of(self._overrides().get(f"listen.{key}"))
+            is_set = ours != getattr(Config().listen, key)
+            if port is not None and is_set and ours != port:
+                yield (
+                    f"{self['config']}: listen.{key}: {ours} has no effect: ipyproxy.socket says "
+                    f"where systemd listens, and that is port {port}"
+                )
+
     @property
     def _file(self) -> Path | None:
         return None if self["config"] is None else self._here / self["config"]
@@ -201,7 +219,7 @@ def _make_service(options: Options) -> IService:
     from ipyproxy.daemon.settings import check, load
     from ipyproxy.daemon.signals import on_signal_too, on_signals
     from ipyproxy.daemon.state import state_directory
-    from ipyproxy.daemon.systemd import Manager
+    from ipyproxy.daemon.systemd import Manager, handed_over_port
 
     home = options.account and options.account.home
 
@@ -212,7 +230,8 @@ def _make_service(options: Options) -> IService:
                 settings = load(config, state_directory(config, os.environ, home))
         except ConfigError as error:
             raise ConfigError(options.placed(error.problems)) from error
-        return settings._replace(doubts=tuple(options.placed(settings.doubts)))
+        unused = options.unused_listeners(handed_over_port)
+        return settings._replace(doubts=(*options.placed(settings.doubts), *unused))
 
     if options.account is not None:
         # Whom the process becomes may not be able to read Python's own files, and parts of them

@@ -7,7 +7,6 @@ what is made of it all.
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from ipyproxy.config import Config, ConfigError, Notebooks, Tls
 from ipyproxy.daemon.doubts import doubts_of, unwritable
 from ipyproxy.daemon.gate import check_files
 from ipyproxy.net.hosts import covers
+from ipyproxy.net.ownnames import own_names
 from ipyproxy.tls import (
     Certificate,
     CertificateError,
@@ -65,7 +65,7 @@ def load(config: Config, state_directory: Path) -> Settings:
     owners = _owners(config)
     try:
         if not certificates:
-            certificates = [development_certificate(state_directory, socket.gethostname(), now)]
+            certificates = [development_certificate(state_directory, own_names(), now)]
     except CertificateError as error:
         raise ConfigError([f"state.directory: {error}"]) from error
     return Settings(

@@ -151,6 +151,20 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
     assert config.site.trusted_origins == ("https://b.example", "https://c.example")
 
 
+def test_ports_in_the_file_that_systemd_has_opened_others_for_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "i.toml"
+    file.write_text("[listen]\nhttps = 8443\nhttp = 80\n")
+    options = Options()
+    systemd = ["--https", "systemd:domain=INET6:index=0", "--http", "systemd:domain=INET6:index=1"]
+    options.parseOptions(["--config", str(file), *systemd])
+    opened = {"systemd:domain=INET6:index=0": 443, "systemd:domain=INET6:index=1": 80}
+    assert list(options.unused_listeners(lambda endpoint: opened.get(str(endpoint)))) == [
+        f"{file}: listen.https: 8443 has no effect: ipyproxy.socket says where systemd listens, and "
+        "that is port 443"
+    ]
+    assert list(options.unused_listeners(lambda _: None)) == []
+
+
 def test_an_option_given_empty_unsets_what_the_file_sets(tmp_path: Path) -> None:
     file = tmp_path / "i.toml"
     file.write_text("listen.http = 80\ntls.certificate = 'c'\ntls.key = 'k'\n")
@@ -343,8 +357,8 @@ def test_check_tells_what_a_start_would_fail_on(
     told = Told(capfd, "--check", "--config", str(file))
     assert told.status == 2
     assert told.err.splitlines() == [
-        f"ipyproxy: {file}:1: log.access: {tmp_path}/no/access.log cannot be written: there is no directory "
-        f"{tmp_path}/no",
+        f"ipyproxy: {file}:1: log.access: {tmp_path}/no/access.log cannot be written: there is no "
+        f"directory {tmp_path}/no",
         f"ipyproxy: {file}:2: state.directory: no development certificate can be kept in "
         f"{tmp_path}/state: {tmp_path}/state is no directory; name tls.certificate and tls.key, "
         "or another directory",
