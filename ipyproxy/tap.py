@@ -19,7 +19,7 @@ from twisted.python import usage
 
 from ipyproxy import __version__
 from ipyproxy.config import FLAGS, Config, ConfigError, anchored, parse
-from ipyproxy.config.file import read_config, with_places
+from ipyproxy.config.file import lines_of, read_config, with_places
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
@@ -153,13 +153,14 @@ class Options(usage.Options):
             in_file = read_config(self._file, {}, self["config"]) if self._file else Config()
         except ConfigError:
             return  # only what the command line says makes it whole
+        lines = lines_of(self._file)
         for key, ours in ("https", in_file.listen.https), ("http", in_file.listen.http):
+            line = lines.get(f"listen.{key}")
             port = port_of(self._overrides().get(f"listen.{key}"))
-            is_set = ours != getattr(Config().listen, key)
-            if port is not None and is_set and ours != port:
+            if line and port is not None and ours != port:
                 yield (
-                    f"{self['config']}: listen.{key}: {ours} has no effect: ipyproxy.socket says "
-                    f"where systemd listens, and that is port {port}"
+                    f"{self['config']}:{line}: listen.{key}: {ours} has no effect: ipyproxy.socket "
+                    f"says where systemd listens, and that is port {port}"
                 )
 
     @property

@@ -5,7 +5,6 @@ Knows files and their encoding. What stands in one is :mod:`ipyproxy.config`'s.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -30,11 +29,7 @@ def with_places(
 
     The parameters are those of :func:`read_config`; without a file no line is added.
     """
-    text = ""
-    if file is not None:
-        with contextlib.suppress(ConfigError):
-            text = _read(file)
-    lines = places(text)
+    lines = lines_of(file)
     for problem in problems:
         dotted, _, why = problem.partition(": ")
         if dotted in overrides and dotted in FLAGS:
@@ -43,6 +38,16 @@ def with_places(
             yield f"{spoken}:{line}: {problem}"
         else:
             yield problem
+
+
+def lines_of(file: Path | None) -> dict[str, int]:
+    """The line of each key that ``file`` sets, by dotted key; none if it cannot be read."""
+    if file is None:
+        return {}
+    try:
+        return places(_read(file))
+    except ConfigError:
+        return {}
 
 
 def _read(file: Path) -> str:

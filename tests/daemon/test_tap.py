@@ -159,8 +159,8 @@ def test_ports_in_the_file_that_systemd_has_opened_others_for_are_told(tmp_path:
     options.parseOptions(["--config", str(file), *systemd])
     opened = {"systemd:domain=INET6:index=0": 443, "systemd:domain=INET6:index=1": 80}
     assert list(options.unused_listeners(lambda endpoint: opened.get(str(endpoint)))) == [
-        f"{file}: listen.https: 8443 has no effect: ipyproxy.socket says where systemd listens, and "
-        "that is port 443"
+        f"{file}:2: listen.https: 8443 has no effect: ipyproxy.socket says where systemd listens, "
+        "and that is port 443"
     ]
     assert list(options.unused_listeners(lambda _: None)) == []
 

@@ -237,6 +237,8 @@ def test_the_page_leads_from_apache_to_ipyproxy_and_back(walk: Walk) -> None:
         assert visitor.waits == [], "the renewal was felt"
         the_journal_is_in_order(walk)
 
+        an_upgrade_is_not_felt(walk, visitor)
+
         walk.step("Switching back")
         visitor.is_served()
         assert visitor.told == "localhost:10000"
@@ -249,6 +251,26 @@ def test_the_page_leads_from_apache_to_ipyproxy_and_back(walk: Walk) -> None:
         assert max(visitor.waits) < AWAY
     finally:
         visitor.leave()
+
+
+def an_upgrade_is_not_felt(walk: Walk, visitor: Visitor) -> None:
+    """As docs/operations.md tells it, and back again."""
+    machine = walk.machine
+    (there,) = Page("operations.md").blocks("Upgrade without")
+    old, new = "ipyproxy.service", "ipyproxy@standin.service"
+    back = there.replace("ipyproxy@standin", "OLD").replace("QUIT ipyproxy", f"QUIT {new}")
+    back = back.replace("OLD", old)
+    for commands, leaving, coming in (there, old, new), (back, new, old):
+        walk.sh(commands)
+        deadline = time.monotonic() + PATIENCE
+        while machine.show("ActiveState", leaving) != "inactive":
+            assert time.monotonic() < deadline, f"{leaving} does not end"
+            time.sleep(0.1)
+        assert machine.show("Result", leaving) == "success"
+        assert machine.show("ActiveState", coming) == "active"
+        visitor.is_served()
+    walk.sh("for _ in $(seq 50); do ipyproxy status && exit; sleep 0.2; done; exit 1")
+    assert visitor.waits == [], "the upgrade was felt"
 
 
 def the_journal_is_in_order(walk: Walk) -> None:
