@@ -59,7 +59,7 @@ class Recorder:
             _VERSIONS[head.minor],
             request.status,
             request.body_bytes_sent,
-            special.first(b"referer"),
+            head.fields.loose[0] if head.fields.loose else None,
             special.first(b"user-agent"),
             duration,
             request.port,
