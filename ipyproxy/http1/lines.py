@@ -367,7 +367,7 @@ class FieldReader:
         return b"".join(plain), tuple(special), loose
 
     def _meet(self, line: bytes) -> Parsed:
-        """What a line comes to that is not known; what is looked at is from now on, if not too long.
+        """What a line that is not known comes to; it is known from now on, if it is not too long.
 
         (Lines that pass as they are change often, and nothing follows from them.)
         """
