@@ -88,6 +88,8 @@ class TestProblemPage:
         offered = b">Try again</a>" in problem_page(problem, wants_json=False).body
         assert offered == (problem.status in {408, 429, 500, 502, 503, 504})
 
+    @pytest.mark.parametrize("as_json", [False, True])
+    @pytest.mark.parametrize("problem", Problem)
     def test_says_when_to_come_back_on_429_and_503_only(
         self, problem: Problem, as_json: bool
     ) -> None:
