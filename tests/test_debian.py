@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from tests.debian import run
 
 HOME = Path("usr/lib/ipyproxy")
+ACCOUNTS = {"passwd", "group", "shadow", "gshadow", ".pwd.lock"}
 
 pytestmark = [
     pytest.mark.integration,
@@ -36,8 +38,11 @@ def root(debian_package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     dpkg(root, "--install", debian_package)
     yield root
     dpkg(root, "--purge", "ipyproxy")
-    left = [path for path in root.rglob("*") if "var" not in path.relative_to(root).parts]
-    assert left == []
+    left = {path.relative_to(root) for path in root.rglob("*")}
+    # The account stays, so that its number does not become somebody else's.
+    accounts = {path for path in left if path.name.strip("-") in ACCOUNTS}
+    kept = {path for path in left if path.parts[0] == "var" and "ipyproxy" not in path.parts}
+    assert left - accounts - kept <= {Path("etc"), Path("var/lib/ipyproxy-acme")}
 
 
 def test_lintian_finds_no_error(debian_package: Path) -> None:
@@ -92,3 +97,44 @@ def test_the_manual_page_can_be_read(root: Path) -> None:
     page = run("zcat", root / "usr/share/man/man8/ipyproxy.8.gz").replace("\\-", "-")
     for name, *_ in [*Options.optParameters, *Options.optFlags]:
         assert f"--{name}" in page
+
+
+def test_what_is_put_beside_the_configuration_is_the_services_to_read(root: Path) -> None:
+    passwd = (root / "etc/passwd").read_text()
+    (line,) = [line for line in passwd.splitlines() if line.startswith("ipyproxy:")]
+    uid, gid = map(int, line.split(":")[2:4])
+    places = {
+        "etc/ipyproxy": (0, gid, 0o2755),
+        "etc/ipyproxy/tls": (0, gid, 0o2750),
+        "var/lib/ipyproxy": (uid, gid, 0o700),
+        "var/log/ipyproxy": (uid, gid, 0o750),
+    }
+    for name, wanted in places.items():
+        status = (root / name).stat()
+        assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == wanted, name
+    secret = root / "etc/ipyproxy/secret"
+    run("sh", "-c", f"umask 027; echo x >{secret}")
+    assert (secret.stat().st_gid, stat.S_IMODE(secret.stat().st_mode)) == (gid, 0o640)
+    secret.unlink()
+
+
+def test_it_brings_what_the_pages_speak_of(root: Path) -> None:
+    for name in (
+        "etc/ipyproxy/certbot-deploy-hook",
+        "etc/ipyproxy/ipyproxy.schema.json",
+        "lib/systemd/system/ipyproxy@.service",
+        "usr/lib/sysusers.d/ipyproxy.conf",
+        "usr/share/doc/ipyproxy/from-apache.md",
+        "usr/share/doc/ipyproxy/ipyproxy.toml",
+        "var/lib/ipyproxy-acme",
+    ):
+        assert (root / name).exists(), name
+
+
+def test_rotating_logs_does_not_fail_once_the_package_is_removed(root: Path) -> None:
+    text = (root / "etc/logrotate.d/ipyproxy").read_text()
+    script = text.partition("postrotate\n")[2].partition("endscript")[0]
+    # A systemctl that knows no such unit, and no systemctl at all.
+    for path in ("/nowhere", "/usr/bin:/bin"):
+        done = subprocess.run(["/bin/sh", "-ec", script], env={"PATH": path}, capture_output=True)
+        assert done.returncode == 0, done.stderr
