@@ -88,6 +88,18 @@ def test_it_goes_into_the_background_and_becomes_somebody_else(
     assert (directory / "access.log").read_text().count("\n") >= 1
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_whom_it_becomes_is_whose_state_it_keeps(tmp_path: Path) -> None:
+    """Not root's, where the certificate could be made, and never again be read."""
+    options = ("-n", "--pidfile=", "ipyproxy", "--https", f"tcp:{free_port()}", "--user", NOBODY)
+    done = twistd(tmp_path, *options)
+    assert done.returncode == 2
+    home = pwd.getpwnam(NOBODY).pw_dir
+    said = f"ipyproxy: state.directory: The development certificate cannot be kept in {home}/"
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("problem", ["port", "log"])
 def test_what_keeps_it_from_starting_is_told_to_whoever_starts_it(
     tmp_path: Path, problem: str

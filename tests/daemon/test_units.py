@@ -218,6 +218,15 @@ def test_the_units_under_a_booted_systemd(house: House) -> None:
         assert (await user.get("/")).status == 200
         assert machine.show("NRestarts") == "1"
 
+        # One that cannot start leaves its socket alone, and runs as soon as it can.
+        house.configure("limits.connections = 'many'")
+        assert machine.ask("restart", "ipyproxy").returncode != 0
+        waiting = asyncio.create_task(user.get("/"))
+        await until(lambda: int(machine.show("NRestarts")) >= 2)
+        assert machine.show("ActiveState", "ipyproxy.socket") == "active"
+        house.configure("")
+        assert (await waiting).status == 200
+
         machine.do("stop", "ipyproxy.socket", "ipyproxy.service")
         assert machine.show("ActiveState") == "inactive"
         assert machine.show("Result") == "success"
