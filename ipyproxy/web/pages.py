@@ -186,8 +186,12 @@ def problem_page(
     return page
 
 
-WAITING = (Problem.UPSTREAM_STARTING, Problem.UPSTREAM_DEAD)
-"""The problems whose pages look for the notebook, and open it as soon as it answers."""
+WAITING = {
+    Problem.UPSTREAM_STARTING: "If you have not started one, check the number in the address.",
+    Problem.UPSTREAM_DEAD: "Start it again from the page you first started it on.",
+}
+"""The problems whose pages look for the notebook and open it as soon as it answers, and what a
+person can do meanwhile."""
 
 
 def waiting_page(problem: Problem, port: int) -> Page:
@@ -198,8 +202,8 @@ def waiting_page(problem: Problem, port: int) -> Page:
     content = (
         f"<p>{_escape(problem.advice)}</p>\n"
         f'<p id="plain">{_NEXT_STEP[problem]}</p>\n'
-        '<p id="soon" role="status" hidden>This page looks for it, and opens it as soon as it '
-        "answers.</p>\n"
+        f'<p id="soon" role="status" hidden>{WAITING[problem]} This page looks for it, and opens '
+        "it as soon as it answers.</p>\n"
         '<p id="late" role="status" hidden>It has not answered for five minutes, so this page has '
         f"stopped looking. {_NEXT_STEP[Problem.UPSTREAM_DEAD]}</p>" + _TRY_AGAIN
     )
