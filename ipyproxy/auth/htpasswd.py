@@ -30,6 +30,8 @@ REMEMBERED = 60.0
 """Seconds for which the outcome of a check counts, be it good or bad."""
 WAITING = 512
 """Checks that may wait for a thread, half of them of one client: a class behind one address."""
+LONGEST_WAIT = 30.0
+"""Seconds that a check waits for a thread at most; with bcrypt, a hundred take ten to fifteen."""
 
 _log = Logger(namespace="ipyproxy.auth.htpasswd")
 
@@ -187,7 +189,7 @@ class Attempts(Protocol):
 class Htpasswd:
     """A method: Basic credentials against a file.
 
-    :param clock: anything with ``seconds()``.
+    :param clock: the reactor, for its time.
     """
 
     def __init__(
@@ -198,7 +200,7 @@ class Htpasswd:
         self._attempts = attempts
         self._secret = secrets.token_bytes(32)
         self._checks: SharedAnswers[Finding] = SharedAnswers(
-            clock, lambda _: REMEMBERED, Turns(MOST, WAITING)
+            clock, lambda _: REMEMBERED, Turns(MOST, WAITING), LONGEST_WAIT
         )
 
     def examine(self, inquiry: Inquiry) -> Finding | Deferred[Finding]:
