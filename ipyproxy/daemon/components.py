@@ -38,6 +38,7 @@ from ipyproxy.tls import client_subject
 from ipyproxy.upstream.advice import Adviser
 from ipyproxy.upstream.connection import ClientLimits
 from ipyproxy.upstream.health import HealthChecker
+from ipyproxy.upstream.owners import PatientThreads
 from ipyproxy.upstream.places import PortPlaces
 from ipyproxy.upstream.pool import Pool
 from ipyproxy.upstream.tenancy import Tenants
@@ -70,6 +71,7 @@ class Rooms(NamedTuple):
     tenants: Tenants
     own_ports: set[int]
     auth: Surroundings
+    challenges: PatientThreads
 
 
 def make_rooms(reactor: Any, descriptors: Descriptors, config: Config, tenants: Tenants) -> Rooms:
@@ -77,7 +79,7 @@ def make_rooms(reactor: Any, descriptors: Descriptors, config: Config, tenants: 
     upstreams = UpstreamTable()
     crowd = Crowd(crowd_limits(config))
     pool = Pool(reactor, descriptors, client_limits(config), tenants.confirm)
-    revocations = Revocations()
+    revocations = Revocations(PatientThreads(reactor, 1, "revocations").run)
     tenants.leaving.append(lambda port, ago: pool.part(port))
     tenants.leaving.append(lambda port, ago: revocations.revoke(port, time.time() - ago))
     tenants.strict = bool(config.auth.methods)
@@ -117,11 +119,14 @@ def make_rooms(reactor: Any, descriptors: Descriptors, config: Config, tenants: 
         auth=Surroundings(
             reactor,
             time.time,
+            # One for each file there is.
+            PatientThreads(reactor, 2, "users and keys").run,
             WorkThreads(reactor),
             LoginAttempts(crowd, reactor, Audit(crowd)),
             revocations,
             lambda transport: client_subject(transport.tls),
         ),
+        challenges=PatientThreads(reactor, 1, "ACME challenges"),
     )
 
 
@@ -158,7 +163,6 @@ def make_sites(rooms: Rooms, settings: Settings, https_port: int) -> Sites:
     """The sites that ``settings`` describe, around ``rooms``.
 
     :param https_port: the public port of HTTPS.
-    :raises ConfigError: if a file of users or keys cannot be used.
     """
     config = settings.config
     names = {name for each in settings.certificates for name in each.names}
@@ -172,8 +176,9 @@ def make_sites(rooms: Rooms, settings: Settings, https_port: int) -> Sites:
     # Whoever has gone on past the warning of a self-signed certificate could never come back.
     vouched_for = not any(each.is_self_signed for each in settings.certificates)
     hsts = config.tls.hsts if vouched_for else 0
-    gate = make_gate(config.auth, config.notebooks.prefix, rooms.auth)
+    gate = make_gate(config.auth, settings.auth_files, config.notebooks.prefix, rooms.auth)
     acme = config.listen.acme_directory
+    challenges = Challenges(acme, rooms.auth.reactor, rooms.challenges.run) if acme else None
     return Sites(
         PublicSite(
             _root(rooms, config, portal),
@@ -184,7 +189,7 @@ def make_sites(rooms: Rooms, settings: Settings, https_port: int) -> Sites:
             states=StatePaths(config.notebooks.prefix),
             hsts=hsts,
         ),
-        RedirectSite(policy, https_port, Challenges(acme) if acme else None),
+        RedirectSite(policy, https_port, challenges),
         _status(rooms, names),
     )
 
