@@ -19,8 +19,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ipyproxy.access.basic import CHALLENGE, NamedPassword, parse_basic
-from ipyproxy.access.facts import Failed, Finding, Inquiry, Lack, Passed
-from ipyproxy.auth.answers import SharedAnswers
+from ipyproxy.access.facts import Failed, Finding, Lack, Passed, RequestFacts
+from ipyproxy.auth.answers import SingleFlight
 from ipyproxy.auth.lookout import Lookout
 from ipyproxy.auth.threads import MOST
 from ipyproxy.auth.turns import Turns
@@ -200,19 +200,19 @@ class Htpasswd:
         self._threads = threads
         self._attempts = attempts
         self._secret = secrets.token_bytes(32)
-        self._checks: SharedAnswers[Finding] = SharedAnswers(
+        self._checks: SingleFlight[Finding] = SingleFlight(
             clock, lambda _: REMEMBERED, Turns(MOST, WAITING), LONGEST_WAIT
         )
 
-    def examine(self, inquiry: Inquiry) -> Finding | Deferred[Finding]:
+    def examine(self, facts: RequestFacts) -> Finding | Deferred[Finding]:
         """See :class:`~ipyproxy.auth.gate.Method`."""
-        shown = parse_basic(inquiry.authorization)
+        shown = parse_basic(facts.authorization)
         if shown is None:
             return _NOTHING
-        return self._users.content().addCallback(self._check, shown, inquiry)
+        return self._users.content().addCallback(self._check, shown, facts)
 
     def _check(
-        self, users: Users, shown: NamedPassword, inquiry: Inquiry
+        self, users: Users, shown: NamedPassword, facts: RequestFacts
     ) -> Finding | Deferred[Finding]:
         # The same chance each time, so that one who does not exist is as steady as one who does.
         chance = int.from_bytes(self._keyed(shown.name.encode())[:8])
@@ -220,7 +220,7 @@ class Htpasswd:
         if hashed is None:
             return _WRONG
         key = self._key(shown, hashed, is_known)
-        client = inquiry.client
+        client = facts.client
         if self._checks.known(key) is None:
             self._attempts.admit(client)
         user = shown.name if is_known else None
@@ -233,7 +233,7 @@ class Htpasswd:
 
         def unheard(finding: Finding) -> None:
             if isinstance(finding, Failed):
-                self._attempts.unheard(client, by_page=inquiry.by_page)
+                self._attempts.unheard(client, by_page=facts.by_page)
 
         return self._checks.ask(client, key, check, unheard)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.internet.defer import Deferred
 
-from ipyproxy.access.facts import Failed, Finding, Inquiry, Lack, Passed
+from ipyproxy.access.facts import Failed, Finding, Lack, Passed, RequestFacts
 from ipyproxy.access.tokens import Keyring, Ticket, parse_keys, set_cookie
 from ipyproxy.auth.lookout import Lookout
 from ipyproxy.auth.watchedfile import WatchedFile
@@ -36,18 +36,18 @@ class Links:
         self._keys = keys
         self._wall_clock = wall_clock
 
-    def examine(self, inquiry: Inquiry) -> Finding | Deferred[Finding]:
+    def examine(self, facts: RequestFacts) -> Finding | Deferred[Finding]:
         """See :class:`~ipyproxy.auth.gate.Method`."""
-        route = inquiry.route
+        route = facts.route
         if route is None:
             return Failed(Lack.NOTHING)
-        return self._keys.content().addCallback(self._check, inquiry, route)
+        return self._keys.content().addCallback(self._check, facts, route)
 
-    def _check(self, keys: Keyring, inquiry: Inquiry, route: bytes) -> Finding:
-        now, revoked = self._wall_clock(), inquiry.revoked
-        shown = keys.check_cookies(inquiry.cookies, route, now, revoked)
-        if inquiry.token is not None:
-            told = keys.check(inquiry.token, route, now, revoked)
+    def _check(self, keys: Keyring, facts: RequestFacts, route: bytes) -> Finding:
+        now, revoked = self._wall_clock(), facts.revoked
+        shown = keys.check_cookies(facts.cookies, route, now, revoked)
+        if facts.token is not None:
+            told = keys.check(facts.token, route, now, revoked)
             if isinstance(told, Ticket):
                 seconds = max(1, int(told.expires - now))
                 value = keys.bake(route, told)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from ipyproxy.access.reserved import Withheld
+from ipyproxy.access.reserved import ReservedFields
 from ipyproxy.access.rules import Rule, Rules
 from ipyproxy.access.subjects import Subjects
 from ipyproxy.access.tokens import COOKIE, Keyring
@@ -34,7 +34,7 @@ class AuthFiles(NamedTuple):
     keys: WatchedFile[Keyring] | None
 
 
-class Surroundings(NamedTuple):
+class AuthContext(NamedTuple):
     """What the methods need of the world.
 
     :param look: looks at a file in a thread.
@@ -51,7 +51,7 @@ class Surroundings(NamedTuple):
     subject: Callable[[Any], str | None]
 
 
-def make_gate(auth: Auth, files: AuthFiles, prefix: str, around: Surroundings) -> Gate | None:
+def make_gate(auth: Auth, files: AuthFiles, prefix: str, around: AuthContext) -> Gate | None:
     """The gate; None if no rule asks for anything.
 
     :param files: those that ``auth`` names.
@@ -100,18 +100,18 @@ def _read(
         return None
 
 
-def _watched(file: WatchedFile[T] | None, around: Surroundings) -> Lookout[T]:
+def _watched(file: WatchedFile[T] | None, around: AuthContext) -> Lookout[T]:
     assert file is not None, "a rule that asks for it names no file"
     return Lookout(around.reactor, around.look, file.content)
 
 
-def _make_htpasswd(auth: Auth, files: AuthFiles, around: Surroundings) -> Method:
+def _make_htpasswd(auth: Auth, files: AuthFiles, around: AuthContext) -> Method:
     prepare()
     users = _watched(files.users, around)
     return Htpasswd(users, around.reactor, around.threads, around.attempts)
 
 
-def _make_forward(auth: Auth, files: AuthFiles, around: Surroundings) -> Method:
+def _make_forward(auth: Auth, files: AuthFiles, around: AuthContext) -> Method:
     # Twisted's HTTP client is much to load for those who don't use it.
     from ipyproxy.auth.forward import ForwardAuth, agent
 
@@ -127,15 +127,15 @@ def _make_forward(auth: Auth, files: AuthFiles, around: Surroundings) -> Method:
     )
 
 
-def _make_links(auth: Auth, files: AuthFiles, around: Surroundings) -> Method:
+def _make_links(auth: Auth, files: AuthFiles, around: AuthContext) -> Method:
     return Links(_watched(files.keys, around), around.wall_clock)
 
 
-def _make_certificates(auth: Auth, files: AuthFiles, around: Surroundings) -> Method:
+def _make_certificates(auth: Auth, files: AuthFiles, around: AuthContext) -> Method:
     return Certificates(Subjects(auth.certificates))
 
 
-_MAKERS: dict[str, Callable[[Auth, AuthFiles, Surroundings], Method]] = {
+_MAKERS: dict[str, Callable[[Auth, AuthFiles, AuthContext], Method]] = {
     "certificate": _make_certificates,
     "forward": _make_forward,
     "htpasswd": _make_htpasswd,
@@ -143,7 +143,7 @@ _MAKERS: dict[str, Callable[[Auth, AuthFiles, Surroundings], Method]] = {
 }
 
 
-def withheld(auth: Auth) -> Withheld | None:
+def withheld(auth: Auth) -> ReservedFields | None:
     """What of a client's own fields never goes upstream; None if there is no authentication."""
     if not auth.methods:
         return None
@@ -151,7 +151,7 @@ def withheld(auth: Auth) -> Withheld | None:
     if "forward" in auth.methods:
         names.append(auth.forward_user)
     basic = bool(auth.methods & {"htpasswd", "forward"}) and not auth.basic_upstream
-    return Withheld(names, basic=basic)
+    return ReservedFields(names, basic=basic)
 
 
 def own_cookies(auth: Auth) -> tuple[bytes, ...]:

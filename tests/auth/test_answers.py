@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from ipyproxy.auth import answers as shared
-from ipyproxy.auth.answers import SharedAnswers
+from ipyproxy.auth.answers import SingleFlight
 from ipyproxy.auth.turns import Turns
 from ipyproxy.errors import Problem, ProxyError
 
@@ -23,7 +23,7 @@ class Desk:
         self.asked: list[Deferred[str]] = []
         self.given_up = 0
         turns = Turns(2 * most - 1, 2 * most)
-        self.answers: SharedAnswers[str] = SharedAnswers(
+        self.answers: SingleFlight[str] = SingleFlight(
             self.clock, lambda _: lasting, turns, LONGEST_WAIT
         )
         self.unheard: list[str] = []

@@ -18,7 +18,7 @@ from ipyproxy.auth.htpasswd import WAITING, Htpasswd, user_file, verify
 from ipyproxy.auth.lookout import FRESH_FOR
 from ipyproxy.auth.watchedfile import UnusableFileError
 from ipyproxy.errors import Problem, ProxyError
-from tests.auth.asking import Counted, PlayedThreads, Told, inquiry, typed, watched
+from tests.auth.asking import Counted, PlayedThreads, Told, asked, typed, watched
 
 PASSWORD = "pässword:1"
 # Made by htpasswd, openssl passwd, and argon2's reference library.
@@ -119,7 +119,7 @@ def test_who_is_who(house: House) -> None:
 def test_without_a_password_nothing_is_checked(house: House) -> None:
     nothing = Failed(Lack.NOTHING, 401, (CHALLENGE,))
     for authorization in ([], [b"token abc"], [b"Basic !"]):
-        told = Told(house.method, inquiry(authorization=authorization))
+        told = Told(house.method, asked(authorization=authorization))
         assert told.finding == nothing
     assert house.threads.begun == 0
     assert house.attempts.tried == house.attempts.failures == []
