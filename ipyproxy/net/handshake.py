@@ -115,9 +115,13 @@ class Handshake:
     def _send_output(self) -> None:
         try:
             while True:
-                self._unsent += self._tls.bio_read(_OUTPUT)
+                piece = self._tls.bio_read(_OUTPUT)
+                self._unsent += piece
+                if len(piece) < _OUTPUT:
+                    break
         except SSL.WantReadError:
-            self._send()
+            pass
+        self._send()
 
     def _send(self) -> None:
         try:
