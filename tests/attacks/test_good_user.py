@@ -5,9 +5,9 @@ good user first. What the machine took of a wait all the same (others that run t
 daemon's doing and is left out; where a wait is too long, the attack is run once more.
 
 The bounds are those of docs/security.md, which `make attacks` measures on a machine that does
-nothing else. These tests run on any machine, two of whose processors are shared with other tests, so
-they allow three times as much (:data:`SLACK`). That still tells the code with bounds from code
-without: there the good user waits for the whole attack.
+nothing else. These tests run on any machine, whose processors other tests use too, so they allow
+three times as much (:data:`SLACK`). That still tells code with the bounds from code without: there
+the good user waits for the whole attack.
 """
 
 from __future__ import annotations
