@@ -1,6 +1,7 @@
-"""When each port last changed hands: what was issued for it before is void, over restarts too.
+"""When each notebook last changed hands: what was issued for it before is void.
 
-Knows ports, moments, one file and a thread that writes it. Knows nothing of what is issued.
+It holds over restarts too. Knows names of notebooks (the numbers of their ports), moments, one
+file and a thread that writes it. Knows nothing of what is issued.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Run = Callable[[Callable[[], Any]], Deferred[Any]]
 
 
 class Revocations:
-    """The last such moment of each port, in seconds since the epoch.
+    """The last such moment of each notebook, in seconds since the epoch.
 
     Until :meth:`keep` they are in memory only. They count at once; the file is written in a thread,
     because a disk may take its time.
@@ -32,21 +33,21 @@ class Revocations:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._moments: dict[int, float] = {}
+        self._moments: dict[str, float] = {}
         self._file: Path | None = None
         self._is_behind = False
         self._writing: Deferred[None] | None = None
 
-    def of(self, port: int) -> float:
-        """The last moment of ``port``; 0 if there was none."""
-        return self._moments.get(port, 0.0)
+    def of(self, name: str) -> float:
+        """The last moment of the notebook ``name``; 0 if there was none."""
+        return self._moments.get(name, 0.0)
 
-    def revoke(self, port: int, moment: float) -> None:
-        """``port`` has changed hands.
+    def revoke(self, name: str, moment: float) -> None:
+        """The port of the notebook ``name`` has changed hands.
 
         :param moment: when its former tenant was last seen; what was issued until then is void.
         """
-        self._moments[port] = max(moment, self.of(port))
+        self._moments[name] = max(moment, self.of(name))
         if self._file is None:
             return
         self._is_behind = True
@@ -70,8 +71,9 @@ class Revocations:
         """
         self._file = file
         try:
-            for port, moment in json.loads(statefiles.read(file)).items():
-                self._moments[int(port)] = max(float(moment), self.of(int(port)))
+            for name, moment in json.loads(statefiles.read(file)).items():
+                name = str(int(name))  # as it is spelled here
+                self._moments[name] = max(float(moment), self.of(name))
         except FileNotFoundError:
             pass
         except OSError as error:
