@@ -12,7 +12,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ipyproxy.auth.htpasswd import user_file
+from ipyproxy.auth.htpasswd import Users
+from ipyproxy.auth.watchedfile import UnusableFileError, WatchedFile
 from ipyproxy.config import Auth, AuthRule, Config, Notebooks
 
 _OWN = "/_ipyproxy"
@@ -25,14 +26,22 @@ _FILES = {
 """The key of ``[auth]`` that sets each method up."""
 
 
-def doubts_of(config: Config) -> Iterator[str]:
-    """What is probably not meant: rules that protect nothing, and files that lie open."""
+def doubts_of(config: Config, users: WatchedFile[Users] | None) -> Iterator[str]:
+    """What is probably not meant: rules that protect nothing, and files that lie open.
+
+    :param users: the file of users, as it was read; None if none is named.
+    """
     auth = config.auth
     for rule in auth.rules:
         yield from _unreached(rule, config.notebooks)
     yield from _unasked(auth)
-    yield from _strangers(auth)
-    if auth.htpasswd is not None and auth.htpasswd.stat().st_mode & stat.S_IROTH:
+    if auth.htpasswd is None or users is None:
+        return
+    try:
+        yield from _strangers(auth, users.content())
+    except UnusableFileError:
+        return  # since it was read; whoever logs in is told
+    if _is_open(auth.htpasswd):
         yield (
             f"auth.htpasswd: anybody on this host may read {auth.htpasswd} and try to guess the "
             "passwords; chmod o= it"
@@ -67,11 +76,15 @@ def _unasked(auth: Auth) -> Iterator[str]:
             )
 
 
-def _strangers(auth: Auth) -> Iterator[str]:
+def _is_open(file: Path) -> bool:
+    try:
+        return bool(file.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False  # it has gone meanwhile, and will be missed
+
+
+def _strangers(auth: Auth, users: Users) -> Iterator[str]:
     """Users whom a rule lets in by their passwords only, and who have none."""
-    if auth.htpasswd is None:
-        return
-    users = user_file(auth.htpasswd).content()
     for rule in auth.rules:
         if all("htpasswd" in methods for methods in rule.require):
             for name in rule.users:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ipyproxy.config import Config, ConfigError, Notebooks, Tls
 from ipyproxy.daemon.doubts import doubts_of, unwritable
-from ipyproxy.daemon.gate import check_files
+from ipyproxy.daemon.gate import AuthFiles, read_files
 from ipyproxy.net.hosts import covers
 from ipyproxy.net.ownnames import own_names
 from ipyproxy.tls import (
@@ -47,6 +47,7 @@ class Settings(NamedTuple):
     state_directory: Path
     owners: Owners | None
     """Whose notebooks are served; None: anybody's."""
+    auth_files: AuthFiles
     doubts: tuple[str, ...] = ()
     """What is probably not meant, one sentence each."""
 
@@ -58,10 +59,10 @@ def load(config: Config, state_directory: Path) -> Settings:
         certificate, if none is configured.
     :raises ConfigError: if there is no certificate to serve with, or no users to let in.
     """
-    check_files(config.auth)
+    auth_files = read_files(config.auth)
     now = datetime.now(UTC)
     certificates = _certificates(config.tls)
-    doubts = [*_of_certificates(certificates, now), *doubts_of(config)]
+    doubts = [*_of_certificates(certificates, now), *doubts_of(config, auth_files.users)]
     owners = _owners(config)
     try:
         if not certificates:
@@ -75,6 +76,7 @@ def load(config: Config, state_directory: Path) -> Settings:
         _notebooks_tls(config.notebooks),
         state_directory,
         owners,
+        auth_files,
         tuple(doubts),
     )
 
@@ -149,7 +151,7 @@ def check(config: Config, state_directory: Path) -> Sequence[str]:
     :raises ConfigError: with everything that would keep the daemon from starting, and also for a
         chain of certificates that browsers would refuse.
     """
-    check_files(config.auth)
+    auth_files = read_files(config.auth)
     now = datetime.now(UTC)
     certificates = _certificates(config.tls)
     _terms(config.tls)
@@ -162,7 +164,7 @@ def check(config: Config, state_directory: Path) -> Sequence[str]:
     return [
         *(line for each in certificates for line in (*ages(each, now), *warnings(each))),
         *_unborne(config, certificates),
-        *doubts_of(config),
+        *doubts_of(config, auth_files.users),
     ]
 
 
