@@ -32,8 +32,8 @@ from ipyproxy.routes.notebooks import STATE_PATH, NotebookHosts, ServedPorts, St
 from ipyproxy.routes.route import Server
 from ipyproxy.routes.table import RouteTable
 from ipyproxy.server.clients import Clients, ClientsLimits, Rate, excess_beside
-from ipyproxy.server.http1 import ChannelLimits
 from ipyproxy.server.refusals import Audit
+from ipyproxy.server.site import ChannelLimits
 from ipyproxy.status.condition import Condition
 from ipyproxy.status.facts import Sources
 from ipyproxy.status.lag import LoopLag

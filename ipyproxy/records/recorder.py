@@ -60,7 +60,7 @@ class Recorder:
             _VERSIONS[head.minor],
             request.status,
             request.body_bytes_sent,
-            special.first(b"referer"),
+            head.fields.loose[0] if head.fields.loose else None,
             special.first(b"user-agent"),
             duration,
             None if upstream is None else upstream.port,
