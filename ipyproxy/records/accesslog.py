@@ -57,12 +57,12 @@ class Entry:
     :param note: what else there is to say, such as a bridge's close code and messages. In JSON
         only, but for bridges, whose status and size alone tell nothing.
     :param bridge: a bridge's close code, and what it has carried; in JSON only.
-    :param server: the server of an application, if one was asked; in JSON only.
+    :param upstream: the server of an application, if one was asked; in JSON only.
     """
 
     __slots__ = (
         "body_bytes", "bridge", "client", "duration", "method", "note", "port", "referer",
-        "server", "status", "target", "user", "user_agent", "version",
+        "status", "target", "upstream", "user", "user_agent", "version",
     )  # fmt: skip
 
     def __init__(
@@ -80,7 +80,7 @@ class Entry:
         port: int | None = None,
         note: str = "",
         bridge: dict[str, int | str] | None = None,
-        server: str = "",
+        upstream: str = "",
     ) -> None:
         self.client = client
         self.user = user
@@ -95,7 +95,7 @@ class Entry:
         self.port = port
         self.note = note
         self.bridge = bridge
-        self.server = server
+        self.upstream = upstream
 
 
 FIELD_BYTES = 1024
@@ -185,8 +185,8 @@ class AccessLog:
             "note": _text(entry.note.encode("utf-8", "backslashreplace"), most),
             "bridge": entry.bridge,
         }
-        if entry.server:
-            document["server"] = entry.server
+        if entry.upstream:
+            document["upstream"] = entry.upstream
         return json.dumps(document).encode("ascii") + b"\n"
 
 

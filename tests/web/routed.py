@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ipyproxy.config import parse
-from ipyproxy.daemon.components import make_components, make_sites, secure
+from ipyproxy.daemon.components import make_components, make_sites, refit, secure
 from ipyproxy.upstream import pool, probes
 from ipyproxy.upstream.tenancy import Tenants, nobody
 from ipyproxy.upstream.upstream import Upstream
@@ -33,6 +33,15 @@ class Routed(House):
         self.sites = make_sites(self.components, settings, 443)
         self.components.health.startService()
         super().__init__(loop=loop, site=self.sites.public, **others)
+
+    def reload(self, toml: str) -> None:
+        """Take another configuration, as the service does."""
+        config = parse(toml, {}, "test")
+        settings: Any = SimpleNamespace(config=config, certificates=())
+        sites = make_sites(self.components, settings, 443)
+        refit(self.components, config)
+        secure(self.components, None)
+        self.server.site = sites.public
 
     def accept(self) -> tuple[Any, Wire]:
         """An application takes the connection that is being dialled: where, and the wire."""

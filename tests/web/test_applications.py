@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 
 from ipyproxy.net.address import TCPAddress, UNIXPath
+from ipyproxy.records.accesslog import AccessLog
+from ipyproxy.records.recorder import Recorder
+from ipyproxy.records.statistics import Statistics
+from ipyproxy.server.clients import Clients, ClientsLimits
 from tests.front import Browser
 from tests.gateway.test_websocket import HANDSHAKE, HELLO, HELLO_MASKED, Head, accept_for
 from tests.web.gate import head_of, message
-from tests.web.routed import Routed
+from tests.web.routed import Routed, where
 from tests.wires import Wire
 
 SMALL_HOST = """
@@ -303,10 +307,9 @@ class TestAnswers:
         named = b"Host: en.wiki.example.org"
         browser, app = asked(host, b"GET /", named)
         host.tell(app, OK)
-        for heard in browser.hear(), ask(host, b"TRACE /", named).hear():
-            assert (b"X-Frame-Options: DENY" in head_of(heard)[1]) == heard.startswith(
-                b"HTTP/1.1 200 "
-            )
+        assert {b"X-Frame-Options: DENY", b"X-Robots-Tag: none"} < head_of(browser.hear())[1]
+        browser, _ = asked(host, b"GET /reports/", HERE)
+        assert b"X-Frame-Options" not in browser.hear()
 
     def test_events_may_be_silent_for_as_long_as_they_like(self, host: Routed) -> None:
         browser, app = asked(host, b"GET /api/events/stream", GALAXY, b"Accept: text/event-stream")
@@ -494,3 +497,52 @@ class TestRedirects:
             heard = browser.say(message(b"GET %b HTTP/1.1" % target, b"Host: www.example.org"))
             location = [line for line in heard.split(b"\r\n") if line.startswith(b"Location: ")]
             assert all(line.startswith(b"Location: https://example.org/%") for line in location)
+
+
+class TestWhatIsKept:
+    def test_the_log_names_the_server_and_no_port(self, host: Routed) -> None:
+        browser, app = asked(host, b"GET /", GALAXY)
+        host.tell(app, OK)
+        browser.hear()
+        (request,) = host.recorded
+        lines: list[bytes] = []
+        log = AccessLog(lines.append, "json", lambda: 0.0)
+        Recorder(Statistics(0.0), log, Clients(ClientsLimits(10, 10))).record(request, 0.1)
+        document = json.loads(lines[0])
+        assert (document["port"], document["upstream"]) == (None, "unix:/srv/gunicorn.sock")
+        assert document["target"] == "/"
+
+    def test_it_is_probed_by_connecting_however_notebooks_are(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        host = Routed(monkeypatch, SEVERAL.replace('["unix:/a", "unix:/b"]', '"unix:/a"'))
+        ask(host, b"GET /", HERE)
+        host.refuse()
+        assert host.upstream("unix:/a").is_down
+        host.wait(30)
+        assert {where(attempt) for attempt in host.prober.attempts} == {UNIXPath("/a")}
+
+    def test_each_server_has_as_many_places_as_its_route_says(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        toml = SEVERAL.replace('["unix:/a", "unix:/b"]', '"unix:/a"\nconnections = 2')
+        host = Routed(monkeypatch, toml)
+        for _ in range(2):
+            ask(host, b"GET /", HERE)
+        late = ask(host, b"GET /", HERE)
+        assert len(host.dialler.attempts) == 2
+        host.wait(10)
+        assert status(late.hear()) == 503
+
+    def test_a_reload_with_other_routes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        host = Routed(monkeypatch, SEVERAL)
+        browser, _ = asked(host, b"GET /", HERE)
+        host.reload('site.hosts = ["example.org"]\n[[routes]]\nto = "unix:/c"')
+        names = [upstream.name for upstream in host.components.upstreams.all()]
+        assert len(names) == 2
+        assert "unix:/c" in names
+        ask(host, b"GET /", HERE)
+        assert host.accept()[0] == UNIXPath("/c")
+        host.reload('site.hosts = ["example.org"]')
+        assert status(host.connect().say(message(b"GET /x HTTP/1.1", HERE))) == 404
+        assert browser.is_connected
