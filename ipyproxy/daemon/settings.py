@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ipyproxy.config import Config, ConfigError, Notebooks, RouteEntry, Tls
-from ipyproxy.daemon.gate import check_files
+from ipyproxy.daemon.gate import AuthFiles, read_files
 from ipyproxy.net.address import TCPAddress, is_loopback
 from ipyproxy.net.hosts import covers
 from ipyproxy.tls import (
@@ -48,6 +48,7 @@ class Settings(NamedTuple):
     state_directory: Path
     owners: Owners | None
     """Whose notebooks are served; None: anybody's."""
+    auth_files: AuthFiles
 
 
 def load(config: Config, state_directory: Path) -> Settings:
@@ -57,7 +58,7 @@ def load(config: Config, state_directory: Path) -> Settings:
         certificate, if none is configured.
     :raises ConfigError: if there is no certificate to serve with, or no users to let in.
     """
-    check_files(config.auth)
+    auth_files = read_files(config.auth)
     now = datetime.now(UTC)
     try:
         certificates = _certificates(config.tls)
@@ -72,6 +73,7 @@ def load(config: Config, state_directory: Path) -> Settings:
             _applications_tls(config.routes),
             state_directory,
             owners,
+            auth_files,
         )
     except CertificateError as error:
         raise ConfigError([str(error)]) from error
@@ -131,7 +133,7 @@ def check(config: Config) -> Sequence[str]:
 
     :raises ConfigError: also for a certificate that browsers would refuse.
     """
-    check_files(config.auth)
+    read_files(config.auth)
     now = datetime.now(UTC)
     try:
         certificates = _certificates(config.tls)

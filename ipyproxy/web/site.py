@@ -16,7 +16,7 @@ from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http.forwarding import Networks
 from ipyproxy.routes.notebooks import NotebookHosts, StatePaths, parse_target
 from ipyproxy.routes.readings import other_reading
-from ipyproxy.routes.route import Application, Notebooks, Route
+from ipyproxy.routes.route import Notebooks, Redirect, Route
 from ipyproxy.routes.table import RouteTable
 from ipyproxy.server.request import STATUS_LINE, Request
 from ipyproxy.web import acme
@@ -65,7 +65,7 @@ class Mount:
         self.resource = resource
         self.below = len(route.prefix) + 1
         self.is_strict = isinstance(route.destination, Notebooks)
-        self.decodes = isinstance(route.destination, Application)
+        self.decodes = not isinstance(route.destination, (Notebooks, Redirect))
         self.allowed = Networks(route.allow) if route.allow else None
         self.lines = route.lines
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from ipyproxy.config import parse
+from ipyproxy.config import Config, parse
 from ipyproxy.daemon.components import make_components, make_sites, refit, secure
+from ipyproxy.daemon.gate import read_files
 from ipyproxy.upstream import pool, probes
 from ipyproxy.upstream.tenancy import Tenants, nobody
 from ipyproxy.upstream.upstream import Upstream
@@ -29,7 +30,7 @@ class Routed(House):
         config = parse(toml, {}, "test")
         self.components = make_components(loop, loop, config, Tenants(nobody))
         secure(self.components, None)
-        settings: Any = SimpleNamespace(config=config, certificates=())
+        settings = _settings(config)
         self.sites = make_sites(self.components, settings, 443)
         self.components.health.startService()
         super().__init__(loop=loop, site=self.sites.public, **others)
@@ -37,7 +38,7 @@ class Routed(House):
     def reload(self, toml: str) -> None:
         """Take another configuration, as the service does."""
         config = parse(toml, {}, "test")
-        settings: Any = SimpleNamespace(config=config, certificates=())
+        settings = _settings(config)
         sites = make_sites(self.components, settings, 443)
         refit(self.components, config)
         secure(self.components, None)
@@ -86,6 +87,11 @@ class Routed(House):
             and not self.components.pool._connections
             and not self.dialler.attempts
         )
+
+
+def _settings(config: Config) -> Any:
+    """As far as sites are made from them."""
+    return SimpleNamespace(config=config, certificates=(), auth_files=read_files(config.auth))
 
 
 def where(attempt: Attempt) -> Any:
