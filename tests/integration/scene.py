@@ -141,8 +141,10 @@ class Scene:
         return Client(self.front.origin, self.server.base_url, tls=tls, token=self.server.token)
 
     def open(self, path: str) -> None:
-        """Open a page."""
+        """Open a page; who clicks there dismisses first what it has to say."""
         self.page = self._browser.new_page()
+        button = self.page.locator(self.program.dismiss).last
+        self.page.add_locator_handler(button, lambda button: button.click())
         token = f"?token={self.server.token}"
         self.page.goto(f"{self.front.origin}{self.server.base_url}{path}{token}")
 
@@ -179,17 +181,12 @@ class Scene:
         assert seen == list(range(seen[-1] + 1)), "some output is lost"
 
     def work_on(self) -> None:
-        """Do what a person does once the kernel is lost, until a cell runs again.
-
-        That is: dismiss what the page says, ask for a new kernel, run the cell.
-        """
+        """Ask for a new kernel and run a cell, as a person does, until it has run."""
 
         def attempt() -> bool | None:
-            # A dialogue may come up between two clicks; then the next attempt finds it.
+            # What the page says may be in the way; it is not for long.
             with contextlib.suppress(PageTimeout):
-                if (button := self.page.locator(self.program.dismiss).last).is_visible():
-                    button.click(timeout=_A_MOMENT)
-                elif self.program.restart and not self.page.locator(self.program.idle).count():
+                if self.program.restart and not self.page.locator(self.program.idle).count():
                     for step in self.program.restart:
                         self.page.locator(step).click(timeout=_A_MOMENT)
                 else:
