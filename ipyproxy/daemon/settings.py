@@ -18,7 +18,7 @@ from ipyproxy.net.hosts import covers
 from ipyproxy.tls import (
     Certificate,
     CertificateError,
-    Clients,
+    ClientAuthorities,
     Profile,
     Terms,
     UpstreamTLS,
@@ -105,7 +105,9 @@ def _notebooks_tls(notebooks: Notebooks) -> UpstreamTLS | None:
 def _terms(tls: Tls) -> Terms:
     clients = None
     if tls.client_ca is not None:
-        clients = Clients(load_authorities(tls.client_ca), tls.client_certificates == "required")
+        clients = ClientAuthorities(
+            load_authorities(tls.client_ca), tls.client_certificates == "required"
+        )
     profile = Profile[tls.profile.upper()]
     return Terms(profile, clients, refuses_unknown_names=tls.unknown_name == "refuse")
 

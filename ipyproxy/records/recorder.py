@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from ipyproxy.records.accesslog import SHORT_FIELD_BYTES, AccessLog, Entry
 from ipyproxy.records.statistics import Statistics
-from ipyproxy.server.clients import Crowd
+from ipyproxy.server.clients import Clients
 from ipyproxy.server.refusals import Untold
 from ipyproxy.server.request import Request
 
@@ -26,29 +26,30 @@ class Recorder:
     once, and then one a second: the others are only counted, and how many they were is told to
     Twisted's log, since what reads access logs knows lines of requests only.
 
-    :param crowd: knows how much each client has filled of the log.
+    :param clients: knows how much each client has filled of the log.
     :ivar access_log: may be replaced at any time.
     """
 
-    def __init__(self, statistics: Statistics, access_log: AccessLog, crowd: Crowd) -> None:
+    def __init__(self, statistics: Statistics, access_log: AccessLog, clients: Clients) -> None:
         self.access_log = access_log
         self._statistics = statistics
-        self._crowd = crowd
+        self._clients = clients
         self._untold = Untold(_tell_more)
 
     def record(self, request: Request, duration: float) -> None:
         """Keep what became of ``request``, which took so many seconds."""
         head = request.head
         special = head.fields.special
+        upstream = request.upstream
         self._statistics.add(
-            request.port,
+            upstream,
             request.status,
             duration,
             request.body_bytes_received,
             request.body_bytes_sent,
         )
-        crowd, client, now = self._crowd, request.client, request.started + duration
-        if request.refused and not crowd.may_log_refusal(client, now):
+        clients, client, now = self._clients, request.client, request.started + duration
+        if request.refused and not clients.may_log_refusal(client, now):
             self._untold.add(client)
             return
         entry = Entry(
@@ -59,18 +60,18 @@ class Recorder:
             _VERSIONS[head.minor],
             request.status,
             request.body_bytes_sent,
-            special.first(b"referer"),
+            head.fields.loose[0] if head.fields.loose else None,
             special.first(b"user-agent"),
             duration,
-            request.port,
+            None if upstream is None else upstream.port,
             request.note,
             request.bridge,
         )
-        spender = crowd.may_log_at_length(client, now)
+        spender = clients.may_log_at_length(client, now)
         if spender is None:
             self.access_log.record(entry, SHORT_FIELD_BYTES)
         else:
-            crowd.has_logged(spender, self.access_log.record(entry), now)
+            clients.has_logged(spender, self.access_log.record(entry), now)
 
     def sweep(self, now: float) -> None:
         """Tell what was only counted; to be called about once a second."""

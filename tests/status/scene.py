@@ -1,7 +1,7 @@
 """An invented busy day, served as the status page of a host that is at work.
 
 ``python -m tests.status.scene`` prints the port and goes on until it is ended; the pictures in
-``docs/`` are of this. Knows how to fill the rooms, and nothing of browsers.
+``docs/`` are of this. Knows how to fill the components, and nothing of browsers.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from ipyproxy.access.origins import Policy
 from ipyproxy.clock import Calendar
 from ipyproxy.config import Health
 from ipyproxy.records.statistics import MINUTES, Histogram, Statistics
-from ipyproxy.server.clients import Crowd, CrowdLimits
+from ipyproxy.server.clients import Clients, ClientsLimits
 from ipyproxy.status.condition import Condition, Phase
 from ipyproxy.status.facts import Sources
 from ipyproxy.status.lag import LoopLag
 from ipyproxy.status.serving import StatusServer
 from ipyproxy.status.site import StatusSite, make_sights
 from ipyproxy.upstream.health import HealthChecker
-from ipyproxy.upstream.upstream import NO_TRAFFIC, Outcome, UpstreamTable
+from ipyproxy.upstream.upstream import NO_TRAFFIC, Outcome, Upstream, UpstreamTable
 from ipyproxy.websocket.bridge import Bridges
 from tests.front import LIMITS
 
@@ -56,14 +56,14 @@ class OpenBridge:
 
 
 class Scene:
-    """The rooms of a busy host. Chance has a seed, so that pictures are alike."""
+    """The components of a busy host. Chance has a seed, so that pictures are alike."""
 
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
         self.now = reactor.seconds()
         self.chance = random.Random(7)
-        upstreams, crowd = UpstreamTable(), Crowd(CrowdLimits(4096, 256))
-        crowd.connections = 41
+        upstreams, clients = UpstreamTable(), Clients(ClientsLimits(4096, 256))
+        clients.connections = 41
         condition = Condition(Calendar(reactor.seconds, reactor.seconds))
         condition.started = self.now - 9 * DAY
         condition.phase = Phase.SERVING
@@ -75,7 +75,7 @@ class Scene:
             HealthChecker(reactor, Health(), "/ipython", upstreams),
             Statistics(self.now),
             Bridges(reactor, 0),
-            crowd,
+            clients,
             condition,
             LoopLag(reactor),
             Histogram(),
@@ -96,28 +96,33 @@ class Scene:
                 self.ask(DEAD, 4)
             elif minute > 50:
                 for _ in range(2):
-                    self.sources.statistics.add(DEAD, 503, 0.0004, 0, 900)
+                    self.sources.statistics.add(self._known(DEAD), 503, 0.0004, 0, 900)
 
     def ask(self, port: int, times: int) -> None:
         """Let ``times`` requests be answered."""
         for _ in range(times):
             status = 502 if self.chance.random() < 0.002 else 200
             duration = self.chance.lognormvariate(-4.6, 1.1)
-            self.sources.statistics.add(port, status, duration, 300, 9000)
+            self.sources.statistics.add(self._known(port), status, duration, 300, 9000)
+
+    def _known(self, port: int) -> Upstream:
+        upstream = self.sources.upstreams.notebook(port)
+        upstream.is_known = True
+        return upstream
 
     def _fill_the_states(self) -> None:
         for port, _, up in BUSY:
-            upstream = self.sources.upstreams.get(port)
+            upstream = self.sources.upstreams.notebook(port)
             upstream.observe(Outcome.ANSWERED, self.now - up, fall=3, rise=1)
             upstream.exchanges = self.chance.choice([0, 0, 1, 2])
             for _ in range(self.chance.randint(1, 4)):
                 bridge: Any = OpenBridge(self.now, self.chance.choice([9, 200, 1500, 9000]))
                 upstream.bridge_opened(bridge)
                 self.sources.bridges.open.add(bridge)
-        dead = self.sources.upstreams.get(DEAD)
+        dead = self.sources.upstreams.notebook(DEAD)
         dead.observe(Outcome.ANSWERED, self.now - DAY, fall=3, rise=1)
         dead.observe(Outcome.REFUSED, self.now - 540, fall=3, rise=1)
-        starting = self.sources.upstreams.get(STARTING)
+        starting = self.sources.upstreams.notebook(STARTING)
         starting.observe(Outcome.REFUSED, self.now - 20, fall=3, rise=1)
 
     def go_on(self) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from ipyproxy import auth
-from ipyproxy.access.cors import Portal
+from ipyproxy.access.cors import TrustedPages
 from ipyproxy.access.origins import Policy
-from ipyproxy.access.reserved import Withheld
+from ipyproxy.access.reserved import ReservedFields
 from ipyproxy.config import Config, Health
-from ipyproxy.gateway.exchange import Carriage
+from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.gateway.resource import Notebooks
 from ipyproxy.net.sockdiag import Listener
 from ipyproxy.routes.notebooks import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
@@ -19,7 +19,6 @@ from ipyproxy.upstream import pool, probes
 from ipyproxy.upstream.advice import Adviser
 from ipyproxy.upstream.connection import ClientLimits
 from ipyproxy.upstream.health import HealthChecker
-from ipyproxy.upstream.places import PortPlaces
 from ipyproxy.upstream.pool import Pool
 from ipyproxy.upstream.tenancy import Tenants
 from ipyproxy.upstream.upstream import Upstream, UpstreamTable
@@ -71,7 +70,7 @@ class Gate(House):
         client_limits: ClientLimits = LIMITS,
         health: Health = UNWATCHED,
         auth: auth.Gate | None = None,
-        withheld: Withheld | None = None,
+        withheld: ReservedFields | None = None,
         site_cookies: tuple[bytes, ...] = (b"galaxysession",),
         applications: tuple[int, ...] = (),
         **others: Any,
@@ -84,29 +83,34 @@ class Gate(House):
         self.listeners: dict[int, Listener] = {}
         self.tenants = Tenants(self.listeners.get)
         self.pool = Pool(loop, loop, client_limits, self.tenants.confirm)
-        self.places = PortPlaces(per_port)
-        self.tenants.leaving.append(lambda port, ago: self.pool.part(port))
+        self.tenants.leaving.append(lambda name, ago: self.pool.part(name))
         self.own_ports: set[int] = set()
         self.ports = ServedPorts(Config().notebooks.ports, self.own_ports)
-        self.table = UpstreamTable()
+        self.table = UpstreamTable(per_port)
         self.policy = Policy(("hub.example", f"*.{notebook_domain}"), trusted_origins)
         self.bridges = Bridges(loop, 0)
         trusted = frozenset(origin.encode("ascii") for origin in trusted_origins)
         self.health = HealthChecker(loop, health, prefix, self.table, lambda: 0.9)
         self.health.startService()
-        portal = Portal(trusted_origins) if trusted_origins else None
+        trusted_pages = TrustedPages(trusted_origins) if trusted_origins else None
         adviser, tenants = Adviser(loop.seconds), self.tenants
-        carriage = Carriage(
-            self.pool, self.health, self.bridges, tenants, adviser, trusted, self.places, portal
+        context = GatewayContext(
+            self.pool,
+            self.health,
+            self.bridges,
+            tenants,
+            adviser,
+            trusted,
+            trusted_pages,
         )
         notebooks = Notebooks(
-            self.ports, prefix, site_cookies, self.table, carriage, withheld, applications
+            self.ports, prefix, site_cookies, self.table, context, withheld, applications
         )
         self.notebooks = notebooks
         root = Root(prefix, notebooks)
         root.put(STATE_PATH, States(self.ports, self.table, self.health))
         hosts = NotebookHosts(notebook_domain, prefix) if notebook_domain else None
-        site = PublicSite(root, self.policy, auth, portal, hosts, states=StatePaths(prefix))
+        site = PublicSite(root, self.policy, auth, trusted_pages, hosts, states=StatePaths(prefix))
         super().__init__(loop=loop, site=site, **others)
 
     def notebook(self) -> Wire:
@@ -130,14 +134,14 @@ class Gate(House):
 
     def upstream(self, port: int = 10000) -> Upstream:
         """What is known of a notebook."""
-        return self.table.get(port)
+        return self.table.notebook(port)
 
     def wait(self, seconds: float) -> None:
         self.loop.pass_time(
             seconds,
             self.server.sweep,
             self.pool.sweep,
-            lambda: self.places.sweep(self.loop.seconds()),
+            lambda: self.table.sweep(self.loop.seconds()),
         )
 
     @property
