@@ -79,7 +79,7 @@ CLASSIC = Program(
     output=".code_cell .output_stdout pre",
     idle="#kernel_indicator_icon.kernel_idle_icon",
     dismiss=".modal.in .modal-footer button",
-    restart=("#kernellink", "#restart_kernel"),
+    restart=("#menubar a.dropdown-toggle:text-is('Kernel')", "#restart_kernel"),
 )
 NOTEBOOK_5 = replace(
     CLASSIC,
