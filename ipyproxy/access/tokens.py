@@ -63,10 +63,26 @@ class Keyring:
         return self._sign(b"cookie", route, ticket)
 
     def _sign(self, purpose: bytes, route: bytes, ticket: Ticket) -> bytes:
-        name, secret = next(iter(self._keys.items()))
         user, issued, expires = ticket
-        mac = _mac(secret, purpose, route, user.encode(), b"%d" % issued, b"%d" % expires)
+        name, mac = self.stamp(purpose, route, user.encode(), b"%d" % issued, b"%d" % expires)
         return b"v1.%b.%d.%d.%b.%b" % (name, issued, expires, mac, user.encode())
+
+    def stamp(self, purpose: bytes, *facts: bytes) -> tuple[bytes, bytes]:
+        """The name of the key that signs, and the signature of ``facts`` (no line feed in them).
+
+        A signature for one purpose is none for any other.
+        """
+        name, secret = next(iter(self._keys.items()))
+        return name, _mac(secret, purpose, *facts)
+
+    def confirms(self, name: bytes, mac: bytes, purpose: bytes, *facts: bytes) -> bool:
+        """Whether ``mac`` is the signature of ``facts`` by the key ``name``, if there is one."""
+        secret = self._keys.get(name)
+        return secret is not None and hmac.compare_digest(mac, _mac(secret, purpose, *facts))
+
+    def knows(self, name: bytes) -> bool:
+        """Whether there is a key ``name``."""
+        return name in self._keys
 
     def check(self, token: bytes, route: bytes, now: float, revoked: float) -> Ticket | Lack:
         """What a link's token says, or why it does not hold at ``now``.
@@ -85,7 +101,7 @@ class Keyring:
         which takes a few microseconds.
         """
         found: Ticket | Lack = Lack.NOTHING
-        for token in dict.fromkeys(_ours(cookies)):
+        for token in cookies_named(COOKIE, cookies):
             found = self._check(b"cookie", token, route, now, revoked)
             if isinstance(found, Ticket):
                 break
@@ -95,12 +111,11 @@ class Keyring:
         self, purpose: bytes, token: bytes, route: bytes, now: float, revoked: float
     ) -> Ticket | Lack:
         match = _TOKEN.fullmatch(token)
-        secret = self._keys.get(match[1]) if match else None
-        if match is None or secret is None:
+        if match is None or not self.knows(match[1]):
             return Lack.WRONG
-        _, issued, expires, mac, user = match.groups()
+        name, issued, expires, mac, user = match.groups()
         # Another route's signature is as wrong as a made-up one.
-        if not hmac.compare_digest(mac, _mac(secret, purpose, route, user, issued, expires)):
+        if not self.confirms(name, mac, purpose, route, user, issued, expires):
             return Lack.FOREIGN
         ticket = Ticket(user.decode("ascii"), int(issued), int(expires))
         if ticket.expires <= now or ticket.issued <= revoked:
@@ -108,16 +123,16 @@ class Keyring:
         return ticket
 
 
-def _mac(
-    secret: bytes, purpose: bytes, route: bytes, user: bytes, issued: bytes, expires: bytes
-) -> bytes:
-    message = b"\n".join([b"ipyproxy %b v1" % purpose, route, user, issued, expires])
+def _mac(secret: bytes, purpose: bytes, *facts: bytes) -> bytes:
+    message = b"\n".join([b"ipyproxy %b v1" % purpose, *facts])
     return hmac.new(secret, message, hashlib.sha256).hexdigest().encode("ascii")
 
 
-def _ours(cookies: Iterable[bytes]) -> list[bytes]:
-    pairs = [pair.strip(b" \t") for value in cookies for pair in value.split(b";")]
-    return [pair[len(COOKIE) + 1 :] for pair in pairs if pair.startswith(COOKIE + b"=")]
+def cookies_named(name: bytes, values: Iterable[bytes]) -> list[bytes]:
+    """The different values that the cookie ``name`` has in all ``values`` of the field Cookie."""
+    pairs = [pair.strip(b" \t") for value in values for pair in value.split(b";")]
+    start = name + b"="
+    return list(dict.fromkeys(pair[len(start) :] for pair in pairs if pair.startswith(start)))
 
 
 def set_cookie(route: bytes, value: bytes, seconds: int) -> bytes:

@@ -33,7 +33,8 @@ WAITING = 512
 
 _log = Logger(namespace="ipyproxy.auth.htpasswd")
 
-_NOTHING = Failed(Lack.NOTHING, 401, (CHALLENGE,))
+NOTHING = Failed(Lack.NOTHING, 401, (CHALLENGE,))
+"""What is found where no password is shown."""
 _WRONG = Failed(Lack.WRONG, 401, (CHALLENGE,))
 
 
@@ -204,19 +205,37 @@ class Htpasswd:
     def examine(self, facts: RequestFacts) -> Finding | Deferred[Finding]:
         """See :class:`~ipyproxy.auth.gate.Method`."""
         shown = parse_basic(facts.authorization)
-        if shown is None:
-            return _NOTHING
+        return NOTHING if shown is None else self.check(shown, facts.client, by_page=facts.by_page)
+
+    def proof(self, name: str) -> str | None:
+        """The hash of a user's password as it is now; None if there is no such user.
+
+        Raises :class:`ProxyError` (``AUTH_UNAVAILABLE``).
+        """
+        hashed, is_known = self._users().find(name, 0)
+        return hashed if is_known else None
+
+    def _users(self) -> Users:
         try:
-            users = self._file.content()
+            return self._file.content()
         except UnusableFileError as error:
             raise ProxyError(Problem.AUTH_UNAVAILABLE, str(error)) from error
+
+    def check(
+        self, shown: NamedPassword, client: str, *, by_page: bool
+    ) -> Finding | Deferred[Finding]:
+        """Say whether a password is right.
+
+        :param client: the address of whoever has sent it.
+        :param by_page: whether a page may have had its visitor's browser send it.
+        """
+        users = self._users()
         # The same chance each time, so that one who does not exist is as steady as one who does.
         chance = int.from_bytes(self._keyed(shown.name.encode())[:8])
         hashed, is_known = users.find(shown.name, chance)
         if hashed is None:
             return _WRONG
         key = self._key(shown, hashed, is_known)
-        client = facts.client
         if self._checks.known(key) is None:
             self._attempts.admit(client)
         user = shown.name if is_known else None
@@ -229,7 +248,7 @@ class Htpasswd:
 
         def unheard(finding: Finding) -> None:
             if isinstance(finding, Failed):
-                self._attempts.unheard(client, by_page=facts.by_page)
+                self._attempts.unheard(client, by_page=by_page)
 
         return self._checks.ask(client, key, check, unheard)
 

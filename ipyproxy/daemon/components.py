@@ -13,17 +13,21 @@ from typing import Any, NamedTuple
 
 from ipyproxy.access.cors import TrustedPages
 from ipyproxy.access.origins import Policy
+from ipyproxy.access.sessions import OWN_COOKIES
 from ipyproxy.auth.attempts import LoginAttempts
+from ipyproxy.auth.login import PasswordLogin
 from ipyproxy.auth.revocations import Revocations
+from ipyproxy.auth.sessions import Sessions
 from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.clock import Calendar
 from ipyproxy.config import Config
-from ipyproxy.daemon.gate import AuthContext, make_gate, own_cookies, withheld
+from ipyproxy.daemon.gate import AuthContext, make_gate, make_methods, withheld
 from ipyproxy.daemon.settings import Settings
 from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.gateway.resource import Notebooks
 from ipyproxy.http1.head import HeadLimits
 from ipyproxy.net.descriptors import Descriptors
+from ipyproxy.net.hosts import parse_address
 from ipyproxy.net.tlsdial import ClientTLS
 from ipyproxy.records.statistics import Histogram, Statistics
 from ipyproxy.routes.notebooks import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
@@ -43,6 +47,7 @@ from ipyproxy.upstream.pool import Pool
 from ipyproxy.upstream.tenancy import Tenants
 from ipyproxy.upstream.upstream import UpstreamTable
 from ipyproxy.web.acme import Challenges
+from ipyproxy.web.login import LoginPages
 from ipyproxy.web.site import PublicSite, RedirectSite, Root
 from ipyproxy.web.waiting import States
 from ipyproxy.websocket.bridge import Bridges
@@ -122,6 +127,7 @@ def make_components(
             WorkThreads(reactor),
             LoginAttempts(clients, reactor, Audit(clients)),
             revocations,
+            Sessions(time.time),
             lambda transport: client_subject(transport.tls),
         ),
     )
@@ -176,16 +182,22 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
     # Whoever has gone on past the warning of a self-signed certificate could never come back.
     vouched_for = not any(each.is_self_signed for each in settings.certificates)
     hsts = config.tls.hsts if vouched_for else 0
-    gate = make_gate(config.auth, config.notebooks.prefix, components.auth)
+    methods = make_methods(config.auth, components.auth)
+    gate = make_gate(config.auth, methods, config.notebooks.prefix, components.auth)
+    passwords = methods.get("htpasswd")
+    login = None
+    if isinstance(passwords, PasswordLogin):
+        login = LoginPages(passwords, _operator(settings))
     acme = config.listen.acme_directory
     return Sites(
         PublicSite(
-            _root(components, config, trusted_pages),
+            _root(components, config, trusted_pages, login=login is not None),
             policy,
             gate,
             trusted_pages,
             hosts,
             states=StatePaths(config.notebooks.prefix),
+            login=login,
             hsts=hsts,
         ),
         RedirectSite(policy, https_port, Challenges(acme) if acme else None),
@@ -193,7 +205,17 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
     )
 
 
-def _root(components: Components, config: Config, trusted_pages: TrustedPages | None) -> Root:
+def _operator(settings: Settings) -> str:
+    """Who is said to run the site: what is configured, or else a name of this host."""
+    site = settings.config.site
+    names = [*site.hosts, *settings.certificates[0].names]
+    hosts = [name for name in names if name[:2] != "*." and parse_address(name) is None]
+    return site.operator or min(hosts, key=lambda name: name == "localhost", default="ipyproxy")
+
+
+def _root(
+    components: Components, config: Config, trusted_pages: TrustedPages | None, *, login: bool
+) -> Root:
     prefix = config.notebooks.prefix
     ports = ServedPorts(config.notebooks.ports, components.own_ports)
     context = GatewayContext(
@@ -207,13 +229,14 @@ def _root(components: Components, config: Config, trusted_pages: TrustedPages | 
         trusted_pages,
     )
     cookies = tuple(name.encode("ascii") for name in config.notebooks.site_cookies)
-    cookies += own_cookies(config.auth)
+    # Whatever is asked for now: a browser keeps what it got under an earlier configuration.
+    cookies += OWN_COOKIES
     kept_back = withheld(config.auth)
     applications = config.notebooks.applications
     notebooks = Notebooks(
         ports, prefix, cookies, components.upstreams, context, kept_back, applications
     )
-    root = Root(prefix, notebooks)
+    root = Root(prefix, notebooks, login=login)
     root.put(STATE_PATH, States(ports, components.upstreams, components.health))
     own = health_resources(components.condition)
     if config.status.public:

@@ -5,19 +5,20 @@ Knows the configuration and every method. Decides nothing about requests.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ipyproxy.access.reserved import ReservedFields
 from ipyproxy.access.rules import Rule, Rules
 from ipyproxy.access.subjects import Subjects
-from ipyproxy.access.tokens import COOKIE
 from ipyproxy.auth.attempts import LoginAttempts
 from ipyproxy.auth.certificate import Certificates
 from ipyproxy.auth.gate import Gate, Method
 from ipyproxy.auth.htpasswd import Htpasswd, prepare, user_file
 from ipyproxy.auth.link import Links, key_file
+from ipyproxy.auth.login import PasswordLogin
 from ipyproxy.auth.revocations import Revocations
+from ipyproxy.auth.sessions import Sessions
 from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.auth.watchedfile import UnusableFileError
 from ipyproxy.config import Auth, ConfigError
@@ -35,21 +36,30 @@ class AuthContext(NamedTuple):
     threads: WorkThreads
     attempts: LoginAttempts
     revocations: Revocations
+    sessions: Sessions
     subject: Callable[[Any], str | None]
 
 
-def make_gate(auth: Auth, prefix: str, around: AuthContext) -> Gate | None:
+def make_methods(auth: Auth, around: AuthContext) -> dict[str, Method]:
+    """The methods that rules ask for, by their names.
+
+    :raises ConfigError: if a file cannot be used.
+    """
+    try:
+        return {name: _MAKERS[name](auth, around) for name in auth.methods}
+    except UnusableFileError as error:
+        raise ConfigError([str(error)]) from error
+
+
+def make_gate(
+    auth: Auth, methods: Mapping[str, Method], prefix: str, around: AuthContext
+) -> Gate | None:
     """The gate; None if no rule asks for anything.
 
     :param prefix: the path that all notebooks are below.
-    :raises ConfigError: if a file cannot be used.
     """
-    if not auth.methods:
+    if not methods:
         return None
-    try:
-        methods = {name: _MAKERS[name](auth, around) for name in auth.methods}
-    except UnusableFileError as error:
-        raise ConfigError([str(error)]) from error
     return Gate(
         make_rules(auth),
         methods,
@@ -86,7 +96,9 @@ def check_files(auth: Auth) -> None:
 def _make_htpasswd(auth: Auth, around: AuthContext) -> Method:
     assert auth.htpasswd is not None
     prepare()
-    return Htpasswd(user_file(auth.htpasswd), around.reactor, around.threads, around.attempts)
+    users = user_file(auth.htpasswd)
+    passwords = Htpasswd(users, around.reactor, around.threads, around.attempts)
+    return PasswordLogin(passwords, around.sessions, round(auth.session_lifetime))
 
 
 def _make_forward(auth: Auth, around: AuthContext) -> Method:
@@ -102,6 +114,7 @@ def _make_forward(auth: Auth, around: AuthContext) -> Method:
         withheld=(auth.user_header,),
         timeout=auth.forward_timeout,
         remembered=auth.forward_cache,
+        login=auth.forward_login,
     )
 
 
@@ -131,8 +144,3 @@ def withheld(auth: Auth) -> ReservedFields | None:
         names.append(auth.forward_user)
     basic = bool(auth.methods & {"htpasswd", "forward"}) and not auth.basic_upstream
     return ReservedFields(names, basic=basic)
-
-
-def own_cookies(auth: Auth) -> tuple[bytes, ...]:
-    """Names of the cookies that no notebook gets to see."""
-    return (COOKIE,) if "link" in auth.methods else ()

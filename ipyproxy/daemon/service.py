@@ -145,6 +145,7 @@ class ProxyService(Service):
         self._components.health.startService()
         self._components.lag.start()
         self._components.auth.revocations.keep(self._settings.state_directory / "revocations.json")
+        self._components.auth.sessions.keep(self._settings.state_directory / "sessions.json")
         for address in self._components.condition.listeners:
             self.log.info("listening on {address}", address=address)
         self._tell_settings()
@@ -212,6 +213,7 @@ class ProxyService(Service):
         self._memory.note(self._reactor.seconds(), self._components.clients.connections)
         self._components.bridges.sweep()
         self._components.auth.attempts.sweep(self._reactor.seconds())
+        self._components.auth.sessions.sweep(self._components.auth.threads.run)
         self._components.statistics.tick(self._reactor.seconds())
         self._recorder.sweep(self._reactor.seconds())
         self._writer.flush()
@@ -348,6 +350,7 @@ class ProxyService(Service):
         self._writer.close()
         self._manager.leave()
         self._components.auth.threads.close()
+        self._components.auth.sessions.close()
         return self._status.stop()
 
 

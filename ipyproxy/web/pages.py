@@ -15,6 +15,7 @@ from datetime import datetime
 from functools import cache
 from typing import NamedTuple
 
+from ipyproxy.access.sessions import LOGIN_PATH, LOGOUT_PATH
 from ipyproxy.errors import Problem
 from ipyproxy.routes.notebooks import STATE_PATH
 from ipyproxy.upstream.upstream import State
@@ -41,11 +42,10 @@ _NEXT_STEP = {
     Problem.BAD_REQUEST: "Reload the page. If this happens again, tell the administrator which "
     "program you use.",
     Problem.ORIGIN_DENIED: "Open the notebook in a tab of its own and go on there.",
-    Problem.UNAUTHENTICATED: "Reload the page, and log in with your name and password.",
-    Problem.LOGIN_FAILED: "Reload the page, and try again. Only the administrator can tell you a "
-    "password.",
-    Problem.ACCESS_DENIED: "Open it by the link you were given. If that is what you did, ask for a "
-    "new one.",
+    Problem.UNAUTHENTICATED: "Open the address again, and log in.",
+    Problem.LOGIN_FAILED: "Open the address again, and try once more. Only the administrator can "
+    "give you another password.",
+    Problem.ACCESS_DENIED: "Ask the administrator who may open it.",
     Problem.FOREIGN_PORT: "Start your notebook again from the page you first started it on; it "
     "gets another port.",
     Problem.NOT_FOUND: "Check the address, or open the notebook from the page you started it on.",
@@ -74,6 +74,18 @@ _NEXT_STEP = {
     Problem.VERSION_NOT_SUPPORTED: "Update the browser or program that you use.",
 }
 
+# What a person can do to get in, by the methods that would let somebody pass.
+_WAYS_IN = {
+    "htpasswd": "Log in with your name and password.",
+    "forward": "Log in where you log in to the other services of this site, then open the address "
+    "again.",
+    "link": "Open it by the link you were given. If that is what you did, its time is over: ask "
+    "for a new one.",
+    "certificate": "Show the certificate that was made for you: install it, and start the browser "
+    "anew so that it asks which one to show.",
+}
+_NOT_YOU = "If you have logged in under another name, log out first."
+
 # What scripts are told of the notebook beside the problem.
 _STATES = {Problem.UPSTREAM_DEAD: State.DEAD, Problem.UPSTREAM_STARTING: State.STARTING}
 
@@ -81,6 +93,13 @@ _BUSY = "The notebook is busy"
 
 # Statuses of problems that may be gone the next time: their pages offer the same address again.
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
+
+# In a tab of its own, for login pages are not shown in frames, where this one may be.
+_TO_LOGIN = (
+    f'\n<a href="{LOGIN_PATH.decode()}" target="_blank" rel="noopener">Log in</a>\n'
+    f'<a class="plain" href="{LOGOUT_PATH.decode()}" target="_blank" rel="noopener">Log out</a>'
+)
+_TO_LOGOUT = f'\n<a href="{LOGOUT_PATH.decode()}">Log out</a>'
 
 # A link, and no reload by itself: a forgotten tab would knock for ever, one day at the notebook of
 # the port's next owner. An empty href is the page's own address, which the browser knows: nothing
@@ -106,6 +125,7 @@ background:var(--ground);border-radius:.375rem;\
 font:.9375rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 a{display:inline-block;margin-top:.25rem;padding:.5rem 1.125rem;border-radius:.375rem;\
 background:var(--accent);color:var(--on-accent);font-weight:600;text-decoration:none}
+a.plain{background:none;color:var(--accent)}
 a:hover{text-decoration:underline}
 a:focus-visible{outline:3px solid var(--ink);outline-offset:3px}
 footer{margin-top:1.5rem;padding-top:.875rem;border-top:1px solid var(--edge);\
@@ -167,15 +187,20 @@ _HTML = """\
 
 
 def problem_page(
-    problem: Problem, *, wants_json: bool, retry_after: int | None = None, rule: str = ""
+    problem: Problem,
+    *,
+    wants_json: bool,
+    retry_after: int | None = None,
+    rule: str = "",
+    methods: tuple[str, ...] = (),
 ) -> Page:
     """What a client is told of ``problem``, as ``application/problem+json`` or as HTML.
 
     ``retry_after`` is the number of seconds until another try makes sense; it is said on 429 and
     503 only (RFC 9110 section 10.2.3, RFC 6585 section 4), and is :data:`RETRY_AFTER` unless given.
-    ``rule`` is what :class:`~ipyproxy.errors.ProxyError` has under that name.
+    ``rule`` and ``methods`` are what :class:`~ipyproxy.errors.ProxyError` has under these names.
     """
-    page = _problem_page(problem, wants_json, rule)
+    page = _problem_page(problem, wants_json, rule, methods)
     if problem.status in (429, 503):
         if retry_after is None:
             is_starting = problem is Problem.UPSTREAM_STARTING
@@ -198,7 +223,7 @@ def starting_page(port: int) -> Page:
         '<p id="late" role="status" hidden>It has not answered for five minutes, so this page has '
         f"stopped looking. {_NEXT_STEP[Problem.UPSTREAM_DEAD]}</p>" + _TRY_AGAIN
     )
-    body = _html(
+    body = html_body(
         problem.title,
         content,
         f"ipyproxy · {problem.status}",
@@ -206,7 +231,7 @@ def starting_page(port: int) -> Page:
         script=f"<script>{_SCRIPT}</script>\n",
     )
     retry_after = (b"Retry-After", b"%d" % STARTING_RETRY_AFTER)
-    fields = (*_fields(frame_ancestors="*", script=True), retry_after)
+    fields = (*page_fields(frame_ancestors="*", script=True), retry_after)
     return Page(problem.status, b"text/html; charset=utf-8", body, fields)
 
 
@@ -238,8 +263,8 @@ def busy_page(problem: Problem, since: datetime, seconds: float, *, wants_json: 
     else:
         content_type = b"text/html; charset=utf-8"
         content = f"<p>{silence}</p>\n<p>{advice}</p>{_TRY_AGAIN}"
-        body = _html(_BUSY, content, f"ipyproxy · {problem.status}")
-    fields = _fields(frame_ancestors="*")
+        body = html_body(_BUSY, content, f"ipyproxy · {problem.status}")
+    fields = page_fields(frame_ancestors="*")
     if problem.status == 503:
         fields += ((b"Retry-After", b"%d" % RETRY_AFTER),)
     return Page(problem.status, content_type, body, fields)
@@ -254,21 +279,24 @@ def _lasting(seconds: float) -> str:
 def state_page(state: State) -> Page:
     """What a script is told of a notebook that it waits for."""
     body = json.dumps({"state": state.value}).encode() + b"\n"
-    return Page(200, b"application/json", body, _fields(frame_ancestors="'none'"))
+    return Page(200, b"application/json", body, page_fields(frame_ancestors="'none'"))
 
 
 @cache
-def front_page() -> Page:
-    """What stands at ``/``: what this is, and how an address looks. It lists nothing."""
+def front_page(*, login: bool = False) -> Page:
+    """What stands at ``/``: what this is, and how an address looks. It lists nothing.
+
+    :param login: whether people log in here, and so may want to log out.
+    """
     content = (
         "<p>This server carries your browser to the notebooks that run on it. "
         "The address of a notebook has this form:</p>\n"
         "<code>https://&lt;server&gt;/ipython/&lt;port&gt;/</code>\n"
         "<p>Open yours from the page you started it on. Notebooks are not listed here.</p>"
-    )
-    body = _html("Notebooks", content, "ipyproxy")
+    ) + (_TO_LOGOUT if login else "")
+    body = html_body("Notebooks", content, "ipyproxy")
     # Nothing embeds this page, so nothing may.
-    return Page(200, b"text/html; charset=utf-8", body, _fields(frame_ancestors="'none'"))
+    return Page(200, b"text/html; charset=utf-8", body, page_fields(frame_ancestors="'none'"))
 
 
 def wants_json(accept: bytes | None) -> bool:
@@ -293,12 +321,15 @@ def wants_json(accept: bytes | None) -> bool:
 
 
 @cache
-def _problem_page(problem: Problem, as_json: bool, rule: str) -> Page:
+def _problem_page(problem: Problem, as_json: bool, rule: str, methods: tuple[str, ...]) -> Page:
     paragraphs = [problem.advice]
     if rule:
         # There are no more of them than sentences in our grammar, so they may all be remembered.
         paragraphs.append(f"What is wrong with it: {rule}.")
-    if problem in _NEXT_STEP:
+    ways = _ways_in(problem, methods)
+    if ways:
+        paragraphs += ways
+    elif problem in _NEXT_STEP:
         paragraphs.append(_NEXT_STEP[problem])
     if as_json:
         content_type = b"application/problem+json"
@@ -308,25 +339,48 @@ def _problem_page(problem: Problem, as_json: bool, rule: str) -> Page:
         content = "\n".join(f"<p>{_escape(text)}</p>" for text in paragraphs)
         if problem.status in _PASSING:
             content += _TRY_AGAIN
-        body = _html(_escape(problem.title), content, f"ipyproxy · {problem.status}")
+        if ways and "htpasswd" in methods:
+            content += _TO_LOGIN
+        body = html_body(_escape(problem.title), content, f"ipyproxy · {problem.status}")
     # Galaxy shows a notebook in a frame, perhaps from another host. The notebook's own answer would
     # show there; if the problem in its place did not, the user would look at the browser's "refused
     # to connect". Nothing is given away: the page has no state, no secret and no action, but for a
     # link to itself, so there is nothing that a hostile frame could have clicked.
-    fields = _fields(frame_ancestors="*")
+    fields = page_fields(frame_ancestors="*")
     if problem is Problem.UPGRADE_REQUIRED:
         # RFC 9110 section 15.5.22 and RFC 6455 section 4.2.2: what to upgrade to.
         fields += ((b"Upgrade", b"websocket"), (b"Sec-WebSocket-Version", b"13"))
     return Page(problem.status, content_type, body, fields)
 
 
+def _ways_in(problem: Problem, methods: tuple[str, ...]) -> list[str]:
+    """What to do, each way in a sentence of its own; nothing where no way would be another."""
+    if problem is Problem.LOGIN_FAILED or problem.status not in (401, 403):
+        return []
+    ways = [_WAYS_IN[method] for method in methods]
+    if problem is Problem.ACCESS_DENIED and {"htpasswd", "forward"} & set(methods):
+        ways.append(_NOT_YOU)
+    return ways
+
+
 def _escape(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-def _html(title: str, content: str, footer: str, *, state: str = "", script: str = "") -> bytes:
+def html_body(
+    title: str, content: str, footer: str, *, state: str = "", script: str = "", style: str = ""
+) -> bytes:
+    """A whole page. All but ``script`` and ``style`` (more of either) is HTML.
+
+    :param state: attributes of the part that is read.
+    """
     return _HTML.format(
-        title=title, content=content, footer=footer, style=_STYLE, state=state, script=script
+        title=title,
+        content=content,
+        footer=footer,
+        style=_STYLE + style,
+        state=state,
+        script=script,
     ).encode()
 
 
@@ -347,16 +401,28 @@ def _json(problem: Problem, detail: str) -> bytes:
     return json.dumps(document).encode() + b"\n"
 
 
-def _fields(*, frame_ancestors: str, script: bool = False) -> tuple[Field, ...]:
+def page_fields(
+    *, frame_ancestors: str, script: bool = False, style: str = "", form: bool = False
+) -> tuple[Field, ...]:
+    """The fields of a page: it may do nothing but what it is seen to do.
+
+    :param frame_ancestors: who may show it in a frame.
+    :param script: whether it has the script that waits for a notebook.
+    :param style: what :func:`html_body` was given.
+    :param form: whether it has a form, which goes to this host.
+    """
+    style_hash = source_hash(_STYLE + style) if style else _STYLE_HASH
+    action = "'self'" if form else "'none'"
     allowed = f"script-src {_SCRIPT_HASH}; connect-src 'self'; " if script else ""
     policy = (
-        f"default-src 'none'; style-src {_STYLE_HASH}; {allowed}base-uri 'none'; "
-        f"form-action 'none'; frame-ancestors {frame_ancestors}"
+        f"default-src 'none'; style-src {style_hash}; {allowed}base-uri 'none'; "
+        f"form-action {action}; frame-ancestors {frame_ancestors}"
     )
     return (
         (b"Content-Security-Policy", policy.encode()),
         (b"X-Content-Type-Options", b"nosniff"),
-        (b"Referrer-Policy", b"no-referrer"),
+        # A form that no Referer goes with is sent with "Origin: null".
+        (b"Referrer-Policy", b"same-origin" if form else b"no-referrer"),
         (b"Cache-Control", b"no-store"),
     )
 

@@ -23,6 +23,7 @@ from ipyproxy.upstream.places import PortPlaces
 from ipyproxy.upstream.pool import Pool
 from ipyproxy.upstream.tenancy import Tenants
 from ipyproxy.upstream.upstream import Upstream, UpstreamTable
+from ipyproxy.web.login import LoginPages
 from ipyproxy.web.site import PublicSite, Root
 from ipyproxy.web.waiting import States
 from ipyproxy.websocket.bridge import Bridges
@@ -74,6 +75,7 @@ class Gate(House):
         withheld: ReservedFields | None = None,
         site_cookies: tuple[bytes, ...] = (b"galaxysession",),
         applications: tuple[int, ...] = (),
+        login: LoginPages | None = None,
         **others: Any,
     ) -> None:
         loop = Loop()
@@ -113,7 +115,10 @@ class Gate(House):
         root = Root(prefix, notebooks)
         root.put(STATE_PATH, States(self.ports, self.table, self.health))
         hosts = NotebookHosts(notebook_domain, prefix) if notebook_domain else None
-        site = PublicSite(root, self.policy, auth, trusted_pages, hosts, states=StatePaths(prefix))
+        states = StatePaths(prefix)
+        site = PublicSite(
+            root, self.policy, auth, trusted_pages, hosts, states=states, login=login
+        )
         super().__init__(loop=loop, site=site, **others)
 
     def notebook(self) -> Wire:
