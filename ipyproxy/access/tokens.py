@@ -8,7 +8,10 @@ epoch, 64 hexadecimal digits, and the user. MAC is the HMAC-SHA-256, with the ke
     ipyproxy link v1 \n ROUTE \n USER \n ISSUED \n EXPIRES
 
 (single line feeds, no blanks, none at the end), where ROUTE is the notebook's path such as
-``/ipython/10000``. Jupyter has a parameter ``token`` as well: one of another form is the notebook's
+``/ipython/10000``. Behind a ``!`` may stand, encrypted and in base64url, what the notebook asks for
+itself: Jupyter's token. It is bound to the MAC, and nobody can read it but whoever has the keys.
+
+Jupyter has a parameter ``token`` as well: one of another form is the notebook's
 own and none of our business.
 """
 
@@ -17,9 +20,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ipyproxy.access.facts import Lack
 
@@ -30,22 +38,34 @@ _NUMBER = rb"(0|[1-9][0-9]{0,11})"
 _KEY = r"[A-Za-z0-9_-]{1,32}"
 _USER = r"[A-Za-z0-9._@+=~-]{1,128}"
 _TOKEN = re.compile(
-    rb"v1\.(%b)\.%b\.%b\.([0-9a-f]{64})\.(%b)" % (_KEY.encode(), _NUMBER, _NUMBER, _USER.encode())
+    rb"v1\.(%b)\.%b\.%b\.([0-9a-f]{64})\.(%b)(?:!([A-Za-z0-9_-]{1,1024}))?"
+    % (_KEY.encode(), _NUMBER, _NUMBER, _USER.encode())
 )
+_ENCLOSED = re.compile(rb"[!-~]{1,512}")
+_NONCE = 12
 _KEY_LINE = re.compile(rf"({_KEY}):([!-~]{{32,256}})")
 
 
 class Ticket(NamedTuple):
-    """What a link or its cookie says, once its signature holds. Moments since the epoch."""
+    """What a link or its cookie says, once its signature holds. Moments since the epoch.
+
+    :param enclosed: the notebook's own token, if it goes with it; else empty.
+    """
 
     user: str
     issued: int
     expires: int
+    enclosed: bytes = b""
 
 
 def is_link_user(name: str) -> bool:
     """Whether a link can be made for ``name``."""
     return re.fullmatch(_USER, name, re.ASCII) is not None
+
+
+def is_enclosable(token: bytes) -> bool:
+    """Whether a link can carry ``token``: up to 512 visible characters of ASCII."""
+    return _ENCLOSED.fullmatch(token) is not None
 
 
 class Keyring:
@@ -63,9 +83,26 @@ class Keyring:
         return self._sign(b"cookie", route, ticket)
 
     def _sign(self, purpose: bytes, route: bytes, ticket: Ticket) -> bytes:
-        user, issued, expires = ticket
+        user, issued, expires, enclosed = ticket
         name, mac = self.stamp(purpose, route, user.encode(), b"%d" % issued, b"%d" % expires)
-        return b"v1.%b.%d.%d.%b.%b" % (name, issued, expires, mac, user.encode())
+        token = b"v1.%b.%d.%d.%b.%b" % (name, issued, expires, mac, user.encode())
+        return token + b"!" + self._enclose(name, mac, enclosed) if enclosed else token
+
+    def _enclose(self, name: bytes, mac: bytes, enclosed: bytes) -> bytes:
+        nonce = secrets.token_bytes(_NONCE)
+        sealed = nonce + self._cipher(name).encrypt(nonce, enclosed, mac)
+        return urlsafe_b64encode(sealed).rstrip(b"=")
+
+    def _disclose(self, name: bytes, mac: bytes, sealed: bytes) -> bytes | None:
+        try:
+            content = urlsafe_b64decode(sealed + b"=" * (-len(sealed) % 4))
+            found = self._cipher(name).decrypt(content[:_NONCE], content[_NONCE:], mac)
+        except (ValueError, InvalidTag):
+            return None
+        return found if is_enclosable(found) else None
+
+    def _cipher(self, name: bytes) -> AESGCM:
+        return AESGCM(bytes.fromhex(_mac(self._keys[name], b"enclosure").decode("ascii")))
 
     def stamp(self, purpose: bytes, *facts: bytes) -> tuple[bytes, bytes]:
         """The name of the key that signs, and the signature of ``facts`` (no line feed in them).
@@ -113,11 +150,14 @@ class Keyring:
         match = _TOKEN.fullmatch(token)
         if match is None or not self.knows(match[1]):
             return Lack.WRONG
-        name, issued, expires, mac, user = match.groups()
+        name, issued, expires, mac, user, sealed = match.groups()
         # Another route's signature is as wrong as a made-up one.
         if not self.confirms(name, mac, purpose, route, user, issued, expires):
             return Lack.FOREIGN
-        ticket = Ticket(user.decode("ascii"), int(issued), int(expires))
+        enclosed = self._disclose(name, mac, sealed) if sealed else b""
+        if enclosed is None:
+            return Lack.WRONG
+        ticket = Ticket(user.decode("ascii"), int(issued), int(expires), enclosed)
         if ticket.expires <= now or ticket.issued <= revoked:
             return Lack.EXPIRED
         return ticket

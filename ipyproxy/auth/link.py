@@ -56,4 +56,19 @@ class Links:
             if isinstance(shown, Lack):
                 # Of a bad link and a bad cookie, the link is what somebody has just tried.
                 return Failed(told)
-        return Passed(shown.user) if isinstance(shown, Ticket) else Failed(shown)
+        if isinstance(shown, Lack):
+            return Failed(shown)
+        return Passed(shown.user, _login(shown, facts))
+
+
+def _login(ticket: Ticket, facts: RequestFacts) -> tuple[bytes, ...]:
+    """The line that logs in to the notebook itself, with a token that came with the link.
+
+    Jupyter gives its own cookie to whoever opens a page with it; from then on that is what counts.
+    So nothing that changes something is sent with it: for that, Jupyter checks its cookie and where
+    the request comes from.
+    """
+    opens = facts.method in (b"GET", b"HEAD") and not facts.is_upgrade
+    if not ticket.enclosed or not opens or facts.authorization:
+        return ()
+    return (b"Authorization: token " + ticket.enclosed,)

@@ -162,6 +162,7 @@ class Sessions:
         return json.dumps({"key": self._key, "ended": ended}).encode()
 
     def _not_written(self, failure: Failure) -> None:
+        self._is_kept = False
         self._tell(self._file, "written", getattr(failure.value, "strerror", str(failure.value)))
 
     def _written(self, _: object) -> None:

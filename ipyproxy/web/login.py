@@ -77,6 +77,8 @@ class LoginPages:
             if isinstance(finding, Failed):
                 raise ProxyError(Problem.LOGIN_FAILED, f"login page: {finding.lack.value}")
             request.user = finding.user
+            # Whoever logs in under another name is no longer here under the former one.
+            self._login.log_out(request.head.fields.values(b"cookie"))
             query = request.target.partition(b"?")[2]
             send_redirect(request, return_path(query), finding.cookie)
 

@@ -74,17 +74,33 @@ _NEXT_STEP = {
     Problem.VERSION_NOT_SUPPORTED: "Update the browser or program that you use.",
 }
 
-# What a person can do to get in, by the methods that would let somebody pass.
+_BY_LINK = (
+    "Open it by the link you were given. If that is what you did, its time is over: ask for a new "
+    "one."
+)
+_BY_CERTIFICATE = (
+    "Show the certificate that was made for you: install it, and start the browser anew so that it "
+    "asks which one to show."
+)
+_OTHER_NAME = (
+    "You are logged in, but not with a name that may open it. If you have another one, log in with "
+    "that."
+)
+# What a person can do to get in, by the methods that would let somebody pass: who is not known yet,
+# and who is, but may not.
 _WAYS_IN = {
     "htpasswd": "Log in with your name and password.",
-    "forward": "Log in where you log in to the other services of this site, then open the address "
+    "forward": "Log in where you log in to the other services of this site, then open this address "
     "again.",
-    "link": "Open it by the link you were given. If that is what you did, its time is over: ask "
-    "for a new one.",
-    "certificate": "Show the certificate that was made for you: install it, and start the browser "
-    "anew so that it asks which one to show.",
+    "link": _BY_LINK,
+    "certificate": _BY_CERTIFICATE,
 }
-_NOT_YOU = "If you have logged in under another name, log out first."
+_OTHER_WAYS_IN = {
+    "htpasswd": _OTHER_NAME,
+    "forward": _OTHER_NAME,
+    "link": _BY_LINK,
+    "certificate": _BY_CERTIFICATE,
+}
 
 # What scripts are told of the notebook beside the problem.
 _STATES = {Problem.UPSTREAM_DEAD: State.DEAD, Problem.UPSTREAM_STARTING: State.STARTING}
@@ -95,10 +111,7 @@ _BUSY = "The notebook is busy"
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 
 # In a tab of its own, for login pages are not shown in frames, where this one may be.
-_TO_LOGIN = (
-    f'\n<a href="{LOGIN_PATH.decode()}" target="_blank" rel="noopener">Log in</a>\n'
-    f'<a class="plain" href="{LOGOUT_PATH.decode()}" target="_blank" rel="noopener">Log out</a>'
-)
+_TO_LOGIN = f'\n<a href="{LOGIN_PATH.decode()}" target="_blank" rel="noopener">Log in</a>'
 _TO_LOGOUT = f'\n<a href="{LOGOUT_PATH.decode()}">Log out</a>'
 
 # A link, and no reload by itself: a forgotten tab would knock for ever, one day at the notebook of
@@ -125,7 +138,6 @@ background:var(--ground);border-radius:.375rem;\
 font:.9375rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 a{display:inline-block;margin-top:.25rem;padding:.5rem 1.125rem;border-radius:.375rem;\
 background:var(--accent);color:var(--on-accent);font-weight:600;text-decoration:none}
-a.plain{background:none;color:var(--accent)}
 a:hover{text-decoration:underline}
 a:focus-visible{outline:3px solid var(--ink);outline-offset:3px}
 footer{margin-top:1.5rem;padding-top:.875rem;border-top:1px solid var(--edge);\
@@ -357,10 +369,8 @@ def _ways_in(problem: Problem, methods: tuple[str, ...]) -> list[str]:
     """What to do, each way in a sentence of its own; nothing where no way would be another."""
     if problem is Problem.LOGIN_FAILED or problem.status not in (401, 403):
         return []
-    ways = [_WAYS_IN[method] for method in methods]
-    if problem is Problem.ACCESS_DENIED and {"htpasswd", "forward"} & set(methods):
-        ways.append(_NOT_YOU)
-    return ways
+    ways = _OTHER_WAYS_IN if problem is Problem.ACCESS_DENIED else _WAYS_IN
+    return list(dict.fromkeys(ways[method] for method in methods))
 
 
 def _escape(text: str) -> str:

@@ -130,6 +130,47 @@ class TestTheExchange:
         assert door.status(b"/ipython/10000/?token=%b" % link(), method=b"HEAD") == 303
 
 
+class TestTheNotebooksOwnToken:
+    """One that came with a link logs in to the notebook itself."""
+
+    LINE = b"Authorization: token " + JUPYTERS
+
+    def cookie(self, door: Door) -> bytes:
+        ticket = Ticket("alice", NOW - 10, NOW + 50, JUPYTERS)
+        token = RING.sign(b"/ipython/10000", ticket)
+        _, heard = door.knock(b"/ipython/10000/lab?token=" + token)
+        start, lines = head_of(heard)
+        assert start == b"HTTP/1.1 303 See Other"
+        assert b"Location: /ipython/10000/lab" in lines
+        assert JUPYTERS not in heard
+        given = min(line for line in lines if line.startswith(b"Set-Cookie: "))
+        return given.removeprefix(b"Set-").partition(b";")[0]
+
+    def test_it_goes_with_the_pages_that_somebody_opens(self, door: Door) -> None:
+        cookie = self.cookie(door)
+        assert door.status(b"/ipython/10000/lab", cookie) == 200
+        assert self.LINE in head_of(door.upstream)[1]
+        assert COOKIE not in door.upstream
+
+    def test_not_with_what_changes_or_opens_something(self, door: Door) -> None:
+        cookie = self.cookie(door)
+        for method, lines in ((b"POST", []), (b"DELETE", []), (b"GET", WEBSOCKET)):
+            assert door.status(b"/ipython/10000/api", cookie, *lines, method=method) == 200
+            assert b"Authorization" not in door.upstream
+
+    def test_nor_beside_another_one(self, door: Door) -> None:
+        cookie = self.cookie(door)
+        assert door.status(b"/ipython/10000/api", cookie, b"Authorization: token other") == 200
+        assert door.upstream.count(b"Authorization: token ") == 1
+        assert self.LINE not in head_of(door.upstream)[1]
+
+    def test_nor_to_another_notebook_nor_once_the_link_has_ended(self, door: Door) -> None:
+        cookie = self.cookie(door)
+        assert door.status(b"/ipython/10003/", cookie) == 403
+        door.now += 60
+        assert door.status(b"/ipython/10000/", cookie) == 403
+
+
 class TestWhatDoesNotOpen:
     @pytest.mark.parametrize("kind", [[], WEBSOCKET], ids=["HTTP", "WebSocket"])
     @pytest.mark.parametrize(

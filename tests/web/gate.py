@@ -116,9 +116,7 @@ class Gate(House):
         root.put(STATE_PATH, States(self.ports, self.table, self.health))
         hosts = NotebookHosts(notebook_domain, prefix) if notebook_domain else None
         states = StatePaths(prefix)
-        site = PublicSite(
-            root, self.policy, auth, trusted_pages, hosts, states=states, login=login
-        )
+        site = PublicSite(root, self.policy, auth, trusted_pages, hosts, states=states, login=login)
         super().__init__(loop=loop, site=site, **others)
 
     def notebook(self) -> Wire:
