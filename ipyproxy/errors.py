@@ -42,7 +42,7 @@ class Problem(Enum):
     ACCESS_DENIED = (
         403,
         "No access",
-        "You are not allowed to open this address, or your right to has ended.",
+        "You may not open this address, or not any more.",
     )
     FOREIGN_PORT = (
         403,

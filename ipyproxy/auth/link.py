@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ipyproxy.access.facts import Failed, Finding, Lack, Passed, RequestFacts
+from ipyproxy.access.facts import Failed, Finding, Holds, Lack, Passed, RequestFacts
 from ipyproxy.access.tokens import Keyring, Ticket, parse_keys, set_cookie
 from ipyproxy.auth.watchedfile import UnusableFileError, WatchedFile
 from ipyproxy.errors import Problem, ProxyError
@@ -58,7 +58,27 @@ class Links:
                 return Failed(told)
         if isinstance(shown, Lack):
             return Failed(shown)
-        return Passed(shown.user, _login(shown, facts))
+        holds = self._watch(keys, shown, facts) if facts.is_upgrade else None
+        return Passed(shown.user, _login(shown, facts), holds=holds)
+
+    def _watch(self, keys: Keyring, ticket: Ticket, facts: RequestFacts) -> Holds:
+        """Whether the cookie is still good: its time is not over, and its key was not taken out."""
+        cookies, route, revoked = facts.cookies, facts.route or b"", facts.revoked
+
+        def holds() -> bool:
+            now = self._wall_clock()
+            if now >= ticket.expires:
+                return False
+            try:
+                current = self._keys.content()
+            except UnusableFileError:
+                # Nobody gets in by a file that can't be read, but who is in may be so rightly.
+                return True
+            if current is keys:
+                return True
+            return isinstance(current.check_cookies(cookies, route, now, revoked), Ticket)
+
+        return holds
 
 
 def _login(ticket: Ticket, facts: RequestFacts) -> tuple[bytes, ...]:

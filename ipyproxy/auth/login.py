@@ -40,7 +40,7 @@ class PasswordLogin:
         session = self.session(facts.cookies)
         if isinstance(session, Lack):
             return Failed(session, 401, NOTHING.lines, OWN_LOGIN)
-        return Passed(session.user, holds=self._watch(session))
+        return Passed(session.user, holds=self._watch(session) if facts.is_upgrade else None)
 
     def session(self, cookies: Sequence[bytes]) -> Session | Lack:
         """The session that a browser shows, if it counts; else why not.

@@ -71,11 +71,12 @@ def _is_url(text: str) -> bool:
 
 def _read_login(value: object) -> str:
     text = value if isinstance(value, str) and re.fullmatch(r"[!-~]*", value) else "?"
-    filled = text.replace("{url}", "x")
-    is_address = filled != text and "{" not in filled and text.count("{url}") == 1
-    if text and not (is_address and (_is_url(filled) or re.match(r"/(?![/\\])", filled))):
+    before, _, behind = text.partition("{url}")
+    has_place = "?" in before and before + "{url}" + behind == text and "{" not in before + behind
+    is_address = _is_url(before + behind) or re.match(r"/(?![/\\])", before) is not None
+    if text and not (has_place and is_address):
         raise refused(
-            value, "is not a URL or path with {url} in it, such as /oauth2/start?rd={url}"
+            value, "is not a URL or path with {url} in its query, such as /oauth2/start?rd={url}"
         )
     return text
 

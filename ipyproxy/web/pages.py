@@ -75,8 +75,8 @@ _NEXT_STEP = {
 }
 
 _BY_LINK = (
-    "Open it by the link you were given. If that is what you did, its time is over: ask for a new "
-    "one."
+    "Open it by the link you were given. If that is what you did, the link is not good any more: "
+    "ask for a new one."
 )
 _BY_CERTIFICATE = (
     "Show the certificate that was made for you: install it, and start the browser anew so that it "

@@ -14,6 +14,7 @@ from ipyproxy.auth.revocations import Revocations
 from ipyproxy.auth.watchedfile import UnusableFileError
 from ipyproxy.errors import Problem
 from tests.front import Browser
+from tests.gateway.test_websocket import Head, accept_for
 from tests.web.gate import Gate, ask, head_of, message
 from tests.web.test_admission import WEBSOCKET
 
@@ -128,6 +129,46 @@ class TestTheExchange:
 
     def test_the_head_of_a_page_is_led_on_like_the_page(self, door: Door) -> None:
         assert door.status(b"/ipython/10000/?token=%b" % link(), method=b"HEAD") == 303
+
+
+class TestAWebSocketThatIsOpen:
+    def open(self, monkeypatch: pytest.MonkeyPatch, directory: Path) -> tuple[Door, Browser]:
+        door = Door(monkeypatch, directory)
+        browser, heard = door.knock(b"/ipython/10000/ws", cookie(), *WEBSOCKET)
+        assert heard == b""
+        notebook = door.gate.notebook()
+        request = Head(notebook.hear())
+        accept = accept_for(request.one(b"sec-websocket-key"))
+        answer = message(
+            b"HTTP/1.1 101 Switching Protocols",
+            b"Upgrade: websocket",
+            b"Connection: Upgrade",
+            b"Sec-WebSocket-Accept: " + accept,
+        )
+        door.gate.tell(notebook, answer)
+        assert browser.hear().startswith(b"HTTP/1.1 101 ")
+        return door, browser
+
+    def test_it_ends_with_the_link(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        door, browser = self.open(monkeypatch, tmp_path)
+        door.now += 49
+        door.gate.wait(1)
+        assert browser.is_connected
+        door.now += 1
+        door.gate.wait(1)
+        assert not browser.is_connected
+
+    def test_and_with_the_key(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        door, browser = self.open(monkeypatch, tmp_path)
+        door.write("k2:" + "t" * 40 + "\n" + KEYS)
+        door.gate.wait(1)
+        assert browser.is_connected
+        door.file.unlink()
+        door.gate.wait(1)
+        assert browser.is_connected, "it can't be told"
+        door.write("k2:" + "t" * 40 + "\n")
+        door.gate.wait(1)
+        assert not browser.is_connected
 
 
 class TestTheNotebooksOwnToken:

@@ -144,7 +144,7 @@ def test_where_to_log_in(login: str) -> None:
 ])  # fmt: skip
 def test_where_nobody_can_log_in(login: str) -> None:
     said = refusal("auth", "forward_login", f'"{login}"')
-    assert " is not a URL or path with {url} in it" in said
+    assert " is not a URL or path with {url} in its query" in said
 
 
 def test_how_long_a_session_lasts() -> None:
