@@ -208,7 +208,7 @@ class ProxyService(Service):
         self._http.sweep()
         self._status.server.sweep()
         self._components.pool.sweep()
-        self._components.places.sweep(self._reactor.seconds())
+        self._components.upstreams.sweep(self._reactor.seconds())
         self._components.tenants.sweep(self._reactor.seconds())
         self._memory.note(self._reactor.seconds(), self._components.clients.connections)
         self._components.bridges.sweep()

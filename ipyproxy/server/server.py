@@ -225,9 +225,8 @@ class HTTPServer:
         """Let the site say what went wrong, and tell the log."""
         now = self.reactor.seconds()
         by_page = is_by_page(request.head.fields.special)
-        self._audit.note(
-            request.client, error, now, port=request.port, user=request.user, by_page=by_page
-        )
+        port = None if request.upstream is None else request.upstream.port
+        self._audit.note(request.client, error, now, port=port, user=request.user, by_page=by_page)
         self.site.refuse(request, error)
 
     def record(self, request: Request) -> None:
