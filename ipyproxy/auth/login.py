@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from twisted.internet.defer import Deferred, succeed
 
 from ipyproxy.access.basic import NamedPassword, parse_basic
-from ipyproxy.access.facts import Failed, Finding, Holds, Lack, Passed, RequestFacts
+from ipyproxy.access.facts import Failed, Finding, Lack, Passed, RequestFacts
 from ipyproxy.access.navigation import OWN_LOGIN
 from ipyproxy.access.sessions import Session, set_cookie
 from ipyproxy.auth.htpasswd import NOTHING, Htpasswd
@@ -36,11 +36,17 @@ class PasswordLogin:
     def examine(self, facts: RequestFacts) -> Finding | Deferred[Finding]:
         """See :class:`~ipyproxy.auth.gate.Method`."""
         if parse_basic(facts.authorization) is not None:
-            return self._passwords.examine(facts)
+            found = self._passwords.examine(facts)
+            if not facts.is_upgrade:
+                return found
+            if isinstance(found, Deferred):
+                return found.addCallback(self._watched)
+            return self._watched(found)
         session = self.session(facts.cookies)
         if isinstance(session, Lack):
             return Failed(session, 401, NOTHING.lines, OWN_LOGIN)
-        return Passed(session.user, holds=self._watch(session) if facts.is_upgrade else None)
+        passed = Passed(session.user)
+        return self._watched(passed, session) if facts.is_upgrade else passed
 
     def session(self, cookies: Sequence[bytes]) -> Session | Lack:
         """The session that a browser shows, if it counts; else why not.
@@ -76,17 +82,19 @@ class PasswordLogin:
         if isinstance(session, Session):
             self._sessions.end(session)
 
-    def _watch(self, session: Session) -> Holds:
-        """Whether the session, and the password that it stands on, are still the same."""
-        proof = self._passwords.proof(session.user)
+    def _watched(self, finding: Finding, session: Session | None = None) -> Finding:
+        """``finding``, which holds as long as the password, and the session if there is one."""
+        if isinstance(finding, Failed) or finding.user is None:
+            return finding
+        user, proof = finding.user, self._passwords.proof(finding.user)
 
         def holds() -> bool:
-            if self._sessions.has_ended(session):
+            if session is not None and self._sessions.has_ended(session):
                 return False
             try:
-                return self._passwords.proof(session.user) == proof
+                return self._passwords.proof(user) == proof
             except ProxyError:
                 # Nobody gets in by a file that can't be read, but who is in may be so rightly.
                 return True
 
-        return holds
+        return finding._replace(holds=holds)

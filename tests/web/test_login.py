@@ -15,6 +15,7 @@ from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.web.forms import FORM_BYTES
 from ipyproxy.web.login import return_path
 from tests.front import Browser
+from tests.gateway.test_websocket import Notebook
 from tests.web.entrance import (
     FETCHES,
     LIFETIME,
@@ -451,6 +452,19 @@ class TestLoggingOut:
         entrance.hall.wait(1)
         assert not browser.is_connected
         assert entrance.hall.loop.failures == []
+
+    def test_so_does_one_of_a_program_whose_password_has_changed(self, entrance: Entrance) -> None:
+        hall = entrance.hall
+        browser, _ = entrance.ask(LAB, typed("alice", "a"), *WEBSOCKET)
+        entrance.threads.work()
+        notebook = Notebook(hall, hall.notebook())
+        notebook.switch(notebook.hear_request())
+        hall.wait(1)
+        assert browser.is_connected
+        entrance.passwords["alice"] = "new"
+        entrance.write()
+        hall.wait(1)
+        assert not browser.is_connected
 
     def test_a_file_that_cannot_be_read_for_a_moment_ends_none(self, entrance: Entrance) -> None:
         browser = self.bridge(entrance, entrance.cookie())
