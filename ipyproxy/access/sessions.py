@@ -25,7 +25,11 @@ COOKIE = b"__Host-Http-ipyproxy"
 """Every browser keeps a cookie of this name to this host alone and to HTTPS (RFC 6265bis section
 4.1.3.2, ``__Host-``). Those that know ``__Host-Http-`` let no script make one either."""
 
-OWN_COOKIES = (COOKIE, LINK_COOKIE)
+BROWSER_COOKIE = b"__Host-Http-ipyproxy-links"
+"""Says which browser it was that opened links, so that it can be logged out of all of them: their
+own cookies (see :mod:`.tokens`) are each shown to one notebook only."""
+
+OWN_COOKIES = (COOKIE, BROWSER_COOKIE, LINK_COOKIE)
 """The cookies that nobody but this proxy gets to see: no notebook, and no login server."""
 
 LOGIN_PATH = b"/_ipyproxy/login"
@@ -38,7 +42,8 @@ _VALUE = re.compile(
     rb"v1\.([A-Za-z0-9_-]{1,32})\.%b\.%b\.([0-9a-f]{32})\.([0-9a-f]{64})\.([A-Za-z0-9_-]{1,1400})"
     % (_NUMBER, _NUMBER)
 )
-_PURPOSE = b"session"
+_BROWSER_VALUE = re.compile(rb"v1\.([A-Za-z0-9_-]{1,32})\.([0-9a-f]{32})\.([0-9a-f]{64})")
+_PURPOSE, _BROWSER = b"session", b"browser"
 
 
 class Session(NamedTuple):
@@ -106,14 +111,29 @@ def _unseal(
     return Session(key, user, int(issued), int(expires), nonce.decode("ascii"))
 
 
-def set_cookie(value: bytes, seconds: int) -> bytes:
-    """The line that gives a browser the cookie; with 0 seconds, the one that takes it away.
+def seal_browser(keys: Keyring, nonce: str) -> bytes:
+    """The value of the cookie of a browser that is known as ``nonce``."""
+    key, mac = keys.stamp(_BROWSER, nonce.encode())
+    return b"v1.%b.%b.%b" % (key, nonce.encode(), mac)
+
+
+def unseal_browser(keys: Keyring, cookies: Iterable[bytes]) -> str | None:
+    """What a browser is known as, by all values of Cookie; None if it is not."""
+    for value in cookies_named(BROWSER_COOKIE, cookies):
+        match = _BROWSER_VALUE.fullmatch(value)
+        if match and keys.confirms(match[1], match[3], _BROWSER, match[2]):
+            return match[2].decode("ascii")
+    return None
+
+
+def set_cookie(value: bytes, seconds: int, name: bytes = COOKIE) -> bytes:
+    """The line that gives a browser a cookie; with 0 seconds, the one that takes it away.
 
     Lax: a page of another site can neither send a form nor open a WebSocket with it, but people who
     follow a link from another site stay logged in.
     """
     return b"Set-Cookie: %b=%b; Path=/; Max-Age=%d; Secure; HttpOnly; SameSite=Lax" % (
-        COOKIE,
+        name,
         value,
         seconds,
     )

@@ -41,7 +41,8 @@ _TOKEN = re.compile(
     rb"v1\.(%b)\.%b\.%b\.([0-9a-f]{64})\.(%b)(?:!([A-Za-z0-9_-]{1,1024}))?"
     % (_KEY.encode(), _NUMBER, _NUMBER, _USER.encode())
 )
-_ENCLOSED = re.compile(rb"[!-~]{1,512}")
+_TOKEN_BYTES = 512
+_ENCLOSED = re.compile(rb"[!-~]{1,600}")
 _NONCE = 12
 _KEY_LINE = re.compile(rf"({_KEY}):([!-~]{{32,256}})")
 
@@ -49,7 +50,7 @@ _KEY_LINE = re.compile(rf"({_KEY}):([!-~]{{32,256}})")
 class Ticket(NamedTuple):
     """What a link or its cookie says, once its signature holds. Moments since the epoch.
 
-    :param enclosed: the notebook's own token, if it goes with it; else empty.
+    :param enclosed: what goes with it encrypted, if anything: the notebook's own token in a link.
     """
 
     user: str
@@ -65,7 +66,7 @@ def is_link_user(name: str) -> bool:
 
 def is_enclosable(token: bytes) -> bool:
     """Whether a link can carry ``token``: up to 512 visible characters of ASCII."""
-    return _ENCLOSED.fullmatch(token) is not None
+    return len(token) <= _TOKEN_BYTES and _ENCLOSED.fullmatch(token) is not None
 
 
 class Keyring:
@@ -99,7 +100,7 @@ class Keyring:
             found = self._cipher(name).decrypt(content[:_NONCE], content[_NONCE:], mac)
         except (ValueError, InvalidTag):
             return None
-        return found if is_enclosable(found) else None
+        return found if _ENCLOSED.fullmatch(found) else None
 
     def _cipher(self, name: bytes) -> AESGCM:
         return AESGCM(bytes.fromhex(_mac(self._keys[name], b"enclosure").decode("ascii")))

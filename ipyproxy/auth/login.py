@@ -76,11 +76,13 @@ class PasswordLogin:
         value = self._sessions.begin(finding.user, proof, self._seconds)
         return finding._replace(cookie=set_cookie(value, self._seconds))
 
-    def log_out(self, cookies: Sequence[bytes]) -> None:
-        """End the session that a browser shows, if it shows one."""
+    def log_out(self, cookies: Sequence[bytes]) -> str | None:
+        """End the session that a browser shows; whose it was, if it shows one."""
         session = self.session(cookies)
-        if isinstance(session, Session):
-            self._sessions.end(session)
+        if isinstance(session, Lack):
+            return None
+        self._sessions.end(session)
+        return session.user
 
     def _watched(self, finding: Finding, session: Session | None = None) -> Finding:
         """``finding``, which holds as long as the password, and the session if there is one."""

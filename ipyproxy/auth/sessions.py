@@ -18,12 +18,16 @@ from twisted.python.failure import Failure
 
 from ipyproxy import statefiles
 from ipyproxy.access.facts import Lack
-from ipyproxy.access.sessions import Session, seal, unseal
+from ipyproxy.access.sessions import Session, seal, seal_browser, unseal, unseal_browser
 from ipyproxy.access.tokens import Keyring
 
 MOST_ENDED = 16
 """Sessions of one user that are remembered one by one once they were ended. Beyond these, all that
 began no later than the oldest of them count as ended too: nothing that was ended is forgotten."""
+
+MOST_LEFT = 4096
+"""Browsers that are remembered once they were logged out of their links. When there are more, the
+first are forgotten: whoever has a link can come in again anyway."""
 
 Run = Callable[[Callable[[], object]], Deferred[Any]]
 """Does some work in a thread."""
@@ -67,6 +71,7 @@ class Sessions:
         self._key = {secrets.token_hex(4): secrets.token_hex(32)}
         self._keys = Keyring(self._key)
         self._ended: dict[str, _Ended] = {}
+        self._left: dict[str, None] = {}
         self._file: Path | None = None
         self._is_kept = False
         self._is_changed = False
@@ -108,6 +113,31 @@ class Sessions:
         self._ended.setdefault(session.user, _Ended()).add(session, self._wall_clock())
         self._is_changed = True
 
+    # Browsers that open links.
+
+    def browser(self, cookies: Iterable[bytes]) -> str | None:
+        """What a browser is known as, since it opened a link here; None if it did not."""
+        return unseal_browser(self._keys, cookies)
+
+    def meet(self, cookies: Iterable[bytes]) -> tuple[str, bytes]:
+        """What a browser is known as from now on, and the value of the cookie that says so."""
+        known = self.browser(cookies)
+        if known is None or self.has_left(known):
+            known = secrets.token_hex(16)
+            self._is_changed = self._is_changed or not self._is_kept
+        return known, seal_browser(self._keys, known)
+
+    def leave(self, browser: str) -> None:
+        """A browser is logged out of all links that it has opened."""
+        if len(self._left) >= MOST_LEFT:
+            del self._left[next(iter(self._left))]
+        self._left[browser] = None
+        self._is_changed = True
+
+    def has_left(self, browser: str) -> bool:
+        """Whether it was."""
+        return browser in self._left
+
     # What outlives the process.
 
     def keep(self, file: Path) -> None:
@@ -135,6 +165,7 @@ class Sessions:
         if len(key) != 1 or not all(map(len, key.values())):
             raise ValueError("no key")
         self._key, self._keys, self._ended, self._is_kept = key, Keyring(key), ended, True
+        self._left = dict.fromkeys(map(str, kept["left"][-MOST_LEFT:]))
 
     def sweep(self, run: Run) -> None:
         """Have written what has changed; to be called about once a second.
@@ -159,7 +190,7 @@ class Sessions:
 
     def _content(self) -> bytes:
         ended = {user: each.told() for user, each in self._ended.items()}
-        return json.dumps({"key": self._key, "ended": ended}).encode()
+        return json.dumps({"key": self._key, "ended": ended, "left": list(self._left)}).encode()
 
     def _not_written(self, failure: Failure) -> None:
         self._is_kept = False

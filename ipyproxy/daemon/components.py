@@ -185,8 +185,9 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
     gate = make_gate(config.auth, methods, config.notebooks.prefix, components.auth)
     passwords = methods.get("htpasswd")
     login = None
-    if isinstance(passwords, PasswordLogin):
-        login = LoginPages(passwords, _operator(settings))
+    if {"htpasswd", "link"} & set(methods):
+        typed = passwords if isinstance(passwords, PasswordLogin) else None
+        login = LoginPages(typed, components.auth.sessions, _operator(settings))
     acme = config.listen.acme_directory
     return Sites(
         PublicSite(

@@ -120,7 +120,7 @@ def _make_forward(auth: Auth, around: AuthContext) -> Method:
 
 def _make_links(auth: Auth, around: AuthContext) -> Method:
     assert auth.link_keys is not None
-    return Links(key_file(auth.link_keys), around.wall_clock)
+    return Links(key_file(auth.link_keys), around.wall_clock, around.sessions)
 
 
 def _make_certificates(auth: Auth, around: AuthContext) -> Method:

@@ -16,10 +16,11 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from ipyproxy.access.basic import named_password
-from ipyproxy.access.facts import Failed, Finding, Lack
+from ipyproxy.access.facts import Failed, Finding
 from ipyproxy.access.origins import is_by_page
-from ipyproxy.access.sessions import LOGIN_PATH, LOGOUT_PATH, set_cookie
+from ipyproxy.access.sessions import BROWSER_COOKIE, LOGIN_PATH, LOGOUT_PATH, set_cookie
 from ipyproxy.auth.login import PasswordLogin
+from ipyproxy.auth.sessions import Sessions
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.routes.notebooks import parse_target
 from ipyproxy.server.request import Request
@@ -36,16 +37,19 @@ _SHOWN_AGAIN = (Problem.LOGIN_FAILED, Problem.TOO_MANY_LOGINS)
 class LoginPages:
     """The pages at :data:`LOGIN_PATH` and :data:`LOGOUT_PATH`.
 
+    :param login: checks passwords; None: nobody has one, and there is only the second page.
+    :param sessions: knows the browsers that have opened links.
     :param operator: who runs the site.
     """
 
-    def __init__(self, login: PasswordLogin, operator: str) -> None:
+    def __init__(self, login: PasswordLogin | None, sessions: Sessions, operator: str) -> None:
         self._login = login
+        self._sessions = sessions
         self._operator = operator
 
     def serves(self, path: bytes) -> bool:
-        """Whether ``path`` is one of the two."""
-        return path in (LOGIN_PATH, LOGOUT_PATH)
+        """Whether ``path`` is one of them."""
+        return path == LOGOUT_PATH or (path == LOGIN_PATH and self._login is not None)
 
     def answer(self, request: Request, path: bytes) -> None:
         """Show a page, or take its form.
@@ -61,12 +65,13 @@ class LoginPages:
         origins = request.head.fields.values(b"origin")
         if origins and origins != [request.public]:
             raise ProxyError(Problem.ORIGIN_DENIED, "a form of another origin")
-        if path == LOGIN_PATH:
-            read_form(request, lambda form: self._log_in(request, form))
+        login = self._login
+        if path == LOGIN_PATH and login is not None:
+            read_form(request, lambda form: self._log_in(request, form, login))
         else:
             read_form(request, lambda form: self._log_out(request))
 
-    def _log_in(self, request: Request, form: Form) -> None:
+    def _log_in(self, request: Request, form: Form, login: PasswordLogin) -> None:
         name, password = form.get(NAME, b""), form.get(PASSWORD, b"")
         shown = named_password(name, password)
         if shown is None:
@@ -78,20 +83,22 @@ class LoginPages:
                 raise ProxyError(Problem.LOGIN_FAILED, f"login page: {finding.lack.value}")
             request.user = finding.user
             # Whoever logs in under another name is no longer here under the former one.
-            self._login.log_out(request.head.fields.values(b"cookie"))
+            login.log_out(request.head.fields.values(b"cookie"))
             query = request.target.partition(b"?")[2]
             send_redirect(request, return_path(query), finding.cookie)
 
-        checked = self._login.log_in(shown, request.client, by_page=by_page)
+        checked = login.log_in(shown, request.client, by_page=by_page)
         Admission(request, found).wait(checked)
 
     def _log_out(self, request: Request) -> None:
         cookies = request.head.fields.values(b"cookie")
-        session = self._login.session(cookies)
-        if not isinstance(session, Lack):
-            request.user = session.user
-        self._login.log_out(cookies)
-        send_page(request, goodbye_page(self._operator), [set_cookie(b"", 0)])
+        if self._login is not None:
+            request.user = self._login.log_out(cookies)
+        browser = self._sessions.browser(cookies)
+        if browser is not None:
+            self._sessions.leave(browser)
+        page = goodbye_page(self._operator, login=self._login is not None)
+        send_page(request, page, [set_cookie(b"", 0), set_cookie(b"", 0, BROWSER_COOKIE)])
 
     def explain(self, request: Request, error: ProxyError) -> bool:
         """Show the form again to somebody who could not log in by it; whether that was so."""

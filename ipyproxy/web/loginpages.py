@@ -73,18 +73,23 @@ def login_page(operator: str, problem: Problem | None = None, wait: int | None =
 def logout_page(operator: str) -> Page:
     """Where somebody says that he wants to log out: a link alone could be followed unawares."""
     content = (
-        "<p>After that, this browser opens no notebook any more until you log in again. What runs "
-        'in your notebooks goes on.</p>\n<form method="post">\n<button>Log out</button>\n</form>'
+        "<p>After that, this browser opens no notebook here any more, until you log in or open a "
+        "link again. What runs in your notebooks goes on.</p>\n"
+        '<form method="post">\n<button>Log out</button>\n</form>'
     )
     return _page("Log out", content, operator)
 
 
-def goodbye_page(operator: str) -> Page:
-    """What is said to somebody who has logged out."""
+def goodbye_page(operator: str, *, login: bool) -> Page:
+    """What is said to somebody who has logged out.
+
+    :param login: whether people can log in here.
+    """
     content = (
-        "<p>If others use this computer, close the notebooks that are still open in other "
-        f'tabs.</p>\n<a href="{LOGIN_PATH.decode("ascii")}">Log in</a>'
+        "<p>If others use this computer, close the notebooks that are still open in other tabs.</p>"
     )
+    if login:
+        content += f'\n<a href="{LOGIN_PATH.decode("ascii")}">Log in</a>'
     return _page("You are logged out", content, operator)
 
 

@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred
 
 from ipyproxy import statefiles
 from ipyproxy.access.facts import Lack
-from ipyproxy.access.sessions import COOKIE, Session
-from ipyproxy.auth.sessions import MOST_ENDED, Sessions
+from ipyproxy.access.sessions import BROWSER_COOKIE, COOKIE, Session
+from ipyproxy.auth.sessions import MOST_ENDED, MOST_LEFT, Sessions
 from tests.auth.asking import PlayedThreads
 
 HOUR = 3600
@@ -136,6 +136,27 @@ def test_whoever_logs_out_very_often_fills_nothing_and_revives_nothing(host: Hos
         assert all(host.find(cookies) is Lack.EXPIRED for cookies in ended)
         assert isinstance(host.find(fresh), Session)
         host.start()
+
+
+def test_browsers_that_have_left_are_remembered_so_far_and_over_restarts(host: Host) -> None:
+    known = [host.sessions.meet([])[0] for _ in range(MOST_LEFT + 1)]
+    for browser in known:
+        host.sessions.leave(browser)
+    host.sweep()
+    host.start()
+    assert not host.sessions.has_left(known[0])
+    assert all(host.sessions.has_left(browser) for browser in known[1:])
+
+
+def test_a_browser_is_known_again_until_it_leaves(host: Host) -> None:
+    known, value = host.sessions.meet([])
+    cookies = [b"a=b; " + BROWSER_COOKIE + b"=" + value]
+    assert host.sessions.meet(cookies) == (known, value)
+    host.sweep()
+    host.start()
+    assert host.sessions.browser(cookies) == known
+    host.sessions.leave(known)
+    assert host.sessions.meet(cookies)[0] != known
 
 
 def test_what_has_expired_is_not_kept(host: Host) -> None:

@@ -140,7 +140,7 @@ class Guarded:
         keys = self.directory / "link.keys"
         keys.touch(mode=0o600)
         keys.write_text(f"k1:{_SECRET}\n")
-        sessions = {"key": {"s1": _SECRET}, "ended": {}}
+        sessions = {"key": {"s1": _SECRET}, "ended": {}, "left": []}
         (self.directory / "sessions.json").write_text(json.dumps(sessions))
         authority, stranger = Authority("Clients"), Authority("Strangers")
         authority.write(self.directory, "clients")

@@ -123,6 +123,15 @@ def log_in(page: Page, password: str = "right", name: str = "alice") -> None:
     page.keyboard.press("Enter")
 
 
+def log_out(browser: BrowserContext, door: Proxy) -> None:
+    """From the front page, in a tab of its own."""
+    page = browser.new_page()
+    page.goto(door.origin)
+    page.get_by_role("link", name="Log out").click()
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("heading")).to_have_text("You are logged out")
+
+
 def cookies_of(browser: BrowserContext) -> dict[str, str]:
     return {each["name"]: each["value"] for each in browser.cookies()}
 
@@ -164,11 +173,7 @@ class TestPasswords:
             })""",
             f"{door.origin.replace('https', 'wss')}{lab.base_url}api/events/subscribe",
         )
-        other = browser.new_page()
-        other.goto(door.origin)
-        other.get_by_role("link", name="Log out").click()
-        other.get_by_role("button", name="Log out").click()
-        expect(other.get_by_role("heading")).to_have_text("You are logged out")
+        log_out(browser, door)
         assert COOKIE.decode() not in cookies_of(browser)
         page.wait_for_function("window.probeClosed === 1006", timeout=PATIENCE)
         refused.clear()
@@ -272,6 +277,9 @@ def test_behind_a_link(
     for log in (door.child.log(), page.evaluate("document.cookie")):
         assert lab.token not in log
         assert "v1." not in log
+    log_out(browser, door)
+    page.reload()
+    expect(page.get_by_role("heading")).to_have_text("No access")
 
 
 def test_behind_a_login_server(

@@ -104,7 +104,7 @@ class Entrance:
             auth=gate,
             withheld=ReservedFields(["X-Remote-User"], basic=True),
             site_cookies=OWN_COOKIES,
-            login=LoginPages(self.login, "Example Lab <it@example.org>"),
+            login=LoginPages(self.login, self.sessions, "Example Lab <it@example.org>"),
             notebook_domain=notebook_domain,
             trusted_origins=trusted_origins,
         )

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ipyproxy.access.facts import Failed, Lack
-from ipyproxy.access.sessions import COOKIE
+from ipyproxy.access.sessions import BROWSER_COOKIE, COOKIE
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.web.forms import FORM_BYTES
 from ipyproxy.web.login import return_path
@@ -416,7 +416,8 @@ class TestLoggingOut:
         answer = self.log_out(entrance, cookie)
         assert answer.status == 200
         assert "You are logged out" in answer.body
-        assert answer.one(b"set-cookie").startswith(COOKIE + b"=; Path=/; Max-Age=0; ")
+        taken = b"%b=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax"
+        assert answer.all(b"set-cookie") == [taken % COOKIE, taken % BROWSER_COOKIE]
         assert entrance.passes(LAB, cookie) is None
         assert entrance.passes(LAB, other) is not None, "another device"
 
