@@ -32,8 +32,8 @@ from ipyproxy.net.hosts import parse_address
 from ipyproxy.records.statistics import Histogram, Statistics
 from ipyproxy.routes.notebooks import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
 from ipyproxy.server.clients import Clients, ClientsLimits, Rate, excess_beside
-from ipyproxy.server.http1 import ChannelLimits
 from ipyproxy.server.refusals import Audit
+from ipyproxy.server.site import ChannelLimits
 from ipyproxy.status.condition import Condition
 from ipyproxy.status.facts import Sources
 from ipyproxy.status.lag import LoopLag

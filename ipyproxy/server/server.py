@@ -17,10 +17,11 @@ from ipyproxy.access.origins import is_by_page
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http.forwarding import NAMELESS, TrustedProxies, name_of
 from ipyproxy.server.clients import Clients, subscriber
-from ipyproxy.server.http1 import ChannelLimits, Handshakes, HTTPChannel, Site
+from ipyproxy.server.http1 import HTTPChannel
 from ipyproxy.server.phases import Phase
 from ipyproxy.server.refusals import Audit
 from ipyproxy.server.request import Request
+from ipyproxy.server.site import ChannelLimits, Handshakes, Site
 
 Record = Callable[[Request, float], None]
 
