@@ -37,7 +37,7 @@ def login_server() -> Iterator[LoginServer]:
 
 
 class Doors:
-    """Three proxies before one JupyterLab: with passwords, with links, and with a login server."""
+    """Proxies before one JupyterLab: with passwords, with links, with both, with a login server."""
 
     def __init__(self, directory: Path, certificate: Path, server: LoginServer) -> None:
         self.running: dict[str, Proxy] = {}
@@ -46,6 +46,7 @@ class Doors:
         for name, toml in {
             "htpasswd": "auth.htpasswd = 'users'\nsite.operator = 'Example Lab, it@example.org'\n",
             "link": "auth.link_keys = 'link.keys'\n",
+            "link or htpasswd": "auth.link_keys = 'link.keys'\nauth.htpasswd = 'users'\n",
             "forward": f"auth.forward_url = '{server.url}'\n"
             f"auth.forward_login = '{start}?rd={{url}}'\n",
         }.items():
@@ -280,6 +281,18 @@ def test_behind_a_link(
     log_out(browser, door)
     page.reload()
     expect(page.get_by_role("heading")).to_have_text("No access")
+
+
+def test_behind_links_or_passwords(doors: Doors, page: Page, lab: Lab, notebook: str) -> None:
+    """Whoever has no link may log in; a link that has ended is no hindrance."""
+    door, now = doors["link or htpasswd"], int(time.time())
+    route = lab.base_url.rstrip("/").encode()
+    old = Keyring({"k1": SECRET}).sign(route, Ticket("bob", now - 60, now - 1)).decode()
+    page.goto(f"{door.origin}{lab.base_url}{notebook}?token={lab.token}&token={old}")
+    assert page.url.startswith(door.origin + LOGIN)
+    log_in(page)
+    work(page)
+    assert " - alice [" in door.child.log()
 
 
 def test_behind_a_login_server(
