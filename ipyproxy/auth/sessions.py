@@ -129,6 +129,8 @@ class Sessions:
 
     def leave(self, browser: str) -> None:
         """A browser is logged out of all links that it has opened."""
+        if browser in self._left:
+            return
         if len(self._left) >= MOST_LEFT:
             del self._left[next(iter(self._left))]
         self._left[browser] = None

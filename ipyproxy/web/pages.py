@@ -19,6 +19,7 @@ from ipyproxy.access.sessions import LOGIN_PATH, LOGOUT_PATH
 from ipyproxy.errors import Problem
 from ipyproxy.routes.notebooks import STATE_PATH
 from ipyproxy.upstream.upstream import State
+from ipyproxy.web.waysin import ways_in
 
 RETRY_AFTER = 5
 """Seconds that a page asks a client to wait when its caller knows no better figure."""
@@ -72,34 +73,6 @@ _NEXT_STEP = {
     Problem.DRAINING: "The notebook itself is still running.",
     Problem.UPSTREAM_TIMEOUT: "A long computation can keep it busy. Wait a little and try again.",
     Problem.VERSION_NOT_SUPPORTED: "Update the browser or program that you use.",
-}
-
-_BY_LINK = (
-    "Open it by the link you were given. If that is what you did, the link is not good any more: "
-    "ask for a new one."
-)
-_BY_CERTIFICATE = (
-    "Show the certificate that was made for you: install it, and start the browser anew so that it "
-    "asks which one to show."
-)
-_OTHER_NAME = (
-    "You are logged in, but not with a name that may open it. If you have another one, log in with "
-    "that."
-)
-# What a person can do to get in, by the methods that would let somebody pass: who is not known yet,
-# and who is, but may not.
-_WAYS_IN = {
-    "htpasswd": "Log in with your name and password.",
-    "forward": "Log in where you log in to the other services of this site, then open this address "
-    "again.",
-    "link": _BY_LINK,
-    "certificate": _BY_CERTIFICATE,
-}
-_OTHER_WAYS_IN = {
-    "htpasswd": _OTHER_NAME,
-    "forward": _OTHER_NAME,
-    "link": _BY_LINK,
-    "certificate": _BY_CERTIFICATE,
 }
 
 # What scripts are told of the notebook beside the problem.
@@ -338,7 +311,7 @@ def _problem_page(problem: Problem, as_json: bool, rule: str, methods: tuple[str
     if rule:
         # There are no more of them than sentences in our grammar, so they may all be remembered.
         paragraphs.append(f"What is wrong with it: {rule}.")
-    ways = _ways_in(problem, methods)
+    ways = ways_in(problem, methods)
     if ways:
         paragraphs += ways
     elif problem in _NEXT_STEP:
@@ -363,14 +336,6 @@ def _problem_page(problem: Problem, as_json: bool, rule: str, methods: tuple[str
         # RFC 9110 section 15.5.22 and RFC 6455 section 4.2.2: what to upgrade to.
         fields += ((b"Upgrade", b"websocket"), (b"Sec-WebSocket-Version", b"13"))
     return Page(problem.status, content_type, body, fields)
-
-
-def _ways_in(problem: Problem, methods: tuple[str, ...]) -> list[str]:
-    """What to do, each way in a sentence of its own; nothing where no way would be another."""
-    if problem is Problem.LOGIN_FAILED or problem.status not in (401, 403):
-        return []
-    ways = _OTHER_WAYS_IN if problem is Problem.ACCESS_DENIED else _WAYS_IN
-    return list(dict.fromkeys(ways[method] for method in methods))
 
 
 def _escape(text: str) -> str:

@@ -142,6 +142,7 @@ def test_browsers_that_have_left_are_remembered_so_far_and_over_restarts(host: H
     known = [host.sessions.meet([])[0] for _ in range(MOST_LEFT + 1)]
     for browser in known:
         host.sessions.leave(browser)
+        host.sessions.leave(browser)
     host.sweep()
     host.start()
     assert not host.sessions.has_left(known[0])
