@@ -21,15 +21,17 @@ from twisted.python.failure import Failure
 from ipyproxy.access.basic import CHALLENGE, NamedPassword, parse_basic
 from ipyproxy.access.facts import Failed, Finding, Lack, Passed, RequestFacts
 from ipyproxy.auth.answers import SingleFlight
+from ipyproxy.auth.lookout import Lookout
 from ipyproxy.auth.threads import MOST
 from ipyproxy.auth.turns import Turns
-from ipyproxy.auth.watchedfile import UnusableFileError, WatchedFile
-from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.auth.watchedfile import WatchedFile
 
 REMEMBERED = 60.0
 """Seconds for which the outcome of a check counts, be it good or bad."""
 WAITING = 512
 """Checks that may wait for a thread, half of them of one client: a class behind one address."""
+LONGEST_WAIT = 30.0
+"""Seconds that a check waits for a thread at most; with bcrypt, a hundred take ten to fifteen."""
 
 _log = Logger(namespace="ipyproxy.auth.htpasswd")
 
@@ -117,6 +119,10 @@ class Users:
         self._hashes = hashes
         self._decoys = tuple(hashes.values())
 
+    def proof(self, name: str) -> str | None:
+        """The hash of the password of ``name``; None if there is no such user."""
+        return self._hashes.get(name)
+
     def find(self, name: str, chance: int) -> tuple[str | None, bool]:
         """The hash to check the password of ``name`` against, and whether it is really that user's.
 
@@ -188,48 +194,40 @@ class Attempts(Protocol):
 class Htpasswd:
     """A method: Basic credentials against a file.
 
-    :param clock: anything with ``seconds()``.
+    :param users: looks at the file of users.
+    :param clock: the reactor, for its time.
     """
 
     def __init__(
-        self, users: WatchedFile[Users], clock: Any, threads: Threads, attempts: Attempts
+        self, users: Lookout[Users], clock: Any, threads: Threads, attempts: Attempts
     ) -> None:
-        self._file = users
+        self.users = users
         self._threads = threads
         self._attempts = attempts
         self._secret = secrets.token_bytes(32)
         self._checks: SingleFlight[Finding] = SingleFlight(
-            clock, lambda _: REMEMBERED, Turns(MOST, WAITING)
+            clock, lambda _: REMEMBERED, Turns(MOST, WAITING), LONGEST_WAIT
         )
 
     def examine(self, facts: RequestFacts) -> Finding | Deferred[Finding]:
         """See :class:`~ipyproxy.auth.gate.Method`."""
         shown = parse_basic(facts.authorization)
-        return NOTHING if shown is None else self.check(shown, facts.client, by_page=facts.by_page)
-
-    def proof(self, name: str) -> str | None:
-        """The hash of a user's password as it is now; None if there is no such user.
-
-        Raises :class:`ProxyError` (``AUTH_UNAVAILABLE``).
-        """
-        hashed, is_known = self._users().find(name, 0)
-        return hashed if is_known else None
-
-    def _users(self) -> Users:
-        try:
-            return self._file.content()
-        except UnusableFileError as error:
-            raise ProxyError(Problem.AUTH_UNAVAILABLE, str(error)) from error
+        if shown is None:
+            return NOTHING
+        client, by_page = facts.client, facts.by_page
+        return self.users.content().addCallback(self.check, shown, client, by_page=by_page)
 
     def check(
-        self, shown: NamedPassword, client: str, *, by_page: bool
+        self, users: Users, shown: NamedPassword, client: str, *, by_page: bool
     ) -> Finding | Deferred[Finding]:
         """Say whether a password is right.
 
-        :param client: the address of whoever has sent it.
+        Raises :class:`ProxyError` if the client has to wait.
+
+        :param users: what stands in the file.
+        :param client: the address of whoever has sent the password.
         :param by_page: whether a page may have had its visitor's browser send it.
         """
-        users = self._users()
         # The same chance each time, so that one who does not exist is as steady as one who does.
         chance = int.from_bytes(self._keyed(shown.name.encode())[:8])
         hashed, is_known = users.find(shown.name, chance)

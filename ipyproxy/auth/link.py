@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from twisted.internet.defer import Deferred
+
 from ipyproxy.access.facts import Failed, Finding, Holds, Lack, Passed, RequestFacts
 from ipyproxy.access.sessions import BROWSER_COOKIE
 from ipyproxy.access.sessions import set_cookie as set_host_cookie
 from ipyproxy.access.tokens import Keyring, Ticket, parse_keys, set_cookie
+from ipyproxy.auth.lookout import Lookout
 from ipyproxy.auth.sessions import Sessions
-from ipyproxy.auth.watchedfile import UnusableFileError, WatchedFile
-from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.auth.watchedfile import WatchedFile
 from ipyproxy.routes.notebooks import STATE_PATH
 
 _KNOWN_FOR = 30 * 86400
@@ -35,13 +37,14 @@ class Links:
     What a cookie encloses is what its browser is known as, a colon, and the notebook's own token if
     the link came with one.
 
+    :param keys: looks at the file of keys.
     :param wall_clock: seconds since the epoch, as by :func:`time.time`.
     :param sessions: knows the browsers, and which of them were logged out.
     """
 
     def __init__(
         self,
-        keys: WatchedFile[Keyring],
+        keys: Lookout[Keyring],
         wall_clock: Callable[[], float],
         sessions: Sessions,
     ) -> None:
@@ -49,15 +52,14 @@ class Links:
         self._wall_clock = wall_clock
         self._sessions = sessions
 
-    def examine(self, facts: RequestFacts) -> Finding:
+    def examine(self, facts: RequestFacts) -> Finding | Deferred[Finding]:
         """See :class:`~ipyproxy.auth.gate.Method`."""
         route = facts.route
         if route is None:
             return Failed(Lack.NOTHING)
-        try:
-            keys = self._keys.content()
-        except UnusableFileError as error:
-            raise ProxyError(Problem.AUTH_UNAVAILABLE, str(error)) from error
+        return self._keys.content().addCallback(self._check, facts, route)
+
+    def _check(self, keys: Keyring, facts: RequestFacts, route: bytes) -> Finding:
         now, revoked = self._wall_clock(), facts.revoked
         shown = keys.check_cookies(facts.cookies, route, now, revoked)
         if facts.token is not None:
@@ -97,12 +99,9 @@ class Links:
             now = self._wall_clock()
             if now >= ticket.expires or self._has_left(ticket):
                 return False
-            try:
-                current = self._keys.content()
-            except UnusableFileError:
-                # Nobody gets in by a file that can't be read, but who is in may be so rightly.
-                return True
-            if current is keys:
+            current = self._keys.latest()
+            # Nobody gets in by a file that can't be read, but who is in may be so rightly.
+            if current is None or current is keys:
                 return True
             return isinstance(current.check_cookies(cookies, route, now, revoked), Ticket)
 

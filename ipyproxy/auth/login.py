@@ -13,10 +13,10 @@ from twisted.internet.defer import Deferred, succeed
 from ipyproxy.access.basic import NamedPassword, parse_basic
 from ipyproxy.access.facts import Failed, Finding, Lack, Passed, RequestFacts
 from ipyproxy.access.navigation import OWN_LOGIN
-from ipyproxy.access.sessions import Session, set_cookie
-from ipyproxy.auth.htpasswd import NOTHING, Htpasswd
+from ipyproxy.access.sessions import COOKIE, Session, set_cookie
+from ipyproxy.access.tokens import cookies_named
+from ipyproxy.auth.htpasswd import NOTHING, Htpasswd, Users
 from ipyproxy.auth.sessions import Sessions
-from ipyproxy.errors import ProxyError
 
 
 class PasswordLogin:
@@ -35,40 +35,38 @@ class PasswordLogin:
 
     def examine(self, facts: RequestFacts) -> Finding | Deferred[Finding]:
         """See :class:`~ipyproxy.auth.gate.Method`."""
-        if parse_basic(facts.authorization) is not None:
-            found = self._passwords.examine(facts)
-            if not facts.is_upgrade:
-                return found
-            if isinstance(found, Deferred):
-                return found.addCallback(self._watched)
-            return self._watched(found)
-        session = self.session(facts.cookies)
+        if parse_basic(facts.authorization) is None and not cookies_named(COOKIE, facts.cookies):
+            return NOTHING._replace(login=OWN_LOGIN)
+        return self._passwords.users.content().addCallback(self._judge, facts)
+
+    def _judge(self, users: Users, facts: RequestFacts) -> Finding | Deferred[Finding]:
+        shown = parse_basic(facts.authorization)
+        if shown is not None:
+            client, by_page = facts.client, facts.by_page
+            checked = _later(self._passwords.check(users, shown, client, by_page=by_page))
+            return checked.addCallback(self._watched, users) if facts.is_upgrade else checked
+        session = self._sessions.find(facts.cookies, users.proof)
         if isinstance(session, Lack):
             return Failed(session, 401, NOTHING.lines, OWN_LOGIN)
         passed = Passed(session.user)
-        return self._watched(passed, session) if facts.is_upgrade else passed
-
-    def session(self, cookies: Sequence[bytes]) -> Session | Lack:
-        """The session that a browser shows, if it counts; else why not.
-
-        :param cookies: the values of the field Cookie.
-        """
-        return self._sessions.find(cookies, self._passwords.proof)
+        return self._watched(passed, users, session) if facts.is_upgrade else passed
 
     def log_in(self, shown: NamedPassword, client: str, *, by_page: bool) -> Deferred[Finding]:
         """Check a password that was typed on our page; if it is right, begin a session.
 
-        The cookie of what is found gives the session to the browser. Raises :class:`ProxyError` as
-        :meth:`Htpasswd.check` does.
+        The cookie of what is found gives the session to the browser. Fails with
+        :class:`ProxyError` as :meth:`Htpasswd.check` does.
 
         :param client: the address of whoever has sent it.
         :param by_page: whether a page may have had its visitor's browser send it.
         """
-        # Read before the check, so that no session stands on a newer password than the one shown.
-        proof = self._passwords.proof(shown.name)
-        checked = self._passwords.check(shown, client, by_page=by_page)
-        waiting = checked if isinstance(checked, Deferred) else succeed(checked)
-        return waiting.addCallback(lambda finding: self._begin(finding, proof))
+
+        def check(users: Users) -> Deferred[Finding]:
+            checked = _later(self._passwords.check(users, shown, client, by_page=by_page))
+            # No session stands on a newer password than the one that was shown.
+            return checked.addCallback(self._begin, users.proof(shown.name))
+
+        return self._passwords.users.content().addCallback(check)
 
     def _begin(self, finding: Finding, proof: str | None) -> Finding:
         if isinstance(finding, Failed) or finding.user is None or proof is None:
@@ -76,27 +74,37 @@ class PasswordLogin:
         value = self._sessions.begin(finding.user, proof, self._seconds)
         return finding._replace(cookie=set_cookie(value, self._seconds))
 
-    def log_out(self, cookies: Sequence[bytes]) -> str | None:
-        """End the session that a browser shows; whose it was, if it shows one."""
-        session = self.session(cookies)
+    def log_out(self, cookies: Sequence[bytes]) -> Deferred[str | None]:
+        """End the session that a browser shows; whose it was, if it shows one.
+
+        Fails with :class:`ProxyError` (``AUTH_UNAVAILABLE``).
+
+        :param cookies: the values of the field Cookie.
+        """
+        return self._passwords.users.content().addCallback(self._end, cookies)
+
+    def _end(self, users: Users, cookies: Sequence[bytes]) -> str | None:
+        session = self._sessions.find(cookies, users.proof)
         if isinstance(session, Lack):
             return None
         self._sessions.end(session)
         return session.user
 
-    def _watched(self, finding: Finding, session: Session | None = None) -> Finding:
+    def _watched(self, finding: Finding, users: Users, session: Session | None = None) -> Finding:
         """``finding``, which holds as long as the password, and the session if there is one."""
         if isinstance(finding, Failed) or finding.user is None:
             return finding
-        user, proof = finding.user, self._passwords.proof(finding.user)
+        user, proof = finding.user, users.proof(finding.user)
 
         def holds() -> bool:
             if session is not None and self._sessions.has_ended(session):
                 return False
-            try:
-                return self._passwords.proof(user) == proof
-            except ProxyError:
-                # Nobody gets in by a file that can't be read, but who is in may be so rightly.
-                return True
+            latest = self._passwords.users.latest()
+            # Nobody gets in by a file that can't be read, but who is in may be so rightly.
+            return latest is None or latest.proof(user) == proof
 
         return finding._replace(holds=holds)
+
+
+def _later(finding: Finding | Deferred[Finding]) -> Deferred[Finding]:
+    return finding if isinstance(finding, Deferred) else succeed(finding)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ MOST_LEFT = 4096
 """Browsers that are remembered once they were logged out of their links. When there are more, the
 first are forgotten: whoever has a link can come in again anyway."""
 
-Run = Callable[[Callable[[], object]], Deferred[Any]]
+Run = Callable[[Callable[[], Any]], Deferred[Any]]
 """Does some work in a thread."""
 
 
@@ -61,12 +62,14 @@ class Sessions:
     Until :meth:`keep` the key is in memory only. Without its file, every session ends when the
     proxy is restarted.
 
+    :param run: where the file is written, for a disk may take its time.
     :param wall_clock: seconds since the epoch, as by :func:`time.time`.
     """
 
     log = Logger(namespace="ipyproxy.auth.sessions")
 
-    def __init__(self, wall_clock: Callable[[], float]) -> None:
+    def __init__(self, run: Run, wall_clock: Callable[[], float]) -> None:
+        self._run = run
         self._wall_clock = wall_clock
         self._key = {secrets.token_hex(4): secrets.token_hex(32)}
         self._keys = Keyring(self._key)
@@ -74,8 +77,8 @@ class Sessions:
         self._left: dict[str, None] = {}
         self._file: Path | None = None
         self._is_kept = False
-        self._is_changed = False
-        self._writing: Deferred[Any] | None = None
+        self._is_behind = False
+        self._writing: Deferred[None] | None = None
 
     def begin(self, user: str, proof: str, seconds: int) -> bytes:
         """The value of the cookie of a new session, which lasts for so many seconds.
@@ -83,7 +86,7 @@ class Sessions:
         :param proof: the hash of the user's password.
         """
         if not self._is_kept:
-            self._is_changed = True
+            self._change()
         now = int(self._wall_clock())
         _, value = seal(self._keys, user, proof, now, now + seconds, secrets.token_hex(16))
         return value
@@ -111,7 +114,7 @@ class Sessions:
     def end(self, session: Session) -> None:
         """``session`` counts no more, wherever its cookie may be."""
         self._ended.setdefault(session.user, _Ended()).add(session, self._wall_clock())
-        self._is_changed = True
+        self._change()
 
     # Browsers that open links.
 
@@ -124,7 +127,8 @@ class Sessions:
         known = self.browser(cookies)
         if known is None or self.has_left(known):
             known = secrets.token_hex(16)
-            self._is_changed = self._is_changed or not self._is_kept
+            if not self._is_kept:
+                self._change()
         return known, seal_browser(self._keys, known)
 
     def leave(self, browser: str) -> None:
@@ -134,7 +138,7 @@ class Sessions:
         if len(self._left) >= MOST_LEFT:
             del self._left[next(iter(self._left))]
         self._left[browser] = None
-        self._is_changed = True
+        self._change()
 
     def has_left(self, browser: str) -> bool:
         """Whether it was."""
@@ -169,39 +173,46 @@ class Sessions:
         self._key, self._keys, self._ended, self._is_kept = key, Keyring(key), ended, True
         self._left = dict.fromkeys(map(str, kept["left"][-MOST_LEFT:]))
 
-    def sweep(self, run: Run) -> None:
-        """Have written what has changed; to be called about once a second.
+    def written(self) -> Deferred[None]:
+        """Called back once all that is known is in the file, or could not be written."""
+        result: Deferred[None] = Deferred()
+        if self._writing is None:
+            result.callback(None)
+        else:
+            self._writing.chainDeferred(result)
+        return result
 
-        One write at a time: whoever logs in and out all the time keeps a disk no busier.
-        """
-        if not self._is_changed or self._file is None or self._writing is not None:
+    def _change(self) -> None:
+        """Something is to be kept. One write at a time, however often that happens."""
+        if self._file is None:
             return
-        self._is_changed, self._is_kept = False, True
-        file, content = self._file, self._content()
-        self._writing = run(lambda: statefiles.write(file, content))
-        self._writing.addErrback(self._not_written).addBoth(self._written)
+        self._is_behind = True
+        if self._writing is None:
+            self._writing = Deferred()
+            self._write(self._file)
 
-    def close(self) -> None:
-        """Write what has changed and is not written yet; the process is about to end."""
-        if self._file is None or not (self._is_changed or self._writing):
-            return
-        try:
-            statefiles.write(self._file, self._content())
-        except OSError as error:
-            self._tell(self._file, "written", error.strerror)
+    def _write(self, file: Path) -> None:
+        self._is_behind, self._is_kept = False, True
+        done = self._run(partial(statefiles.write, file, self._content()))
+        done.addErrback(self._not_written, file).addCallback(self._go_on, file)
 
     def _content(self) -> bytes:
         ended = {user: each.told() for user, each in self._ended.items()}
         return json.dumps({"key": self._key, "ended": ended, "left": list(self._left)}).encode()
 
-    def _not_written(self, failure: Failure) -> None:
+    def _not_written(self, failure: Failure, file: Path) -> None:
         self._is_kept = False
-        self._tell(self._file, "written", getattr(failure.value, "strerror", str(failure.value)))
+        error = failure.value
+        self._tell(file, "written", getattr(error, "strerror", None) or str(error))
 
-    def _written(self, _: object) -> None:
-        self._writing = None
+    def _go_on(self, _: None, file: Path) -> None:
+        if self._is_behind:
+            self._write(file)
+        elif self._writing is not None:
+            done, self._writing = self._writing, None
+            done.callback(None)
 
-    def _tell(self, file: Path | None, done: str, why: str | None) -> None:
+    def _tell(self, file: Path, done: str, why: str | None) -> None:
         self.log.error(
             "{file} cannot be {done} ({why}): when the proxy is restarted, people have to log in "
             "again, and sessions that were ended may count again",

@@ -48,6 +48,8 @@ from ipyproxy.upstream.tenancy import Tenants, find_kernel
 
 # A client that goes away is missed within a second, even where nothing of it is read.
 _SWEEP = 0.5
+# Seconds for what is still to be written into the state directory; a disk may be gone for good.
+_STATE_WITHIN = 5.0
 _STANDARD_OUTPUT = 1
 
 
@@ -214,7 +216,6 @@ class ProxyService(Service):
         self._memory.note(self._reactor.seconds(), self._components.clients.connections)
         self._components.bridges.sweep()
         self._components.auth.attempts.sweep(self._reactor.seconds())
-        self._components.auth.sessions.sweep(self._components.auth.threads.run)
         self._components.statistics.tick(self._reactor.seconds())
         self._recorder.sweep(self._reactor.seconds())
         self._writer.flush()
@@ -351,8 +352,11 @@ class ProxyService(Service):
         self._writer.close()
         self._manager.leave()
         self._components.auth.threads.close()
-        self._components.auth.sessions.close()
-        return self._status.stop()
+        kept = self._components.auth.revocations, self._components.auth.sessions
+        written = [each.written() for each in kept]
+        for each in written:
+            each.addTimeout(_STATE_WITHIN, self._reactor).addErrback(lambda _: None)
+        return DeferredList([*written, *filter(None, [self._status.stop()])])
 
 
 def make_service(read: Callable[[], Settings], reactor: Any, manager: Manager) -> ProxyService:

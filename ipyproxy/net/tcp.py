@@ -59,6 +59,7 @@ INHERITED = (
 client that vanishes while a notebook computes is missed, however long the notebook is silent."""
 # Has a descriptor in it only while that is asked for.
 _poll = select.poll()
+_INPUT = select.POLLIN | select.POLLRDHUP
 # TCP_CLOSE and TCP_CLOSE_WAIT, the first byte of struct tcp_info.
 _HUNG_UP = (7, 8)
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -317,7 +318,7 @@ class TCPTransport:
         fd = self._socket.fileno()
         if fd < 0:
             return True  # closed
-        _poll.register(fd, select.POLLIN | select.POLLRDHUP)
+        _poll.register(fd, _INPUT)
         ready = _poll.poll(0)
         _poll.unregister(fd)
         return bool(ready)

@@ -15,6 +15,8 @@ import math
 import re
 from urllib.parse import unquote_to_bytes
 
+from twisted.internet.defer import Deferred, succeed
+
 from ipyproxy.access.basic import named_password
 from ipyproxy.access.facts import Failed, Finding
 from ipyproxy.access.origins import is_by_page
@@ -83,7 +85,8 @@ class LoginPages:
                 raise ProxyError(Problem.LOGIN_FAILED, f"login page: {finding.lack.value}")
             request.user = finding.user
             # Whoever logs in under another name is no longer here under the former one.
-            login.log_out(request.head.fields.values(b"cookie"))
+            left = login.log_out(request.head.fields.values(b"cookie"))
+            left.addErrback(lambda _: None)
             query = request.target.partition(b"?")[2]
             send_redirect(request, return_path(query), finding.cookie)
 
@@ -92,13 +95,17 @@ class LoginPages:
 
     def _log_out(self, request: Request) -> None:
         cookies = request.head.fields.values(b"cookie")
-        if self._login is not None:
-            request.user = self._login.log_out(cookies)
-        browser = self._sessions.browser(cookies)
+        login, browser = self._login, self._sessions.browser(cookies)
         if browser is not None:
             self._sessions.leave(browser)
-        page = goodbye_page(self._operator, login=self._login is not None)
-        send_page(request, page, [set_cookie(b"", 0), set_cookie(b"", 0, BROWSER_COOKIE)])
+
+        def left(user: str | None) -> None:
+            request.user = user
+            page = goodbye_page(self._operator, login=login is not None)
+            send_page(request, page, [set_cookie(b"", 0), set_cookie(b"", 0, BROWSER_COOKIE)])
+
+        nobody: Deferred[str | None] = succeed(None)
+        Admission(request, left).wait(nobody if login is None else login.log_out(cookies))
 
     def explain(self, request: Request, error: ProxyError) -> bool:
         """Show the form again to somebody who could not log in by it; whether that was so."""

@@ -5,17 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from twisted.internet.defer import execute
+from twisted.internet.task import Clock
 
 from ipyproxy.access.rules import Rule, Rules, parse_requirement
 from ipyproxy.access.sessions import BROWSER_COOKIE, OWN_COOKIES
 from ipyproxy.access.tokens import COOKIE, Keyring, Ticket
 from ipyproxy.auth import Gate as AuthGate
 from ipyproxy.auth.link import Links, key_file
+from ipyproxy.auth.lookout import FRESH_FOR
 from ipyproxy.auth.revocations import Revocations
 from ipyproxy.auth.sessions import Sessions
 from ipyproxy.auth.watchedfile import UnusableFileError
 from ipyproxy.errors import Problem
 from ipyproxy.web.login import LoginPages
+from tests.auth.asking import watched
 from tests.front import Browser
 from tests.gateway.test_websocket import Head, accept_for
 from tests.web.gate import HOST, Gate, ask, head_of, message
@@ -40,11 +44,12 @@ class Door:
     """Notebooks that open to links."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+        self.clock = Clock()
         self.file = directory / "keys"
         self.write(KEYS)
         self.now = float(NOW)
-        self.revocations = Revocations()
-        sessions = Sessions(lambda: self.now)
+        self.revocations = Revocations(execute)
+        sessions = Sessions(execute, lambda: self.now)
         gate = AuthGate(
             Rules(
                 [
@@ -53,7 +58,7 @@ class Door:
                     Rule(b"/ipython/10002", parse_requirement("none")),
                 ]
             ),
-            {"link": Links(key_file(self.file), lambda: self.now, sessions)},
+            {"link": Links(watched(key_file(self.file), self.clock), lambda: self.now, sessions)},
             prefix="/ipython",
             revoked=self.revocations.of,
         )
@@ -69,6 +74,8 @@ class Door:
         fresh.write_text(text)
         fresh.chmod(0o640)
         fresh.replace(self.file)
+        # The file is looked at anew.
+        self.clock.advance(FRESH_FOR)
 
     def knock(self, target: bytes, *lines: bytes, method: bytes = b"GET") -> tuple[Browser, bytes]:
         browser = self.gate.connect()
@@ -271,6 +278,7 @@ class TestAWebSocketThatIsOpen:
         door.gate.wait(1)
         assert browser.is_connected
         door.file.unlink()
+        door.clock.advance(FRESH_FOR)
         door.gate.wait(1)
         assert browser.is_connected, "it can't be told"
         door.write("k2:" + "t" * 40 + "\n")

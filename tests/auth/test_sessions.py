@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import execute
 
 from ipyproxy import statefiles
 from ipyproxy.access.facts import Lack
@@ -29,12 +29,13 @@ class Host:
         self.start()
 
     def start(self) -> None:
-        self.sessions = Sessions(lambda: self.now)
+        self.sessions = Sessions(self.threads.run, lambda: self.now)
         self.sessions.keep(self.file)
 
-    def sweep(self) -> None:
-        self.sessions.sweep(self.threads.run)
-        self.threads.work()
+    def write(self) -> None:
+        """Write all that is to be written."""
+        while self.threads.waiting:
+            self.threads.work()
 
     def begin(self, user: str = "alice", seconds: int = HOUR) -> list[bytes]:
         value = self.sessions.begin(user, PROOFS[user], seconds)
@@ -79,7 +80,7 @@ def test_what_was_ended_counts_no_more(host: Host) -> None:
 def test_nor_after_a_restart(host: Host) -> None:
     one, other = host.begin(), host.begin()
     host.end(one)
-    host.sweep()
+    host.write()
     host.start()
     assert host.find(one) is Lack.EXPIRED
     assert isinstance(host.find(other), Session)
@@ -87,36 +88,40 @@ def test_nor_after_a_restart(host: Host) -> None:
 
 def test_what_is_not_written_yet_is_written_at_the_end(host: Host) -> None:
     one = host.begin()
-    host.sweep()
+    host.write()
     host.end(one)
-    host.sessions.close()
+    told: list[None] = []
+    host.sessions.written().addCallback(told.append)
+    assert told == []
+    host.write()
+    assert told == [None]
     host.start()
     assert host.find(one) is Lack.EXPIRED
 
 
 def test_without_the_file_nobody_is_logged_in_any_more(host: Host) -> None:
     cookies = host.begin()
-    host.sweep()
+    host.write()
     host.file.unlink()
     host.start()
     assert host.find(cookies) is Lack.FOREIGN
 
 
 def test_the_file_is_made_when_it_is_needed_and_for_the_service_alone(host: Host) -> None:
-    host.sweep()
+    host.write()
     assert not host.file.exists()
     host.begin()
-    host.sweep()
+    host.write()
     assert stat.S_IMODE(host.file.stat().st_mode) == 0o600
 
 
 def test_it_is_written_once_at_a_time_and_off_the_reactor(host: Host) -> None:
     for _ in range(3):
         host.end(host.begin())
-        host.sessions.sweep(host.threads.run)
     assert host.threads.begun == 1
     host.threads.work()
-    host.sessions.sweep(host.threads.run)
+    assert host.threads.begun == 2
+    host.threads.work()
     assert host.threads.begun == 2
 
 
@@ -129,7 +134,7 @@ def test_whoever_logs_out_very_often_fills_nothing_and_revives_nothing(host: Hos
         ended.append(cookies)
     host.now += 1
     fresh = host.begin()
-    host.sweep()
+    host.write()
     kept = json.loads(host.file.read_bytes())["ended"]["alice"]
     assert len(kept[1]) == MOST_ENDED
     for _ in range(2):
@@ -143,7 +148,7 @@ def test_browsers_that_have_left_are_remembered_so_far_and_over_restarts(host: H
     for browser in known:
         host.sessions.leave(browser)
         host.sessions.leave(browser)
-    host.sweep()
+    host.write()
     host.start()
     assert not host.sessions.has_left(known[0])
     assert all(host.sessions.has_left(browser) for browser in known[1:])
@@ -153,7 +158,7 @@ def test_a_browser_is_known_again_until_it_leaves(host: Host) -> None:
     known, value = host.sessions.meet([])
     cookies = [b"a=b; " + BROWSER_COOKIE + b"=" + value]
     assert host.sessions.meet(cookies) == (known, value)
-    host.sweep()
+    host.write()
     host.start()
     assert host.sessions.browser(cookies) == known
     host.sessions.leave(known)
@@ -164,14 +169,14 @@ def test_what_has_expired_is_not_kept(host: Host) -> None:
     host.end(host.begin(seconds=60))
     host.now += 61
     host.end(host.begin())
-    host.sweep()
+    host.write()
     assert len(json.loads(host.file.read_bytes())["ended"]["alice"][1]) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"key": {}, "ended": {}}', b"\xff"])
 def test_a_file_that_makes_no_sense_logs_everybody_out(host: Host, content: bytes) -> None:
     cookies = host.begin()
-    host.sweep()
+    host.write()
     host.file.write_bytes(content)
     host.start()
     assert host.find(cookies) is Lack.FOREIGN
@@ -185,24 +190,16 @@ def test_a_disk_that_takes_nothing_is_told_of(host: Host, monkeypatch: pytest.Mo
     told: list[object] = []
     monkeypatch.setattr(statefiles, "write", fail)
     monkeypatch.setattr(Sessions, "_tell", lambda *facts: told.append(facts[2:]))
+    host.sessions = Sessions(execute, lambda: host.now)
+    host.sessions.keep(host.file)
     cookies = host.begin()
-
-    def run(work: object) -> Deferred[object]:
-        done: Deferred[object] = Deferred()
-        try:
-            work()  # type: ignore[operator]
-        except OSError as error:
-            done.errback(error)
-        return done
-
-    host.sessions.sweep(run)
     assert told == [("written", "No space left on device")]
     assert isinstance(host.find(cookies), Session)
 
 
 def test_where_others_may_write_nothing_is_read(host: Host) -> None:
     cookies = host.begin()
-    host.sweep()
+    host.write()
     host.file.parent.chmod(0o777)
     host.start()
     assert host.find(cookies) is Lack.FOREIGN

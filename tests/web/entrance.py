@@ -8,6 +8,8 @@ from urllib.parse import quote
 
 import bcrypt
 import pytest
+from twisted.internet.defer import execute
+from twisted.internet.task import Clock
 
 from ipyproxy.access.reserved import ReservedFields
 from ipyproxy.access.rules import Rule, Rules, parse_requirement
@@ -16,9 +18,10 @@ from ipyproxy.auth import Gate as AuthGate
 from ipyproxy.auth import Method
 from ipyproxy.auth.htpasswd import Htpasswd, user_file
 from ipyproxy.auth.login import PasswordLogin
+from ipyproxy.auth.lookout import FRESH_FOR
 from ipyproxy.auth.sessions import Sessions
 from ipyproxy.web.login import LoginPages
-from tests.auth.asking import Counted, PlayedThreads
+from tests.auth.asking import Counted, PlayedThreads, watched
 from tests.front import Browser
 from tests.gateway.test_websocket import Hall
 from tests.web.gate import HOST, message
@@ -87,12 +90,13 @@ class Entrance:
         trusted_origins: tuple[str, ...] = (),
     ) -> None:
         self.directory = directory
+        self.clock = Clock()
         self.now = 1_000_000.0
         self.passwords = {"alice": "a", "bob": "b", "zoë": "zë"}
         self.write()
         self.threads = PlayedThreads()
         self.attempts = Counted()
-        self.sessions = Sessions(lambda: self.now)
+        self.sessions = Sessions(execute, lambda: self.now)
         self.login = self.make_login()
         made = Rules(
             Rule(path.encode(), parse_requirement(require), frozenset(users.split()))
@@ -111,11 +115,9 @@ class Entrance:
 
     def make_login(self) -> PasswordLogin:
         """The method, made anew as by a reload."""
-        users = user_file(self.directory / "users")
-        clock = self.hall.loop if hasattr(self, "hall") else _Stopped()
-        return PasswordLogin(
-            Htpasswd(users, clock, self.threads, self.attempts), self.sessions, LIFETIME
-        )
+        users = watched(user_file(self.directory / "users"), self.clock)
+        passwords = Htpasswd(users, self.clock, self.threads, self.attempts)
+        return PasswordLogin(passwords, self.sessions, LIFETIME)
 
     def write(self) -> None:
         """Write the file of users."""
@@ -127,6 +129,11 @@ class Entrance:
         ]
         fresh.write_text("".join(lines))
         fresh.replace(self.directory / "users")
+        self.look_again()
+
+    def look_again(self) -> None:
+        """The file of users is looked at anew."""
+        self.clock.advance(FRESH_FOR)
 
     # What clients send.
 
@@ -172,8 +179,3 @@ class Entrance:
             assert self.hall.dialler.attempts == []
             return None
         return self.hall.notebook().hear()
-
-
-class _Stopped:
-    def seconds(self) -> float:
-        return 0.0

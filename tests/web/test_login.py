@@ -385,6 +385,7 @@ class TestTheSession:
     def test_a_file_that_cannot_be_read_lets_nobody_in(self, entrance: Entrance) -> None:
         cookie = entrance.cookie()
         (entrance.directory / "users").unlink()
+        entrance.look_again()
         assert entrance.ask(LAB, cookie)[1].status == 502
         assert entrance.log_in().status == 502
 
@@ -470,6 +471,7 @@ class TestLoggingOut:
     def test_a_file_that_cannot_be_read_for_a_moment_ends_none(self, entrance: Entrance) -> None:
         browser = self.bridge(entrance, entrance.cookie())
         (entrance.directory / "users").unlink()
+        entrance.look_again()
         entrance.hall.wait(2)
         assert browser.is_connected
         entrance.write()
