@@ -196,38 +196,44 @@ def chunk(data: bytes) -> bytes:
 LAST_CHUNK = b"0\r\n\r\n"
 
 
-def request_decoder(head: RequestHead) -> Decoder | None:
-    """The decoder of a request's body; None if it has none (RFC 9112 section 6.3).
+def request_framing(head: RequestHead) -> tuple[Decoder | None, bool]:
+    """The decoder of a request's body, and whether another request may follow.
+
+    The decoder is None if there is no body (RFC 9112 section 6.3). What follows a CONNECT is meant
+    for a tunnel, so it is no request even if there is none.
 
     Raises :class:`ProxyError` where Content-Length and Transfer-Encoding are anything but one
     clear statement (CL.TE, TE.CL, two lengths, codings other than chunked, HTTP/1.0 with TE).
     """
     special = head.fields.special
-    chunked, length = _framing(special, head.minor, special.one(b"content-length"))
+    chunked, length, stays_open = _framing(special, head.minor, special.one(b"content-length"))
+    persistent = stays_open and head.method != b"CONNECT"
     if chunked:
-        return ChunkedDecoder()
-    return LengthDecoder(length) if length else None
+        return ChunkedDecoder(), persistent
+    return LengthDecoder(length) if length else None, persistent
 
 
-def response_decoder(head: ResponseHead, method: bytes) -> Decoder | None:
-    """The decoder of a response's body; None if it has none (RFC 9112 section 6.3).
+def response_framing(head: ResponseHead, method: bytes) -> tuple[Decoder | None, bool]:
+    """The decoder of a response's body, and whether the server keeps the connection open.
+
+    The decoder is None if there is no body (RFC 9112 section 6.3).
 
     Raises :class:`BrokenAnswerError` on contradictory framing.
     """
     special = head.fields.special
     try:
-        chunked, length = _framing(special, head.minor, _agreed_length(special))
+        chunked, length, stays_open = _framing(special, head.minor, _agreed_length(special))
     except ProxyError as error:
         raise BrokenAnswerError(error.detail) from None
     if method == b"HEAD" or head.status in (204, 304):
-        return None
+        return None, stays_open
     if chunked:
-        return ChunkedDecoder(_PADDED_SIZE_LINE)
-    return CloseDecoder() if length is None else LengthDecoder(length)
+        return ChunkedDecoder(_PADDED_SIZE_LINE), stays_open
+    return CloseDecoder() if length is None else LengthDecoder(length), stays_open
 
 
 def stated_length(head: ResponseHead) -> int | None:
-    """Content-Length of a response that :func:`response_decoder` has found no body for.
+    """Content-Length of a response that :func:`response_framing` has found no body for.
 
     It is the answer to HEAD, or 304: the length is what a GET would get (RFC 9110 section 8.6).
     """
@@ -252,21 +258,27 @@ def _agreed_length(special: SpecialFields) -> bytes | None:
 
 
 @remembered
-def _framing(special: SpecialFields, minor: int, stated: bytes | None) -> tuple[bool, int | None]:
-    """Whether a head says that its body is chunked, and the length that it states.
+def _framing(
+    special: SpecialFields, minor: int, stated: bytes | None
+) -> tuple[bool, int | None, bool]:
+    """Whether a head's body is chunked, its length, and whether the sender stays connected.
+
+    The last is persistence (RFC 9112 section 9.3).
 
     :param stated: the value of Content-Length, if there is one.
     """
+    options = special.tokens(b"connection")
+    stays_open = b"close" not in options and (minor > 0 or b"keep-alive" in options)
     coding = special.values_of(b"transfer-encoding")
     if not coding:
-        return False, None if stated is None else _length(stated)
+        return False, None if stated is None else _length(stated), stays_open
     if stated is not None:
         raise ProxyError(Problem.BAD_REQUEST, "both Content-Length and Transfer-Encoding")
     if minor == 0:
         raise ProxyError(Problem.BAD_REQUEST, "Transfer-Encoding in HTTP/1.0")
     if len(coding) > 1 or coding[0].lower() != b"chunked":
         raise ProxyError(Problem.NOT_IMPLEMENTED, "a transfer coding other than chunked")
-    return True, None
+    return True, None, stays_open
 
 
 def _length(value: bytes) -> int:
