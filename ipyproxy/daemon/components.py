@@ -243,7 +243,7 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
 def _operator(settings: Settings) -> str:
     """Who is said to run the site: what is configured, or else a name of this host."""
     site = settings.config.site
-    names = [*site.hosts, *settings.certificates[0].names]
+    names = [*site.hosts, *(name for each in settings.certificates for name in each.names)]
     hosts = [name for name in names if name[:2] != "*." and parse_address(name) is None]
     return site.operator or min(hosts, key=lambda name: name == "localhost", default="ipyproxy")
 

@@ -151,7 +151,7 @@ class TestWaysIn:
 class TestFrontPage:
     def test_leads_to_where_people_log_out_if_they_log_in_here(self) -> None:
         for login, links in ((False, []), (True, ["/_ipyproxy/logout"])):
-            read = Reader(front_page(login=login).body)
+            read = Reader(front_page("/ipython", login=login).body)
             assert [value for name, value in read.attributes if name == "href"] == links
 
     def test_shows_how_an_address_looks(self) -> None:
