@@ -7,14 +7,15 @@ what is made of it all.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from ipyproxy.config import Config, ConfigError, Notebooks, Tls
+from ipyproxy.config import Config, ConfigError, Notebooks, RouteEntry, Tls
 from ipyproxy.daemon.doubts import doubts_of, unwritable
 from ipyproxy.daemon.gate import AuthFiles, read_files
+from ipyproxy.net.address import TCPAddress, is_loopback
 from ipyproxy.net.hosts import covers
 from ipyproxy.net.ownnames import own_names
 from ipyproxy.tls import (
@@ -44,6 +45,8 @@ class Settings(NamedTuple):
     terms: Terms
     notebooks_tls: UpstreamTLS | None
     """How notebooks are spoken to; None: plainly."""
+    applications_tls: Mapping[str, UpstreamTLS]
+    """How servers of applications are spoken to, by their names; not listed: plainly."""
     state_directory: Path
     owners: Owners | None
     """Whose notebooks are served; None: anybody's."""
@@ -62,7 +65,11 @@ def load(config: Config, state_directory: Path) -> Settings:
     auth_files = read_files(config.auth)
     now = datetime.now(UTC)
     certificates = _certificates(config.tls)
-    doubts = [*_of_certificates(certificates, now), *doubts_of(config, auth_files.users)]
+    doubts = [
+        *_of_certificates(certificates, now),
+        *_unreached(config),
+        *doubts_of(config, auth_files.users),
+    ]
     owners = _owners(config)
     try:
         if not certificates:
@@ -74,6 +81,7 @@ def load(config: Config, state_directory: Path) -> Settings:
         tuple(certificates),
         _terms(config.tls),
         _notebooks_tls(config.notebooks),
+        _applications_tls(config.routes),
         state_directory,
         owners,
         auth_files,
@@ -125,6 +133,17 @@ def _notebooks_tls(notebooks: Notebooks) -> UpstreamTLS | None:
     return UpstreamTLS(notebooks.tls_name, trusted)
 
 
+def _applications_tls(routes: Iterable[RouteEntry]) -> dict[str, UpstreamTLS]:
+    found = {}
+    for route in routes:
+        with _named(f"routes: tls_ca of {route.name}"):
+            trusted = None if route.tls_ca is None else load_trusted(route.tls_ca)
+        for server in route.servers:
+            if server.tls_name:
+                found[server.name] = UpstreamTLS(server.tls_name, trusted)
+    return found
+
+
 def _terms(tls: Tls) -> Terms:
     clients = None
     if tls.client_ca is not None:
@@ -156,6 +175,7 @@ def check(config: Config, state_directory: Path) -> Sequence[str]:
     certificates = _certificates(config.tls)
     _terms(config.tls)
     _notebooks_tls(config.notebooks)
+    _applications_tls(config.routes)
     _owners(config)
     wrong = [problem for each in certificates for problem in problems(each)]
     wrong += unwritable(config, state_directory, keeps_certificate=not certificates)
@@ -164,6 +184,7 @@ def check(config: Config, state_directory: Path) -> Sequence[str]:
     return [
         *(line for each in certificates for line in (*ages(each, now), *warnings(each))),
         *_unborne(config, certificates),
+        *_unreached(config),
         *doubts_of(config, auth_files.users),
     ]
 
@@ -174,12 +195,38 @@ def _of_certificates(certificates: Sequence[Certificate], now: datetime) -> Iter
         yield from ages(each, now)
 
 
+def _unreached(config: Config) -> Iterator[str]:
+    """What routes stand in the way of."""
+    prefix = config.notebooks.prefix
+    covering = {route.host: route for route in config.routes if route.host and route.path == "/"}
+    for host, route in covering.items():
+        yield (
+            f"routes: at {host} no notebook can be reached, for {route.name} takes all paths of "
+            f"that host, {prefix} too; leave host out to have both"
+        )
+    for route in config.routes:
+        for server in route.servers:
+            address = server.address
+            if (
+                isinstance(address, TCPAddress)
+                and is_loopback(address)
+                and address.port in config.notebooks.ports
+            ):
+                yield (
+                    f"routes: {server.name} is one of notebooks.ports, so it can be reached at "
+                    f"{prefix}/{address.port}/ as well; leave {address.port} out there"
+                )
+
+
 def _unborne(config: Config, certificates: Sequence[Certificate]) -> Iterator[str]:
     """Names that browsers may ask for, and will be shown another one's certificate."""
     names = {name for each in certificates for name in each.names}
     for host in config.site.hosts:
         if names and host not in names and not covers(names, host):
             yield f"site.hosts: no certificate bears the name {host}"
+    for route in config.routes:
+        if names and route.host and route.host not in names and not covers(names, route.host):
+            yield f"routes: no certificate bears the name {route.host}"
     domain = config.site.notebook_domain
     if names and domain and f"*.{domain}" not in names:
         yield f"site.notebook_domain: no certificate bears the name *.{domain}"
