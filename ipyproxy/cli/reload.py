@@ -21,8 +21,9 @@ from ipyproxy.daemon.outcome import Outcome, outcome_file, read_outcome
 from ipyproxy.daemon.state import state_directory
 
 _LOOK = 0.05
-_PATIENCE = 60.0
-"""Seconds that a reload may take: files may lie on a slow disk, users in a slow directory."""
+_PATIENCE = 25.0
+"""Seconds that a reload may take: files may lie on a slow disk, users in a slow directory. systemd
+waits for 30, which is TimeoutStartSec= of the unit, and would not say why."""
 _SHORT_PATIENCE = 10.0
 """The same where the file cannot be read, and so may name another state directory."""
 

@@ -27,7 +27,7 @@ from ipyproxy.status.words import age, duration
 
 _DOCUMENT = "/_ipyproxy/status.json"
 _PATIENCE = 10.0
-_COLUMNS = ("PORT", "STATE", "SINCE", "REQUESTS", "ERRORS", "P50", "P99", "OPEN", "WS", "ACTIVE")
+_COLUMNS = ("SERVER", "STATE", "SINCE", "REQUESTS", "ERRORS", "P50", "P99", "OPEN", "WS", "ACTIVE")
 
 
 def add(words: Any) -> None:
@@ -154,7 +154,7 @@ def shown(document: dict[str, Any]) -> Iterator[str]:
 def _row(one: dict[str, Any], now: datetime) -> tuple[str, ...]:
     state = f"{one['state']} ({one['why']})" if one["why"] else one["state"]
     return (
-        str(one["port"]),
+        str(one["port"]) if "port" in one else one["upstream"],
         state,
         _ago(one["since"], now),
         str(one["requests"]),

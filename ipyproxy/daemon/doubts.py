@@ -33,7 +33,8 @@ def doubts_of(config: Config, users: WatchedFile[Users] | None) -> Iterator[str]
     """
     auth = config.auth
     for rule in auth.rules:
-        yield from _unreached(rule, config.notebooks)
+        if not any(_meet(rule.path, route.path) for route in config.routes):
+            yield from _unreached(rule, config.notebooks)
     yield from _unasked(auth)
     if auth.htpasswd is None or users is None:
         return
@@ -60,6 +61,10 @@ def _unreached(rule: AuthRule, notebooks: Notebooks) -> Iterator[str]:
     port = path.removeprefix(f"{prefix}/").partition("/")[0]
     if not (port.isascii() and port.isdigit() and int(port) in notebooks.ports):
         yield said + f"{port} is none of notebooks.ports ({notebooks.ports})"
+
+
+def _meet(path: str, other: str) -> bool:
+    return _is_within(path, other) or _is_within(other, path)
 
 
 def _is_within(path: str, above: str) -> bool:

@@ -134,9 +134,12 @@ def gather(sources: Sources) -> Facts:
 def _is_nobodys(upstream: Upstream) -> bool:
     """Whether somebody has asked for a port at which nothing has ever answered.
 
-    Anybody can, for any port: that is no notebook that somebody would have to look after.
+    Anybody can, for any port: that is no notebook that somebody would have to look after. An
+    application has a route, so somebody means it to be there.
     """
-    return upstream.state is State.DEAD and not upstream.is_known and not upstream.open_work
+    if upstream.port is None or upstream.is_known or upstream.open_work:
+        return False
+    return upstream.state is State.DEAD
 
 
 def worth_telling(upstreams: list[Upstream]) -> list[Upstream]:

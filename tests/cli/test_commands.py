@@ -43,8 +43,11 @@ DOCUMENT: dict[str, Any] = {
         {"port": 10001, "state": "dead", "since": None, "why": "connection refused",
          "requests": 1, "errors": 1, "p50_seconds": None, "p99_seconds": None,
          "open": {"exchanges": 0, "bridges": 0}, "person_active": None},
+        {"upstream": "/run/galaxy.sock", "state": "up", "since": "2026-11-29T10:00:00+00:00",
+         "why": None, "requests": 3, "errors": 0, "p50_seconds": 0.1, "p99_seconds": 0.2,
+         "open": {"exchanges": 0, "bridges": 0}, "person_active": None},
     ],
-    "upstreams_left_out": 0,
+    "upstreams_left_out": 2,
 }  # fmt: skip
 
 
@@ -85,11 +88,15 @@ def test_the_status_in_lines() -> None:
         "certificate for old.example.org: EXPIRED, on 2026-11-01",
         "reloads: 3 done, 1 refused",
         "",
-        "PORT   STATE                      SINCE  REQUESTS  ERRORS  P50     P99    "
+        "SERVER            STATE                      SINCE  REQUESTS  ERRORS  P50     P99     "
         "OPEN  WS  ACTIVE",
-        "10000  up                         1 h    8         0       4.0 ms  1.5 s  "
+        "10000             up                         1 h    8         0       4.0 ms  1.5 s   "
         "2     5   less than a minute",
-        "10001  dead (connection refused)  -      1         1       –       –      0     0   -",
+        "10001             dead (connection refused)  -      1         1       –       –       "
+        "0     0   -",
+        "/run/galaxy.sock  up                         2 h    3         0       100 ms  200 ms  "
+        "0     0   -",
+        "and 2 others that nobody has wanted lately",
     ]
 
 

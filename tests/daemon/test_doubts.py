@@ -40,6 +40,12 @@ def test_a_rule_for_a_part_of_the_way_is_one_for_what_lies_below(tmp_path: Path)
     assert (told_of(configured(tmp_path, toml))) == []
 
 
+def test_a_rule_for_a_route_is_one(tmp_path: Path) -> None:
+    route = '[[routes]]\npath = "/galaxy"\nto = ["http://127.0.0.1:8080"]\n'
+    assert told_of(configured(tmp_path, rule("/galaxy/admin") + route)) == []
+    assert len(told_of(configured(tmp_path, rule("/galxy") + route))) == 1
+
+
 @pytest.mark.parametrize(("path", "why"), [
     ("/ipyton", "notebooks are served below /ipython, and the proxy's own pages below /_ipyproxy"),
     ("/ipython/9999", "9999 is none of notebooks.ports (10000-10249,10251-11210,11212-14999)"),

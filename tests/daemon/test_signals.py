@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -186,6 +187,15 @@ def test_sigterm_finishes_what_is_open_and_then_the_process_ends_with_0(start: S
     run(scenario())
 
 
+def takes_no_more(port: int) -> bool:
+    """Whether the port refuses connections."""
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return True
+    return False
+
+
 def test_a_client_that_has_just_connected_is_served_and_one_that_says_nothing_cut(
     start: Start,
 ) -> None:
@@ -198,7 +208,7 @@ def test_a_client_that_has_just_connected_is_served_and_one_that_says_nothing_cu
         ]
         (reader, writer), (silent, _) = connections
         daemon.child.signal(SIGTERM)
-        await asyncio.to_thread(daemon.wait_for, "Port", 1)
+        await until(lambda: takes_no_more(daemon.port))
         writer.write(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert (await reader.readuntil(b"\r\n")).split()[1] == b"404"
         assert await silent.read() == b""
