@@ -20,6 +20,7 @@ from ipyproxy.clock import Calendar
 from ipyproxy.config import Config
 from ipyproxy.daemon.gate import AuthContext, make_gate, own_cookies, withheld
 from ipyproxy.daemon.settings import Settings
+from ipyproxy.files.disk import Disks
 from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.gateway.resource import Notebooks
 from ipyproxy.http1.head import HeadLimits
@@ -70,6 +71,7 @@ class Components(NamedTuple):
     tenants: Tenants
     own_ports: set[int]
     auth: AuthContext
+    disks: Disks
 
 
 def make_components(
@@ -124,6 +126,7 @@ def make_components(
             revocations,
             lambda transport: client_subject(transport.tls),
         ),
+        disks=Disks(reactor),
     )
 
 

@@ -7,9 +7,7 @@ browsers. Access has been decided before; there is no listing, and nothing can b
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
-from email.utils import formatdate
 from fnmatch import translate
 from pathlib import Path
 from typing import Any
@@ -17,16 +15,14 @@ from typing import Any
 from twisted.web.resource import Resource
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.files.answers import Content, answer
 from ipyproxy.files.codings import accepted
-from ipyproxy.files.conditions import read_fields
 from ipyproxy.files.disk import Disks
-from ipyproxy.files.finding import find, validators_of
+from ipyproxy.files.finding import find
 from ipyproxy.files.names import below
-from ipyproxy.files.sending import Prepared, Sending
+from ipyproxy.files.sending import Prepared, Sending, asked_by, prepared
 from ipyproxy.files.types import content_type
 from ipyproxy.server.request import Request
-from ipyproxy.web.resources import NOT_DONE_YET
+from ipyproxy.web.resources import NOT_DONE_YET, date
 
 YEAR = 31536000
 
@@ -77,32 +73,21 @@ class Files(Resource):
         if request.method not in (b"GET", b"HEAD"):
             raise ProxyError(Problem.METHOD_NOT_ALLOWED, lines=(b"Allow: GET, HEAD",))
         name = below(self._prefix, request.target.partition(b"?")[0])
-        asked = read_fields(request.head.fields)
-        if request.method == b"HEAD":
-            asked.pop(b"range", None)  # RFC 9110 section 14.2: defined for GET alone
+        asked = asked_by(request)
         codings = accepted(asked.get(b"accept-encoding", b""))
-        caching = self._caching(b"/".join(name.segments))
+        lines = [*self._caching(b"/".join(name.segments)), b"X-Content-Type-Options: nosniff"]
 
         def prepare(at_once: bool) -> Prepared | None:
             found = find(self._directory, name, codings, at_once=at_once)
             if found is None:
                 return None
-            file = found.file
-            content = Content(file.size, validators_of(file), content_type(found.name))
-            now = time.time()
-            try:
-                made = answer(asked, content, now)
-            except ProxyError:
-                file.close()
-                raise
-            lines = [b"Date: " + formatdate(now, usegmt=True).encode("ascii"), *made.lines]
-            lines += caching
+            file, made = prepared(found.file, asked, content_type(found.name))
+            more = [date(), *made.lines, *lines]
             if found.coding:
-                lines.append(b"Content-Encoding: " + found.coding)
+                more.append(b"Content-Encoding: " + found.coding)
             if found.varies:
-                lines.append(b"Vary: Accept-Encoding")
-            lines.append(b"X-Content-Type-Options: nosniff")
-            return Prepared(file, made._replace(lines=lines))
+                more.append(b"Vary: Accept-Encoding")
+            return Prepared(file, made._replace(lines=more))
 
         Sending(request, self._disk, prepare, _add_slash).start()
 
@@ -119,5 +104,5 @@ def _add_slash(request: Request) -> None:
     if path[:1] != b"/" or path[1:2] in (b"/", b"\\"):
         raise ProxyError(Problem.NOT_FOUND, "two slashes, behind which a host could be read")
     lines = [b"Location: %b/%b%b" % (path, question, query)]
-    lines.append(b"Date: " + formatdate(usegmt=True).encode("ascii"))
+    lines.append(date())
     request.respond(308, b"Permanent Redirect", lines, b"")

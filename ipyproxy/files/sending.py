@@ -8,7 +8,8 @@ Of a file no more is held than one piece, and what the client has not yet taken 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from twisted.internet.interfaces import IPushProducer
@@ -17,8 +18,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.files.answers import Answer
+from ipyproxy.files.answers import Answer, Content, answer
+from ipyproxy.files.conditions import read_fields
 from ipyproxy.files.disk import Disk
+from ipyproxy.files.finding import validators_of
 from ipyproxy.files.opening import MOST_READ, ChangedError, OpenFile, WouldWaitError
 from ipyproxy.files.ranges import Span
 from ipyproxy.http1.lines import block_of
@@ -48,6 +51,29 @@ class Prepared(NamedTuple):
     answer: Answer
 
 
+def asked_by(request: Request) -> dict[bytes, bytes]:
+    """The fields of a request that an answer with a file depends on.
+
+    Conditions count for GET and HEAD, ranges for GET alone (RFC 9110 sections 13.2.1 and 14.2).
+    """
+    if request.method not in (b"GET", b"HEAD"):
+        return {}
+    asked = read_fields(request.head.fields)
+    if request.method == b"HEAD":
+        asked.pop(b"range", None)
+    return asked
+
+
+def prepared(file: OpenFile, asked: Mapping[bytes, bytes], media_type: bytes) -> Prepared:
+    """The answer with ``file``, which is closed where there is none (:class:`ProxyError`)."""
+    try:
+        content = Content(file.size, validators_of(file), media_type)
+        return Prepared(file, answer(asked, content, time.time()))
+    except ProxyError:
+        file.close()
+        raise
+
+
 class _GoneError(Exception):
     """Nobody waits for it any more."""
 
@@ -57,10 +83,9 @@ class Sending:
     """One answer with a file, from looking it up to its last byte.
 
     :param disk: where it is.
-    :param prepare: finds the file and the answer; called with ``at_once`` first, and where that
-        raises :class:`WouldWaitError`, without it and in another thread. None: it has answered
-        by ``instead``.
-    :param instead: called in the reactor's thread where ``prepare`` gives None.
+    :param prepare: finds the file and the answer; called with True first, for what can be done at
+        once, and where that raises :class:`WouldWaitError`, with False in another thread.
+    :param instead: answers where ``prepare`` finds no file, but something else.
     """
 
     def __init__(
@@ -68,7 +93,7 @@ class Sending:
         request: Request,
         disk: Disk,
         prepare: Callable[[bool], Prepared | None],
-        instead: Callable[[Request], object],
+        instead: Callable[[Request], object] | None = None,
     ) -> None:
         self._request = request
         self._disk = disk
@@ -90,15 +115,16 @@ class Sending:
         request = self._request
         if found is None:
             self._end()
+            assert self._instead is not None
             self._instead(request)
             return
-        self._file, answer = found
-        request.begin(answer.status, answer.reason, block_of(answer.lines), answer.length)
+        self._file, made = found
+        request.begin(made.status, made.reason, block_of(made.lines), made.length)
         if request.method == b"HEAD":
             self._finish()
             return
         # The next piece stands last.
-        self._pieces = list(reversed(answer.pieces))
+        self._pieces = list(reversed(made.pieces))
         request.transport.registerProducer(self, True)
         if not self._is_held_up:
             self._go_on()

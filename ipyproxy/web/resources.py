@@ -28,7 +28,7 @@ def send_page(request: Request, page: Page, more: Iterable[bytes] = ()) -> None:
     """Answer ``request`` with ``page``, and with ``more`` field lines."""
     lines = [b"%b: %b" % field for field in page.fields]
     lines += more
-    lines.append(_date())
+    lines.append(date())
     lines.append(b"Content-Type: " + page.content_type)
     reason = HTTPStatus(page.status).phrase.encode("ascii")
     request.respond(page.status, reason, lines, page.body)
@@ -67,11 +67,11 @@ def send_redirect(request: Request, target: bytes, cookie: bytes | None) -> None
     lines = [b"Location: " + target, b"Cache-Control: no-store", b"Referrer-Policy: no-referrer"]
     if cookie is not None:
         lines.append(cookie)
-    lines.append(_date())
+    lines.append(date())
     request.respond(303, b"See Other", lines, b"")
 
 
-def _date() -> bytes:
+def date() -> bytes:
     """The field line that says when an answer was made (RFC 9110 section 6.6.1)."""
     return b"Date: " + formatdate(usegmt=True).encode("ascii")
 
