@@ -27,7 +27,7 @@ def is_valid(toml: str) -> bool:
 
 def keys() -> Iterator[tuple[str, str, dict[str, Any]]]:
     for table, shape in SCHEMA["properties"].items():
-        for key, inner in shape["properties"].items():
+        for key, inner in shape.get("items", shape).get("properties", {}).items():
             yield table, key, inner
 
 
@@ -62,6 +62,7 @@ def test_every_key_is_described(table: str, key: str, shape: dict[str, Any]) -> 
     "timeouts.head = 3",
     "timeouts.response = 0",
     'site.hosts = ["a.example"]',
+    'include = ["conf.d/*.toml"]',
     'auth.rules = [{ path = "/ipython", require = "none" }]',
 ])  # fmt: skip
 def test_what_is_taken_is_valid(toml: str) -> None:
