@@ -94,12 +94,14 @@ class Site:
     """The names the proxy answers to, and the foreign pages that may send requests.
 
     Hosts are lower case, IPv6 addresses bare; origins are spelled as browsers spell them. Below
-    ``notebook_domain``, if any, each notebook has a host of its own.
+    ``notebook_domain``, if any, each notebook has a host of its own. ``error_pages`` is a directory
+    of pages that are shown instead of ours.
     """
 
     hosts: tuple[Host, ...] = ()
     trusted_origins: tuple[Origin, ...] = ()
     notebook_domain: Annotated[str, read_domain] = ""
+    error_pages: OptionalPath = None
 
 
 _DEFAULT_PORTS = Ports([(10000, 14999)])
@@ -285,6 +287,7 @@ def anchored(config: Config, directory: Path) -> Config:
             htpasswd=anchor(config.auth.htpasswd),
             link_keys=anchor(config.auth.link_keys),
         ),
+        site=attrs.evolve(config.site, error_pages=anchor(config.site.error_pages)),
         notebooks=attrs.evolve(config.notebooks, tls_ca=anchor(config.notebooks.tls_ca)),
         log=attrs.evolve(
             config.log, access=access if access in ("", "-") else str(directory / access)

@@ -188,6 +188,7 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
             trusted_pages,
             hosts,
             states=StatePaths(config.notebooks.prefix),
+            error_pages=settings.error_pages,
             hsts=hsts,
         ),
         RedirectSite(policy, https_port, Challenges(acme) if acme else None),

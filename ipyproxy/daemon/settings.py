@@ -7,14 +7,16 @@ what is made of it all.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from ipyproxy.config import Config, ConfigError, Notebooks, Tls
+from ipyproxy.daemon.errorpages import read_error_pages
 from ipyproxy.daemon.gate import check_files
 from ipyproxy.net.hosts import covers
+from ipyproxy.server.request import NO_PAGES
 from ipyproxy.tls import (
     Certificate,
     CertificateError,
@@ -45,6 +47,8 @@ class Settings(NamedTuple):
     state_directory: Path
     owners: Owners | None
     """Whose notebooks are served; None: anybody's."""
+    error_pages: Mapping[int, bytes] = NO_PAGES
+    """Pages of the site's own for what goes wrong, by status."""
 
 
 def load(config: Config, state_directory: Path) -> Settings:
@@ -68,6 +72,7 @@ def load(config: Config, state_directory: Path) -> Settings:
             _notebooks_tls(config.notebooks),
             state_directory,
             owners,
+            read_error_pages(config.site.error_pages),
         )
     except CertificateError as error:
         raise ConfigError([str(error)]) from error
@@ -124,6 +129,7 @@ def check(config: Config) -> Sequence[str]:
         _terms(config.tls)
         _notebooks_tls(config.notebooks)
         _owners(config)
+        read_error_pages(config.site.error_pages)
     except CertificateError as error:
         raise ConfigError([str(error)]) from error
     wrong = [problem for each in certificates for problem in problems(each, now)]

@@ -184,6 +184,12 @@ def problem_page(
     return page
 
 
+def own_page(page: Page, body: bytes) -> Page:
+    """The page of a site's own that stands in for ``page``: what it may load is its own matter."""
+    fields = tuple(field for field in page.fields if field[0] != b"Content-Security-Policy")
+    return Page(page.status, b"text/html; charset=utf-8", body, fields)
+
+
 def starting_page(port: int) -> Page:
     """What a person is told while the notebook on ``port`` starts: it opens by itself, once it can.
 

@@ -13,7 +13,7 @@ from twisted.web.resource import Resource
 
 from ipyproxy.errors import Problem
 from ipyproxy.server.request import Request
-from ipyproxy.web.pages import Page, busy_page, problem_page, starting_page, wants_json
+from ipyproxy.web.pages import Page, busy_page, own_page, problem_page, starting_page, wants_json
 
 NOT_DONE_YET = 1
 """What ``render`` gives here: the answer is sent by other means.
@@ -60,6 +60,9 @@ def send_problem(
     else:
         seconds = None if retry_after is None else math.ceil(retry_after)
         page = problem_page(problem, wants_json=as_json, retry_after=seconds, rule=rule)
+        body = request.error_pages.get(problem.status)
+        if body is not None and not as_json:
+            page = own_page(page, body)
         send_page(request, page, more)
 
 

@@ -6,6 +6,8 @@ does.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from twisted.web.resource import Resource
 
 from ipyproxy.access.cors import TrustedPages
@@ -14,7 +16,7 @@ from ipyproxy.access.origins import Policy
 from ipyproxy.auth import Gate
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.routes.notebooks import NotebookHosts, StatePaths, parse_target
-from ipyproxy.server.request import STATUS_LINE, Request
+from ipyproxy.server.request import NO_PAGES, STATUS_LINE, Request
 from ipyproxy.web import acme
 from ipyproxy.web.acme import Challenges
 from ipyproxy.web.admission import Admission
@@ -53,6 +55,7 @@ class PublicSite:
     :param trusted_pages: what pages of trusted origins may do; None: there are none.
     :param hosts: gives each notebook a host of its own; None: all are at the same hosts.
     :param states: whose the states of notebooks are; None: they are not served.
+    :param error_pages: pages of the site's own for what goes wrong, by status.
     :param hsts: seconds for which browsers are to come by HTTPS only (RFC 6797); 0: not said.
     """
 
@@ -65,6 +68,7 @@ class PublicSite:
         hosts: NotebookHosts | None = None,
         *,
         states: StatePaths | None = None,
+        error_pages: Mapping[int, bytes] = NO_PAGES,
         hsts: int = 0,
     ) -> None:
         said = b"\r\nStrict-Transport-Security: max-age=%d" % hsts if hsts else b""
@@ -75,9 +79,11 @@ class PublicSite:
         self._trusted_pages = trusted_pages
         self._hosts = hosts
         self._states = states
+        self._error_pages = error_pages
 
     def handle(self, request: Request) -> None:
         """Route and authorize ``request``, then let its resource answer."""
+        request.error_pages = self._error_pages
         head = request.head
         if head.method in _REFUSED_METHODS:
             raise ProxyError(Problem.METHOD_NOT_ALLOWED, "a method that this proxy never takes")
@@ -137,6 +143,7 @@ class PublicSite:
 
     def refuse(self, request: Request, error: ProxyError) -> None:
         """Answer with the page of the error."""
+        request.error_pages = self._error_pages
         if b"upgrade" in request.head.fields.special:
             # What comes behind is meant for another protocol, and is no request.
             request.connection.persistent = False
