@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ipyproxy.config import Config, ConfigError, Notebooks, Tls
 from ipyproxy.daemon.errorpages import read_error_pages
-from ipyproxy.daemon.gate import check_files
+from ipyproxy.daemon.gate import AuthFiles, read_files
 from ipyproxy.net.hosts import covers
 from ipyproxy.server.request import NO_PAGES
 from ipyproxy.tls import (
@@ -47,6 +47,7 @@ class Settings(NamedTuple):
     state_directory: Path
     owners: Owners | None
     """Whose notebooks are served; None: anybody's."""
+    auth_files: AuthFiles
     error_pages: Mapping[int, bytes] = NO_PAGES
     """Pages of the site's own for what goes wrong, by status."""
 
@@ -58,7 +59,7 @@ def load(config: Config, state_directory: Path) -> Settings:
         certificate, if none is configured.
     :raises ConfigError: if there is no certificate to serve with, or no users to let in.
     """
-    check_files(config.auth)
+    auth_files = read_files(config.auth)
     now = datetime.now(UTC)
     try:
         certificates = _certificates(config.tls)
@@ -72,6 +73,7 @@ def load(config: Config, state_directory: Path) -> Settings:
             _notebooks_tls(config.notebooks),
             state_directory,
             owners,
+            auth_files,
             read_error_pages(config.site.error_pages),
         )
     except CertificateError as error:
@@ -122,7 +124,7 @@ def check(config: Config) -> Sequence[str]:
 
     :raises ConfigError: also for a certificate that browsers would refuse.
     """
-    check_files(config.auth)
+    read_files(config.auth)
     now = datetime.now(UTC)
     try:
         certificates = _certificates(config.tls)
