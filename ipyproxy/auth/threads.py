@@ -19,14 +19,11 @@ that a flood of logins leaves cores and memory for others; argon2 takes 64 MiB f
 
 
 class WorkThreads:
-    """At most so many threads, which begin with the first work.
+    """At most :data:`MOST` threads, which begin with the first work."""
 
-    :param name: what they are called where a debugger shows them.
-    """
-
-    def __init__(self, reactor: Any, most: int = MOST, name: str = "password check") -> None:
+    def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._executor = ThreadPoolExecutor(most, thread_name_prefix=name)
+        self._executor = ThreadPoolExecutor(MOST, thread_name_prefix="password check")
 
     def run(self, work: Callable[[], T]) -> Deferred[T]:
         """Do ``work`` in a thread. Cancelling what has not begun keeps it from doing so."""

@@ -267,7 +267,7 @@ def _hint(table: type, key: str) -> str:
     elsewhere = [
         f"{field.name}.{key}"
         for field in attrs.fields(Config)
-        if field.type and key in attrs.fields_dict(field.type)
+        if field.type and attrs.has(field.type) and key in attrs.fields_dict(field.type)
     ]
     meant = (alike + elsewhere)[:1]
     return f'; did you mean "{meant[0]}"?' if meant else ""

@@ -8,7 +8,8 @@ assignments. Opens, reads and binds nothing; decides nothing about requests.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ipyproxy.access.cors import TrustedPages
@@ -19,6 +20,7 @@ from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.clock import Calendar
 from ipyproxy.config import Config
 from ipyproxy.daemon.gate import AuthContext, make_gate, own_cookies, withheld
+from ipyproxy.daemon.routing import Fittings, make_routes
 from ipyproxy.daemon.settings import Settings
 from ipyproxy.files.disk import Disks
 from ipyproxy.gateway.exchange import GatewayContext
@@ -28,6 +30,8 @@ from ipyproxy.net.address import ClientTLS
 from ipyproxy.net.descriptors import Descriptors
 from ipyproxy.records.statistics import Histogram, Statistics
 from ipyproxy.routes.notebooks import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
+from ipyproxy.routes.route import Server
+from ipyproxy.routes.table import RouteTable
 from ipyproxy.server.clients import Clients, ClientsLimits, Rate, excess_beside
 from ipyproxy.server.refusals import Audit
 from ipyproxy.server.site import ChannelLimits
@@ -44,7 +48,7 @@ from ipyproxy.upstream.pool import Pool
 from ipyproxy.upstream.tenancy import Tenants
 from ipyproxy.upstream.upstream import UpstreamTable
 from ipyproxy.web.acme import Challenges
-from ipyproxy.web.site import PublicSite, RedirectSite, Root
+from ipyproxy.web.site import Mount, PublicSite, RedirectSite, Root
 from ipyproxy.web.waiting import States
 from ipyproxy.websocket.bridge import Bridges
 
@@ -103,7 +107,7 @@ def make_components(
         lag=LoopLag(reactor),
         sweeps=Histogram(),
     )
-    return Components(
+    made = Components(
         upstreams=upstreams,
         pool=pool,
         health=health,
@@ -130,12 +134,27 @@ def make_components(
         challenges=PatientThreads(reactor, 1, "ACME challenges"),
         disks=Disks(reactor),
     )
+    _list_applications(made, config)
+    return made
+
+
+def _list_applications(components: Components, config: Config) -> None:
+    """Have a record of every server that routes lead to, with as many places as they say."""
+    places: dict[Server, int] = {}
+    for entry in config.routes:
+        for server in entry.servers:
+            places[server] = max(entry.connections, places.get(server, 0))
+    table = components.upstreams
+    table.keep_applications({server.name for server in places})
+    for server, most in places.items():
+        table.application(server.name, server.address).places.resize(most)
 
 
 def refit(components: Components, config: Config) -> None:
     """Give the components the limits of another ``config``; what is open stays open."""
     components.tenants.strict = bool(config.auth.methods)
     components.upstreams.resize(config.limits.connections_per_port)
+    _list_applications(components, config)
     components.pool.limits = client_limits(config)
     components.health.configure(config.health, config.notebooks.prefix)
     components.health.connect_timeout = config.timeouts.connect
@@ -143,14 +162,22 @@ def refit(components: Components, config: Config) -> None:
     components.clients.limits = clients_limits(config)
 
 
-def secure(components: Components, tls: ClientTLS | None) -> None:
-    """Let connections to notebooks be made on the terms of ``tls``; None: plainly.
+def secure(
+    components: Components,
+    notebooks: ClientTLS | None,
+    applications: Mapping[str, ClientTLS] = MappingProxyType({}),
+) -> None:
+    """Let connections to upstreams be made on these terms; None, or not listed: plainly.
 
     On other terms than before, nothing begins any more on what is open.
+
+    :param applications: by the names of servers.
     """
-    components.upstreams.notebook_tls = tls
+    components.upstreams.notebook_tls = notebooks
     for upstream in components.upstreams.all():
-        if upstream.port is not None and upstream.tls != tls:
+        is_notebook = upstream.port is not None
+        tls = notebooks if is_notebook else applications.get(upstream.name)
+        if upstream.tls != tls:
             components.pool.part(upstream.name)
             upstream.tls = tls
 
@@ -171,6 +198,7 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
     config = settings.config
     names = {name for each in settings.certificates for name in each.names}
     names.update(config.site.hosts)
+    names.update(route.host for route in config.routes if route.host)
     hosts = None
     if domain := config.site.notebook_domain:
         names.add(f"*.{domain}")
@@ -189,7 +217,7 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
     )
     return Sites(
         PublicSite(
-            _root(components, config, trusted_pages),
+            _routes(components, config, trusted_pages),
             policy,
             gate,
             trusted_pages,
@@ -203,7 +231,9 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
     )
 
 
-def _root(components: Components, config: Config, trusted_pages: TrustedPages | None) -> Root:
+def _routes(
+    components: Components, config: Config, trusted_pages: TrustedPages | None
+) -> RouteTable[Mount]:
     prefix = config.notebooks.prefix
     ports = ServedPorts(config.notebooks.ports, components.own_ports)
     context = GatewayContext(
@@ -215,8 +245,8 @@ def _root(components: Components, config: Config, trusted_pages: TrustedPages | 
         frozenset(origin.encode("ascii") for origin in config.site.trusted_origins),
         trusted_pages,
     )
-    cookies = tuple(name.encode("ascii") for name in config.notebooks.site_cookies)
-    cookies += own_cookies(config.auth)
+    own = own_cookies(config.auth)
+    cookies = tuple(name.encode("ascii") for name in config.notebooks.site_cookies) + own
     kept_back = withheld(config.auth)
     applications = config.notebooks.applications
     notebooks = Notebooks(
@@ -224,12 +254,13 @@ def _root(components: Components, config: Config, trusted_pages: TrustedPages | 
     )
     root = Root(prefix, notebooks)
     root.put(STATE_PATH, States(ports, components.upstreams, components.health))
-    own = health_resources(components.condition)
+    pages = health_resources(components.condition)
     if config.status.public:
-        own = {**own, **components.sights.resources}
-    for path, resource in own.items():
+        pages = {**pages, **components.sights.resources}
+    for path, resource in pages.items():
         root.put(path, resource)
-    return root
+    fittings = Fittings(components.upstreams, context, kept_back, own)
+    return make_routes(config, root, notebooks, fittings)
 
 
 def _status(components: Components, names: Iterable[str]) -> StatusSite:

@@ -78,7 +78,7 @@ class ProxyService(Service):
         owners = self._settings.owners
         tenants = Tenants(find_kernel(owners), self._known(owners))
         self._components = make_components(reactor, self._descriptors, config, tenants)
-        secure(self._components, self._settings.notebooks_tls)
+        secure(self._components, self._settings.notebooks_tls, self._settings.applications_tls)
         access_log = AccessLog(self._writer.write, config.log.format, time.time)
         self._recorder = Recorder(self._components.statistics, access_log, self._components.clients)
         sweep = timed(self._sweep, self._components.sweeps, time.perf_counter)
@@ -171,6 +171,9 @@ class ProxyService(Service):
             prefix=notebooks.prefix,
             ports=str(notebooks.ports),
         )
+        for route in self._settings.config.routes:
+            where = ", ".join(server.name for server in route.servers) or route.redirect
+            self.log.info("{route} leads to {where}", route=route.name, where=where)
 
     def _has_nameless_clients(self) -> bool:
         """Whether whoever connects is not told apart."""
@@ -287,7 +290,7 @@ class ProxyService(Service):
         refit(self._components, config)
         self._components.tenants.owners = self._known(settings.owners)
         self._directory.refresh()
-        secure(self._components, settings.notebooks_tls)
+        secure(self._components, settings.notebooks_tls, settings.applications_tls)
         for server, site in (self._https, sites.public), (self._http, sites.redirects):
             server.site = site
             server.limits = channel_limits(config)

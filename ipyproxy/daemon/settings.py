@@ -7,14 +7,15 @@ what is made of it all.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from ipyproxy.config import Config, ConfigError, Notebooks, Tls
+from ipyproxy.config import Config, ConfigError, Notebooks, RouteEntry, Tls
 from ipyproxy.daemon.errorpages import read_error_pages
 from ipyproxy.daemon.gate import AuthFiles, read_files
+from ipyproxy.net.address import TCPAddress, is_loopback
 from ipyproxy.net.hosts import covers
 from ipyproxy.server.request import NO_PAGES
 from ipyproxy.tls import (
@@ -44,6 +45,8 @@ class Settings(NamedTuple):
     terms: Terms
     notebooks_tls: UpstreamTLS | None
     """How notebooks are spoken to; None: plainly."""
+    applications_tls: Mapping[str, UpstreamTLS]
+    """How servers of applications are spoken to, by their names; not listed: plainly."""
     state_directory: Path
     owners: Owners | None
     """Whose notebooks are served; None: anybody's."""
@@ -71,6 +74,7 @@ def load(config: Config, state_directory: Path) -> Settings:
             tuple(certificates),
             _terms(config.tls),
             _notebooks_tls(config.notebooks),
+            _applications_tls(config.routes),
             state_directory,
             owners,
             auth_files,
@@ -109,6 +113,16 @@ def _notebooks_tls(notebooks: Notebooks) -> UpstreamTLS | None:
     return UpstreamTLS(notebooks.tls_name, trusted)
 
 
+def _applications_tls(routes: Iterable[RouteEntry]) -> dict[str, UpstreamTLS]:
+    found = {}
+    for route in routes:
+        trusted = None if route.tls_ca is None else load_trusted(route.tls_ca)
+        for server in route.servers:
+            if server.tls_name:
+                found[server.name] = UpstreamTLS(server.tls_name, trusted)
+    return found
+
+
 def _terms(tls: Tls) -> Terms:
     clients = None
     if tls.client_ca is not None:
@@ -130,6 +144,7 @@ def check(config: Config) -> Sequence[str]:
         certificates = _certificates(config.tls)
         _terms(config.tls)
         _notebooks_tls(config.notebooks)
+        _applications_tls(config.routes)
         _owners(config)
         read_error_pages(config.site.error_pages)
     except CertificateError as error:
@@ -138,7 +153,30 @@ def check(config: Config) -> Sequence[str]:
     if wrong:
         raise ConfigError(wrong)
     doubtful = [warning for each in certificates for warning in warnings(each, now)]
-    return [*doubtful, *_unborne(config, certificates)]
+    return [*doubtful, *_unborne(config, certificates), *_unreached(config)]
+
+
+def _unreached(config: Config) -> Iterator[str]:
+    """What routes stand in the way of."""
+    prefix = config.notebooks.prefix
+    covering = {route.host: route for route in config.routes if route.host and route.path == "/"}
+    for host, route in covering.items():
+        yield (
+            f"routes: at {host} no notebook can be reached, for {route.name} takes all paths of "
+            f"that host, {prefix} too; leave host out to have both"
+        )
+    for route in config.routes:
+        for server in route.servers:
+            address = server.address
+            if (
+                isinstance(address, TCPAddress)
+                and is_loopback(address)
+                and address.port in config.notebooks.ports
+            ):
+                yield (
+                    f"routes: {server.name} is one of notebooks.ports, so it can be reached at "
+                    f"{prefix}/{address.port}/ as well; leave {address.port} out there"
+                )
 
 
 def _unborne(config: Config, certificates: Sequence[Certificate]) -> Iterator[str]:
@@ -147,6 +185,9 @@ def _unborne(config: Config, certificates: Sequence[Certificate]) -> Iterator[st
     for host in config.site.hosts:
         if names and host not in names and not covers(names, host):
             yield f"site.hosts: no certificate bears the name {host}"
+    for route in config.routes:
+        if names and route.host and route.host not in names and not covers(names, route.host):
+            yield f"routes: no certificate bears the name {route.host}"
     domain = config.site.notebook_domain
     if names and domain and f"*.{domain}" not in names:
         yield f"site.notebook_domain: no certificate bears the name *.{domain}"

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.auth.turns import Turns
+from ipyproxy.upstream.owners import PatientThreads
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ class Disk:
     :param threads: runs work beside the reactor.
     """
 
-    def __init__(self, threads: WorkThreads) -> None:
+    def __init__(self, threads: PatientThreads) -> None:
         self._threads = threads
         self._turns = Turns(AT_ONCE, WAITING)
 
@@ -63,6 +63,6 @@ class Disks:
         """The one for ``directory``; its threads begin with its first work."""
         disk = self._disks.get(directory)
         if disk is None:
-            threads = WorkThreads(self._reactor, AT_ONCE, f"disk of {directory}")
+            threads = PatientThreads(self._reactor, AT_ONCE, f"disk of {directory}")
             disk = self._disks[directory] = Disk(threads)
         return disk

@@ -221,7 +221,7 @@ def document(facts: Facts) -> dict[str, Any]:
 
 def _upstream_document(facts: UpstreamFacts) -> dict[str, Any]:
     return {
-        **({"name": facts.name} if facts.port is None else {"port": facts.port}),
+        **({"upstream": facts.name} if facts.port is None else {"port": facts.port}),
         "state": facts.state.value,
         "since": _time(facts.since),
         "why": facts.why,

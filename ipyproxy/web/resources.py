@@ -52,14 +52,21 @@ def send_problem(
     request.refused = problem.status < 500
     as_json = wants_json(request.head.fields.first(b"accept"))
     port = None if request.upstream is None else request.upstream.port
+    of_application = request.upstream is not None and port is None
     if problem is Problem.UPSTREAM_STARTING and not as_json and port is not None:
         send_page(request, starting_page(port), more)
-    elif busy_for is not None:
+    elif busy_for is not None and not of_application:
         since = datetime.now(UTC) - timedelta(seconds=busy_for)
         send_page(request, busy_page(problem, since, busy_for, wants_json=as_json), more)
     else:
         seconds = None if retry_after is None else math.ceil(retry_after)
-        page = problem_page(problem, wants_json=as_json, retry_after=seconds, rule=rule)
+        page = problem_page(
+            problem,
+            wants_json=as_json,
+            retry_after=seconds,
+            rule=rule,
+            of_application=of_application,
+        )
         body = request.error_pages.get(problem.status)
         if body is not None and not as_json:
             page = own_page(page, body)
@@ -106,6 +113,29 @@ class PageResource(Branch):
             send_page(request, self._page)
         else:
             send_problem(request, Problem.METHOD_NOT_ALLOWED)
+        return NOT_DONE_YET
+
+
+class RedirectResource(Resource):
+    """Everything at a route is at another address now.
+
+    :param to: what comes before the target of a request, without a slash at its end.
+    """
+
+    isLeaf = True
+
+    def __init__(self, to: bytes, status: int) -> None:
+        super().__init__()
+        self._to = to
+        self._status = status
+        self._reason = HTTPStatus(status).phrase.encode("ascii")
+
+    def render(self, request: Any) -> int:
+        """Send the client to the same path there, with the same query."""
+        # The target begins with one slash and never two, so no other host can come of it.
+        request.respond(
+            self._status, self._reason, [b"Location: " + self._to + request.target, date()], b""
+        )
         return NOT_DONE_YET
 
 

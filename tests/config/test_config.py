@@ -22,6 +22,7 @@ from ipyproxy.config import (
     Listen,
     Ports,
     RefusedError,
+    RouteEntry,
     Tls,
     anchored,
     parse,
@@ -412,10 +413,15 @@ def test_zero_where_it_means_something_is_named() -> None:
     assert why == "-1 is not a number of seconds from 0.1 to 86400, nor 0 (never)"
 
 
+TABLES = {
+    field.name: type(getattr(Config(), field.name))
+    for field in attrs.fields(Config)
+    if field.name != "routes"
+}
 NUMBERS = [
-    (table.name, field.name)
-    for table in attrs.fields(Config)
-    for field in attrs.fields(type(getattr(Config(), table.name)))
+    (table, field.name)
+    for table, kind in TABLES.items()
+    for field in attrs.fields(kind)
     if type(field.default) in (int, float) and field.name != "https"
 ]
 
@@ -571,15 +577,18 @@ def test_the_example_file_changes_nothing() -> None:
 
 def test_the_example_file_has_every_key_with_its_default() -> None:
     lines = EXAMPLE.read_text().splitlines()
-    text = "\n".join(line[1:] if re.match(r"#\w+ =", line) else line for line in lines)
-    assert parsed(text) == Config()
+    text = "\n".join(line[1:] if re.match(r"#(\w+ =|\[\[)", line) else line for line in lines)
+    assert parsed(text.partition("\n[[routes]]")[0]) == Config()
     document = tomllib.loads(text)
     assert document.pop("include") == []
+    [route] = document.pop("routes")
     keys = {table: list(content) for table, content in document.items()}
     assert keys == {
-        table.name: [field.name for field in attrs.fields(type(getattr(Config(), table.name)))]
-        for table in attrs.fields(Config)
+        table: [field.name for field in attrs.fields(kind)] for table, kind in TABLES.items()
     }
+    assert list(route) == [field.name for field in attrs.fields(RouteEntry)]
+    led = text.replace('\nto = ""', '\nto = "unix:/a"')
+    assert parsed(led).routes == parsed('[[routes]]\nto = "unix:/a"').routes
 
 
 def test_the_example_file_says_a_word_on_every_key() -> None:

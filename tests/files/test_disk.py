@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.files.disk import AT_ONCE, WAITING, Disk, Disks
+from ipyproxy.upstream.owners import PatientThreads
 
 
 class Threads:
@@ -95,14 +95,13 @@ class Loop:
 
 def test_it_is_done_in_another_thread() -> None:
     loop = Loop()
-    threads = WorkThreads(loop, 1, "disk")
+    threads = PatientThreads(loop, 1, "disk")
     results: list[Any] = []
     Disk(threads).run("192.0.2.1", threading.current_thread).addCallback(results.append)
     assert loop.called.wait(30)
     ((call, arguments),) = loop.calls
     call(*arguments)
     assert results[0] is not threading.current_thread()
-    threads.close()
 
 
 def test_each_directory_has_a_disk_of_its_own() -> None:

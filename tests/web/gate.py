@@ -23,7 +23,7 @@ from ipyproxy.upstream.health import HealthChecker
 from ipyproxy.upstream.pool import Pool
 from ipyproxy.upstream.tenancy import Tenants
 from ipyproxy.upstream.upstream import Upstream, UpstreamTable
-from ipyproxy.web.site import PublicSite, Root
+from ipyproxy.web.site import PublicSite, Root, mounts_of
 from ipyproxy.web.waiting import States
 from ipyproxy.websocket.bridge import Bridges
 from tests.front import Browser, House
@@ -113,7 +113,9 @@ class Gate(House):
         root = Root(prefix, notebooks)
         root.put(STATE_PATH, States(self.ports, self.table, self.health))
         hosts = NotebookHosts(notebook_domain, prefix) if notebook_domain else None
-        site = PublicSite(root, self.policy, auth, trusted_pages, hosts, states=StatePaths(prefix))
+        site = PublicSite(
+            mounts_of(root), self.policy, auth, trusted_pages, hosts, states=StatePaths(prefix)
+        )
         super().__init__(loop=loop, site=site, **others)
 
     def notebook(self) -> Wire:
