@@ -325,7 +325,10 @@ def anchored(config: Config, directory: Path) -> Config:
         ),
         site=attrs.evolve(config.site, error_pages=anchor(config.site.error_pages)),
         notebooks=attrs.evolve(config.notebooks, tls_ca=anchor(config.notebooks.tls_ca)),
-        routes=tuple(attrs.evolve(each, tls_ca=anchor(each.tls_ca)) for each in config.routes),
+        routes=tuple(
+            attrs.evolve(each, tls_ca=anchor(each.tls_ca), files=anchor(each.files))
+            for each in config.routes
+        ),
         log=attrs.evolve(
             config.log, access=access if access in ("", "-") else str(directory / access)
         ),

@@ -259,7 +259,7 @@ def _routes(
         pages = {**pages, **components.sights.resources}
     for path, resource in pages.items():
         root.put(path, resource)
-    fittings = Fittings(components.upstreams, context, kept_back, own)
+    fittings = Fittings(components.upstreams, context, kept_back, components.disks, own)
     return make_routes(config, root, notebooks, fittings)
 
 

@@ -10,7 +10,7 @@ from ipyproxy.access.origins import Policy
 from ipyproxy.config import ConfigError
 from ipyproxy.daemon.errorpages import LARGEST, read_error_pages
 from ipyproxy.web.resources import Branch
-from ipyproxy.web.site import PublicSite
+from ipyproxy.web.site import PublicSite, mounts_of
 from tests.files.shelf import read
 from tests.front import House
 
@@ -24,7 +24,7 @@ def directory(tmp_path: Path) -> Path:
 
 def test_they_are_shown(directory: Path) -> None:
     pages = read_error_pages(directory)
-    house = House(site=PublicSite(Branch(), Policy(["here"], []), error_pages=pages))
+    house = House(site=PublicSite(mounts_of(Branch()), Policy(["here"], []), error_pages=pages))
     answer = read(house.connect().get(b"/nothing"))
     assert (answer.status, answer.body) == (404, b"<h1>Nothing here</h1>")
     assert answer.fields["content-type"] == "text/html; charset=utf-8"
@@ -39,7 +39,7 @@ def test_they_are_shown(directory: Path) -> None:
 def test_what_could_not_be_read_gets_them_too(directory: Path) -> None:
     (directory / "400.html").write_text("Bad")
     pages = read_error_pages(directory)
-    house = House(site=PublicSite(Branch(), Policy(["here"], []), error_pages=pages))
+    house = House(site=PublicSite(mounts_of(Branch()), Policy(["here"], []), error_pages=pages))
     assert read(house.connect().say(b"nonsense\r\n\r\n")).body == b"Bad"
 
 

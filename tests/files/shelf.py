@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, execute
 from ipyproxy.access.origins import Policy
 from ipyproxy.files import opening
 from ipyproxy.files.resource import Files
-from ipyproxy.web.site import PublicSite
+from ipyproxy.web.site import PublicSite, mounts_of
 from tests.front import Browser, House
 
 
@@ -70,7 +70,7 @@ class Shelf(House):
     ) -> None:
         self.disk = Reader(at_once=reads_at_once)
         files = Files(directory, self.disk, prefix=prefix, **settings)  # type: ignore[arg-type]
-        super().__init__(site=PublicSite(files, Policy(["here"], [])))
+        super().__init__(site=PublicSite(mounts_of(files), Policy(["here"], [])))
 
     def get(self, path: str, *lines: str, browser: Browser | None = None) -> Answer:
         """What a browser gets."""

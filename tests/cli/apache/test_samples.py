@@ -13,6 +13,7 @@ import pytest
 
 from ipyproxy.cli.apache.parsing import Directive, parse
 from ipyproxy.cli.import_apache import imported, told
+from ipyproxy.config import parse as parse_config
 
 HERE = Path(__file__).parent
 SAMPLES = sorted(HERE.glob("*.conf"))
@@ -33,6 +34,7 @@ def test_what_becomes_of_a_sample(sample: Path) -> None:
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.stem)
 def test_it_is_toml_that_leads_everywhere_once(sample: Path) -> None:
+    parse_config(outcome(sample)[0], {}, "")
     routes = tomllib.loads(outcome(sample)[0]).get("routes", [])
     places = [(route.get("host", ""), route.get("path", "/")) for route in routes]
     assert len(set(places)) == len(places)
