@@ -6,11 +6,11 @@ Knows files and their encoding. What stands in one is :mod:`ipyproxy.config`'s.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ipyproxy.config import Config, ConfigError, anchored, parse
-from ipyproxy.config.reading import Text
+from ipyproxy.config import FLAGS, Config, ConfigError, anchored, parse
+from ipyproxy.config.reading import Text, places
 
 
 def read_config(file: Path, overrides: Mapping[str, object], spoken: str) -> Config:
@@ -41,6 +41,34 @@ def _included(text: str, file: Path, spoken: str) -> Iterator[Path]:
         if not found and "*" not in pattern:
             raise ConfigError([f"{spoken}: include: there is no file {pattern}"])
         yield from (each for each in found if each.is_file())
+
+
+def with_places(
+    problems: Iterable[str], file: Path | None, overrides: Mapping[str, object], spoken: str
+) -> Iterator[str]:
+    """``problems`` that begin with a key, with the line of the file that sets it before the key.
+
+    The parameters are those of :func:`read_config`; without a file no line is added.
+    """
+    lines = lines_of(file)
+    for problem in problems:
+        dotted, _, why = problem.partition(": ")
+        if dotted in overrides and dotted in FLAGS:
+            yield f"{FLAGS[dotted]}: {why}"
+        elif line := lines.get(dotted):
+            yield f"{spoken}:{line}: {problem}"
+        else:
+            yield problem
+
+
+def lines_of(file: Path | None) -> dict[str, int]:
+    """The line of each key that ``file`` sets, by dotted key; none if it cannot be read."""
+    if file is None:
+        return {}
+    try:
+        return places(_read(file))
+    except ConfigError:
+        return {}
 
 
 def _read(file: Path) -> str:

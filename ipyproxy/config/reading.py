@@ -7,7 +7,6 @@ handed text and gives back values.
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -26,6 +25,7 @@ from cattrs import (
 from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.gen import make_dict_structure_fn
 
+from ipyproxy.config.syntax import syntax_problem
 from ipyproxy.config.tables import Config
 from ipyproxy.config.values import RefusedError, refused
 
@@ -128,7 +128,7 @@ def parse(
     :class:`ConfigError` with every problem there is, each with the line or the command line option
     it comes from.
     """
-    document, places = _join([Text(toml_text, source), *included])
+    document, set_at = _join([Text(toml_text, source), *included])
     for dotted, value in overrides.items():
         table, key = dotted.split(".")
         content = document.setdefault(table, {})
@@ -138,7 +138,7 @@ def parse(
         return _converter.structure(document, Config)
     except BaseValidationError as error:
         findings = [
-            (_place(path, places), _dotted(path), why) for path, why in _findings(error, ())
+            (_place(path, set_at), _dotted(path), why) for path, why in _findings(error, ())
         ]
     nowhere = _Place(0, source, 0)
     told = [
@@ -179,7 +179,8 @@ def _join(texts: Iterable[Text]) -> tuple[dict[str, Any], dict[KeyPath, _Place]]
         try:
             content = tomllib.loads(text)
         except ValueError as error:
-            problems.append(_syntax_problem(str(error), text, source))
+            line, why = syntax_problem(str(error), text)
+            problems.append(f"{source}:{line}: {why}" if line else f"{source}: {why}")
             continue
         lines = _locate(text, {name: len(of) for name, of in document.items() if _is_list(of)})
         found = {path: _Place(number, source, line) for path, line in lines.items()}
@@ -231,16 +232,6 @@ def _problem(place: _Place, dotted: str, why: str, overrides: Mapping[str, objec
     return f"{where}: {dotted}: {why}"
 
 
-def _syntax_problem(message: str, text: str, source: str) -> str:
-    """Bring tomllib's "... (at line 3, column 7)" to the form of all other problems."""
-    match = re.fullmatch(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", message)
-    if match is None:
-        return f"{source}: {message}"
-    if match[2] is None:
-        return f"{source}:{text.rstrip().count(chr(10)) + 1}: {match[1]}, at the end of the file"
-    return f"{source}:{match[2]}: {match[1]}, at column {match[3]}"
-
-
 def _findings(error: BaseValidationError, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
     """Flatten cattrs' tree of errors to pairs of key path and sentence."""
     for inner in error.exceptions:
@@ -271,6 +262,18 @@ def _hint(table: type, key: str) -> str:
     ]
     meant = (alike + elsewhere)[:1]
     return f'; did you mean "{meant[0]}"?' if meant else ""
+
+
+def places(toml_text: str) -> dict[str, int]:
+    """The line on which each key of a text is first set, by dotted key; none if it is no TOML."""
+    try:
+        tomllib.loads(toml_text)
+    except ValueError:
+        return {}
+    lines: dict[str, int] = {}
+    for path, line in _locate(toml_text, {}).items():
+        lines.setdefault(_dotted(path), line)
+    return lines
 
 
 def _locate(toml_text: str, begun: Mapping[str, int]) -> dict[KeyPath, int]:

@@ -13,7 +13,15 @@ from twisted.web.resource import Resource
 
 from ipyproxy.errors import Problem
 from ipyproxy.server.request import Request
-from ipyproxy.web.pages import Page, busy_page, own_page, problem_page, starting_page, wants_json
+from ipyproxy.web.pages import (
+    WAITING,
+    Page,
+    busy_page,
+    own_page,
+    problem_page,
+    waiting_page,
+    wants_json,
+)
 
 NOT_DONE_YET = 1
 """What ``render`` gives here: the answer is sent by other means.
@@ -53,8 +61,8 @@ def send_problem(
     as_json = wants_json(request.head.fields.first(b"accept"))
     port = None if request.upstream is None else request.upstream.port
     of_application = request.upstream is not None and port is None
-    if problem is Problem.UPSTREAM_STARTING and not as_json and port is not None:
-        send_page(request, starting_page(port), more)
+    if problem in WAITING and not as_json and port is not None:
+        send_page(request, waiting_page(problem, port), more)
     elif busy_for is not None and not of_application:
         since = datetime.now(UTC) - timedelta(seconds=busy_for)
         send_page(request, busy_page(problem, since, busy_for, wants_json=as_json), more)
