@@ -50,12 +50,14 @@ def send_problem(
     *,
     rule: str = "",
     busy_for: float | None = None,
+    methods: tuple[str, ...] = (),
 ) -> None:
     """Answer ``request`` with what ``problem`` says, and with ``more`` field lines.
 
     :param retry_after: seconds until another try makes sense; None: nobody knows.
     :param rule: the rule of HTTP that a notebook's answer broke.
     :param busy_for: seconds for which the notebook has been busy; None: it is not.
+    :param methods: by which methods of authentication one could have passed.
     """
     request.refused = problem.status < 500
     as_json = wants_json(request.head.fields.first(b"accept"))
@@ -73,6 +75,7 @@ def send_problem(
             wants_json=as_json,
             retry_after=seconds,
             rule=rule,
+            methods=methods,
             of_application=of_application,
         )
         body = request.error_pages.get(problem.status)
