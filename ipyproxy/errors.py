@@ -71,6 +71,11 @@ class Problem(Enum):
         "Request timed out",
         "The request did not arrive in time. Send it again.",
     )
+    PRECONDITION_FAILED = (
+        412,
+        "The file has changed",
+        "The request was meant for another state of the file than the one that is here.",
+    )
     BODY_TOO_LARGE = (
         413,
         "Upload too large",
@@ -81,6 +86,11 @@ class Problem(Enum):
         414,
         "Address too long",
         "The address is longer than this proxy takes.",
+    )
+    RANGE_NOT_SATISFIABLE = (
+        416,
+        "Nothing there",
+        "The request asked for a part of the file that lies behind its end.",
     )
     EXPECTATION_FAILED = (
         417,

@@ -43,7 +43,7 @@ class Turns:
             begin()
             return True
         if not self._waiting.has_room_for(client):
-            raise ProxyError(Problem.OVERLOADED, f"{self._waiting.taken} logins wait for a check")
+            raise ProxyError(Problem.OVERLOADED, f"{self._waiting.taken} others wait already")
         self._waiting.take(client)
         self._queues.setdefault(client, {})[begin] = None
         return False

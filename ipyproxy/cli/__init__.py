@@ -11,12 +11,13 @@ import sys
 from collections.abc import Sequence
 
 from ipyproxy import __version__
-from ipyproxy.cli import check, doctor, link, reload, status
+from ipyproxy.cli import check, doctor, import_apache, link, reload, status
 from ipyproxy.config import ConfigError
 
 COMMANDS = (
     check,
     doctor,
+    import_apache,
     link,
     reload,
     status,

@@ -1,15 +1,16 @@
-"""The configuration file: found, read and understood, or why not.
+"""The configuration file and those that it includes: found, read and understood, or why not.
 
 Knows files and their encoding. What stands in one is :mod:`ipyproxy.config`'s.
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ipyproxy.config import FLAGS, Config, ConfigError, anchored, parse
-from ipyproxy.config.reading import places
+from ipyproxy.config.reading import Text, places
 
 
 def read_config(file: Path, overrides: Mapping[str, object], spoken: str) -> Config:
@@ -19,7 +20,27 @@ def read_config(file: Path, overrides: Mapping[str, object], spoken: str) -> Con
     :param spoken: what people are told that the file is called.
     :raises ConfigError: with all that is wrong.
     """
-    return anchored(parse(_read(file), overrides, spoken), file.parent)
+    text = _read(file)
+    included = [Text(_read(each), str(each)) for each in _included(text, file, spoken)]
+    return anchored(parse(text, overrides, spoken, included), file.parent)
+
+
+def _included(text: str, file: Path, spoken: str) -> Iterator[Path]:
+    """The files that ``text`` includes, those of one pattern by their names."""
+    try:
+        patterns = tomllib.loads(text).get("include", [])
+    except ValueError:
+        return  # and what is wrong is told with all else
+    if not isinstance(patterns, list) or not all(isinstance(each, str) for each in patterns):
+        raise ConfigError([f'{spoken}: include: is not a list such as ["conf.d/*.toml"]'])
+    for pattern in patterns:
+        # glob() takes no absolute pattern, and a name without a star is to be there.
+        top = Path(file.parent.anchor)
+        whole = (file.parent / pattern).relative_to(top)
+        found = sorted(top.glob(str(whole)))
+        if not found and "*" not in pattern:
+            raise ConfigError([f"{spoken}: include: there is no file {pattern}"])
+        yield from (each for each in found if each.is_file())
 
 
 def with_places(

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from operator import itemgetter
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 import attrs
-from cattrs import BaseValidationError, Converter, ForbiddenExtraKeysError
+from cattrs import (
+    AttributeValidationNote,
+    BaseValidationError,
+    Converter,
+    ForbiddenExtraKeysError,
+    IterableValidationNote,
+)
 from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.gen import make_dict_structure_fn
 
@@ -103,17 +109,26 @@ def _reader_hook(kind: Any) -> Callable[[object, object], object]:
     return lambda value, _: reader(value)
 
 
-def parse(toml_text: str, overrides: Mapping[str, object], source: str) -> Config:
+class Text(NamedTuple):
+    """The text of a file, and what people are told that the file is called."""
+
+    text: str
+    source: str
+
+
+def parse(
+    toml_text: str,
+    overrides: Mapping[str, object],
+    source: str,
+    included: Sequence[Text] = (),
+) -> Config:
     """Read a configuration file's text; ``overrides`` holds values by dotted key, which win.
 
-    ``source`` is the file's name for people. Raises :class:`ConfigError` with every problem there
-    is, each with the line or the command line option it comes from.
+    ``source`` is the file's name for people, ``included`` the files that it includes. Raises
+    :class:`ConfigError` with every problem there is, each with the line or the command line option
+    it comes from.
     """
-    try:
-        document = tomllib.loads(toml_text)
-    except ValueError as error:
-        line, why = syntax_problem(str(error), toml_text)
-        raise ConfigError([f"{source}:{line}: {why}" if line else f"{source}: {why}"]) from None
+    document, set_at = _join([Text(toml_text, source), *included])
     for dotted, value in overrides.items():
         table, key = dotted.split(".")
         content = document.setdefault(table, {})
@@ -122,30 +137,109 @@ def parse(toml_text: str, overrides: Mapping[str, object], source: str) -> Confi
     try:
         return _converter.structure(document, Config)
     except BaseValidationError as error:
-        lines = _locate(toml_text)
         findings = [
-            (0 if ".".join(path) in overrides else lines.get(path, 0), path, why)
-            for path, why in _findings(error, ())
+            (_place(path, set_at), _dotted(path), why) for path, why in _findings(error, ())
         ]
-    findings.sort(key=itemgetter(0))
-    raise ConfigError(
-        _problem(line, ".".join(path), why, source, overrides) for line, path, why in findings
-    )
+    nowhere = _Place(0, source, 0)
+    told = [
+        (nowhere if dotted in overrides or place is None else place, dotted, why)
+        for place, dotted, why in findings
+    ]
+    told.sort(key=itemgetter(0))
+    raise ConfigError(_problem(place, dotted, why, overrides) for place, dotted, why in told)
 
 
-def _problem(line: int, dotted: str, why: str, source: str, overrides: Mapping[str, object]) -> str:
+class _Place(NamedTuple):
+    """A line of one of the files; ``file`` is the how-manieth it is, 0 the one that includes."""
+
+    file: int
+    source: str
+    line: int
+
+
+KeyPath = tuple[str | int, ...]
+"""Where a value stands: tables and keys, and which one of a list of tables."""
+
+
+def _dotted(path: KeyPath) -> str:
+    return ".".join(part for part in path if isinstance(part, str))
+
+
+def _place(path: KeyPath, places: Mapping[KeyPath, _Place]) -> _Place | None:
+    """Where ``path`` is set; of a table in a list that stands on one line, where the list is."""
+    return places.get(path) or places.get(tuple(part for part in path if isinstance(part, str)))
+
+
+def _join(texts: Iterable[Text]) -> tuple[dict[str, Any], dict[KeyPath, _Place]]:
+    """What all files say together, and where it stands. Raises :class:`ConfigError`."""
+    document: dict[str, Any] = {}
+    places: dict[KeyPath, _Place] = {}
+    problems: list[str] = []
+    for number, (text, source) in enumerate(texts):
+        try:
+            content = tomllib.loads(text)
+        except ValueError as error:
+            line, why = syntax_problem(str(error), text)
+            problems.append(f"{source}:{line}: {why}" if line else f"{source}: {why}")
+            continue
+        lines = _locate(text, {name: len(of) for name, of in document.items() if _is_list(of)})
+        found = {path: _Place(number, source, line) for path, line in lines.items()}
+        if number == 0:
+            content.pop("include", None)  # the file's reader has followed it
+        for path in _add(document, content):
+            where = found[path]
+            said = f"{where.source}:{where.line}: {_dotted(path)}: "
+            if path == ("include",):
+                problems.append(f"{said}only the first file includes others")
+            else:
+                before = places[path]
+                problems.append(f"{said}is set in {before.source}:{before.line} already")
+        for path, place in found.items():
+            places.setdefault(path, place)
+    if problems:
+        raise ConfigError(problems)
+    return document, places
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list)
+
+
+def _add(document: dict[str, Any], content: Mapping[str, Any]) -> Iterator[KeyPath]:
+    """Add what a file says to what others do; gives what can't be."""
+    for table, value in content.items():
+        before = document.get(table)
+        if table == "include":
+            yield (table,)
+        elif before is None:
+            document[table] = value
+        elif isinstance(before, list) and isinstance(value, list):
+            before += value
+        elif isinstance(before, dict) and isinstance(value, dict):
+            for key, new in value.items():
+                if key in before:
+                    yield table, key
+                else:
+                    before[key] = new
+        else:
+            yield (table,)
+
+
+def _problem(place: _Place, dotted: str, why: str, overrides: Mapping[str, object]) -> str:
     if dotted in overrides:
         return f"{FLAGS.get(dotted, dotted)}: {why}"
-    return f"{source}:{line}: {dotted}: {why}" if line else f"{source}: {dotted}: {why}"
+    where = f"{place.source}:{place.line}" if place.line else place.source
+    return f"{where}: {dotted}: {why}"
 
 
-def _findings(
-    error: BaseValidationError, path: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], str]]:
+def _findings(error: BaseValidationError, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
     """Flatten cattrs' tree of errors to pairs of key path and sentence."""
     for inner in error.exceptions:
-        # A field's name comes as a note on the error; a list's index is left out.
-        names = [note.name for note in getattr(inner, "__notes__", ()) if hasattr(note, "name")]
+        # A field's name comes as a note on the error, and so does a list's index.
+        notes = getattr(inner, "__notes__", ())
+        names: list[str | int]
+        names = [note.name for note in notes if isinstance(note, AttributeValidationNote)]
+        names += [note.index for note in notes if isinstance(note, IterableValidationNote)]
         at = path + tuple(names[:1])
         if isinstance(inner, BaseValidationError):
             yield from _findings(inner, at)
@@ -176,17 +270,23 @@ def places(toml_text: str) -> dict[str, int]:
         tomllib.loads(toml_text)
     except ValueError:
         return {}
-    return {".".join(path): line for path, line in _locate(toml_text).items()}
+    lines: dict[str, int] = {}
+    for path, line in _locate(toml_text, {}).items():
+        lines.setdefault(_dotted(path), line)
+    return lines
 
 
-def _locate(toml_text: str) -> dict[tuple[str, ...], int]:
+def _locate(toml_text: str, begun: Mapping[str, int]) -> dict[KeyPath, int]:
     """Give the line on which each table and key of a valid TOML text is first set.
+
+    ``begun`` has how many tables there are already of each list of tables.
 
     A statement is what tomllib takes as whole, so quotes, comments and values of several lines
     are seen as TOML sees them.
     """
-    lines: dict[tuple[str, ...], int] = {}
-    table: tuple[str, ...] = ()
+    lines: dict[KeyPath, int] = {}
+    table: KeyPath = ()
+    counts = dict(begun)
     statement, first = "", 1
     for number, line in enumerate(toml_text.split("\n"), 1):
         statement += line + "\n"
@@ -195,7 +295,12 @@ def _locate(toml_text: str) -> dict[tuple[str, ...], int]:
         except tomllib.TOMLDecodeError:
             continue
         paths = list(_paths(content, ()))
-        if statement.lstrip().startswith("["):
+        if statement.lstrip().startswith("[["):
+            name = str(paths[-1][0])
+            table = (name, counts.get(name, 0))
+            counts[name] = counts.get(name, 0) + 1
+            paths = [(name,), table]
+        elif statement.lstrip().startswith("["):
             table = paths[-1]
             paths = [table]
         else:
@@ -206,7 +311,7 @@ def _locate(toml_text: str) -> dict[tuple[str, ...], int]:
     return lines
 
 
-def _paths(content: object, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+def _paths(content: object, path: KeyPath) -> Iterator[KeyPath]:
     if path:
         yield path
     if isinstance(content, dict):

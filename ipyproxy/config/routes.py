@@ -27,7 +27,7 @@ from ipyproxy.config.values import (
 )
 from ipyproxy.net.address import LOOPBACK, TCPAddress, UNIXPath
 from ipyproxy.net.hosts import parse_address
-from ipyproxy.routes.route import Application, Redirect, Route, Server
+from ipyproxy.routes.route import Application, Redirect, Route, Server, StaticFiles
 
 OWN_PATH = "/_ipyproxy"
 """Below it are the proxy's own pages, at every host."""
@@ -99,6 +99,14 @@ def _read_redirect(value: object) -> str:
     raise refused(value, "is no address such as https://example.org, to which the path is added")
 
 
+def _read_directory(value: object) -> Path:
+    """Read a directory from which files are sent; all there is would be too much."""
+    path = read_optional_path(value)
+    if path is None or not path.is_absolute() or len(path.parts) < 2 or ".." in path.parts:
+        raise refused(value, "is no absolute path of a directory, or is all there is")
+    return path
+
+
 def _read_status(value: object) -> int:
     if type(value) is int and value in _REDIRECTS:
         return value
@@ -139,7 +147,8 @@ SHAPES[_read_status] = {"enum": list(_REDIRECTS)}
 SHAPES[_read_timeout] = {"type": "number", "minimum": 0, "maximum": 86400}
 
 _KINDS = {
-    "to": ("strip", "timeout", "connections", "tls_name", "tls_ca"),
+    "to": ("strip", "timeout", "connections", "tls_name", "tls_ca", "sendfile"),
+    "files": ("max_age", "immutable"),
     "redirect": ("status",),
 }
 """The keys that say where a route leads, each with those that mean something beside it only."""
@@ -149,7 +158,8 @@ _KINDS = {
 class RouteEntry:
     """One route: requests for ``path`` and everything below it, at ``host`` or at any.
 
-    ``timeout`` is in seconds; 0 leaves it to timeouts.response. ``connections`` are the exchanges
+    ``timeout`` and ``max_age`` are in seconds; 0 leaves the one to timeouts.response, and the other
+    to browsers. ``connections`` are the exchanges
     and WebSockets that each server may have at once.
     """
 
@@ -167,6 +177,10 @@ class RouteEntry:
     connections: Annotated[int, count(1, 1_000_000)] = 1024
     tls_name: Annotated[str, _read_optional_host] = ""
     tls_ca: Annotated[Path | None, read_optional_path] = None
+    sendfile: tuple[Annotated[Path, _read_directory], ...] = ()
+    files: Annotated[Path | None, read_optional_path] = None
+    max_age: Annotated[int, count(1, 10**9, "browsers choose")] = 0
+    immutable: tuple[str, ...] = ()
     redirect: Annotated[str, _read_redirect] = ""
     status: Annotated[int, _read_status] = 308
     allow: tuple[Annotated[IPv4Network | IPv6Network, read_network], ...] = ()
@@ -209,10 +223,18 @@ class RouteEntry:
         )
 
     @property
+    def _destination(self) -> Application | StaticFiles | Redirect:
+        if self.to:
+            return Application(self.servers, self.sendfile)
+        if self.files is not None:
+            return StaticFiles(self.files, self.max_age or None, self.immutable)
+        return Redirect(self.redirect, self.status)
+
+    @property
     def route(self) -> Route:
         """What this says, as other components take it."""
         return Route(
-            Application(self.servers) if self.to else Redirect(self.redirect, self.status),
+            self._destination,
             self.host,
             self.path,
             strip=self.strip,

@@ -29,6 +29,11 @@ def schema(example: str) -> dict[str, Any]:
     """
     uncommented = re.sub(r"^#(?=\w+ = |\[\[)", "", example, flags=re.MULTILINE)
     defaults, words = tomllib.loads(uncommented), _comments(example)
+    include = {
+        **_shape(tuple[str, ...]),
+        "description": words["", "include"],
+        "default": defaults["include"],
+    }
     tables = {}
     for table, kind in get_type_hints(Config).items():
         shown = tables[table] = _shape(kind)
@@ -44,7 +49,7 @@ def schema(example: str) -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Configuration of ipyproxy",
         "type": "object",
-        "properties": tables,
+        "properties": {"include": include, **tables},
         "additionalProperties": False,
     }
 

@@ -95,12 +95,13 @@ class Site:
 
     Hosts are lower case, IPv6 addresses bare; origins are spelled as browsers spell them. Below
     ``notebook_domain``, if any, each notebook has a host of its own. ``operator`` is who runs it,
-    as people are told.
+    as people are told; ``error_pages`` is a directory of pages that are shown instead of ours.
     """
 
     hosts: tuple[Host, ...] = ()
     trusted_origins: tuple[Origin, ...] = ()
     notebook_domain: Annotated[str, read_domain] = ""
+    error_pages: OptionalPath = None
     operator: Annotated[str, matching(r"[^\x00-\x1f\x7f]{0,200}", "a line of text")] = ""
 
 
@@ -321,8 +322,12 @@ def anchored(config: Config, directory: Path) -> Config:
             htpasswd=anchor(config.auth.htpasswd),
             link_keys=anchor(config.auth.link_keys),
         ),
+        site=attrs.evolve(config.site, error_pages=anchor(config.site.error_pages)),
         notebooks=attrs.evolve(config.notebooks, tls_ca=anchor(config.notebooks.tls_ca)),
-        routes=tuple(attrs.evolve(each, tls_ca=anchor(each.tls_ca)) for each in config.routes),
+        routes=tuple(
+            attrs.evolve(each, tls_ca=anchor(each.tls_ca), files=anchor(each.files))
+            for each in config.routes
+        ),
         log=attrs.evolve(
             config.log, access=access if access in ("", "-") else str(directory / access)
         ),

@@ -25,6 +25,7 @@ from ipyproxy.config import Config
 from ipyproxy.daemon.gate import AuthContext, make_gate, make_methods, withheld
 from ipyproxy.daemon.routing import Fittings, make_routes
 from ipyproxy.daemon.settings import Settings
+from ipyproxy.files.disk import Disks
 from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.gateway.resource import Notebooks
 from ipyproxy.http1.head import HeadLimits
@@ -79,6 +80,7 @@ class Components(NamedTuple):
     own_ports: set[int]
     auth: AuthContext
     challenges: PatientThreads
+    disks: Disks
 
 
 def make_components(
@@ -136,6 +138,7 @@ def make_components(
             lambda transport: client_subject(transport.tls),
         ),
         challenges=PatientThreads(reactor, 1, "ACME challenges"),
+        disks=Disks(reactor),
     )
     _list_applications(made, config)
     return made
@@ -232,6 +235,7 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
             trusted_pages,
             hosts,
             states=StatePaths(config.notebooks.prefix),
+            error_pages=settings.error_pages,
             login=login,
             hsts=hsts,
         ),
@@ -277,7 +281,7 @@ def _routes(
         pages = {**pages, **components.sights.resources}
     for path, resource in pages.items():
         root.put(path, resource)
-    fittings = Fittings(components.upstreams, context, kept_back, own)
+    fittings = Fittings(components.upstreams, context, kept_back, components.disks, own)
     return make_routes(config, root, notebooks, fittings)
 
 

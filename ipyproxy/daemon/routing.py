@@ -5,6 +5,8 @@ Knows the kinds of destinations. Opens, reads and dials nothing.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 from twisted.web.resource import Resource
@@ -12,11 +14,14 @@ from twisted.web.resource import Resource
 from ipyproxy.access.reserved import ReservedFields
 from ipyproxy.config import Config
 from ipyproxy.config.routes import OWN_PATH
+from ipyproxy.files.disk import Disks
+from ipyproxy.files.named import NamedFiles
+from ipyproxy.files.resource import Files
 from ipyproxy.gateway.application import ApplicationResource
 from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.http.rewriting import Manners, Rewriting
 from ipyproxy.net.hosts import parse_address
-from ipyproxy.routes.route import Application, Notebooks, Redirect, Route
+from ipyproxy.routes.route import Application, Notebooks, Redirect, Route, StaticFiles
 from ipyproxy.routes.table import RouteTable
 from ipyproxy.upstream.upstream import UpstreamTable
 from ipyproxy.web.resources import RedirectResource
@@ -27,12 +32,14 @@ class Fittings(NamedTuple):
     """What routes to applications need of the rest.
 
     :ivar withheld: what of a client's own fields no upstream gets to see.
+    :ivar disks: where files are.
     :ivar cookies: names of the cookies that only the proxy itself gets to see.
     """
 
     upstreams: UpstreamTable
     context: GatewayContext
     withheld: ReservedFields | None
+    disks: Disks
     cookies: tuple[bytes, ...]
 
 
@@ -74,6 +81,14 @@ def _resource(route: Route, fittings: Fittings) -> Resource:
     destination = route.destination
     if isinstance(destination, Redirect):
         return RedirectResource(destination.to.encode("ascii"), destination.status)
+    if isinstance(destination, StaticFiles):
+        return Files(
+            Path(destination.directory),
+            fittings.disks,
+            prefix=route.path,
+            max_age=destination.max_age,
+            immutable=destination.immutable,
+        )
     assert isinstance(destination, Application)
     upstreams = [
         fittings.upstreams.application(server.name, server.address)
@@ -90,4 +105,8 @@ def _resource(route: Route, fittings: Fittings) -> Resource:
         confined=False,
         stripped=route.strip and route.path != "/",
     )
-    return ApplicationResource(upstreams, rewriting, fittings.context, route.timeout)
+    context = fittings.context
+    if destination.sendfile:
+        named_files = NamedFiles(map(Path, destination.sendfile), fittings.disks)
+        context = replace(context, named_files=named_files)
+    return ApplicationResource(upstreams, rewriting, context, route.timeout)

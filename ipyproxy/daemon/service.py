@@ -184,7 +184,8 @@ class ProxyService(Service):
             ports=str(notebooks.ports),
         )
         for route in self._settings.config.routes:
-            where = ", ".join(server.name for server in route.servers) or route.redirect
+            servers = ", ".join(server.name for server in route.servers)
+            where = servers or str(route.files or route.redirect)
             self.log.info("{route} leads to {where}", route=route.name, where=where)
 
     def _has_nameless_clients(self) -> bool:

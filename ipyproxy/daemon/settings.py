@@ -14,10 +14,12 @@ from typing import NamedTuple
 
 from ipyproxy.config import Config, ConfigError, Notebooks, RouteEntry, Tls
 from ipyproxy.daemon.doubts import doubts_of, unwritable
+from ipyproxy.daemon.errorpages import read_error_pages
 from ipyproxy.daemon.gate import AuthFiles, read_files
 from ipyproxy.net.address import TCPAddress, is_loopback
 from ipyproxy.net.hosts import covers
 from ipyproxy.net.ownnames import own_names
+from ipyproxy.server.request import NO_PAGES
 from ipyproxy.tls import (
     Certificate,
     CertificateError,
@@ -53,6 +55,8 @@ class Settings(NamedTuple):
     auth_files: AuthFiles
     doubts: tuple[str, ...] = ()
     """What is probably not meant, one sentence each."""
+    error_pages: Mapping[int, bytes] = NO_PAGES
+    """Pages of the site's own for what goes wrong, by status."""
 
 
 def load(config: Config, state_directory: Path) -> Settings:
@@ -86,6 +90,7 @@ def load(config: Config, state_directory: Path) -> Settings:
         owners,
         auth_files,
         tuple(doubts),
+        read_error_pages(config.site.error_pages),
     )
 
 
@@ -177,6 +182,7 @@ def check(config: Config, state_directory: Path) -> Sequence[str]:
     _notebooks_tls(config.notebooks)
     _applications_tls(config.routes)
     _owners(config)
+    read_error_pages(config.site.error_pages)
     wrong = [problem for each in certificates for problem in problems(each)]
     wrong += unwritable(config, state_directory, keeps_certificate=not certificates)
     if wrong:

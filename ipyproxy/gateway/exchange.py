@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from ipyproxy.access.cors import TrustedPages
 from ipyproxy.errors import HungUpError, Problem, ProxyError
+from ipyproxy.files.named import NamedFiles
+from ipyproxy.files.sending import Sending
 from ipyproxy.http.rewriting import (
     Rewriting,
     forwarded,
@@ -51,6 +53,8 @@ class GatewayContext:
     adviser: Adviser
     trusted_origins: frozenset[bytes]
     trusted_pages: TrustedPages | None = None
+    named_files: NamedFiles | None = None
+    """What an upstream may have sent by naming a file; None: nothing."""
 
 
 class Exchange:
@@ -62,6 +66,8 @@ class Exchange:
     # Where a place is held, or waited for.
     _places: Places | None = None
     _client = ""
+    # What is sent in place of the upstream's body.
+    _file: Sending | None = None
     others: Sequence[Upstream] = ()
     """Where the request may go instead, in this order."""
     timeout: float | None = None
@@ -199,6 +205,11 @@ class Exchange:
         fields = response_fields(head, request.public, self._rewriting)
         if self._context.trusted_pages is not None and self._rewriting.confined:
             fields = block_of(self._context.trusted_pages.opened(lines_of(fields)))
+        named_files = self._context.named_files
+        if named_files is not None and head.status == 200:
+            self._file = named_files.sending(request, head.fields.special, fields)
+            if self._file is not None:
+                return
         length = stated_length(head) if body is None else body.length
         if head.status in STATUSES:
             self._ask_for_advice(head.status)
@@ -219,10 +230,17 @@ class Exchange:
 
     def response_received(self, data: bytes) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
-        self._request.write(data)
+        if self._file is None:
+            self._request.write(data)
 
     def response_waiting(self) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
+        if self._file is not None:
+            # A body besides is of no use to anybody, and may be long.
+            if self._connection is not None:
+                self._connection.abandon()
+            self.response_ended()
+            return
         self._request.flush()
         # Whatever the browser can't take makes the notebook wait.
         if self._connection is not None:
@@ -231,7 +249,10 @@ class Exchange:
     def response_ended(self) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
         self._end()
-        self._request.finish()
+        if self._file is None:
+            self._request.finish()
+        else:
+            self._file.start()
 
     def switched(self, block: bytes, rest: bytes) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`: nobody asked for that here."""

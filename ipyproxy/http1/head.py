@@ -88,7 +88,7 @@ _RESPONSE_TAKEN = frozenset(
     b"sec-websocket-accept sec-websocket-extensions sec-websocket-protocol "
     b"clear-site-data strict-transport-security alt-svc nel report-to reporting-endpoints "
     b"accept-ch origin-agent-cluster set-login secure-session-registration "
-    b"use-as-dictionary".split()
+    b"use-as-dictionary x-accel-redirect x-sendfile".split()
 )
 # CGI-like servers read Remote_User and remote-user alike (CVE-2026-30851), some remote.user too.
 _ALIKE = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)

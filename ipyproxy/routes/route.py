@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import PurePath
 from typing import NamedTuple
 
 from ipyproxy.net.address import Address
@@ -27,9 +28,26 @@ class Server(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """A destination: servers of which any may answer."""
+    """A destination: servers of which any may answer.
+
+    :ivar sendfile: directories with files that the application may have sent by naming them.
+    """
 
     servers: tuple[Server, ...]
+    sendfile: tuple[PurePath, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StaticFiles:
+    """A destination: a directory with files, or one file.
+
+    :ivar max_age: seconds for which browsers may use one without asking again; None: theirs to say.
+    :ivar immutable: patterns of paths below it, of files that never change under their names.
+    """
+
+    directory: PurePath
+    max_age: int | None = None
+    immutable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +65,7 @@ class Notebooks(NamedTuple):
     """A destination: the notebooks of this host, one below each port."""
 
 
-Destination = Application | Redirect | Notebooks
+Destination = Application | StaticFiles | Redirect | Notebooks
 
 
 @dataclass(frozen=True, slots=True, eq=False)

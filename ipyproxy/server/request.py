@@ -6,7 +6,8 @@ of each other. Knows nothing of how bytes come in, of deadlines, or of what the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from ipyproxy.errors import Problem, ProxyError
@@ -19,6 +20,7 @@ from ipyproxy.upstream.upstream import Upstream
 STATUS_LINE = b"HTTP/1.1 %d %b"
 """The first line of an answer; field lines that every answer of a site bears may stand behind."""
 
+NO_PAGES: Mapping[int, bytes] = MappingProxyType({})
 _WITHOUT_BODY = (204, 304)
 
 
@@ -101,6 +103,8 @@ class Request:
     extra_lines: tuple[bytes, ...] = ()
     pending_body = b""
     note = ""
+    # Pages of the site's own for what goes wrong, by status.
+    error_pages: Mapping[int, bytes] = NO_PAGES
     bridge: dict[str, int | str] | None = None
     _unsent_head = b""
     _chunked = False

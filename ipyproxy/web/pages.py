@@ -199,6 +199,12 @@ def problem_page(
     return page
 
 
+def own_page(page: Page, body: bytes) -> Page:
+    """The page of a site's own that stands in for ``page``: what it may load is its own matter."""
+    fields = tuple(field for field in page.fields if field[0] != b"Content-Security-Policy")
+    return Page(page.status, b"text/html; charset=utf-8", body, fields)
+
+
 WAITING = {
     Problem.UPSTREAM_STARTING: "If you have not started one, check the number in the address.",
     Problem.UPSTREAM_DEAD: "Start it again from the page you first started it on.",

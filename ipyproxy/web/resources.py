@@ -13,7 +13,15 @@ from twisted.web.resource import Resource
 
 from ipyproxy.errors import Problem
 from ipyproxy.server.request import Request
-from ipyproxy.web.pages import WAITING, Page, busy_page, problem_page, waiting_page, wants_json
+from ipyproxy.web.pages import (
+    WAITING,
+    Page,
+    busy_page,
+    own_page,
+    problem_page,
+    waiting_page,
+    wants_json,
+)
 
 NOT_DONE_YET = 1
 """What ``render`` gives here: the answer is sent by other means.
@@ -28,7 +36,7 @@ def send_page(request: Request, page: Page, more: Iterable[bytes] = ()) -> None:
     """Answer ``request`` with ``page``, and with ``more`` field lines."""
     lines = [b"%b: %b" % field for field in page.fields]
     lines += more
-    lines.append(_date())
+    lines.append(date())
     lines.append(b"Content-Type: " + page.content_type)
     reason = HTTPStatus(page.status).phrase.encode("ascii")
     request.respond(page.status, reason, lines, page.body)
@@ -70,6 +78,9 @@ def send_problem(
             methods=methods,
             of_application=of_application,
         )
+        body = request.error_pages.get(problem.status)
+        if body is not None and not as_json:
+            page = own_page(page, body)
         send_page(request, page, more)
 
 
@@ -78,11 +89,11 @@ def send_redirect(request: Request, target: bytes, cookie: bytes | None) -> None
     lines = [b"Location: " + target, b"Cache-Control: no-store", b"Referrer-Policy: no-referrer"]
     if cookie is not None:
         lines.append(cookie)
-    lines.append(_date())
+    lines.append(date())
     request.respond(303, b"See Other", lines, b"")
 
 
-def _date() -> bytes:
+def date() -> bytes:
     """The field line that says when an answer was made (RFC 9110 section 6.6.1)."""
     return b"Date: " + formatdate(usegmt=True).encode("ascii")
 
@@ -134,7 +145,7 @@ class RedirectResource(Resource):
         """Send the client to the same path there, with the same query."""
         # The target begins with one slash and never two, so no other host can come of it.
         request.respond(
-            self._status, self._reason, [b"Location: " + self._to + request.target, _date()], b""
+            self._status, self._reason, [b"Location: " + self._to + request.target, date()], b""
         )
         return NOT_DONE_YET
 

@@ -6,6 +6,8 @@ resource does.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from twisted.web.resource import Resource
 
 from ipyproxy.access.cors import TrustedPages
@@ -19,7 +21,7 @@ from ipyproxy.routes.notebooks import NotebookHosts, StatePaths, parse_target
 from ipyproxy.routes.readings import other_reading
 from ipyproxy.routes.route import Notebooks, Redirect, Route
 from ipyproxy.routes.table import RouteTable
-from ipyproxy.server.request import STATUS_LINE, Request
+from ipyproxy.server.request import NO_PAGES, STATUS_LINE, Request
 from ipyproxy.web import acme
 from ipyproxy.web.acme import Challenges
 from ipyproxy.web.admission import Admission
@@ -90,6 +92,7 @@ class PublicSite:
     :param trusted_pages: what pages of trusted origins may do; None: there are none.
     :param hosts: gives each notebook a host of its own; None: all are at the same hosts.
     :param states: whose the states of notebooks are; None: they are not served.
+    :param error_pages: pages of the site's own for what goes wrong, by status.
     :param login: the pages on which people log in and out; None: there are none.
     :param hsts: seconds for which browsers are to come by HTTPS only (RFC 6797); 0: not said.
     """
@@ -103,6 +106,7 @@ class PublicSite:
         hosts: NotebookHosts | None = None,
         *,
         states: StatePaths | None = None,
+        error_pages: Mapping[int, bytes] = NO_PAGES,
         login: LoginPages | None = None,
         hsts: int = 0,
     ) -> None:
@@ -114,10 +118,12 @@ class PublicSite:
         self._trusted_pages = trusted_pages
         self._hosts = hosts
         self._states = states
+        self._error_pages = error_pages
         self._login = login
 
     def handle(self, request: Request) -> None:
         """Route and authorize ``request``, then let its resource answer."""
+        request.error_pages = self._error_pages
         head = request.head
         if head.method in _REFUSED_METHODS:
             raise ProxyError(Problem.METHOD_NOT_ALLOWED, "a method that this proxy never takes")
@@ -213,6 +219,7 @@ class PublicSite:
 
     def refuse(self, request: Request, error: ProxyError) -> None:
         """Answer with the page of the error."""
+        request.error_pages = self._error_pages
         if b"upgrade" in request.head.fields.special:
             # What comes behind is meant for another protocol, and is no request.
             request.connection.persistent = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -57,14 +58,15 @@ def test_help_tells_of_every_command(capsys: pytest.CaptureFixture[str]) -> None
     assert caught.value.code == 0
     told = capsys.readouterr().out
     for command in COMMANDS:
-        word = command.__name__.rpartition(".")[2]
-        assert f"    {word} " in told
+        word = command.__name__.rpartition(".")[2].replace("_", "-")
+        assert re.search(rf"^    {word}\s", told, re.MULTILINE)
 
 
 def test_the_manual_page_knows_every_command() -> None:
     page = (ROOT / "packaging" / "ipyproxy.8").read_text().replace("\\-", "-")
     for command in COMMANDS:
-        assert f"ipyproxy {command.__name__.rpartition('.')[2]}" in page
+        word = command.__name__.rpartition(".")[2].replace("_", "-")
+        assert f"ipyproxy {word}" in page
 
 
 def test_check_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

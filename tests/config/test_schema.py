@@ -27,7 +27,7 @@ def is_valid(toml: str) -> bool:
 
 def keys() -> Iterator[tuple[str, str, dict[str, Any]]]:
     for table, shape in SCHEMA["properties"].items():
-        for key, inner in shape.get("items", shape)["properties"].items():
+        for key, inner in shape.get("items", shape).get("properties", {}).items():
             yield table, key, inner
 
 
@@ -62,6 +62,7 @@ def test_every_key_is_described(table: str, key: str, shape: dict[str, Any]) -> 
     "timeouts.head = 3",
     "timeouts.response = 0",
     'site.hosts = ["a.example"]',
+    'include = ["conf.d/*.toml"]',
     'auth.rules = [{ path = "/ipython", require = "none" }]',
     '[[routes]]\nto = "unix:/run/app.sock"\ntimeout = 180',
     '[[routes]]\nto = ["http://127.0.0.1:1", "http://127.0.0.1:2"]\nheaders = { X = "y" }',

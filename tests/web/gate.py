@@ -11,6 +11,7 @@ from ipyproxy.access.cors import TrustedPages
 from ipyproxy.access.origins import Policy
 from ipyproxy.access.reserved import ReservedFields
 from ipyproxy.config import Config, Health
+from ipyproxy.files.named import NamedFiles
 from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.gateway.resource import Notebooks
 from ipyproxy.net.sockdiag import Listener
@@ -74,6 +75,7 @@ class Gate(House):
         withheld: ReservedFields | None = None,
         site_cookies: tuple[bytes, ...] = (b"galaxysession",),
         applications: tuple[int, ...] = (),
+        named_files: NamedFiles | None = None,
         login: LoginPages | None = None,
         **others: Any,
     ) -> None:
@@ -104,6 +106,7 @@ class Gate(House):
             adviser,
             trusted,
             trusted_pages,
+            named_files,
         )
         notebooks = Notebooks(
             self.ports, prefix, site_cookies, self.table, context, withheld, applications

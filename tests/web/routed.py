@@ -11,6 +11,7 @@ import pytest
 from ipyproxy.config import Config, parse
 from ipyproxy.daemon.components import make_components, make_sites, refit, secure
 from ipyproxy.daemon.gate import read_files
+from ipyproxy.server.request import NO_PAGES
 from ipyproxy.upstream import pool, probes
 from ipyproxy.upstream.tenancy import Tenants, nobody
 from ipyproxy.upstream.upstream import Upstream
@@ -91,7 +92,12 @@ class Routed(House):
 
 def _settings(config: Config) -> Any:
     """As far as sites are made from them."""
-    return SimpleNamespace(config=config, certificates=(), auth_files=read_files(config.auth))
+    return SimpleNamespace(
+        config=config,
+        certificates=(),
+        auth_files=read_files(config.auth),
+        error_pages=NO_PAGES,
+    )
 
 
 def where(attempt: Attempt) -> Any:

@@ -1,0 +1,1 @@
+"""``ipyproxy import-apache``: Apache's configuration in the words of ours."""

@@ -1,0 +1,313 @@
+"""What directives say of listeners, names, TLS, fields, and of who may: keys of routes and tables.
+
+Knows our keys for what Apache says. Knows nothing of how routes come about.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ipyproxy.cli.apache.parsing import Directive
+from ipyproxy.cli.apache.plan import Plan, PlannedRoute, Value
+
+_LIMIT = re.compile(r"max-age=(\d+)(.*)", re.DOTALL)
+_EXPIRES = re.compile(r"(?:access|now)(?: plus)? (\d+) (second|minute|hour|day|week|month|year)s?")
+_SECONDS = {
+    "second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800, "month": 2592000,
+    "year": 31536000,
+}  # fmt: skip
+_OWN_FIELDS = ("x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-forwarded-for",
+               "x-real-ip", "x-scheme", "x-url-scheme")  # fmt: skip
+
+
+class Remark(NamedTuple):
+    """What became of a directive that has no key of ours: what takes its place, or why nothing."""
+
+    directive: Directive
+    is_left: bool
+    why: str
+
+
+_ACCESS = frozenset(
+    ("require", "allow", "deny", "satisfy", "authtype", "authgroupfile", "sslrequire")
+)
+_NOBODY = ("127.0.0.1",)
+
+
+def _restricts(directive: Directive) -> bool:
+    said = [each.lower() for each in directive.arguments]
+    opens = [directive.name, *said] in (["require", "all", "granted"], ["allow", "from", "all"])
+    return directive.name in _ACCESS and not opens
+
+
+class LeftError(Exception):
+    """A directive can't be taken over; the message says why, or what to do."""
+
+
+class Said(NamedTuple):
+    """A key that routes get: those below ``path``, or whose files are in ``directory``."""
+
+    directive: Directive
+    path: str
+    directory: str
+    key: str
+    value: Value
+
+
+@dataclass
+class Host:
+    """One ``<VirtualHost>``, or what stands outside of all."""
+
+    names: list[str] = field(default_factory=list)
+    is_plain: bool = False
+    routes: dict[str, PlannedRoute] = field(default_factory=dict)
+    # What is said of paths, to be put on routes once all are known.
+    # Paths that lead to a server for WebSockets: they need no route if all requests go there.
+    websockets: dict[str, tuple[str, str, Directive]] = field(default_factory=dict)
+    said: list[Said] = field(default_factory=list)
+    conditions: list[Directive] = field(default_factory=list)
+    document_root: Directive | None = None
+
+
+@dataclass
+class Scope:
+    """Where a directive stands: at which host, in which Location and Directory."""
+
+    host: Host
+    path: str = "/"
+    directory: str = ""
+
+
+class Settings:
+    """Takes what has a key of its own, and remarks on what has not."""
+
+    def __init__(self) -> None:
+        self.plan = Plan()
+        self.remarks: list[Remark] = []
+
+    def _leave(self, directive: Directive, why: str, scope: Scope | None) -> None:
+        """Remark that a directive is left. Who was kept out by it is kept out still."""
+        if scope is not None and _restricts(directive):
+            self._say(directive, scope, "allow", list(_NOBODY))
+            why += "; until you say who may, only this host itself may (allow)"
+        self.remarks.append(Remark(directive, is_left=True, why=why))
+        for child in directive.children:
+            self._leave(child, f"it stands in {directive.text}", scope)
+
+    def _say(self, directive: Directive, scope: Scope, key: str, value: Value) -> None:
+        """Remember what is said of a path until its routes are known."""
+        scope.host.said.append(Said(directive, scope.path, scope.directory, key, value))
+
+    # Listeners and names.
+
+    def _listen(self, directive: Directive, scope: Scope) -> str | None:
+        address, _, port = directive.arguments[0].rpartition(":")
+        if not port.isdigit():
+            raise LeftError("no port")
+        key = "listen.https" if port == "443" or "https" in directive.arguments[1:] else ""
+        key = key or ("listen.http" if port == "80" else "")
+        if not key:
+            raise LeftError("a listener is for HTTPS (listen.https) or leads there (listen.http)")
+        value: Value = int(port)
+        if address not in ("", "*"):
+            interface = address.strip("[]").replace(":", "\\:")
+            value = f"tcp:{port}:interface={interface}"
+        if not self.plan.set(key, value):
+            raise LeftError(f"{key} is set already")
+        return None
+
+    def _server_name(self, directive: Directive, scope: Scope) -> str | None:
+        for argument in directive.arguments:
+            name = argument.rpartition("://")[2].partition(":")[0].lower()
+            if not re.fullmatch(r"(\*\.)?[a-z0-9_.-]+", name):
+                raise LeftError(f"{name} is no name, nor one with a star for its first label")
+            scope.host.names.append(name)
+        return None
+
+    def _index(self, directive: Directive, scope: Scope) -> str | None:
+        if directive.arguments[:1] != ["index.html"]:
+            raise LeftError("the index of a directory is index.html")
+        return "it is always index.html"
+
+    # Fields.
+
+    def _header(self, directive: Directive, scope: Scope) -> str | None:
+        arguments = [each for each in directive.arguments if each.lower() != "always"]
+        if len(arguments) < 3 or arguments[0].lower() not in ("set", "add"):
+            raise LeftError("a route can set fields (headers), and change none")
+        name, value = arguments[1:3]
+        if name.lower() == "origin":
+            return "no browser reads Origin in an answer"
+        if name.lower() == "strict-transport-security":
+            match = _LIMIT.match(value)
+            if match is None or not self.plan.set("tls.hsts", int(match[1])):
+                raise LeftError("see tls.hsts")
+            if match[2].strip("; "):
+                raise LeftError(f"tls.hsts is set, but does not say {match[2].strip('; ')}")
+            return None
+        if len(arguments) > 3 or "%{" in value:
+            raise LeftError("a field of a route (headers) is the same for all")
+        self._say(directive, scope, "headers", {name: value})
+        return None
+
+    def _request_header(self, directive: Directive, scope: Scope) -> str | None:
+        name = directive.arguments[1].lower() if len(directive.arguments) > 1 else ""
+        if name in _OWN_FIELDS:
+            return "an application gets X-Forwarded-For, -Host, -Port and -Proto"
+        if name == "origin":
+            return "a notebook gets Host, Origin and Referer of its own"
+        raise LeftError("who the user is, is told as [auth] says; nothing else is")
+
+    def _set_env(self, directive: Directive, scope: Scope) -> str | None:
+        if len(directive.arguments) > 2 and "/([0-9]+)/" in directive.arguments[1]:
+            return "the port is read from the path"
+        raise LeftError("there are no variables")
+
+    def _expires(self, directive: Directive, scope: Scope) -> str | None:
+        match = _EXPIRES.fullmatch(directive.arguments[0].lower())
+        if match is None:
+            raise LeftError("max_age counts from when a file is fetched, in seconds")
+        self._say(directive, scope, "max_age", int(match[1]) * _SECONDS[match[2]])
+        return None
+
+    # Access.
+
+    def _require(self, directive: Directive, scope: Scope) -> str | None:
+        what = [each.lower() for each in directive.arguments[:2]]
+        if what == ["all", "granted"]:
+            return "a route is for all unless it says otherwise"
+        if what == ["all", "denied"] and scope.directory == "/":
+            return "only what a route names is served"
+        if what == ["all", "denied"] and "\\.ht" in scope.directory:
+            return "files whose names begin with a dot are never served"
+        if what[:1] == ["ip"]:
+            networks = [_network(each) for each in directive.arguments[1:]]
+            self._say(directive, scope, "allow", networks)
+            return None
+        if what[:1] in (["valid-user"], ["user"]):
+            users = directive.arguments[1:] if what[0] == "user" else []
+            rule: dict[str, str | list[str]] = {"path": scope.path, "require": "htpasswd"}
+            self.plan.rules.append({**rule, "users": users} if users else rule)
+            return None
+        raise LeftError("see allow of a route, and the rules of [auth]")
+
+    def _old_access(self, directive: Directive, scope: Scope) -> str | None:
+        """Allow and Deny, as Apache 2.2 had them."""
+        who = directive.arguments[1:]
+        if directive.name == "order":
+            return "whoever is not listed in allow is kept out"
+        if directive.name == "allow" and [each.lower() for each in who] == ["all"]:
+            return "a route is for all unless it says otherwise"
+        if directive.name == "allow" and all(re.fullmatch(r"[0-9a-f.:/]+", each) for each in who):
+            self._say(directive, scope, "allow", [_network(each) for each in who])
+            return None
+        raise LeftError("see allow of a route")
+
+    def _auth_type(self, directive: Directive, scope: Scope) -> str | None:
+        if directive.arguments[0].lower() != "basic":
+            raise LeftError("see docs/authentication.md")
+        return "the rules of [auth] say it"
+
+    def _auth_file(self, directive: Directive, scope: Scope) -> str | None:
+        if not self.plan.set("auth.htpasswd", directive.arguments[0]):
+            raise LeftError("there is one file of users (auth.htpasswd)")
+        return None
+
+    def _auth_provider(self, directive: Directive, scope: Scope) -> str | None:
+        if directive.arguments != ["file"]:
+            raise LeftError("see docs/authentication.md")
+        return "the rules of [auth] say it"
+
+    def _override(self, directive: Directive, scope: Scope) -> str | None:
+        if [each.lower() for each in directive.arguments] != ["none"]:
+            raise LeftError("no .htaccess is read")
+        return "no .htaccess is read"
+
+    def _options(self, directive: Directive, scope: Scope) -> str | None:
+        named = {each.lower().lstrip("+") for each in directive.arguments}
+        if named & {"indexes", "all", "execcgi", "includes", "multiviews"}:
+            raise LeftError("files are sent as they are, and directories are not listed")
+        return "links are followed within a directory, and it is never listed"
+
+    # TLS.
+
+    def _certificate(self, directive: Directive, scope: Scope) -> str | None:
+        key = {"sslcertificatefile": "tls.certificate", "sslcertificatekeyfile": "tls.key"}
+        if not self.plan.set(key[directive.name], directive.arguments[0]):
+            raise LeftError("put key, certificate and chain of further names into one file in "
+                            "tls.directory")  # fmt: skip
+        return None
+
+    def _client_ca(self, directive: Directive, scope: Scope) -> str | None:
+        if not self.plan.set("tls.client_ca", directive.arguments[0]):
+            raise LeftError("there is one file of authorities (tls.client_ca)")
+        return None
+
+    def _verify_client(self, directive: Directive, scope: Scope) -> str | None:
+        word = {"require": "required", "optional": "optional"}.get(directive.arguments[0].lower())
+        if word is None or scope.path != "/" or scope.directory:
+            raise LeftError("see tls.client_certificates, and the rules of [auth] for a path")
+        self.plan.set("tls.client_certificates", word)
+        return None
+
+    def _tls_options(self, directive: Directive, scope: Scope) -> str | None:
+        if [each.lower() for each in directive.arguments] != ["+stdenvvars"]:
+            raise LeftError("see docs/authentication.md for client certificates")
+        return "no program is run that could read such variables"
+
+    def _timeout(self, directive: Directive, scope: Scope) -> str | None:
+        key = {"timeout": "timeouts.response", "keepalivetimeout": "timeouts.keepalive"}
+        if not self.plan.set(key[directive.name], int(directive.arguments[0])):
+            raise LeftError(f"{key[directive.name]} is for all hosts")
+        return None
+
+    def _include(self, directive: Directive, scope: Scope) -> str | None:
+        raise LeftError("name the files that it includes to this command, too")
+
+    def _body_limit(self, directive: Directive, scope: Scope) -> str | None:
+        if scope.path != "/" or not self.plan.set("limits.body_bytes", int(directive.arguments[0])):
+            raise LeftError("limits.body_bytes is for all paths")
+        return None
+
+
+def _network(text: str) -> str:
+    """Apache's ``10.1`` is ``10.1.0.0/16``."""
+    parts = text.rstrip(".").split(".")
+    if "/" in text or ":" in text or len(parts) == 4:
+        return text
+    return ".".join(parts + ["0"] * (4 - len(parts))) + f"/{8 * len(parts)}"
+
+
+SETTINGS: dict[str, Callable[[Any, Directive, Scope], str | None]] = {
+    "allow": Settings._old_access,
+    "allowoverride": Settings._override,
+    "authbasicprovider": Settings._auth_provider,
+    "authtype": Settings._auth_type,
+    "authuserfile": Settings._auth_file,
+    "deny": Settings._old_access,
+    "directoryindex": Settings._index,
+    "expiresdefault": Settings._expires,
+    "include": Settings._include,
+    "includeoptional": Settings._include,
+    "keepalivetimeout": Settings._timeout,
+    "ssloptions": Settings._tls_options,
+    "timeout": Settings._timeout,
+    "header": Settings._header,
+    "limitrequestbody": Settings._body_limit,
+    "listen": Settings._listen,
+    "options": Settings._options,
+    "order": Settings._old_access,
+    "requestheader": Settings._request_header,
+    "require": Settings._require,
+    "serveralias": Settings._server_name,
+    "servername": Settings._server_name,
+    "setenvif": Settings._set_env,
+    "sslcacertificatefile": Settings._client_ca,
+    "sslcertificatefile": Settings._certificate,
+    "sslcertificatekeyfile": Settings._certificate,
+    "sslverifyclient": Settings._verify_client,
+}
+"""By the directive's name in lower case: takes it over, or gives what takes its place."""

@@ -1,0 +1,400 @@
+"""Directives -> a plan, and a remark on every directive that has no part in it.
+
+Knows what each directive means in Apache, and which of our keys says the same. Nothing is left out
+in silence: a directive is taken over, or a remark says what takes its place, or that nothing does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from ipyproxy.cli.apache.needless import NEEDLESS
+from ipyproxy.cli.apache.parsing import Directive
+from ipyproxy.cli.apache.plan import PlannedRoute, Value
+from ipyproxy.cli.apache.rewriting import (
+    ByFiles,
+    Notebooks,
+    NotUnderstood,
+    Proxied,
+    ToHTTPS,
+    read_rule,
+)
+from ipyproxy.cli.apache.settings import SETTINGS, Host, LeftError, Remark, Said, Scope, Settings
+
+_SERVER = re.compile(
+    r"(?:unix:(?P<socket>/[^|]*)\|\w+://[^/]*|(?P<scheme>https?|wss?)://(?P<server>[^/]+))"
+    r"(?P<base>(?:/[^?]*)?)"
+)
+_LITERAL = re.compile(r"localhost|[0-9.]+|\[.*\]")
+_TRANSPARENT = ("ifmodule", "requireall", "requireany")
+_IGNORED_OPTIONS = ("upgrade", "nocanon", "flushpackets", "keepalive", "retry", "connectiontimeout",
+                    "disablereuse", "enablereuse", "max", "min", "smax", "ttl")  # fmt: skip
+
+
+class Translation(Settings):
+    """Takes directives one after the other; then :attr:`plan` and :attr:`remarks` are whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._hosts: list[Host] = []
+        self._outside = Host()
+
+    def take(self, directives: Iterable[Directive]) -> None:
+        """All directives of a file."""
+        self._take_all(directives, Scope(self._outside))
+
+    def finish(self) -> None:
+        """After the last file: put what was said of paths on the routes, and name the hosts."""
+        hosts = [*self._hosts, self._outside]
+        for host in hosts:
+            self._add_websockets(host)
+            self._add_document_root(host)
+            self._apply(host)
+        serving = [host for host in hosts if host.routes]
+        several = len(serving) > 1
+        names: list[str] = []
+        for host in hosts:
+            names += [name for name in host.names if name not in names]
+        # Where both have a name, what is served by HTTPS counts.
+        for host in sorted(serving, key=lambda host: host.is_plain):
+            for route in sorted(host.routes.values(), key=lambda route: route.path):
+                for name in host.names if several and host.names else [""]:
+                    self._add(PlannedRoute(route.path, route.keys, name, source=route.source))
+        if names:
+            self.plan.set("site.hosts", list(names))
+        if self.plan.rules:
+            self.plan.set("auth.rules", list(self.plan.rules))
+
+    def _add(self, route: PlannedRoute) -> None:
+        for other in self.plan.routes:
+            if (other.host, other.path) == (route.host, route.path):
+                if other.keys != route.keys:
+                    why = f"{other.source.place} says what answers there"
+                    self._leave(route.source, why, None)
+                return
+        self.plan.routes.append(route)
+
+    # Directives.
+
+    def _take_all(self, directives: Iterable[Directive], scope: Scope) -> None:
+        for directive in directives:
+            if directive.is_section:
+                self._take_section(directive, scope)
+                continue
+            try:
+                why = self._take(directive, scope)
+            except LeftError as left:
+                self._leave(directive, str(left), scope)
+            else:
+                if why:
+                    self.remarks.append(Remark(directive, is_left=False, why=why))
+
+    def _take_section(self, section: Directive, scope: Scope) -> None:
+        arguments = section.arguments
+        argument = arguments[0] if arguments else ""
+        if section.name == "virtualhost":
+            self._take_host(section)
+        elif section.name == "location" and argument.startswith("/"):
+            path = argument.rstrip("/") or "/"
+            self._take_all(section.children, Scope(scope.host, path, scope.directory))
+        elif section.name in ("directory", "files", "filesmatch", "proxy") or (
+            section.name == "location"
+        ):
+            is_directory = section.name == "directory" and argument.startswith("/")
+            directory = argument if is_directory else section.text
+            self._take_all(section.children, Scope(scope.host, scope.path, directory))
+        elif section.name in _TRANSPARENT:
+            self._take_all(section.children, scope)
+        else:
+            self._leave(section, "no route has such a condition", scope)
+
+    def _take_host(self, section: Directive) -> None:
+        port = section.arguments[0].rpartition(":")[2] if section.arguments else ""
+        host = Host(is_plain=not _is_secured(section.children) and port != "443")
+        self._hosts.append(host)
+        if host.is_plain:
+            self.plan.set("listen.http", 80 if not port.isdigit() else int(port))
+        else:
+            self.plan.set("listen.https", 443 if not port.isdigit() else int(port))
+        self._take_all(section.children, Scope(host))
+        if host.is_plain and (host.routes or host.document_root):
+            self._leave(
+                Directive(section.name, [], section.file, section.line, section.text),
+                "nothing is served by plain HTTP: what stands in it is by HTTPS, and plain HTTP "
+                "leads there",
+                None,
+            )
+
+    def _take(self, directive: Directive, scope: Scope) -> str | None:
+        """Take one over; gives what takes its place, if it has no part in the plan.
+
+        Raises :class:`LeftError`.
+        """
+        name = directive.name
+        handler = _HANDLERS.get(name)
+        if handler is not None:
+            return handler(self, directive, scope)
+        if name in NEEDLESS:
+            return NEEDLESS[name]
+        raise LeftError("it has no counterpart that is known here")
+
+    def _document_root(self, directive: Directive, scope: Scope) -> str | None:
+        scope.host.document_root = directive
+        return None
+
+    def _add_document_root(self, host: Host) -> None:
+        root = host.document_root
+        if root is None:
+            return
+        if "/" in host.routes:
+            why = "all requests are answered by other means"
+            self.remarks.append(Remark(root, is_left=False, why=why))
+        else:
+            self._route(host, "/", root).keys["files"] = root.arguments[0]
+
+    def _alias(self, directive: Directive, scope: Scope) -> str | None:
+        path, target = (
+            directive.arguments
+            if len(directive.arguments) == 2
+            else (scope.path, *directive.arguments)
+        )
+        self._route(scope.host, path.rstrip("/") or "/", directive).keys["files"] = target.rstrip(
+            "/"
+        )
+        return None
+
+    def _redirect(self, directive: Directive, scope: Scope) -> str | None:
+        arguments = list(directive.arguments)
+        statuses = {"permanent": 301, "temp": 302, "seeother": 303}
+        status = {"redirectpermanent": 301}.get(directive.name, 302)
+        if len(arguments) > 1 and not arguments[0].startswith("/"):
+            word = arguments.pop(0).lower()
+            status = statuses.get(word, int(word) if word.isdigit() else 0)
+        target = arguments[-1].rstrip("/")
+        path = arguments[0].rstrip("/") if len(arguments) > 1 else scope.path.rstrip("/")
+        if status not in (301, 302, 303, 307, 308) or not target.startswith("http"):
+            raise LeftError("a route can redirect to http:// and https://, by 301, 302, 303, 307 "
+                            "and 308")  # fmt: skip
+        if scope.host.is_plain and not path and target.startswith("https://"):
+            name = target.removeprefix("https://")
+            if not scope.host.names or name in scope.host.names:
+                return "listen.http leads to HTTPS"
+        if not target.endswith(path):
+            raise LeftError("a redirect keeps the path")
+        keys = self._route(scope.host, path or "/", directive).keys
+        keys |= {"redirect": target.removesuffix(path) if path else target, "status": status}
+        return None
+
+    # Proxies.
+
+    def _proxy_pass(self, directive: Directive, scope: Scope) -> str | None:
+        arguments = [each for each in directive.arguments if "=" not in each or "://" in each]
+        options = [each for each in directive.arguments if each not in arguments]
+        arguments = [each for each in arguments if each != "nocanon"]
+        path = arguments.pop(0) if len(arguments) > 1 else scope.path
+        path = path.rstrip("/") or "/"
+        if arguments == ["!"]:
+            scope.host.said.append(Said(directive, path, "", "files", ""))
+            return None
+        match = _SERVER.fullmatch(arguments[0]) if arguments else None
+        if match is None:
+            raise LeftError("it is no address such as http://127.0.0.1:8080 or unix:/run/app.sock")
+        server = f"unix:{match['socket']}" if match["socket"] else ""
+        server = server or f"{match['scheme'].replace('ws', 'http')}://{match['server']}"
+        if (match["scheme"] or "").startswith("ws"):
+            scope.host.websockets[path] = (server, match["base"], directive)
+            return None
+        self._proxied(scope.host, path, server, match["base"], directive)
+        for option in options:
+            key, _, value = option.partition("=")
+            if key == "timeout" and value.isdigit():
+                scope.host.routes[path].keys["timeout"] = int(value)
+            elif key not in _IGNORED_OPTIONS:
+                raise LeftError(f"{key} has no counterpart; the rest is taken over")
+        return None
+
+    def _proxied(self, host: Host, path: str, server: str, base: str, directive: Directive) -> None:
+        name = server.rpartition("://")[2].rpartition(":")[0] or server.rpartition("://")[2]
+        if not server.startswith("unix:") and not _LITERAL.fullmatch(name):
+            raise LeftError(f"give the IP address of {name}, since no name is looked up")
+        base = base.rstrip("/")
+        if base not in ("", path.rstrip("/")):
+            raise LeftError("a route keeps the path, or takes it off whole")
+        keys = self._route(host, path, directive).keys
+        keys["to"] = server
+        if path != "/" and not base:
+            keys["strip"] = True
+
+    def _add_websockets(self, host: Host) -> None:
+        """Add routes for WebSockets where other requests have none."""
+        for path, (server, base, directive) in host.websockets.items():
+            if _covering([each for each in host.routes.values() if each.kind == "to"], path):
+                continue
+            try:
+                self._proxied(host, path, server, base, directive)
+            except LeftError as left:
+                self._leave(directive, str(left), None)
+
+    def _rewrite_condition(self, directive: Directive, scope: Scope) -> str | None:
+        scope.host.conditions.append(directive)
+        return None
+
+    def _rewrite_rule(self, directive: Directive, scope: Scope) -> str | None:
+        conditions, scope.host.conditions = scope.host.conditions, []
+        rule = read_rule(directive.arguments, [each.arguments for each in conditions])
+        try:
+            return self._follow(rule, directive, scope, conditions)
+        except LeftError as left:
+            for condition in conditions:
+                self._leave(condition, f"the rule behind it is left: {left}", None)
+            raise
+
+    def _follow(
+        self, rule: object, directive: Directive, scope: Scope, conditions: Sequence[Directive]
+    ) -> str | None:
+        match rule:
+            case Notebooks(prefix):
+                if not self.plan.set("notebooks.prefix", prefix):
+                    raise LeftError("notebooks have one prefix")
+                self.plan.set("notebooks.ports", "10000-14999")
+            case Proxied(path, server, base):
+                if directive.arguments[1].startswith("ws"):
+                    scope.host.websockets[path] = (server, base, directive)
+                else:
+                    self._proxied(scope.host, path, server, base, directive)
+            case ByFiles(path, directory):
+                self._route(scope.host, path, directive).keys["files"] = directory
+            case ToHTTPS():
+                self.plan.set("listen.http", 80)
+            case NotUnderstood(why):
+                raise LeftError(why)
+        return None
+
+    def _proxy_timeout(self, directive: Directive, scope: Scope) -> str | None:
+        self._say(directive, scope, "timeout", int(directive.arguments[0]))
+        return None
+
+    def _preserve_host(self, directive: Directive, scope: Scope) -> str | None:
+        if directive.arguments[0].lower() != "on":
+            raise LeftError("an application always gets the Host that the browser asked for")
+        return "an application gets the Host that the browser asked for"
+
+    def _proxy_requests(self, directive: Directive, scope: Scope) -> str | None:
+        if directive.arguments[0].lower() != "off":
+            raise LeftError("this is no forward proxy")
+        return "this is no forward proxy"
+
+    def _sendfile_path(self, directive: Directive, scope: Scope) -> str | None:
+        path = directive.arguments[0].rstrip("/")
+        if not path:
+            raise LeftError("name the directories that files may be sent from, in sendfile")
+        self._say(directive, scope, "sendfile", [path])
+        return None
+
+    # Routes.
+
+    def _route(self, host: Host, path: str, directive: Directive) -> PlannedRoute:
+        """The route at ``path``, which ``directive`` says where it leads.
+
+        Raises :class:`LeftError` if that was said before: then the first counts, as in Apache.
+        """
+        if not path.startswith("/"):
+            raise LeftError("the path has no slash before it")
+        if path in host.routes and host.routes[path].kind:
+            raise LeftError(f"{path} leads elsewhere already: {host.routes[path].source.place}")
+        route = PlannedRoute(path, source=directive)
+        host.routes[path] = route
+        return route
+
+    def _apply(self, host: Host) -> None:
+        for said in host.said:
+            if said.key == "files":  # ProxyPass /static !
+                self._except(host, said)
+                continue
+            meant = [route for route in host.routes.values() if _takes(route, said.key)]
+            if said.directory:
+                routes = [each for each in meant if _is_in(each.keys.get("files"), said.directory)]
+            else:
+                routes = [route for route in meant if _is_below(route.path, said.path)]
+                if said.path not in host.routes and (above := _covering(meant, said.path)):
+                    routes.append(self._narrowed(host, above, said.path, said.directive))
+            if not routes:
+                self._leave(said.directive, f"no route of this host takes {said.key} there", None)
+            for route in routes:
+                _put(route.keys, said.key, said.value)
+
+    def _except(self, host: Host, said: Said) -> None:
+        if said.path in host.routes:
+            return
+        if host.document_root is None:
+            self._leave(said.directive, "nothing says what answers there", None)
+            return
+        files = f"{host.document_root.arguments[0].rstrip('/')}{said.path}"
+        self._route(host, said.path, said.directive).keys["files"] = files
+
+    def _narrowed(
+        self, host: Host, route: PlannedRoute, path: str, directive: Directive
+    ) -> PlannedRoute:
+        """A route of its own for a part of ``route``, which leads to the same place."""
+        keys = dict(route.keys)
+        if "files" in keys:
+            keys["files"] = f"{keys['files']}{path.removeprefix(route.path.rstrip('/'))}"
+        narrowed = PlannedRoute(path, keys, source=directive)
+        host.routes[path] = narrowed
+        return narrowed
+
+
+def _put(keys: dict[str, Value], key: str, value: Value) -> None:
+    before = keys.get(key)
+    if isinstance(before, list) and isinstance(value, list):
+        keys[key] = [*before, *value]
+    elif isinstance(before, dict) and isinstance(value, dict):
+        keys[key] = {**before, **value}
+    else:
+        keys.setdefault(key, value)
+
+
+_MEANT_FOR = {"timeout": ("to",), "sendfile": ("to",), "max_age": ("files",)}
+
+
+def _takes(route: PlannedRoute, key: str) -> bool:
+    return route.kind in _MEANT_FOR.get(key, ("to", "files", "redirect"))
+
+
+def _is_below(path: str, top: str) -> bool:
+    return top == "/" or path == top or path.startswith(top + "/")
+
+
+def _is_in(file: Value | None, directory: str) -> bool:
+    return isinstance(file, str) and _is_below(file, directory.rstrip("/"))
+
+
+def _covering(routes: Iterable[PlannedRoute], path: str) -> PlannedRoute | None:
+    above = [route for route in routes if _is_below(path, route.path)]
+    return max(above, key=lambda route: len(route.path), default=None)
+
+
+def _is_secured(directives: Iterable[Directive]) -> bool:
+    return any(
+        (each.name == "sslengine" and each.arguments[:1] == ["on"]) or _is_secured(each.children)
+        for each in directives
+    )
+
+
+_Handler = Callable[[Translation, Directive, Scope], str | None]
+_HANDLERS: dict[str, _Handler] = {
+    **SETTINGS,
+    "alias": Translation._alias,
+    "documentroot": Translation._document_root,
+    "proxypass": Translation._proxy_pass,
+    "proxypreservehost": Translation._preserve_host,
+    "proxyrequests": Translation._proxy_requests,
+    "proxytimeout": Translation._proxy_timeout,
+    "redirect": Translation._redirect,
+    "redirectpermanent": Translation._redirect,
+    "redirecttemp": Translation._redirect,
+    "rewritecond": Translation._rewrite_condition,
+    "rewriterule": Translation._rewrite_rule,
+    "xsendfilepath": Translation._sendfile_path,
+}

@@ -1,0 +1,108 @@
+"""A directory, or a single file, as a Resource: what lies below is sent to whoever may ask for it.
+
+Knows the route's own settings: where the directory is, and for how long its files may be kept by
+browsers. Access has been decided before; there is no listing, and nothing can be changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fnmatch import translate
+from pathlib import Path
+from typing import Any
+
+from twisted.web.resource import Resource
+
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.files.codings import accepted
+from ipyproxy.files.disk import Disks
+from ipyproxy.files.finding import find
+from ipyproxy.files.names import below
+from ipyproxy.files.sending import Prepared, Sending, asked_by, prepared
+from ipyproxy.files.types import content_type
+from ipyproxy.server.request import Request
+from ipyproxy.web.resources import NOT_DONE_YET, date
+
+YEAR = 31536000
+
+
+class Files(Resource):
+    """The files of one directory, or one file.
+
+    :param directory: where they are.
+    :param prefix: the path that it stands at, without slash at its end; "" is the top.
+    :param max_age: seconds for which browsers may use a file without asking again; None leaves that
+        to them.
+    :param immutable: patterns of paths below the directory, such as ``assets/*.js``, of files that
+        never change under their name: they may be kept for a year.
+    """
+
+    isLeaf = True
+
+    def __init__(
+        self,
+        directory: Path,
+        disks: Disks,
+        *,
+        prefix: str = "",
+        max_age: int | None = None,
+        immutable: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self._directory = bytes(directory)
+        self._disk = disks.of(str(directory))
+        self._prefix = prefix.rstrip("/").encode("ascii")
+        self._max_age = max_age
+        patterns = "|".join(translate(pattern) for pattern in immutable)
+        self._immutable = re.compile(patterns.encode()) if patterns else None
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        """Everything below is in this directory."""
+        return self
+
+    def render(self, request: Any) -> int:
+        """Send the file that the request names.
+
+        Raises :class:`ProxyError`: ``METHOD_NOT_ALLOWED``, ``NOT_FOUND``.
+        """
+        self._send(request)
+        return NOT_DONE_YET
+
+    def _send(self, request: Request) -> None:
+        if request.method not in (b"GET", b"HEAD"):
+            raise ProxyError(Problem.METHOD_NOT_ALLOWED, lines=(b"Allow: GET, HEAD",))
+        name = below(self._prefix, request.target.partition(b"?")[0])
+        asked = asked_by(request)
+        codings = accepted(asked.get(b"accept-encoding", b""))
+        lines = [*self._caching(b"/".join(name.segments)), b"X-Content-Type-Options: nosniff"]
+
+        def prepare(at_once: bool) -> Prepared | None:
+            found = find(self._directory, name, codings, at_once=at_once)
+            if found is None:
+                return None
+            file, made = prepared(found.file, asked, content_type(found.name))
+            more = [date(), *made.lines, *lines]
+            if found.coding:
+                more.append(b"Content-Encoding: " + found.coding)
+            if found.varies:
+                more.append(b"Vary: Accept-Encoding")
+            return Prepared(file, made._replace(lines=more))
+
+        Sending(request, self._disk, prepare, _add_slash).start()
+
+    def _caching(self, path: bytes) -> list[bytes]:
+        if self._immutable is not None and self._immutable.match(path):
+            return [b"Cache-Control: max-age=%d, immutable" % YEAR]
+        return [] if self._max_age is None else [b"Cache-Control: max-age=%d" % self._max_age]
+
+
+def _add_slash(request: Request) -> None:
+    """Send a browser to the same address with a slash, below which relative links are right."""
+    path, question, query = request.target.partition(b"?")
+    # Browsers read two slashes, or one and a backslash, as the beginning of another host.
+    if path[:1] != b"/" or path[1:2] in (b"/", b"\\"):
+        raise ProxyError(Problem.NOT_FOUND, "two slashes, behind which a host could be read")
+    lines = [b"Location: %b/%b%b" % (path, question, query)]
+    lines.append(date())
+    request.respond(308, b"Permanent Redirect", lines, b"")

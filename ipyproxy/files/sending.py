@@ -1,0 +1,285 @@
+"""Sends a file on a request: looked up, read piece by piece, and written as the client takes it.
+
+Knows the request's interface and when to wait. What is in the kernel's memory is read at once; what
+a disk has to be asked for is read beside the reactor, so that a slow one keeps nobody else waiting.
+Of a file no more is held than one piece, and what the client has not yet taken of the last.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.files.answers import Answer, Content, answer
+from ipyproxy.files.conditions import read_fields
+from ipyproxy.files.disk import Disk
+from ipyproxy.files.finding import validators_of
+from ipyproxy.files.opening import MOST_READ, ChangedError, OpenFile, WouldWaitError
+from ipyproxy.files.ranges import Span
+from ipyproxy.http1.lines import block_of
+from ipyproxy.server.request import Request
+
+T = TypeVar("T")
+
+LEAST_READ = 64 * 1024
+"""Bytes that are read first; then each time twice as many, while the client takes all at once."""
+
+_log = Logger(namespace="ipyproxy.files")
+
+# A name that is none, a link that leads out, something that is no file, or nothing at all.
+_MISSING = frozenset(
+    (
+        errno.EACCES, errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENODEV,
+        errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.EPERM, errno.EXDEV,
+    )
+)  # fmt: skip
+_NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
+
+
+class Prepared(NamedTuple):
+    """A file that is open, and the answer that it is to be sent with."""
+
+    file: OpenFile
+    answer: Answer
+
+
+def asked_by(request: Request) -> dict[bytes, bytes]:
+    """The fields of a request that an answer with a file depends on.
+
+    Conditions count for GET and HEAD, ranges for GET alone (RFC 9110 sections 13.2.1 and 14.2).
+    """
+    if request.method not in (b"GET", b"HEAD"):
+        return {}
+    asked = read_fields(request.head.fields)
+    if request.method == b"HEAD":
+        asked.pop(b"range", None)
+    return asked
+
+
+def prepared(file: OpenFile, asked: Mapping[bytes, bytes], media_type: bytes) -> Prepared:
+    """The answer with ``file``, which is closed where there is none (:class:`ProxyError`)."""
+    try:
+        content = Content(file.size, validators_of(file), media_type)
+        return Prepared(file, answer(asked, content, time.time()))
+    except ProxyError:
+        file.close()
+        raise
+
+
+class _GoneError(Exception):
+    """Nobody waits for it any more."""
+
+
+@implementer(IPushProducer)
+class Sending:
+    """One answer with a file, from looking it up to its last byte.
+
+    :param disk: where it is.
+    :param prepare: finds the file and the answer; called with True first, for what can be done at
+        once, and where that raises :class:`WouldWaitError`, with False in another thread.
+    :param instead: answers where ``prepare`` finds no file, but something else.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        disk: Disk,
+        prepare: Callable[[bool], Prepared | None],
+        instead: Callable[[Request], object] | None = None,
+    ) -> None:
+        self._request = request
+        self._disk = disk
+        self._prepare = prepare
+        self._instead = instead
+        self._file: OpenFile | None = None
+        self._pieces: list[bytes | Span] = []
+        self._appetite = LEAST_READ
+        self._is_over = False
+        self._is_reading = False
+        self._is_held_up = False
+
+    def start(self) -> None:
+        """Look the file up, and send it."""
+        self._request.consumer = self
+        self._do(lambda: self._prepare(True), lambda: self._prepare(False), self._prepared)
+
+    def _prepared(self, found: Prepared | None) -> None:
+        request = self._request
+        if found is None:
+            self._end()
+            assert self._instead is not None
+            self._instead(request)
+            return
+        self._file, made = found
+        request.begin(made.status, made.reason, block_of(made.lines), made.length)
+        if request.method == b"HEAD":
+            self._finish()
+            return
+        # The next piece stands last.
+        self._pieces = list(reversed(made.pieces))
+        request.transport.registerProducer(self, True)
+        if not self._is_held_up:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Send the next piece of the answer."""
+        if self._is_over or self._is_held_up or self._is_reading:
+            return
+        if not self._pieces:
+            self._finish()
+            return
+        piece = self._pieces[-1]
+        if isinstance(piece, bytes):
+            self._pieces.pop()
+            self._request.write(piece)
+            self._go_on()
+            return
+        file = self._file
+        assert file is not None
+        start, end = piece
+        most = min(self._appetite, end - start)
+        self._do(lambda: file.read_at_once(start, most), lambda: file.read(start, most), self._read)
+
+    def _read(self, data: bytes) -> None:
+        """Some of the file has been read."""
+        piece = self._pieces[-1]
+        assert isinstance(piece, Span)
+        start = piece.start + len(data)
+        if start < piece.end:
+            self._pieces[-1] = Span(start, piece.end)
+        else:
+            self._pieces.pop()
+        self._request.write(data)
+        if self._is_over:
+            return
+        if self._is_held_up:
+            self._appetite = LEAST_READ
+            return
+        self._appetite = min(2 * self._appetite, MOST_READ)
+        if self._pieces:
+            # Others have their turn first.
+            self._request.transport.call_soon(self._go_on)
+        else:
+            self._finish()
+
+    # What may have to wait.
+
+    def _do(
+        self, now: Callable[[], T], later: Callable[[], T], then: Callable[[T], object]
+    ) -> None:
+        try:
+            result = now()
+        except WouldWaitError:
+            self._do_later(later, then)
+        except Exception:
+            self._fail(Failure())
+        else:
+            then(result)
+
+    def _do_later(self, work: Callable[[], T], then: Callable[[T], object]) -> None:
+        def unless_over() -> T:
+            if self._is_over:
+                raise _GoneError
+            return work()
+
+        def done(outcome: Any) -> None:
+            self._is_reading = False
+            if self._is_over:
+                _drop(outcome)
+                self._close()
+            elif isinstance(outcome, Failure):
+                self._fail(outcome)
+            else:
+                then(outcome)
+
+        self._is_reading = True
+        try:
+            waiting = self._disk.run(self._request.client, unless_over)
+        except ProxyError:
+            self._is_reading = False
+            self._fail(Failure())
+        else:
+            waiting.addBoth(done).addErrback(self._fail)
+
+    # Ends.
+
+    def _finish(self) -> None:
+        self._end()
+        self._request.finish()
+
+    def _fail(self, failure: Failure) -> None:
+        self._end()
+        self._request.refuse(_told(failure))
+
+    def _end(self) -> None:
+        request = self._request
+        request.consumer = None
+        request.transport.unregisterProducer()
+        self._is_over = True
+        self._close()
+
+    def _close(self) -> None:
+        file = self._file
+        if file is not None and not self._is_reading:
+            self._file = None
+            file.close()
+
+    # The server calls.
+
+    def body_received(self, data: bytes) -> None:
+        """See :class:`ipyproxy.server.request.BodyConsumer`: a file has no use for a body."""
+
+    def body_ended(self) -> None:
+        """See :class:`ipyproxy.server.request.BodyConsumer`."""
+
+    def client_lost(self) -> None:
+        """See :class:`ipyproxy.server.request.BodyConsumer`."""
+        if not self._is_over:
+            self._end()
+
+    # The transport calls.
+
+    def pauseProducing(self) -> None:
+        """Read no more: the client has not taken the last piece."""
+        self._is_held_up = True
+
+    def resumeProducing(self) -> None:
+        """The client has taken all."""
+        self._is_held_up = False
+        self._go_on()
+
+    def stopProducing(self) -> None:
+        """The client is gone."""
+        self.client_lost()
+
+
+def _drop(outcome: object) -> None:
+    """Something was found for nobody."""
+    if isinstance(outcome, Prepared):
+        outcome.file.close()
+
+
+def _told(failure: Failure) -> ProxyError:
+    """What the client is told of a failure, and the log of its cause."""
+    error = failure.value
+    if isinstance(error, ProxyError):
+        return error
+    if isinstance(error, ChangedError):
+        return ProxyError(Problem.INTERNAL, "the file has changed while it was sent")
+    if isinstance(error, OSError):
+        why = error.strerror or "an error without a name"
+        if error.errno in _MISSING:
+            return ProxyError(Problem.NOT_FOUND, why)
+        if error.errno in _NO_MORE_FILES:
+            return ProxyError(Problem.OVERLOADED, why)
+        return ProxyError(Problem.INTERNAL, f"the file could not be read: {why}")
+    _log.failure("a file failed inside the proxy; please report this", failure)
+    return ProxyError(Problem.INTERNAL)
