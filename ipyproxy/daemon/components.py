@@ -20,6 +20,9 @@ from ipyproxy.clock import Calendar
 from ipyproxy.config import Config
 from ipyproxy.daemon.gate import AuthContext, make_gate, own_cookies, withheld
 from ipyproxy.daemon.settings import Settings
+from ipyproxy.encoding.compression import Compression
+from ipyproxy.encoding.store import Store
+from ipyproxy.encoding.worker import Worker
 from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.gateway.resource import Notebooks
 from ipyproxy.http1.head import HeadLimits
@@ -70,6 +73,7 @@ class Components(NamedTuple):
     tenants: Tenants
     own_ports: set[int]
     auth: AuthContext
+    compression: Compression
 
 
 def make_components(
@@ -82,6 +86,8 @@ def make_components(
     revocations = Revocations()
     tenants.leaving.append(lambda port, ago: pool.part(port))
     tenants.leaving.append(lambda port, ago: revocations.revoke(port, time.time() - ago))
+    compression = make_compression(reactor, config)
+    tenants.leaving.append(lambda port, ago: compression.store.drop(upstreams.get(port)))
     tenants.strict = bool(config.auth.methods)
     health = HealthChecker(
         reactor,
@@ -124,7 +130,22 @@ def make_components(
             revocations,
             lambda transport: client_subject(transport.tls),
         ),
+        compression=compression,
     )
+
+
+def make_compression(reactor: Any, config: Config) -> Compression:
+    """What compresses answers, as ``config`` wants it."""
+    worker, idler = Worker(reactor, "compression", 5), Worker(reactor, "better compression", 19)
+    compression = Compression(Store(config.compression.cache_bytes), worker, idler)
+    _configure(compression, config)
+    return compression
+
+
+def _configure(compression: Compression, config: Config) -> None:
+    table = config.compression
+    codings = tuple(name.encode("ascii") for name in table.codings)
+    compression.configure(codings, table.cache_bytes, dynamic=table.dynamic)
 
 
 def refit(components: Components, config: Config) -> None:
@@ -136,6 +157,7 @@ def refit(components: Components, config: Config) -> None:
     components.health.connect_timeout = config.timeouts.connect
     components.bridges.message_limit = config.limits.message_bytes
     components.clients.limits = clients_limits(config)
+    _configure(components.compression, config)
 
 
 def secure(components: Components, tls: ClientTLS | None) -> None:
@@ -205,6 +227,7 @@ def _root(components: Components, config: Config, trusted_pages: TrustedPages | 
         frozenset(origin.encode("ascii") for origin in config.site.trusted_origins),
         components.places,
         trusted_pages,
+        components.compression if config.compression.codings else None,
     )
     cookies = tuple(name.encode("ascii") for name in config.notebooks.site_cookies)
     cookies += own_cookies(config.auth)

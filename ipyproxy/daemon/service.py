@@ -348,6 +348,7 @@ class ProxyService(Service):
         self._writer.close()
         self._manager.leave()
         self._components.auth.threads.close()
+        self._components.compression.close()
         return self._status.stop()
 
 

@@ -11,6 +11,7 @@ from ipyproxy.access.cors import TrustedPages
 from ipyproxy.access.origins import Policy
 from ipyproxy.access.reserved import ReservedFields
 from ipyproxy.config import Config, Health
+from ipyproxy.encoding.compression import Compression
 from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.gateway.resource import Notebooks
 from ipyproxy.net.sockdiag import Listener
@@ -74,6 +75,7 @@ class Gate(House):
         withheld: ReservedFields | None = None,
         site_cookies: tuple[bytes, ...] = (b"galaxysession",),
         applications: tuple[int, ...] = (),
+        compression: Compression | None = None,
         **others: Any,
     ) -> None:
         loop = Loop()
@@ -105,7 +107,11 @@ class Gate(House):
             trusted,
             self.places,
             trusted_pages,
+            compression,
         )
+        if compression is not None:
+            store, table = compression.store, self.table
+            tenants.leaving.append(lambda port, ago: store.drop(table.get(port)))
         notebooks = Notebooks(
             self.ports, prefix, site_cookies, self.table, context, withheld, applications
         )
