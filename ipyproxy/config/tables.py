@@ -164,12 +164,12 @@ class Limits:
 class Compression:
     """Which content codings answers get: none, or those of these that the client wants.
 
-    ``dynamic`` is for pages and data that differ from moment to moment, and ``cache_bytes`` is for
-    what was compressed.
+    ``dynamic`` says for whom pages and data are compressed, that differ from moment to moment, and
+    ``cache_bytes`` is for what was compressed.
     """
 
     codings: tuple[Literal["zstd", "br", "gzip"], ...] = ("zstd", "br", "gzip")
-    dynamic: bool = False
+    dynamic: Literal["never", "same-origin", "always"] = "same-origin"
     cache_bytes: Annotated[int, size(2**20, 2**40, "nothing is kept")] = 64 * 2**20
 
 

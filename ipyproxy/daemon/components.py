@@ -20,7 +20,7 @@ from ipyproxy.clock import Calendar
 from ipyproxy.config import Config
 from ipyproxy.daemon.gate import AuthContext, make_gate, own_cookies, withheld
 from ipyproxy.daemon.settings import Settings
-from ipyproxy.encoding.compression import Compression
+from ipyproxy.encoding.compression import Compression, Dynamic
 from ipyproxy.encoding.store import Store
 from ipyproxy.encoding.worker import Worker
 from ipyproxy.gateway.exchange import GatewayContext
@@ -145,7 +145,7 @@ def make_compression(reactor: Any, config: Config) -> Compression:
 def _configure(compression: Compression, config: Config) -> None:
     table = config.compression
     codings = tuple(name.encode("ascii") for name in table.codings)
-    compression.configure(codings, table.cache_bytes, dynamic=table.dynamic)
+    compression.configure(codings, table.cache_bytes, dynamic=Dynamic(table.dynamic))
 
 
 def refit(components: Components, config: Config) -> None:

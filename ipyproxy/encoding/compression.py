@@ -4,7 +4,7 @@ Knows in what order it is decided, and who may have how much of what it costs. T
 themselves are in ``decision``, ``accepted`` and ``etags``; bodies are in ``body``.
 
 What is kept is never sent by its own right. Each request goes to the notebook, on the condition
-that it still is what is kept (If-None-Match, RFC 9110 section 13.1.2), with all that the client
+that it still is what is kept (RFC 9110 section 13.1), with all that the client
 says of itself. Only a 304 lets the kept body be sent: so the notebook decides who gets what, each
 time, and has to send nothing for it.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Hashable
+from enum import Enum
 from typing import Any
 
 from ipyproxy.encoding import decision
@@ -24,11 +25,25 @@ from ipyproxy.encoding.etags import MARK, unmarked
 from ipyproxy.encoding.store import Entry, Key, Recording, Store
 from ipyproxy.encoding.worker import Work
 from ipyproxy.http1.head import RequestHead, ResponseHead
+from ipyproxy.http1.lines import SpecialFields
 
 MOST_ENCODED = 32
 """Bodies that are encoded at a time; each takes up to 1.5 MiB. Others are sent as they are."""
 _MOST_TO_IMPROVE = 256
 _OWN_CONDITIONS = re.compile(rb"^(?:if-[a-z-]+|range):", re.IGNORECASE | re.MULTILINE)
+
+
+# The page itself asks, or a person: by the address bar or a bookmark.
+_NO_OTHER_PAGE = ([b"same-origin"], [b"none"])
+
+
+class Dynamic(Enum):
+    """For whom documents and data are compressed, that may differ from moment to moment."""
+
+    NEVER = "never"
+    SAME_ORIGIN = "same-origin"
+    """For whoever's browser says that no other site's page asks (Fetch Metadata)."""
+    ALWAYS = "always"
 
 
 class Asked:
@@ -51,10 +66,11 @@ class Answer:
     :ivar coding: what its body is to be encoded with; None: it stays as it is.
     :ivar kept: what is sent instead of a body of the notebook's; None: nothing is.
     :ivar length: bytes of the body, if known.
-    :ivar key: under what the body may be kept, and ``etag`` is its tag; None: it may not.
+    :ivar key: under what the body may be kept; None: it may not.
+    :ivar condition: asks whether it still is the same.
     """
 
-    __slots__ = ("coding", "etag", "fields", "kept", "key", "length", "reason", "status")
+    __slots__ = ("coding", "condition", "fields", "kept", "key", "length", "reason", "status")
 
     def __init__(self, status: int, reason: bytes, fields: bytes, length: int | None) -> None:
         self.status = status
@@ -64,7 +80,7 @@ class Answer:
         self.coding: bytes | None = None
         self.kept: Entry | None = None
         self.key: Key | None = None
-        self.etag = b""
+        self.condition = b""
 
 
 class Compression:
@@ -77,16 +93,16 @@ class Compression:
     def __init__(self, store: Store, worker: Work, idler: Work) -> None:
         self.store = store
         self._codings: tuple[bytes, ...] = ()
-        self._dynamic = False
+        self._dynamic = Dynamic.NEVER
         self._worker = worker
         self._improver = Improver(idler, store)
         self._encoding_for: dict[str, int] = {}
         self._in_all = 0
 
-    def configure(self, codings: tuple[bytes, ...], limit: int, *, dynamic: bool) -> None:
+    def configure(self, codings: tuple[bytes, ...], limit: int, *, dynamic: Dynamic) -> None:
         """Use these ``codings``, as far as there are libraries, and keep ``limit`` bytes.
 
-        :param dynamic: whether documents and data are compressed too; see :mod:`.decision`.
+        :param dynamic: for whom documents and data are compressed too.
         """
         self._codings = usable(codings)
         self._dynamic = dynamic
@@ -119,7 +135,7 @@ class Compression:
         if self.store.has_any_of(owner):
             kept = self._find(owner, head, public, fields)
             if kept is not None:
-                fields += b"If-None-Match: %b\r\n" % kept.etag
+                fields += kept.condition + b"\r\n"
         return fields, Asked(kept, marks) if marks or kept is not None else None
 
     def _find(
@@ -159,9 +175,9 @@ class Compression:
             return Answer(304, head.reason, fields, None)
         if not _is_for_encoding(request, head, length):
             return None
-        if not decision.may_encode(special, self._dynamic):
-            return None
         asking = request.fields.special
+        if not decision.may_encode(special, self._takes_dynamic(asking)):
+            return None
         coding = choose(asking.values_of(b"accept-encoding"), self._codings)
         if coding is None or not request.minor or not self._has_room(request, client):
             return Answer(200, head.reason, decision.varying_fields(fields, special), length)
@@ -169,10 +185,16 @@ class Compression:
         answer = Answer(200, head.reason, fields, None)
         if request.method == b"GET":
             answer.coding = coding
-            etag = decision.etag_of(head)
-            if etag is not None and decision.may_keep(special, b"authorization" in asking):
-                answer.key, answer.etag = Key(public, request.target, coding), etag
+            condition = decision.condition_of(head)
+            if condition is not None and decision.may_keep(special, b"authorization" in asking):
+                answer.key, answer.condition = Key(public, request.target, coding), condition
         return answer
+
+    def _takes_dynamic(self, asking: SpecialFields) -> bool:
+        """Whether documents and data may be encoded for who asks so."""
+        if self._dynamic is Dynamic.SAME_ORIGIN:
+            return asking.values_of(b"sec-fetch-site") in _NO_OTHER_PAGE
+        return self._dynamic is Dynamic.ALWAYS
 
     def _has_room(self, request: RequestHead, client: str) -> bool:
         """Whether another body may be encoded for ``client``; of HEAD there is none.
@@ -205,7 +227,7 @@ class Compression:
         recording = None
         if answer.key is not None and self.store.limit:
             kept = decision.fields_to_keep(answer.fields)
-            recording = Recording(self.store, owner, answer.key, answer.etag, kept)
+            recording = Recording(self.store, owner, answer.key, answer.condition, kept)
 
         def left(whole: Recording | None, size: int) -> None:
             self._leave(client)

@@ -2,10 +2,11 @@
 
 Knows field names and media types. Knows nothing of codings' bytes, of clients or notebooks. Pure.
 
-What is compressed by default is what everybody gets alike: scripts, styles, pictures. A page that
-holds a secret beside text of an attacker's choosing tells the secret by its compressed size
-(BREACH), so documents and data are compressed only if their answer says itself that it is no
-secret of the moment (``max-age`` or ``immutable``), or if the administrator wants all of them.
+What everybody gets alike is always compressed: scripts, styles, pictures, and whatever says itself
+that it is no secret of the moment (``max-age`` or ``immutable``). Documents and data may hold a
+secret beside text of an attacker's choosing, and would tell the secret by their compressed size
+(BREACH). That takes a page of the attacker's which makes a visitor's browser ask again and again,
+and browsers say so: such requests are not ``same-origin``.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ _ACCEPT_ENCODING = b"accept-encoding"
 def may_encode(special: SpecialFields, dynamic: bool) -> bool:
     """Whether an answer with these fields may be encoded.
 
-    :param dynamic: whether documents and data may be though nothing says that they are static.
+    :param dynamic: whether documents and data may be, though nothing says that they are static.
     """
     media = (special.first(b"content-type") or b"").partition(b";")[0].strip(b" \t").lower()
     if media == _NEVER or b"content-range" in special:
@@ -96,13 +97,27 @@ def may_keep(special: SpecialFields, authorized: bool) -> bool:
     return media in _STATIC or _is_static_by_its_word(special)
 
 
-_ETAG = re.compile(rb"^etag: (.*?)[ \t]*\r\n", re.IGNORECASE | re.MULTILINE | re.DOTALL)
+_ETAG = re.compile(rb"^etag: ([^\r\n]*)\r\n", re.IGNORECASE | re.MULTILINE)
+_LAST_MODIFIED = re.compile(
+    rb"^last-modified: ([A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT)\r\n",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
-def etag_of(head: ResponseHead) -> bytes | None:
-    """The strong entity tag of an answer; None if it has none, or not exactly one."""
-    tags = _ETAG.findall(head.fields.plain)
-    return tags[0] if len(tags) == 1 and is_strong(tags[0]) else None
+def condition_of(head: ResponseHead) -> bytes | None:
+    """The field line that asks whether an answer still is what it was; None: it cannot be asked.
+
+    A strong ETag names the bytes. A date alone does not: what is put in place of a file may be
+    older than it. So a date counts only where the answer is ``immutable`` (RFC 8246).
+    """
+    plain = head.fields.plain
+    tags: list[bytes] = _ETAG.findall(plain)
+    if tags:
+        return b"If-None-Match: " + tags[0] if len(tags) == 1 and is_strong(tags[0]) else None
+    dates: list[bytes] = _LAST_MODIFIED.findall(plain)
+    if len(dates) == 1 and b"immutable" in head.fields.tokens(b"cache-control"):
+        return b"If-Modified-Since: " + dates[0]
+    return None
 
 
 def encoded_fields(block: bytes, special: SpecialFields, coding: bytes) -> bytes:

@@ -34,17 +34,17 @@ class Key(NamedTuple):
 class Entry:
     """One answer to GET, encoded.
 
-    :ivar etag: the notebook's own tag of what is encoded here; strong.
+    :ivar condition: the field line that asks the notebook whether it still is the same.
     :ivar fields: the field lines of the answer, but for framing and what is of one message only.
     :ivar size: bytes of the body before it was encoded.
     :ivar readers: clients that it is being sent to.
     """
 
-    __slots__ = ("body", "etag", "fields", "key", "readers", "size")
+    __slots__ = ("body", "condition", "fields", "key", "readers", "size")
 
-    def __init__(self, key: Key, etag: bytes, fields: bytes, body: bytes, size: int) -> None:
+    def __init__(self, key: Key, condition: bytes, fields: bytes, body: bytes, size: int) -> None:
         self.key = key
-        self.etag = etag
+        self.condition = condition
         self.fields = fields
         self.body = body
         self.size = size
@@ -129,7 +129,7 @@ class Store:
     def replace(self, owner: Hashable, entry: Entry, body: bytes) -> None:
         """Keep ``body``, which says the same, instead of that of ``entry``, if that is kept."""
         if self.holds(owner, entry):
-            self.put(owner, Entry(entry.key, entry.etag, entry.fields, body, entry.size))
+            self.put(owner, Entry(entry.key, entry.condition, entry.fields, body, entry.size))
 
     def lend(self, entry: Entry) -> None:
         """``entry`` is being sent to one more client; :meth:`give_back` is called in any case."""
@@ -203,13 +203,15 @@ class Store:
 class Recording:
     """The encoded body of one answer on its way, kept until it is whole."""
 
-    __slots__ = ("_drops", "_etag", "_fields", "_key", "_owner", "_pieces", "_store", "_taken")
+    __slots__ = ("_condition", "_drops", "_fields", "_key", "_owner", "_pieces", "_store", "_taken")
 
-    def __init__(self, store: Store, owner: Hashable, key: Key, etag: bytes, fields: bytes) -> None:
+    def __init__(
+        self, store: Store, owner: Hashable, key: Key, condition: bytes, fields: bytes
+    ) -> None:
         self._store = store
         self._owner = owner
         self._key = key
-        self._etag = etag
+        self._condition = condition
         self._fields = fields
         self._pieces: list[bytes] | None = []
         self._taken = 0
@@ -237,5 +239,5 @@ class Recording:
         self.abandon()
         if pieces is None or self._drops != self._store.drops:
             return None
-        entry = Entry(self._key, self._etag, self._fields, b"".join(pieces), size)
+        entry = Entry(self._key, self._condition, self._fields, b"".join(pieces), size)
         return entry if self._store.put(self._owner, entry) else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ipyproxy.encoding.decision import (
+    condition_of,
     encoded_fields,
-    etag_of,
     may_encode,
     may_keep,
     refreshed_fields,
@@ -142,19 +142,31 @@ def test_vary_is_merged(said: list[bytes], told: bytes) -> None:
     assert varying_fields(block(*said), head(*said).fields.special) == block(told)
 
 
+DATE = b"Last-Modified: Sat, 28 Nov 2026 23:38:04 GMT"
+FOR_EVER = b"Cache-Control: public, max-age=31536000, immutable"
+
+
 @pytest.mark.parametrize(
-    ("lines", "tag"),
+    ("lines", "condition"),
     [
-        ((b'ETag: "1"',), b'"1"'),
-        ((b'etag:"1" ',), b'"1"'),
-        ((b'ETag: W/"1"',), None),
+        ((b'ETag: "1"',), b'If-None-Match: "1"'),
+        ((b'etag:"1" ', DATE, FOR_EVER), b'If-None-Match: "1"'),
+        ((DATE, FOR_EVER), b"If-Modified-Since: Sat, 28 Nov 2026 23:38:04 GMT"),
+        ((b'ETag: W/"1"', DATE, FOR_EVER), None),
         ((b"ETag: 1",), None),
         ((b'ETag: "1"', b'ETag: "2"'), None),
         ((b'X-ETag: "1"',), None),
+        # What is put in its place may be older.
+        ((DATE,), None),
+        ((DATE, b"Cache-Control: max-age=31536000"), None),
+        ((DATE, DATE, FOR_EVER), None),
+        ((b"Last-Modified: yesterday", FOR_EVER), None),
     ],
 )
-def test_only_one_strong_tag_is_a_validator(lines: tuple[bytes, ...], tag: bytes | None) -> None:
-    assert etag_of(head(*lines)) == tag
+def test_how_to_ask_whether_it_is_still_the_same(
+    lines: tuple[bytes, ...], condition: bytes | None
+) -> None:
+    assert condition_of(head(*lines)) == condition
 
 
 def test_what_is_kept_with_what_a_304_says_anew() -> None:

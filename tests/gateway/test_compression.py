@@ -8,7 +8,7 @@ import pytest
 
 from ipyproxy.encoding import compression as rules
 from ipyproxy.encoding.codecs import CODINGS as ALL
-from ipyproxy.encoding.compression import Compression
+from ipyproxy.encoding.compression import Compression, Dynamic
 from ipyproxy.encoding.store import Entry, Store
 from ipyproxy.net.sockdiag import Listener
 from tests.encoding.bodies import CODINGS, decoded, decoder, script
@@ -72,7 +72,7 @@ class Scene:
         self.worker.loop = self.gate.loop
         self._notebook: Wire | None = None
 
-    def configure(self, *, dynamic: bool = False, limit: int = 1_000_000) -> None:
+    def configure(self, *, dynamic: Dynamic = Dynamic.NEVER, limit: int = 1_000_000) -> None:
         self.compression.configure(ALL, limit, dynamic=dynamic)
 
     @property
@@ -201,7 +201,7 @@ class TestWhatIsCompressed:
         assert answer.body == body
 
     def test_events_are_never_held_back_even_where_data_is_compressed(self, scene: Scene) -> None:
-        scene.configure(dynamic=True)
+        scene.configure(dynamic=Dynamic.ALWAYS)
         answer = scene.fetch(b"Content-Type: text/event-stream")
         assert answer.body == BODY
 
@@ -212,7 +212,7 @@ class TestWhatIsCompressed:
         assert browser.hear().endswith(b"\r\n\r\n" + BODY)
 
     def test_pages_and_data_are_if_that_is_wanted(self, scene: Scene) -> None:
-        scene.configure(dynamic=True)
+        scene.configure(dynamic=Dynamic.ALWAYS)
         answer = scene.fetch(b"Content-Type: application/json")
         assert answer.fields[b"content-encoding"] == b"gzip"
         assert len(scene.store) == 0
@@ -409,6 +409,16 @@ class TestWhatIsKept:
         assert scene.store.hits == 1
         assert scene.gate.statuses == [200, 200]
 
+    def test_what_never_changes_is_asked_for_by_its_date(self, scene: Scene) -> None:
+        date = b"Sat, 28 Nov 2026 23:38:04 GMT"
+        for_ever = b"Cache-Control: public, max-age=31536000, immutable"
+        scene.fetch(SCRIPT, b"Last-Modified: " + date, for_ever)
+        assert b"\r\nIf-Modified-Since: %b\r\n" % date in scene.question(GZIP)
+        scene.tell(b"HTTP/1.1 304 Not Modified", for_ever)
+        answer = heard(scene.browser.hear())
+        assert answer.text == BODY
+        assert answer.fields[b"last-modified"] == date
+
     def test_what_has_changed_takes_its_place(self, scene: Scene) -> None:
         scene.fetch(SCRIPT, TAG)
         new = BODY[::-1]
@@ -528,7 +538,7 @@ class TestAttacks:
     def test_what_one_user_saw_is_not_kept(
         self, scene: Scene, asking: bytes, lines: tuple[bytes, ...]
     ) -> None:
-        scene.configure(dynamic=True)
+        scene.configure(dynamic=Dynamic.ALWAYS)
         browser = scene.gate.connect()
         browser.say(message(GET, HOST, GZIP, asking))
         scene.tell(b"HTTP/1.1 200 OK", *lines, body=BODY)
@@ -576,6 +586,28 @@ class TestAttacks:
         for guess in (b"token=secret123", b"token=wrong9876"):
             answer = scene.fetch(b"Content-Type: text/html", body=page.replace(b"%b", guess))
             assert len(answer.body) == len(page) - 2 + len(guess)
+
+    @pytest.mark.parametrize(
+        ("said", "encoded"),
+        [
+            (b"Sec-Fetch-Site: same-origin", True),
+            (b"Sec-Fetch-Site: none", True),
+            (b"Sec-Fetch-Site: same-site", False),
+            (b"Sec-Fetch-Site: cross-site", False),
+            (b"Sec-Fetch-Site: same-origin\r\nSec-Fetch-Site: none", False),
+            (b"Accept: */*", False),
+        ],
+    )
+    def test_another_site_s_page_learns_nothing_by_asking(
+        self, scene: Scene, said: bytes, encoded: bool
+    ) -> None:
+        scene.configure(dynamic=Dynamic.SAME_ORIGIN)
+        browser = scene.gate.connect()
+        browser.say(message(GET, HOST, GZIP, said))
+        scene.tell(b"HTTP/1.1 200 OK", b"Content-Type: text/html", body=BODY)
+        answer = heard(browser.hear())
+        assert (b"content-encoding" in answer.fields) is encoded
+        assert answer.text == BODY
 
     def test_what_expands_without_end_is_sent_as_it_comes(self, scene: Scene) -> None:
         scene.configure(limit=8_000_000)
