@@ -1,6 +1,7 @@
-"""When each port last changed hands: what was issued for it before is void, over restarts too.
+"""When each notebook last changed hands: what was issued for it before is void.
 
-Knows ports, moments and one file. Knows nothing of what is issued.
+It holds over restarts too. Knows names of notebooks (the numbers of their ports), moments and one
+file. Knows nothing of what is issued.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from ipyproxy import statefiles
 
 
 class Revocations:
-    """The last such moment of each port, in seconds since the epoch.
+    """The last such moment of each notebook, in seconds since the epoch.
 
     Until :meth:`keep` they are in memory only.
     """
@@ -22,19 +23,19 @@ class Revocations:
     log = Logger(namespace="ipyproxy.auth.revocations")
 
     def __init__(self) -> None:
-        self._moments: dict[int, float] = {}
+        self._moments: dict[str, float] = {}
         self._file: Path | None = None
 
-    def of(self, port: int) -> float:
-        """The last moment of ``port``; 0 if there was none."""
-        return self._moments.get(port, 0.0)
+    def of(self, name: str) -> float:
+        """The last moment of the notebook ``name``; 0 if there was none."""
+        return self._moments.get(name, 0.0)
 
-    def revoke(self, port: int, moment: float) -> None:
-        """``port`` has changed hands.
+    def revoke(self, name: str, moment: float) -> None:
+        """The port of the notebook ``name`` has changed hands.
 
         :param moment: when its former tenant was last seen; what was issued until then is void.
         """
-        self._moments[port] = max(moment, self.of(port))
+        self._moments[name] = max(moment, self.of(name))
         if self._file is not None:
             self._write(self._file)
 
@@ -46,8 +47,9 @@ class Revocations:
         """
         self._file = file
         try:
-            for port, moment in json.loads(statefiles.read(file)).items():
-                self._moments[int(port)] = max(float(moment), self.of(int(port)))
+            for name, moment in json.loads(statefiles.read(file)).items():
+                name = str(int(name))  # as it is spelled here
+                self._moments[name] = max(float(moment), self.of(name))
         except FileNotFoundError:
             pass
         except OSError as error:

@@ -26,13 +26,13 @@ from ipyproxy.encoding.worker import Worker
 from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.gateway.resource import Notebooks
 from ipyproxy.http1.head import HeadLimits
+from ipyproxy.net.address import ClientTLS
 from ipyproxy.net.descriptors import Descriptors
-from ipyproxy.net.tlsdial import ClientTLS
 from ipyproxy.records.statistics import Histogram, Statistics
 from ipyproxy.routes.notebooks import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
 from ipyproxy.server.clients import Clients, ClientsLimits, Rate, excess_beside
-from ipyproxy.server.http1 import ChannelLimits
 from ipyproxy.server.refusals import Audit
+from ipyproxy.server.site import ChannelLimits
 from ipyproxy.status.condition import Condition
 from ipyproxy.status.facts import Sources
 from ipyproxy.status.lag import LoopLag
@@ -41,7 +41,6 @@ from ipyproxy.tls import client_subject
 from ipyproxy.upstream.advice import Adviser
 from ipyproxy.upstream.connection import ClientLimits
 from ipyproxy.upstream.health import HealthChecker
-from ipyproxy.upstream.places import PortPlaces
 from ipyproxy.upstream.pool import Pool
 from ipyproxy.upstream.tenancy import Tenants
 from ipyproxy.upstream.upstream import UpstreamTable
@@ -59,7 +58,6 @@ class Components(NamedTuple):
     """
 
     upstreams: UpstreamTable
-    places: PortPlaces
     pool: Pool
     health: HealthChecker
     bridges: Bridges
@@ -80,14 +78,14 @@ def make_components(
     reactor: Any, descriptors: Descriptors, config: Config, tenants: Tenants
 ) -> Components:
     """The components of one process, with the limits of ``config``."""
-    upstreams = UpstreamTable()
+    upstreams = UpstreamTable(config.limits.connections_per_port)
     clients = Clients(clients_limits(config))
     pool = Pool(reactor, descriptors, client_limits(config), tenants.confirm)
     revocations = Revocations()
-    tenants.leaving.append(lambda port, ago: pool.part(port))
-    tenants.leaving.append(lambda port, ago: revocations.revoke(port, time.time() - ago))
+    tenants.leaving.append(lambda name, ago: pool.part(name))
+    tenants.leaving.append(lambda name, ago: revocations.revoke(name, time.time() - ago))
     compression = make_compression(reactor, config)
-    tenants.leaving.append(lambda port, ago: compression.store.drop(upstreams.get(port)))
+    tenants.leaving.append(lambda name, ago: compression.store.drop(upstreams.notebook(int(name))))
     tenants.strict = bool(config.auth.methods)
     health = HealthChecker(
         reactor,
@@ -100,7 +98,7 @@ def make_components(
     sources = Sources(
         upstreams=upstreams,
         health=health,
-        statistics=Statistics(reactor.seconds(), upstreams.knows),
+        statistics=Statistics(reactor.seconds()),
         bridges=Bridges(reactor, config.limits.message_bytes),
         clients=clients,
         condition=Condition(Calendar(reactor.seconds, time.time)),
@@ -109,7 +107,6 @@ def make_components(
     )
     return Components(
         upstreams=upstreams,
-        places=PortPlaces(config.limits.connections_per_port),
         pool=pool,
         health=health,
         bridges=sources.bridges,
@@ -151,7 +148,7 @@ def _configure(compression: Compression, config: Config) -> None:
 def refit(components: Components, config: Config) -> None:
     """Give the components the limits of another ``config``; what is open stays open."""
     components.tenants.strict = bool(config.auth.methods)
-    components.places.resize(config.limits.connections_per_port)
+    components.upstreams.resize(config.limits.connections_per_port)
     components.pool.limits = client_limits(config)
     components.health.configure(config.health, config.notebooks.prefix)
     components.health.connect_timeout = config.timeouts.connect
@@ -165,9 +162,11 @@ def secure(components: Components, tls: ClientTLS | None) -> None:
 
     On other terms than before, nothing begins any more on what is open.
     """
-    if components.pool.tls != tls:
-        components.pool.part()
-    components.pool.tls = components.health.tls = tls
+    components.upstreams.notebook_tls = tls
+    for upstream in components.upstreams.all():
+        if upstream.port is not None and upstream.tls != tls:
+            components.pool.part(upstream.name)
+            upstream.tls = tls
 
 
 class Sites(NamedTuple):
@@ -225,7 +224,6 @@ def _root(components: Components, config: Config, trusted_pages: TrustedPages | 
         components.tenants,
         components.adviser,
         frozenset(origin.encode("ascii") for origin in config.site.trusted_origins),
-        components.places,
         trusted_pages,
         components.compression if config.compression.codings else None,
     )

@@ -33,11 +33,12 @@ from ipyproxy.net.endpoints import StartError, listen, spoken
 from ipyproxy.net.sockets import Accept, Announcement, Listener, claim_descriptors
 from ipyproxy.net.tcp import TCPTransport
 from ipyproxy.net.tls import TLSTransport
-from ipyproxy.records.accesslog import AccessLog, LogWriter
+from ipyproxy.records.accesslog import AccessLog
+from ipyproxy.records.logwriter import LogWriter
 from ipyproxy.records.recorder import Recorder
 from ipyproxy.server.clients import connections_within, descriptors_for
-from ipyproxy.server.http1 import Site
 from ipyproxy.server.server import HTTPServer
+from ipyproxy.server.site import Site
 from ipyproxy.status.condition import Phase
 from ipyproxy.status.lag import timed
 from ipyproxy.status.serving import StatusServer
@@ -207,7 +208,7 @@ class ProxyService(Service):
         self._http.sweep()
         self._status.server.sweep()
         self._components.pool.sweep()
-        self._components.places.sweep(self._reactor.seconds())
+        self._components.upstreams.sweep(self._reactor.seconds())
         self._components.tenants.sweep(self._reactor.seconds())
         self._memory.note(self._reactor.seconds(), self._components.clients.connections)
         self._components.bridges.sweep()

@@ -92,28 +92,29 @@ def request_fields(
     :param public: the public origin that the request was addressed to.
     :param trusted: further origins whose Referer is aligned like our own.
     """
-    dropped, rewritten = _rewritten_request(head.fields.special, public, trusted, rewriting)
-    return rewritten + _kept(head.fields.plain, dropped, rewriting)
+    fields = head.fields
+    dropped, rewritten = _rewritten_request(fields.special, public, rewriting)
+    if fields.loose and b"referer" not in dropped:
+        for value in fields.loose:
+            rewritten += b"Referer: %b\r\n" % _referer(value, public, trusted, rewriting)
+    return rewritten + _kept(fields.plain, dropped, rewriting)
 
 
 @remembered
 def _rewritten_request(
-    special: SpecialFields, public: bytes, trusted: frozenset[bytes], rewriting: Rewriting
+    special: SpecialFields, public: bytes, rewriting: Rewriting
 ) -> tuple[Collection[bytes], bytes]:
     """Names of the plain fields that Connection drops, and the special lines to send."""
     dropped = _nominated(special)
     origins = special.values_of(b"origin")
-    referers = special.values_of(b"referer") if b"referer" not in dropped else []
     if rewriting.manners is Manners.APPLICATION:
         host = _authority_of(public)
     else:
         host = rewriting.authority
         # Whoever is allowed to ask is one of the notebook's own pages to it.
         origins = [rewriting.origin] if origins else []
-        referers = [_align_referer(value, public, trusted, rewriting) for value in referers]
     lines = [b"Host: " + host]
     lines += [b"Origin: " + value for value in origins]
-    lines += [b"Referer: " + value for value in referers]
     if b"cookie" not in dropped:
         for value in special.values_of(b"cookie"):
             kept = _without_site_cookies(value, rewriting.site_cookies)
@@ -134,14 +135,22 @@ def _without(block: bytes, dropped: Collection[bytes]) -> bytes:
     return block_of(line for line in lines if line.partition(b":")[0].lower() not in dropped)
 
 
-def _align_referer(
-    value: bytes, public: bytes, trusted: frozenset[bytes], rewriting: Rewriting
-) -> bytes:
+def _referer(value: bytes, public: bytes, trusted: frozenset[bytes], rewriting: Rewriting) -> bytes:
+    """The Referer to send: a notebook sees its own address where the browser names our page."""
+    if rewriting.manners is Manners.APPLICATION:
+        return value
     # A foreign Referer stays what it is: the notebook checks it, and that check must keep working.
-    for origin in (public, *trusted):
-        if value.startswith(origin) and value[len(origin) : len(origin) + 1] in (b"/", b"?", b""):
+    if _is_of(value, public):
+        return rewriting.origin + value[len(public) :]
+    for origin in trusted:
+        if _is_of(value, origin):
             return rewriting.origin + value[len(origin) :]
     return value
+
+
+def _is_of(url: bytes, origin: bytes) -> bool:
+    """Whether ``url`` is one of ``origin``, and not of a host whose name begins alike."""
+    return url.startswith(origin) and url[len(origin) : len(origin) + 1] in (b"/", b"?", b"")
 
 
 def _without_site_cookies(value: bytes, site_cookies: tuple[bytes, ...]) -> bytes:

@@ -225,6 +225,8 @@ def _agreed_length(special: SpecialFields) -> bytes | None:
     values = special.get(b"content-length")
     if values is None:
         return None
+    if len(values) == 1 and values[0].isdigit():
+        return values[0]
     said = {value.strip(b" \t") for value in b",".join(values).split(b",")}
     if len(said) > 1:
         raise ProxyError(Problem.BAD_REQUEST, "Content-Length has several values that differ")

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import Enum
 
 from ipyproxy.clock import Calendar
-from ipyproxy.server.http1 import Handshakes
+from ipyproxy.server.site import Handshakes
 from ipyproxy.tls import Certificate
 
 

@@ -189,7 +189,7 @@ class TestAPortThatChangesHands:
     @pytest.mark.parametrize("kind", [[], WEBSOCKET], ids=["HTTP", "WebSocket"])
     def test_links_and_cookies_of_before_are_void(self, door: Door, kind: list[bytes]) -> None:
         assert door.status(b"/ipython/10000/", cookie(), *kind) == 200
-        door.revocations.revoke(10000, NOW - 5)
+        door.revocations.revoke("10000", NOW - 5)
         assert door.status(b"/ipython/10000/", cookie(), *kind) == 403
         assert door.status(b"/ipython/10000/?token=" + link(), *kind) == 403
         assert door.status(b"/ipython/10003/", cookie(port=10003), *kind) == 200
