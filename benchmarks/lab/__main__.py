@@ -21,7 +21,7 @@ from benchmarks.site import PEER_PORTS, UPSTREAM_PORTS, Site, free_ports, wait_f
 
 DOCS = Path(__file__).parents[2] / "docs"
 LINKS = "100/10,20/100,100/5"
-IMPROVED_WITHIN = 20.0  # seconds from a first visit until what is kept is as small as it gets
+IMPROVED_WITHIN = 15.0  # seconds from a first visit until what is kept is as small as it gets
 FIRST, SECOND, AGAIN = "first", "second", "again"
 
 Results = dict[tuple[str, Link, str], list[Opened]]

@@ -63,6 +63,8 @@ def lab(site: Site) -> Process:
         f"--ServerApp.base_url={site.http_prefix}",
         f"--ServerApp.root_dir={home}",
         "--IdentityProvider.token=",
+        # As notebooks behind the original recipe have it, which speaks of another origin to them.
+        "--ServerApp.allow_origin=*",
         "--LabApp.news_url=",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]

@@ -33,10 +33,7 @@ _DOCUMENTS = frozenset(
 _NEVER = b"text/event-stream"
 _FRESH = re.compile(rb"(?:s-maxage|max-age)=\"?0*[1-9][0-9]*\"?")
 # An answer in which any of these is rewritten for the client depends on who asks, and where.
-_REWRITTEN = (
-    b"set-cookie", b"location", b"content-location", b"access-control-allow-origin",
-    b"service-worker-allowed",
-)  # fmt: skip
+_REWRITTEN = (b"set-cookie", b"location", b"content-location", b"service-worker-allowed")
 # What holds for the bytes as they were, and no more: digests (RFC 9530), and that there are ranges.
 _UNDONE = frozenset(
     b"content-md5 digest content-digest repr-digest accept-ranges etag vary".split()
@@ -47,6 +44,7 @@ _KEPT_AS_IT_IS = frozenset(
     b"last-modified vary accept-ranges content-md5 digest content-digest repr-digest".split()
 )
 _OF_ONE_MESSAGE = frozenset(b"date age set-cookie".split())
+_EVERYBODY = [b"*"]
 _VARY = b"vary"
 _ACCEPT_ENCODING = b"accept-encoding"
 
@@ -90,6 +88,8 @@ def may_keep(special: SpecialFields, authorized: bool) -> bool:
     if said & {b"private", b"no-store"} or (authorized and b"public" not in said):
         return False
     if any(name in special for name in _REWRITTEN):
+        return False
+    if special.get(b"access-control-allow-origin", _EVERYBODY) != _EVERYBODY:
         return False
     if not set(special.tokens(_VARY)) <= {_ACCEPT_ENCODING}:
         return False
