@@ -41,6 +41,7 @@ from ipyproxy.tls import client_subject
 from ipyproxy.upstream.advice import Adviser
 from ipyproxy.upstream.connection import ClientLimits
 from ipyproxy.upstream.health import HealthChecker
+from ipyproxy.upstream.owners import PatientThreads
 from ipyproxy.upstream.pool import Pool
 from ipyproxy.upstream.tenancy import Tenants
 from ipyproxy.upstream.upstream import UpstreamTable
@@ -72,6 +73,7 @@ class Components(NamedTuple):
     own_ports: set[int]
     auth: AuthContext
     compression: Compression
+    challenges: PatientThreads
 
 
 def make_components(
@@ -81,7 +83,7 @@ def make_components(
     upstreams = UpstreamTable(config.limits.connections_per_port)
     clients = Clients(clients_limits(config))
     pool = Pool(reactor, descriptors, client_limits(config), tenants.confirm)
-    revocations = Revocations()
+    revocations = Revocations(PatientThreads(reactor, 1, "revocations").run)
     tenants.leaving.append(lambda name, ago: pool.part(name))
     tenants.leaving.append(lambda name, ago: revocations.revoke(name, time.time() - ago))
     compression = make_compression(reactor, config)
@@ -122,12 +124,15 @@ def make_components(
         auth=AuthContext(
             reactor,
             time.time,
+            # One for each file there is.
+            PatientThreads(reactor, 2, "users and keys").run,
             WorkThreads(reactor),
             LoginAttempts(clients, reactor, Audit(clients)),
             revocations,
             lambda transport: client_subject(transport.tls),
         ),
         compression=compression,
+        challenges=PatientThreads(reactor, 1, "ACME challenges"),
     )
 
 
@@ -181,7 +186,6 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
     """The sites that ``settings`` describe, around ``components``.
 
     :param https_port: the public port of HTTPS.
-    :raises ConfigError: if a file of users or keys cannot be used.
     """
     config = settings.config
     names = {name for each in settings.certificates for name in each.names}
@@ -197,8 +201,11 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
     # Whoever has gone on past the warning of a self-signed certificate could never come back.
     vouched_for = not any(each.is_self_signed for each in settings.certificates)
     hsts = config.tls.hsts if vouched_for else 0
-    gate = make_gate(config.auth, config.notebooks.prefix, components.auth)
+    gate = make_gate(config.auth, settings.auth_files, config.notebooks.prefix, components.auth)
     acme = config.listen.acme_directory
+    challenges = (
+        Challenges(acme, components.auth.reactor, components.challenges.run) if acme else None
+    )
     return Sites(
         PublicSite(
             _root(components, config, trusted_pages),
@@ -209,7 +216,7 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
             states=StatePaths(config.notebooks.prefix),
             hsts=hsts,
         ),
-        RedirectSite(policy, https_port, Challenges(acme) if acme else None),
+        RedirectSite(policy, https_port, challenges),
         _status(components, names),
     )
 

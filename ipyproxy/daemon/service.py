@@ -48,6 +48,8 @@ from ipyproxy.upstream.tenancy import Tenants, find_kernel
 
 # A client that goes away is missed within a second, even where nothing of it is read.
 _SWEEP = 0.5
+# Seconds for what is still to be written into the state directory; a disk may be gone for good.
+_STATE_WITHIN = 5.0
 _STANDARD_OUTPUT = 1
 
 
@@ -350,7 +352,9 @@ class ProxyService(Service):
         self._manager.leave()
         self._components.auth.threads.close()
         self._components.compression.close()
-        return self._status.stop()
+        written = self._components.auth.revocations.written()
+        written.addTimeout(_STATE_WITHIN, self._reactor).addErrback(lambda _: None)
+        return DeferredList([written, *filter(None, [self._status.stop()])])
 
 
 def make_service(read: Callable[[], Settings], reactor: Any, manager: Manager) -> ProxyService:

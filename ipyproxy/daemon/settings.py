@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ipyproxy.config import Config, ConfigError, Notebooks, Tls
-from ipyproxy.daemon.gate import check_files
+from ipyproxy.daemon.gate import AuthFiles, read_files
 from ipyproxy.net.hosts import covers
 from ipyproxy.tls import (
     Certificate,
@@ -45,6 +45,7 @@ class Settings(NamedTuple):
     state_directory: Path
     owners: Owners | None
     """Whose notebooks are served; None: anybody's."""
+    auth_files: AuthFiles
 
 
 def load(config: Config, state_directory: Path) -> Settings:
@@ -54,7 +55,7 @@ def load(config: Config, state_directory: Path) -> Settings:
         certificate, if none is configured.
     :raises ConfigError: if there is no certificate to serve with, or no users to let in.
     """
-    check_files(config.auth)
+    auth_files = read_files(config.auth)
     now = datetime.now(UTC)
     try:
         certificates = _certificates(config.tls)
@@ -68,6 +69,7 @@ def load(config: Config, state_directory: Path) -> Settings:
             _notebooks_tls(config.notebooks),
             state_directory,
             owners,
+            auth_files,
         )
     except CertificateError as error:
         raise ConfigError([str(error)]) from error
@@ -117,7 +119,7 @@ def check(config: Config) -> Sequence[str]:
 
     :raises ConfigError: also for a certificate that browsers would refuse.
     """
-    check_files(config.auth)
+    read_files(config.auth)
     now = datetime.now(UTC)
     try:
         certificates = _certificates(config.tls)

@@ -283,16 +283,6 @@ def _nominated(special: SpecialFields) -> Collection[bytes]:
     return frozenset(special.tokens(b"connection")) - _USUAL_OPTIONS
 
 
-def is_persistent(head: RequestHead | ResponseHead) -> bool:
-    """Whether the sender means to keep its connection open (RFC 9112 section 9.3).
-
-    What follows a CONNECT is meant for a tunnel, so it is no request even if there is none.
-    """
-    if isinstance(head, RequestHead) and head.method == b"CONNECT":
-        return False
-    return _stays_open(head.fields.special, head.minor)
-
-
 _KEEP_ALIVE_TIMEOUT = re.compile(rb"timeout=([0-9]{1,9})")
 
 
@@ -305,11 +295,3 @@ def keep_alive_timeout(head: ResponseHead) -> float:
         if said := _KEEP_ALIVE_TIMEOUT.fullmatch(option):
             return float(said[1])
     return math.inf
-
-
-@remembered
-def _stays_open(special: SpecialFields, minor: int) -> bool:
-    options = special.tokens(b"connection")
-    if minor == 0:
-        return b"keep-alive" in options and b"close" not in options
-    return b"close" not in options

@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from ipyproxy.net.address import Address, UNIXPath
 from ipyproxy.net.proxyprotocol import ProxyProtocolError, parse_header
-from ipyproxy.net.tcp import address_of
+from ipyproxy.net.tcp import INHERITED, address_of
 
 _ACCEPTS_PER_EVENT = 8
 _ACCEPT_PAUSE = 0.2
@@ -52,6 +52,10 @@ class Listener:
         self._port.stopReading()
         self._socket = socket.socket(fileno=os.dup(self._port.fileno()))
         self._socket.setblocking(False)
+        # A UNIX socket has none of these.
+        with contextlib.suppress(OSError):
+            for level, option, value in INHERITED:
+                self._socket.setsockopt(level, option, value)
         reactor.addReader(self)
 
     @property
@@ -78,8 +82,6 @@ class Listener:
                 self._pause(caught)
                 return
             sock.setblocking(False)
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             _hand_on(self._accept, sock, address_of(name))
 
     def _pause(self, caught: OSError) -> None:

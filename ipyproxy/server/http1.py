@@ -18,8 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import classImplements
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.http.rewriting import is_persistent
-from ipyproxy.http1.framing import request_decoder
+from ipyproxy.http1.framing import request_framing
 from ipyproxy.http1.head import (
     NO_FIELDS,
     RequestHead,
@@ -210,12 +209,12 @@ class HTTPChannel(StreamProtocol):
         server = self.server
         try:
             head = parse_request(block, server.limits.head, self._fields)
-            body = request_decoder(head)
+            body, persistent = request_framing(head)
         except ProxyError as error:
             self._refuse(error)
             return
         self._on(_HEAD_READ)
-        self.persistent = not server.draining and is_persistent(head)
+        self.persistent = persistent and not server.draining
         request = self.request = Request(self, head, body)
         try:
             server.admit(request)

@@ -1,7 +1,7 @@
 """What an ACME server asks for to see whose host this is (RFC 8555 section 8.3).
 
-Knows the directory in which an ACME client puts its answers (certbot's webroot). Knows nothing of
-certificates, nor of who asks.
+Knows the directory in which an ACME client puts its answers (certbot's webroot), which is read in
+a thread, since a disk may take its time. Knows nothing of certificates, nor of who asks.
 """
 
 from __future__ import annotations
@@ -9,10 +9,17 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.server.request import Request
+from ipyproxy.web.admission import Admission
 from ipyproxy.web.pages import Page
 from ipyproxy.web.resources import send_page
 
@@ -20,30 +27,69 @@ PREFIX = b"/.well-known/acme-challenge/"
 _TOKEN = re.compile(rb"[A-Za-z0-9_-]{1,255}")
 # A token, a dot and a hash: 87 bytes with today's servers.
 _MOST_BYTES = 4096
+MOST_READS = 64
+"""Answers that are looked for at once; an ACME server asks for a few, from several places."""
+PATIENCE = 5.0
+"""Seconds that each may take."""
+
+Run = Callable[[Callable[[], bytes]], Deferred[bytes]]
+"""Does some work in a thread."""
 
 
 class Challenges:
-    """The answers in ``directory``, which is that of a whole site: they lie below it by path."""
+    """The answers in ``directory``, which is that of a whole site: they lie below it by path.
 
-    def __init__(self, directory: Path) -> None:
+    :param reactor: for its time.
+    """
+
+    def __init__(self, directory: Path, reactor: Any, run: Run) -> None:
         self._directory = directory / PREFIX.decode("ascii").strip("/")
+        self._reactor = reactor
+        self._run = run
+        self._reads = 0
 
     def answer(self, request: Request, token: bytes) -> None:
-        """Answer with what stands in the file named ``token``.
+        """Answer with what stands in the file named ``token``; 404 if that is no plain file.
 
-        :raises ProxyError: ``NOT_FOUND`` where there is no such token, or no plain file of its
-            name; ``METHOD_NOT_ALLOWED``.
+        :raises ProxyError: ``NOT_FOUND`` where there is no such token; ``METHOD_NOT_ALLOWED``;
+            ``OVERLOADED`` where the disk is so slow that very many wait.
         """
         if request.method not in (b"GET", b"HEAD"):
             raise ProxyError(Problem.METHOD_NOT_ALLOWED)
         if not _TOKEN.fullmatch(token):
             raise ProxyError(Problem.NOT_FOUND, "no ACME token")
-        try:
-            content = _read(self._directory / token.decode("ascii"))
-        except OSError as error:
-            said = f"ACME challenge: {error.strerror or 'not a plain file'}"
-            raise ProxyError(Problem.NOT_FOUND, said) from None
-        send_page(request, Page(200, b"application/octet-stream", content, ()))
+        if self._reads >= MOST_READS:
+            raise ProxyError(Problem.OVERLOADED, f"{self._reads} ACME challenges are looked for")
+        self._reads += 1
+        reading = self._run(partial(_read, self._directory / token.decode("ascii")))
+        Admission(request, partial(_send, request)).wait(self._outcome(reading))
+
+    def _outcome(self, reading: Deferred[bytes]) -> Deferred[bytes]:
+        """What ``reading`` comes to, for somebody who may leave: a read is never given up."""
+        result: Deferred[bytes] = Deferred()
+        result.addTimeout(PATIENCE, self._reactor, _too_late)
+        reading.addBoth(self._ended, result)
+        return result.addErrback(_explain)
+
+    def _ended(self, content: bytes | Failure, result: Deferred[bytes]) -> None:
+        self._reads -= 1
+        if not result.called:
+            result.callback(content)
+
+
+def _send(request: Request, content: bytes) -> None:
+    send_page(request, Page(200, b"application/octet-stream", content, ()))
+
+
+def _too_late(_: object, seconds: float) -> Failure:
+    said = f"ACME challenge: the disk has not answered for {seconds:g} s"
+    return Failure(ProxyError(Problem.OVERLOADED, said))
+
+
+def _explain(failure: Failure) -> bytes:
+    failure.trap(OSError)
+    said = getattr(failure.value, "strerror", None) or "not a plain file"
+    raise ProxyError(Problem.NOT_FOUND, f"ACME challenge: {said}")
 
 
 def _read(path: Path) -> bytes:

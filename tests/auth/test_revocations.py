@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from twisted.internet.defer import execute
 from twisted.logger import capturedLogs
 
 from ipyproxy.auth.revocations import Revocations
+from tests.auth.asking import PlayedThreads
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def file(tmp_path: Path) -> Path:
 
 def kept(file: Path) -> Revocations:
     """What a proxy knows that starts now."""
-    revocations = Revocations()
+    revocations = Revocations(execute)
     revocations.keep(file)
     return revocations
 
@@ -52,10 +54,35 @@ def test_a_file_that_is_none_is_started_anew(file: Path, content: str) -> None:
 
 def test_one_that_cannot_be_written_loses_nothing_in_memory(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file in the directory's place")
-    revocations = Revocations()
+    revocations = Revocations(execute)
     revocations.keep(tmp_path / "state" / "revocations.json")
     revocations.revoke("10000", 20.0)
     assert revocations.of("10000") == 20.0
+
+
+def test_a_slow_disk_holds_nobody_up_and_gets_all_there_is(file: Path) -> None:
+    threads = PlayedThreads()
+    revocations = Revocations(threads.run)
+    revocations.keep(file)
+    told: list[None] = []
+    for port in range(10000, 10100):
+        revocations.revoke(str(port), 20.0)
+        assert revocations.of(str(port)) == 20.0
+    revocations.written().addCallback(told.append)
+    assert not file.exists()
+    threads.work()
+    assert (kept(file).of("10000"), kept(file).of("10099")) == (20.0, 0.0)
+    assert told == []
+    threads.work()
+    assert kept(file).of("10099") == 20.0
+    assert told == [None]
+    assert threads.begun == 2
+
+
+def test_while_nothing_is_written_nobody_waits(file: Path) -> None:
+    told: list[None] = []
+    kept(file).written().addCallback(told.append)
+    assert told == [None]
 
 
 def test_no_link_that_somebody_has_put_there_is_followed(file: Path) -> None:

@@ -83,6 +83,21 @@ class TestListener:
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         listener.stop()
 
+    def test_a_client_that_vanishes_is_missed_though_nothing_is_sent(
+        self, poll: Poll, counter: Counter
+    ) -> None:
+        listener = Listener(poll, BoundPort(), counter)
+        with connect(listener):
+            poll.look()
+            (sock, _) = counter.taken[0]
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            assert [sock.getsockopt(socket.IPPROTO_TCP, each) for each in options] == [60, 15, 4]
+            # It would end a download that its reader has paused.
+            assert not sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        listener.stop()
+
     def test_many_in_one_go_but_not_all(self, poll: Poll, counter: Counter) -> None:
         listener = Listener(poll, BoundPort(), counter)
         clients = [connect(listener) for _ in range(40)]
