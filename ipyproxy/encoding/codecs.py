@@ -142,6 +142,19 @@ def _is_there(name: str) -> bool:
         return False
 
 
+@cache
+def is_loaded(coding: bytes) -> bool:
+    """Load what ``coding`` takes; False if that cannot be.
+
+    The process may have become another user since it started, who may not read every directory.
+    """
+    try:
+        encoder(coding, None)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
 def encoder(coding: bytes, size: int | None) -> Encoder:
     """What encodes a body while it is sent; it takes memory from here on.
 

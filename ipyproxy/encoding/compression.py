@@ -17,15 +17,19 @@ from collections.abc import Callable, Hashable
 from enum import Enum
 from typing import Any
 
+from twisted.logger import Logger
+
 from ipyproxy.encoding import decision
 from ipyproxy.encoding.accepted import choose
 from ipyproxy.encoding.body import EncodedBody, KeptBody, Sink
-from ipyproxy.encoding.codecs import LARGEST, compressed_anew, encoder, usable
+from ipyproxy.encoding.codecs import LARGEST, compressed_anew, encoder, is_loaded, usable
 from ipyproxy.encoding.etags import MARK, unmarked
 from ipyproxy.encoding.store import Entry, Key, Recording, Store
 from ipyproxy.encoding.worker import Work
 from ipyproxy.http1.head import RequestHead, ResponseHead
 from ipyproxy.http1.lines import SpecialFields
+
+_log = Logger(namespace="ipyproxy.encoding")
 
 MOST_ENCODED = 32
 """Bodies that are encoded at a time; each takes up to 1.5 MiB. Others are sent as they are."""
@@ -143,7 +147,7 @@ class Compression:
     ) -> Entry | None:
         """What is kept for a request, if it may be asked about: the client has no conditions."""
         special = head.fields.special
-        coding = choose(special.values_of(b"accept-encoding"), self._codings)
+        coding = self._choose(special)
         if coding is None or head.method != b"GET" or b"upgrade" in special or not head.minor:
             return None
         entry = self.store.find(owner, Key(public, head.target, coding))
@@ -178,7 +182,7 @@ class Compression:
         asking = request.fields.special
         if not decision.may_encode(special, self._takes_dynamic(asking)):
             return None
-        coding = choose(asking.values_of(b"accept-encoding"), self._codings)
+        coding = self._choose(asking)
         if coding is None or not request.minor or not self._has_room(request, client):
             return Answer(200, head.reason, decision.varying_fields(fields, special), length)
         fields = decision.encoded_fields(fields, special, coding)
@@ -189,6 +193,14 @@ class Compression:
             if condition is not None and decision.may_keep(special, b"authorization" in asking):
                 answer.key, answer.condition = Key(public, request.target, coding), condition
         return answer
+
+    def _choose(self, asking: SpecialFields) -> bytes | None:
+        coding = choose(asking.values_of(b"accept-encoding"), self._codings)
+        if coding is not None and not is_loaded(coding):
+            _log.warn("{coding} is not used: its library cannot be loaded", coding=coding.decode())
+            self._codings = tuple(other for other in self._codings if other != coding)
+            return self._choose(asking)
+        return coding
 
     def _takes_dynamic(self, asking: SpecialFields) -> bool:
         """Whether documents and data may be encoded for who asks so."""
@@ -225,7 +237,7 @@ class Compression:
         self._in_all += 1
         self._encoding_for[client] = self._encoding_for.get(client, 0) + 1
         recording = None
-        if answer.key is not None and self.store.limit:
+        if answer.key is not None and self._is_new(owner, answer.key, answer.condition):
             kept = decision.fields_to_keep(answer.fields)
             recording = Recording(self.store, owner, answer.key, answer.condition, kept)
 
@@ -236,6 +248,11 @@ class Compression:
                 self._improver.improve(owner, entry)
 
         return EncodedBody(encodes, self._worker, sink, source, length, recording, left, broken)
+
+    def _is_new(self, owner: Hashable, key: Key, condition: bytes) -> bool:
+        """Whether it is worth keeping; a notebook may send again what is kept of it already."""
+        entry = self.store.find(owner, key)
+        return self.store.limit > 0 and (entry is None or entry.condition != condition)
 
     def _leave(self, client: str) -> None:
         self._in_all -= 1

@@ -218,6 +218,17 @@ class TestWhatIsCompressed:
         assert len(scene.store) == 0
 
 
+def test_a_library_that_cannot_be_loaded_is_done_without(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "usable", lambda codings: codings)
+    monkeypatch.setattr(rules, "is_loaded", lambda coding: coding == b"gzip")
+    scene.configure()
+    for _ in range(2):
+        answer = scene.fetch(SCRIPT, accepts=b"Accept-Encoding: zstd, br, gzip")
+        assert answer.fields[b"content-encoding"] == b"gzip"
+
+
 class TestTheWay:
     @pytest.mark.parametrize("coding", CODINGS)
     def test_nothing_waits_for_what_has_not_come(self, scene: Scene, coding: bytes) -> None:
@@ -408,6 +419,12 @@ class TestWhatIsKept:
         assert scene.is_at_rest
         assert scene.store.hits == 1
         assert scene.gate.statuses == [200, 200]
+
+    def test_what_is_kept_already_is_not_compressed_anew(self, scene: Scene) -> None:
+        for _ in range(3):
+            assert scene.fetch(SCRIPT, TAG).text == BODY
+        assert len(scene.idler.waiting) == 1
+        assert len(scene.store) == 1
 
     def test_what_never_changes_is_asked_for_by_its_date(self, scene: Scene) -> None:
         date = b"Sat, 28 Nov 2026 23:38:04 GMT"
