@@ -164,6 +164,19 @@ class Limits:
 
 
 @attrs.frozen
+class Compression:
+    """Which content codings answers get: none, or those of these that the client wants.
+
+    ``dynamic`` says for whom pages and data are compressed, that differ from moment to moment, and
+    ``cache_bytes`` is for what was compressed.
+    """
+
+    codings: tuple[Literal["zstd", "br", "gzip"], ...] = ("zstd", "br", "gzip")
+    dynamic: Literal["never", "same-origin", "always"] = "same-origin"
+    cache_bytes: Annotated[int, size(2**20, 2**40, "nothing is kept")] = 64 * 2**20
+
+
+@attrs.frozen
 class Timeouts:
     """Deadlines and idle times, in seconds."""
 
@@ -246,6 +259,7 @@ class Config:
     site: Site = attrs.field(factory=Site)
     notebooks: Notebooks = attrs.field(factory=Notebooks)
     auth: Auth = attrs.field(factory=Auth)
+    compression: Compression = attrs.field(factory=Compression)
     limits: Limits = attrs.field(factory=Limits)
     timeouts: Timeouts = attrs.field(factory=Timeouts)
     health: Health = attrs.field(factory=Health)

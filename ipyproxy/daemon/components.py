@@ -25,6 +25,9 @@ from ipyproxy.config import Config
 from ipyproxy.daemon.gate import AuthContext, make_gate, make_methods, withheld
 from ipyproxy.daemon.routing import Fittings, make_routes
 from ipyproxy.daemon.settings import Settings
+from ipyproxy.encoding.compression import Compression, Dynamic
+from ipyproxy.encoding.store import Store
+from ipyproxy.encoding.worker import Worker
 from ipyproxy.files.disk import Disks
 from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.gateway.resource import Notebooks
@@ -79,6 +82,7 @@ class Components(NamedTuple):
     tenants: Tenants
     own_ports: set[int]
     auth: AuthContext
+    compression: Compression
     challenges: PatientThreads
     disks: Disks
 
@@ -93,6 +97,8 @@ def make_components(
     revocations = Revocations(PatientThreads(reactor, 1, "revocations").run)
     tenants.leaving.append(lambda name, ago: pool.part(name))
     tenants.leaving.append(lambda name, ago: revocations.revoke(name, time.time() - ago))
+    compression = make_compression(reactor, config)
+    tenants.leaving.append(lambda name, ago: compression.store.drop(upstreams.notebook(int(name))))
     tenants.strict = bool(config.auth.methods)
     health = HealthChecker(
         reactor,
@@ -137,6 +143,7 @@ def make_components(
             Sessions(PatientThreads(reactor, 1, "sessions").run, time.time),
             lambda transport: client_subject(transport.tls),
         ),
+        compression=compression,
         challenges=PatientThreads(reactor, 1, "ACME challenges"),
         disks=Disks(reactor),
     )
@@ -156,6 +163,20 @@ def _list_applications(components: Components, config: Config) -> None:
         table.application(server.name, server.address).places.resize(most)
 
 
+def make_compression(reactor: Any, config: Config) -> Compression:
+    """What compresses answers, as ``config`` wants it."""
+    worker, idler = Worker(reactor, "compression", 5), Worker(reactor, "better compression", 19)
+    compression = Compression(Store(config.compression.cache_bytes), worker, idler)
+    _configure(compression, config)
+    return compression
+
+
+def _configure(compression: Compression, config: Config) -> None:
+    table = config.compression
+    codings = tuple(name.encode("ascii") for name in table.codings)
+    compression.configure(codings, table.cache_bytes, dynamic=Dynamic(table.dynamic))
+
+
 def refit(components: Components, config: Config) -> None:
     """Give the components the limits of another ``config``; what is open stays open."""
     components.tenants.strict = bool(config.auth.methods)
@@ -166,6 +187,7 @@ def refit(components: Components, config: Config) -> None:
     components.health.connect_timeout = config.timeouts.connect
     components.bridges.message_limit = config.limits.message_bytes
     components.clients.limits = clients_limits(config)
+    _configure(components.compression, config)
 
 
 def secure(
@@ -265,6 +287,7 @@ def _routes(
         components.adviser,
         frozenset(origin.encode("ascii") for origin in config.site.trusted_origins),
         trusted_pages,
+        components.compression if config.compression.codings else None,
     )
     # Whatever is asked for now: a browser keeps what it got under an earlier configuration.
     own = OWN_COOKIES

@@ -395,6 +395,7 @@ class ProxyService(Service):
         self._writer.close()
         self._manager.leave()
         self._components.auth.threads.close()
+        self._components.compression.close()
         kept = self._components.auth.revocations, self._components.auth.sessions
         written = [each.written() for each in kept]
         for each in written:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ipyproxy.access.cors import TrustedPages
+from ipyproxy.encoding.body import EncodedBody, KeptBody
+from ipyproxy.encoding.compression import Answer, Asked, Compression
 from ipyproxy.errors import HungUpError, Problem, ProxyError
 from ipyproxy.files.named import NamedFiles
 from ipyproxy.files.sending import Sending
@@ -53,6 +55,8 @@ class GatewayContext:
     adviser: Adviser
     trusted_origins: frozenset[bytes]
     trusted_pages: TrustedPages | None = None
+    compression: Compression | None = None
+    """None: answers pass as they are."""
     named_files: NamedFiles | None = None
     """What an upstream may have sent by naming a file; None: nothing."""
 
@@ -66,6 +70,9 @@ class Exchange:
     # Where a place is held, or waited for.
     _places: Places | None = None
     _client = ""
+    # What was changed in the request, and what stands between the answer's body and the client.
+    _asked: Asked | None = None
+    _body: EncodedBody | KeptBody | None = None
     # What is sent in place of the upstream's body.
     _file: Sending | None = None
     others: Sequence[Upstream] = ()
@@ -155,10 +162,16 @@ class Exchange:
             self._context.health.connected(self._upstream)
         request = self._request
         body = request.body
+        fields = self.fields()
+        compression = self._context.compression
+        if compression is not None:
+            fields, self._asked = compression.ask(
+                self._upstream, request.head, request.public, fields
+            )
         head = b"%b %b HTTP/1.1\r\n%b%b\r\n" % (
             request.method,
             upstream_target(request.target, self._rewriting),
-            self.fields(),
+            fields,
             self._framing(),
         )
         if body is None:
@@ -203,17 +216,46 @@ class Exchange:
         self._context.health.answered(self._upstream)
         request = self._request
         fields = response_fields(head, request.public, self._rewriting)
-        if self._context.trusted_pages is not None and self._rewriting.confined:
-            fields = block_of(self._context.trusted_pages.opened(lines_of(fields)))
         named_files = self._context.named_files
         if named_files is not None and head.status == 200:
             self._file = named_files.sending(request, head.fields.special, fields)
             if self._file is not None:
                 return
         length = stated_length(head) if body is None else body.length
+        status, reason = head.status, head.reason
+        compression = self._context.compression
+        if compression is not None:
+            answer = compression.answer(
+                self._asked, request.head, request.public, head, fields, length, self._client
+            )
+            if answer is not None:
+                self._body = self._begin_body(compression, answer, length)
+                status, reason = answer.status, answer.reason
+                fields, length = answer.fields, answer.length
+        if self._context.trusted_pages is not None and self._rewriting.confined:
+            fields = block_of(self._context.trusted_pages.opened(lines_of(fields)))
         if head.status in STATUSES:
             self._ask_for_advice(head.status)
-        request.begin(head.status, head.reason, fields, length)
+        request.begin(status, reason, fields, length)
+
+    def _begin_body(
+        self, compression: Compression, answer: Answer, length: int | None
+    ) -> EncodedBody | KeptBody | None:
+        """What the client gets instead of the notebook's body; None: that one."""
+        upstream, request = self._upstream, self._request
+        if answer.kept is not None:
+            return compression.send_kept(answer.kept, upstream, request)
+        if answer.coding is None or self._connection is None:
+            return None
+        source = self._connection.transport
+        return compression.encode(
+            answer, upstream, self._client, request, source, length, self._encoding_failed
+        )
+
+    def _encoding_failed(self) -> None:
+        if self._connection is not None:
+            self.client_lost()
+        self._request.refuse(ProxyError(Problem.INTERNAL, "the answer could not be compressed"))
 
     def _ask_for_advice(self, status: int) -> None:
         self._context.adviser.answered(
@@ -230,8 +272,12 @@ class Exchange:
 
     def response_received(self, data: bytes) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
-        if self._file is None:
+        if self._file is not None:
+            return
+        if self._body is None:
             self._request.write(data)
+        else:
+            self._body.received(data)
 
     def response_waiting(self) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
@@ -244,15 +290,20 @@ class Exchange:
         self._request.flush()
         # Whatever the browser can't take makes the notebook wait.
         if self._connection is not None:
-            self._request.transport.registerProducer(self._connection.transport, True)
+            producer = self._body or self._connection.transport
+            self._request.transport.registerProducer(producer, True)
 
     def response_ended(self) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
+        body, self._body = self._body, None
         self._end()
-        if self._file is None:
+        if self._file is not None:
+            self._file.start()
+        elif body is None:
             self._request.finish()
         else:
-            self._file.start()
+            # What is left to send is between it and the client.
+            body.ended()
 
     def switched(self, block: bytes, rest: bytes) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`: nobody asked for that here."""
@@ -319,6 +370,9 @@ class Exchange:
         request.consumer = None
         self._upstream.exchanges -= 1
         request.transport.unregisterProducer()
+        body, self._body = self._body, None
+        if body is not None:
+            body.abandon()
 
     # The server calls: the body, or that the client is gone.
 

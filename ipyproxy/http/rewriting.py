@@ -247,7 +247,8 @@ def _rewritten_response(
     for name, label, rewrite in rewrites:
         if name in special and name not in dropped:
             lines += [label + rewrite(value, public, rewriting) for value in special[name]]
-    return dropped, block_of(lines)
+    read = _without(special.verbatim, dropped) if dropped else special.verbatim
+    return dropped, read + block_of(lines)
 
 
 def _location(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:

@@ -67,7 +67,8 @@ class HeadLimits:
 _KNOWN_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 # Fields of a request that are read and passed on as they came.
 _REQUEST_READ = frozenset(
-    b"accept authorization expect sec-fetch-site sec-websocket-protocol user-agent".split()
+    b"accept accept-encoding authorization expect sec-fetch-site sec-websocket-protocol "
+    b"user-agent".split()
 )
 # Those that are rewritten, made anew for the next hop, or dropped. The last two rows say who the
 # client is and what it asked for, which is for us to say; Proxy is there for CVE-2016-5385.
@@ -79,6 +80,12 @@ _REQUEST_TAKEN = frozenset(
     b"x-scheme x-url-scheme proxy".split()
 )
 _CLAIMS = (b"x-forwarded", b"remote-", b"x-remote-", b"x-auth-request-")
+# Fields of a response that are read and passed on as they came: they say whether it may be changed
+# on its way, and how. ETag is none of them: it changes with every answer, and everything that is
+# remembered with a head's special fields would be forgotten as often.
+_RESPONSE_READ = frozenset(
+    b"cache-control content-encoding content-range content-type vary".split()
+)
 # Fields of a response that are rewritten, made anew or dropped. The last three rows would let one
 # notebook speak for the whole origin.
 _RESPONSE_TAKEN = frozenset(
@@ -120,7 +127,7 @@ _RESPONSE_SHARED = frozenset(
 )
 
 _request_memory = FieldMemory(_REQUEST_SHARED, _REQUEST_READ, _is_taken_from_request, b"referer")
-_response_memory = FieldMemory(_RESPONSE_SHARED, frozenset(), _RESPONSE_TAKEN.__contains__)
+_response_memory = FieldMemory(_RESPONSE_SHARED, _RESPONSE_READ, _RESPONSE_TAKEN.__contains__)
 
 NO_FIELDS = Fields(b"", SpecialFields())
 

@@ -437,3 +437,14 @@ def test_parsing_what_was_serialised_changes_nothing(fields: list[tuple[bytes, b
     assert serialised(twice) == serialised(once)
     given_names = sorted(name.lower() for name, _ in fields)
     assert sorted(line.split(b":")[0].lower() for line in serialised(once)[1:]) == given_names
+
+
+def test_what_decides_about_an_answer_is_read_and_passed_on() -> None:
+    lines = (b"Content-Type: text/css", b"Cache-Control: no-cache", b"Vary: Cookie")
+    fields = parse_response(b"\r\n".join([b"HTTP/1.1 200 OK", *lines, b'ETag: "1"'])).fields
+    assert fields.special.values_of(b"content-type") == [b"text/css"]
+    assert fields.tokens(b"cache-control") == (b"no-cache",)
+    assert fields.tokens(b"vary") == (b"cookie",)
+    assert fields.special.verbatim == b"\r\n".join([*lines, b""])
+    # What changes with every answer is not among what is remembered.
+    assert fields.plain == b'ETag: "1"\r\n'

@@ -11,6 +11,7 @@ from ipyproxy.access.cors import TrustedPages
 from ipyproxy.access.origins import Policy
 from ipyproxy.access.reserved import ReservedFields
 from ipyproxy.config import Config, Health
+from ipyproxy.encoding.compression import Compression
 from ipyproxy.files.named import NamedFiles
 from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.gateway.resource import Notebooks
@@ -75,6 +76,7 @@ class Gate(House):
         withheld: ReservedFields | None = None,
         site_cookies: tuple[bytes, ...] = (b"galaxysession",),
         applications: tuple[int, ...] = (),
+        compression: Compression | None = None,
         named_files: NamedFiles | None = None,
         login: LoginPages | None = None,
         **others: Any,
@@ -106,8 +108,12 @@ class Gate(House):
             adviser,
             trusted,
             trusted_pages,
+            compression,
             named_files,
         )
+        if compression is not None:
+            store, table = compression.store, self.table
+            tenants.leaving.append(lambda name, ago: store.drop(table.notebook(int(name))))
         notebooks = Notebooks(
             self.ports, prefix, site_cookies, self.table, context, withheld, applications
         )

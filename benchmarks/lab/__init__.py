@@ -1,0 +1,1 @@
+"""Opening JupyterLab in a browser over a slow line, through each proxy in turn."""

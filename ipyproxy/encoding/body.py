@@ -1,0 +1,300 @@
+"""Bodies on their way to a client: one that is encoded as it comes, one that was kept encoded.
+
+Knows pieces, their order, and who has to wait for whom. Knows nothing of heads, nor of why a body
+is encoded.
+
+Nothing waits that did not wait before: what the notebook has sent is flushed to the client as soon
+as no more of it has come. Large pieces are encoded in a thread, one of each body at a time, so that
+their order stays and others are served meanwhile; until one is done, the notebook has to wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ipyproxy.encoding.codecs import Encoder
+from ipyproxy.encoding.store import Entry, Recording
+from ipyproxy.encoding.worker import Work
+
+SMALL = 8 * 1024
+"""Bytes that are encoded at once: it takes 0.2 ms at most, and a thread would cost half as much."""
+_PIECE = 64 * 1024
+_PIECES_AT_ONCE = 4
+
+
+class Sink(Protocol):
+    """The answer that the body belongs to."""
+
+    transport: Any
+    """The client's, for back-pressure."""
+    consumer: Any
+    """Who is told that the client is gone."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the body (not empty)."""
+
+    def finish(self) -> None:
+        """End the answer."""
+
+
+class EncodedBody:
+    """A body that is encoded as it comes from a notebook.
+
+    It stands between the two transports as a producer: the notebook's rests while the client's is
+    full, and while a piece is being encoded.
+
+    :param source: the notebook's transport.
+    :param length: bytes of the whole body, if known.
+    :param left: called once nothing is encoded any more, however it came to that: with what was
+        recorded, if the body is whole, and the bytes that it had.
+    :param broken: called where it cannot be encoded.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        worker: Work,
+        sink: Sink,
+        source: Any,
+        length: int | None,
+        recording: Recording | None,
+        left: Callable[[Recording | None, int], None],
+        broken: Callable[[], None],
+    ) -> None:
+        self._encoder = encoder
+        self._worker = worker
+        self._sink = sink
+        self._source: Any = source
+        self._length = length
+        self._recording = recording
+        self._left = left
+        self._broken = broken
+        self._received = 0
+        self._pending: list[bytes] = []
+        self._encoding = False
+        self._is_full = False
+        self._ended = False
+        self._over = False
+        self._unflushed = False
+        self._looks_again_at: int | None = None
+
+    # The exchange calls.
+
+    def received(self, data: bytes) -> None:
+        """Bytes of the body have come from the notebook."""
+        self._received += len(data)
+        self._pending.append(data)
+        self._go_on()
+
+    def ended(self) -> None:
+        """The notebook has sent all of it. Its connection is another request's from now on."""
+        self._source = None
+        self._ended = True
+        self._sink.consumer = self
+        self._go_on()
+
+    def abandon(self) -> None:
+        """Nobody wants it any more, or it never becomes whole."""
+        if not self._over:
+            self._over = True
+            self._source = None
+            self._pending.clear()
+            if self._recording is not None:
+                self._recording.abandon()
+            self._left(None, self._received)
+
+    # As the consumer of a request whose exchange with the notebook is over.
+
+    def body_received(self, data: bytes) -> None:
+        """Nothing is encoded for a request with a body."""
+
+    def body_ended(self) -> None:
+        """Likewise."""
+
+    def client_lost(self) -> None:
+        """The client is gone."""
+        self.abandon()
+
+    # The client's transport calls.
+
+    def pauseProducing(self) -> None:
+        """The client does not take what was sent."""
+        self._is_full = True
+        self._rest()
+
+    def resumeProducing(self) -> None:
+        """The client has taken it."""
+        self._is_full = False
+        self._rest()
+        self._flush_soon()
+
+    def stopProducing(self) -> None:
+        """The client is gone."""
+        if self._source is not None:
+            self._source.stopProducing()
+
+    def _rest(self) -> None:
+        source = self._source
+        if source is None:
+            return
+        if self._is_full or self._encoding:
+            source.pauseProducing()
+        else:
+            source.resumeProducing()
+
+    # Encoding.
+
+    def _go_on(self) -> None:
+        """Encode what has come, here or in the thread."""
+        if self._encoding or self._over:
+            return
+        data, self._pending = b"".join(self._pending), []
+        ended, flush = self._ended, not self._more_is_there()
+        self._unflushed = not (ended or flush)
+        encoder = self._encoder
+        if len(data) <= SMALL:
+            self._encoded(_encode(encoder, data, flush=flush, ended=ended), ended=ended)
+            return
+        self._encoding = True
+        self._rest()
+        self._worker.run(
+            lambda: _encode(encoder, data, flush=flush, ended=ended),
+            lambda encoded: self._done(encoded, ended=ended),
+        )
+
+    def _more_is_there(self) -> bool:
+        """Whether more of the body comes at once, or its end does; else the client would wait."""
+        if self._source is None or self._received == self._length:
+            return True
+        return bool(self._source.has_input)
+
+    def _done(self, encoded: bytes | None, *, ended: bool) -> None:
+        self._encoding = False
+        if self._over:
+            return
+        if encoded is None:
+            self.abandon()
+            self._broken()
+            return
+        self._encoded(encoded, ended=ended)
+        if self._over:
+            return
+        if self._pending or self._ended:
+            self._go_on()
+        else:
+            self._rest()
+
+    def _encoded(self, encoded: bytes, *, ended: bool) -> None:
+        if encoded:
+            if self._recording is not None:
+                self._recording.take(encoded)
+            self._sink.write(encoded)
+        if ended and not self._over:
+            self._over = True
+            self._left(self._recording, self._received)
+            self._sink.consumer = None
+            self._sink.finish()
+        else:
+            self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        """What was there may have been no byte of the body: then the next turn brings none."""
+        if self._unflushed and not self._is_full and self._looks_again_at is None:
+            self._looks_again_at = self._received
+            self._sink.transport.call_soon(self._look_again)
+
+    def _look_again(self) -> None:
+        seen, self._looks_again_at = self._looks_again_at, None
+        if self._over or self._encoding or self._is_full or not self._unflushed:
+            return
+        if seen == self._received:
+            self._unflushed = False
+            self._encoded(self._encoder.flush(), ended=False)
+        else:
+            self._flush_soon()
+
+
+def _encode(encoder: Encoder, data: bytes, *, flush: bool, ended: bool) -> bytes:
+    encoded = encoder.encode(data) if data else b""
+    if ended:
+        return encoded + encoder.finish()
+    return encoded + encoder.flush() if flush else encoded
+
+
+class KeptBody:
+    """A body that is there already, sent as fast as the client takes it.
+
+    :param ended: called once it is not needed any more.
+    """
+
+    def __init__(self, entry: Entry, sink: Sink, ended: Callable[[], None]) -> None:
+        self._body = entry.body
+        self._sink = sink
+        self._was_sent = ended
+        self._at = 0
+        self._is_full = False
+        self._waits = False
+        self._over = False
+
+    def received(self, data: bytes) -> None:
+        """The notebook sends none: its answer is 304."""
+
+    def ended(self) -> None:
+        """The notebook's answer has ended: send what is kept."""
+        self._sink.consumer = self
+        self._sink.transport.registerProducer(self, True)
+        self._send()
+
+    def abandon(self) -> None:
+        """Nobody wants it any more."""
+        if not self._over:
+            self._over = True
+            self._was_sent()
+
+    def body_received(self, data: bytes) -> None:
+        """Nothing is kept for a request with a body."""
+
+    def body_ended(self) -> None:
+        """Likewise."""
+
+    def client_lost(self) -> None:
+        """The client is gone."""
+        self._sink.transport.unregisterProducer()
+        self.abandon()
+
+    def pauseProducing(self) -> None:
+        """The client does not take what was sent."""
+        self._is_full = True
+
+    def resumeProducing(self) -> None:
+        """The client has taken it."""
+        self._is_full = False
+        self._send()
+
+    def stopProducing(self) -> None:
+        """The client is gone; :meth:`client_lost` says so too."""
+
+    def _send(self) -> None:
+        """Send some pieces; then others have their turn."""
+        if self._waits or self._over:
+            return
+        for _ in range(_PIECES_AT_ONCE):
+            piece = self._body[self._at : self._at + _PIECE]
+            if not piece or self._is_full:
+                break
+            self._at += len(piece)
+            self._sink.write(piece)
+        if self._at >= len(self._body):
+            self._sink.transport.unregisterProducer()
+            self._sink.consumer = None
+            self.abandon()
+            self._sink.finish()
+        elif not self._is_full:
+            self._waits = True
+            self._sink.transport.call_soon(self._send_on)
+
+    def _send_on(self) -> None:
+        self._waits = False
+        if not self._is_full:
+            self._send()

@@ -1,0 +1,54 @@
+"""Entity tags of encoded answers: marked for the client, and understood when it sends them back.
+
+A strong ETag stands for the bytes of one representation (RFC 9110 section 8.8.3), so an encoded one
+needs a tag of its own: ``"abc"`` becomes ``"abc~ipy-zstd"``. It is marked and not weakened, because
+a mark can be undone: If-None-Match and If-Match name the notebook's own tag again, so that 304s
+still come, even from servers that compare bytes, and so that a change is saved on condition of what
+was read. If-Range is left as it is: a part of what is not encoded must never be put together with a
+part of what is, and a mark that no notebook knows makes it send the whole.
+
+Knows these fields' grammar. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ipyproxy.http1.lines import block_of, lines_of
+
+MARK = b"~ipy-"
+"""Stands before the coding's name in a marked tag."""
+
+_STRONG = re.compile(rb'"[\x21\x23-\x7E\x80-\xFF]*"')
+_MARKED = re.compile(rb'"([\x21\x23-\x7E\x80-\xFF]*)%b(zstd|br|gzip)"' % MARK)
+_CONDITIONS = (b"if-none-match:", b"if-match:")
+
+
+def is_strong(tag: bytes) -> bool:
+    """Whether ``tag`` is a well-formed strong entity tag."""
+    return _STRONG.fullmatch(tag) is not None
+
+
+def marked(tag: bytes, coding: bytes) -> bytes:
+    """The tag of what ``tag`` stands for, encoded; a weak one stands for that as well."""
+    return b'%b%b%b"' % (tag[:-1], MARK, coding) if is_strong(tag) else tag
+
+
+def unmarked(block: bytes) -> tuple[bytes, dict[bytes, bytes]]:
+    """Take the marks off a request's conditions.
+
+    :param block: field lines, each with its CRLF.
+    :returns: the lines, and the coding that each of the tags was marked with.
+    """
+    codings: dict[bytes, bytes] = {}
+
+    def take_off(match: re.Match[bytes]) -> bytes:
+        tag = b'"%b"' % match[1]
+        codings[tag] = match[2]
+        return tag
+
+    lines = lines_of(block)
+    for index, line in enumerate(lines):
+        if MARK in line and line.lower().startswith(_CONDITIONS):
+            lines[index] = _MARKED.sub(take_off, line)
+    return block_of(lines), codings

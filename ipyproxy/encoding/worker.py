@@ -1,0 +1,77 @@
+"""One thread for work that would hold up the reactor.
+
+Knows the reactor's thread and its own. Knows nothing of the work.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, Protocol, TypeVar
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+T = TypeVar("T")
+
+_log = Logger(namespace="ipyproxy.encoding")
+
+
+class Work(Protocol):
+    """Somebody else who does what would take too long here."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether work is still wanted; long work looks now and then."""
+
+    def run(self, work: Callable[[], T], done: Callable[[T | None], None]) -> None:
+        """Do ``work`` elsewhere, then call ``done`` here; None: it has failed."""
+
+    def close(self) -> None:
+        """Begin no further work, and tell nobody of what is under way."""
+
+
+class Worker:
+    """One thread, which begins with the first work; what is asked first is done first.
+
+    :param niceness: how much it gives way to others (setpriority(2)): 0 not at all, 19 to all.
+    """
+
+    def __init__(self, reactor: Any, name: str, niceness: int) -> None:
+        self._reactor = reactor
+        self._niceness = niceness
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix=name, initializer=self._give_way)
+        self._closed = False
+
+    def _give_way(self) -> None:
+        with suppress(OSError, AttributeError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
+
+    @property
+    def goes_on(self) -> bool:
+        """See :class:`Work`."""
+        return not self._closed
+
+    def run(self, work: Callable[[], T], done: Callable[[T | None], None]) -> None:
+        """See :class:`Work`."""
+        if self._closed:
+            return
+        future = self._executor.submit(work)
+        future.add_done_callback(lambda ended: self._reactor.callFromThread(_tell, ended, done))
+
+    def close(self) -> None:
+        """See :class:`Work`."""
+        self._closed = True
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _tell(ended: Future[T], done: Callable[[T | None], None]) -> None:
+    if ended.cancelled():
+        return
+    error = ended.exception()
+    if error is not None:
+        _log.failure("an answer could not be compressed; please report this", Failure(error))
+    done(None if error is not None else ended.result())

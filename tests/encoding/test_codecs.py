@@ -1,0 +1,60 @@
+"""The codings themselves: what goes in comes out, piece by piece and when it is flushed."""
+
+from __future__ import annotations
+
+import pytest
+
+from ipyproxy.encoding import codecs
+from tests.encoding.bodies import CODINGS, decoded, decoder, script
+
+BODY = script(300_000)
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("stated", [True, False])
+def test_what_goes_in_comes_out(coding: bytes, stated: bool) -> None:
+    encoder = codecs.encoder(coding, len(BODY) if stated else None)
+    pieces = [encoder.encode(BODY[at : at + 65536]) for at in range(0, len(BODY), 65536)]
+    encoded = b"".join(pieces) + encoder.finish()
+    assert decoded(coding, encoded) == BODY
+    assert len(encoded) < len(BODY) / 2
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_what_is_flushed_can_be_read(coding: bytes) -> None:
+    encoder, decode = codecs.encoder(coding, None), decoder(coding)
+    for piece in (b"data: 1\n\n", b"data: 2\n\n", BODY[:100_000]):
+        read = decode(encoder.encode(piece) + encoder.flush())
+        assert read == piece
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_what_was_compressed_quickly_becomes_smaller(coding: bytes) -> None:
+    encoder = codecs.encoder(coding, len(BODY))
+    quick = encoder.encode(BODY) + encoder.finish()
+    best = codecs.compressed_anew(coding, quick, lambda: True)
+    assert best is not None
+    assert len(best) < len(quick)
+    assert decoded(coding, best) == BODY
+    # Nothing is gained a second time.
+    assert codecs.compressed_anew(coding, best, lambda: True) is None
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_it_is_given_up_when_that_is_wanted(coding: bytes) -> None:
+    encoder = codecs.encoder(coding, None)
+    quick = encoder.encode(BODY) + encoder.finish()
+    assert codecs.compressed_anew(coding, quick, lambda: False) is None
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_a_large_body_is_left_as_it_is(coding: bytes) -> None:
+    encoder = codecs.encoder(coding, None)
+    quick = encoder.encode(bytes(codecs.LARGEST + 1)) + encoder.finish()
+    assert codecs.compressed_anew(coding, quick, lambda: True) is None
+
+
+def test_only_codings_with_a_library_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codecs, "_is_there", lambda name: name == "brotli")
+    assert codecs.usable((b"gzip", b"zstd", b"br")) == (b"br", b"gzip")
+    assert codecs.usable(()) == ()
