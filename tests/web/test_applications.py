@@ -337,7 +337,13 @@ class TestAnswers:
 
     @pytest.mark.parametrize(
         ("code", "expected"),
-        [(errno.ECONNREFUSED, 503), (errno.ENOENT, 503), (errno.ETIMEDOUT, 503)],
+        [
+            (errno.ECONNREFUSED, 503),
+            (errno.ENOENT, 503),
+            (errno.EACCES, 503),
+            (errno.ETIMEDOUT, 503),
+            (errno.EHOSTUNREACH, 503),
+        ],
     )
     def test_one_that_is_not_there_is_told_honestly(
         self, host: Routed, code: int, expected: int
