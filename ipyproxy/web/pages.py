@@ -18,7 +18,7 @@ from typing import NamedTuple
 from ipyproxy.errors import Problem
 from ipyproxy.routes.notebooks import STATE_PATH
 from ipyproxy.upstream.upstream import State
-from ipyproxy.web.wording import OF_APPLICATIONS, Words
+from ipyproxy.web.wording import OF_APPLICATIONS
 
 RETRY_AFTER = 5
 """Seconds that a page asks a client to wait when its caller knows no better figure."""
@@ -168,21 +168,15 @@ _HTML = """\
 
 
 def problem_page(
-    problem: Problem,
-    *,
-    wants_json: bool,
-    retry_after: int | None = None,
-    rule: str = "",
-    of_application: bool = False,
+    problem: Problem, *, wants_json: bool, retry_after: int | None = None, rule: str = ""
 ) -> Page:
     """What a client is told of ``problem``, as ``application/problem+json`` or as HTML.
 
     ``retry_after`` is the number of seconds until another try makes sense; it is said on 429 and
     503 only (RFC 9110 section 10.2.3, RFC 6585 section 4), and is :data:`RETRY_AFTER` unless given.
-    ``rule`` is what :class:`~ipyproxy.errors.ProxyError` has under that name. With
-    ``of_application`` the words are of an application instead of a notebook.
+    ``rule`` is what :class:`~ipyproxy.errors.ProxyError` has under that name.
     """
-    page = _problem_page(problem, wants_json, rule, of_application)
+    page = _problem_page(problem, wants_json, rule)
     if problem.status in (429, 503):
         if retry_after is None:
             is_starting = problem is Problem.UPSTREAM_STARTING
@@ -252,6 +246,25 @@ def busy_page(problem: Problem, since: datetime, seconds: float, *, wants_json: 
     return Page(problem.status, content_type, body, fields)
 
 
+@cache
+def application_page(problem: Problem, *, wants_json: bool) -> Page | None:
+    """What a client is told of a problem with an application; None: what all are told."""
+    words = OF_APPLICATIONS.get(problem)
+    if words is None:
+        return None
+    if wants_json:
+        document = _document(problem, words.title, f"{words.advice} {words.next_step}")
+        content_type, body = b"application/problem+json", json.dumps(document).encode() + b"\n"
+    else:
+        content_type = b"text/html; charset=utf-8"
+        content = f"<p>{words.advice}</p>\n<p>{words.next_step}</p>{_TRY_AGAIN}"
+        body = _html(words.title, content, f"ipyproxy · {problem.status}")
+    fields = _fields(frame_ancestors="*")
+    if problem.status == 503:
+        fields += ((b"Retry-After", b"%d" % RETRY_AFTER),)
+    return Page(problem.status, content_type, body, fields)
+
+
 def _lasting(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} seconds"
@@ -300,23 +313,22 @@ def wants_json(accept: bytes | None) -> bool:
 
 
 @cache
-def _problem_page(problem: Problem, as_json: bool, rule: str, of_application: bool) -> Page:
-    words = _words(problem, of_application)
-    paragraphs = [words.advice]
+def _problem_page(problem: Problem, as_json: bool, rule: str) -> Page:
+    paragraphs = [problem.advice]
     if rule:
         # There are no more of them than sentences in our grammar, so they may all be remembered.
         paragraphs.append(f"What is wrong with it: {rule}.")
-    if words.next_step:
-        paragraphs.append(words.next_step)
+    if problem in _NEXT_STEP:
+        paragraphs.append(_NEXT_STEP[problem])
     if as_json:
         content_type = b"application/problem+json"
-        body = _json(problem, words.title, " ".join(paragraphs))
+        body = _json(problem, " ".join(paragraphs))
     else:
         content_type = b"text/html; charset=utf-8"
         content = "\n".join(f"<p>{_escape(text)}</p>" for text in paragraphs)
         if problem.status in _PASSING:
             content += _TRY_AGAIN
-        body = _html(_escape(words.title), content, f"ipyproxy · {problem.status}")
+        body = _html(_escape(problem.title), content, f"ipyproxy · {problem.status}")
     # Galaxy shows a notebook in a frame, perhaps from another host. The notebook's own answer would
     # show there; if the problem in its place did not, the user would look at the browser's "refused
     # to connect". Nothing is given away: the page has no state, no secret and no action, but for a
@@ -326,11 +338,6 @@ def _problem_page(problem: Problem, as_json: bool, rule: str, of_application: bo
         # RFC 9110 section 15.5.22 and RFC 6455 section 4.2.2: what to upgrade to.
         fields += ((b"Upgrade", b"websocket"), (b"Sec-WebSocket-Version", b"13"))
     return Page(problem.status, content_type, body, fields)
-
-
-def _words(problem: Problem, of_application: bool) -> Words:
-    usual = Words(problem.title, problem.advice, _NEXT_STEP.get(problem, ""))
-    return OF_APPLICATIONS.get(problem, usual) if of_application else usual
 
 
 def _escape(text: str) -> str:
@@ -353,8 +360,8 @@ def _document(problem: Problem, title: str, detail: str) -> dict[str, str | floa
     }
 
 
-def _json(problem: Problem, title: str, detail: str) -> bytes:
-    document = _document(problem, title, detail)
+def _json(problem: Problem, detail: str) -> bytes:
+    document = _document(problem, problem.title, detail)
     if problem in _STATES:
         document["state"] = _STATES[problem].value
     return json.dumps(document).encode() + b"\n"

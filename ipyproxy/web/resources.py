@@ -13,7 +13,14 @@ from twisted.web.resource import Resource
 
 from ipyproxy.errors import Problem
 from ipyproxy.server.request import Request
-from ipyproxy.web.pages import Page, busy_page, problem_page, starting_page, wants_json
+from ipyproxy.web.pages import (
+    Page,
+    application_page,
+    busy_page,
+    problem_page,
+    starting_page,
+    wants_json,
+)
 
 NOT_DONE_YET = 1
 """What ``render`` gives here: the answer is sent by other means.
@@ -51,22 +58,21 @@ def send_problem(
     """
     request.refused = problem.status < 500
     as_json = wants_json(request.head.fields.first(b"accept"))
-    port = None if request.upstream is None else request.upstream.port
-    of_application = request.upstream is not None and port is None
+    upstream = request.upstream
+    port = None if upstream is None else upstream.port
+    if upstream is not None and port is None:
+        page = application_page(problem, wants_json=as_json)
+        if page is not None:
+            send_page(request, page, more)
+            return
     if problem is Problem.UPSTREAM_STARTING and not as_json and port is not None:
         send_page(request, starting_page(port), more)
-    elif busy_for is not None and not of_application:
+    elif busy_for is not None:
         since = datetime.now(UTC) - timedelta(seconds=busy_for)
         send_page(request, busy_page(problem, since, busy_for, wants_json=as_json), more)
     else:
         seconds = None if retry_after is None else math.ceil(retry_after)
-        page = problem_page(
-            problem,
-            wants_json=as_json,
-            retry_after=seconds,
-            rule=rule,
-            of_application=of_application,
-        )
+        page = problem_page(problem, wants_json=as_json, retry_after=seconds, rule=rule)
         send_page(request, page, more)
 
 
