@@ -53,7 +53,7 @@ class Problem(Enum):
     NOT_FOUND = (
         404,
         "Not found",
-        "There is nothing at this address. A notebook's address has the form /ipython/<port>/.",
+        "There is nothing at this address. A notebook's address has the number of its port in it.",
     )
     NO_SUCH_PORT = (
         404,
@@ -152,8 +152,8 @@ class Problem(Enum):
     )
     UPSTREAM_STARTING = (
         503,
-        "The notebook is starting",
-        "No program answers at the notebook's port yet.",
+        "No notebook answers here yet",
+        "No program answers at the notebook's port: it is starting, or nobody has started it.",
     )
     OWNER_UNKNOWN = (
         503,

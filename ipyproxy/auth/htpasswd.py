@@ -118,6 +118,10 @@ class Users:
         self._hashes = hashes
         self._decoys = tuple(hashes.values())
 
+    def __contains__(self, name: object) -> bool:
+        """Whether somebody of this name can log in."""
+        return name in self._hashes
+
     def find(self, name: str, chance: int) -> tuple[str | None, bool]:
         """The hash to check the password of ``name`` against, and whether it is really that user's.
 

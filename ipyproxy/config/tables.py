@@ -61,8 +61,6 @@ class Listen:
         """Refuse one listener for both, and to believe just anybody's PROXY header."""
         if self.proxy_protocol and not self.trusted_proxies:
             raise RefusedError("needs listen.trusted_proxies beside it", key="proxy_protocol")
-        if self.acme_directory and self.http is None:
-            raise RefusedError("needs listen.http beside it", key="acme_directory")
         if self.http == self.https and self.http != 0:
             raise RefusedError(f"{self.http} is taken by listen.https", key="http")
 

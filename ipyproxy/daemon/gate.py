@@ -83,7 +83,8 @@ def read_files(auth: Auth) -> AuthFiles:
     """
     problems: list[str] = []
     files = AuthFiles(
-        _read(user_file, auth.htpasswd, problems), _read(key_file, auth.link_keys, problems)
+        _read("htpasswd", user_file, auth.htpasswd, problems),
+        _read("link_keys", key_file, auth.link_keys, problems),
     )
     if problems:
         raise ConfigError(problems)
@@ -91,12 +92,12 @@ def read_files(auth: Auth) -> AuthFiles:
 
 
 def _read(
-    read: Callable[[Path], WatchedFile[T]], path: Path | None, problems: list[str]
+    key: str, read: Callable[[Path], WatchedFile[T]], path: Path | None, problems: list[str]
 ) -> WatchedFile[T] | None:
     try:
         return None if path is None else read(path)
     except UnusableFileError as error:
-        problems.append(str(error))
+        problems.append(f"auth.{key}: {error}")
         return None
 
 

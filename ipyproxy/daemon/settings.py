@@ -6,16 +6,18 @@ what is made of it all.
 
 from __future__ import annotations
 
-import socket
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from ipyproxy.config import Config, ConfigError, Notebooks, RouteEntry, Tls
+from ipyproxy.daemon.doubts import doubts_of, unwritable
 from ipyproxy.daemon.gate import AuthFiles, read_files
 from ipyproxy.net.address import TCPAddress, is_loopback
 from ipyproxy.net.hosts import covers
+from ipyproxy.net.ownnames import own_names
 from ipyproxy.tls import (
     Certificate,
     CertificateError,
@@ -29,7 +31,7 @@ from ipyproxy.tls import (
     load_directory,
     load_trusted,
 )
-from ipyproxy.tls.checking import problems, warnings
+from ipyproxy.tls.checking import ages, problems, warnings
 from ipyproxy.upstream.owners import Owners, OwnersError
 from ipyproxy.upstream.tenancy import find_kernel
 
@@ -49,6 +51,8 @@ class Settings(NamedTuple):
     owners: Owners | None
     """Whose notebooks are served; None: anybody's."""
     auth_files: AuthFiles
+    doubts: tuple[str, ...] = ()
+    """What is probably not meant, one sentence each."""
 
 
 def load(config: Config, state_directory: Path) -> Settings:
@@ -60,23 +64,29 @@ def load(config: Config, state_directory: Path) -> Settings:
     """
     auth_files = read_files(config.auth)
     now = datetime.now(UTC)
+    certificates = _certificates(config.tls)
+    doubts = [
+        *_of_certificates(certificates, now),
+        *_unreached(config),
+        *doubts_of(config, auth_files.users),
+    ]
+    owners = _owners(config)
     try:
-        certificates = _certificates(config.tls)
         if not certificates:
-            certificates = [development_certificate(state_directory, socket.gethostname(), now)]
-        owners = _owners(config)
-        return Settings(
-            config,
-            tuple(certificates),
-            _terms(config.tls),
-            _notebooks_tls(config.notebooks),
-            _applications_tls(config.routes),
-            state_directory,
-            owners,
-            auth_files,
-        )
+            certificates = [development_certificate(state_directory, own_names(), now)]
     except CertificateError as error:
-        raise ConfigError([str(error)]) from error
+        raise ConfigError([f"state.directory: {error}"]) from error
+    return Settings(
+        config,
+        tuple(certificates),
+        _terms(config.tls),
+        _notebooks_tls(config.notebooks),
+        _applications_tls(config.routes),
+        state_directory,
+        owners,
+        auth_files,
+        tuple(doubts),
+    )
 
 
 def _owners(config: Config) -> Owners | None:
@@ -92,26 +102,42 @@ def _owners(config: Config) -> Owners | None:
         raise ConfigError([f"notebooks.owners: {error}"]) from error
 
 
+def configured_names(config: Config) -> tuple[str, ...]:
+    """The names that the site is to be reached by: those of ``site.hosts`` come first.
+
+    :raises ConfigError: if a certificate cannot be read.
+    """
+    borne = (name for each in _certificates(config.tls) for name in each.names)
+    return tuple(dict.fromkeys((*config.site.hosts, *borne)))
+
+
 def _certificates(tls: Tls) -> list[Certificate]:
     certificates = []
     if tls.certificate is not None and tls.key is not None:
-        certificates.append(load_certificate(tls.certificate, tls.key))
+        try:
+            certificates.append(load_certificate(tls.certificate, tls.key))
+        except CertificateError as error:
+            key_alone = str(tls.key) in str(error) and str(tls.certificate) not in str(error)
+            raise ConfigError([f"tls.{'key' if key_alone else 'certificate'}: {error}"]) from error
     if tls.directory is not None:
-        certificates += load_directory(tls.directory)
+        with _named("tls.directory"):
+            certificates += load_directory(tls.directory)
     return certificates
 
 
 def _notebooks_tls(notebooks: Notebooks) -> UpstreamTLS | None:
     if not notebooks.tls:
         return None
-    trusted = None if notebooks.tls_ca is None else load_trusted(notebooks.tls_ca)
+    with _named("notebooks.tls_ca"):
+        trusted = None if notebooks.tls_ca is None else load_trusted(notebooks.tls_ca)
     return UpstreamTLS(notebooks.tls_name, trusted)
 
 
 def _applications_tls(routes: Iterable[RouteEntry]) -> dict[str, UpstreamTLS]:
     found = {}
     for route in routes:
-        trusted = None if route.tls_ca is None else load_trusted(route.tls_ca)
+        with _named(f"routes: tls_ca of {route.name}"):
+            trusted = None if route.tls_ca is None else load_trusted(route.tls_ca)
         for server in route.servers:
             if server.tls_name:
                 found[server.name] = UpstreamTLS(server.tls_name, trusted)
@@ -121,33 +147,52 @@ def _applications_tls(routes: Iterable[RouteEntry]) -> dict[str, UpstreamTLS]:
 def _terms(tls: Tls) -> Terms:
     clients = None
     if tls.client_ca is not None:
-        clients = ClientAuthorities(
-            load_authorities(tls.client_ca), tls.client_certificates == "required"
-        )
+        with _named("tls.client_ca"):
+            authorities = load_authorities(tls.client_ca)
+        clients = ClientAuthorities(authorities, tls.client_certificates == "required")
     profile = Profile[tls.profile.upper()]
     return Terms(profile, clients, refuses_unknown_names=tls.unknown_name == "refuse")
 
 
-def check(config: Config) -> Sequence[str]:
-    """Look at what ``config`` names, as :func:`load` does, but make nothing; what is not yet wrong.
-
-    :raises ConfigError: also for a certificate that browsers would refuse.
-    """
-    read_files(config.auth)
-    now = datetime.now(UTC)
+@contextlib.contextmanager
+def _named(key: str) -> Iterator[None]:
+    """Say at which key it stands what cannot be read."""
     try:
-        certificates = _certificates(config.tls)
-        _terms(config.tls)
-        _notebooks_tls(config.notebooks)
-        _applications_tls(config.routes)
-        _owners(config)
+        yield
     except CertificateError as error:
-        raise ConfigError([str(error)]) from error
-    wrong = [problem for each in certificates for problem in problems(each, now)]
+        raise ConfigError([f"{key}: {error}"]) from error
+
+
+def check(config: Config, state_directory: Path) -> Sequence[str]:
+    """Look at what ``config`` names, as :func:`load` does, but make nothing; what is doubtful.
+
+    :param state_directory: as for :func:`load`.
+    :raises ConfigError: with everything that would keep the daemon from starting, and also for a
+        chain of certificates that browsers would refuse.
+    """
+    auth_files = read_files(config.auth)
+    now = datetime.now(UTC)
+    certificates = _certificates(config.tls)
+    _terms(config.tls)
+    _notebooks_tls(config.notebooks)
+    _applications_tls(config.routes)
+    _owners(config)
+    wrong = [problem for each in certificates for problem in problems(each)]
+    wrong += unwritable(config, state_directory, keeps_certificate=not certificates)
     if wrong:
         raise ConfigError(wrong)
-    doubtful = [warning for each in certificates for warning in warnings(each, now)]
-    return [*doubtful, *_unborne(config, certificates), *_unreached(config)]
+    return [
+        *(line for each in certificates for line in (*ages(each, now), *warnings(each))),
+        *_unborne(config, certificates),
+        *_unreached(config),
+        *doubts_of(config, auth_files.users),
+    ]
+
+
+def _of_certificates(certificates: Sequence[Certificate], now: datetime) -> Iterator[str]:
+    for each in certificates:
+        yield from problems(each)
+        yield from ages(each, now)
 
 
 def _unreached(config: Config) -> Iterator[str]:

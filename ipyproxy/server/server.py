@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ipyproxy.access.origins import is_by_page
 from ipyproxy.errors import Problem, ProxyError
@@ -180,10 +181,13 @@ class HTTPServer:
             return None if idlers.close_one_of(peer) else Problem.TOO_MANY_CONNECTIONS
         return None
 
-    def forget(self, channel: HTTPChannel) -> None:
+    def forget(self, channel: HTTPChannel, reason: Failure) -> None:
         """A connection has ended."""
         if channel.phase is Phase.HANDSHAKE:
             self.handshakes.failed += 1
+            self._audit.handshake_failed(
+                channel.peer, reason.getErrorMessage(), self.reactor.seconds()
+            )
         self.channels.discard(channel)
         if channel.excess is not None:
             self._clients.excess -= 1

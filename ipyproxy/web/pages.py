@@ -66,7 +66,8 @@ _NEXT_STEP = {
     Problem.UPSTREAM_BROKEN: "Try again. If this happens again, restart the notebook.",
     Problem.UPSTREAM_DEAD: "Start it again from the page you first started it on. If you have just "
     "started it, wait a few seconds and try again.",
-    Problem.UPSTREAM_STARTING: "Wait a few seconds and try again.",
+    Problem.UPSTREAM_STARTING: "If it has just been started, wait a few seconds and try again. "
+    "Otherwise check the number in the address, or start it from the page you first started it on.",
     Problem.CHANGED_HANDS: "Open the notebook again from the page you started it on.",
     Problem.CONNECT_TIMEOUT: "Wait a minute and try again. If it still does not answer, restart "
     "the notebook.",
@@ -84,7 +85,8 @@ _BUSY = "The notebook is busy"
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 
 # A link, and no reload by itself: a forgotten tab would knock for ever, one day at the notebook of
-# the port's next owner. An empty href is the page's own address, which the browser knows: nothing
+# the port's next owner. Only the pages that wait for a notebook look for it, for five minutes. An
+# empty href is the page's own address, which the browser knows: nothing
 # of it is written here.
 _TRY_AGAIN = '\n<a href="">Try again</a>'
 
@@ -185,17 +187,24 @@ def problem_page(
     return page
 
 
-def starting_page(port: int) -> Page:
-    """What a person is told while the notebook on ``port`` starts: it opens by itself, once it can.
+WAITING = {
+    Problem.UPSTREAM_STARTING: "If you have not started one, check the number in the address.",
+    Problem.UPSTREAM_DEAD: "Start it again from the page you first started it on.",
+}
+"""The problems whose pages look for the notebook and open it as soon as it answers, and what a
+person can do meanwhile."""
 
-    Without a script it is the ordinary page of that problem, with its link.
+
+def waiting_page(problem: Problem, port: int) -> Page:
+    """What a person is told while nothing answers on ``port``: it opens by itself, once it can.
+
+    Without a script it is the ordinary page of ``problem``, one of :data:`WAITING`, with its link.
     """
-    problem = Problem.UPSTREAM_STARTING
     content = (
         f"<p>{_escape(problem.advice)}</p>\n"
         f'<p id="plain">{_NEXT_STEP[problem]}</p>\n'
-        '<p id="soon" role="status" hidden>This page looks for it, and opens it as soon as it '
-        "answers.</p>\n"
+        f'<p id="soon" role="status" hidden>{WAITING[problem]} This page looks for it, and opens '
+        "it as soon as it answers.</p>\n"
         '<p id="late" role="status" hidden>It has not answered for five minutes, so this page has '
         f"stopped looking. {_NEXT_STEP[Problem.UPSTREAM_DEAD]}</p>" + _TRY_AGAIN
     )
@@ -206,7 +215,8 @@ def starting_page(port: int) -> Page:
         state=f' data-state="{STATE_PATH}/{port}"',
         script=f"<script>{_SCRIPT}</script>\n",
     )
-    retry_after = (b"Retry-After", b"%d" % STARTING_RETRY_AFTER)
+    seconds = STARTING_RETRY_AFTER if problem is Problem.UPSTREAM_STARTING else RETRY_AFTER
+    retry_after = (b"Retry-After", b"%d" % seconds)
     fields = (*_fields(frame_ancestors="*", script=True), retry_after)
     return Page(problem.status, b"text/html; charset=utf-8", body, fields)
 
@@ -278,12 +288,15 @@ def state_page(state: State) -> Page:
 
 
 @cache
-def front_page() -> Page:
-    """What stands at ``/``: what this is, and how an address looks. It lists nothing."""
+def front_page(prefix: str) -> Page:
+    """What stands at ``/``: what this is, and how an address looks. It lists nothing.
+
+    :param prefix: the path that all notebooks are below.
+    """
     content = (
         "<p>This server carries your browser to the notebooks that run on it. "
         "The address of a notebook has this form:</p>\n"
-        "<code>https://&lt;server&gt;/ipython/&lt;port&gt;/</code>\n"
+        f"<code>https://&lt;server&gt;{_escape(prefix)}/&lt;port&gt;/</code>\n"
         "<p>Open yours from the page you started it on. Notebooks are not listed here.</p>"
     )
     body = _html("Notebooks", content, "ipyproxy")

@@ -14,11 +14,12 @@ from twisted.web.resource import Resource
 from ipyproxy.errors import Problem
 from ipyproxy.server.request import Request
 from ipyproxy.web.pages import (
+    WAITING,
     Page,
     application_page,
     busy_page,
     problem_page,
-    starting_page,
+    waiting_page,
     wants_json,
 )
 
@@ -65,8 +66,8 @@ def send_problem(
         if page is not None:
             send_page(request, page, more)
             return
-    if problem is Problem.UPSTREAM_STARTING and not as_json and port is not None:
-        send_page(request, starting_page(port), more)
+    if problem in WAITING and not as_json and port is not None:
+        send_page(request, waiting_page(problem, port), more)
     elif busy_for is not None:
         since = datetime.now(UTC) - timedelta(seconds=busy_for)
         send_page(request, busy_page(problem, since, busy_for, wants_json=as_json), more)

@@ -36,7 +36,7 @@ class Root(Branch):
 
     def __init__(self, prefix: str, notebooks: Resource) -> None:
         super().__init__()
-        self.putChild(b"", PageResource(front_page()))
+        self.putChild(b"", PageResource(front_page(prefix)))
         self.put(prefix, notebooks)
 
     def put(self, path: str, resource: Resource) -> None:

@@ -436,7 +436,8 @@ def test_every_number_has_a_range_that_its_refusal_names(table: str, key: str) -
 def test_challenges_are_answered_on_plain_http_only() -> None:
     config = parsed('listen.acme_directory = "acme"\nlisten.http = 80')
     assert config.listen.acme_directory == Path("acme")
-    assert refusal("listen", "acme_directory", '"acme"') == "needs listen.http beside it"
+    # The port may be one that systemd opens, so none has to be named.
+    assert parsed('listen.acme_directory = "acme"').listen.http is None
 
 
 def test_certificate_and_key_come_together_or_not_at_all() -> None:
@@ -532,10 +533,20 @@ def test_a_long_value_is_cut_short() -> None:
 
 
 @pytest.mark.parametrize(("text", "problem"), [
-    ("[listen\nhttps = 1", "i.toml:1: Expected ']' at the end of a table declaration, at column 8"),
-    ("[log]\n\naccess =", "i.toml:3: Invalid value, at the end of the file"),
-    ('\n[log]\naccess = """x\n\n', "i.toml:3: Unterminated string, at the end of the file"),
-    ("[log]\naccess = '-'\naccess = ''\n", "i.toml:3: Cannot overwrite a value, at column 12"),
+    ("[listen\nhttps = 1",
+     "i.toml:1: the name of a table stands between [ and ], alone on its line"),
+    ("[log]\n\naccess =",
+     "i.toml:3: what stands behind the = is no value; text stands between quotes"),
+    ('\n[log]\naccess = """x\n\n', "i.toml:3: a text between quotes does not end"),
+    ("[log]\naccess = '-'\naccess = ''\n",
+     "i.toml:3: this key has a value already, further up; keep one of the two"),
+    ("[listen]\n[log]\n[listen]\n",
+     "i.toml:3: the table listen is there already, further up; put its keys together"),
+    ("[log]\naccess = /var/log/x\n",
+     "i.toml:2: what stands behind the = is no value; text stands between quotes"),
+    ("[log]\naccess: 1\n", "i.toml:2: a key is followed by = and its value"),
+    ("[log]\naccess = 'a' format = 'b'\n",
+     "i.toml:2: something stands behind the value; each key has its own line"),
     ("x = 1" + "0" * 5000, "i.toml: "),
 ])  # fmt: skip
 def test_toml_that_is_none_is_told_with_its_line(text: str, problem: str) -> None:

@@ -14,7 +14,7 @@ from tests.certificates import Authority
 def said(directory: Path, routes: str) -> list[str]:
     certificate, key = Authority().issue("example.org").write(directory)
     named = {"tls.certificate": str(certificate), "tls.key": str(key)}
-    words = check(parse(routes, named, "test"))
+    words = check(parse(routes, named, "test"), directory)
     return [line for line in words if line.startswith("routes")]
 
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ CHROMIUM = (
     b"*/*;q=0.8,application/signed-exchange;v=b3;q=0.7"
 )
 EVERY_PAGE = [
-    front_page(),
+    front_page("/ipython"),
     *(problem_page(problem, wants_json=False) for problem in Problem),
 ]
 
@@ -87,10 +88,6 @@ class TestProblemPage:
         offered = b">Try again</a>" in problem_page(problem, wants_json=False).body
         assert offered == (problem.status in {408, 429, 500, 502, 503, 504})
 
-    def test_shows_a_port_in_angle_brackets_as_text(self) -> None:
-        page = problem_page(Problem.NOT_FOUND, wants_json=False)
-        assert "/ipython/<port>/" in Reader(page.body).text["p"]
-
     @pytest.mark.parametrize("as_json", [False, True])
     @pytest.mark.parametrize("problem", Problem)
     def test_says_when_to_come_back_on_429_and_503_only(
@@ -121,12 +118,12 @@ class TestProblemPage:
 
 class TestFrontPage:
     def test_shows_how_an_address_looks(self) -> None:
-        page = front_page()
+        page = front_page("/ipython")
         assert page.status == 200
         assert Reader(page.body).text["code"] == "https://<server>/ipython/<port>/"
 
     def test_is_shown_in_no_frame(self) -> None:
-        policy = dict(front_page().fields)[b"Content-Security-Policy"]
+        policy = dict(front_page("/ipython").fields)[b"Content-Security-Policy"]
         assert policy.endswith(b"; frame-ancestors 'none'")
 
 
@@ -236,3 +233,18 @@ class TestWantsJson:
         if html_first:
             ranges.reverse()
         assert wants_json(b", ".join(ranges)) == (json_weight > html_weight)
+
+
+def test_the_front_page_names_the_prefix_as_configured() -> None:
+    assert b"https://&lt;server&gt;/lab/nb/&lt;port&gt;/" in front_page("/lab/nb").body
+
+
+def test_the_page_on_trouble_goes_by_the_titles_that_people_see() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text()
+    titles = {problem.title for problem in Problem} | {"The notebook is busy"}
+    # What stands on no page of ours, but in a notebook's answer or in a line of text.
+    others = ("404 from the notebook", "403 from the notebook", "This port speaks HTTPS")
+    headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    named = [name for heading in headings for name in re.findall(r'"([^"]*)"', heading)]
+    assert len(named) > 10
+    assert [name for name in named if name not in titles and not name.startswith(others)] == []
