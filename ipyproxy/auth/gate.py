@@ -140,4 +140,4 @@ class Gate:
         # What cannot be led on loses the token only.
         navigates = facts.method in _NAVIGATIONS and not facts.is_upgrade
         redirect = facts.token is not None and navigates
-        return Admitted(passed.user, lines, facts.target, redirect, passed.cookie)
+        return Admitted(passed.user, lines, facts.target, redirect, passed.cookie, passed.holds)

@@ -13,7 +13,7 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from ipyproxy.access.tokens import Ticket, is_link_user
+from ipyproxy.access.tokens import Ticket, is_enclosable, is_link_user
 from ipyproxy.auth.link import key_file
 from ipyproxy.auth.watchedfile import UnusableFileError
 from ipyproxy.cli.configuration import add_file, read_file
@@ -41,6 +41,11 @@ def add(words: Any) -> None:
     add_file(parser)
     parser.add_argument(
         "--origin", type=_origin, help="what the link begins with, such as https://hub.example.org"
+    )
+    parser.add_argument(
+        "--token-stdin",
+        action="store_true",
+        help="read the notebook's own token from standard input: the link logs in there as well",
     )
     parser.set_defaults(run=_run)
 
@@ -72,18 +77,38 @@ def _run(given: argparse.Namespace) -> int:
     config = read_file(given)
     if given.origin:
         _check_origin(config, given.origin)
-    sys.stdout.write(make_link(config, given.port, given.user, given.seconds, given.origin) + "\n")
-    sys.stderr.write(
-        "ipyproxy: note: whoever has this link passes the proxy; a notebook that has a token or a "
-        "password of its own asks for that as well\n"
-    )
+    enclosed = _read_token() if given.token_stdin else b""
+    link = make_link(config, given.port, given.user, given.seconds, given.origin, enclosed)
+    sys.stdout.write(link + "\n")
+    if not enclosed:
+        sys.stderr.write(
+            "ipyproxy: note: whoever has this link passes the proxy; a notebook that has a token "
+            "or a password of its own asks for that as well (see --token-stdin)\n"
+        )
     return 0
 
 
-def make_link(config: Config, port: int, user: str, seconds: int, origin: str | None) -> str:
+def _read_token() -> bytes:
+    token = sys.stdin.readline().strip().encode("utf-8", "replace")
+    if not is_enclosable(token):
+        raise ConfigError(
+            ["standard input holds no token: up to 512 letters, digits and signs, on one line"]
+        )
+    return token
+
+
+def make_link(
+    config: Config,
+    port: int,
+    user: str,
+    seconds: int,
+    origin: str | None,
+    enclosed: bytes = b"",
+) -> str:
     """The link.
 
     :param origin: what it begins with; None: what the configuration tells of that.
+    :param enclosed: the notebook's own token, if the link is to log in there as well.
     :raises ConfigError: if it would open nothing.
     """
     if port not in config.notebooks.ports:
@@ -99,7 +124,8 @@ def make_link(config: Config, port: int, user: str, seconds: int, origin: str | 
     except UnusableFileError as error:
         raise ConfigError([str(error)]) from error
     now = int(time.time())
-    token = keys.sign(route.encode("ascii"), Ticket(user, now, now + seconds)).decode("ascii")
+    ticket = Ticket(user, now, now + seconds, enclosed)
+    token = keys.sign(route.encode("ascii"), ticket).decode("ascii")
     return f"{origin or _public_origin(config, port)}{route}/?token={token}"
 
 

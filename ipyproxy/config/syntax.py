@@ -21,7 +21,7 @@ _WORDS = (
     ("Invalid statement", "this is neither a [table] nor a key with = and its value"),
     ("Illegal character", "a text between quotes has an odd character, or does not end"),
     ("Unterminated string", "a text between quotes does not end"),
-    ("Expected \"'\"", "a text between quotes does not end"),
+    ('Expected "\'"', "a text between quotes does not end"),
     ("Unclosed array", "a list begins with [ and does not end with ]"),
     ("Unclosed inline table", "a table begins with { and does not end with }"),
     ("Unescaped '\\'", "a text with a backslash stands between single quotes"),

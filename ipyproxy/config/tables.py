@@ -94,12 +94,14 @@ class Site:
     """The names the proxy answers to, and the foreign pages that may send requests.
 
     Hosts are lower case, IPv6 addresses bare; origins are spelled as browsers spell them. Below
-    ``notebook_domain``, if any, each notebook has a host of its own.
+    ``notebook_domain``, if any, each notebook has a host of its own. ``operator`` is who runs it,
+    as people are told.
     """
 
     hosts: tuple[Host, ...] = ()
     trusted_origins: tuple[Origin, ...] = ()
     notebook_domain: Annotated[str, read_domain] = ""
+    operator: Annotated[str, matching(r"[^\x00-\x1f\x7f]{0,200}", "a line of text")] = ""
 
 
 _DEFAULT_PORTS = Ports([(10000, 14999)])

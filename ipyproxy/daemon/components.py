@@ -14,12 +14,15 @@ from typing import Any, NamedTuple
 
 from ipyproxy.access.cors import TrustedPages
 from ipyproxy.access.origins import Policy
+from ipyproxy.access.sessions import OWN_COOKIES
 from ipyproxy.auth.attempts import LoginAttempts
+from ipyproxy.auth.login import PasswordLogin
 from ipyproxy.auth.revocations import Revocations
+from ipyproxy.auth.sessions import Sessions
 from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.clock import Calendar
 from ipyproxy.config import Config
-from ipyproxy.daemon.gate import AuthContext, make_gate, own_cookies, withheld
+from ipyproxy.daemon.gate import AuthContext, make_gate, make_methods, withheld
 from ipyproxy.daemon.routing import Fittings, make_routes
 from ipyproxy.daemon.settings import Settings
 from ipyproxy.gateway.exchange import GatewayContext
@@ -27,6 +30,7 @@ from ipyproxy.gateway.resource import Notebooks
 from ipyproxy.http1.head import HeadLimits
 from ipyproxy.net.address import ClientTLS
 from ipyproxy.net.descriptors import Descriptors
+from ipyproxy.net.hosts import parse_address
 from ipyproxy.records.statistics import Histogram, Statistics
 from ipyproxy.routes.notebooks import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
 from ipyproxy.routes.route import Server
@@ -47,6 +51,7 @@ from ipyproxy.upstream.pool import Pool
 from ipyproxy.upstream.tenancy import Tenants
 from ipyproxy.upstream.upstream import UpstreamTable
 from ipyproxy.web.acme import Challenges
+from ipyproxy.web.login import LoginPages
 from ipyproxy.web.site import Mount, PublicSite, RedirectSite, Root
 from ipyproxy.web.waiting import States
 from ipyproxy.websocket.bridge import Bridges
@@ -127,6 +132,7 @@ def make_components(
             WorkThreads(reactor),
             LoginAttempts(clients, reactor, Audit(clients)),
             revocations,
+            Sessions(PatientThreads(reactor, 1, "sessions").run, time.time),
             lambda transport: client_subject(transport.tls),
         ),
         challenges=PatientThreads(reactor, 1, "ACME challenges"),
@@ -207,19 +213,26 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
     # Whoever has gone on past the warning of a self-signed certificate could never come back.
     vouched_for = not any(each.is_self_signed for each in settings.certificates)
     hsts = config.tls.hsts if vouched_for else 0
-    gate = make_gate(config.auth, settings.auth_files, config.notebooks.prefix, components.auth)
+    methods = make_methods(config.auth, settings.auth_files, components.auth)
+    gate = make_gate(config.auth, methods, config.notebooks.prefix, components.auth)
+    passwords = methods.get("htpasswd")
+    login = None
+    if {"htpasswd", "link"} & set(methods):
+        typed = passwords if isinstance(passwords, PasswordLogin) else None
+        login = LoginPages(typed, components.auth.sessions, _operator(settings))
     acme = config.listen.acme_directory
     challenges = (
         Challenges(acme, components.auth.reactor, components.challenges.run) if acme else None
     )
     return Sites(
         PublicSite(
-            _routes(components, config, trusted_pages),
+            _routes(components, config, trusted_pages, login=login is not None),
             policy,
             gate,
             trusted_pages,
             hosts,
             states=StatePaths(config.notebooks.prefix),
+            login=login,
             hsts=hsts,
         ),
         RedirectSite(policy, https_port, challenges),
@@ -227,8 +240,16 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
     )
 
 
+def _operator(settings: Settings) -> str:
+    """Who is said to run the site: what is configured, or else a name of this host."""
+    site = settings.config.site
+    names = [*site.hosts, *(name for each in settings.certificates for name in each.names)]
+    hosts = [name for name in names if name[:2] != "*." and parse_address(name) is None]
+    return site.operator or min(hosts, key=lambda name: name == "localhost", default="ipyproxy")
+
+
 def _routes(
-    components: Components, config: Config, trusted_pages: TrustedPages | None
+    components: Components, config: Config, trusted_pages: TrustedPages | None, *, login: bool
 ) -> RouteTable[Mount]:
     prefix = config.notebooks.prefix
     ports = ServedPorts(config.notebooks.ports, components.own_ports)
@@ -241,14 +262,15 @@ def _routes(
         frozenset(origin.encode("ascii") for origin in config.site.trusted_origins),
         trusted_pages,
     )
-    own = own_cookies(config.auth)
+    # Whatever is asked for now: a browser keeps what it got under an earlier configuration.
+    own = OWN_COOKIES
     cookies = tuple(name.encode("ascii") for name in config.notebooks.site_cookies) + own
     kept_back = withheld(config.auth)
     applications = config.notebooks.applications
     notebooks = Notebooks(
         ports, prefix, cookies, components.upstreams, context, kept_back, applications
     )
-    root = Root(prefix, notebooks)
+    root = Root(prefix, notebooks, login=login)
     root.put(STATE_PATH, States(ports, components.upstreams, components.health))
     pages = health_resources(components.condition)
     if config.status.public:

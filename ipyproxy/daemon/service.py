@@ -152,6 +152,7 @@ class ProxyService(Service):
         self._components.health.startService()
         self._components.lag.start()
         self._components.auth.revocations.keep(self._settings.state_directory / "revocations.json")
+        self._components.auth.sessions.keep(self._settings.state_directory / "sessions.json")
         self.log.info(
             "ipyproxy {version} runs on {reactor}",
             version=__version__,
@@ -393,9 +394,11 @@ class ProxyService(Service):
         self._writer.close()
         self._manager.leave()
         self._components.auth.threads.close()
-        written = self._components.auth.revocations.written()
-        written.addTimeout(_STATE_WITHIN, self._reactor).addErrback(lambda _: None)
-        return DeferredList([written, *filter(None, [self._status.stop()])])
+        kept = self._components.auth.revocations, self._components.auth.sessions
+        written = [each.written() for each in kept]
+        for each in written:
+            each.addTimeout(_STATE_WITHIN, self._reactor).addErrback(lambda _: None)
+        return DeferredList([*written, *filter(None, [self._status.stop()])])
 
 
 def make_service(read: Callable[[], Settings], reactor: Any, manager: Manager) -> ProxyService:

@@ -125,7 +125,7 @@ def _rewritten_request(
     lines += [b"Origin: " + value for value in origins]
     if b"cookie" not in dropped:
         for value in special.values_of(b"cookie"):
-            kept = _without_site_cookies(value, rewriting.site_cookies)
+            kept = without_cookies(value, rewriting.site_cookies)
             if kept:
                 lines.append(b"Cookie: " + kept)
     return dropped, block_of(lines) + _kept(special.verbatim, dropped, rewriting)
@@ -161,11 +161,12 @@ def _is_of(url: bytes, origin: bytes) -> bool:
     return url.startswith(origin) and url[len(origin) : len(origin) + 1] in (b"/", b"?", b"")
 
 
-def _without_site_cookies(value: bytes, site_cookies: tuple[bytes, ...]) -> bytes:
-    if not any(name in value for name in site_cookies):
+def without_cookies(value: bytes, names: tuple[bytes, ...]) -> bytes:
+    """A value of the field Cookie without those of these ``names``."""
+    if not any(name in value for name in names):
         return value
     pairs = value.split(b";")
-    kept = [pair for pair in pairs if pair.partition(b"=")[0].strip(b" \t") not in site_cookies]
+    kept = [pair for pair in pairs if pair.partition(b"=")[0].strip(b" \t") not in names]
     return b";".join(kept).strip(b" \t")
 
 

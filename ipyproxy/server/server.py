@@ -250,7 +250,15 @@ class HTTPServer:
         now = self.reactor.seconds()
         for channel in list(self.channels):
             channel.check(now)
+            if channel.is_tunnel:
+                self._check_right(channel)
         self._audit.sweep(now)
+
+    def _check_right(self, channel: HTTPChannel) -> None:
+        """End a WebSocket whose user has logged out, or may not be here any more."""
+        request = channel.request
+        if request is not None and request.holds is not None and not request.holds():
+            channel.retire()
 
     def retire(self) -> None:
         """Serve nothing more on the connections that there are: see :meth:`HTTPChannel.retire`."""

@@ -10,6 +10,7 @@ from twisted.web.resource import Resource
 
 from ipyproxy.access.cors import TrustedPages
 from ipyproxy.access.facts import Admitted
+from ipyproxy.access.navigation import answer_lines, is_navigation, login_address
 from ipyproxy.access.origins import Policy
 from ipyproxy.auth import Gate
 from ipyproxy.errors import Problem, ProxyError
@@ -22,6 +23,7 @@ from ipyproxy.server.request import STATUS_LINE, Request
 from ipyproxy.web import acme
 from ipyproxy.web.acme import Challenges
 from ipyproxy.web.admission import Admission
+from ipyproxy.web.login import LoginPages
 from ipyproxy.web.pages import front_page
 from ipyproxy.web.resources import Branch, PageResource, send_problem, send_redirect
 
@@ -32,11 +34,14 @@ _CONTINUE = ((), (b"100-continue",))
 
 
 class Root(Branch):
-    """The top of the tree: the front page, the notebooks below their prefix, and what is put in."""
+    """The top of the tree: the front page, the notebooks below their prefix, and what is put in.
 
-    def __init__(self, prefix: str, notebooks: Resource) -> None:
+    :param login: whether people log in here.
+    """
+
+    def __init__(self, prefix: str, notebooks: Resource, *, login: bool = False) -> None:
         super().__init__()
-        self.putChild(b"", PageResource(front_page(prefix)))
+        self.putChild(b"", PageResource(front_page(prefix, login=login)))
         self.put(prefix, notebooks)
 
     def put(self, path: str, resource: Resource) -> None:
@@ -85,6 +90,7 @@ class PublicSite:
     :param trusted_pages: what pages of trusted origins may do; None: there are none.
     :param hosts: gives each notebook a host of its own; None: all are at the same hosts.
     :param states: whose the states of notebooks are; None: they are not served.
+    :param login: the pages on which people log in and out; None: there are none.
     :param hsts: seconds for which browsers are to come by HTTPS only (RFC 6797); 0: not said.
     """
 
@@ -97,6 +103,7 @@ class PublicSite:
         hosts: NotebookHosts | None = None,
         *,
         states: StatePaths | None = None,
+        login: LoginPages | None = None,
         hsts: int = 0,
     ) -> None:
         said = b"\r\nStrict-Transport-Security: max-age=%d" % hsts if hsts else b""
@@ -107,6 +114,7 @@ class PublicSite:
         self._trusted_pages = trusted_pages
         self._hosts = hosts
         self._states = states
+        self._login = login
 
     def handle(self, request: Request) -> None:
         """Route and authorize ``request``, then let its resource answer."""
@@ -132,6 +140,10 @@ class PublicSite:
         if b"expect" in special and special.tokens(b"expect") not in _CONTINUE:
             raise ProxyError(Problem.EXPECTATION_FAILED)
         request.target = target.origin_form
+        if self._login is not None and self._login.serves(target.path):
+            # At every host, and before anybody is asked: who asks is what they are there for.
+            self._login.answer(request, target.path)
+            return
         path = target.path if self._states is None else self._states.decisive(target.path)
         if (
             self._hosts is not None
@@ -183,6 +195,7 @@ class PublicSite:
         """Let a request go on as whoever it was found to be."""
         request.user = admitted.user
         request.identity = admitted.lines
+        request.holds = admitted.holds
         request.target = admitted.target
         if admitted.redirect:
             send_redirect(request, admitted.target, admitted.cookie)
@@ -203,13 +216,20 @@ class PublicSite:
         if b"upgrade" in request.head.fields.special:
             # What comes behind is meant for another protocol, and is no request.
             request.connection.persistent = False
+        if self._login is not None and self._login.explain(request, error):
+            return
+        if error.login and is_navigation(request.head):
+            request.refused = True
+            send_redirect(request, login_address(error.login, request.public, request.target), None)
+            return
         send_problem(
             request,
             error.problem,
             error.retry_after,
-            error.lines,
+            answer_lines(request.head, error.lines),
             rule=error.rule,
             busy_for=error.busy_for,
+            methods=error.methods,
         )
 
 

@@ -11,11 +11,11 @@ from ipyproxy.errors import Problem
 
 
 class Words(NamedTuple):
-    """A title, what has happened, and what to do next."""
+    """A title, what has happened, and what to do next (empty: nothing)."""
 
     title: str
     advice: str
-    next_step: str
+    next_step: str = ""
 
 
 _LATER = "Try again in a moment. If this happens again, tell the administrator."

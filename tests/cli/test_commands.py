@@ -89,8 +89,7 @@ def test_the_status_in_lines() -> None:
         "OPEN  WS  ACTIVE",
         "10000  up                         1 h    8         0       4.0 ms  1.5 s  "
         "2     5   less than a minute",
-        "10001  dead (connection refused)  -      1         1       –       –      "
-        "0     0   -",
+        "10001  dead (connection refused)  -      1         1       –       –      0     0   -",
     ]
 
 

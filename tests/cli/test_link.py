@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 import socket
@@ -179,6 +180,32 @@ def test_a_link_that_would_open_nothing_is_not_made(
 ) -> None:
     arguments = (port, "--user", user, "--config", str(config))
     assert said(capsys, *arguments) == (2, f"ipyproxy: {why}\n")
+
+
+def test_the_notebooks_own_token_goes_with_it_unread(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("9f86d081884c7d65\n"))
+    arguments = ["10000", "--user", "alice", "--config", str(config), "--token-stdin"]
+    status, url = said(capsys, *arguments)
+    assert status == 0
+    assert "9f86d081884c7d65" not in url
+    ticket = read(url.strip())
+    assert isinstance(ticket, Ticket)
+    assert ticket.enclosed == b"9f86d081884c7d65"
+
+
+@pytest.mark.parametrize("given", ["", "\n", "two words\n", "ü\n", "x" * 513])
+def test_what_is_no_token_is_told(
+    config: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    given: str,
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(given))
+    arguments = ["10000", "--user", "alice", "--config", str(config), "--token-stdin"]
+    status, why = said(capsys, *arguments)
+    assert (status, "standard input holds no token" in why) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from ipyproxy.upstream.health import HealthChecker
 from ipyproxy.upstream.pool import Pool
 from ipyproxy.upstream.tenancy import Tenants
 from ipyproxy.upstream.upstream import Upstream, UpstreamTable
+from ipyproxy.web.login import LoginPages
 from ipyproxy.web.site import PublicSite, Root, mounts_of
 from ipyproxy.web.waiting import States
 from ipyproxy.websocket.bridge import Bridges
@@ -73,6 +74,7 @@ class Gate(House):
         withheld: ReservedFields | None = None,
         site_cookies: tuple[bytes, ...] = (b"galaxysession",),
         applications: tuple[int, ...] = (),
+        login: LoginPages | None = None,
         **others: Any,
     ) -> None:
         loop = Loop()
@@ -111,7 +113,13 @@ class Gate(House):
         root.put(STATE_PATH, States(self.ports, self.table, self.health))
         hosts = NotebookHosts(notebook_domain, prefix) if notebook_domain else None
         site = PublicSite(
-            mounts_of(root), self.policy, auth, trusted_pages, hosts, states=StatePaths(prefix)
+            mounts_of(root),
+            self.policy,
+            auth,
+            trusted_pages,
+            hosts,
+            states=StatePaths(prefix),
+            login=login,
         )
         super().__init__(loop=loop, site=site, **others)
 

@@ -116,7 +116,44 @@ class TestProblemPage:
         assert fields[b"Sec-WebSocket-Version"] == b"13"
 
 
+class TestWaysIn:
+    @pytest.mark.parametrize(
+        ("problem", "methods", "said"),
+        [
+            (Problem.UNAUTHENTICATED, ("htpasswd",), ["Log in with your name and password."]),
+            (Problem.UNAUTHENTICATED, ("link", "htpasswd"), ["link you were given", "Log in with"]),
+            (Problem.UNAUTHENTICATED, ("forward",), ["other services of this site"]),
+            (Problem.ACCESS_DENIED, ("htpasswd",), ["not with a name that may open it"]),
+            (Problem.ACCESS_DENIED, ("link",), ["link you were given"]),
+            (Problem.ACCESS_DENIED, ("certificate",), ["Show the certificate"]),
+        ],
+    )
+    def test_a_page_tells_those_that_there_are(
+        self, problem: Problem, methods: tuple[str, ...], said: list[str]
+    ) -> None:
+        pages = [problem_page(problem, wants_json=each, methods=methods) for each in (False, True)]
+        for page in pages:
+            assert all(text in page.body.decode() for text in said)
+            assert (b"link you were given" in page.body) == ("link" in methods)
+            assert (b"Show the certificate" in page.body) == ("certificate" in methods)
+
+    def test_one_who_may_log_in_here_gets_a_link_to_it(self) -> None:
+        for methods, links in ((("htpasswd",), ["/_ipyproxy/login"]), (("link",), [])):
+            page = problem_page(Problem.ACCESS_DENIED, wants_json=False, methods=methods)
+            found = [value for name, value in Reader(page.body).attributes if name == "href"]
+            assert found == links
+
+    def test_another_problem_has_none(self) -> None:
+        page = problem_page(Problem.ORIGIN_DENIED, wants_json=False)
+        assert page == problem_page(Problem.ORIGIN_DENIED, wants_json=False, methods=())
+
+
 class TestFrontPage:
+    def test_leads_to_where_people_log_out_if_they_log_in_here(self) -> None:
+        for login, links in ((False, []), (True, ["/_ipyproxy/logout"])):
+            read = Reader(front_page("/ipython", login=login).body)
+            assert [value for name, value in read.attributes if name == "href"] == links
+
     def test_shows_how_an_address_looks(self) -> None:
         page = front_page("/ipython")
         assert page.status == 200
