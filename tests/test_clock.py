@@ -23,6 +23,7 @@ DATES = {
     "daemon/service.py": "the access log",
     "status/metrics.py": "when the machine was started",
     "cli/link.py": "a link's expiry",
+    "files/sending.py": "whether a file has changed since the date that a browser names",
 }
 
 

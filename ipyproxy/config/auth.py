@@ -38,7 +38,8 @@ def _read_user(value: object) -> str:
     raise refused(value, "is not a user's name: some characters without blanks")
 
 
-def _read_field(value: object) -> str:
+def read_field(value: object) -> str:
+    """Read the name of a header field that an upstream is told something in."""
     name = value if isinstance(value, str) else ""
     if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name):
         raise refused(value, "is not the name of a header such as X-Remote-User")
@@ -81,7 +82,7 @@ def _read_login(value: object) -> str:
     return text
 
 
-Field = Annotated[str, _read_field]
+Field = Annotated[str, read_field]
 User = Annotated[str, _read_user]
 Template = Annotated[str, _read_template]
 

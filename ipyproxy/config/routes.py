@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from ipyproxy.config.auth import read_field
 from ipyproxy.config.values import (
     SHAPES,
     RefusedError,
@@ -125,6 +126,13 @@ def _read_lines(value: object) -> tuple[str, ...]:
     return tuple(f"{name}: {text}" for name, text in value.items())
 
 
+def _read_sent(value: object) -> tuple[str, ...]:
+    """Read a table of header fields for the application."""
+    for name in value if isinstance(value, dict) else ():
+        read_field(name)
+    return _read_lines(value)
+
+
 def _read_optional_host(value: object) -> str:
     if value == "":
         return ""
@@ -143,11 +151,12 @@ def _read_timeout(value: object) -> float:
 
 SHAPES[read_servers] = {"type": ["string", "array"]}
 SHAPES[_read_lines] = {"type": "object", "additionalProperties": {"type": "string"}}
+SHAPES[_read_sent] = SHAPES[_read_lines]
 SHAPES[_read_status] = {"enum": list(_REDIRECTS)}
 SHAPES[_read_timeout] = {"type": "number", "minimum": 0, "maximum": 86400}
 
 _KINDS = {
-    "to": ("strip", "timeout", "connections", "tls_name", "tls_ca", "sendfile"),
+    "to": ("strip", "timeout", "connections", "send", "tls_name", "tls_ca", "sendfile"),
     "files": ("max_age", "immutable"),
     "redirect": ("status",),
 }
@@ -175,6 +184,7 @@ class RouteEntry:
     strip: bool = False
     timeout: Annotated[float, _read_timeout] = 0.0
     connections: Annotated[int, count(1, 1_000_000)] = 1024
+    send: Annotated[tuple[str, ...], _read_sent] = ()
     tls_name: Annotated[str, _read_optional_host] = ""
     tls_ca: Annotated[Path | None, read_optional_path] = None
     sendfile: tuple[Annotated[Path, _read_directory], ...] = ()
@@ -241,4 +251,5 @@ class RouteEntry:
             timeout=self.timeout or None,
             allow=self.allow,
             lines=tuple(line.encode("ascii") for line in self.headers),
+            sent=tuple(line.encode("ascii") for line in self.send),
         )

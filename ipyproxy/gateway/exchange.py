@@ -20,6 +20,7 @@ from ipyproxy.http.rewriting import (
     forwarded,
     request_fields,
     response_fields,
+    told_lines,
     upstream_target,
 )
 from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk, stated_length
@@ -195,6 +196,8 @@ class Exchange:
         fields += forwarded(
             head.fields.special, client.peer, public, client.trusted, self._rewriting
         )
+        if self._rewriting.sent:
+            fields += told_lines(self._rewriting.sent, request.user)
         return fields + block_of(request.identity) if request.identity else fields
 
     def _framing(self) -> bytes:

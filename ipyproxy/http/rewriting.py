@@ -64,6 +64,7 @@ class Rewriting:
     :param confined: whether answers are kept below the prefix: cookies, workers, addresses. What
         stands beside other notebooks is; an application that an administrator gives a route is not.
     :param stripped: whether the prefix is taken off before a request goes upstream.
+    :param sent: field lines that upstream gets besides, see :func:`told_lines`.
     """
 
     authority: bytes
@@ -75,6 +76,7 @@ class Rewriting:
     manners: Manners = Manners.NOTEBOOK
     confined: bool = True
     stripped: bool = False
+    sent: tuple[bytes, ...] = ()
     origin: bytes = field(init=False)
     """``http://127.0.0.1:<port>``, or ``https:``."""
     own_origins: tuple[bytes, ...] = field(init=False)
@@ -219,6 +221,16 @@ def forwarded(
     if rewriting.stripped:
         block += b"X-Forwarded-Prefix: %b\r\n" % rewriting.prefix.rstrip(b"/")
     return block
+
+
+def told_lines(sent: tuple[bytes, ...], user: str | None) -> bytes:
+    """The lines of a route for its application.
+
+    ``{user}`` becomes the user's name; a line with it is left out if there is no user.
+    """
+    name = None if user is None else user.encode()
+    lines = [line for line in sent if name is not None or line.find(b"{user}") < 0]
+    return block_of(line if name is None else line.replace(b"{user}", name) for line in lines)
 
 
 def upstream_target(target: bytes, rewriting: Rewriting) -> bytes:

@@ -78,6 +78,9 @@ class Route:
     :ivar timeout: seconds for which an answer may not begin; None: as for notebooks.
     :ivar allow: the networks of clients that may come; none given: all.
     :ivar lines: field lines that every answer bears.
+    :ivar sent: field lines that the application gets with every request, and that no client can
+        say itself; ``{user}`` in one stands for the name of the user, and without a user that line
+        is left out.
     """
 
     destination: Destination
@@ -87,6 +90,7 @@ class Route:
     timeout: float | None = None
     allow: tuple[IPv4Network | IPv6Network, ...] = ()
     lines: tuple[bytes, ...] = ()
+    sent: tuple[bytes, ...] = ()
 
     @property
     def name(self) -> str:

@@ -60,7 +60,7 @@ _HTML = """\
 <table>
 <thead>
 <tr>
-<th scope="col">Port</th>
+<th scope="col">Upstream</th>
 <th scope="col">State</th>
 <th scope="col" class="wide">Last hour</th>
 <th scope="col" class="figure">Requests</th>

@@ -246,6 +246,8 @@ def _dial_error(caught: OSError) -> ProxyError:
         return ProxyError(Problem.UPSTREAM_DEAD, "connection refused")
     if caught.errno == errno.ENOENT:
         return ProxyError(Problem.UPSTREAM_DEAD, "there is no such socket")
+    if caught.errno == errno.EACCES:
+        return ProxyError(Problem.UPSTREAM_DEAD, "no permission to connect to its socket")
     if caught.errno == errno.ECONNRESET:
         return HungUpError("it hung up at once")
     if isinstance(caught, SilentError):

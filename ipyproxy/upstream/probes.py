@@ -236,7 +236,9 @@ def _outcome(caught: OSError) -> Outcome | None:
     # Whatever is missing here is our own lack of descriptors, or of ports to dial from.
     return {
         errno.ECONNREFUSED: Outcome.REFUSED,
-        errno.ENOENT: Outcome.REFUSED,  # there is no such UNIX socket
+        # There is no such UNIX socket, or it lets others connect only.
+        errno.ENOENT: Outcome.REFUSED,
+        errno.EACCES: Outcome.REFUSED,
         errno.ECONNRESET: Outcome.HUNG_UP,
         errno.ETIMEDOUT: Outcome.MISSED,
         errno.EHOSTUNREACH: Outcome.MISSED,

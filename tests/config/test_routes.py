@@ -109,6 +109,9 @@ def test_a_name_of_ones_own_for_certificates() -> None:
         ('to = "unix:/x"\nheaders = { Date = "x" }', '"Date" is not a header field that can be'),
         ('to = "unix:/x"\nheaders = { X = "a\\nb" }', "is not a value for X"),
         ('to = "unix:/x"\nheaders = ["X: y"]', "is not a table such as"),
+        ('to = "unix:/x"\nsend = { Host = "x" }', '"Host" is a header that the proxy itself makes'),
+        ('to = "unix:/x"\nsend = { X = "a\\nb" }', "is not a value for X"),
+        ('redirect = "https://a.org"\nsend = { X = "y" }', "send: means nothing without to"),
         ('to = "unix:/x"\ntimeuot = 3', 'routes.timeuot: unknown key; did you mean "timeout"?'),
         ('to = "unix:/x"\n[[routes]]\nto = "unix:/y"', "routes: / has two routes"),
         (

@@ -17,6 +17,7 @@ from ipyproxy.http.rewriting import (
     request_fields,
     response_fields,
     said_before,
+    told_lines,
 )
 from ipyproxy.http1.head import (
     HeadLimits,
@@ -579,3 +580,15 @@ def test_what_upstream_gets_reads_the_same_again(fields: list[tuple[bytes, bytes
     got = parse_request(b"\r\n".join([b"GET / HTTP/1.1", *lines]), HeadLimits())
     assert lines_of(got.fields.plain) == kept
     assert got.fields.values(b"host") == [b"127.0.0.1:10000"]
+
+
+@pytest.mark.parametrize(
+    ("user", "lines"),
+    [
+        (None, b"GX-SECRET: s\r\n"),
+        ("alice", b"GX-SECRET: s\r\nRemote-User: alice\r\n"),
+        ("zoé", b"GX-SECRET: s\r\nRemote-User: zo\xc3\xa9\r\n"),
+    ],
+)
+def test_lines_of_a_route_name_the_user_if_there_is_one(user: str | None, lines: bytes) -> None:
+    assert told_lines((b"GX-SECRET: s", b"Remote-User: {user}"), user) == lines

@@ -20,16 +20,27 @@ from tests.wires import Attempt, Dialler, Loop, Wire
 
 
 class Routed(House):
-    """The proxy with a configuration; dials are for the test to answer."""
+    """The proxy with a configuration; dials are for the test to answer.
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, toml: str, **others: Any) -> None:
+    :param subject: that of every client's certificate; None: clients show none.
+    """
+
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        toml: str,
+        *,
+        subject: str | None = None,
+        **others: Any,
+    ) -> None:
         loop = Loop()
         self.dialler = Dialler()
         monkeypatch.setattr(pool, "Dial", self.dialler)
         self.prober = Dialler()
         monkeypatch.setattr(probes, "Dial", self.prober)
         config = parse(toml, {}, "test")
-        self.components = make_components(loop, loop, config, Tenants(nobody))
+        made = make_components(loop, loop, config, Tenants(nobody))
+        self.components = made._replace(auth=made.auth._replace(subject=lambda _: subject))
         secure(self.components, None)
         settings = _settings(config)
         self.sites = make_sites(self.components, settings, 443)

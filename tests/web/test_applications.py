@@ -197,6 +197,38 @@ class TestRequests:
         assert b"X-Forwarded-Prefix: /reports" in lines
         assert b"X-Forwarded-Prefix: /evil" not in lines
 
+    NAMING = """
+        site.hosts = ["example.org"]
+        tls.client_ca = "ca.pem"
+        auth.certificates = ["CN={user}"]
+        auth.rules = [{ path = "/", require = "certificate" }, { path = "/api", require = "none" }]
+        [[routes]]
+        to = "unix:/app"
+        send = { GX-SECRET = "s3cret", Remote-Name = "{user}" }
+    """
+    LIES = (b"Remote-Name: root", b"remote_name: root", b"GX_SECRET: guess", b"X-Other: 1")
+
+    @pytest.mark.parametrize(
+        ("target", "names"), [(b"/x", [b"Remote-Name: alice"]), (b"/api/x", [])]
+    )
+    def test_it_is_told_the_user_and_a_secret_and_no_client_can_tell_it_so(
+        self, monkeypatch: pytest.MonkeyPatch, target: bytes, names: list[bytes]
+    ) -> None:
+        host = Routed(monkeypatch, self.NAMING, subject="CN=alice")
+        _, app = asked(host, b"GET " + target, HERE, *self.LIES)
+        lines = head_of(app.hear())[1]
+        said = [line for line in lines if line.lower().startswith((b"remote", b"gx"))]
+        assert sorted(said) == [b"GX-SECRET: s3cret", *names]
+        assert b"X-Other: 1" in lines
+
+    def test_without_a_user_nothing_goes_where_one_is_asked_for(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        host = Routed(monkeypatch, self.NAMING)
+        heard = host.connect().say(message(b"GET /x HTTP/1.1", HERE, *self.LIES))
+        assert status(heard) == 403
+        assert not host.dialler.attempts
+
     def test_a_body_of_any_size_is_passed_on_as_it_comes(self, host: Routed) -> None:
         tus = (b"Tus-Resumable: 1.0.0", b"Upload-Offset: 0", b"Content-Length: 50000000000")
         browser, app = asked(host, b"PATCH /api/upload/resumable_upload/1", GALAXY, *tus)
@@ -337,7 +369,13 @@ class TestAnswers:
 
     @pytest.mark.parametrize(
         ("code", "expected"),
-        [(errno.ECONNREFUSED, 503), (errno.ENOENT, 503), (errno.ETIMEDOUT, 503)],
+        [
+            (errno.ECONNREFUSED, 503),
+            (errno.ENOENT, 503),
+            (errno.EACCES, 503),
+            (errno.ETIMEDOUT, 503),
+            (errno.EHOSTUNREACH, 503),
+        ],
     )
     def test_one_that_is_not_there_is_told_honestly(
         self, host: Routed, code: int, expected: int
