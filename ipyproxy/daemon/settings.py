@@ -6,7 +6,6 @@ what is made of it all.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,13 +18,15 @@ from ipyproxy.tls import (
     Certificate,
     CertificateError,
     Clients,
+    Development,
+    Directory,
+    FilePair,
     Profile,
+    Source,
     Terms,
     UpstreamTLS,
-    development_certificate,
+    load_all,
     load_authorities,
-    load_certificate,
-    load_directory,
     load_trusted,
 )
 from ipyproxy.tls.checking import problems, warnings
@@ -55,15 +56,14 @@ def load(config: Config, state_directory: Path) -> Settings:
     :raises ConfigError: if there is no certificate to serve with, or no users to let in.
     """
     check_files(config.auth)
-    now = datetime.now(UTC)
     try:
-        certificates = _certificates(config.tls)
+        certificates = load_all(_sources(config.tls))
         if not certificates:
-            certificates = [development_certificate(state_directory, socket.gethostname(), now)]
+            certificates = load_all([Development(state_directory)])
         owners = _owners(config)
         return Settings(
             config,
-            tuple(certificates),
+            certificates,
             _terms(config.tls),
             _notebooks_tls(config.notebooks),
             state_directory,
@@ -86,13 +86,12 @@ def _owners(config: Config) -> Owners | None:
         raise ConfigError([f"notebooks.owners: {error}"]) from error
 
 
-def _certificates(tls: Tls) -> list[Certificate]:
-    certificates = []
+def _sources(tls: Tls) -> Iterator[Source]:
+    """Where the certificates come from; those of the first are the default."""
     if tls.certificate is not None and tls.key is not None:
-        certificates.append(load_certificate(tls.certificate, tls.key))
+        yield FilePair(tls.certificate, tls.key)
     if tls.directory is not None:
-        certificates += load_directory(tls.directory)
-    return certificates
+        yield Directory(tls.directory)
 
 
 def _notebooks_tls(notebooks: Notebooks) -> UpstreamTLS | None:
@@ -118,7 +117,7 @@ def check(config: Config) -> Sequence[str]:
     check_files(config.auth)
     now = datetime.now(UTC)
     try:
-        certificates = _certificates(config.tls)
+        certificates = load_all(_sources(config.tls))
         _terms(config.tls)
         _notebooks_tls(config.notebooks)
         _owners(config)

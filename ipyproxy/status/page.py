@@ -182,8 +182,9 @@ def _certificate_card(facts: Facts) -> list[str]:
     first = min(certificates, key=lambda certificate: certificate.not_after)
     left = first.not_after.timestamp() - facts.now
     figure = "expired" if left < 0 else age(left)
+    alarm = first.ends_soon(datetime.fromtimestamp(facts.now, UTC))
     return [
-        _card("Certificate left", figure, escaped(first.names[0]), alarm=left < 14 * 86400),
+        _card("Certificate left", figure, escaped(first.names[0]), alarm=alarm),
     ]
 
 

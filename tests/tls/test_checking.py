@@ -60,8 +60,17 @@ def test_a_key_that_does_not_belong_is_told(team: Authority, tmp_path: Path) -> 
 
 def test_the_end_is_told_two_weeks_ahead(team: Authority, tmp_path: Path) -> None:
     end = NOW + 13 * DAY
-    (told,) = check(configured(team.issue(HOST, not_after=end), tmp_path))
+    issued = team.issue(HOST, not_before=NOW - 77 * DAY, not_after=end)
+    (told,) = check(configured(issued, tmp_path))
     assert told == f"{tmp_path}/server.pem: ends in 12 days, on {end:%Y-%m-%d}; renew it now"
+
+
+def test_the_end_of_a_short_one_is_told_in_the_last_quarter_of_its_life(
+    team: Authority, tmp_path: Path
+) -> None:
+    for left, told in (5, 0), (1.5, 1):
+        issued = team.issue(HOST, not_before=NOW + (left - 7) * DAY, not_after=NOW + left * DAY)
+        assert len(list(check(configured(issued, tmp_path)))) == told
 
 
 def test_what_is_over_or_has_not_begun_is_wrong(team: Authority, tmp_path: Path) -> None:
