@@ -134,7 +134,18 @@ class Keeper:
         if self._turn is not None:
             self._turn.cancel()
 
-    # A turn: look, serve what is new, and ask for at most one certificate.
+    def serve_again(self) -> None:
+        """Have all certificates served that there are, after something else was put in place."""
+        for name, kept in self._kept.items():
+            self._have_served(name, kept.certificate)
+
+    def _have_served(self, name: str, certificate: Certificate) -> None:
+        try:
+            self._serve(certificate)
+        except CertificateError as error:
+            self.log.error("the certificate for {name}: {error}", name=name, error=error)
+
+    # A turn: look, serve what is new, and ask for what is due, one after the other.
 
     def _begin_turn(self) -> Deferred[None]:
         self._turn = Deferred.fromCoroutine(self._take_turn())
@@ -144,10 +155,10 @@ class Keeper:
         try:
             look = await self._look()
             await self._ask_for_window()
-            name = self._first_due(look)
-            if name is not None:
-                await self._attempt(name, look.attempts[name])
-                await self._look()
+            while (name := self._first_due(look)) is not None:
+                if not await self._attempt(name, look.attempts[name]):
+                    return  # another node asks
+                look = await self._look()
         except CancelledError:
             pass
         except OSError as error:
@@ -195,10 +206,7 @@ class Keeper:
         return _Look(stamps, changed, attempts, asked)
 
     def _take_over(self, name: str, kept: Kept) -> None:
-        try:
-            self._serve(kept.certificate)
-        except CertificateError as error:
-            self.log.error("{error}", error=error)
+        self._have_served(name, kept.certificate)
         self._kept[name] = kept
         self._windows.pop(name, None)
         self._windows_due[name] = 0.0
@@ -266,16 +274,19 @@ class Keeper:
             self._client = self._connect(await self._run(self._store.account_key))
         return self._client
 
-    async def _attempt(self, name: str, attempts: Attempts) -> None:
+    async def _attempt(self, name: str, attempts: Attempts) -> bool:
+        """Get a certificate for ``name``; whether it is our turn to ask."""
         if not await self._run(self._take_lock):
-            return  # another node asks
+            return False
         try:
             stamps = await self._run(self._store.stamps)
             if stamps.get(name) == self._stamps.get(name):
+                # Whoever asks from now on wants another one.
+                await self._run(lambda: self._store.answered(name))
                 await self._get(name, attempts)
-            await self._run(lambda: self._store.answered(name))
         finally:
             self._let_go()
+        return True
 
     def _take_lock(self) -> bool:
         """In a thread, so that this may be stopped before it is done."""

@@ -18,7 +18,12 @@ from twisted.internet.interfaces import IConsumer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, ResponseDone
+from twisted.web.client import (
+    Agent,
+    BrowserLikePolicyForHTTPS,
+    HTTPConnectionPool,
+    ResponseDone,
+)
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IResponse
@@ -32,6 +37,7 @@ TIMEOUT = 30.0
 """Seconds for a whole answer."""
 MOST_BYTES = 1 << 20
 """Of an answer's body."""
+_IDLE = 20
 
 _HINT = (
     "; if ipyproxy runs as a systemd service, its unit lets it connect to this host only: see "
@@ -53,7 +59,10 @@ class Web:
             each = (Certificate(crypto.X509.from_cryptography(one)) for one in trusted)
             roots = trustRootFromCertificates(each)
         policy = BrowserLikePolicyForHTTPS(roots)
-        self._agent = Agent(reactor, contextFactory=policy, connectTimeout=TIMEOUT)
+        pool = HTTPConnectionPool(reactor)
+        pool.maxPersistentPerHost = 1
+        pool.cachedConnectionTimeout = _IDLE
+        self._agent = Agent(reactor, policy, connectTimeout=TIMEOUT, pool=pool)
 
     def __call__(self, method: str, url: str, body: bytes | None = None) -> Deferred[Answer]:
         """See :class:`ipyproxy.acme.client.Send`."""

@@ -162,18 +162,17 @@ def make_sites(rooms: Rooms, settings: Settings, https_port: int) -> Sites:
     """
     config = settings.config
     names = {name for each in settings.certificates for name in each.names}
-    names.update(config.site.hosts)
+    names.update(config.site.hosts, config.certificate_names)
     hosts = None
     if domain := config.site.notebook_domain:
         names.add(f"*.{domain}")
         hosts = NotebookHosts(domain, config.notebooks.prefix)
     portal = Portal(config.site.trusted_origins) if config.site.trusted_origins else None
     policy = Policy(names, config.site.trusted_origins)
-    # Whoever has gone on past the warning of a self-signed certificate could never come back.
-    vouched_for = not any(each.is_self_signed for each in settings.certificates)
-    hsts = config.tls.hsts if vouched_for else 0
     gate = make_gate(config.auth, config.notebooks.prefix, rooms.auth)
-    acme = config.listen.acme_directory
+    webroots = [config.listen.acme_directory] if config.listen.acme_directory else []
+    if settings.acme is not None:
+        webroots.append(settings.acme.store.http)
     return Sites(
         PublicSite(
             _root(rooms, config, portal),
@@ -182,11 +181,20 @@ def make_sites(rooms: Rooms, settings: Settings, https_port: int) -> Sites:
             portal,
             hosts,
             states=StatePaths(config.notebooks.prefix),
-            hsts=hsts,
+            hsts=hsts(settings),
         ),
-        RedirectSite(policy, https_port, Challenges(acme) if acme else None),
+        RedirectSite(policy, https_port, Challenges(*webroots) if webroots else None),
         _status(rooms, names),
     )
+
+
+def hsts(settings: Settings) -> int:
+    """For how many seconds browsers are to insist on HTTPS, with the certificates that there are.
+
+    Whoever has gone on past the warning of a self-signed one could never come back.
+    """
+    vouched_for = not any(each.is_self_signed for each in settings.certificates)
+    return settings.config.tls.hsts if vouched_for else 0
 
 
 def _root(rooms: Rooms, config: Config, portal: Portal | None) -> Root:

@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.application.service import Service
@@ -22,7 +22,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ipyproxy.config import ConfigError
-from ipyproxy.daemon.components import channel_limits, make_rooms, make_sites, refit, secure
+from ipyproxy.daemon.components import (
+    channel_limits,
+    hsts,
+    make_rooms,
+    make_sites,
+    refit,
+    secure,
+)
 from ipyproxy.daemon.draining import Drain, Patience
 from ipyproxy.daemon.memory import FreeMemory
 from ipyproxy.daemon.settings import Settings
@@ -41,9 +48,12 @@ from ipyproxy.server.server import HTTPServer
 from ipyproxy.status.condition import Phase
 from ipyproxy.status.lag import timed
 from ipyproxy.status.serving import StatusServer
-from ipyproxy.tls import CertificateError, ServerTLS
+from ipyproxy.tls import Certificate, CertificateError, ServerTLS
 from ipyproxy.upstream.owners import Directory, KnownOwners, Owners, PatientThreads, groups_of
 from ipyproxy.upstream.tenancy import Tenants, find_kernel
+
+if TYPE_CHECKING:
+    from ipyproxy.acme.keeper import Keeper
 
 # A client that goes away is missed within a second, even where nothing of it is read.
 _SWEEP = 0.5
@@ -71,6 +81,8 @@ class ProxyService(Service):
         self._writer = _log_writer(config.log.access)
         self._descriptors = _descriptors(reactor)
         self._reader = PatientThreads(reactor, 1, "settings")
+        self._keeper: Keeper | None = None
+        self._keeping = PatientThreads(reactor, 1, "certificates")
         self._directory = Directory(reactor, PatientThreads(reactor, 2, "users").run, groups_of)
         owners = self._settings.owners
         tenants = Tenants(find_kernel(owners), self._known(owners))
@@ -98,6 +110,7 @@ class ProxyService(Service):
             self._listen(self._bound.http, self._take_http)
         self._https_port = getattr(https, "port", 443)
         sites = make_sites(self._rooms, self._settings, self._https_port)
+        self._public = sites.public
         self._https = self._make_server(sites.public)
         self._http = self._make_server(sites.redirects)
         self._rooms.condition.handshakes = self._https.handshakes
@@ -148,6 +161,7 @@ class ProxyService(Service):
         for address in self._rooms.condition.listeners:
             self.log.info("listening on {address}", address=address)
         self._tell_settings()
+        self._reactor.callWhenRunning(self._keep_certificates)
         self._rooms.condition.phase = Phase.SERVING
 
     def _tell_settings(self) -> None:
@@ -173,6 +187,42 @@ class ProxyService(Service):
         """Whether whoever connects is not told apart."""
         by_path = any(isinstance(each.address, UNIXAddress) for each in self._listeners)
         return by_path and UNIX not in self._settings.config.listen.trusted_proxies
+
+    # Certificates that are got by themselves.
+
+    def _keep_certificates(self) -> None:
+        """Get those that the settings ask for, and renew them, from now on."""
+        if self._keeper is not None:
+            self._keeper.stop()
+            self._keeper = None
+        acme, condition = self._settings.acme, self._rooms.condition
+        if acme is None:
+            self._tls.challenges = condition.renewals = None
+            return
+        # Nobody else pays for what this loads.
+        from ipyproxy.daemon.certificates import make_keeper, renewals_of
+
+        config = self._settings.config
+        run = self._keeping.run
+        keeper = make_keeper(self._reactor, config, acme, run, self._put_in_place)
+        self._keeper, self._tls.challenges = keeper, acme.store.challenge
+        condition.renewals = lambda: renewals_of(keeper)
+        self.log.info(
+            "certificates for {names} come from {authority}",
+            names=", ".join(acme.store.names) or "no name",
+            authority=config.tls.acme_directory_url,
+        )
+        keeper.start()
+
+    def _put_in_place(self, certificate: Certificate) -> None:
+        """Serve new connections with a certificate that was got. Raises CertificateError."""
+        if certificate in self._tls.certificates:
+            return
+        self._tls.put(certificate)
+        self._settings = self._settings._replace(certificates=self._tls.certificates)
+        self._rooms.condition.certificates = self._tls.certificates
+        self._public.insist(hsts(self._settings))
+        self.log.info("certificate: {told}", told=certificate)
 
     # Running.
 
@@ -276,6 +326,7 @@ class ProxyService(Service):
                 writer.close()  # its thread would stay for ever
             raise ConfigError([str(error)]) from error
         # From here on nothing does.
+        before = self._settings
         if settings.terms.clients != self._settings.terms.clients:
             # Whoever is connected has shown a certificate to the authorities of before, or none.
             self._https.retire()
@@ -284,6 +335,7 @@ class ProxyService(Service):
         self._rooms.tenants.owners = self._known(settings.owners)
         self._directory.refresh()
         secure(self._rooms, settings.notebooks_tls)
+        self._public = sites.public
         for server, site in (self._https, sites.public), (self._http, sites.redirects):
             server.site = site
             server.limits = channel_limits(config)
@@ -296,6 +348,11 @@ class ProxyService(Service):
         else:
             self._writer.close()
             self._writer = writer
+        if _acme_of(settings) != _acme_of(before):
+            self._keep_certificates()
+        elif self._keeper is not None:
+            # One of its certificates may be newer than what was read.
+            self._keeper.serve_again()
         for key in ("https", "http", "backlog"):
             if getattr(config.listen, key) != getattr(self._bound, key):
                 self.log.warn("listen.{key} has changed: that takes a restart", key=key)
@@ -333,6 +390,8 @@ class ProxyService(Service):
         """Take nothing new, finish what is open as far as patience goes, then end."""
         super().stopService()
         self._rooms.condition.phase = Phase.DRAINING
+        if self._keeper is not None:
+            self._keeper.stop()
         self._rooms.sights.live.close()
         stopped = [listener.stop() for listener in self._listeners]
         patience = self._patience or Patience(self._settings.config.timeouts.drain, 0)
@@ -358,6 +417,14 @@ def make_service(read: Callable[[], Settings], reactor: Any, manager: Manager) -
     :raises ConfigError: if there is nothing to begin with.
     """
     return ProxyService(reactor, read, manager)
+
+
+def _acme_of(settings: Settings) -> tuple[object, ...]:
+    """All that the keeping of certificates depends on."""
+    if settings.acme is None:
+        return ()
+    store, config = settings.acme.store, settings.config
+    return store.directory, store.names, settings.acme.trusted, config.tls, config.listen.http
 
 
 def _within_descriptors(settings: Settings) -> Settings:

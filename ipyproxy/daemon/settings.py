@@ -6,10 +6,12 @@ what is made of it all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from cryptography import x509
 
 from ipyproxy.config import Config, ConfigError, Notebooks, Tls
 from ipyproxy.daemon.gate import check_files
@@ -33,6 +35,18 @@ from ipyproxy.tls.checking import problems, warnings
 from ipyproxy.upstream.owners import Owners, OwnersError
 from ipyproxy.upstream.tenancy import find_kernel
 
+if TYPE_CHECKING:
+    from ipyproxy.acme.store import Store
+
+
+class Acme(NamedTuple):
+    """Certificates that are got by ACME."""
+
+    store: Store
+    """Has the names that they are for."""
+    trusted: tuple[x509.Certificate, ...] | None
+    """Who may have issued the authority's own certificate; None: whom this system trusts."""
+
 
 class Settings(NamedTuple):
     """A configuration, and what stood in the files that it names."""
@@ -46,6 +60,8 @@ class Settings(NamedTuple):
     state_directory: Path
     owners: Owners | None
     """Whose notebooks are served; None: anybody's."""
+    acme: Acme | None = None
+    """None: all certificates are files."""
 
 
 def load(config: Config, state_directory: Path) -> Settings:
@@ -58,6 +74,9 @@ def load(config: Config, state_directory: Path) -> Settings:
     check_files(config.auth)
     try:
         certificates = load_all(_sources(config.tls))
+        acme = _acme(config, state_directory, certificates)
+        if acme is not None:
+            certificates += load_all([acme.store])
         if not certificates:
             certificates = load_all([Development(state_directory)])
         owners = _owners(config)
@@ -68,9 +87,29 @@ def load(config: Config, state_directory: Path) -> Settings:
             _notebooks_tls(config.notebooks),
             state_directory,
             owners,
+            acme,
         )
     except CertificateError as error:
         raise ConfigError([str(error)]) from error
+
+
+def _acme(
+    config: Config, state_directory: Path, certificates: Sequence[Certificate]
+) -> Acme | None:
+    """What is to be got beside ``certificates``, which are files."""
+    if not config.tls.acme:
+        return None
+    from ipyproxy.acme.store import Store
+
+    borne = {name for each in certificates for name in each.names}
+    missing = [name for name in config.certificate_names if not _bears(borne, name)]
+    ca = config.tls.acme_ca
+    trusted = None if ca is None else load_authorities(ca)
+    return Acme(Store(state_directory / "acme", missing), trusted)
+
+
+def _bears(names: Collection[str], wanted: str) -> bool:
+    return wanted in names or covers(names, wanted)
 
 
 def _owners(config: Config) -> Owners | None:
@@ -118,6 +157,8 @@ def check(config: Config) -> Sequence[str]:
     now = datetime.now(UTC)
     try:
         certificates = load_all(_sources(config.tls))
+        if config.tls.acme_ca is not None:
+            load_authorities(config.tls.acme_ca)
         _terms(config.tls)
         _notebooks_tls(config.notebooks)
         _owners(config)
@@ -133,8 +174,9 @@ def check(config: Config) -> Sequence[str]:
 def _unborne(config: Config, certificates: Sequence[Certificate]) -> Iterator[str]:
     """Names that browsers may ask for, and will be shown another one's certificate."""
     names = {name for each in certificates for name in each.names}
+    names.update(config.certificate_names)
     for host in config.site.hosts:
-        if names and host not in names and not covers(names, host):
+        if names and not _bears(names, host):
             yield f"site.hosts: no certificate bears the name {host}"
     domain = config.site.notebook_domain
     if names and domain and f"*.{domain}" not in names:

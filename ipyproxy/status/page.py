@@ -6,10 +6,11 @@ all of them, and what is sent to an open page is those that have changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from importlib.resources import files
 
+from ipyproxy.status.condition import Condition
 from ipyproxy.status.facts import Facts, UpstreamFacts, versions
 from ipyproxy.status.plot import plot
 from ipyproxy.status.words import age, ago, count, duration, escaped, lasting, some
@@ -214,12 +215,20 @@ def _daemon(facts: Facts) -> str:
             + (" (development)" if one.is_development else "")
             for one in condition.certificates
         )),
+        *_renewals(condition),
         ("Reloads", f"{condition.reloads} done, {condition.refused_reloads} refused"),
         ("Sweeps", f"99 of 100 within {duration(facts.sweep)}"),
         ("Versions", escaped(", ".join(map(" ".join, versions().items())))),
     ]  # fmt: skip
     listed = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in entries)
     return f'<section id="daemon"><h2>Daemon</h2><dl>{listed}</dl></section>'
+
+
+def _renewals(condition: Condition) -> Iterator[tuple[str, str]]:
+    if condition.renewals is not None:
+        renewals = condition.renewals()
+        told = f"{renewals.got} got, {renewals.failed} attempts failed since the start"
+        yield "Renewals", _lines((told, *renewals.concerns))
 
 
 def _lines(texts: Iterable[str]) -> str:

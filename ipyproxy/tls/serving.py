@@ -33,8 +33,9 @@ class _Choice(NamedTuple):
 
     first: SSL.Context
     by_name: dict[str, SSL.Context]
+    by_address: dict[str, SSL.Context]
     unnamed: SSL.Context
-    """For clients that ask for no name: those that were given an address."""
+    """For clients that ask for no name, since they were given an address that is none of these."""
     unknown: SSL.Context
 
 
@@ -122,12 +123,10 @@ def _choice(certificates: Sequence[Certificate], terms: Terms, select: Selection
             contexts[bearers] = server_context(bearers, terms, select)
         by_name[name] = contexts[bearers]
     default = by_name[certificates[0].names[0]]
-    if terms.refuses_unknown_names:
-        unknown = server_context((), terms, select)
-        unnamed = next((by_name[name] for name in by_name if parse_address(name)), unknown)
-    else:
-        unknown = unnamed = default
-    choice = _Choice(default, by_name, unnamed, unknown)
+    unknown = server_context((), terms, select) if terms.refuses_unknown_names else default
+    by_address = {name: context for name, context in by_name.items() if parse_address(name)}
+    unnamed = next(iter(by_address.values()), unknown)
+    choice = _Choice(default, by_name, by_address, unnamed, unknown)
     if len(contexts) > 1 or terms.refuses_unknown_names:
         default.set_tlsext_servername_callback(lambda connection: _choose(choice, connection))
     return choice
@@ -146,10 +145,19 @@ def _bearers(name: str, certificates: Sequence[Certificate]) -> tuple[Certificat
 def _choose(choice: _Choice, connection: SSL.Connection) -> None:
     asked = connection.get_servername()
     if asked is None:
-        context = choice.unnamed
+        context = choice.by_address.get(_local_address(connection), choice.unnamed)
     else:
         name = asked.decode("ascii", "replace").lower()
         wildcard = "*." + name.partition(".")[2]
         by_name = choice.by_name
         context = by_name.get(name) or by_name.get(wildcard) or choice.unknown
     connection.set_context(context)
+
+
+def _local_address(connection: SSL.Connection) -> str:
+    """The address that a client has come to; "" if that is none of ours, or a UNIX socket."""
+    try:
+        address = connection.getsockname()[0]
+    except (AttributeError, OSError, IndexError):
+        return ""
+    return str(address).removeprefix("::ffff:")

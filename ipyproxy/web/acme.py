@@ -1,7 +1,7 @@
 """What an ACME server asks for to see whose host this is (RFC 8555 section 8.3).
 
-Knows the directory in which an ACME client puts its answers (certbot's webroot). Knows nothing of
-certificates, nor of who asks.
+Knows the directories in which ACME clients put their answers: certbot's webroot, and our own. Knows
+nothing of certificates, nor of who asks.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ _MOST_BYTES = 4096
 
 
 class Challenges:
-    """The answers in ``directory``, which is that of a whole site: they lie below it by path."""
+    """The answers in ``directories``, each that of a whole site: they lie below it by path."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory / PREFIX.decode("ascii").strip("/")
+    def __init__(self, *directories: Path) -> None:
+        path = PREFIX.decode("ascii").strip("/")
+        self._directories = tuple(directory / path for directory in directories)
 
     def answer(self, request: Request, token: bytes) -> None:
         """Answer with what stands in the file named ``token``.
@@ -38,12 +39,16 @@ class Challenges:
             raise ProxyError(Problem.METHOD_NOT_ALLOWED)
         if not _TOKEN.fullmatch(token):
             raise ProxyError(Problem.NOT_FOUND, "no ACME token")
-        try:
-            content = _read(self._directory / token.decode("ascii"))
-        except OSError as error:
-            said = f"ACME challenge: {error.strerror or 'not a plain file'}"
-            raise ProxyError(Problem.NOT_FOUND, said) from None
-        send_page(request, Page(200, b"application/octet-stream", content, ()))
+        said = "no directory"
+        for directory in self._directories:
+            try:
+                content = _read(directory / token.decode("ascii"))
+            except OSError as error:
+                said = error.strerror or "not a plain file"
+            else:
+                send_page(request, Page(200, b"application/octet-stream", content, ()))
+                return
+        raise ProxyError(Problem.NOT_FOUND, f"ACME challenge: {said}")
 
 
 def _read(path: Path) -> bytes:

@@ -67,14 +67,18 @@ class PublicSite:
         states: StatePaths | None = None,
         hsts: int = 0,
     ) -> None:
-        said = b"\r\nStrict-Transport-Security: max-age=%d" % hsts if hsts else b""
-        self.status_line = STATUS_LINE + said
+        self.insist(hsts)
         self.root = root
         self.policy = policy
         self.gate = gate
         self._portal = portal
         self._hosts = hosts
         self._states = states
+
+    def insist(self, hsts: int) -> None:
+        """Tell browsers from now on for how many seconds they are to come by HTTPS only."""
+        said = b"\r\nStrict-Transport-Security: max-age=%d" % hsts if hsts else b""
+        self.status_line = STATUS_LINE + said
 
     def handle(self, request: Request) -> None:
         """Route and authorize ``request``, then let its resource answer."""

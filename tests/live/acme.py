@@ -34,10 +34,13 @@ def require_programs() -> None:
 class Pebble:
     """The ACME server; to it every name is 127.0.0.1.
 
-    :param http: the port that it asks for challenges instead of 80.
+    :param http: the port that it asks for challenges instead of 80; ``tls`` likewise of 443.
+    :param faults: what goes wrong, by the names of its environment variables.
     """
 
-    def __init__(self, directory: Path, http: int) -> None:
+    def __init__(
+        self, directory: Path, http: int, tls: int = 0, faults: dict[str, str] | None = None
+    ) -> None:
         own = Authority("Pebble's own")
         certificate, key = own.issue("localhost").write(directory, "pebble")
         self.trusted = own.write(directory, "pebble-ca")
@@ -53,24 +56,36 @@ class Pebble:
                         "certificate": str(certificate),
                         "privateKey": str(key),
                         "httpPort": http,
-                        "tlsPort": free_port(),
+                        "tlsPort": tls or free_port(),
                     }
                 }
             )
         )
-        env = {"PATH": os.environ["PATH"], "HOME": str(directory), "PEBBLE_VA_NOSLEEP": "1"}
+        self._env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(directory),
+            "PEBBLE_VA_NOSLEEP": "1",
+            **(faults or {}),
+        }
+        self.dns_management = free_port()
         self._dns = Child(
             "challtestsrv",
             [
                 *("pebble-challtestsrv", "-defaultIPv6", "", "-dns01", f"127.0.0.1:{dns}"),
                 *("-http01", "", "-https01", "", "-tlsalpn01", ""),
-                *("-management", f"127.0.0.1:{free_port()}"),
+                *("-management", f"127.0.0.1:{self.dns_management}"),
             ],
-            env,
+            self._env,
             directory,
         )
         resolver = ("-dnsserver", f"127.0.0.1:{dns}")
-        self.child = Child("pebble", ["pebble", "-config", str(config), *resolver], env, directory)
+        self._command = ["pebble", "-strict", "-config", str(config), *resolver]
+        self._directory = directory
+        self.start()
+
+    def start(self) -> None:
+        """Begin, with a new root and no memory of what was before."""
+        self.child = Child("pebble", self._command, self._env, self._directory)
         self.child.wait_until(self._answers, seconds=30)
 
     def _answers(self) -> bool:
@@ -87,6 +102,12 @@ class Pebble:
         with urllib.request.urlopen(url, context=context) as answer:
             path.write_bytes(answer.read())
         return path
+
+    def lead_astray(self, name: str) -> None:
+        """Let the DNS say that ``name`` is where nobody listens."""
+        told = json.dumps({"host": f"{name}.", "addresses": ["127.0.0.2"]}).encode()
+        url = f"http://127.0.0.1:{self.dns_management}/add-a"
+        urllib.request.urlopen(urllib.request.Request(url, told)).close()
 
     def stop(self) -> None:
         """End both."""

@@ -37,7 +37,8 @@ def known(
 
 
 def configured(issued: Issued, directory: Path, *hosts: str) -> Config:
-    return Config(tls=Tls(*issued.write(directory)), site=Site(hosts=hosts))
+    certificate, key = issued.write(directory)
+    return Config(tls=Tls(certificate=certificate, key=key), site=Site(hosts=hosts))
 
 
 def problems(config: Config) -> list[str]:
