@@ -13,7 +13,7 @@ from ipyproxy.errors import ProxyError
 from ipyproxy.http.forwarding import TrustedProxies
 from ipyproxy.http1.head import HeadLimits
 from ipyproxy.net.tcp import TCPTransport
-from ipyproxy.server.clients import Crowd, CrowdLimits, Rate
+from ipyproxy.server.clients import Clients, ClientsLimits, Rate
 from ipyproxy.server.http1 import ChannelLimits, HTTPChannel, Site
 from ipyproxy.server.request import STATUS_LINE, Request
 from ipyproxy.server.server import HTTPServer
@@ -134,8 +134,8 @@ class House:
             self.loop,
             site or self.desk,
             self.limits,
-            Crowd(
-                CrowdLimits(
+            Clients(
+                ClientsLimits(
                     connections, connections_per_client, connecting=connecting, requests=requests
                 )
             ),
@@ -177,7 +177,7 @@ class House:
 
     def connections_of(self, host: str) -> int:
         """How many connections, or requests through proxies, of a client are counted."""
-        return self.server._crowd.client(host, self.loop.seconds()).connections
+        return self.server._clients.client(host, self.loop.seconds()).connections
 
     @property
     def statuses(self) -> list[int]:

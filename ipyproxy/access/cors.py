@@ -30,7 +30,7 @@ _ASKED_FOR = 600
 """Seconds for which browsers may remember the answer to a preflight."""
 
 
-class Portal:
+class TrustedPages:
     """Pages of other sites that notebooks are used from, such as Galaxy's.
 
     :param origins: the trusted ones (``scheme://host[:port]``).

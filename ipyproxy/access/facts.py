@@ -10,7 +10,7 @@ from enum import Enum
 from typing import NamedTuple
 
 
-class Inquiry(NamedTuple):
+class RequestFacts(NamedTuple):
     """The facts of one request, as far as they can tell who sent it.
 
     ``target`` is in origin-form and without a token of ours, ``public`` the origin that was
@@ -80,7 +80,7 @@ class Failed(NamedTuple):
 Finding = Passed | Failed
 
 
-class Passage(NamedTuple):
+class Admitted(NamedTuple):
     """The request may go on.
 
     :param user: who sent it, if that is known.

@@ -16,7 +16,7 @@ _NAMES_REMEMBERED = 256
 _SHORT_NAME = 64
 
 
-class Withheld:
+class ReservedFields:
     """What is kept back.
 
     :param names: names of fields that only we may set, however they are spelled.

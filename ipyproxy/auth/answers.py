@@ -35,7 +35,7 @@ class _Question(Generic[T]):
         self.waiting: list[Deferred[T]] = []
 
 
-class SharedAnswers(Generic[T]):
+class SingleFlight(Generic[T]):
     """Questions by key.
 
     A question that has begun is carried through even if everybody who waited for it has left: a

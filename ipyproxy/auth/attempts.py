@@ -1,6 +1,6 @@
 """Logins: how many of each client's are being checked or have failed, and who has to wait.
 
-Knows the crowd, which counts, the time, and the log of refusals. Knows nothing of passwords.
+Knows the clients, which counts, the time, and the log of refusals. Knows nothing of passwords.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.server.clients import Crowd
+from ipyproxy.server.clients import Clients
 from ipyproxy.server.refusals import Audit
 
 
@@ -19,8 +19,8 @@ class LoginAttempts:
     :param audit: tells the log of failures that no request is refused with any more.
     """
 
-    def __init__(self, crowd: Crowd, clock: Any, audit: Audit) -> None:
-        self._crowd = crowd
+    def __init__(self, clients: Clients, clock: Any, audit: Audit) -> None:
+        self._clients = clients
         self._clock = clock
         self._audit = audit
 
@@ -29,7 +29,7 @@ class LoginAttempts:
 
         Raises :class:`ProxyError` (``TOO_MANY_LOGINS``) if it has to wait.
         """
-        wait = self._crowd.login_wait(client, self._clock.seconds())
+        wait = self._clients.login_wait(client, self._clock.seconds())
         if wait:
             raise ProxyError(Problem.TOO_MANY_LOGINS, retry_after=wait)
 
@@ -40,14 +40,14 @@ class LoginAttempts:
         :meth:`end` is to be called once.
         """
         self.admit(client)
-        self._crowd.login_begun(client, self._clock.seconds())
+        self._clients.login_begun(client, self._clock.seconds())
 
     def end(self, client: str, *, failed: bool) -> None:
         """The check has come to its end."""
         now = self._clock.seconds()
-        self._crowd.login_ended(client, now)
+        self._clients.login_ended(client, now)
         if failed:
-            self._crowd.login_failed(client, now)
+            self._clients.login_failed(client, now)
 
     def unheard(self, client: str, *, by_page: bool) -> None:
         """``client`` has failed, and left before it could be told so.

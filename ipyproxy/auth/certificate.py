@@ -5,7 +5,7 @@ That a certificate is genuine, the handshake has found out.
 
 from __future__ import annotations
 
-from ipyproxy.access.facts import Failed, Finding, Inquiry, Lack, Passed
+from ipyproxy.access.facts import Failed, Finding, Lack, Passed, RequestFacts
 from ipyproxy.access.subjects import Subjects
 
 
@@ -15,9 +15,9 @@ class Certificates:
     def __init__(self, subjects: Subjects) -> None:
         self._subjects = subjects
 
-    def examine(self, inquiry: Inquiry) -> Finding:
+    def examine(self, facts: RequestFacts) -> Finding:
         """See :class:`~ipyproxy.auth.gate.Method`."""
-        if inquiry.subject is None:
+        if facts.subject is None:
             return Failed(Lack.NOTHING)
-        user = self._subjects.user(inquiry.subject)
+        user = self._subjects.user(facts.subject)
         return Failed(Lack.FOREIGN) if user is None else Passed(user)

@@ -21,9 +21,9 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from ipyproxy.access.facts import Failed, Finding, Inquiry, Lack, Passed
-from ipyproxy.access.reserved import Withheld, alike
-from ipyproxy.auth.answers import SharedAnswers
+from ipyproxy.access.facts import Failed, Finding, Lack, Passed, RequestFacts
+from ipyproxy.access.reserved import ReservedFields, alike
+from ipyproxy.auth.answers import SingleFlight
 from ipyproxy.auth.turns import Turns
 from ipyproxy.errors import Problem, ProxyError
 
@@ -90,23 +90,23 @@ class ForwardAuth:
         self._user_header = user_header
         self._headers = tuple(headers)
         self._timeout = timeout
-        self._withheld = Withheld((user_header, *headers, *withheld), basic=False)
+        self._withheld = ReservedFields((user_header, *headers, *withheld), basic=False)
         self._remembered = remembered
         self._secret = secrets.token_bytes(32)
-        self._answers: SharedAnswers[Finding] = SharedAnswers(
+        self._answers: SingleFlight[Finding] = SingleFlight(
             clock, self._lasting, Turns(AT_ONCE, WAITING)
         )
 
-    def examine(self, inquiry: Inquiry) -> Deferred[Finding]:
+    def examine(self, facts: RequestFacts) -> Deferred[Finding]:
         """See :class:`~ipyproxy.auth.gate.Method`."""
-        told = _told(inquiry, self._withheld)
-        key: Hashable = self._key(told, inquiry) if self._remembered else object()
-        return self._answers.ask(inquiry.client, key, lambda: self._send(told, inquiry))
+        told = _told(facts, self._withheld)
+        key: Hashable = self._key(told, facts) if self._remembered else object()
+        return self._answers.ask(facts.client, key, lambda: self._send(told, facts))
 
     def _lasting(self, finding: Finding) -> float:
         return self._remembered if isinstance(finding, Passed) else 0.0
 
-    def _key(self, told: Headers, inquiry: Inquiry) -> bytes:
+    def _key(self, told: Headers, facts: RequestFacts) -> bytes:
         """All that the answer depends on, and nothing from which it can be learnt.
 
         No value holds a line feed. A port's change of hands voids what was remembered for it.
@@ -116,24 +116,24 @@ class ForwardAuth:
             for name, values in told.getAllRawHeaders()
             for value in values
         ]
-        content = b"\n".join([b"%f" % inquiry.revoked, *sorted(lines)])
+        content = b"\n".join([b"%f" % facts.revoked, *sorted(lines)])
         return hmac.new(self._secret, content, hashlib.sha256).digest()
 
-    def _send(self, told: Headers, inquiry: Inquiry) -> Deferred[Finding]:
+    def _send(self, told: Headers, facts: RequestFacts) -> Deferred[Finding]:
         answer = self._ask(self._url, told)
         answer.addTimeout(self._timeout, self._clock)
         found: Deferred[Finding] = answer.addCallbacks(
-            self._understand, self._explain, callbackArgs=(inquiry,)
+            self._understand, self._explain, callbackArgs=(facts,)
         )
         return found
 
-    def _understand(self, response: IResponse, inquiry: Inquiry) -> Finding:
+    def _understand(self, response: IResponse, facts: RequestFacts) -> Finding:
         response.deliverBody(_Discard(self._clock.callLater, self._timeout))
         if 200 <= response.code < 300:
             return Passed(self._user(response), self._lines(response))
         if response.code in (401, 403):
             lines = [line for name in _PASSED_ON for line in _spelled(response, name)]
-            shown = inquiry.authorization or inquiry.cookies
+            shown = facts.authorization or facts.cookies
             return Failed(Lack.FOREIGN if shown else Lack.NOTHING, response.code, tuple(lines))
         raise ProxyError(Problem.AUTH_UNAVAILABLE, f"the login service answered {response.code}")
 
@@ -164,32 +164,32 @@ def _values(response: IResponse, name: str) -> list[bytes]:
     return values
 
 
-def _told(inquiry: Inquiry, withheld: Withheld) -> Headers:
+def _told(facts: RequestFacts, withheld: ReservedFields) -> Headers:
     """What the server gets to know: the client's own fields, and what was asked.
 
     The names are those of nginx (X-Original-*), of Caddy and Traefik (X-Forwarded-*), and what
     oauth2-proxy goes by to lead back (X-Auth-Request-Redirect).
     """
     headers = Headers()
-    for line in withheld.kept(inquiry.lines):
+    for line in withheld.kept(facts.lines):
         name, _, value = line.partition(b":")
         plain = alike(name)
         if plain not in _OURS and not plain.startswith(_OUR_FAMILIES):
             headers.addRawHeader(name, value.strip(b" \t"))
-    for cookie in inquiry.cookies:
+    for cookie in facts.cookies:
         headers.addRawHeader(b"Cookie", cookie)
-    host = inquiry.public.partition(b"://")[2]
-    client = inquiry.client.encode()
+    host = facts.public.partition(b"://")[2]
+    client = facts.client.encode()
     for name, value in (
         (b"X-Forwarded-For", client),
         (b"X-Forwarded-Host", host),
-        (b"X-Forwarded-Method", inquiry.method),
+        (b"X-Forwarded-Method", facts.method),
         (b"X-Forwarded-Proto", b"https"),
-        (b"X-Forwarded-Uri", inquiry.target),
-        (b"X-Original-Method", inquiry.method),
-        (b"X-Original-URI", inquiry.target),
-        (b"X-Original-URL", inquiry.public + inquiry.target),
-        (b"X-Auth-Request-Redirect", inquiry.public + inquiry.target),
+        (b"X-Forwarded-Uri", facts.target),
+        (b"X-Original-Method", facts.method),
+        (b"X-Original-URI", facts.target),
+        (b"X-Original-URL", facts.public + facts.target),
+        (b"X-Auth-Request-Redirect", facts.public + facts.target),
         (b"X-Real-IP", client),
     ):
         headers.setRawHeaders(name, [value])

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 
-from ipyproxy.access.facts import Failed, Finding, Inquiry, Passage, Passed
+from ipyproxy.access.facts import Admitted, Failed, Finding, Passed, RequestFacts
 from ipyproxy.access.origins import is_by_page
 from ipyproxy.access.rules import Rule, Rules, agree, refusal
 from ipyproxy.access.tokens import split_token
@@ -29,7 +29,7 @@ class Method(Protocol):
     This is all that a method is. :class:`~ipyproxy.auth.memory.InMemory` is one for tests.
     """
 
-    def examine(self, inquiry: Inquiry) -> Finding | Deferred[Finding]:
+    def examine(self, facts: RequestFacts) -> Finding | Deferred[Finding]:
         """Say whether a request may pass; at once, or later if somebody has to be asked.
 
         What a Deferred waits for is given up when that is cancelled, since the client has left.
@@ -65,7 +65,7 @@ class Gate:
         self._revoked = revoked
         self._subject = subject
 
-    def decide(self, request: Request, path: bytes) -> Deferred[Passage]:
+    def decide(self, request: Request, path: bytes) -> Deferred[Admitted]:
         """Find out whether ``request`` may go on; ``request.target`` is in origin-form by now.
 
         Fails with :class:`~ipyproxy.errors.ProxyError`: ``UNAUTHENTICATED``, ``LOGIN_FAILED``,
@@ -73,17 +73,17 @@ class Gate:
         """
         rule = self._rules.covering(path)
         if rule is None:
-            return succeed(Passage(None, (), request.target))
-        return Deferred.fromCoroutine(self._pass(rule, self._inquiry(rule, request, path)))
+            return succeed(Admitted(None, (), request.target))
+        return Deferred.fromCoroutine(self._pass(rule, self._facts(rule, request, path)))
 
-    def _inquiry(self, rule: Rule, request: Request, path: bytes) -> Inquiry:
+    def _facts(self, rule: Rule, request: Request, path: bytes) -> RequestFacts:
         fields = request.head.fields
         port = self._port(path)
         token, target = None, request.target
         if rule.asks("link"):
             # It goes no further, be it good or bad: a notebook could learn another one's.
             token, target = split_token(target)
-        return Inquiry(
+        return RequestFacts(
             method=request.method,
             target=target,
             path=path,
@@ -93,7 +93,7 @@ class Gate:
             revoked=0.0 if port is None else self._revoked(port),
             authorization=fields.values(b"authorization"),
             cookies=fields.values(b"cookie"),
-            lines=lines_of(fields.plain + fields.special.passed),
+            lines=lines_of(fields.plain + fields.special.verbatim),
             is_upgrade=b"upgrade" in fields.special,
             token=token,
             subject=self._subject(request.transport) if rule.asks("certificate") else None,
@@ -105,14 +105,14 @@ class Gate:
             return None
         return parse_port(path[len(self._below) :].partition(b"/")[0])
 
-    async def _pass(self, rule: Rule, inquiry: Inquiry) -> Passage:
+    async def _pass(self, rule: Rule, facts: RequestFacts) -> Admitted:
         findings: dict[str, Finding] = {}
         denied: list[tuple[str, Failed]] = []
         for alternative in rule.require:
             passed: list[Passed] = []
             for name in alternative:
                 if name not in findings:
-                    findings[name] = await self._ask(name, inquiry)
+                    findings[name] = await self._ask(name, facts)
                 finding = findings[name]
                 if isinstance(finding, Failed):
                     denied.append((name, finding))
@@ -121,19 +121,19 @@ class Gate:
             else:
                 agreed = agree(passed, rule.users) if passed else _NAMELESS
                 if isinstance(agreed, Passed):
-                    return self._passage(inquiry, agreed)
+                    return self._admitted(facts, agreed)
                 denied.append((" and ".join(alternative), agreed))
         raise refusal(denied)
 
-    async def _ask(self, name: str, inquiry: Inquiry) -> Finding:
-        finding = self._methods[name].examine(inquiry)
+    async def _ask(self, name: str, facts: RequestFacts) -> Finding:
+        finding = self._methods[name].examine(facts)
         return await finding if isinstance(finding, Deferred) else finding
 
-    def _passage(self, inquiry: Inquiry, passed: Passed) -> Passage:
+    def _admitted(self, facts: RequestFacts, passed: Passed) -> Admitted:
         lines = passed.lines
         if passed.user is not None:
             lines = (*lines, self._user_line + passed.user.encode())
         # What cannot be led on loses the token only.
-        navigates = inquiry.method in _NAVIGATIONS and not inquiry.is_upgrade
-        redirect = inquiry.token is not None and navigates
-        return Passage(passed.user, lines, inquiry.target, redirect, passed.cookie)
+        navigates = facts.method in _NAVIGATIONS and not facts.is_upgrade
+        redirect = facts.token is not None and navigates
+        return Admitted(passed.user, lines, facts.target, redirect, passed.cookie)

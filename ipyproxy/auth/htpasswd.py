@@ -19,8 +19,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ipyproxy.access.basic import CHALLENGE, NamedPassword, parse_basic
-from ipyproxy.access.facts import Failed, Finding, Inquiry, Lack, Passed
-from ipyproxy.auth.answers import SharedAnswers
+from ipyproxy.access.facts import Failed, Finding, Lack, Passed, RequestFacts
+from ipyproxy.auth.answers import SingleFlight
 from ipyproxy.auth.threads import MOST
 from ipyproxy.auth.turns import Turns
 from ipyproxy.auth.watchedfile import UnusableFileError, WatchedFile
@@ -197,13 +197,13 @@ class Htpasswd:
         self._threads = threads
         self._attempts = attempts
         self._secret = secrets.token_bytes(32)
-        self._checks: SharedAnswers[Finding] = SharedAnswers(
+        self._checks: SingleFlight[Finding] = SingleFlight(
             clock, lambda _: REMEMBERED, Turns(MOST, WAITING)
         )
 
-    def examine(self, inquiry: Inquiry) -> Finding | Deferred[Finding]:
+    def examine(self, facts: RequestFacts) -> Finding | Deferred[Finding]:
         """See :class:`~ipyproxy.auth.gate.Method`."""
-        shown = parse_basic(inquiry.authorization)
+        shown = parse_basic(facts.authorization)
         if shown is None:
             return _NOTHING
         try:
@@ -216,7 +216,7 @@ class Htpasswd:
         if hashed is None:
             return _WRONG
         key = self._key(shown, hashed, is_known)
-        client = inquiry.client
+        client = facts.client
         if self._checks.known(key) is None:
             self._attempts.admit(client)
         user = shown.name if is_known else None
@@ -229,7 +229,7 @@ class Htpasswd:
 
         def unheard(finding: Finding) -> None:
             if isinstance(finding, Failed):
-                self._attempts.unheard(client, by_page=inquiry.by_page)
+                self._attempts.unheard(client, by_page=facts.by_page)
 
         return self._checks.ask(client, key, check, unheard)
 

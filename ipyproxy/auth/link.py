@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ipyproxy.access.facts import Failed, Finding, Inquiry, Lack, Passed
+from ipyproxy.access.facts import Failed, Finding, Lack, Passed, RequestFacts
 from ipyproxy.access.tokens import Keyring, Ticket, parse_keys, set_cookie
 from ipyproxy.auth.watchedfile import UnusableFileError, WatchedFile
 from ipyproxy.errors import Problem, ProxyError
@@ -33,19 +33,19 @@ class Links:
         self._keys = keys
         self._wall_clock = wall_clock
 
-    def examine(self, inquiry: Inquiry) -> Finding:
+    def examine(self, facts: RequestFacts) -> Finding:
         """See :class:`~ipyproxy.auth.gate.Method`."""
-        route = inquiry.route
+        route = facts.route
         if route is None:
             return Failed(Lack.NOTHING)
         try:
             keys = self._keys.content()
         except UnusableFileError as error:
             raise ProxyError(Problem.AUTH_UNAVAILABLE, str(error)) from error
-        now, revoked = self._wall_clock(), inquiry.revoked
-        shown = keys.check_cookies(inquiry.cookies, route, now, revoked)
-        if inquiry.token is not None:
-            told = keys.check(inquiry.token, route, now, revoked)
+        now, revoked = self._wall_clock(), facts.revoked
+        shown = keys.check_cookies(facts.cookies, route, now, revoked)
+        if facts.token is not None:
+            told = keys.check(facts.token, route, now, revoked)
             if isinstance(told, Ticket):
                 seconds = max(1, int(told.expires - now))
                 value = keys.bake(route, told)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from twisted.internet.defer import Deferred
 
 from ipyproxy.access.basic import CHALLENGE, parse_basic
-from ipyproxy.access.facts import Failed, Finding, Inquiry, Lack, Passed
+from ipyproxy.access.facts import Failed, Finding, Lack, Passed, RequestFacts
 
 
 class InMemory:
@@ -22,22 +22,22 @@ class InMemory:
 
     def __init__(self, users: Mapping[str, str]) -> None:
         self.users = dict(users)
-        self.asked: list[Inquiry] = []
+        self.asked: list[RequestFacts] = []
         self.held = False
         self.waiting: list[tuple[Deferred[Finding], Finding]] = []
 
-    def examine(self, inquiry: Inquiry) -> Finding | Deferred[Finding]:
+    def examine(self, facts: RequestFacts) -> Finding | Deferred[Finding]:
         """See :class:`~ipyproxy.auth.gate.Method`."""
-        self.asked.append(inquiry)
-        finding = self._find(inquiry)
+        self.asked.append(facts)
+        finding = self._find(facts)
         if not self.held:
             return finding
         waiting: Deferred[Finding] = Deferred(self._forget)
         self.waiting.append((waiting, finding))
         return waiting
 
-    def _find(self, inquiry: Inquiry) -> Finding:
-        shown = parse_basic(inquiry.authorization)
+    def _find(self, facts: RequestFacts) -> Finding:
+        shown = parse_basic(facts.authorization)
         if shown is None:
             return Failed(Lack.NOTHING, 401, (CHALLENGE,))
         if self.users.get(shown.name) != shown.password:

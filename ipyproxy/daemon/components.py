@@ -1,6 +1,6 @@
-"""What a configuration determines, and the rooms that it is wired around.
+"""What a configuration determines, and the components that it is wired around.
 
-The rooms are made once and outlive every reload: open connections, and all that is known and
+The components are made once and outlive every reload: open connections, and all that is known and
 counted, are theirs. The rest is made anew from each configuration and then put in place by plain
 assignments. Opens, reads and binds nothing; decides nothing about requests.
 """
@@ -11,23 +11,23 @@ import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from ipyproxy.access.cors import Portal
+from ipyproxy.access.cors import TrustedPages
 from ipyproxy.access.origins import Policy
 from ipyproxy.auth.attempts import LoginAttempts
 from ipyproxy.auth.revocations import Revocations
 from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.clock import Calendar
 from ipyproxy.config import Config
-from ipyproxy.daemon.gate import Surroundings, make_gate, own_cookies, withheld
+from ipyproxy.daemon.gate import AuthContext, make_gate, own_cookies, withheld
 from ipyproxy.daemon.settings import Settings
-from ipyproxy.gateway.exchange import Carriage
+from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.gateway.resource import Notebooks
 from ipyproxy.http1.head import HeadLimits
 from ipyproxy.net.descriptors import Descriptors
 from ipyproxy.net.tlsdial import ClientTLS
 from ipyproxy.records.statistics import Histogram, Statistics
 from ipyproxy.routes.notebooks import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
-from ipyproxy.server.clients import Crowd, CrowdLimits, Rate, excess_beside
+from ipyproxy.server.clients import Clients, ClientsLimits, Rate, excess_beside
 from ipyproxy.server.http1 import ChannelLimits
 from ipyproxy.server.refusals import Audit
 from ipyproxy.status.condition import Condition
@@ -48,7 +48,7 @@ from ipyproxy.web.waiting import States
 from ipyproxy.websocket.bridge import Bridges
 
 
-class Rooms(NamedTuple):
+class Components(NamedTuple):
     """What outlives a reload.
 
     ``own_ports`` are those that the proxy itself listens on; ``sights`` show the administrator what
@@ -61,7 +61,7 @@ class Rooms(NamedTuple):
     health: HealthChecker
     bridges: Bridges
     adviser: Adviser
-    crowd: Crowd
+    clients: Clients
     statistics: Statistics
     condition: Condition
     lag: LoopLag
@@ -69,13 +69,15 @@ class Rooms(NamedTuple):
     sights: Sights
     tenants: Tenants
     own_ports: set[int]
-    auth: Surroundings
+    auth: AuthContext
 
 
-def make_rooms(reactor: Any, descriptors: Descriptors, config: Config, tenants: Tenants) -> Rooms:
-    """The rooms of one process, with the limits of ``config``."""
+def make_components(
+    reactor: Any, descriptors: Descriptors, config: Config, tenants: Tenants
+) -> Components:
+    """The components of one process, with the limits of ``config``."""
     upstreams = UpstreamTable()
-    crowd = Crowd(crowd_limits(config))
+    clients = Clients(clients_limits(config))
     pool = Pool(reactor, descriptors, client_limits(config), tenants.confirm)
     revocations = Revocations()
     tenants.leaving.append(lambda port, ago: pool.part(port))
@@ -94,19 +96,19 @@ def make_rooms(reactor: Any, descriptors: Descriptors, config: Config, tenants: 
         health=health,
         statistics=Statistics(reactor.seconds(), upstreams.knows),
         bridges=Bridges(reactor, config.limits.message_bytes),
-        crowd=crowd,
+        clients=clients,
         condition=Condition(Calendar(reactor.seconds, time.time)),
         lag=LoopLag(reactor),
         sweeps=Histogram(),
     )
-    return Rooms(
+    return Components(
         upstreams=upstreams,
         places=PortPlaces(config.limits.connections_per_port),
         pool=pool,
         health=health,
         bridges=sources.bridges,
         adviser=Adviser(reactor.seconds),
-        crowd=crowd,
+        clients=clients,
         statistics=sources.statistics,
         condition=sources.condition,
         lag=sources.lag,
@@ -114,36 +116,36 @@ def make_rooms(reactor: Any, descriptors: Descriptors, config: Config, tenants: 
         sights=make_sights(sources, reactor),
         tenants=tenants,
         own_ports=set(),
-        auth=Surroundings(
+        auth=AuthContext(
             reactor,
             time.time,
             WorkThreads(reactor),
-            LoginAttempts(crowd, reactor, Audit(crowd)),
+            LoginAttempts(clients, reactor, Audit(clients)),
             revocations,
             lambda transport: client_subject(transport.tls),
         ),
     )
 
 
-def refit(rooms: Rooms, config: Config) -> None:
-    """Give the rooms the limits of another ``config``; what is open stays open."""
-    rooms.tenants.strict = bool(config.auth.methods)
-    rooms.places.resize(config.limits.connections_per_port)
-    rooms.pool.limits = client_limits(config)
-    rooms.health.configure(config.health, config.notebooks.prefix)
-    rooms.health.connect_timeout = config.timeouts.connect
-    rooms.bridges.message_limit = config.limits.message_bytes
-    rooms.crowd.limits = crowd_limits(config)
+def refit(components: Components, config: Config) -> None:
+    """Give the components the limits of another ``config``; what is open stays open."""
+    components.tenants.strict = bool(config.auth.methods)
+    components.places.resize(config.limits.connections_per_port)
+    components.pool.limits = client_limits(config)
+    components.health.configure(config.health, config.notebooks.prefix)
+    components.health.connect_timeout = config.timeouts.connect
+    components.bridges.message_limit = config.limits.message_bytes
+    components.clients.limits = clients_limits(config)
 
 
-def secure(rooms: Rooms, tls: ClientTLS | None) -> None:
+def secure(components: Components, tls: ClientTLS | None) -> None:
     """Let connections to notebooks be made on the terms of ``tls``; None: plainly.
 
     On other terms than before, nothing begins any more on what is open.
     """
-    if rooms.pool.tls != tls:
-        rooms.pool.part()
-    rooms.pool.tls = rooms.health.tls = tls
+    if components.pool.tls != tls:
+        components.pool.part()
+    components.pool.tls = components.health.tls = tls
 
 
 class Sites(NamedTuple):
@@ -154,8 +156,8 @@ class Sites(NamedTuple):
     status: StatusSite
 
 
-def make_sites(rooms: Rooms, settings: Settings, https_port: int) -> Sites:
-    """The sites that ``settings`` describe, around ``rooms``.
+def make_sites(components: Components, settings: Settings, https_port: int) -> Sites:
+    """The sites that ``settings`` describe, around ``components``.
 
     :param https_port: the public port of HTTPS.
     :raises ConfigError: if a file of users or keys cannot be used.
@@ -167,24 +169,26 @@ def make_sites(rooms: Rooms, settings: Settings, https_port: int) -> Sites:
     if domain := config.site.notebook_domain:
         names.add(f"*.{domain}")
         hosts = NotebookHosts(domain, config.notebooks.prefix)
-    portal = Portal(config.site.trusted_origins) if config.site.trusted_origins else None
+    trusted_pages = (
+        TrustedPages(config.site.trusted_origins) if config.site.trusted_origins else None
+    )
     policy = Policy(names, config.site.trusted_origins)
-    gate = make_gate(config.auth, config.notebooks.prefix, rooms.auth)
+    gate = make_gate(config.auth, config.notebooks.prefix, components.auth)
     webroots = [config.listen.acme_directory] if config.listen.acme_directory else []
     if settings.acme is not None:
         webroots.append(settings.acme.store.http)
     return Sites(
         PublicSite(
-            _root(rooms, config, portal),
+            _root(components, config, trusted_pages),
             policy,
             gate,
-            portal,
+            trusted_pages,
             hosts,
             states=StatePaths(config.notebooks.prefix),
             hsts=hsts(settings),
         ),
         RedirectSite(policy, https_port, Challenges(*webroots) if webroots else None),
-        _status(rooms, names),
+        _status(components, names),
     )
 
 
@@ -197,38 +201,38 @@ def hsts(settings: Settings) -> int:
     return settings.config.tls.hsts if vouched_for else 0
 
 
-def _root(rooms: Rooms, config: Config, portal: Portal | None) -> Root:
+def _root(components: Components, config: Config, trusted_pages: TrustedPages | None) -> Root:
     prefix = config.notebooks.prefix
-    ports = ServedPorts(config.notebooks.ports, rooms.own_ports)
-    carriage = Carriage(
-        rooms.pool,
-        rooms.health,
-        rooms.bridges,
-        rooms.tenants,
-        rooms.adviser,
+    ports = ServedPorts(config.notebooks.ports, components.own_ports)
+    context = GatewayContext(
+        components.pool,
+        components.health,
+        components.bridges,
+        components.tenants,
+        components.adviser,
         frozenset(origin.encode("ascii") for origin in config.site.trusted_origins),
-        rooms.places,
-        portal,
+        components.places,
+        trusted_pages,
     )
     cookies = tuple(name.encode("ascii") for name in config.notebooks.site_cookies)
     cookies += own_cookies(config.auth)
     kept_back = withheld(config.auth)
     applications = config.notebooks.applications
     notebooks = Notebooks(
-        ports, prefix, cookies, rooms.upstreams, carriage, kept_back, applications
+        ports, prefix, cookies, components.upstreams, context, kept_back, applications
     )
     root = Root(prefix, notebooks)
-    root.put(STATE_PATH, States(ports, rooms.upstreams, rooms.health))
-    own = health_resources(rooms.condition)
+    root.put(STATE_PATH, States(ports, components.upstreams, components.health))
+    own = health_resources(components.condition)
     if config.status.public:
-        own = {**own, **rooms.sights.resources}
+        own = {**own, **components.sights.resources}
     for path, resource in own.items():
         root.put(path, resource)
     return root
 
 
-def _status(rooms: Rooms, names: Iterable[str]) -> StatusSite:
-    resources = {**health_resources(rooms.condition), **rooms.sights.resources}
+def _status(components: Components, names: Iterable[str]) -> StatusSite:
+    resources = {**health_resources(components.condition), **components.sights.resources}
     # By a tunnel, its end on another machine is localhost too.
     return StatusSite(resources, Policy(("localhost", "127.0.0.1", "::1", *names), ()))
 
@@ -248,10 +252,10 @@ def channel_limits(config: Config) -> ChannelLimits:
     )
 
 
-def crowd_limits(config: Config) -> CrowdLimits:
+def clients_limits(config: Config) -> ClientsLimits:
     """What clients may do."""
     limits = config.limits
-    return CrowdLimits(
+    return ClientsLimits(
         limits.connections,
         limits.connections_per_client,
         connecting=Rate.of(limits.connection_rate, limits.connection_burst),

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from ipyproxy.daemon.components import Rooms
+from ipyproxy.daemon.components import Components
 from ipyproxy.server.http1 import HTTPChannel
 from ipyproxy.server.server import HTTPServer
 
@@ -39,18 +39,22 @@ class Drain:
     _log = Logger(namespace="ipyproxy.draining")
 
     def __init__(
-        self, reactor: Any, servers: Sequence[HTTPServer], rooms: Rooms, patience: Patience
+        self,
+        reactor: Any,
+        servers: Sequence[HTTPServer],
+        components: Components,
+        patience: Patience,
     ) -> None:
         self.done: Deferred[None] = Deferred()
         self._reactor = reactor
         self._servers = servers
-        self._rooms = rooms
+        self._components = components
         self._began = reactor.seconds()
         self._patience = patience
         for server in servers:
             server.drain()
-        rooms.pool.close()
-        rooms.health.stopService()
+        components.pool.close()
+        components.health.stopService()
         self._looking = reactor.callLater(0, self._look)
 
     def hasten(self, patience: Patience) -> None:
@@ -63,7 +67,7 @@ class Drain:
         patience, passed = self._patience, self._reactor.seconds() - self._began
         spread = min(patience.requests, patience.bridges)
         if passed >= patience.bridges - spread:
-            self._rooms.bridges.drain(spread)
+            self._components.bridges.drain(spread)
         busy = [channel for s in self._servers for channel in s.channels if channel.is_busy]
         requests = [channel for channel in busy if not channel.is_tunnel]
         bridges = [channel for channel in busy if channel.is_tunnel]
@@ -72,10 +76,10 @@ class Drain:
         if passed >= patience.bridges + patience.requests:
             if bridges:
                 self._cut(bridges, "WebSockets")
-            self._rooms.pool.end_tunnels()
+            self._components.pool.end_tunnels()
         # A bridge whose browser has gone still waits for its notebook, and then for its line in the
         # log.
-        if requests or bridges or self._rooms.bridges.open:
+        if requests or bridges or self._components.bridges.open:
             self._looking = self._reactor.callLater(_LOOK, self._look)
         else:
             # What was cut gets its line in the log first.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ipyproxy.access.reserved import Withheld
+from ipyproxy.access.reserved import ReservedFields
 from ipyproxy.access.rules import Rule, Rules
 from ipyproxy.access.subjects import Subjects
 from ipyproxy.access.tokens import COOKIE
@@ -23,7 +23,7 @@ from ipyproxy.auth.watchedfile import UnusableFileError
 from ipyproxy.config import Auth, ConfigError
 
 
-class Surroundings(NamedTuple):
+class AuthContext(NamedTuple):
     """What the methods need of the world.
 
     :param wall_clock: seconds since the epoch, as by :func:`time.time`.
@@ -38,7 +38,7 @@ class Surroundings(NamedTuple):
     subject: Callable[[Any], str | None]
 
 
-def make_gate(auth: Auth, prefix: str, around: Surroundings) -> Gate | None:
+def make_gate(auth: Auth, prefix: str, around: AuthContext) -> Gate | None:
     """The gate; None if no rule asks for anything.
 
     :param prefix: the path that all notebooks are below.
@@ -83,13 +83,13 @@ def check_files(auth: Auth) -> None:
         raise ConfigError(problems)
 
 
-def _make_htpasswd(auth: Auth, around: Surroundings) -> Method:
+def _make_htpasswd(auth: Auth, around: AuthContext) -> Method:
     assert auth.htpasswd is not None
     prepare()
     return Htpasswd(user_file(auth.htpasswd), around.reactor, around.threads, around.attempts)
 
 
-def _make_forward(auth: Auth, around: Surroundings) -> Method:
+def _make_forward(auth: Auth, around: AuthContext) -> Method:
     # Twisted's HTTP client is much to load for those who don't use it.
     from ipyproxy.auth.forward import ForwardAuth, agent
 
@@ -105,16 +105,16 @@ def _make_forward(auth: Auth, around: Surroundings) -> Method:
     )
 
 
-def _make_links(auth: Auth, around: Surroundings) -> Method:
+def _make_links(auth: Auth, around: AuthContext) -> Method:
     assert auth.link_keys is not None
     return Links(key_file(auth.link_keys), around.wall_clock)
 
 
-def _make_certificates(auth: Auth, around: Surroundings) -> Method:
+def _make_certificates(auth: Auth, around: AuthContext) -> Method:
     return Certificates(Subjects(auth.certificates))
 
 
-_MAKERS: dict[str, Callable[[Auth, Surroundings], Method]] = {
+_MAKERS: dict[str, Callable[[Auth, AuthContext], Method]] = {
     "certificate": _make_certificates,
     "forward": _make_forward,
     "htpasswd": _make_htpasswd,
@@ -122,7 +122,7 @@ _MAKERS: dict[str, Callable[[Auth, Surroundings], Method]] = {
 }
 
 
-def withheld(auth: Auth) -> Withheld | None:
+def withheld(auth: Auth) -> ReservedFields | None:
     """What of a client's own fields never goes upstream; None if there is no authentication."""
     if not auth.methods:
         return None
@@ -130,7 +130,7 @@ def withheld(auth: Auth) -> Withheld | None:
     if "forward" in auth.methods:
         names.append(auth.forward_user)
     basic = bool(auth.methods & {"htpasswd", "forward"}) and not auth.basic_upstream
-    return Withheld(names, basic=basic)
+    return ReservedFields(names, basic=basic)
 
 
 def own_cookies(auth: Auth) -> tuple[bytes, ...]:

@@ -25,7 +25,7 @@ from ipyproxy.config import ConfigError
 from ipyproxy.daemon.components import (
     channel_limits,
     hsts,
-    make_rooms,
+    make_components,
     make_sites,
     refit,
     secure,
@@ -86,11 +86,11 @@ class ProxyService(Service):
         self._directory = Directory(reactor, PatientThreads(reactor, 2, "users").run, groups_of)
         owners = self._settings.owners
         tenants = Tenants(find_kernel(owners), self._known(owners))
-        self._rooms = make_rooms(reactor, self._descriptors, config, tenants)
-        secure(self._rooms, self._settings.notebooks_tls)
+        self._components = make_components(reactor, self._descriptors, config, tenants)
+        secure(self._components, self._settings.notebooks_tls)
         access_log = AccessLog(self._writer.write, config.log.format, time.time)
-        self._recorder = Recorder(self._rooms.statistics, access_log, self._rooms.crowd)
-        sweep = timed(self._sweep, self._rooms.sweeps, time.perf_counter)
+        self._recorder = Recorder(self._components.statistics, access_log, self._components.clients)
+        sweep = timed(self._sweep, self._components.sweeps, time.perf_counter)
         self._sweeping = LoopingCall(_guarded(sweep, self.log))
         self._sweeping.clock = reactor
         self._memory = FreeMemory()
@@ -109,11 +109,11 @@ class ProxyService(Service):
         if self._bound.http is not None:
             self._listen(self._bound.http, self._take_http)
         self._https_port = getattr(https, "port", 443)
-        sites = make_sites(self._rooms, self._settings, self._https_port)
+        sites = make_sites(self._components, self._settings, self._https_port)
         self._public = sites.public
         self._https = self._make_server(sites.public)
         self._http = self._make_server(sites.redirects)
-        self._rooms.condition.handshakes = self._https.handshakes
+        self._components.condition.handshakes = self._https.handshakes
         limits = channel_limits(self._settings.config)
         self._status = StatusServer(self._reactor, self._descriptors, sites.status, limits)
         self._listen_for_status()
@@ -132,17 +132,17 @@ class ProxyService(Service):
             self._note_listener(address)
 
     def _note_listener(self, address: IAddress) -> None:
-        self._rooms.condition.listeners.append(spoken(address))
+        self._components.condition.listeners.append(spoken(address))
         own = getattr(address, "port", None)
         if own is not None:
-            self._rooms.own_ports.add(own)
+            self._components.own_ports.add(own)
 
     def _make_server(self, site: Site) -> HTTPServer:
         config = self._settings.config
         proxies = TrustedProxies(config.listen.trusted_proxies)
         limits = channel_limits(config)
         record = self._recorder.record
-        return HTTPServer(self._reactor, site, limits, self._rooms.crowd, proxies, record)
+        return HTTPServer(self._reactor, site, limits, self._components.clients, proxies, record)
 
     def startService(self) -> None:
         """Begin to serve."""
@@ -155,17 +155,17 @@ class ProxyService(Service):
         # Not earlier: before it runs, the reactor does not even know of signals.
         self._reactor.callWhenRunning(self._manager.ready)
         self._sweeping.start(_SWEEP, now=False)
-        self._rooms.health.startService()
-        self._rooms.lag.start()
-        self._rooms.auth.revocations.keep(self._settings.state_directory / "revocations.json")
-        for address in self._rooms.condition.listeners:
+        self._components.health.startService()
+        self._components.lag.start()
+        self._components.auth.revocations.keep(self._settings.state_directory / "revocations.json")
+        for address in self._components.condition.listeners:
             self.log.info("listening on {address}", address=address)
         self._tell_settings()
         self._reactor.callWhenRunning(self._keep_certificates)
-        self._rooms.condition.phase = Phase.SERVING
+        self._components.condition.phase = Phase.SERVING
 
     def _tell_settings(self) -> None:
-        self._rooms.condition.certificates = self._settings.certificates
+        self._components.condition.certificates = self._settings.certificates
         notebooks = self._settings.config.notebooks
         if self._has_nameless_clients():
             self.log.warn(
@@ -195,7 +195,7 @@ class ProxyService(Service):
         if self._keeper is not None:
             self._keeper.stop()
             self._keeper = None
-        acme, condition = self._settings.acme, self._rooms.condition
+        acme, condition = self._settings.acme, self._components.condition
         if acme is None:
             self._tls.challenges = condition.renewals = None
             return
@@ -220,7 +220,7 @@ class ProxyService(Service):
             return
         self._tls.put(certificate)
         self._settings = self._settings._replace(certificates=self._tls.certificates)
-        self._rooms.condition.certificates = self._tls.certificates
+        self._components.condition.certificates = self._tls.certificates
         self._public.insist(hsts(self._settings))
         self.log.info("certificate: {told}", told=certificate)
 
@@ -256,18 +256,19 @@ class ProxyService(Service):
         self._https.sweep()
         self._http.sweep()
         self._status.server.sweep()
-        self._rooms.pool.sweep()
-        self._rooms.places.sweep(self._reactor.seconds())
-        self._rooms.tenants.sweep(self._reactor.seconds())
-        self._memory.note(self._reactor.seconds(), self._rooms.crowd.connections)
-        self._rooms.bridges.sweep()
-        self._rooms.auth.attempts.sweep(self._reactor.seconds())
-        self._rooms.statistics.tick(self._reactor.seconds())
+        self._components.pool.sweep()
+        self._components.places.sweep(self._reactor.seconds())
+        self._components.tenants.sweep(self._reactor.seconds())
+        self._memory.note(self._reactor.seconds(), self._components.clients.connections)
+        self._components.bridges.sweep()
+        self._components.auth.attempts.sweep(self._reactor.seconds())
+        self._components.statistics.tick(self._reactor.seconds())
         self._recorder.sweep(self._reactor.seconds())
         self._writer.flush()
+        components = self._components
         self._manager.status(
-            f"{self._rooms.condition.phase.value}: {self._rooms.crowd.connections} connections, "
-            f"{len(self._rooms.bridges.open)} WebSockets"
+            f"{components.condition.phase.value}: {components.clients.connections} connections, "
+            f"{len(components.bridges.open)} WebSockets"
         )
 
     # Reloading.
@@ -290,12 +291,12 @@ class ProxyService(Service):
             reading.addBoth(self._after_reload)
 
     def _reloaded(self, _: None) -> None:
-        self._rooms.condition.reloads += 1
+        self._components.condition.reloads += 1
         self.log.info("reloaded")
         self._tell_settings()
 
     def _not_reloaded(self, failure: Failure) -> None:
-        self._rooms.condition.refused_reloads += 1
+        self._components.condition.refused_reloads += 1
         error = failure.value
         if isinstance(error, ConfigError):
             for problem in error.problems:
@@ -315,7 +316,7 @@ class ProxyService(Service):
         settings = _within_descriptors(settings)
         config = settings.config
         # What can fail comes first.
-        sites = make_sites(self._rooms, settings, self._https_port)
+        sites = make_sites(self._components, settings, self._https_port)
         writer = self._writer
         if config.log.access != self._settings.config.log.access:
             writer = _started(_log_writer(config.log.access))
@@ -331,17 +332,17 @@ class ProxyService(Service):
             # Whoever is connected has shown a certificate to the authorities of before, or none.
             self._https.retire()
         self._settings = settings
-        refit(self._rooms, config)
-        self._rooms.tenants.owners = self._known(settings.owners)
+        refit(self._components, config)
+        self._components.tenants.owners = self._known(settings.owners)
         self._directory.refresh()
-        secure(self._rooms, settings.notebooks_tls)
+        secure(self._components, settings.notebooks_tls)
         self._public = sites.public
         for server, site in (self._https, sites.public), (self._http, sites.redirects):
             server.site = site
             server.limits = channel_limits(config)
             server.proxies = TrustedProxies(config.listen.trusted_proxies)
         self._status.server.site = sites.status
-        self._rooms.sights.live.close()
+        self._components.sights.live.close()
         self._recorder.access_log = AccessLog(writer.write, config.log.format, time.time)
         if writer is self._writer:
             writer.reopen()
@@ -389,23 +390,23 @@ class ProxyService(Service):
     def stopService(self) -> Any:
         """Take nothing new, finish what is open as far as patience goes, then end."""
         super().stopService()
-        self._rooms.condition.phase = Phase.DRAINING
+        self._components.condition.phase = Phase.DRAINING
         if self._keeper is not None:
             self._keeper.stop()
-        self._rooms.sights.live.close()
+        self._components.sights.live.close()
         stopped = [listener.stop() for listener in self._listeners]
         patience = self._patience or Patience(self._settings.config.timeouts.drain, 0)
         servers = self._https, self._http
-        self._drain = Drain(self._reactor, servers, self._rooms, patience)
+        self._drain = Drain(self._reactor, servers, self._components, patience)
         self._drain.done.addCallback(lambda _: self._end())
         return DeferredList([self._drain.done, *[d for d in stopped if d is not None]])
 
     def _end(self) -> Any:
-        self._rooms.lag.stop()
+        self._components.lag.stop()
         self._sweeping.stop()
         self._writer.close()
         self._manager.leave()
-        self._rooms.auth.threads.close()
+        self._components.auth.threads.close()
         return self._status.stop()
 
 

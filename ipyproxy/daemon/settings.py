@@ -19,7 +19,7 @@ from ipyproxy.net.hosts import covers
 from ipyproxy.tls import (
     Certificate,
     CertificateError,
-    Clients,
+    ClientAuthorities,
     Development,
     Directory,
     FilePair,
@@ -143,7 +143,9 @@ def _notebooks_tls(notebooks: Notebooks) -> UpstreamTLS | None:
 def _terms(tls: Tls) -> Terms:
     clients = None
     if tls.client_ca is not None:
-        clients = Clients(load_authorities(tls.client_ca), tls.client_certificates == "required")
+        clients = ClientAuthorities(
+            load_authorities(tls.client_ca), tls.client_certificates == "required"
+        )
     profile = Profile[tls.profile.upper()]
     return Terms(profile, clients, refuses_unknown_names=tls.unknown_name == "refuse")
 

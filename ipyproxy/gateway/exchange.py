@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ipyproxy.access.cors import Portal
+from ipyproxy.access.cors import TrustedPages
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http.rewriting import (
     Rewriting,
@@ -39,7 +39,7 @@ _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 
 
 @dataclass(frozen=True, slots=True)
-class Carriage:
+class GatewayContext:
     """What every exchange needs: connections, who answers, and what the public side is called."""
 
     pool: Pool
@@ -49,7 +49,7 @@ class Carriage:
     adviser: Adviser
     trusted_origins: frozenset[bytes]
     places: PortPlaces
-    portal: Portal | None = None
+    trusted_pages: TrustedPages | None = None
 
 
 class Exchange:
@@ -63,12 +63,12 @@ class Exchange:
     _client = ""
 
     def __init__(
-        self, request: Request, upstream: Upstream, rewriting: Rewriting, carriage: Carriage
+        self, request: Request, upstream: Upstream, rewriting: Rewriting, context: GatewayContext
     ) -> None:
         self._request = request
         self._upstream = upstream
         self._rewriting = rewriting
-        self._carriage = carriage
+        self._context = context
 
     def start(self) -> None:
         """Take a place at the port, find a connection, and send the request on it.
@@ -80,12 +80,12 @@ class Exchange:
         if somebody else listens there.
         """
         upstream = self._upstream
-        carriage, port = self._carriage, upstream.port
-        if carriage.tenants.are_checked:
-            connected = carriage.pool.keeps(port)
+        context, port = self._context, upstream.port
+        if context.tenants.are_checked:
+            connected = context.pool.keeps(port)
             started = self._request.started
-            self._mark = carriage.tenants.admit(port, started, connected=connected)
-        carriage.health.admit(upstream, self._request.started)
+            self._mark = context.tenants.admit(port, started, connected=connected)
+        context.health.admit(upstream, self._request.started)
         has_place = self._ask_for_place()
         upstream.exchanges += 1
         upstream.requests += 1
@@ -98,13 +98,13 @@ class Exchange:
         client = subscriber(request.client)
         # Behind one address there may be many people, and a login tells them apart.
         self._client = f"{client} {request.user}" if request.user else client
-        places = self._carriage.places.at(self._upstream.port)
+        places = self._context.places.at(self._upstream.port)
         has_place = places.ask(self._client, self, request.started)
         self._places = places
         return has_place
 
     def _find_connection(self) -> None:
-        self._dial = self._carriage.pool.connect(
+        self._dial = self._context.pool.connect(
             self._upstream.port, self, once=not self._is_repeatable(), mark=self._mark
         )
 
@@ -141,7 +141,7 @@ class Exchange:
         self._dial = None
         self._connection = connection
         if not connection.used:
-            self._carriage.health.connected(self._upstream)
+            self._context.health.connected(self._upstream)
         request = self._request
         body = request.body
         head = b"%b %b HTTP/1.1\r\n%b%b\r\n" % (
@@ -153,7 +153,7 @@ class Exchange:
         if body is None:
             connection.send(request.method, head, self, ended=True)
             return
-        early, request.early = request.early, b""
+        early, request.pending_body = request.pending_body, b""
         connection.send(request.method, head, self, ended=False)
         # Whatever the notebook can't take makes the browser wait.
         connection.transport.registerProducer(request.transport, True)
@@ -165,9 +165,9 @@ class Exchange:
 
     def fields(self) -> bytes:
         """The field lines that do not frame."""
-        request, carriage = self._request, self._carriage
+        request, context = self._request, self._context
         head, public, client = request.head, request.public, request.connection
-        fields = request_fields(head, public, carriage.trusted_origins, self._rewriting)
+        fields = request_fields(head, public, context.trusted_origins, self._rewriting)
         fields += forwarded(
             head.fields.special, client.peer, public, client.trusted, self._rewriting
         )
@@ -189,18 +189,18 @@ class Exchange:
 
     def response_begun(self, head: ResponseHead, body: Decoder | None) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
-        self._carriage.health.answered(self._upstream)
+        self._context.health.answered(self._upstream)
         request = self._request
         fields = response_fields(head, request.public, self._rewriting)
-        if self._carriage.portal is not None:
-            fields = block_of(self._carriage.portal.opened(lines_of(fields)))
+        if self._context.trusted_pages is not None:
+            fields = block_of(self._context.trusted_pages.opened(lines_of(fields)))
         length = stated_length(head) if body is None else body.length
         if head.status in STATUSES:
             self._ask_for_advice(head.status)
         request.begin(head.status, head.reason, fields, length)
 
     def _ask_for_advice(self, status: int) -> None:
-        self._carriage.adviser.answered(
+        self._context.adviser.answered(
             self._upstream.port,
             status,
             safe=self._is_safe(),
@@ -238,7 +238,7 @@ class Exchange:
         """See :class:`ipyproxy.upstream.connection.Receiver`: try once more if that is harmless."""
         self._connection = None
         if self._is_repeatable():
-            self._dial = self._carriage.pool.dial(self._upstream.port, self, self._mark)
+            self._dial = self._context.pool.dial(self._upstream.port, self, self._mark)
         else:
             self.failed(ProxyError(Problem.UPSTREAM_BROKEN, "it hung up without an answer"))
 
@@ -246,8 +246,8 @@ class Exchange:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
         self._upstream.errors += 1
         self._end()
-        error = self._carriage.health.failed(self._upstream, error)
-        self._carriage.adviser.failed(self._upstream.port, error)
+        error = self._context.health.failed(self._upstream, error)
+        self._context.adviser.failed(self._upstream.port, error)
         self._request.refuse(error)
 
     def _end(self) -> None:
@@ -274,7 +274,7 @@ class Exchange:
     def body_received(self, data: bytes) -> None:
         """See :class:`ipyproxy.server.request.BodyConsumer`."""
         if self._connection is None:
-            self._request.early += data
+            self._request.pending_body += data
             self._request.transport.pauseProducing()
             return
         body = self._request.body

@@ -11,16 +11,16 @@ from typing import Any
 
 from twisted.web.resource import Resource
 
-from ipyproxy.access.reserved import Withheld
+from ipyproxy.access.reserved import ReservedFields
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.gateway.exchange import Carriage, Exchange
+from ipyproxy.gateway.exchange import Exchange, GatewayContext
 from ipyproxy.gateway.websocket import BridgeExchange, is_websocket
 from ipyproxy.http.rewriting import Manners, Rewriting
 from ipyproxy.routes.notebooks import parse_port
 from ipyproxy.upstream.pool import LOOPBACK
 from ipyproxy.upstream.upstream import Upstream, UpstreamTable
 from ipyproxy.web.admission import Admission
-from ipyproxy.web.resources import NOT_DONE_YET, Step
+from ipyproxy.web.resources import NOT_DONE_YET, Branch
 
 
 class ReverseProxyResource(Resource):
@@ -32,11 +32,11 @@ class ReverseProxyResource(Resource):
 
     isLeaf = True
 
-    def __init__(self, upstream: Upstream, rewriting: Rewriting, carriage: Carriage) -> None:
+    def __init__(self, upstream: Upstream, rewriting: Rewriting, context: GatewayContext) -> None:
         super().__init__()
         self._upstream = upstream
         self._rewriting = rewriting
-        self._carriage = carriage
+        self._context = context
 
     def getChild(self, path: bytes, request: Any) -> Resource:
         """Everything below is this notebook's."""
@@ -45,7 +45,7 @@ class ReverseProxyResource(Resource):
     def render(self, request: Any) -> int:
         """Carry the request; a WebSocket is one by its Upgrade, never by its path."""
         request.port = self._upstream.port
-        unknown = self._carriage.tenants.find_owner(self._upstream.port, request.started)
+        unknown = self._context.tenants.find_owner(self._upstream.port, request.started)
         if unknown is None:
             self._carry(request)
         else:
@@ -54,10 +54,10 @@ class ReverseProxyResource(Resource):
 
     def _carry(self, request: Any) -> None:
         kind = BridgeExchange if is_websocket(request.head) else Exchange
-        kind(request, self._upstream, self._rewriting, self._carriage).start()
+        kind(request, self._upstream, self._rewriting, self._context).start()
 
 
-class Notebooks(Step):
+class Notebooks(Branch):
     """All notebooks: the children are ports.
 
     :param ports: the ports that may be reached.
@@ -72,8 +72,8 @@ class Notebooks(Step):
         prefix: str,
         site_cookies: tuple[bytes, ...],
         table: UpstreamTable,
-        carriage: Carriage,
-        withheld: Withheld | None = None,
+        context: GatewayContext,
+        withheld: ReservedFields | None = None,
         applications: Container[int] = (),
     ) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class Notebooks(Step):
         self._prefix = prefix.encode("ascii")
         self._site_cookies = site_cookies
         self._table = table
-        self._carriage = carriage
+        self._context = context
         self._applications = applications
 
     def getChild(self, path: bytes, request: Any) -> Resource:
@@ -99,11 +99,11 @@ class Notebooks(Step):
             port=port,
             site_cookies=self._site_cookies,
             withheld=self._withheld,
-            scheme=b"http" if self._carriage.pool.tls is None else b"https",
+            scheme=b"http" if self._context.pool.tls is None else b"https",
             manners=Manners.APPLICATION if port in self._applications else Manners.NOTEBOOK,
         )
         upstream = self._table.get(port)
-        resource = ReverseProxyResource(upstream, rewriting, self._carriage)
+        resource = ReverseProxyResource(upstream, rewriting, self._context)
         if upstream.is_known:
             self.putChild(path, resource)
         return resource

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.gateway.exchange import Carriage, Exchange
+from ipyproxy.gateway.exchange import Exchange, GatewayContext
 from ipyproxy.http.rewriting import Rewriting, response_fields
 from ipyproxy.http1.framing import Decoder
 from ipyproxy.http1.head import RequestHead, ResponseHead, parse_response
@@ -46,9 +46,9 @@ class BridgeExchange(Exchange):
     """Carries one WebSocket. What happens to it until it is open are events of the table."""
 
     def __init__(
-        self, request: Request, upstream: Upstream, rewriting: Rewriting, carriage: Carriage
+        self, request: Request, upstream: Upstream, rewriting: Rewriting, context: GatewayContext
     ) -> None:
-        super().__init__(request, upstream, rewriting, carriage)
+        super().__init__(request, upstream, rewriting, context)
         self.state = State.DIALLING
         self._gave_way = False
         self._pair: tuple[BrowserSide, NotebookSide] | None = None
@@ -120,7 +120,7 @@ class BridgeExchange(Exchange):
         assert self._connection is not None
         assert self._pair is not None
         browser, notebook = self._pair
-        self._carriage.health.answered(self._upstream)
+        self._context.health.answered(self._upstream)
         head = parse_response(block[:-4])
         try:
             subprotocol = notebook.check(head)
@@ -144,7 +144,7 @@ class BridgeExchange(Exchange):
         """Send the handshake, which unlike a request is always to be answered soon."""
         super().connected(connection)
         if connection.deadline is None:
-            connection.deadline = self._carriage.pool.reactor.seconds() + OPENING_TIMEOUT
+            connection.deadline = self._context.pool.reactor.seconds() + OPENING_TIMEOUT
 
     def _accept(self, answer: bytes, deflate: bool, rest: bytes) -> None:
         """Answer the browser as upstream has answered, and let frames pass."""
@@ -157,7 +157,7 @@ class BridgeExchange(Exchange):
         request.begun = True
         request.status = 101
         bridge = Bridge(
-            self._carriage.bridges,
+            self._context.bridges,
             request.transport,
             connection.transport,
             deflate=deflate,

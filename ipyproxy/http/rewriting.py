@@ -119,7 +119,7 @@ def _rewritten_request(
             kept = _without_site_cookies(value, rewriting.site_cookies)
             if kept:
                 lines.append(b"Cookie: " + kept)
-    return dropped, block_of(lines) + _kept(special.passed, dropped, rewriting)
+    return dropped, block_of(lines) + _kept(special.verbatim, dropped, rewriting)
 
 
 def _kept(block: bytes, dropped: Collection[bytes], rewriting: Rewriting) -> bytes:

@@ -68,15 +68,15 @@ class SpecialFields(dict[bytes, list[bytes]]):
     :func:`remembered`, and so is gone when they are.
     """
 
-    __slots__ = ("following", "passed")
-    passed: bytes
+    __slots__ = ("following", "verbatim")
+    verbatim: bytes
     """The lines of those that are only read, to be passed on; each with its CRLF."""
     following: dict[tuple[Any, ...], Any]
     """What followed from these so far, by what was asked."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.passed = b""
+        self.verbatim = b""
         self.following = {}
 
     def values_of(self, name: bytes) -> list[bytes]:
@@ -193,7 +193,7 @@ def _line_cost(line: bytes) -> int:
 
 def _group(special: tuple[Special, ...]) -> SpecialFields:
     group = SpecialFields()
-    group.passed = b"".join([field.line for field in special])
+    group.verbatim = b"".join([field.line for field in special])
     for field in special:
         group.setdefault(field.name, []).append(field.value)
     return group

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from ipyproxy.records.accesslog import SHORT_FIELD_BYTES, AccessLog, Entry
 from ipyproxy.records.statistics import Statistics
-from ipyproxy.server.clients import Crowd
+from ipyproxy.server.clients import Clients
 from ipyproxy.server.refusals import Untold
 from ipyproxy.server.request import Request
 
@@ -26,14 +26,14 @@ class Recorder:
     once, and then one a second: the others are only counted, and how many they were is told to
     Twisted's log, since what reads access logs knows lines of requests only.
 
-    :param crowd: knows how much each client has filled of the log.
+    :param clients: knows how much each client has filled of the log.
     :ivar access_log: may be replaced at any time.
     """
 
-    def __init__(self, statistics: Statistics, access_log: AccessLog, crowd: Crowd) -> None:
+    def __init__(self, statistics: Statistics, access_log: AccessLog, clients: Clients) -> None:
         self.access_log = access_log
         self._statistics = statistics
-        self._crowd = crowd
+        self._clients = clients
         self._untold = Untold(_tell_more)
 
     def record(self, request: Request, duration: float) -> None:
@@ -47,8 +47,8 @@ class Recorder:
             request.body_bytes_received,
             request.body_bytes_sent,
         )
-        crowd, client, now = self._crowd, request.client, request.started + duration
-        if request.refused and not crowd.may_log_refusal(client, now):
+        clients, client, now = self._clients, request.client, request.started + duration
+        if request.refused and not clients.may_log_refusal(client, now):
             self._untold.add(client)
             return
         entry = Entry(
@@ -66,11 +66,11 @@ class Recorder:
             request.note,
             request.bridge,
         )
-        spender = crowd.may_log_at_length(client, now)
+        spender = clients.may_log_at_length(client, now)
         if spender is None:
             self.access_log.record(entry, SHORT_FIELD_BYTES)
         else:
-            crowd.has_logged(spender, self.access_log.record(entry), now)
+            clients.has_logged(spender, self.access_log.record(entry), now)
 
     def sweep(self, now: float) -> None:
         """Tell what was only counted; to be called about once a second."""

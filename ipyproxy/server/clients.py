@@ -138,7 +138,7 @@ def connections_within(descriptors: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class CrowdLimits:
+class ClientsLimits:
     """What clients may do.
 
     ``connections`` are in all. ``connections_each`` are of one client, or its requests at once if
@@ -156,7 +156,7 @@ class CrowdLimits:
     excess: int = MOST_TOLD
 
 
-class Crowd:
+class Clients:
     """All clients. Of IPv6 a whole /64 is one, since every subscriber has one or more.
 
     Who came by a UNIX socket and through no proxy that names clients is nobody in particular:
@@ -166,7 +166,7 @@ class Crowd:
     :ivar limits: may be replaced at any time.
     """
 
-    def __init__(self, limits: CrowdLimits) -> None:
+    def __init__(self, limits: ClientsLimits) -> None:
         self.limits = limits
         self.connections = 0
         self.excess = 0

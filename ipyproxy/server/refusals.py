@@ -14,7 +14,7 @@ from collections.abc import Callable
 from twisted.logger import Logger, LogLevel
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.server.clients import Crowd
+from ipyproxy.server.clients import Clients
 
 _log = Logger(namespace="ipyproxy.audit")
 
@@ -77,11 +77,11 @@ class Audit:
     ``status``, ``reason`` (the name of a :class:`~ipyproxy.errors.Problem`, in lower case with
     hyphens), ``detail``, and besides ``port`` and ``user`` where they are known.
 
-    :param crowd: knows of whom enough was told.
+    :param clients: knows of whom enough was told.
     """
 
-    def __init__(self, crowd: Crowd) -> None:
-        self._crowd = crowd
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
         self._untold = Untold(_tell_more)
 
     def note(
@@ -103,7 +103,7 @@ class Audit:
         problem = error.problem
         if problem in _NO_REFUSALS:
             return
-        if not self._crowd.is_worth_telling(client, now):
+        if not self._clients.is_worth_telling(client, now):
             self._untold.add(client)
             return
         counts = problem in _ATTACKS and not (by_page or error.by_page)

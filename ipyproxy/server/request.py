@@ -94,8 +94,8 @@ class Request:
     # What a site lets go upstream: lines that tell who asks, and a body that came before its taker.
     identity: tuple[bytes, ...] = ()
     # Lines that every answer bears, because of who asks.
-    greeting: tuple[bytes, ...] = ()
-    early = b""
+    extra_lines: tuple[bytes, ...] = ()
+    pending_body = b""
     note = ""
     bridge: dict[str, int | str] | None = None
     _unsent_head = b""
@@ -154,8 +154,8 @@ class Request:
             framing += b"Connection: close\r\n"
         elif not head.minor:
             framing += b"Connection: keep-alive\r\n"
-        if self.greeting:
-            fields += block_of(self.greeting)
+        if self.extra_lines:
+            fields += block_of(self.extra_lines)
         line = connection.status_line % (status, reason)
         self._unsent_head = b"%b\r\n%b%b\r\n" % (line, fields, framing)
 

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from ipyproxy.access.origins import is_by_page
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http.forwarding import NAMELESS, TrustedProxies, name_of
-from ipyproxy.server.clients import Crowd, subscriber
+from ipyproxy.server.clients import Clients, subscriber
 from ipyproxy.server.http1 import ChannelLimits, Handshakes, HTTPChannel, Site
 from ipyproxy.server.phases import Phase
 from ipyproxy.server.refusals import Audit
@@ -53,8 +53,8 @@ class Idlers:
     second later where there are 4096. What is used after a look is left alone until the next.
     """
 
-    def __init__(self, crowd: Crowd) -> None:
-        self._crowd = crowd
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
         self._next_look = -math.inf
         # Those that are to be closed first stand last.
         self._of: dict[str, list[_Idle]] = {}
@@ -97,7 +97,7 @@ class Idlers:
         self._all.sort(key=lambda idle: (idle.has, -idle.until))
 
     def _in_turn(self, own: list[tuple[float, HTTPChannel]], now: float) -> list[_Idle]:
-        has = self._crowd.client(own[0][1].peer, now).connections
+        has = self._clients.client(own[0][1].peer, now).connections
         own.sort(key=lambda one: one[0])
         turns = [_Idle(has - turn, until, channel) for turn, (until, channel) in enumerate(own)]
         return turns[::-1]
@@ -106,7 +106,7 @@ class Idlers:
 class HTTPServer:
     """All connections of one site.
 
-    :param crowd: counts the connections; servers may share one.
+    :param clients: counts the connections; servers may share one.
     :param proxies: peers whose word on the client's address is taken.
     :param record: called with each answered request and its duration in seconds.
     :ivar site: may be replaced at any time, as ``limits`` and ``proxies`` may: requests that have
@@ -118,7 +118,7 @@ class HTTPServer:
         reactor: Any,
         site: Site,
         limits: ChannelLimits,
-        crowd: Crowd,
+        clients: Clients,
         proxies: TrustedProxies,
         record: Record,
     ) -> None:
@@ -129,31 +129,31 @@ class HTTPServer:
         self.requests = 0
         self.handshakes = Handshakes()
         self.channels: set[HTTPChannel] = set()
-        self._crowd = crowd
+        self._clients = clients
         self.proxies = proxies
         self._record = record
         self._brought_by_proxies: set[Request] = set()
-        self._audit = Audit(crowd)
-        self._idlers = Idlers(crowd)
+        self._audit = Audit(clients)
+        self._idlers = Idlers(clients)
 
     def open_channel(self, address: IAddress) -> HTTPChannel | None:
         """A channel for a connection from ``address``; None if there are far too many."""
         peer = name_of(address)
         # A proxy brings many clients: these are counted as their requests come.
         trusted = peer in self.proxies
-        crowd, now = self._crowd, self.reactor.seconds()
-        if not trusted and crowd.connecting_wait(peer, now):
+        clients, now = self._clients, self.reactor.seconds()
+        if not trusted and clients.connecting_wait(peer, now):
             # Unheard, for its handshake is what would cost.
             error = ProxyError(Problem.TOO_MANY_CONNECTIONS, "too many in a short time")
             self._audit.note(peer, error, now)
             return None
         excess = self._excess(peer, now, trusted=trusted)
         if excess is None:
-            crowd.connections += 1
+            clients.connections += 1
             if not trusted:
-                crowd.join(peer, now)
-        elif crowd.excess < crowd.limits.excess:
-            crowd.excess += 1
+                clients.join(peer, now)
+        elif clients.excess < clients.limits.excess:
+            clients.excess += 1
         else:
             self._audit.note(peer, ProxyError(excess, _BEYOND), now)
             return None
@@ -167,14 +167,14 @@ class HTTPServer:
         Before anybody is refused, an idle connection is closed: of the client that has most where
         all places are taken, else of this one.
         """
-        crowd, idlers = self._crowd, self._idlers
+        clients, idlers = self._clients, self._idlers
         counted = not trusted and peer != NAMELESS
-        if crowd.is_full:
+        if clients.is_full:
             idlers.look(self.channels, now)
-            held = crowd.client(peer, now).connections if counted else 0
+            held = clients.client(peer, now).connections if counted else 0
             has_room = idlers.close_one_for(held) or idlers.close_one_of(peer)
             return None if has_room else Problem.OVERLOADED
-        if counted and crowd.has_enough_of(peer, crowd.connections, now):
+        if counted and clients.has_enough_of(peer, clients.connections, now):
             idlers.look(self.channels, now)
             return None if idlers.close_one_of(peer) else Problem.TOO_MANY_CONNECTIONS
         return None
@@ -185,11 +185,11 @@ class HTTPServer:
             self.handshakes.failed += 1
         self.channels.discard(channel)
         if channel.excess is not None:
-            self._crowd.excess -= 1
+            self._clients.excess -= 1
             return
-        self._crowd.connections -= 1
+        self._clients.connections -= 1
         if not channel.trusted:
-            self._crowd.leave(channel.peer, self.reactor.seconds())
+            self._clients.leave(channel.peer, self.reactor.seconds())
 
     def admit(self, request: Request) -> None:
         """A request begins. Raises :class:`ProxyError` if there are too many."""
@@ -200,7 +200,7 @@ class HTTPServer:
             raise ProxyError(connection.excess, _BEYOND)
         if connection.trusted:
             self._admit_brought(request)
-        wait = self._crowd.request_wait(request.client, request.started)
+        wait = self._clients.request_wait(request.client, request.started)
         if wait:
             # A refusal costs as much as an answer: whoever goes on has to connect again. A proxy's
             # connection is others' too.
@@ -211,12 +211,12 @@ class HTTPServer:
 
     def _admit_brought(self, request: Request) -> None:
         """A proxy brings a request: its client is who the proxy says."""
-        crowd, now = self._crowd, request.started
+        clients, now = self._clients, request.started
         said = request.head.fields.values(b"x-forwarded-for")
         client = request.client = self.proxies.client_behind(request.client, said)
         # Of what the proxies' connections could carry; how many there are is for them to choose.
-        enough = crowd.has_enough_of(client, len(self._brought_by_proxies), now)
-        crowd.join(client, now)
+        enough = clients.has_enough_of(client, len(self._brought_by_proxies), now)
+        clients.join(client, now)
         self._brought_by_proxies.add(request)
         if enough:
             raise ProxyError(Problem.TOO_MANY_CONNECTIONS, "too many requests at once")
@@ -234,7 +234,7 @@ class HTTPServer:
         """A request has been answered, or never will be. Called once for each."""
         if self._brought_by_proxies and request in self._brought_by_proxies:
             self._brought_by_proxies.discard(request)
-            self._crowd.leave(request.client, self.reactor.seconds())
+            self._clients.leave(request.client, self.reactor.seconds())
         try:
             self._record(request, self.reactor.seconds() - request.started)
         except Exception:

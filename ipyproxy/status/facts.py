@@ -1,4 +1,4 @@
-"""What there is to see, gathered from the rooms that count it; and the same as a JSON document.
+"""What there is to see, gathered from what counts it; and the same as a JSON document.
 
 Knows what the figures mean. Holds numbers, states and the names on certificates only: no byte of a
 request, no path and no secret can come to be shown. Knows nothing of pages.
@@ -21,7 +21,7 @@ import twisted
 from ipyproxy import __version__
 from ipyproxy.clock import Calendar
 from ipyproxy.records.statistics import Histogram, Hour, Statistics, Tally, quantile
-from ipyproxy.server.clients import Crowd
+from ipyproxy.server.clients import Clients
 from ipyproxy.status.condition import Condition
 from ipyproxy.status.lag import LoopLag
 from ipyproxy.upstream.health import HealthChecker
@@ -41,13 +41,13 @@ _SEEN: dict[Outcome | None, str] = {
 
 
 class Sources(NamedTuple):
-    """The rooms that are asked."""
+    """The components that are asked."""
 
     upstreams: UpstreamTable
     health: HealthChecker
     statistics: Statistics
     bridges: Bridges
-    crowd: Crowd
+    clients: Clients
     condition: Condition
     lag: LoopLag
     sweeps: Histogram
@@ -119,8 +119,8 @@ def gather(sources: Sources) -> Facts:
         exchanges=sum(upstream.exchanges for upstream in upstreams),
         bridges=len(sources.bridges.open),
         hour=hour,
-        connections=sources.crowd.connections,
-        most_connections=sources.crowd.limits.connections,
+        connections=sources.clients.connections,
+        most_connections=sources.clients.limits.connections,
         lag=sources.lag.worst,
         sweeps=sources.sweeps.count,
         sweep=quantile(sources.sweeps.buckets, 0.99),

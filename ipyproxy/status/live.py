@@ -20,7 +20,7 @@ from ipyproxy.server.request import Request
 from ipyproxy.status.facts import Facts, UpstreamFacts
 from ipyproxy.status.page import general_parts, row, row_id, whole_page
 from ipyproxy.web.pages import Page
-from ipyproxy.web.resources import NOT_DONE_YET, Step, send_problem
+from ipyproxy.web.resources import NOT_DONE_YET, Branch, send_problem
 
 EVERY = 1.0
 """Seconds between two looks."""
@@ -105,7 +105,7 @@ class Board:
         return {"parts": parts} if parts else None
 
 
-class Live(Step):
+class Live(Branch):
     """The stream of news."""
 
     _log = Logger(namespace="ipyproxy.status.live")

@@ -1,4 +1,4 @@
-"""The figures as Prometheus reads them; they are read off the rooms when somebody scrapes.
+"""The figures as Prometheus reads them; they are read off the components when somebody scrapes.
 
 Knows names, kinds and labels. A label's values are few: a port is told of by itself only while it
 is among the last :data:`~ipyproxy.status.facts.MOST_SHOWN` that were wanted, and paths, clients
@@ -40,7 +40,7 @@ class Metrics:
 
     def __init__(self, sources: Sources) -> None:
         self.registry = CollectorRegistry()
-        self.registry.register(_Rooms(sources))
+        self.registry.register(_Figures(sources))
         self.registry.register(ProcessFigures(registry=None))
 
     def exposed(self, accept: bytes) -> tuple[bytes, bytes]:
@@ -58,8 +58,8 @@ class ProcessFigures(ProcessCollector):
         return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-class _Rooms(Collector):
-    """What the rooms have counted."""
+class _Figures(Collector):
+    """What the components have counted."""
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
@@ -99,10 +99,10 @@ class _Rooms(Collector):
             "Bytes of response bodies and WebSockets to clients.",
             sum(one.bytes_down for one in open_bridges) + sum(tally.sent for tally in tallies),
         )
-        crowd = sources.crowd
-        yield _gauge("ipyproxy_connections", "Open connections of clients.", crowd.connections)
+        clients = sources.clients
+        yield _gauge("ipyproxy_connections", "Open connections of clients.", clients.connections)
         yield _gauge(
-            "ipyproxy_connections_max", "Connections that there may be.", crowd.limits.connections
+            "ipyproxy_connections_max", "Connections that there may be.", clients.limits.connections
         )
         upstreams = sources.upstreams.all()
         yield _gauge(

@@ -17,7 +17,7 @@ from ipyproxy.net.descriptors import Descriptors
 from ipyproxy.net.endpoints import listen, listen_privately
 from ipyproxy.net.sockets import Listener
 from ipyproxy.net.tcp import TCPTransport
-from ipyproxy.server.clients import Crowd, CrowdLimits
+from ipyproxy.server.clients import Clients, ClientsLimits
 from ipyproxy.server.http1 import ChannelLimits
 from ipyproxy.server.server import HTTPServer
 from ipyproxy.status.site import StatusSite
@@ -49,7 +49,7 @@ class StatusServer:
             reactor,
             site,
             limits,
-            Crowd(CrowdLimits(_CONNECTIONS, _CONNECTIONS)),
+            Clients(ClientsLimits(_CONNECTIONS, _CONNECTIONS)),
             TrustedProxies(),
             lambda request, duration: None,
         )

@@ -20,7 +20,7 @@ from ipyproxy.status.facts import Sources, document, gather
 from ipyproxy.status.live import Board, Live
 from ipyproxy.status.metrics import Metrics
 from ipyproxy.web.pages import Field, Page
-from ipyproxy.web.resources import NOT_DONE_YET, Step, send_page, send_problem, send_redirect
+from ipyproxy.web.resources import NOT_DONE_YET, Branch, send_page, send_problem, send_redirect
 
 PREFIX = "/_ipyproxy"
 """The path that everything of the proxy's own stands below."""
@@ -33,7 +33,7 @@ PLAIN: tuple[Field, ...] = (
 )
 
 
-class Shown(Step):
+class Shown(Branch):
     """Something that is made anew each time that it is read."""
 
     def __init__(self, make: Callable[[Request], Page]) -> None:

@@ -4,7 +4,7 @@ Knows certificates and pyOpenSSL contexts. Knows nothing of HTTP, sockets or con
 """
 
 from ipyproxy.tls.certificates import Certificate, CertificateError
-from ipyproxy.tls.clients import Clients, client_subject
+from ipyproxy.tls.clients import ClientAuthorities, client_subject
 from ipyproxy.tls.contexts import Profile, Terms
 from ipyproxy.tls.development import development_certificate
 from ipyproxy.tls.loading import (
@@ -20,7 +20,7 @@ from ipyproxy.tls.upstream import UpstreamTLS
 __all__ = [
     "Certificate",
     "CertificateError",
-    "Clients",
+    "ClientAuthorities",
     "Development",
     "Directory",
     "FilePair",

@@ -16,14 +16,14 @@ _SESSIONS_OF = b"ipyproxy"
 
 
 @dataclass(frozen=True)
-class Clients:
+class ClientAuthorities:
     """Who may issue the certificates of clients, and whether each client needs one."""
 
     authorities: tuple[x509.Certificate, ...] = field(repr=False)
     required: bool
 
 
-def ask_for_certificate(context: SSL.Context, clients: Clients) -> None:
+def ask_for_certificate(context: SSL.Context, clients: ClientAuthorities) -> None:
     """Let ``context`` ask each client for a certificate, and refuse one that does not hold.
 
     OpenSSL looks at its chain, its age, and that it was issued for clients (or for no purpose in

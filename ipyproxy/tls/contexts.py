@@ -16,7 +16,7 @@ from OpenSSL import SSL
 from OpenSSL.SSL import _lib  # type: ignore[attr-defined]  # see _set_groups
 
 from ipyproxy.tls.certificates import Certificate, CertificateError
-from ipyproxy.tls.clients import Clients, ask_for_certificate
+from ipyproxy.tls.clients import ClientAuthorities, ask_for_certificate
 
 # Mozilla's guideline 6.0: forward secrecy and AEAD only. Clients choose among the suites, for they
 # know whether their processor has AES.
@@ -47,7 +47,7 @@ class Terms:
     """What is agreed on with every browser, whatever name it asks for."""
 
     profile: Profile = Profile.INTERMEDIATE
-    clients: Clients | None = None
+    clients: ClientAuthorities | None = None
     """Whose certificates are asked for; None: nobody's."""
     refuses_unknown_names: bool = False
     """Whether a client that asks for no name of ours is turned away, without a certificate."""

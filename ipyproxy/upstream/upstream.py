@@ -1,4 +1,4 @@
-"""The notebook servers that are known: one record each, the place where the other rooms meet.
+"""The notebook servers that are known: one record each, the place where the other components meet.
 
 Knows ports, what is open towards them, what was counted, and whether they answer: the life of an
 upstream is one table. Knows nothing of sockets, and is handed the time.

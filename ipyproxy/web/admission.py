@@ -57,7 +57,7 @@ class Admission:
 
     def body_received(self, data: bytes) -> None:
         """See :class:`ipyproxy.server.request.BodyConsumer`: the body waits for its taker."""
-        self._request.early += data
+        self._request.pending_body += data
         self._request.transport.pauseProducing()
 
     def body_ended(self) -> None:

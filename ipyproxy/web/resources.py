@@ -76,7 +76,7 @@ def _date() -> bytes:
     return b"Date: " + formatdate(usegmt=True).encode("ascii")
 
 
-class Step(Resource):
+class Branch(Resource):
     """A step of an address: nothing of its own, and nothing below but its children."""
 
     def getChild(self, path: bytes, request: Any) -> Resource:
@@ -89,7 +89,7 @@ class Step(Resource):
         return NOT_DONE_YET
 
 
-class PageResource(Step):
+class PageResource(Branch):
     """One page at one address, and nothing below it."""
 
     def __init__(self, page: Page) -> None:

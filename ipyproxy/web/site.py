@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from twisted.web.resource import Resource
 
-from ipyproxy.access.cors import Portal
-from ipyproxy.access.facts import Passage
+from ipyproxy.access.cors import TrustedPages
+from ipyproxy.access.facts import Admitted
 from ipyproxy.access.origins import Policy
 from ipyproxy.auth import Gate
 from ipyproxy.errors import Problem, ProxyError
@@ -19,7 +19,7 @@ from ipyproxy.web import acme
 from ipyproxy.web.acme import Challenges
 from ipyproxy.web.admission import Admission
 from ipyproxy.web.pages import front_page
-from ipyproxy.web.resources import PageResource, Step, send_problem, send_redirect
+from ipyproxy.web.resources import Branch, PageResource, send_problem, send_redirect
 
 # CONNECT asks for a tunnel, TRACE would show a page its own HttpOnly cookies (XST).
 _REFUSED_METHODS = (b"CONNECT", b"TRACE")
@@ -27,7 +27,7 @@ _NAVIGATIONS = (b"GET", b"HEAD")
 _CONTINUE = ((), (b"100-continue",))
 
 
-class Root(Step):
+class Root(Branch):
     """The top of the tree: the front page, the notebooks below their prefix, and what is put in."""
 
     def __init__(self, prefix: str, notebooks: Resource) -> None:
@@ -40,7 +40,7 @@ class Root(Step):
         parent: Resource = self
         *above, last = path.encode("ascii").removeprefix(b"/").split(b"/")
         for segment in above:
-            child = parent.children.get(segment) or Step()
+            child = parent.children.get(segment) or Branch()
             parent.putChild(segment, child)
             parent = child
         parent.putChild(last, resource)
@@ -50,7 +50,7 @@ class PublicSite:
     """What the HTTPS listener serves.
 
     :param gate: finds out who sent a request; None: nobody asks.
-    :param portal: what pages of trusted origins may do; None: there are none.
+    :param trusted_pages: what pages of trusted origins may do; None: there are none.
     :param hosts: gives each notebook a host of its own; None: all are at the same hosts.
     :param states: whose the states of notebooks are; None: they are not served.
     :param hsts: seconds for which browsers are to come by HTTPS only (RFC 6797); 0: not said.
@@ -61,7 +61,7 @@ class PublicSite:
         root: Resource,
         policy: Policy,
         gate: Gate | None = None,
-        portal: Portal | None = None,
+        trusted_pages: TrustedPages | None = None,
         hosts: NotebookHosts | None = None,
         *,
         states: StatePaths | None = None,
@@ -71,7 +71,7 @@ class PublicSite:
         self.root = root
         self.policy = policy
         self.gate = gate
-        self._portal = portal
+        self._trusted_pages = trusted_pages
         self._hosts = hosts
         self._states = states
 
@@ -89,9 +89,9 @@ class PublicSite:
         server_name = request.connection.server_name
         request.public = self.policy.authorize(head, target.authority, server_name)
         special = head.fields.special
-        if self._portal is not None:
-            request.greeting = self._portal.greeting(special)
-            preflight = self._portal.preflight(head)
+        if self._trusted_pages is not None:
+            request.extra_lines = self._trusted_pages.greeting(special)
+            preflight = self._trusted_pages.preflight(head)
             if preflight is not None:
                 request.respond(204, b"No Content", preflight, b"")
                 return
@@ -107,7 +107,7 @@ class PublicSite:
         if path is not target.path:
             # Whoever is asked who may is asked of the notebook.
             request.target = path
-        admission = Admission(request, lambda passage: self._admit(request, target.path, passage))
+        admission = Admission(request, lambda admitted: self._admit(request, target.path, admitted))
         admission.wait(self.gate.decide(request, path))
 
     def _send_on(self, request: Request, path: bytes, hosts: NotebookHosts) -> bool:
@@ -120,13 +120,13 @@ class PublicSite:
         send_redirect(request, moved, None)
         return True
 
-    def _admit(self, request: Request, path: bytes, passage: Passage) -> None:
+    def _admit(self, request: Request, path: bytes, admitted: Admitted) -> None:
         """Let a request go on as whoever it was found to be."""
-        request.user = passage.user
-        request.identity = passage.lines
-        request.target = passage.target
-        if passage.redirect:
-            send_redirect(request, passage.target, passage.cookie)
+        request.user = admitted.user
+        request.identity = admitted.lines
+        request.target = admitted.target
+        if admitted.redirect:
+            send_redirect(request, admitted.target, admitted.cookie)
         else:
             self._find(path, request).render(request)
 

@@ -16,10 +16,10 @@ from ipyproxy.routes.notebooks import parse_port
 from ipyproxy.upstream.health import HealthChecker
 from ipyproxy.upstream.upstream import UpstreamTable
 from ipyproxy.web.pages import state_page
-from ipyproxy.web.resources import NOT_DONE_YET, Step, send_page, send_problem
+from ipyproxy.web.resources import NOT_DONE_YET, Branch, send_page, send_problem
 
 
-class States(Step):
+class States(Branch):
     """All states: the children are ports.
 
     :param ports: the ports that may be asked for.
@@ -39,7 +39,7 @@ class States(Step):
         return _State(self._table, self._health, port)
 
 
-class _State(Step):
+class _State(Branch):
     """The state of one port."""
 
     def __init__(self, table: UpstreamTable, health: HealthChecker, port: int) -> None:

@@ -1,4 +1,4 @@
-"""The portal: what pages of trusted origins may read and frame, and that no other page gains."""
+"""Trusted pages: what pages of trusted origins may read and frame, and that no other page gains."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipyproxy.access.cors import Portal
+from ipyproxy.access.cors import TrustedPages
 from ipyproxy.http1.head import HeadLimits, RequestHead, parse_request
 
 GALAXY = b"https://galaxy.example"
-PORTAL = Portal(["https://galaxy.example", "http://plain.example:8080"])
+PAGES = TrustedPages(["https://galaxy.example", "http://plain.example:8080"])
 TRUSTED = b"https://galaxy.example http://plain.example:8080"
 JUPYTER = b"Content-Security-Policy: frame-ancestors 'self'; report-uri /api/security/csp-report"
 
@@ -20,7 +20,7 @@ def request(*lines: bytes, method: bytes = b"GET") -> RequestHead:
 
 
 def greeting(*lines: bytes) -> tuple[bytes, ...]:
-    return PORTAL.greeting(request(*lines).fields.special)
+    return PAGES.greeting(request(*lines).fields.special)
 
 
 class TestGreeting:
@@ -49,7 +49,7 @@ class TestGreeting:
 
 class TestPreflight:
     def test_it_is_answered_with_what_it_asks_for(self) -> None:
-        lines = PORTAL.preflight(
+        lines = PAGES.preflight(
             request(
                 b"Origin: " + GALAXY,
                 b"Access-Control-Request-Method: PATCH",
@@ -73,7 +73,7 @@ class TestPreflight:
     )
     def test_whatever_is_none_goes_its_way(self, method: bytes, origin: bytes, asks: bool) -> None:
         asked = [b"Access-Control-Request-Method: GET"] if asks else []
-        assert PORTAL.preflight(request(b"Origin: " + origin, *asked, method=method)) is None
+        assert PAGES.preflight(request(b"Origin: " + origin, *asked, method=method)) is None
 
     @given(st.binary(max_size=20).filter(lambda value: not set(value) & set(b"\r\n\0")))
     def test_nothing_that_is_no_token_is_said_back(self, value: bytes) -> None:
@@ -86,7 +86,7 @@ class TestPreflight:
             )
         except Exception:
             return
-        for line in PORTAL.preflight(head) or []:
+        for line in PAGES.preflight(head) or []:
             assert not set(line) & set(b'<>"\\()\x7f\xff')
 
 
@@ -141,7 +141,7 @@ class TestFrames:
         self, said: list[bytes], passed: list[bytes]
     ) -> None:
         others = [b"Date: x", b"Content-Type: text/html", b"X-Other: 1"]
-        assert PORTAL.opened(others + said) == others + passed
+        assert PAGES.opened(others + said) == others + passed
 
     @pytest.mark.parametrize(
         "line",
@@ -162,7 +162,7 @@ class TestFrames:
         ],
     )
     def test_what_says_nothing_of_frames_or_forbids_them_stays(self, line: bytes) -> None:
-        assert PORTAL.opened([line]) == [line]
+        assert PAGES.opened([line]) == [line]
 
     @pytest.mark.parametrize(
         "lines",
@@ -173,17 +173,17 @@ class TestFrames:
         ],
     )
     def test_two_fields_of_different_values_forbid(self, lines: list[bytes]) -> None:
-        assert PORTAL.opened(lines) == lines
+        assert PAGES.opened(lines) == lines
 
     def test_two_fields_of_one_value_are_one(self) -> None:
         lines = [b"X-Frame-Options: SAMEORIGIN", b"x-frame-options: sameorigin, SameOrigin"]
-        assert PORTAL.opened(lines) == [
+        assert PAGES.opened(lines) == [
             b"Content-Security-Policy: frame-ancestors 'self' " + TRUSTED
         ]
 
     def test_a_policy_that_only_looks_as_if_it_spoke_of_frames_does_not_open_them(self) -> None:
         policy = b"Content-Security-Policy: default-src 'self'; report-uri /frame-ancestors"
-        assert PORTAL.opened([policy, b"X-Frame-Options: SAMEORIGIN"]) == [
+        assert PAGES.opened([policy, b"X-Frame-Options: SAMEORIGIN"]) == [
             policy,
             b"Content-Security-Policy: frame-ancestors 'self' " + TRUSTED,
         ]
@@ -194,11 +194,11 @@ class TestFrames:
             b"access-control-allow-credentials: true",
             b"Access-Control-Expose-Headers: X-Mark",
         ]
-        assert PORTAL.opened(lines) == [b"Access-Control-Expose-Headers: X-Mark"]
+        assert PAGES.opened(lines) == [b"Access-Control-Expose-Headers: X-Mark"]
 
     @given(st.lists(st.sampled_from([b"frame-ancestors 'self'", b"default-src x", b"", b" "])))
     def test_other_directives_stay_as_they_are(self, directives: list[bytes]) -> None:
-        (line,) = PORTAL.opened([b"Content-Security-Policy: " + b";".join(directives)])
+        (line,) = PAGES.opened([b"Content-Security-Policy: " + b";".join(directives)])
         value = line.removeprefix(b"Content-Security-Policy: ")
         assert value.replace(b" " + TRUSTED, b"") == b";".join(directives)
         assert value.count(TRUSTED) == directives.count(b"frame-ancestors 'self'")

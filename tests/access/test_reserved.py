@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ipyproxy.access.reserved import Withheld
+from ipyproxy.access.reserved import ReservedFields
 
 SPELLINGS = [
     b"X-WebAuth-User: root",
@@ -18,18 +18,18 @@ SPELLINGS = [
 
 @pytest.mark.parametrize("line", SPELLINGS)
 def test_a_name_of_ours_in_any_spelling_is_kept_back(line: bytes) -> None:
-    withheld = Withheld(["X-WebAuth-User"], basic=False)
+    withheld = ReservedFields(["X-WebAuth-User"], basic=False)
     assert withheld.kept([b"Accept: */*", line, b"X-Other: 1"]) == [b"Accept: */*", b"X-Other: 1"]
 
 
 def test_other_names_pass() -> None:
     lines = [b"X-WebAuth-Users: 1", b"WebAuth-User: 1", b"XWebAuthUser: X-WebAuth-User: 1"]
-    assert Withheld(["X-WebAuth-User"], basic=False).kept(lines) == lines
+    assert ReservedFields(["X-WebAuth-User"], basic=False).kept(lines) == lines
 
 
 def test_passwords_are_kept_back_and_a_notebooks_token_is_not() -> None:
     token = b"Authorization: token 0123456789abcdef"
     bearer = b"authorization: Bearer x"
     ours = [b"Authorization: Basic YTpi", b"authorization: basic   YTpi", b"AUTHORIZATION: Basic"]
-    assert Withheld([], basic=True).kept([token, *ours, bearer]) == [token, bearer]
-    assert Withheld([], basic=False).kept([token, *ours]) == [token, *ours]
+    assert ReservedFields([], basic=True).kept([token, *ours, bearer]) == [token, bearer]
+    assert ReservedFields([], basic=False).kept([token, *ours]) == [token, *ours]

@@ -9,11 +9,11 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from ipyproxy.access.facts import Finding, Inquiry
+from ipyproxy.access.facts import Finding, RequestFacts
 from ipyproxy.auth.gate import Method
 
 
-def inquiry(**facts: Any) -> Inquiry:
+def asked(**facts: Any) -> RequestFacts:
     """The facts of a request to a notebook."""
     usual: dict[str, Any] = {
         "method": b"GET",
@@ -23,19 +23,19 @@ def inquiry(**facts: Any) -> Inquiry:
         "client": "192.0.2.1",
         "route": b"/ipython/10000",
     }
-    return Inquiry(**{**usual, **facts})
+    return RequestFacts(**{**usual, **facts})
 
 
-def typed(name: str, password: str, **facts: Any) -> Inquiry:
+def typed(name: str, password: str, **facts: Any) -> RequestFacts:
     """The same, with a name and a password."""
     value = b"Basic " + b64encode(f"{name}:{password}".encode())
-    return inquiry(authorization=[value], **facts)
+    return asked(authorization=[value], **facts)
 
 
 class Told:
     """What a method comes to say, now or later."""
 
-    def __init__(self, method: Method, facts: Inquiry) -> None:
+    def __init__(self, method: Method, facts: RequestFacts) -> None:
         self.finding: Finding | None = None
         self.failure: Failure | None = None
         found = method.examine(facts)

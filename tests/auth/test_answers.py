@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from ipyproxy.auth import answers as shared
-from ipyproxy.auth.answers import SharedAnswers
+from ipyproxy.auth.answers import SingleFlight
 from ipyproxy.auth.turns import Turns
 from ipyproxy.errors import Problem, ProxyError
 
@@ -20,7 +20,7 @@ class Desk:
         self.asked: list[Deferred[str]] = []
         self.given_up = 0
         turns = Turns(2 * most - 1, 2 * most)
-        self.answers: SharedAnswers[str] = SharedAnswers(self.clock, lambda _: lasting, turns)
+        self.answers: SingleFlight[str] = SingleFlight(self.clock, lambda _: lasting, turns)
         self.unheard: list[str] = []
 
     def start(self) -> Deferred[str]:

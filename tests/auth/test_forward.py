@@ -15,7 +15,7 @@ from twisted.web.http_headers import Headers
 from ipyproxy.access.facts import Failed, Lack, Passed
 from ipyproxy.auth.forward import AT_ONCE, WAITING, ForwardAuth
 from ipyproxy.errors import Problem, ProxyError
-from tests.auth.asking import Told, inquiry
+from tests.auth.asking import Told, asked
 
 
 class Body:
@@ -69,7 +69,7 @@ class Server:
         self.given_up += 1
 
     def examine(self, **facts: Any) -> Told:
-        return Told(self.method, inquiry(**facts))
+        return Told(self.method, asked(**facts))
 
     def answer(self, code: int, **headers: str) -> Response:
         response = Response(code, **headers)

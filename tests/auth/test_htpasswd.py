@@ -17,7 +17,7 @@ from ipyproxy.auth import htpasswd
 from ipyproxy.auth.htpasswd import WAITING, Htpasswd, user_file, verify
 from ipyproxy.auth.watchedfile import UnusableFileError
 from ipyproxy.errors import Problem, ProxyError
-from tests.auth.asking import Counted, PlayedThreads, Told, inquiry, typed
+from tests.auth.asking import Counted, PlayedThreads, Told, asked, typed
 
 PASSWORD = "pässword:1"
 # Made by htpasswd, openssl passwd, and argon2's reference library.
@@ -113,7 +113,7 @@ def test_who_is_who(house: House) -> None:
 def test_without_a_password_nothing_is_checked(house: House) -> None:
     nothing = Failed(Lack.NOTHING, 401, (CHALLENGE,))
     for authorization in ([], [b"token abc"], [b"Basic !"]):
-        told = Told(house.method, inquiry(authorization=authorization))
+        told = Told(house.method, asked(authorization=authorization))
         assert told.finding == nothing
     assert house.threads.begun == 0
     assert house.attempts.tried == house.attempts.failures == []

@@ -14,7 +14,7 @@ from ipyproxy.http.rewriting import Rewriting, request_fields
 from ipyproxy.http1.lines import lines_of
 from ipyproxy.routes.notebooks import ServedPorts, parse_port
 from ipyproxy.server.request import Request
-from ipyproxy.web.resources import ProblemResource, Step
+from ipyproxy.web.resources import Branch, ProblemResource
 from ipyproxy.web.site import PublicSite
 from tests.front import Body, House
 
@@ -97,7 +97,7 @@ class Outcome(NamedTuple):
 
 
 NOTEBOOK = Notebook()
-ROOT = Step()
+ROOT = Branch()
 ROOT.putChild(b"ipython", Ports(NOTEBOOK))
 SITE = PublicSite(ROOT, Policy(["localhost"], []))
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 from twisted.internet.protocol import Protocol
 
 from ipyproxy.config import Config
-from ipyproxy.daemon.components import make_rooms
+from ipyproxy.daemon.components import make_components
 from ipyproxy.daemon.draining import Drain, Patience
 from ipyproxy.server.request import Request
 from ipyproxy.upstream.tenancy import Tenants, nobody
@@ -45,14 +45,16 @@ class Ending:
         self.loop = Loop()
         self.house = House(loop=self.loop, **limits)
         self.bridges = Bridges()
-        rooms = make_rooms(self.loop, self.loop, Config(), Tenants(nobody))
-        self.rooms = rooms._replace(bridges=cast(Any, self.bridges), pool=cast(Any, self.bridges))
+        components = make_components(self.loop, self.loop, Config(), Tenants(nobody))
+        self.components = components._replace(
+            bridges=cast(Any, self.bridges), pool=cast(Any, self.bridges)
+        )
         self.asking = [self._browser() for _ in range(requests)]
         self.requests = [self.house.desk.next() for _ in self.asking]
         self.tunnels = [self._browser() for _ in range(tunnels)]
         for _ in self.tunnels:
             self.house.desk.next().connection.hand_over(Tunnel())
-        self.drain = Drain(self.loop, [self.house.server], self.rooms, patience)
+        self.drain = Drain(self.loop, [self.house.server], self.components, patience)
         self.ended_at: list[float] = []
         self.began = self.loop.seconds()
         self.drain.done.addCallback(lambda _: self.ended_at.append(self.passed))

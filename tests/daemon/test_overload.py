@@ -53,7 +53,7 @@ def seconds_of_cpu(daemon: Daemon) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def crowd(user: User, stop: asyncio.Event, outcomes: list[str]) -> None:
+async def clients(user: User, stop: asyncio.Event, outcomes: list[str]) -> None:
     """One of many who do not give up."""
     while not stop.is_set():
         try:
@@ -77,7 +77,7 @@ def test_a_flood_takes_nothing_from_those_who_are_in(daemon: Daemon) -> None:
 
             # Many who ask.
             stop, outcomes = asyncio.Event(), list[str]()
-            many = [asyncio.create_task(crowd(user, stop, outcomes)) for _ in range(100)]
+            many = [asyncio.create_task(clients(user, stop, outcomes)) for _ in range(100)]
             await until(lambda: len(outcomes) > 300)
             await all_move(echoes)
             assert await status(daemon) == 200

@@ -57,7 +57,7 @@ class House:
     @property
     def reloads(self) -> tuple[int, int]:
         """How many were done, and how many refused."""
-        condition = self.service._rooms.condition
+        condition = self.service._components.condition
         return condition.reloads, condition.refused_reloads
 
 
@@ -104,7 +104,7 @@ def test_while_settings_are_read_the_reactor_turns(house: House) -> None:
     assert house.reloads == (0, 0)
     gate.set()
     house.turn_until(lambda: house.reloads == (1, 0))
-    assert house.service._rooms.crowd.limits.connections == 7
+    assert house.service._components.clients.limits.connections == 7
 
 
 def test_asked_again_meanwhile_it_reads_once_more(house: House) -> None:

@@ -75,7 +75,7 @@ def test_fields_that_are_only_read_are_passed_on_as_well() -> None:
         b"GET / HTTP/1.1", b"A: 1", b"User-AGENT:\tcurl", b"B: 2", b"accept: */*", b"Expect: x"
     ).fields
     assert lines_of(fields.plain) == [b"A: 1", b"B: 2"]
-    assert lines_of(fields.special.passed) == [b"User-AGENT: curl", b"accept: */*", b"Expect: x"]
+    assert lines_of(fields.special.verbatim) == [b"User-AGENT: curl", b"accept: */*", b"Expect: x"]
     assert fields.first(b"user-agent") == b"curl"
     assert fields.first(b"accept") == b"*/*"
     assert fields.first(b"expect") == b"x"
@@ -427,7 +427,7 @@ def test_parsing_what_was_serialised_changes_nothing(fields: list[tuple[bytes, b
             for value in values
             if name not in heads._REQUEST_READ
         ]
-        passed = lines_of(head.fields.plain + head.fields.special.passed)
+        passed = lines_of(head.fields.plain + head.fields.special.verbatim)
         return [b"GET / HTTP/1.1", *passed, *taken]
 
     once = request(b"GET / HTTP/1.1", *[b"%b:%b" % field for field in fields])

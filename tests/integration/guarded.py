@@ -51,7 +51,7 @@ import sys
 from twisted.internet.defer import succeed
 from twisted.scripts.twistd import run
 from ipyproxy.auth import Gate
-from ipyproxy.access.facts import Passage
+from ipyproxy.access.facts import Admitted
 from ipyproxy.gateway.websocket import is_websocket
 
 decide, left_out = Gate.decide, sys.argv[1]
@@ -59,7 +59,7 @@ decide, left_out = Gate.decide, sys.argv[1]
 def mutated(self, request, path):
     kind = "WebSocket" if is_websocket(request.head) else "HTTP"
     if kind == left_out:
-        return succeed(Passage(None, (), request.target))
+        return succeed(Admitted(None, (), request.target))
     return decide(self, request, path)
 
 Gate.decide = mutated

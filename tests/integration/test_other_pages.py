@@ -114,8 +114,8 @@ def test_a_portal_uses_notebooks_if_it_is_trusted(
 ) -> None:
     port = free_port()
     site = f'trusted_origins = ["http://galaxy.test:{port}"]' if trusted else ""
-    portal = Sentinel(port, b"Content-Type: text/html")
-    with serving(tmp_path, site) as proxy, Sentinel(None, JUPYTER) as notebook, portal:
+    trusted_pages = Sentinel(port, b"Content-Type: text/html")
+    with serving(tmp_path, site) as proxy, Sentinel(None, JUPYTER) as notebook, trusted_pages:
         page.goto(f"http://galaxy.test:{port}/")
         address = f"https://hub.test:{proxy.port}/ipython/{notebook.port}/"
         found = page.evaluate(USE, address)

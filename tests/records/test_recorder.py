@@ -11,7 +11,7 @@ from ipyproxy.http1.head import HeadLimits, parse_request
 from ipyproxy.records.accesslog import AccessLog
 from ipyproxy.records.recorder import Recorder
 from ipyproxy.records.statistics import Statistics
-from ipyproxy.server.clients import Crowd, CrowdLimits
+from ipyproxy.server.clients import Clients, ClientsLimits
 from ipyproxy.server.request import Request
 
 ALICE, MALLORY = "192.0.2.7", "192.0.2.66"
@@ -38,7 +38,7 @@ class Office:
         self.lines: list[bytes] = []
         self.statistics = Statistics(0.0)
         log = AccessLog(self.lines.append, "combined", lambda: 1_800_000_000.0)
-        self.recorder = Recorder(self.statistics, log, Crowd(CrowdLimits(100, 100)))
+        self.recorder = Recorder(self.statistics, log, Clients(ClientsLimits(100, 100)))
 
     def ask(
         self, client: str, at: float, *, refused: bool = False, agent: bytes = b"Browser"

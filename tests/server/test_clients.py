@@ -1,4 +1,4 @@
-"""The crowd: who has how much, who comes too fast, who may not guess any more, in bounded room."""
+"""The clients: who has how much, who comes too fast, who may guess no more, in bounded memory."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ipyproxy.http.forwarding import NAMELESS
 from ipyproxy.server.clients import (
     _MOST_REMEMBERED,
     Bucket,
-    Crowd,
-    CrowdLimits,
+    Clients,
+    ClientsLimits,
     Rate,
     connections_within,
     descriptors_for,
@@ -59,147 +59,149 @@ class TestBucket:
 
 class TestClients:
     def test_one_client_does_not_use_up_another_s(self) -> None:
-        crowd = Crowd(CrowdLimits(10, 10, requests=Rate(1, 2), connecting=Rate(1, 1)))
-        assert [crowd.request_wait(ALICE, 0) > 0 for _ in range(3)] == [False, False, True]
-        assert crowd.request_wait(BOB, 0) == 0
-        assert crowd.connecting_wait(ALICE, 0) == 0
-        assert crowd.connecting_wait(ALICE, 0) > 0
+        clients = Clients(ClientsLimits(10, 10, requests=Rate(1, 2), connecting=Rate(1, 1)))
+        assert [clients.request_wait(ALICE, 0) > 0 for _ in range(3)] == [False, False, True]
+        assert clients.request_wait(BOB, 0) == 0
+        assert clients.connecting_wait(ALICE, 0) == 0
+        assert clients.connecting_wait(ALICE, 0) > 0
 
     def test_an_ipv6_subscriber_is_one_client_with_all_its_addresses(self) -> None:
-        crowd = Crowd(CrowdLimits(10, 10, requests=Rate(1, 2)))
-        crowd.request_wait("2001:db8:1:2::1", 0)
-        crowd.request_wait("2001:db8:1:2:ffff::2", 0)
-        assert crowd.request_wait("2001:db8:1:2::3", 0) > 0
-        assert crowd.request_wait("2001:db8:1:3::1", 0) == 0
+        clients = Clients(ClientsLimits(10, 10, requests=Rate(1, 2)))
+        clients.request_wait("2001:db8:1:2::1", 0)
+        clients.request_wait("2001:db8:1:2:ffff::2", 0)
+        assert clients.request_wait("2001:db8:1:2::3", 0) > 0
+        assert clients.request_wait("2001:db8:1:3::1", 0) == 0
 
     def test_without_a_rate_nobody_is_remembered_for_asking(self) -> None:
-        crowd = Crowd(CrowdLimits(10, 10))
-        assert crowd.request_wait(ALICE, 0) == crowd.connecting_wait(ALICE, 0) == 0
-        assert len(crowd) == 0
+        clients = Clients(ClientsLimits(10, 10))
+        assert clients.request_wait(ALICE, 0) == clients.connecting_wait(ALICE, 0) == 0
+        assert len(clients) == 0
 
 
 class TestNameless:
     """Who comes by a UNIX socket has no address. There one must not shut all others out."""
 
-    CROWD = CrowdLimits(10, 1, connecting=Rate(1, 1), requests=Rate(1, 1), login_failures=1)
+    LIMITS = ClientsLimits(10, 1, connecting=Rate(1, 1), requests=Rate(1, 1), login_failures=1)
 
     def test_no_limit_of_one_client_holds(self) -> None:
-        crowd = Crowd(self.CROWD)
+        clients = Clients(self.LIMITS)
         for _ in range(5):
-            assert not crowd.has_enough_of(NAMELESS, 0, 0)
-            assert crowd.connecting_wait(NAMELESS, 0) == crowd.request_wait(NAMELESS, 0) == 0
-            crowd.join(NAMELESS, 0)
+            assert not clients.has_enough_of(NAMELESS, 0, 0)
+            assert clients.connecting_wait(NAMELESS, 0) == clients.request_wait(NAMELESS, 0) == 0
+            clients.join(NAMELESS, 0)
 
     def test_wrong_logins_of_one_do_not_lock_out_all(self) -> None:
-        crowd = Crowd(self.CROWD)
+        clients = Clients(self.LIMITS)
         for _ in range(50):
-            crowd.login_failed(NAMELESS, 0)
-        assert crowd.login_wait(NAMELESS, 0) == 0
+            clients.login_failed(NAMELESS, 0)
+        assert clients.login_wait(NAMELESS, 0) == 0
 
     def test_nothing_is_remembered(self) -> None:
-        crowd = Crowd(self.CROWD)
-        crowd.login_failed(NAMELESS, 0)
-        assert len(crowd) == 0
+        clients = Clients(self.LIMITS)
+        clients.login_failed(NAMELESS, 0)
+        assert len(clients) == 0
 
 
 class TestLogins:
-    def fail(self, crowd: Crowd, count: int, now: float) -> None:
+    def fail(self, clients: Clients, count: int, now: float) -> None:
         for _ in range(count):
-            crowd.login_failed(ALICE, now)
+            clients.login_failed(ALICE, now)
 
     def test_some_failures_cost_nothing(self) -> None:
-        crowd = Crowd(CrowdLimits(10, 10, login_failures=3))
-        self.fail(crowd, 3, 0)
-        assert crowd.login_wait(ALICE, 0) == 0
+        clients = Clients(ClientsLimits(10, 10, login_failures=3))
+        self.fail(clients, 3, 0)
+        assert clients.login_wait(ALICE, 0) == 0
 
     def test_each_further_one_doubles_the_wait(self) -> None:
-        crowd = Crowd(CrowdLimits(10, 10, login_failures=3))
-        self.fail(crowd, 3, 0)
+        clients = Clients(ClientsLimits(10, 10, login_failures=3))
+        self.fail(clients, 3, 0)
         waits = []
         for _ in range(12):
-            self.fail(crowd, 1, 0)
-            waits.append(crowd.login_wait(ALICE, 0))
+            self.fail(clients, 1, 0)
+            waits.append(clients.login_wait(ALICE, 0))
         assert waits == [2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900]
-        assert crowd.login_wait(BOB, 0) == 0
+        assert clients.login_wait(BOB, 0) == 0
 
     def test_they_are_forgiven_one_a_minute(self) -> None:
-        crowd = Crowd(CrowdLimits(10, 10, login_failures=3))
-        self.fail(crowd, 5, 0)
-        assert crowd.login_wait(ALICE, 4) == 0
-        self.fail(crowd, 1, 180)
-        assert crowd.login_wait(ALICE, 180) == 0
-        self.fail(crowd, 1, 180)
-        assert crowd.login_wait(ALICE, 180) > 0
+        clients = Clients(ClientsLimits(10, 10, login_failures=3))
+        self.fail(clients, 5, 0)
+        assert clients.login_wait(ALICE, 4) == 0
+        self.fail(clients, 1, 180)
+        assert clients.login_wait(ALICE, 180) == 0
+        self.fail(clients, 1, 180)
+        assert clients.login_wait(ALICE, 180) > 0
 
     def test_those_that_are_being_checked_count_as_failed_until_they_end(self) -> None:
-        crowd = Crowd(CrowdLimits(10, 10, login_failures=3))
+        clients = Clients(ClientsLimits(10, 10, login_failures=3))
         begun = 0
-        while not crowd.login_wait(ALICE, 0):
-            crowd.login_begun(ALICE, 0)
+        while not clients.login_wait(ALICE, 0):
+            clients.login_begun(ALICE, 0)
             begun += 1
         assert begun == 4
-        assert crowd.login_wait(BOB, 0) == 0
-        crowd.login_ended(ALICE, 0)
-        assert crowd.login_wait(ALICE, 0) == 0
+        assert clients.login_wait(BOB, 0) == 0
+        clients.login_ended(ALICE, 0)
+        assert clients.login_wait(ALICE, 0) == 0
         for _ in range(3):
-            crowd.login_ended(ALICE, 0)
-            crowd.login_failed(ALICE, 0)
+            clients.login_ended(ALICE, 0)
+            clients.login_failed(ALICE, 0)
         # None is under way, and three failures cost nothing.
-        assert crowd.login_wait(ALICE, 0) == 0
-        crowd.login_begun(ALICE, 0)
-        assert crowd.login_wait(ALICE, 0) > 0
+        assert clients.login_wait(ALICE, 0) == 0
+        clients.login_begun(ALICE, 0)
+        assert clients.login_wait(ALICE, 0) > 0
 
     def test_one_that_works_is_taken_back_and_forgives_nothing(self) -> None:
-        crowd = Crowd(CrowdLimits(10, 10, login_failures=3))
-        self.fail(crowd, 4, 0)
+        clients = Clients(ClientsLimits(10, 10, login_failures=3))
+        self.fail(clients, 4, 0)
         for _ in range(5):
-            crowd.login_begun(ALICE, 2)
-            crowd.login_ended(ALICE, 2)
-        self.fail(crowd, 1, 2)
-        assert crowd.login_wait(ALICE, 2) == pytest.approx(4, rel=0.1)
+            clients.login_begun(ALICE, 2)
+            clients.login_ended(ALICE, 2)
+        self.fail(clients, 1, 2)
+        assert clients.login_wait(ALICE, 2) == pytest.approx(4, rel=0.1)
 
     def test_a_patient_guesser_has_about_one_guess_a_minute(self) -> None:
-        crowd, now, guesses = Crowd(CrowdLimits(10, 10)), 0.0, 0
+        clients, now, guesses = Clients(ClientsLimits(10, 10)), 0.0, 0
         while now < 86400:
-            now += max(1.0, crowd.login_wait(ALICE, now))
-            crowd.login_failed(ALICE, now)
+            now += max(1.0, clients.login_wait(ALICE, now))
+            clients.login_failed(ALICE, now)
             guesses += 1
         assert 1000 < guesses < 1600
 
 
 class TestRoom:
     def test_whoever_has_gone_in_peace_is_forgotten(self) -> None:
-        crowd = Crowd(CrowdLimits(10, 10, requests=Rate(1, 5)))
+        clients = Clients(ClientsLimits(10, 10, requests=Rate(1, 5)))
         for number in range(100_000):
-            crowd.request_wait(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", number / 10)
-        assert len(crowd) < 3000
+            clients.request_wait(
+                f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", number / 10
+            )
+        assert len(clients) < 3000
 
     def test_a_flood_from_everywhere_takes_bounded_room(self) -> None:
-        crowd = Crowd(CrowdLimits(10, 10, requests=Rate(0.001, 1)))
-        crowd.join(ALICE, 0)
+        clients = Clients(ClientsLimits(10, 10, requests=Rate(0.001, 1)))
+        clients.join(ALICE, 0)
         for number in range(100_000):
-            crowd.login_failed(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0)
-            assert len(crowd) <= 2 * _MOST_REMEMBERED
-        assert crowd.client(ALICE, 0).connections == 1
+            clients.login_failed(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0)
+            assert len(clients) <= 2 * _MOST_REMEMBERED
+        assert clients.client(ALICE, 0).connections == 1
 
     def test_whose_login_is_being_checked_is_never_forgotten(self) -> None:
-        crowd = Crowd(CrowdLimits(10, 10))
-        crowd.login_begun(ALICE, 0)
+        clients = Clients(ClientsLimits(10, 10))
+        clients.login_begun(ALICE, 0)
         for number in range(100_000):
-            crowd.login_failed(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 1e6)
-        assert crowd.client(ALICE, 1e6).checks == 1
+            clients.login_failed(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 1e6)
+        assert clients.client(ALICE, 1e6).checks == 1
 
     def test_whoever_is_connected_is_never_forgotten(self) -> None:
-        crowd = Crowd(CrowdLimits(100_000, 10))
+        clients = Clients(ClientsLimits(100_000, 10))
         addresses = [f"10.0.{number >> 8}.{number & 255}" for number in range(40_000)]
         for address in addresses:
-            crowd.join(address, 0)
-        assert all(crowd.client(address, 1e9).connections == 1 for address in addresses)
+            clients.join(address, 0)
+        assert all(clients.client(address, 1e9).connections == 1 for address in addresses)
         for address in addresses:
-            crowd.leave(address, 1e9)
+            clients.leave(address, 1e9)
         for number in range(100_000):
-            crowd.client(f"11.{number >> 16}.{number >> 8 & 255}.{number & 255}", 1e9)
-        assert len(crowd) < 3000
+            clients.client(f"11.{number >> 16}.{number >> 8 & 255}.{number & 255}", 1e9)
+        assert len(clients) < 3000
 
 
 class TestDescriptors:

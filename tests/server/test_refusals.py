@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twisted.logger import LogLevel, capturedLogs, textFileLogObserver
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.server.clients import Crowd, CrowdLimits
+from ipyproxy.server.clients import Clients, ClientsLimits
 from ipyproxy.server.refusals import Audit, Untold
 
 LINE = re.compile(
@@ -24,7 +24,7 @@ LINE = re.compile(
 def told(error: ProxyError, client: str = "192.0.2.7") -> str:
     """What stands in the log."""
     with capturedLogs() as events:
-        Audit(Crowd(CrowdLimits(10, 10))).note(client, error, 0.0, port=10000)
+        Audit(Clients(ClientsLimits(10, 10))).note(client, error, 0.0, port=10000)
     out = io.StringIO()
     observer = textFileLogObserver(out)
     for event in events:
@@ -44,7 +44,7 @@ def test_a_refusal_is_one_line() -> None:
 def test_it_is_one_event_with_fields() -> None:
     with capturedLogs() as events:
         error = ProxyError(Problem.NO_SUCH_PORT, "22")
-        Audit(Crowd(CrowdLimits(10, 10))).note("2001:db8::7", error, 0.0, user="alice")
+        Audit(Clients(ClientsLimits(10, 10))).note("2001:db8::7", error, 0.0, user="alice")
     (event,) = events
     fields = ("client", "status", "reason", "detail", "port", "user", "log_namespace")
     assert [event[field] for field in fields] == [
@@ -74,7 +74,7 @@ def test_every_refusal_is_told_and_what_is_none_is_not(problem: Problem) -> None
 
 
 def test_one_client_does_not_fill_the_log_nor_hide_another() -> None:
-    audit = Audit(Crowd(CrowdLimits(10, 10)))
+    audit = Audit(Clients(ClientsLimits(10, 10)))
     error = ProxyError(Problem.BAD_REQUEST, "x")
     with capturedLogs() as events:
         for _ in range(1000):
@@ -88,7 +88,7 @@ def test_one_client_does_not_fill_the_log_nor_hide_another() -> None:
 
 
 def test_neither_do_many_together() -> None:
-    audit = Audit(Crowd(CrowdLimits(10, 10)))
+    audit = Audit(Clients(ClientsLimits(10, 10)))
     with capturedLogs() as events:
         for number in range(5000):
             audit.note(f"10.0.{number >> 8}.{number & 255}", ProxyError(Problem.BAD_REQUEST), 0.0)
@@ -121,7 +121,7 @@ def counts(problem: Problem, *, by_page: bool = False, error_by_page: bool = Fal
     """Whether a refusal counts towards a ban."""
     error = ProxyError(problem, "why", by_page=error_by_page)
     with capturedLogs() as events:
-        Audit(Crowd(CrowdLimits(10, 10))).note("192.0.2.7", error, 0.0, by_page=by_page)
+        Audit(Clients(ClientsLimits(10, 10))).note("192.0.2.7", error, 0.0, by_page=by_page)
     return events[-1]["log_level"] is LogLevel.warn
 
 

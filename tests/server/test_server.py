@@ -9,7 +9,7 @@ import pytest
 from twisted.logger import capturedLogs
 
 from ipyproxy.config import Config
-from ipyproxy.daemon.components import crowd_limits
+from ipyproxy.daemon.components import clients_limits
 from ipyproxy.errors import Problem
 from ipyproxy.http.forwarding import TrustedProxies
 from ipyproxy.server.clients import MOST_TOLD, Rate
@@ -92,7 +92,7 @@ class TestCaps:
 
         A minute later all load the page again, on the connections that they have.
         """
-        limits = crowd_limits(Config())
+        limits = clients_limits(Config())
         house = House(
             connections=limits.connections,
             connections_per_client=limits.connections_each,
@@ -208,9 +208,9 @@ class TestCaps:
         house = House(connections=1)
         house.connect()
         house.knock()
-        assert house.server._crowd.excess == 1
+        assert house.server._clients.excess == 1
         house.wait(11)
-        assert house.server._crowd.excess == 0
+        assert house.server._clients.excess == 0
 
     def test_every_kind_of_ending_makes_room(self) -> None:
         house = House(connections=1, connections_per_client=1)
@@ -238,7 +238,7 @@ class TestCaps:
                     house.wait(70)
             assert not browser.is_connected, end
             assert house.server.channels == set(), end
-            assert house.server._crowd.connections == 0, end
+            assert house.server._clients.connections == 0, end
             assert house.connections_of("192.0.2.1") == 0, end
 
 

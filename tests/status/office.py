@@ -1,4 +1,4 @@
-"""The status site in memory: rooms whose figures the test sets, and a browser that looks."""
+"""The status site in memory: components whose figures the test sets, and a browser that looks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ipyproxy.access.origins import Policy
 from ipyproxy.clock import Calendar
 from ipyproxy.config import Health
 from ipyproxy.records.statistics import Histogram, Statistics
-from ipyproxy.server.clients import Crowd, CrowdLimits
+from ipyproxy.server.clients import Clients, ClientsLimits
 from ipyproxy.status.condition import Condition, Phase
 from ipyproxy.status.facts import Sources
 from ipyproxy.status.lag import LoopLag
@@ -44,7 +44,7 @@ class Office(House):
         self.upstreams = UpstreamTable()
         self.statistics = Statistics(START)
         self.bridges = Bridges(loop, 0)
-        self.crowd = Crowd(CrowdLimits(100, 50))
+        self.clients = Clients(ClientsLimits(100, 50))
         self.condition = Condition(Calendar(loop.seconds, loop.seconds))
         self.condition.phase = Phase.SERVING
         self.condition.listeners.append("192.0.2.1 port 443")
@@ -57,7 +57,7 @@ class Office(House):
             self.health,
             self.statistics,
             self.bridges,
-            self.crowd,
+            self.clients,
             self.condition,
             self.lag,
             self.sweeps,

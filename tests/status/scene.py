@@ -1,7 +1,7 @@
 """An invented busy day, served as the status page of a host that is at work.
 
 ``python -m tests.status.scene`` prints the port and goes on until it is ended; the pictures in
-``docs/`` are of this. Knows how to fill the rooms, and nothing of browsers.
+``docs/`` are of this. Knows how to fill the components, and nothing of browsers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ipyproxy.access.origins import Policy
 from ipyproxy.clock import Calendar
 from ipyproxy.config import Health
 from ipyproxy.records.statistics import MINUTES, Histogram, Statistics
-from ipyproxy.server.clients import Crowd, CrowdLimits
+from ipyproxy.server.clients import Clients, ClientsLimits
 from ipyproxy.status.condition import Condition, Phase
 from ipyproxy.status.facts import Sources
 from ipyproxy.status.lag import LoopLag
@@ -56,14 +56,14 @@ class OpenBridge:
 
 
 class Scene:
-    """The rooms of a busy host. Chance has a seed, so that pictures are alike."""
+    """The components of a busy host. Chance has a seed, so that pictures are alike."""
 
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
         self.now = reactor.seconds()
         self.chance = random.Random(7)
-        upstreams, crowd = UpstreamTable(), Crowd(CrowdLimits(4096, 256))
-        crowd.connections = 41
+        upstreams, clients = UpstreamTable(), Clients(ClientsLimits(4096, 256))
+        clients.connections = 41
         condition = Condition(Calendar(reactor.seconds, reactor.seconds))
         condition.started = self.now - 9 * DAY
         condition.phase = Phase.SERVING
@@ -75,7 +75,7 @@ class Scene:
             HealthChecker(reactor, Health(), "/ipython", upstreams),
             Statistics(self.now),
             Bridges(reactor, 0),
-            crowd,
+            clients,
             condition,
             LoopLag(reactor),
             Histogram(),

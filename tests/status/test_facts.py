@@ -1,4 +1,4 @@
-"""What status.json says, from what the rooms have counted."""
+"""What status.json says, from what the components have counted."""
 
 from __future__ import annotations
 

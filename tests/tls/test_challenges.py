@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 
 from ipyproxy.net.descriptors import EpollSet
 from ipyproxy.net.tls import TLSTransport
-from ipyproxy.tls import Certificate, Clients, ServerTLS, Terms, load_certificate
+from ipyproxy.tls import Certificate, ClientAuthorities, ServerTLS, Terms, load_certificate
 from tests.certificates import Authority
 from tests.net.test_tls import PEER, SecureRecorder
 from tests.polls import Poll, connected
@@ -113,7 +113,7 @@ def test_where_nothing_was_asked_for_there_is_no_answer(
 def test_an_acme_server_needs_no_certificate_of_its_own(
     usual: Certificate, challenge: Certificate, authority: Authority, root: Path
 ) -> None:
-    clients = Clients((authority.certificate,), required=True)
+    clients = ClientAuthorities((authority.certificate,), required=True)
     server = serving(usual, challenge, Terms(clients=clients))
     client = validator()
     shake_hands(server, client)

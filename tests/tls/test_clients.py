@@ -13,7 +13,7 @@ from OpenSSL import SSL
 from ipyproxy.tls import (
     Certificate,
     CertificateError,
-    Clients,
+    ClientAuthorities,
     ServerTLS,
     Terms,
     client_subject,
@@ -38,7 +38,7 @@ def staff() -> Authority:
 
 
 def asking(certificate: Certificate, authority: Authority, *, required: bool) -> ServerTLS:
-    clients = Clients((authority.certificate,), required)
+    clients = ClientAuthorities((authority.certificate,), required)
     return serving(certificate, terms=Terms(clients=clients))
 
 
@@ -152,7 +152,7 @@ def test_who_was_known_under_old_terms_is_not_under_new_ones(
     context = showing(staff.issue(subject="ada"), root, tmp_path, ssl.TLSVersion.TLSv1_3)
     browser = Browser(context)
     meet(server, browser)
-    others = Clients((Authority("Others").certificate,), required=True)
+    others = ClientAuthorities((Authority("Others").certificate,), required=True)
     server.replace((certificate,), Terms(clients=others))
     assert "certificate verify failed" in refused(server, Browser(context, browser.tls.session))
 

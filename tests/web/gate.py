@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from ipyproxy import auth
-from ipyproxy.access.cors import Portal
+from ipyproxy.access.cors import TrustedPages
 from ipyproxy.access.origins import Policy
-from ipyproxy.access.reserved import Withheld
+from ipyproxy.access.reserved import ReservedFields
 from ipyproxy.config import Config, Health
-from ipyproxy.gateway.exchange import Carriage
+from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.gateway.resource import Notebooks
 from ipyproxy.net.sockdiag import Listener
 from ipyproxy.routes.notebooks import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
@@ -71,7 +71,7 @@ class Gate(House):
         client_limits: ClientLimits = LIMITS,
         health: Health = UNWATCHED,
         auth: auth.Gate | None = None,
-        withheld: Withheld | None = None,
+        withheld: ReservedFields | None = None,
         site_cookies: tuple[bytes, ...] = (b"galaxysession",),
         applications: tuple[int, ...] = (),
         **others: Any,
@@ -94,19 +94,26 @@ class Gate(House):
         trusted = frozenset(origin.encode("ascii") for origin in trusted_origins)
         self.health = HealthChecker(loop, health, prefix, self.table, lambda: 0.9)
         self.health.startService()
-        portal = Portal(trusted_origins) if trusted_origins else None
+        trusted_pages = TrustedPages(trusted_origins) if trusted_origins else None
         adviser, tenants = Adviser(loop.seconds), self.tenants
-        carriage = Carriage(
-            self.pool, self.health, self.bridges, tenants, adviser, trusted, self.places, portal
+        context = GatewayContext(
+            self.pool,
+            self.health,
+            self.bridges,
+            tenants,
+            adviser,
+            trusted,
+            self.places,
+            trusted_pages,
         )
         notebooks = Notebooks(
-            self.ports, prefix, site_cookies, self.table, carriage, withheld, applications
+            self.ports, prefix, site_cookies, self.table, context, withheld, applications
         )
         self.notebooks = notebooks
         root = Root(prefix, notebooks)
         root.put(STATE_PATH, States(self.ports, self.table, self.health))
         hosts = NotebookHosts(notebook_domain, prefix) if notebook_domain else None
-        site = PublicSite(root, self.policy, auth, portal, hosts, states=StatePaths(prefix))
+        site = PublicSite(root, self.policy, auth, trusted_pages, hosts, states=StatePaths(prefix))
         super().__init__(loop=loop, site=site, **others)
 
     def notebook(self) -> Wire:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from ipyproxy.access.facts import Failed, Finding, Inquiry, Lack, Passed
-from ipyproxy.access.reserved import Withheld
+from ipyproxy.access.facts import Failed, Finding, Lack, Passed, RequestFacts
+from ipyproxy.access.reserved import ReservedFields
 from ipyproxy.access.rules import Rule, Rules, parse_requirement
 from ipyproxy.auth import Gate as AuthGate
 from ipyproxy.auth import InMemory, Method
@@ -40,7 +40,7 @@ class Says:
     def __init__(self, finding: Finding | Exception) -> None:
         self.finding = finding
 
-    def examine(self, inquiry: Inquiry) -> Finding:
+    def examine(self, facts: RequestFacts) -> Finding:
         if isinstance(self.finding, Exception):
             raise self.finding
         return self.finding
@@ -61,7 +61,7 @@ class Door:
         )
         known: dict[str, Method] = {"htpasswd": self.users, **methods}
         gate = AuthGate(made, known, prefix="/ipython")
-        withheld = Withheld(["X-Remote-User"], basic=True)
+        withheld = ReservedFields(["X-Remote-User"], basic=True)
         self.gate = Gate(monkeypatch, auth=gate, withheld=withheld, health=self.health)
 
     def knock(self, path: bytes, *lines: bytes) -> tuple[Browser, bytes]:
@@ -223,9 +223,9 @@ class TestTheStateOfANotebook:
     def test_who_may_is_asked_of_the_notebook(self, monkeypatch: pytest.MonkeyPatch) -> None:
         door = self.door(monkeypatch)
         door.knock(b"/_ipyproxy/state/10000?a=b", ALICE)
-        [inquiry] = door.users.asked
-        assert (inquiry.target, inquiry.path) == (b"/ipython/10000/", b"/ipython/10000/")
-        assert inquiry.route == b"/ipython/10000"
+        [facts] = door.users.asked
+        assert (facts.target, facts.path) == (b"/ipython/10000/", b"/ipython/10000/")
+        assert facts.route == b"/ipython/10000"
 
 
 class TestBodies:

@@ -35,9 +35,9 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
 
 def change(gate: Gate, terms: Terms | None) -> None:
     """A reload, and then the next sweep."""
-    rooms: Any = SimpleNamespace(pool=gate.pool, health=gate.health)
+    components: Any = SimpleNamespace(pool=gate.pool, health=gate.health)
     tls: Any = terms
-    secure(rooms, tls)
+    secure(components, tls)
     gate.loop.settle()
     gate.wait(1)
 
