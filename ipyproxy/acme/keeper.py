@@ -219,13 +219,7 @@ class Keeper:
         kept = self._kept.get(name)
         if kept is None or self._is_of_another_kind(kept):
             return 0.0
-        certificate = kept.certificate
-        return renewal_time(
-            certificate.not_before.timestamp(),
-            certificate.not_after.timestamp(),
-            self._windows.get(name),
-            _share(certificate),
-        )
+        return due_by_itself(kept.certificate, self._windows.get(name))
 
     def _is_of_another_kind(self, kept: Kept) -> bool:
         """Whether the configuration asks for other certificates than it did then."""
@@ -384,6 +378,15 @@ class Keeper:
         finally:
             if deadline.active():
                 deadline.cancel()
+
+
+def due_by_itself(certificate: Certificate, window: Window | None = None) -> float:
+    """When ``certificate`` is to be renewed if nothing changes.
+
+    :param window: what the authority suggests.
+    """
+    begins, ends = certificate.not_before.timestamp(), certificate.not_after.timestamp()
+    return renewal_time(begins, ends, window, _share(certificate))
 
 
 def _share(certificate: Certificate) -> float:

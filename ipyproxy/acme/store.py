@@ -151,22 +151,8 @@ class Store:
         return frozenset(name for name in self.names if _file_name(name) in wanted)
 
     def ask(self, name: str) -> None:
-        """Let the running proxy ask for ``name`` at once.
-
-        For another user too, such as root, who must not be led astray by links in a directory that
-        is not his.
-        """
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        directory = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            asked = os.open("asked", flags, dir_fd=directory)
-        finally:
-            os.close(directory)
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            os.close(os.open(_file_name(name), flags, 0o600, dir_fd=asked))
-        finally:
-            os.close(asked)
+        """Let the running proxy ask for ``name`` at once."""
+        write(self.directory / "asked" / _file_name(name), b"")
 
     def answered(self, name: str) -> None:
         """That has been done."""

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from ipyproxy import __version__
-from ipyproxy.cli import doctor, link
+from ipyproxy.cli import certificates, doctor, link, renew
 from ipyproxy.config import ConfigError
 
 
@@ -24,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = parser.add_subparsers(required=True, metavar="COMMAND")
     link.add(words)
     doctor.add(words)
+    certificates.add(words)
+    renew.add(words)
     given = parser.parse_args(arguments)
     try:
         return int(given.run(given))

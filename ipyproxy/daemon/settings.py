@@ -6,7 +6,7 @@ what is made of it all.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -73,7 +73,7 @@ def load(config: Config, state_directory: Path) -> Settings:
     """
     check_files(config.auth)
     try:
-        certificates = load_all(_sources(config.tls))
+        certificates = certificate_files(config)
         acme = _acme(config, state_directory, certificates)
         if acme is not None:
             certificates += load_all([acme.store])
@@ -101,11 +101,20 @@ def _acme(
         return None
     from ipyproxy.acme.store import Store
 
-    borne = {name for each in certificates for name in each.names}
-    missing = [name for name in config.certificate_names if not _bears(borne, name)]
     ca = config.tls.acme_ca
     trusted = None if ca is None else load_authorities(ca)
-    return Acme(Store(state_directory / "acme", missing), trusted)
+    return Acme(Store(state_directory / "acme", missing_names(config, certificates)), trusted)
+
+
+def missing_names(config: Config, files: Iterable[Certificate]) -> Sequence[str]:
+    """The names that certificates are to be got for, because none of ``files`` bears them."""
+    borne = {name for each in files for name in each.names}
+    return [name for name in config.certificate_names if not _bears(borne, name)]
+
+
+def certificate_files(config: Config) -> tuple[Certificate, ...]:
+    """The certificates that the configuration names files of. Raises CertificateError."""
+    return load_all(_sources(config.tls))
 
 
 def _bears(names: Collection[str], wanted: str) -> bool:
@@ -158,7 +167,7 @@ def check(config: Config) -> Sequence[str]:
     check_files(config.auth)
     now = datetime.now(UTC)
     try:
-        certificates = load_all(_sources(config.tls))
+        certificates = certificate_files(config)
         if config.tls.acme_ca is not None:
             load_authorities(config.tls.acme_ca)
         _terms(config.tls)

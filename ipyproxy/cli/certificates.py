@@ -1,0 +1,125 @@
+"""``ipyproxy certificates``: what certificates there are, until when, and where they are from.
+
+Knows the configuration, and the files that it and the state directory hold. The running proxy is
+not asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ipyproxy.acme.keeper import due_by_itself
+from ipyproxy.acme.store import Store
+from ipyproxy.config import Config, ConfigError
+from ipyproxy.config.file import read_config
+from ipyproxy.daemon.settings import certificate_files, missing_names
+from ipyproxy.tls import Certificate, CertificateError
+
+_USUAL_FILE = "/etc/ipyproxy/ipyproxy.toml"
+_USUAL_STATE = Path("/var/lib/ipyproxy")
+_COLUMNS = ("NAME", "UNTIL", "FROM", "")
+
+
+def add(words: Any) -> None:
+    """Add the word to those of the command."""
+    parser = words.add_parser(
+        "certificates", help="show what certificates there are, until when, and from where"
+    )
+    add_config(parser)
+    parser.set_defaults(run=_run)
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Let ``--config`` name the configuration file."""
+    parser.add_argument(
+        "--config",
+        default=_USUAL_FILE,
+        type=Path,
+        help="the proxy's configuration file [%(default)s]",
+    )
+
+
+def _run(given: argparse.Namespace) -> int:
+    config = read_config(given.config.absolute(), {}, str(given.config))
+    try:
+        files = certificate_files(config)
+    except CertificateError as error:
+        raise ConfigError([str(error)]) from error
+    lines = rows(config, files, own_store(config, files), datetime.now(UTC))
+    table = [_COLUMNS, *lines]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        sys.stdout.write("  ".join(map(str.ljust, row, widths)).rstrip() + "\n")
+    return 0
+
+
+def own_store(config: Config, files: Sequence[Certificate]) -> Store | None:
+    """What is kept of ACME; None if that is not on. Root becomes the one to whom it belongs.
+
+    What a service's user may write, root should not read or write as root: there may be links.
+
+    :raises ConfigError: if the state directory is another one's, or not there.
+    """
+    if not config.tls.acme:
+        return None
+    directory = _state_directory(config)
+    try:
+        status = directory.stat()
+        if os.geteuid() == 0 and status.st_uid != 0:
+            os.setegid(status.st_gid)
+            os.seteuid(status.st_uid)
+        os.scandir(directory).close()
+    except OSError as error:
+        raise ConfigError(
+            [f"{directory}: {error.strerror}; run this as root, once the proxy has run"]
+        ) from None
+    return Store(directory / "acme", missing_names(config, files))
+
+
+def _state_directory(config: Config) -> Path:
+    if config.state.directory is not None:
+        return config.state.directory
+    assigned = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if assigned:
+        return Path(assigned)
+    return _USUAL_STATE if _USUAL_STATE.exists() else Path.home() / ".local/state/ipyproxy"
+
+
+def rows(
+    config: Config, files: Sequence[Certificate], store: Store | None, now: datetime
+) -> Iterator[tuple[str, str, str, str]]:
+    """A row for each name."""
+    for certificate in files:
+        for name in certificate.names:
+            yield name, _until(certificate, now), str(certificate.certificate), ""
+    if store is None:
+        return
+    kept = {certificate.certificate: certificate for certificate in store.load()}
+    for name in store.names:
+        found, attempts = kept.get(store.path(name)), store.attempts(name)
+        said = ""
+        if attempts.failures:
+            said = (
+                f"{attempts.failures} attempts failed: {attempts.why}; the next one after "
+                f"{_date(attempts.not_before)}"
+            )
+        elif found is not None:
+            said = f"to be renewed about {_date(due_by_itself(found))[:10]}"
+        origin = store.authority(name) if found else config.tls.acme_directory_url
+        yield name, _until(found, now) if found else "none yet", origin, said
+
+
+def _until(certificate: Certificate, now: datetime) -> str:
+    end = certificate.not_after
+    left = "expired" if certificate.is_expired(now) else f"{(end - now).days} days"
+    return f"{end:%Y-%m-%d} ({left})"
+
+
+def _date(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
