@@ -6,10 +6,8 @@ Whatever fails, what is served stays. Knows nothing of connections, or of the co
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -29,7 +27,8 @@ from ipyproxy.acme.material import (
     signing_request,
 )
 from ipyproxy.acme.proofs import Run, usable
-from ipyproxy.acme.renewal import Attempts, Window, after_failure, may_try, renewal_time
+from ipyproxy.acme.renewal import Attempts, Window, after_failure, may_try
+from ipyproxy.acme.standing import Kept, Standing, due_by_itself, told
 from ipyproxy.acme.store import Stamp, Store
 from ipyproxy.tls import Certificate, CertificateError
 
@@ -40,24 +39,6 @@ LONGEST_ATTEMPT = 600.0
 _WINDOW_ASKED = 6 * 3600.0
 _WINDOW_LEAST, _WINDOW_MOST = 60.0, 86400.0
 _GIVEN_UP = f"gave up after {LONGEST_ATTEMPT / 60:g} minutes"
-
-
-class Kept(NamedTuple):
-    """A certificate in the store, and the URL of the authority that it is from."""
-
-    certificate: Certificate
-    authority: str
-
-
-class Standing(NamedTuple):
-    """How it is with one name: when its certificate is to be renewed, and how asking went.
-
-    ``due`` is 0 if there is no certificate.
-    """
-
-    name: str
-    due: float
-    attempts: Attempts
 
 
 class _Look(NamedTuple):
@@ -331,8 +312,8 @@ class Keeper:
             "no certificate for {name}: {why}; {meanwhile}, and the next attempt is at {next}",
             name=name,
             why=why,
-            meanwhile=f"the one until {_date(end)} stays" if kept else "there is none yet",
-            next=_date(attempts.not_before),
+            meanwhile=f"the one until {told(end)} stays" if kept else "there is none yet",
+            next=told(attempts.not_before),
         )
         await self._run(lambda: self._store.note(name, attempts))
 
@@ -378,34 +359,3 @@ class Keeper:
         finally:
             if deadline.active():
                 deadline.cancel()
-
-
-def due_by_itself(certificate: Certificate, window: Window | None = None) -> float:
-    """When ``certificate`` is to be renewed if nothing changes.
-
-    :param window: what the authority suggests.
-    """
-    begins, ends = certificate.not_before.timestamp(), certificate.not_after.timestamp()
-    return renewal_time(begins, ends, window, _share(certificate))
-
-
-def _share(certificate: Certificate) -> float:
-    """A number from 0 to 1 that is always the same for one certificate, and another for others."""
-    serial = certificate.chain[0].serial_number
-    digest = hashlib.sha256(str(serial).encode()).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48
-
-
-def _date(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def concerns(standings: Mapping[str, Standing], now: float) -> Iterator[str]:
-    """What an administrator is to know: a sentence for each name that is due and does not come."""
-    for standing in standings.values():
-        failures = standing.attempts.failures
-        if failures and standing.due <= now:
-            yield (
-                f"{standing.name}: {failures} attempts at a certificate have failed, the last at "
-                f"{_date(standing.attempts.last)}: {standing.attempts.why}"
-            )

@@ -6,13 +6,13 @@ Knows sockets, TLS and whom to trust. Knows nothing of what is asked.
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
-from twisted.internet import defer
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import IConsumer
 from twisted.internet.protocol import Protocol, connectionDone
@@ -38,6 +38,7 @@ TIMEOUT = 30.0
 MOST_BYTES = 1 << 20
 """Of an answer's body."""
 _IDLE = 20
+_URL = re.compile(r"https://[!-~]+")
 
 _HINT = (
     "; if ipyproxy runs as a systemd service, its unit lets it connect to this host only: see "
@@ -66,17 +67,27 @@ class Web:
 
     def __call__(self, method: str, url: str, body: bytes | None = None) -> Deferred[Answer]:
         """See :class:`ipyproxy.acme.client.Send`."""
-        if not url.startswith("https://") or not url.isascii():
+        if not _URL.fullmatch(url):
             raise AcmeError("the authority leads to an address that is not https")
         headers = Headers({"User-Agent": [f"ipyproxy/{__version__}"]})
         producer = None
         if body is not None:
             headers.addRawHeader("Content-Type", "application/jose+json")
             producer = _Bytes(body)
-        sent = self._agent.request(method.encode(), url.encode(), headers, producer)
+        ask = self._agent.request
+        sent = maybeDeferred(ask, method.encode(), url.encode(), headers, producer)
         whole: Deferred[Answer] = sent.addCallback(_read)
-        whole.addTimeout(TIMEOUT, self._reactor)
-        return whole.addErrback(_explain, url.split("/")[2])
+        deadline = self._reactor.callLater(TIMEOUT, whole.cancel)
+
+        def end(result: Answer | Failure) -> Answer:
+            in_time = deadline.active()
+            if in_time:
+                deadline.cancel()
+            if isinstance(result, Failure):
+                raise _explained(result, url.split("/")[2], in_time=in_time)
+            return result
+
+        return whole.addBoth(end)
 
 
 def _read(response: IResponse) -> Deferred[Answer]:
@@ -89,18 +100,20 @@ def _read(response: IResponse) -> Deferred[Answer]:
     return collector.whole.addCallback(lambda body: Answer(response.code, fields, body))
 
 
-def _explain(failure: Failure, host: str) -> Answer:
-    """Raise what there is to say in our own words."""
-    error = failure.value
-    if isinstance(error, (AcmeError, CancelledError)):
-        raise error
+def _explained(failure: Failure, host: str, *, in_time: bool) -> Exception:
+    """What there is to say, in our own words; CancelledError if nobody waits for the answer."""
+    error: Any = failure.value
+    if isinstance(error, AcmeError):
+        return error
     # Of several reasons, such as one for each connection tried, the last is as good as any.
     reasons = getattr(error, "reasons", None)
     while reasons:
         error = reasons[-1].value
         reasons = getattr(error, "reasons", None)
     hint = ""
-    if isinstance(error, defer.TimeoutError):
+    if isinstance(error, CancelledError):
+        if in_time:
+            return error
         said = f"no answer within {TIMEOUT:g} seconds"
     elif isinstance(error, SSL.Error):
         told = error.args[0] if error.args and isinstance(error.args[0], list) else ()
@@ -109,7 +122,7 @@ def _explain(failure: Failure, host: str) -> Answer:
         said = " ".join(str(error).split()) or error.__class__.__name__
         refused = getattr(error, "osError", None) in (errno.EPERM, errno.EACCES)
         hint = _HINT if refused or isinstance(error, DNSLookupError) else ""
-    raise AcmeError(f"{host} cannot be asked: {said}{hint}") from None
+    return AcmeError(f"{host} cannot be asked: {said}{hint}")
 
 
 class _Collector(Protocol):

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ipyproxy.acme.keeper import due_by_itself
+from ipyproxy.acme.standing import due_by_itself, told
 from ipyproxy.acme.store import Store
 from ipyproxy.config import Config, ConfigError
 from ipyproxy.config.file import read_config
@@ -107,10 +107,10 @@ def rows(
         if attempts.failures:
             said = (
                 f"{attempts.failures} attempts failed: {attempts.why}; the next one after "
-                f"{_date(attempts.not_before)}"
+                f"{told(attempts.not_before)}"
             )
         elif found is not None:
-            said = f"to be renewed about {_date(due_by_itself(found))[:10]}"
+            said = f"to be renewed about {told(due_by_itself(found))[:10]}"
         origin = store.authority(name) if found else config.tls.acme_directory_url
         yield name, _until(found, now) if found else "none yet", origin, said
 
@@ -119,7 +119,3 @@ def _until(certificate: Certificate, now: datetime) -> str:
     end = certificate.not_after
     left = "expired" if certificate.is_expired(now) else f"{(end - now).days} days"
     return f"{end:%Y-%m-%d} ({left})"
-
-
-def _date(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")

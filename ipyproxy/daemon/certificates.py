@@ -15,8 +15,9 @@ from twisted.internet.task import deferLater
 
 from ipyproxy.acme.client import Authority, Client, Proof
 from ipyproxy.acme.jose import AccountKey, from_base64url
-from ipyproxy.acme.keeper import Keeper, Policy, concerns
+from ipyproxy.acme.keeper import Keeper, Policy
 from ipyproxy.acme.proofs import Dns, Http, Run, TlsAlpn
+from ipyproxy.acme.standing import concerns
 from ipyproxy.acme.store import Store
 from ipyproxy.acme.web import Web
 from ipyproxy.config import Config, Tls

@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 from twisted.application.service import Service
@@ -31,6 +31,7 @@ from ipyproxy.daemon.components import (
     secure,
 )
 from ipyproxy.daemon.draining import Drain, Patience
+from ipyproxy.daemon.keeping import Keeping
 from ipyproxy.daemon.memory import FreeMemory
 from ipyproxy.daemon.settings import Settings
 from ipyproxy.daemon.systemd import Manager
@@ -51,9 +52,6 @@ from ipyproxy.status.serving import StatusServer
 from ipyproxy.tls import Certificate, CertificateError, ServerTLS
 from ipyproxy.upstream.owners import Directory, KnownOwners, Owners, PatientThreads, groups_of
 from ipyproxy.upstream.tenancy import Tenants, find_kernel
-
-if TYPE_CHECKING:
-    from ipyproxy.acme.keeper import Keeper
 
 # A client that goes away is missed within a second, even where nothing of it is read.
 _SWEEP = 0.5
@@ -81,12 +79,12 @@ class ProxyService(Service):
         self._writer = _log_writer(config.log.access)
         self._descriptors = _descriptors(reactor)
         self._reader = PatientThreads(reactor, 1, "settings")
-        self._keeper: Keeper | None = None
-        self._keeping = PatientThreads(reactor, 1, "certificates")
         self._directory = Directory(reactor, PatientThreads(reactor, 2, "users").run, groups_of)
         owners = self._settings.owners
         tenants = Tenants(find_kernel(owners), self._known(owners))
         self._components = make_components(reactor, self._descriptors, config, tenants)
+        condition = self._components.condition
+        self._keeping = Keeping(reactor, condition, self._tls, self._put_in_place)
         secure(self._components, self._settings.notebooks_tls)
         access_log = AccessLog(self._writer.write, config.log.format, time.time)
         self._recorder = Recorder(self._components.statistics, access_log, self._components.clients)
@@ -161,7 +159,7 @@ class ProxyService(Service):
         for address in self._components.condition.listeners:
             self.log.info("listening on {address}", address=address)
         self._tell_settings()
-        self._reactor.callWhenRunning(self._keep_certificates)
+        self._reactor.callWhenRunning(lambda: self._keeping.follow(self._settings))
         self._components.condition.phase = Phase.SERVING
 
     def _tell_settings(self) -> None:
@@ -187,32 +185,6 @@ class ProxyService(Service):
         """Whether whoever connects is not told apart."""
         by_path = any(isinstance(each.address, UNIXAddress) for each in self._listeners)
         return by_path and UNIX not in self._settings.config.listen.trusted_proxies
-
-    # Certificates that are got by themselves.
-
-    def _keep_certificates(self) -> None:
-        """Get those that the settings ask for, and renew them, from now on."""
-        if self._keeper is not None:
-            self._keeper.stop()
-            self._keeper = None
-        acme, condition = self._settings.acme, self._components.condition
-        if acme is None:
-            self._tls.challenges = condition.renewals = None
-            return
-        # Nobody else pays for what this loads.
-        from ipyproxy.daemon.certificates import make_keeper, renewals_of
-
-        config = self._settings.config
-        run = self._keeping.run
-        keeper = make_keeper(self._reactor, config, acme, run, self._put_in_place)
-        self._keeper, self._tls.challenges = keeper, acme.store.challenge
-        condition.renewals = lambda: renewals_of(keeper)
-        self.log.info(
-            "certificates for {names} come from {authority}",
-            names=", ".join(acme.store.names) or "no name",
-            authority=config.tls.acme_directory_url,
-        )
-        keeper.start()
 
     def _put_in_place(self, certificate: Certificate) -> None:
         """Serve new connections with a certificate that was got. Raises CertificateError."""
@@ -327,7 +299,6 @@ class ProxyService(Service):
                 writer.close()  # its thread would stay for ever
             raise ConfigError([str(error)]) from error
         # From here on nothing does.
-        before = self._settings
         if settings.terms.clients != self._settings.terms.clients:
             # Whoever is connected has shown a certificate to the authorities of before, or none.
             self._https.retire()
@@ -349,11 +320,7 @@ class ProxyService(Service):
         else:
             self._writer.close()
             self._writer = writer
-        if _acme_of(settings) != _acme_of(before):
-            self._keep_certificates()
-        elif self._keeper is not None:
-            # One of its certificates may be newer than what was read.
-            self._keeper.serve_again()
+        self._keeping.follow(settings)
         for key in ("https", "http", "backlog"):
             if getattr(config.listen, key) != getattr(self._bound, key):
                 self.log.warn("listen.{key} has changed: that takes a restart", key=key)
@@ -391,8 +358,7 @@ class ProxyService(Service):
         """Take nothing new, finish what is open as far as patience goes, then end."""
         super().stopService()
         self._components.condition.phase = Phase.DRAINING
-        if self._keeper is not None:
-            self._keeper.stop()
+        self._keeping.stop()
         self._components.sights.live.close()
         stopped = [listener.stop() for listener in self._listeners]
         patience = self._patience or Patience(self._settings.config.timeouts.drain, 0)
@@ -418,14 +384,6 @@ def make_service(read: Callable[[], Settings], reactor: Any, manager: Manager) -
     :raises ConfigError: if there is nothing to begin with.
     """
     return ProxyService(reactor, read, manager)
-
-
-def _acme_of(settings: Settings) -> tuple[object, ...]:
-    """All that the keeping of certificates depends on."""
-    if settings.acme is None:
-        return ()
-    store, config = settings.acme.store, settings.config
-    return store.directory, store.names, settings.acme.trusted, config.tls, config.listen.http
 
 
 def _within_descriptors(settings: Settings) -> Settings:

@@ -11,8 +11,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ipyproxy.acme.client import Authority
-from ipyproxy.acme.keeper import Policy, concerns
+from ipyproxy.acme.keeper import Policy
 from ipyproxy.acme.proofs import Dns
+from ipyproxy.acme.standing import concerns
 from ipyproxy.acme.store import Store
 from ipyproxy.tls import Certificate, CertificateError
 from tests.acme.authority import URL, FakeAuthority, RefusedError, later
