@@ -96,6 +96,7 @@ class Keeper:
         self._noted: dict[str, Attempts] = {}
         self._turn: Deferred[None] | None = None
         self._lock: int | None = None
+        self._trouble = ""
         self._stopped = False
         self._looping = LoopingCall(self._begin_turn)
         self._looping.clock = reactor
@@ -140,12 +141,17 @@ class Keeper:
                 if not await self._attempt(name, look.attempts[name]):
                     return  # another node asks
                 look = await self._look()
+            self._trouble = ""
         except CancelledError:
             pass
-        except OSError as error:
-            self.log.error("certificates cannot be kept: {error}", error=error)
-        except Exception:
-            self.log.failure("certificates were not looked after; please report this")
+        except Exception as error:
+            if repr(error) == self._trouble:
+                return  # it was told, and the next look is soon
+            self._trouble = repr(error)
+            if isinstance(error, OSError):
+                self.log.error("certificates cannot be kept: {error}", error=error)
+            else:
+                self.log.failure("certificates were not looked after; please report this")
 
     async def _look(self) -> _Look:
         look: _Look = await self._run(self._read)

@@ -56,7 +56,7 @@ class Store:
 
     def prepare(self) -> None:
         """Make the directories that others look for."""
-        for name in ("certificates", "attempts", "asked", "challenges"):
+        for name in (".", "certificates", "attempts", "asked", "challenges"):
             with own_directory(self.directory / name):
                 pass
 
@@ -68,13 +68,19 @@ class Store:
 
     def load(self) -> Sequence[Certificate]:
         """The certificates that there are. One that cannot be used is passed over, and got anew."""
+        try:
+            there = self.stamps()
+        except OSError as error:
+            raise CertificateError(
+                f"{self.directory} cannot be read ({error.strerror}); give it, and all in it, to "
+                "the service's user."
+            ) from error
         found = []
-        for name in self.names:
-            if self.path(name).exists():
-                try:
-                    found.append(self.certificate(name))
-                except CertificateError as error:
-                    _log.warn("{error}", error=error)
+        for name in there:
+            try:
+                found.append(self.certificate(name))
+            except CertificateError as error:
+                _log.warn("{error}", error=error)
         return found
 
     def certificate(self, name: str) -> Certificate:

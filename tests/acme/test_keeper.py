@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from twisted.logger import capturedLogs
 
 from ipyproxy.acme.client import Authority
 from ipyproxy.acme.keeper import Policy
@@ -418,6 +419,23 @@ class TestTheStore:
             office.store.certificate(HUB)
         office.wait(10)
         assert len(office.served) == 2
+
+    def test_one_that_others_may_write_to_is_not_used_and_that_is_told_once(
+        self, tmp_path: Path
+    ) -> None:
+        (tmp_path / "acme").mkdir()
+        (tmp_path / "acme").chmod(0o777)
+        office = Office(tmp_path / "acme")
+        with capturedLogs() as events:
+            office.start().wait(60)
+        told = [event for event in events if "cannot be kept" in (event["log_format"] or "")]
+        assert len(told) == 1
+        assert "others may write" in str(told[0]["error"])
+        assert office.attempts() == 0
+        (tmp_path / "acme").chmod(0o700)
+        office.wait(10)
+        assert len(office.served) == 1
+        office.keeper.stop()
 
     def test_no_name_that_a_stranger_sends_is_looked_for(self, tmp_path: Path) -> None:
         store = Store(tmp_path, [HUB])
