@@ -42,8 +42,9 @@ test-compiled: compiled ## the test suite on that, less what needs plain Python,
 	@cd build/compiled && $(CURDIR)/$(BIN)/python -m pytest -m "not soak and not plain" \
 		--ignore tests/test_packaging.py --ignore tests/test_debian.py $(PYTEST_ARGS)
 
-soak: .venv/.test .venv-sslyze/.made ## the long forms: gigabytes, thousands of connections; an hour and a half
-	@$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
+soak: .venv/.test .venv-sslyze/.made ## the long forms, one by one by name: 72 minutes, and those with browsers
+	@$(BIN)/python -m pytest -m soak -v -o console_output_style=count --durations=0 \
+		--durations-min=1 $(PYTEST_ARGS)
 
 attacks: .venv/.test compiled ## what a good user waits meanwhile, beside nginx (ATTACK_ARGS="--only 2")
 	@$(BIN)/python -m tests.attacks --tree . --tree build/compiled --nginx $(ATTACK_ARGS)

@@ -16,7 +16,7 @@ from importlib.metadata import version
 import httptools
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.http1.framing import request_decoder
+from ipyproxy.http1.framing import request_framing
 from ipyproxy.http1.head import (
     HeadLimits,
     _is_taken_from_request,
@@ -76,7 +76,7 @@ _reader = request_fields_reader()
 def ours(raw: bytes) -> object:
     """Grammar, what to pass on and what to look at, and the framing; all on one connection."""
     parsed = parse_request(raw[:-4], LIMITS, _reader)
-    return parsed, request_decoder(parsed)
+    return parsed, request_framing(parsed)
 
 
 class Bare:

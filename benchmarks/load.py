@@ -94,9 +94,7 @@ def upload(running: Running, site: Site) -> Load:
     return _curl(running, site, ["-H", "Expect:", "-T", str(site.large_file), url])
 
 
-def round_trips(
-    running: Running, site: Site, connections: int, size: int, seconds: float
-) -> Load:
+def round_trips(running: Running, site: Site, connections: int, size: int, seconds: float) -> Load:
     """Echo messages, one under way on each bridge."""
     return _messages(running, site, "rtt", ["-c", str(connections)], size, seconds)
 

@@ -213,8 +213,9 @@ def _start(
         try:
             running = Running(peer, site, room / peer.name)
         except StartError as error:
-            results.fail(peer.name, [*_START, *(name for job in jobs for name in job.figures)],
-                         str(error))
+            results.fail(
+                peer.name, [*_START, *(name for job in jobs for name in job.figures)], str(error)
+            )
             continue
         stack.callback(running.stop)
         sleep(_SETTLED)

@@ -154,8 +154,10 @@ def markdown(
         parts.append(f"![The figures at a glance]({plot})")
     parts += [_table(table, results, peers) for table in TABLES if _has_figures(table, results)]
     if effort.rounds > 1:
-        parts.append(f"A figure moves by {results.spread():.0%} between rounds (largest less "
-                     "smallest, over the median; half of all figures move less).")
+        parts.append(
+            f"A figure moves by {results.spread():.0%} between rounds (largest less "
+            "smallest, over the median; half of all figures move less)."
+        )
     return "\n\n".join(parts) + "\n"
 
 
@@ -176,12 +178,15 @@ def _machine() -> str:
         if line.startswith("model name")
     ]
     system = platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
-    return _lines("Machine", {
-        "Date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "CPU": f"{len(cpus)} × {cpus[0] if cpus else platform.machine()}",
-        "System": f"{system}, kernel {platform.release()}",
-        "Python": platform.python_version(),
-    })
+    return _lines(
+        "Machine",
+        {
+            "Date": f"{datetime.now(UTC):%Y-%m-%d}",
+            "CPU": f"{len(cpus)} × {cpus[0] if cpus else platform.machine()}",
+            "System": f"{system}, kernel {platform.release()}",
+            "Python": platform.python_version(),
+        },
+    )
 
 
 def _lines(title: str, items: Mapping[str, str]) -> str:
@@ -206,9 +211,7 @@ def _table(table: Table, results: Results, peers: Sequence[Peer]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _cell(
-    figure: str, peer: Peer, results: Results, notes: dict[tuple[str, str], int]
-) -> str:
+def _cell(figure: str, peer: Peer, results: Results, notes: dict[tuple[str, str], int]) -> str:
     value = results.median(figure, peer.name)
     reason = results.failures.get((figure, peer.name))
     note = ""

@@ -172,9 +172,7 @@ def _compile(site: Site) -> None:
         sources = [str(HERE / "wsload" / file) for file in (source, "wire.c")]
         flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O3", "-Wall", "-Wextra"]
         libraries = ["-lssl", "-lcrypto"]
-        subprocess.run(
-            [compiler, *flags, "-o", site.tool(name), *sources, *libraries], check=True
-        )
+        subprocess.run([compiler, *flags, "-o", site.tool(name), *sources, *libraries], check=True)
 
 
 def _make_files(site: Site) -> None:

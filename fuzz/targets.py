@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ipyproxy.errors import ProxyError
 from ipyproxy.http.rewriting import Rewriting, request_fields, response_fields
-from ipyproxy.http1.framing import ChunkedDecoder, request_decoder, response_decoder
+from ipyproxy.http1.framing import ChunkedDecoder, request_framing, response_framing
 from ipyproxy.http1.head import (
     HeadLimits,
     parse_request,
@@ -39,7 +39,7 @@ def request(data: bytes) -> None:
         return
     assert grammar.REQUEST_HEAD.fullmatch(data)
     try:
-        request_decoder(head)
+        request_framing(head)
     except ProxyError:
         return
     lines = lines_of(request_fields(head, _PUBLIC, frozenset(), _REWRITING))
@@ -47,7 +47,7 @@ def request(data: bytes) -> None:
         b"\r\n".join([b"GET / HTTP/1.1", *lines]),
         HeadLimits(head_fields=200),
     )
-    assert request_decoder(again) is None
+    assert request_framing(again)[0] is None
     assert again.fields.values(b"host") == [b"127.0.0.1:10000"]
     assert not again.fields.values(b"connection")
     assert not again.fields.values(b"x-forwarded-for")
@@ -62,7 +62,7 @@ def response(data: bytes) -> None:
         return
     assert grammar.RESPONSE_HEAD.fullmatch(data)
     try:
-        response_decoder(head, b"GET")
+        response_framing(head, b"GET")
     except ProxyError:
         return
     lines = lines_of(response_fields(head, _PUBLIC, _REWRITING))

@@ -14,9 +14,10 @@ from ipyproxy.http.forwarding import TrustedProxies
 from ipyproxy.http1.head import HeadLimits
 from ipyproxy.net.tcp import TCPTransport
 from ipyproxy.server.clients import Clients, ClientsLimits, Rate
-from ipyproxy.server.http1 import ChannelLimits, HTTPChannel, Site
+from ipyproxy.server.http1 import HTTPChannel
 from ipyproxy.server.request import STATUS_LINE, Request
 from ipyproxy.server.server import HTTPServer
+from ipyproxy.server.site import ChannelLimits, Site
 from tests.wires import Loop, Wire
 
 LIMITS = ChannelLimits(

@@ -7,6 +7,7 @@ and endings is what the proxy does. Only the kernel and the clock are played.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 from collections.abc import Callable
@@ -20,6 +21,10 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 # States of a connection as TCP_INFO tells them.
 _OPEN, _CLOSED, _CLOSE_WAIT = 1, 7, 8
 _MOST_TURNS = 100_000
+
+# For whoever asks the kernel whether a wire can be read.
+_READY = os.eventfd(1)
+_QUIET = os.eventfd(0)
 
 
 class Wire:
@@ -123,7 +128,9 @@ class Wire:
             self.was_reset = lingers == _RESET_ON_CLOSE or bool(self._incoming)
 
     def fileno(self) -> int:
-        return -1 if self.is_closed else id(self)
+        if self.is_closed:
+            return -1
+        return _READY if self.is_readable else _QUIET
 
     def _check_open(self) -> None:
         if self.is_closed:

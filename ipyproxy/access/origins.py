@@ -101,11 +101,13 @@ class Policy:
 
     def _check_origin(self, special: SpecialFields, is_safe: bool, public: bytes) -> None:
         origins = special.values_of(b"origin")
+        is_upgrade = b"upgrade" in special
+        if not origins and is_safe and not is_upgrade:
+            return
         site = special.values_of(b"sec-fetch-site")
-        upgrade = special.values_of(b"upgrade")
         if not origins:
             # No browser, or a plain navigation: these carry no Origin.
-            if (upgrade or not is_safe) and site not in _OWN_SITE:
+            if site not in _OWN_SITE:
                 said = _spoken(b", ".join(site))
                 raise ProxyError(Problem.ORIGIN_DENIED, f"Sec-Fetch-Site {said}")
             return
@@ -115,7 +117,7 @@ class Policy:
         if origin == public or origin in self._trusted:
             return
         # A page with a no-referrer policy posts to its own server with Origin: null.
-        if origin == b"null" and site == [b"same-origin"] and not upgrade:
+        if origin == b"null" and site == [b"same-origin"] and not is_upgrade:
             return
         said = f"Origin {_spoken(origin)} is not {_spoken(public)}"
         raise ProxyError(Problem.ORIGIN_DENIED, said)

@@ -178,6 +178,7 @@ class Keeper:
         except FileNotFoundError:
             self._store.prepare()
             asked = frozenset()
+        self._store.see_challenges()
         stamps = self._store.stamps()
         changed: dict[str, Kept | None] = {}
         for name, stamp in stamps.items():

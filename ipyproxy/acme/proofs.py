@@ -46,11 +46,11 @@ class TlsAlpn:
     async def show(self, name: str, token: str, key_authorization: str) -> None:
         """See :class:`ipyproxy.acme.client.Proof`."""
         content = challenge_certificate(name, key_authorization, datetime.now(UTC))
-        await self._run(lambda: write(self._store.challenge_path(name), content))
+        await self._run(lambda: self._store.show(name, content))
 
     async def withdraw(self, name: str, token: str, key_authorization: str) -> None:
         """See :class:`ipyproxy.acme.client.Proof`."""
-        await _quietly(self._run, lambda: self._store.challenge_path(name).unlink(missing_ok=True))
+        await _quietly(self._run, lambda: self._store.withdraw(name))
 
 
 class Http:

@@ -48,6 +48,7 @@ class Store:
         self.directory = directory
         self.names = tuple(names)
         self._seen_as = {server_name(name): name for name in self.names}
+        self._shown: Mapping[str, Certificate] = {}
 
     @property
     def http(self) -> Path:
@@ -167,22 +168,35 @@ class Store:
     # Challenges.
 
     def challenge(self, asked_for: str) -> Certificate | None:
-        """What an ACME server is shown that looks at ``asked_for`` (SNI).
+        """What an ACME server is shown that looks at ``asked_for`` (SNI); no file is read for it.
 
         None unless that is one of our names, and is being proved at present. See
         :class:`ipyproxy.tls.ServerTLS`.
         """
         name = self._seen_as.get(asked_for)
-        if name is None:
-            return None
-        path = self.challenge_path(name)
-        try:
-            return load_certificate(path, path)
-        except CertificateError:
-            return None
+        return None if name is None else self._shown.get(name)
 
-    def challenge_path(self, name: str) -> Path:
-        """Where that lies."""
+    def show(self, name: str, content: bytes) -> None:
+        """Let ACME servers see ``content`` when they look at ``name``, here and at other nodes."""
+        write(self._challenge_path(name), content)
+        self.see_challenges()
+
+    def withdraw(self, name: str) -> None:
+        """Let them see it no more."""
+        self._challenge_path(name).unlink(missing_ok=True)
+        self.see_challenges()
+
+    def see_challenges(self) -> None:
+        """Find out which challenges there are, those of other nodes too."""
+        shown = {}
+        for name in self.names:
+            path = self._challenge_path(name)
+            if path.exists():
+                with contextlib.suppress(CertificateError):
+                    shown[name] = load_certificate(path, path)
+        self._shown = shown
+
+    def _challenge_path(self, name: str) -> Path:
         return self.directory / "challenges" / f"{_file_name(name)}.pem"
 
     def token_path(self, token: str) -> Path:

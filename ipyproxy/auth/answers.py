@@ -9,9 +9,11 @@ from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from ipyproxy.auth.turns import Turns
+from ipyproxy.errors import Problem, ProxyError
 
 T = TypeVar("T")
 
@@ -32,7 +34,14 @@ class _Question(Generic[T]):
         self.start = start
         self.unheard = unheard
         self.begin: Callable[[], object] = lambda: None
+        self.deadline: IDelayedCall | None = None
         self.waiting: list[Deferred[T]] = []
+
+    def stop_deadline(self) -> None:
+        """Its turn has come, or nobody waits for it any more."""
+        if self.deadline is not None:
+            self.deadline.cancel()
+            self.deadline = None
 
 
 class SingleFlight(Generic[T]):
@@ -41,14 +50,19 @@ class SingleFlight(Generic[T]):
     A question that has begun is carried through even if everybody who waited for it has left: a
     guess is to count, and whoever was asked has the work anyway.
 
-    :param clock: anything with ``seconds()``.
+    :param clock: the reactor, for its time.
     :param lasting: seconds for which an answer is remembered; 0 for not at all.
+    :param longest_wait: seconds after which a question whose turn has not come is refused, as by
+        HAProxy's ``timeout queue``.
     """
 
-    def __init__(self, clock: Any, lasting: Callable[[T], float], turns: Turns) -> None:
+    def __init__(
+        self, clock: Any, lasting: Callable[[T], float], turns: Turns, longest_wait: float
+    ) -> None:
         self._clock = clock
         self._lasting = lasting
         self._turns = turns
+        self._longest_wait = longest_wait
         self._asking: dict[Hashable, _Question[T]] = {}
         self._known: dict[Hashable, tuple[float, T]] = {}
 
@@ -66,8 +80,8 @@ class SingleFlight(Generic[T]):
     ) -> Deferred[T]:
         """The answer to ``key``: ``start`` is called in turn, unless somebody has asked already.
 
-        Raises :class:`~ipyproxy.errors.ProxyError` (``OVERLOADED``) if too many wait. Cancelling
-        gives up waiting.
+        Raises :class:`~ipyproxy.errors.ProxyError` (``OVERLOADED``) if too many wait, and fails
+        with it if the turn does not come in time. Cancelling gives up waiting.
 
         :param client: its address.
         :param unheard: is told an answer to this client's question that nobody waits for any more.
@@ -90,18 +104,31 @@ class SingleFlight(Generic[T]):
 
     def _wait_for_turn(self, key: Hashable, question: _Question[T]) -> None:
         def begin() -> None:
+            question.stop_deadline()
             maybeDeferred(question.start).addBoth(self._answered, key, question)
 
         question.begin = begin
         try:
-            self._turns.ask(question.client, begin)
+            if not self._turns.ask(question.client, begin):
+                call_later = self._clock.callLater
+                question.deadline = call_later(self._longest_wait, self._refuse, key, question)
         except BaseException:
             del self._asking[key]
             raise
 
+    def _refuse(self, key: Hashable, question: _Question[T]) -> None:
+        """Its turn has not come in time, so all who wait for its answer are refused."""
+        self._turns.leave(question.client, question.begin)
+        del self._asking[key]
+        said = f"a login has waited {self._longest_wait:g} s for its check to begin"
+        waiting, question.waiting = question.waiting, []
+        for each in waiting:
+            each.errback(ProxyError(Problem.OVERLOADED, said))
+
     def _leave(self, key: Hashable, question: _Question[T], given_up: Deferred[T]) -> None:
         question.waiting.remove(given_up)
         if not question.waiting and self._turns.leave(question.client, question.begin):
+            question.stop_deadline()
             del self._asking[key]
 
     def _answered(self, result: T | Failure, key: Hashable, question: _Question[T]) -> None:

@@ -60,14 +60,15 @@ class ForwardAuth:
     """A method: what a server behind a URL says of a request.
 
     2xx lets it pass. 401 and 403 go to the browser, with what they say on how to log in. Anything
-    else, or nothing in time, is a failure of that server's (``AUTH_UNAVAILABLE``).
+    else, or nothing in time, is a failure of that server's (``AUTH_UNAVAILABLE``). Where so many
+    others are under way that a subrequest cannot begin in time, it is not made (``OVERLOADED``).
 
     :param clock: the reactor, for its time.
     :param url: where to ask.
     :param user_header: the field of the answer that holds the user's name.
     :param headers: fields of the answer that go upstream, if they are there.
     :param withheld: names of further fields that a client may not say itself.
-    :param timeout: seconds for the whole answer's head.
+    :param timeout: seconds for the whole answer's head, and before that for the subrequest's turn.
     :param remembered: seconds for which a good answer counts for requests of which the server would
         be told exactly the same; 0: each request is asked for.
     """
@@ -94,7 +95,7 @@ class ForwardAuth:
         self._remembered = remembered
         self._secret = secrets.token_bytes(32)
         self._answers: SingleFlight[Finding] = SingleFlight(
-            clock, self._lasting, Turns(AT_ONCE, WAITING)
+            clock, self._lasting, Turns(AT_ONCE, WAITING), timeout
         )
 
     def examine(self, facts: RequestFacts) -> Deferred[Finding]:

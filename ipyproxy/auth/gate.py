@@ -43,8 +43,8 @@ class Gate:
     :param methods: by the names that rules have for them.
     :param prefix: the path that all notebooks are below, such as ``/ipython``.
     :param user_header: the field that tells upstream the user's name.
-    :param revoked: the moment (seconds since the epoch) up to which what was issued for a port is
-        void; 0 if there is none.
+    :param revoked: the moment (seconds since the epoch) up to which what was issued for a
+        notebook, by its name, is void; 0 if there is none.
     :param subject: the subject of the verified certificate of a client's transport, if any.
     """
 
@@ -55,7 +55,7 @@ class Gate:
         *,
         prefix: str,
         user_header: str = "X-Remote-User",
-        revoked: Callable[[int], float] = lambda port: 0.0,
+        revoked: Callable[[str], float] = lambda name: 0.0,
         subject: Callable[[Any], str | None] = lambda transport: None,
     ) -> None:
         self._rules = rules
@@ -90,7 +90,7 @@ class Gate:
             public=request.public,
             client=request.client,
             route=None if port is None else b"%b%d" % (self._below, port),
-            revoked=0.0 if port is None else self._revoked(port),
+            revoked=0.0 if port is None else self._revoked(str(port)),
             authorization=fields.values(b"authorization"),
             cookies=fields.values(b"cookie"),
             lines=lines_of(fields.plain + fields.special.verbatim),

@@ -21,15 +21,17 @@ from twisted.python.failure import Failure
 from ipyproxy.access.basic import CHALLENGE, NamedPassword, parse_basic
 from ipyproxy.access.facts import Failed, Finding, Lack, Passed, RequestFacts
 from ipyproxy.auth.answers import SingleFlight
+from ipyproxy.auth.lookout import Lookout
 from ipyproxy.auth.threads import MOST
 from ipyproxy.auth.turns import Turns
-from ipyproxy.auth.watchedfile import UnusableFileError, WatchedFile
-from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.auth.watchedfile import WatchedFile
 
 REMEMBERED = 60.0
 """Seconds for which the outcome of a check counts, be it good or bad."""
 WAITING = 512
 """Checks that may wait for a thread, half of them of one client: a class behind one address."""
+LONGEST_WAIT = 30.0
+"""Seconds that a check waits for a thread at most; with bcrypt, a hundred take ten to fifteen."""
 
 _log = Logger(namespace="ipyproxy.auth.htpasswd")
 
@@ -187,18 +189,19 @@ class Attempts(Protocol):
 class Htpasswd:
     """A method: Basic credentials against a file.
 
-    :param clock: anything with ``seconds()``.
+    :param users: looks at the file of users.
+    :param clock: the reactor, for its time.
     """
 
     def __init__(
-        self, users: WatchedFile[Users], clock: Any, threads: Threads, attempts: Attempts
+        self, users: Lookout[Users], clock: Any, threads: Threads, attempts: Attempts
     ) -> None:
-        self._file = users
+        self._users = users
         self._threads = threads
         self._attempts = attempts
         self._secret = secrets.token_bytes(32)
         self._checks: SingleFlight[Finding] = SingleFlight(
-            clock, lambda _: REMEMBERED, Turns(MOST, WAITING)
+            clock, lambda _: REMEMBERED, Turns(MOST, WAITING), LONGEST_WAIT
         )
 
     def examine(self, facts: RequestFacts) -> Finding | Deferred[Finding]:
@@ -206,10 +209,11 @@ class Htpasswd:
         shown = parse_basic(facts.authorization)
         if shown is None:
             return _NOTHING
-        try:
-            users = self._file.content()
-        except UnusableFileError as error:
-            raise ProxyError(Problem.AUTH_UNAVAILABLE, str(error)) from error
+        return self._users.content().addCallback(self._check, shown, facts)
+
+    def _check(
+        self, users: Users, shown: NamedPassword, facts: RequestFacts
+    ) -> Finding | Deferred[Finding]:
         # The same chance each time, so that one who does not exist is as steady as one who does.
         chance = int.from_bytes(self._keyed(shown.name.encode())[:8])
         hashed, is_known = users.find(shown.name, chance)

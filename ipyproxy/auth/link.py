@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from twisted.internet.defer import Deferred
+
 from ipyproxy.access.facts import Failed, Finding, Lack, Passed, RequestFacts
 from ipyproxy.access.tokens import Keyring, Ticket, parse_keys, set_cookie
-from ipyproxy.auth.watchedfile import UnusableFileError, WatchedFile
-from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.auth.lookout import Lookout
+from ipyproxy.auth.watchedfile import WatchedFile
 from ipyproxy.routes.notebooks import STATE_PATH
 
 
@@ -26,22 +28,22 @@ def key_file(path: Path) -> WatchedFile[Keyring]:
 class Links:
     """A method: a token in the address, or the cookie of its route.
 
+    :param keys: looks at the file of keys.
     :param wall_clock: seconds since the epoch, as by :func:`time.time`.
     """
 
-    def __init__(self, keys: WatchedFile[Keyring], wall_clock: Callable[[], float]) -> None:
+    def __init__(self, keys: Lookout[Keyring], wall_clock: Callable[[], float]) -> None:
         self._keys = keys
         self._wall_clock = wall_clock
 
-    def examine(self, facts: RequestFacts) -> Finding:
+    def examine(self, facts: RequestFacts) -> Finding | Deferred[Finding]:
         """See :class:`~ipyproxy.auth.gate.Method`."""
         route = facts.route
         if route is None:
             return Failed(Lack.NOTHING)
-        try:
-            keys = self._keys.content()
-        except UnusableFileError as error:
-            raise ProxyError(Problem.AUTH_UNAVAILABLE, str(error)) from error
+        return self._keys.content().addCallback(self._check, facts, route)
+
+    def _check(self, keys: Keyring, facts: RequestFacts, route: bytes) -> Finding:
         now, revoked = self._wall_clock(), facts.revoked
         shown = keys.check_cookies(facts.cookies, route, now, revoked)
         if facts.token is not None:

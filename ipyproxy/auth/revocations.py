@@ -1,42 +1,67 @@
-"""When each port last changed hands: what was issued for it before is void, over restarts too.
+"""When each notebook last changed hands: what was issued for it before is void.
 
-Knows ports, moments and one file. Knows nothing of what is issued.
+It holds over restarts too. Knows names of notebooks (the numbers of their ports), moments, one
+file and a thread that writes it. Knows nothing of what is issued.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ipyproxy import statefiles
 
+Run = Callable[[Callable[[], Any]], Deferred[Any]]
+"""Does some work in a thread."""
+
 
 class Revocations:
-    """The last such moment of each port, in seconds since the epoch.
+    """The last such moment of each notebook, in seconds since the epoch.
 
-    Until :meth:`keep` they are in memory only.
+    Until :meth:`keep` they are in memory only. They count at once; the file is written in a thread,
+    because a disk may take its time.
     """
 
     log = Logger(namespace="ipyproxy.auth.revocations")
 
-    def __init__(self) -> None:
-        self._moments: dict[int, float] = {}
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._moments: dict[str, float] = {}
         self._file: Path | None = None
+        self._is_behind = False
+        self._writing: Deferred[None] | None = None
 
-    def of(self, port: int) -> float:
-        """The last moment of ``port``; 0 if there was none."""
-        return self._moments.get(port, 0.0)
+    def of(self, name: str) -> float:
+        """The last moment of the notebook ``name``; 0 if there was none."""
+        return self._moments.get(name, 0.0)
 
-    def revoke(self, port: int, moment: float) -> None:
-        """``port`` has changed hands.
+    def revoke(self, name: str, moment: float) -> None:
+        """The port of the notebook ``name`` has changed hands.
 
         :param moment: when its former tenant was last seen; what was issued until then is void.
         """
-        self._moments[port] = max(moment, self.of(port))
-        if self._file is not None:
+        self._moments[name] = max(moment, self.of(name))
+        if self._file is None:
+            return
+        self._is_behind = True
+        if self._writing is None:
+            self._writing = Deferred()
             self._write(self._file)
+
+    def written(self) -> Deferred[None]:
+        """Called back once all that is known is in the file, or could not be written."""
+        if self._writing is None:
+            return succeed(None)
+        result: Deferred[None] = Deferred()
+        self._writing.chainDeferred(result)
+        return result
 
     def keep(self, file: Path) -> None:
         """Take in what ``file`` holds, and keep all that is known there from now on.
@@ -46,8 +71,9 @@ class Revocations:
         """
         self._file = file
         try:
-            for port, moment in json.loads(statefiles.read(file)).items():
-                self._moments[int(port)] = max(float(moment), self.of(int(port)))
+            for name, moment in json.loads(statefiles.read(file)).items():
+                name = str(int(name))  # as it is spelled here
+                self._moments[name] = max(float(moment), self.of(name))
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -56,10 +82,22 @@ class Revocations:
             self._tell(file, "read", str(error))
 
     def _write(self, file: Path) -> None:
-        try:
-            statefiles.write(file, json.dumps(self._moments).encode())
-        except OSError as error:
-            self._tell(file, "written", error.strerror)
+        """Write what is known now, and then once more if more has become known meanwhile."""
+        self._is_behind = False
+        write = partial(statefiles.write, file, json.dumps(self._moments).encode())
+        done = self._run(write).addErrback(self._not_written, file)
+        done.addCallback(self._go_on, file)
+
+    def _not_written(self, failure: Failure, file: Path) -> None:
+        error = failure.value
+        self._tell(file, "written", getattr(error, "strerror", None) or str(error))
+
+    def _go_on(self, _: None, file: Path) -> None:
+        if self._is_behind:
+            self._write(file)
+        elif self._writing is not None:
+            done, self._writing = self._writing, None
+            done.callback(None)
 
     def _tell(self, file: Path, done: str, why: str | None) -> None:
         self.log.error(

@@ -32,8 +32,8 @@ class Turns:
         self._queues: dict[str, dict[Begin, None]] = {}
         self._handing_on = False
 
-    def ask(self, address: str, begin: Begin) -> None:
-        """Call ``begin`` now or later, for the client at ``address``.
+    def ask(self, address: str, begin: Begin) -> bool:
+        """Call ``begin`` now or later, for the client at ``address``; whether now.
 
         Raises :class:`ProxyError` (``OVERLOADED``) if too much of this client's waits, or of all.
         """
@@ -41,11 +41,12 @@ class Turns:
         if client not in self._queues and self._taken.has_room_for(client):
             self._taken.take(client)
             begin()
-            return
+            return True
         if not self._waiting.has_room_for(client):
             raise ProxyError(Problem.OVERLOADED, f"{self._waiting.taken} logins wait for a check")
         self._waiting.take(client)
         self._queues.setdefault(client, {})[begin] = None
+        return False
 
     def leave(self, address: str, begin: Begin) -> bool:
         """Never call ``begin``; False if that has been done already."""

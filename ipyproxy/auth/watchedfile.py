@@ -20,7 +20,7 @@ class UnusableFileError(Exception):
 
 
 class WatchedFile(Generic[T]):
-    """What ``read`` makes of the file at ``path``.
+    """What ``read`` makes of the file at ``path``. It may take as long as a disk does.
 
     A file that cannot be used any more lets nobody in; it is never the one before that counts.
 

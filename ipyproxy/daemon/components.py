@@ -23,13 +23,13 @@ from ipyproxy.daemon.settings import Settings
 from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.gateway.resource import Notebooks
 from ipyproxy.http1.head import HeadLimits
+from ipyproxy.net.address import ClientTLS
 from ipyproxy.net.descriptors import Descriptors
-from ipyproxy.net.tlsdial import ClientTLS
 from ipyproxy.records.statistics import Histogram, Statistics
 from ipyproxy.routes.notebooks import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
 from ipyproxy.server.clients import Clients, ClientsLimits, Rate, excess_beside
-from ipyproxy.server.http1 import ChannelLimits
 from ipyproxy.server.refusals import Audit
+from ipyproxy.server.site import ChannelLimits
 from ipyproxy.status.condition import Condition
 from ipyproxy.status.facts import Sources
 from ipyproxy.status.lag import LoopLag
@@ -38,7 +38,7 @@ from ipyproxy.tls import client_subject
 from ipyproxy.upstream.advice import Adviser
 from ipyproxy.upstream.connection import ClientLimits
 from ipyproxy.upstream.health import HealthChecker
-from ipyproxy.upstream.places import PortPlaces
+from ipyproxy.upstream.owners import PatientThreads
 from ipyproxy.upstream.pool import Pool
 from ipyproxy.upstream.tenancy import Tenants
 from ipyproxy.upstream.upstream import UpstreamTable
@@ -56,7 +56,6 @@ class Components(NamedTuple):
     """
 
     upstreams: UpstreamTable
-    places: PortPlaces
     pool: Pool
     health: HealthChecker
     bridges: Bridges
@@ -70,18 +69,19 @@ class Components(NamedTuple):
     tenants: Tenants
     own_ports: set[int]
     auth: AuthContext
+    challenges: PatientThreads
 
 
 def make_components(
     reactor: Any, descriptors: Descriptors, config: Config, tenants: Tenants
 ) -> Components:
     """The components of one process, with the limits of ``config``."""
-    upstreams = UpstreamTable()
+    upstreams = UpstreamTable(config.limits.connections_per_port)
     clients = Clients(clients_limits(config))
     pool = Pool(reactor, descriptors, client_limits(config), tenants.confirm)
-    revocations = Revocations()
-    tenants.leaving.append(lambda port, ago: pool.part(port))
-    tenants.leaving.append(lambda port, ago: revocations.revoke(port, time.time() - ago))
+    revocations = Revocations(PatientThreads(reactor, 1, "revocations").run)
+    tenants.leaving.append(lambda name, ago: pool.part(name))
+    tenants.leaving.append(lambda name, ago: revocations.revoke(name, time.time() - ago))
     tenants.strict = bool(config.auth.methods)
     health = HealthChecker(
         reactor,
@@ -94,7 +94,7 @@ def make_components(
     sources = Sources(
         upstreams=upstreams,
         health=health,
-        statistics=Statistics(reactor.seconds(), upstreams.knows),
+        statistics=Statistics(reactor.seconds()),
         bridges=Bridges(reactor, config.limits.message_bytes),
         clients=clients,
         condition=Condition(Calendar(reactor.seconds, time.time)),
@@ -103,7 +103,6 @@ def make_components(
     )
     return Components(
         upstreams=upstreams,
-        places=PortPlaces(config.limits.connections_per_port),
         pool=pool,
         health=health,
         bridges=sources.bridges,
@@ -119,18 +118,21 @@ def make_components(
         auth=AuthContext(
             reactor,
             time.time,
+            # One for each file there is.
+            PatientThreads(reactor, 2, "users and keys").run,
             WorkThreads(reactor),
             LoginAttempts(clients, reactor, Audit(clients)),
             revocations,
             lambda transport: client_subject(transport.tls),
         ),
+        challenges=PatientThreads(reactor, 1, "ACME challenges"),
     )
 
 
 def refit(components: Components, config: Config) -> None:
     """Give the components the limits of another ``config``; what is open stays open."""
     components.tenants.strict = bool(config.auth.methods)
-    components.places.resize(config.limits.connections_per_port)
+    components.upstreams.resize(config.limits.connections_per_port)
     components.pool.limits = client_limits(config)
     components.health.configure(config.health, config.notebooks.prefix)
     components.health.connect_timeout = config.timeouts.connect
@@ -143,9 +145,11 @@ def secure(components: Components, tls: ClientTLS | None) -> None:
 
     On other terms than before, nothing begins any more on what is open.
     """
-    if components.pool.tls != tls:
-        components.pool.part()
-    components.pool.tls = components.health.tls = tls
+    components.upstreams.notebook_tls = tls
+    for upstream in components.upstreams.all():
+        if upstream.port is not None and upstream.tls != tls:
+            components.pool.part(upstream.name)
+            upstream.tls = tls
 
 
 class Sites(NamedTuple):
@@ -160,7 +164,6 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
     """The sites that ``settings`` describe, around ``components``.
 
     :param https_port: the public port of HTTPS.
-    :raises ConfigError: if a file of users or keys cannot be used.
     """
     config = settings.config
     names = {name for each in settings.certificates for name in each.names}
@@ -173,10 +176,7 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
         TrustedPages(config.site.trusted_origins) if config.site.trusted_origins else None
     )
     policy = Policy(names, config.site.trusted_origins)
-    gate = make_gate(config.auth, config.notebooks.prefix, components.auth)
-    webroots = [config.listen.acme_directory] if config.listen.acme_directory else []
-    if settings.acme is not None:
-        webroots.append(settings.acme.store.http)
+    gate = make_gate(config.auth, settings.auth_files, config.notebooks.prefix, components.auth)
     return Sites(
         PublicSite(
             _root(components, config, trusted_pages),
@@ -187,9 +187,18 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
             states=StatePaths(config.notebooks.prefix),
             hsts=hsts(settings),
         ),
-        RedirectSite(policy, https_port, Challenges(*webroots) if webroots else None),
+        RedirectSite(policy, https_port, _challenges(components, settings)),
         _status(components, names),
     )
+
+
+def _challenges(components: Components, settings: Settings) -> Challenges | None:
+    """What plain HTTP answers ACME servers with, if anything."""
+    acme, own = settings.config.listen.acme_directory, settings.acme
+    directories = [*([acme] if acme else []), *([own.store.http] if own else [])]
+    if not directories:
+        return None
+    return Challenges(directories, components.auth.reactor, components.challenges.run)
 
 
 def hsts(settings: Settings) -> int:
@@ -211,7 +220,6 @@ def _root(components: Components, config: Config, trusted_pages: TrustedPages | 
         components.tenants,
         components.adviser,
         frozenset(origin.encode("ascii") for origin in config.site.trusted_origins),
-        components.places,
         trusted_pages,
     )
     cookies = tuple(name.encode("ascii") for name in config.notebooks.site_cookies)

@@ -6,53 +6,62 @@ Knows the configuration and every method. Decides nothing about requests.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 from ipyproxy.access.reserved import ReservedFields
 from ipyproxy.access.rules import Rule, Rules
 from ipyproxy.access.subjects import Subjects
-from ipyproxy.access.tokens import COOKIE
+from ipyproxy.access.tokens import COOKIE, Keyring
 from ipyproxy.auth.attempts import LoginAttempts
 from ipyproxy.auth.certificate import Certificates
 from ipyproxy.auth.gate import Gate, Method
-from ipyproxy.auth.htpasswd import Htpasswd, prepare, user_file
+from ipyproxy.auth.htpasswd import Htpasswd, Users, prepare, user_file
 from ipyproxy.auth.link import Links, key_file
+from ipyproxy.auth.lookout import Lookout, Run
 from ipyproxy.auth.revocations import Revocations
 from ipyproxy.auth.threads import WorkThreads
-from ipyproxy.auth.watchedfile import UnusableFileError
+from ipyproxy.auth.watchedfile import UnusableFileError, WatchedFile
 from ipyproxy.config import Auth, ConfigError
+
+T = TypeVar("T")
+
+
+class AuthFiles(NamedTuple):
+    """The files that methods go by; None where none is configured."""
+
+    users: WatchedFile[Users] | None
+    keys: WatchedFile[Keyring] | None
 
 
 class AuthContext(NamedTuple):
     """What the methods need of the world.
 
+    :param look: looks at a file in a thread.
     :param wall_clock: seconds since the epoch, as by :func:`time.time`.
     :param subject: the subject of the verified certificate of a client's transport, if any.
     """
 
     reactor: Any
     wall_clock: Callable[[], float]
+    look: Run
     threads: WorkThreads
     attempts: LoginAttempts
     revocations: Revocations
     subject: Callable[[Any], str | None]
 
 
-def make_gate(auth: Auth, prefix: str, around: AuthContext) -> Gate | None:
+def make_gate(auth: Auth, files: AuthFiles, prefix: str, around: AuthContext) -> Gate | None:
     """The gate; None if no rule asks for anything.
 
+    :param files: those that ``auth`` names.
     :param prefix: the path that all notebooks are below.
-    :raises ConfigError: if a file cannot be used.
     """
     if not auth.methods:
         return None
-    try:
-        methods = {name: _MAKERS[name](auth, around) for name in auth.methods}
-    except UnusableFileError as error:
-        raise ConfigError([str(error)]) from error
     return Gate(
         make_rules(auth),
-        methods,
+        {name: _MAKERS[name](auth, files, around) for name in auth.methods},
         prefix=prefix,
         user_header=auth.user_header,
         revoked=around.revocations.of,
@@ -67,29 +76,42 @@ def make_rules(auth: Auth) -> Rules:
     )
 
 
-def check_files(auth: Auth) -> None:
-    """Look at the files of users and keys.
+def read_files(auth: Auth) -> AuthFiles:
+    """Read the files of users and keys; takes as long as the disk.
 
     :raises ConfigError: with everything that is wrong with them.
     """
-    problems = []
-    for read, path in (user_file, auth.htpasswd), (key_file, auth.link_keys):
-        try:
-            if path is not None:
-                read(path)
-        except UnusableFileError as error:
-            problems.append(str(error))
+    problems: list[str] = []
+    files = AuthFiles(
+        _read(user_file, auth.htpasswd, problems), _read(key_file, auth.link_keys, problems)
+    )
     if problems:
         raise ConfigError(problems)
+    return files
 
 
-def _make_htpasswd(auth: Auth, around: AuthContext) -> Method:
-    assert auth.htpasswd is not None
+def _read(
+    read: Callable[[Path], WatchedFile[T]], path: Path | None, problems: list[str]
+) -> WatchedFile[T] | None:
+    try:
+        return None if path is None else read(path)
+    except UnusableFileError as error:
+        problems.append(str(error))
+        return None
+
+
+def _watched(file: WatchedFile[T] | None, around: AuthContext) -> Lookout[T]:
+    assert file is not None, "a rule that asks for it names no file"
+    return Lookout(around.reactor, around.look, file.content)
+
+
+def _make_htpasswd(auth: Auth, files: AuthFiles, around: AuthContext) -> Method:
     prepare()
-    return Htpasswd(user_file(auth.htpasswd), around.reactor, around.threads, around.attempts)
+    users = _watched(files.users, around)
+    return Htpasswd(users, around.reactor, around.threads, around.attempts)
 
 
-def _make_forward(auth: Auth, around: AuthContext) -> Method:
+def _make_forward(auth: Auth, files: AuthFiles, around: AuthContext) -> Method:
     # Twisted's HTTP client is much to load for those who don't use it.
     from ipyproxy.auth.forward import ForwardAuth, agent
 
@@ -105,16 +127,15 @@ def _make_forward(auth: Auth, around: AuthContext) -> Method:
     )
 
 
-def _make_links(auth: Auth, around: AuthContext) -> Method:
-    assert auth.link_keys is not None
-    return Links(key_file(auth.link_keys), around.wall_clock)
+def _make_links(auth: Auth, files: AuthFiles, around: AuthContext) -> Method:
+    return Links(_watched(files.keys, around), around.wall_clock)
 
 
-def _make_certificates(auth: Auth, around: AuthContext) -> Method:
+def _make_certificates(auth: Auth, files: AuthFiles, around: AuthContext) -> Method:
     return Certificates(Subjects(auth.certificates))
 
 
-_MAKERS: dict[str, Callable[[Auth, AuthContext], Method]] = {
+_MAKERS: dict[str, Callable[[Auth, AuthFiles, AuthContext], Method]] = {
     "certificate": _make_certificates,
     "forward": _make_forward,
     "htpasswd": _make_htpasswd,

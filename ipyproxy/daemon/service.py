@@ -41,11 +41,12 @@ from ipyproxy.net.endpoints import StartError, listen, spoken
 from ipyproxy.net.sockets import Accept, Announcement, Listener, claim_descriptors
 from ipyproxy.net.tcp import TCPTransport
 from ipyproxy.net.tls import TLSTransport
-from ipyproxy.records.accesslog import AccessLog, LogWriter
+from ipyproxy.records.accesslog import AccessLog
+from ipyproxy.records.logwriter import LogWriter
 from ipyproxy.records.recorder import Recorder
 from ipyproxy.server.clients import connections_within, descriptors_for
-from ipyproxy.server.http1 import Site
 from ipyproxy.server.server import HTTPServer
+from ipyproxy.server.site import Site
 from ipyproxy.status.condition import Phase
 from ipyproxy.status.lag import timed
 from ipyproxy.status.serving import StatusServer
@@ -55,6 +56,8 @@ from ipyproxy.upstream.tenancy import Tenants, find_kernel
 
 # A client that goes away is missed within a second, even where nothing of it is read.
 _SWEEP = 0.5
+# Seconds for what is still to be written into the state directory; a disk may be gone for good.
+_STATE_WITHIN = 5.0
 _STANDARD_OUTPUT = 1
 
 
@@ -229,7 +232,7 @@ class ProxyService(Service):
         self._http.sweep()
         self._status.server.sweep()
         self._components.pool.sweep()
-        self._components.places.sweep(self._reactor.seconds())
+        self._components.upstreams.sweep(self._reactor.seconds())
         self._components.tenants.sweep(self._reactor.seconds())
         self._memory.note(self._reactor.seconds(), self._components.clients.connections)
         self._components.bridges.sweep()
@@ -373,7 +376,9 @@ class ProxyService(Service):
         self._writer.close()
         self._manager.leave()
         self._components.auth.threads.close()
-        return self._status.stop()
+        written = self._components.auth.revocations.written()
+        written.addTimeout(_STATE_WITHIN, self._reactor).addErrback(lambda _: None)
+        return DeferredList([written, *filter(None, [self._status.stop()])])
 
 
 def make_service(read: Callable[[], Settings], reactor: Any, manager: Manager) -> ProxyService:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cryptography import x509
 
 from ipyproxy.config import Config, ConfigError, Notebooks, Tls
-from ipyproxy.daemon.gate import check_files
+from ipyproxy.daemon.gate import AuthFiles, read_files
 from ipyproxy.net.hosts import covers
 from ipyproxy.tls import (
     Certificate,
@@ -60,6 +60,7 @@ class Settings(NamedTuple):
     state_directory: Path
     owners: Owners | None
     """Whose notebooks are served; None: anybody's."""
+    auth_files: AuthFiles
     acme: Acme | None = None
     """None: all certificates are files."""
 
@@ -71,7 +72,7 @@ def load(config: Config, state_directory: Path) -> Settings:
         certificate, if none is configured.
     :raises ConfigError: if there is no certificate to serve with, or no users to let in.
     """
-    check_files(config.auth)
+    auth_files = read_files(config.auth)
     try:
         certificates = certificate_files(config)
         acme = _acme(config, state_directory, certificates)
@@ -87,6 +88,7 @@ def load(config: Config, state_directory: Path) -> Settings:
             _notebooks_tls(config.notebooks),
             state_directory,
             owners,
+            auth_files,
             acme,
         )
     except CertificateError as error:
@@ -164,7 +166,7 @@ def check(config: Config) -> Sequence[str]:
 
     :raises ConfigError: also for a certificate that browsers would refuse.
     """
-    check_files(config.auth)
+    read_files(config.auth)
     now = datetime.now(UTC)
     try:
         certificates = certificate_files(config)

@@ -25,7 +25,7 @@ from ipyproxy.server.request import Request
 from ipyproxy.upstream.advice import STATUSES, Adviser
 from ipyproxy.upstream.connection import UpstreamConnection
 from ipyproxy.upstream.health import HealthChecker
-from ipyproxy.upstream.places import Places, PortPlaces
+from ipyproxy.upstream.places import Places
 from ipyproxy.upstream.pool import Pool
 from ipyproxy.upstream.tenancy import Tenants
 from ipyproxy.upstream.upstream import Upstream
@@ -48,7 +48,6 @@ class GatewayContext:
     tenants: Tenants
     adviser: Adviser
     trusted_origins: frozenset[bytes]
-    places: PortPlaces
     trusted_pages: TrustedPages | None = None
 
 
@@ -71,20 +70,20 @@ class Exchange:
         self._context = context
 
     def start(self) -> None:
-        """Take a place at the port, find a connection, and send the request on it.
+        """Take a place at the upstream, find a connection, and send the request on it.
 
         Where all places are taken and nobody gives way, the request waits for a while.
 
         Raises :class:`ProxyError`: ``OVERLOADED`` if too many wait, ``UPSTREAM_STARTING`` or
-        ``UPSTREAM_DEAD`` if the port is known not to answer, ``FOREIGN_PORT`` or ``CHANGED_HANDS``
+        ``UPSTREAM_DEAD`` if it is known not to answer, ``FOREIGN_PORT`` or ``CHANGED_HANDS``
         if somebody else listens there.
         """
         upstream = self._upstream
-        context, port = self._context, upstream.port
+        context = self._context
         if context.tenants.are_checked:
-            connected = context.pool.keeps(port)
+            connected = context.pool.keeps(upstream)
             started = self._request.started
-            self._mark = context.tenants.admit(port, started, connected=connected)
+            self._mark = context.tenants.admit(upstream, started, connected=connected)
         context.health.admit(upstream, self._request.started)
         has_place = self._ask_for_place()
         upstream.exchanges += 1
@@ -98,14 +97,14 @@ class Exchange:
         client = subscriber(request.client)
         # Behind one address there may be many people, and a login tells them apart.
         self._client = f"{client} {request.user}" if request.user else client
-        places = self._context.places.at(self._upstream.port)
+        places = self._upstream.places
         has_place = places.ask(self._client, self, request.started)
         self._places = places
         return has_place
 
     def _find_connection(self) -> None:
         self._dial = self._context.pool.connect(
-            self._upstream.port, self, once=not self._is_repeatable(), mark=self._mark
+            self._upstream, self, once=not self._is_repeatable(), mark=self._mark
         )
 
     # Places call; see :class:`ipyproxy.upstream.places.Holder`.
@@ -201,7 +200,7 @@ class Exchange:
 
     def _ask_for_advice(self, status: int) -> None:
         self._context.adviser.answered(
-            self._upstream.port,
+            self._upstream,
             status,
             safe=self._is_safe(),
             path=self._request.target.partition(b"?")[0].decode("latin-1"),
@@ -238,7 +237,7 @@ class Exchange:
         """See :class:`ipyproxy.upstream.connection.Receiver`: try once more if that is harmless."""
         self._connection = None
         if self._is_repeatable():
-            self._dial = self._context.pool.dial(self._upstream.port, self, self._mark)
+            self._dial = self._context.pool.dial(self._upstream, self, self._mark)
         else:
             self.failed(ProxyError(Problem.UPSTREAM_BROKEN, "it hung up without an answer"))
 
@@ -247,7 +246,7 @@ class Exchange:
         self._upstream.errors += 1
         self._end()
         error = self._context.health.failed(self._upstream, error)
-        self._context.adviser.failed(self._upstream.port, error)
+        self._context.adviser.failed(self._upstream, error)
         self._request.refuse(error)
 
     def _end(self) -> None:

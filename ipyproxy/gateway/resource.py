@@ -17,7 +17,6 @@ from ipyproxy.gateway.exchange import Exchange, GatewayContext
 from ipyproxy.gateway.websocket import BridgeExchange, is_websocket
 from ipyproxy.http.rewriting import Manners, Rewriting
 from ipyproxy.routes.notebooks import parse_port
-from ipyproxy.upstream.pool import LOOPBACK
 from ipyproxy.upstream.upstream import Upstream, UpstreamTable
 from ipyproxy.web.admission import Admission
 from ipyproxy.web.resources import NOT_DONE_YET, Branch
@@ -44,8 +43,8 @@ class ReverseProxyResource(Resource):
 
     def render(self, request: Any) -> int:
         """Carry the request; a WebSocket is one by its Upgrade, never by its path."""
-        request.port = self._upstream.port
-        unknown = self._context.tenants.find_owner(self._upstream.port, request.started)
+        request.upstream = self._upstream
+        unknown = self._context.tenants.find_owner(self._upstream, request.started)
         if unknown is None:
             self._carry(request)
         else:
@@ -93,16 +92,16 @@ class Notebooks(Branch):
         port = parse_port(path)
         if port is None or port not in self._ports:
             raise ProxyError(Problem.NO_SUCH_PORT, path[:20].decode("ascii", "backslashreplace"))
+        upstream = self._table.notebook(port)
         rewriting = Rewriting(
-            authority=b"%b:%d" % (LOOPBACK.encode("ascii"), port),
+            authority=str(upstream.address).encode("ascii"),
             prefix=b"%b/%d/" % (self._prefix, port),
             port=port,
             site_cookies=self._site_cookies,
             withheld=self._withheld,
-            scheme=b"http" if self._context.pool.tls is None else b"https",
+            scheme=b"http" if upstream.tls is None else b"https",
             manners=Manners.APPLICATION if port in self._applications else Manners.NOTEBOOK,
         )
-        upstream = self._table.get(port)
         resource = ReverseProxyResource(upstream, rewriting, self._context)
         if upstream.is_known:
             self.putChild(path, resource)

@@ -92,28 +92,29 @@ def request_fields(
     :param public: the public origin that the request was addressed to.
     :param trusted: further origins whose Referer is aligned like our own.
     """
-    dropped, rewritten = _rewritten_request(head.fields.special, public, trusted, rewriting)
-    return rewritten + _kept(head.fields.plain, dropped, rewriting)
+    fields = head.fields
+    dropped, rewritten = _rewritten_request(fields.special, public, rewriting)
+    if fields.loose and b"referer" not in dropped:
+        for value in fields.loose:
+            rewritten += b"Referer: %b\r\n" % _referer(value, public, trusted, rewriting)
+    return rewritten + _kept(fields.plain, dropped, rewriting)
 
 
 @remembered
 def _rewritten_request(
-    special: SpecialFields, public: bytes, trusted: frozenset[bytes], rewriting: Rewriting
+    special: SpecialFields, public: bytes, rewriting: Rewriting
 ) -> tuple[Collection[bytes], bytes]:
     """Names of the plain fields that Connection drops, and the special lines to send."""
     dropped = _nominated(special)
     origins = special.values_of(b"origin")
-    referers = special.values_of(b"referer") if b"referer" not in dropped else []
     if rewriting.manners is Manners.APPLICATION:
         host = _authority_of(public)
     else:
         host = rewriting.authority
         # Whoever is allowed to ask is one of the notebook's own pages to it.
         origins = [rewriting.origin] if origins else []
-        referers = [_align_referer(value, public, trusted, rewriting) for value in referers]
     lines = [b"Host: " + host]
     lines += [b"Origin: " + value for value in origins]
-    lines += [b"Referer: " + value for value in referers]
     if b"cookie" not in dropped:
         for value in special.values_of(b"cookie"):
             kept = _without_site_cookies(value, rewriting.site_cookies)
@@ -134,14 +135,22 @@ def _without(block: bytes, dropped: Collection[bytes]) -> bytes:
     return block_of(line for line in lines if line.partition(b":")[0].lower() not in dropped)
 
 
-def _align_referer(
-    value: bytes, public: bytes, trusted: frozenset[bytes], rewriting: Rewriting
-) -> bytes:
+def _referer(value: bytes, public: bytes, trusted: frozenset[bytes], rewriting: Rewriting) -> bytes:
+    """The Referer to send: a notebook sees its own address where the browser names our page."""
+    if rewriting.manners is Manners.APPLICATION:
+        return value
     # A foreign Referer stays what it is: the notebook checks it, and that check must keep working.
-    for origin in (public, *trusted):
-        if value.startswith(origin) and value[len(origin) : len(origin) + 1] in (b"/", b"?", b""):
+    if _is_of(value, public):
+        return rewriting.origin + value[len(public) :]
+    for origin in trusted:
+        if _is_of(value, origin):
             return rewriting.origin + value[len(origin) :]
     return value
+
+
+def _is_of(url: bytes, origin: bytes) -> bool:
+    """Whether ``url`` is one of ``origin``, and not of a host whose name begins alike."""
+    return url.startswith(origin) and url[len(origin) : len(origin) + 1] in (b"/", b"?", b"")
 
 
 def _without_site_cookies(value: bytes, site_cookies: tuple[bytes, ...]) -> bytes:
@@ -273,16 +282,6 @@ def _nominated(special: SpecialFields) -> Collection[bytes]:
     return frozenset(special.tokens(b"connection")) - _USUAL_OPTIONS
 
 
-def is_persistent(head: RequestHead | ResponseHead) -> bool:
-    """Whether the sender means to keep its connection open (RFC 9112 section 9.3).
-
-    What follows a CONNECT is meant for a tunnel, so it is no request even if there is none.
-    """
-    if isinstance(head, RequestHead) and head.method == b"CONNECT":
-        return False
-    return _stays_open(head.fields.special, head.minor)
-
-
 _KEEP_ALIVE_TIMEOUT = re.compile(rb"timeout=([0-9]{1,9})")
 
 
@@ -295,11 +294,3 @@ def keep_alive_timeout(head: ResponseHead) -> float:
         if said := _KEEP_ALIVE_TIMEOUT.fullmatch(option):
             return float(said[1])
     return math.inf
-
-
-@remembered
-def _stays_open(special: SpecialFields, minor: int) -> bool:
-    options = special.tokens(b"connection")
-    if minor == 0:
-        return b"keep-alive" in options and b"close" not in options
-    return b"close" not in options

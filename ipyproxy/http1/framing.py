@@ -25,8 +25,9 @@ _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xFF]|\\[\t -~\x80-\xFF])*"'
 _EXTENSION = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
 # 15 digits keep every sum within 64 bits.
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:%b)*" % _EXTENSION)
-_PADDED_SIZE_LINE = re.compile(rb"%b[ \t]*" % _SIZE_LINE.pattern)
+_SIZE = rb"([0-9A-Fa-f]{1,15})(?:%b)*" % _EXTENSION
+_SIZE_LINE = re.compile(rb"%b\r\n" % _SIZE)
+_PADDED_SIZE_LINE = re.compile(rb"%b[ \t]*\r\n" % _SIZE)
 
 
 class Decoder(Protocol):
@@ -90,7 +91,7 @@ class ChunkedDecoder:
     Chunk extensions are read over, trailer fields are checked and dropped (RFC 9110 section
     6.5.1 leaves that to a recipient).
 
-    :param size_line: what the line before a chunk looks like; its first group is the size.
+    :param size_line: the line before a chunk, with its CRLF; its first group is the size.
     """
 
     __slots__ = ("_buffer", "_left", "_size_line", "_trailers", "done", "pieces")
@@ -113,6 +114,8 @@ class ChunkedDecoder:
         pieces: list[bytes] = []
         at = 0
         while not self.done and at < len(data):
+            if self._left == 0:
+                at = self._whole_chunks(data, at, pieces)
             step = self._payload(data, at, pieces) if self._left else self._line(data, at)
             if step is None:
                 self._buffer = data[at:]
@@ -122,6 +125,22 @@ class ChunkedDecoder:
         self.pieces = len(pieces)
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return body, data[at:]
+
+    def _whole_chunks(self, data: bytes, at: int, pieces: list[bytes]) -> int:
+        """Take chunks that are there to their end, but not the last one; give where to go on.
+
+        A client may send very many that are tiny, so this is one loop without calls of our own.
+        """
+        match = self._size_line.match
+        while found := match(data, at, at + _CHUNK_LINE + 2):
+            begin = found.end()
+            size = int(found[1], 16)
+            end = begin + size
+            if not size or data[end : end + 2] != b"\r\n":
+                break
+            pieces.append(data[begin:end])
+            at = end + 2
+        return at
 
     def _payload(self, data: bytes, at: int, pieces: list[bytes]) -> int | None:
         """Take bytes of a chunk, or its closing CRLF; give where to go on (None: wait)."""
@@ -149,11 +168,10 @@ class ChunkedDecoder:
             if b"\n" in data[at:]:
                 raise ProxyError(Problem.BAD_REQUEST, "a bare LF ends a chunk line")
             return None
-        line = data[at:end]
         if self._left == 0:
-            size = self._size(line)
+            size = self._size(data[at : end + 2])
             self._left = size + 2 if size else None
-        elif line:
+        elif line := data[at:end]:
             split_field_line(line)
             self._trailers += len(line) + 2
             if self._trailers > _TRAILERS:
@@ -178,38 +196,44 @@ def chunk(data: bytes) -> bytes:
 LAST_CHUNK = b"0\r\n\r\n"
 
 
-def request_decoder(head: RequestHead) -> Decoder | None:
-    """The decoder of a request's body; None if it has none (RFC 9112 section 6.3).
+def request_framing(head: RequestHead) -> tuple[Decoder | None, bool]:
+    """The decoder of a request's body, and whether another request may follow.
+
+    The decoder is None if there is no body (RFC 9112 section 6.3). What follows a CONNECT is meant
+    for a tunnel, so it is no request even if there is none.
 
     Raises :class:`ProxyError` where Content-Length and Transfer-Encoding are anything but one
     clear statement (CL.TE, TE.CL, two lengths, codings other than chunked, HTTP/1.0 with TE).
     """
     special = head.fields.special
-    chunked, length = _framing(special, head.minor, special.one(b"content-length"))
+    chunked, length, stays_open = _framing(special, head.minor, special.one(b"content-length"))
+    persistent = stays_open and head.method != b"CONNECT"
     if chunked:
-        return ChunkedDecoder()
-    return LengthDecoder(length) if length else None
+        return ChunkedDecoder(), persistent
+    return LengthDecoder(length) if length else None, persistent
 
 
-def response_decoder(head: ResponseHead, method: bytes) -> Decoder | None:
-    """The decoder of a response's body; None if it has none (RFC 9112 section 6.3).
+def response_framing(head: ResponseHead, method: bytes) -> tuple[Decoder | None, bool]:
+    """The decoder of a response's body, and whether the server keeps the connection open.
+
+    The decoder is None if there is no body (RFC 9112 section 6.3).
 
     Raises :class:`BrokenAnswerError` on contradictory framing.
     """
     special = head.fields.special
     try:
-        chunked, length = _framing(special, head.minor, _agreed_length(special))
+        chunked, length, stays_open = _framing(special, head.minor, _agreed_length(special))
     except ProxyError as error:
         raise BrokenAnswerError(error.detail) from None
     if method == b"HEAD" or head.status in (204, 304):
-        return None
+        return None, stays_open
     if chunked:
-        return ChunkedDecoder(_PADDED_SIZE_LINE)
-    return CloseDecoder() if length is None else LengthDecoder(length)
+        return ChunkedDecoder(_PADDED_SIZE_LINE), stays_open
+    return CloseDecoder() if length is None else LengthDecoder(length), stays_open
 
 
 def stated_length(head: ResponseHead) -> int | None:
-    """Content-Length of a response that :func:`response_decoder` has found no body for.
+    """Content-Length of a response that :func:`response_framing` has found no body for.
 
     It is the answer to HEAD, or 304: the length is what a GET would get (RFC 9110 section 8.6).
     """
@@ -225,6 +249,8 @@ def _agreed_length(special: SpecialFields) -> bytes | None:
     values = special.get(b"content-length")
     if values is None:
         return None
+    if len(values) == 1 and values[0].isdigit():
+        return values[0]
     said = {value.strip(b" \t") for value in b",".join(values).split(b",")}
     if len(said) > 1:
         raise ProxyError(Problem.BAD_REQUEST, "Content-Length has several values that differ")
@@ -232,21 +258,27 @@ def _agreed_length(special: SpecialFields) -> bytes | None:
 
 
 @remembered
-def _framing(special: SpecialFields, minor: int, stated: bytes | None) -> tuple[bool, int | None]:
-    """Whether a head says that its body is chunked, and the length that it states.
+def _framing(
+    special: SpecialFields, minor: int, stated: bytes | None
+) -> tuple[bool, int | None, bool]:
+    """Whether a head's body is chunked, its length, and whether the sender stays connected.
+
+    The last is persistence (RFC 9112 section 9.3).
 
     :param stated: the value of Content-Length, if there is one.
     """
+    options = special.tokens(b"connection")
+    stays_open = b"close" not in options and (minor > 0 or b"keep-alive" in options)
     coding = special.values_of(b"transfer-encoding")
     if not coding:
-        return False, None if stated is None else _length(stated)
+        return False, None if stated is None else _length(stated), stays_open
     if stated is not None:
         raise ProxyError(Problem.BAD_REQUEST, "both Content-Length and Transfer-Encoding")
     if minor == 0:
         raise ProxyError(Problem.BAD_REQUEST, "Transfer-Encoding in HTTP/1.0")
     if len(coding) > 1 or coding[0].lower() != b"chunked":
         raise ProxyError(Problem.NOT_IMPLEMENTED, "a transfer coding other than chunked")
-    return True, None
+    return True, None, stays_open
 
 
 def _length(value: bytes) -> int:

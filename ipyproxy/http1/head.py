@@ -73,7 +73,7 @@ _REQUEST_READ = frozenset(
 # client is and what it asked for, which is for us to say; Proxy is there for CVE-2016-5385.
 _REQUEST_TAKEN = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings "
-    b"proxy-authorization proxy-authenticate content-length host origin referer cookie "
+    b"proxy-authorization proxy-authenticate content-length host origin cookie "
     b"sec-websocket-extensions sec-websocket-key sec-websocket-version "
     b"forwarded via x-real-ip x-client-ip x-cluster-client-ip true-client-ip "
     b"x-scheme x-url-scheme proxy".split()
@@ -119,7 +119,7 @@ _RESPONSE_SHARED = frozenset(
     b"x-xss-protection".split()
 )
 
-_request_memory = FieldMemory(_REQUEST_SHARED, _REQUEST_READ, _is_taken_from_request)
+_request_memory = FieldMemory(_REQUEST_SHARED, _REQUEST_READ, _is_taken_from_request, b"referer")
 _response_memory = FieldMemory(_RESPONSE_SHARED, frozenset(), _RESPONSE_TAKEN.__contains__)
 
 NO_FIELDS = Fields(b"", SpecialFields())

@@ -60,6 +60,20 @@ class Special:
     line: bytes
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Loose:
+    """A field that a gateway rewrites, but that changes from one request to the next: Referer.
+
+    It stands apart from the special fields, so that what follows from these is still known.
+    """
+
+    value: bytes
+
+
+Parsed = bytes | Special | Loose
+"""What a field line comes to; bytes are the line to pass on, with its CRLF."""
+
+
 class SpecialFields(dict[bytes, list[bytes]]):
     """The values of a head's special fields in their order, by name (lower-case).
 
@@ -141,15 +155,21 @@ class FieldMemory:
     :param shared: names (lower-case) of fields that are no secret, whoever sends them.
     :param read: names (lower-case) of fields that are read, and passed on as they came.
     :param is_taken: tells by a name (lower-case) which fields are rewritten or dropped.
+    :param loose: the name (lower-case) of the one that is :class:`Loose`, if there is one.
     """
 
     def __init__(
-        self, shared: frozenset[bytes], read: frozenset[bytes], is_taken: Callable[[bytes], bool]
+        self,
+        shared: frozenset[bytes],
+        read: frozenset[bytes],
+        is_taken: Callable[[bytes], bool],
+        loose: bytes = b"",
     ) -> None:
         self._shared = shared
         self._read = read
         self._is_taken = is_taken
-        self.lines: dict[bytes, bytes | Special] = {}
+        self._loose = loose
+        self.lines: dict[bytes, Parsed] = {}
         """What is remembered."""
         self._held = 0
 
@@ -158,7 +178,7 @@ class FieldMemory:
         """Bytes that all of it takes, about."""
         return self._held
 
-    def parse(self, line: bytes) -> tuple[bytes | Special, bool]:
+    def parse(self, line: bytes) -> tuple[Parsed, bool]:
         """What ``line`` (without its CRLF) comes to, and whether that is remembered from now on.
 
         Raises :class:`ProxyError` (``BAD_REQUEST``).
@@ -167,9 +187,11 @@ class FieldMemory:
         lower = name.lower()
         # What is passed on is spelled anew: the name as it came, a colon, one space, the value.
         spelled = b"%b: %b\r\n" % (name, value)
-        parsed: bytes | Special = spelled
+        parsed: Parsed = spelled
         if lower in self._read:
             parsed = Special(lower, value, spelled)
+        elif lower == self._loose:
+            parsed = Loose(value)
         elif self._is_taken(lower):
             parsed = Special(lower, value, b"")
         is_shared = lower in self._shared and len(line) <= _SHARED_LINE
@@ -177,7 +199,7 @@ class FieldMemory:
             self._keep(line, parsed)
         return parsed, is_shared
 
-    def _keep(self, line: bytes, parsed: bytes | Special) -> None:
+    def _keep(self, line: bytes, parsed: Parsed) -> None:
         cost = _line_cost(line)
         if self._held + cost > SHARED_BYTES:
             self.lines.clear()
@@ -230,15 +252,16 @@ class Fields:
     """The fields of one head.
 
     ``plain`` has the lines to pass on that nobody looks at, in their order and each with its CRLF;
-    ``special`` has what must be looked at. (The order of fields of different names means nothing,
-    RFC 9110 section 5.3.)
+    ``special`` has what must be looked at, but for ``loose``, the values of the :class:`Loose`
+    field. (The order of fields of different names means nothing, RFC 9110 section 5.3.)
     """
 
-    __slots__ = ("plain", "special")
+    __slots__ = ("loose", "plain", "special")
 
-    def __init__(self, plain: bytes, special: SpecialFields) -> None:
+    def __init__(self, plain: bytes, special: SpecialFields, loose: tuple[bytes, ...] = ()) -> None:
         self.plain = plain
         self.special = special
+        self.loose = loose
 
     def values(self, name: bytes) -> list[bytes]:
         """See :meth:`SpecialFields.values_of`."""
@@ -276,8 +299,8 @@ class FieldReader:
     """
 
     __slots__ = (
-        "_groups", "_held_groups", "_held_lines", "_last", "_lines", "_memory", "_plain", "_prefix",
-        "_prefix_lines", "_special",
+        "_groups", "_held_groups", "_held_lines", "_last", "_lines", "_loose", "_memory", "_plain",
+        "_prefix", "_prefix_lines", "_special",
     )  # fmt: skip
 
     def __init__(self, memory: FieldMemory) -> None:
@@ -287,7 +310,8 @@ class FieldReader:
         self._prefix_lines = 0
         self._plain = b""
         self._special: tuple[Special, ...] = ()
-        self._lines: dict[bytes, Special] = {}
+        self._loose: tuple[bytes, ...] = ()
+        self._lines: dict[bytes, Special | Loose] = {}
         self._groups: dict[tuple[Special, ...], SpecialFields] = {}
         self._held_lines = self._held_groups = 0
 
@@ -312,20 +336,23 @@ class FieldReader:
                 rest = block[len(self._prefix) :]
             self._last = block
         if not rest:
-            return Fields(self._plain, self._group(self._special))
-        plain, special = self._take(rest)
-        return Fields(self._plain + plain, self._group(self._special + special))
+            return Fields(self._plain, self._group(self._special), self._loose)
+        plain, special, loose = self._take(rest)
+        return Fields(
+            self._plain + plain, self._group(self._special + special), self._loose + loose
+        )
 
     def _remember(self, prefix: bytes) -> None:
         if prefix != self._prefix:
-            self._plain, self._special = self._take(prefix)
+            self._plain, self._special, self._loose = self._take(prefix)
             self._prefix = prefix
             self._prefix_lines = prefix.count(b"\r\n")
 
-    def _take(self, block: bytes) -> tuple[bytes, tuple[Special, ...]]:
-        """The lines of ``block`` that pass as they are, and its special fields."""
+    def _take(self, block: bytes) -> tuple[bytes, tuple[Special, ...], tuple[bytes, ...]]:
+        """The lines of ``block`` that pass as they are, its special fields, and the loose one."""
         plain: list[bytes] = []
         special: list[Special] = []
+        loose: tuple[bytes, ...] = ()
         shared, own = self._memory.lines, self._lines
         for line in lines_of(block):
             field = shared.get(line) or own.get(line)
@@ -333,12 +360,14 @@ class FieldReader:
                 field = self._meet(line)
             if isinstance(field, bytes):
                 plain.append(field)
-            else:
+            elif isinstance(field, Special):
                 special.append(field)
-        return b"".join(plain), tuple(special)
+            else:
+                loose += (field.value,)
+        return b"".join(plain), tuple(special), loose
 
-    def _meet(self, line: bytes) -> bytes | Special:
-        """What a line comes to that is not known; a special field is from now on, if not too long.
+    def _meet(self, line: bytes) -> Parsed:
+        """What a line that is not known comes to; it is known from now on, if it is not too long.
 
         (Lines that pass as they are change often, and nothing follows from them.)
         """

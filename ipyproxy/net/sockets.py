@@ -18,13 +18,15 @@ from twisted.internet.interfaces import IAddress, IReadDescriptor, IWriteDescrip
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from ipyproxy.net.address import Address, UNIXPath
 from ipyproxy.net.proxyprotocol import ProxyProtocolError, parse_header
-from ipyproxy.net.tcp import address_of
+from ipyproxy.net.tcp import INHERITED, address_of
 
 _ACCEPTS_PER_EVENT = 8
 _ACCEPT_PAUSE = 0.2
 
 _LONGEST_HEADER = 4096
+_QUEUE_FULL_PAUSE = 0.02
 
 Accept = Callable[[socket.socket, IAddress], None]
 
@@ -50,6 +52,10 @@ class Listener:
         self._port.stopReading()
         self._socket = socket.socket(fileno=os.dup(self._port.fileno()))
         self._socket.setblocking(False)
+        # A UNIX socket has none of these.
+        with contextlib.suppress(OSError):
+            for level, option, value in INHERITED:
+                self._socket.setsockopt(level, option, value)
         reactor.addReader(self)
 
     @property
@@ -76,8 +82,6 @@ class Listener:
                 self._pause(caught)
                 return
             sock.setblocking(False)
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             _hand_on(self._accept, sock, address_of(name))
 
     def _pause(self, caught: OSError) -> None:
@@ -172,9 +176,17 @@ class Announcement:
             self._timer.cancel()
 
 
+def peer_of(address: Address) -> IAddress:
+    """Twisted's address for the other end of a connection that was dialled."""
+    return address_of(address.path if isinstance(address, UNIXPath) else address)
+
+
 @implementer(IWriteDescriptor)
 class Dial:
-    """One attempt to connect to a literal IP address; never to a name.
+    """One attempt to connect to a literal IP address or a UNIX socket; never to a name.
+
+    Where the queue of a UNIX socket is full, the kernel says so at once instead of waiting as TCP
+    does. Then the attempt is made again, until ``timeout``.
 
     :param connected: called with the socket (non-blocking) once it is connected.
     :param failed: called with an OSError; ``TimeoutError`` after ``timeout`` seconds.
@@ -183,31 +195,57 @@ class Dial:
     def __init__(
         self,
         reactor: Any,
-        address: tuple[str, int],
+        address: Address,
         timeout: float,
         connected: Callable[[socket.socket], None],
         failed: Callable[[OSError], None],
     ) -> None:
         self._reactor = reactor
+        self._address = address
         self._connected = connected
         self._failed = failed
         self._socket: socket.socket | None = None
+        self._again: Any = None
         try:
-            self._start(address)
+            is_begun = self._start()
         except OSError as caught:
             self._timer = reactor.callLater(0, self._give_up, caught)
             return
         self._timer = reactor.callLater(timeout, self._expire)
-        reactor.addWriter(self)
+        if is_begun:
+            reactor.addWriter(self)
+        else:
+            self._again = reactor.callLater(_QUEUE_FULL_PAUSE, self._retry)
 
-    def _start(self, address: tuple[str, int]) -> None:
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    def _start(self) -> bool:
+        """Begin to connect; False if there is no room for it now."""
+        address = self._address
+        where: str | tuple[str, int]
+        if isinstance(address, UNIXPath):
+            family, where = socket.AF_UNIX, address.path
+        else:
+            family, where = socket.AF_INET6 if ":" in address[0] else socket.AF_INET, address
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.setblocking(False)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        code = self._socket.connect_ex(address)
+        if family != socket.AF_UNIX:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        code = self._socket.connect_ex(where)
+        if code == errno.EAGAIN and family == socket.AF_UNIX:
+            self._socket.close()
+            return False
         if code not in (0, errno.EINPROGRESS):
             raise OSError(code, os.strerror(code))
+        return True
+
+    def _retry(self) -> None:
+        self._again = None
+        try:
+            if self._start():
+                self._reactor.addWriter(self)
+            else:
+                self._again = self._reactor.callLater(_QUEUE_FULL_PAUSE, self._retry)
+        except OSError as caught:
+            self._give_up(caught)
 
     def fileno(self) -> int:
         """The descriptor that is being connected; -1 once the attempt is over."""
@@ -244,6 +282,9 @@ class Dial:
         self._close()
 
     def _expire(self) -> None:
+        if self._again is not None:
+            self._give_up(TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
+            return
         # Timers come before sockets: if we were held up ourselves, it may long be connected.
         watch = select.poll()
         watch.register(self, select.POLLOUT)
@@ -259,6 +300,9 @@ class Dial:
     def _close(self) -> None:
         if self._timer.active():
             self._timer.cancel()
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
         self._reactor.removeWriter(self)
         if self._socket is not None:
             self._socket.close()

@@ -1,8 +1,8 @@
 """TLS over TCP on the reactor.
 
 Knows how pyOpenSSL reads and writes a socket. Knows nothing of certificates, or of what is said.
-OpenSSL is given the socket itself: through memory BIOs each byte would be copied twice more, and
-each message would cost two more calls in either direction.
+After the handshake OpenSSL has the socket itself: through memory BIOs each byte would be copied
+twice more, and each message would cost two more calls in either direction.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ipyproxy.net.descriptors import Descriptors
+from ipyproxy.net.handshake import Handshake
 from ipyproxy.net.tcp import HIGH_WATER, TCPTransport
 
 _RECORD = 16384
@@ -52,6 +53,7 @@ class TLSTransport(TCPTransport):
 
     __slots__ = (
         "_goodbye_due",
+        "_handshake",
         "_reads_on",
         "_receive",
         "_secured",
@@ -74,6 +76,7 @@ class TLSTransport(TCPTransport):
         self._tls = tls
         self._put = self._encrypt
         self._receive = tls.recv
+        self._handshake = Handshake(sock, tls)
         self._secured = False
         self._goodbye_due = False
         self._stuck = False
@@ -142,7 +145,7 @@ class TLSTransport(TCPTransport):
             self._read_on_soon()
 
     def _shake_hands(self) -> None:
-        self._tls.do_handshake()
+        self._handshake.step()
         self._secured = True
         if self._tls.get_app_data() is NOTHING_BUT_HANDSHAKE:
             raise SSL.ZeroReturnError
@@ -176,7 +179,7 @@ class TLSTransport(TCPTransport):
 
     def _note_record_without_data(self) -> Exception | None:
         """OpenSSL wants more. If more is there already, it has stopped behind a whole record."""
-        if ioctl(self._socket, FIONREAD, _NOTHING) == _NOTHING:
+        if not self._secured or ioctl(self._socket, FIONREAD, _NOTHING) == _NOTHING:
             return None
         self._without_data += 1
         if self._without_data <= MOST_WITHOUT_DATA:

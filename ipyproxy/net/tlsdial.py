@@ -11,15 +11,14 @@ import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from OpenSSL import SSL
 from twisted.internet import protocol
-from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ipyproxy.net.address import Address, ClientTLS
 from ipyproxy.net.descriptors import Descriptors
-from ipyproxy.net.sockets import Dial
+from ipyproxy.net.sockets import Dial, peer_of
 from ipyproxy.net.tcp import HIGH_WATER
 from ipyproxy.net.tls import TLSTransport
 
@@ -42,19 +41,9 @@ class Attempt(Protocol):
         """Give up without a word."""
 
 
-class ClientTLS(Protocol):
-    """Whom to expect at the other end."""
-
-    def connection(self, sock: socket.socket) -> SSL.Connection:
-        """The client's end of a new connection on ``sock``."""
-
-    def fault(self, connection: SSL.Connection) -> str | None:
-        """Why a peer whose certificate holds is still not the one who is meant; None if it is."""
-
-
 @implementer(IHandshakeListener)
 class SecureDial(protocol.Protocol):
-    """One attempt to connect to a literal IP address and shake hands there.
+    """One attempt to connect to an address and shake hands there.
 
     :param timeout: seconds until the connection is taken.
     :param connected: called with the transport, whose ``protocol`` is to be replaced at once.
@@ -70,7 +59,7 @@ class SecureDial(protocol.Protocol):
     def __init__(
         self,
         reactor: Descriptors,
-        address: tuple[str, int],
+        address: Address,
         timeout: float,
         tls: ClientTLS,
         connected: Callable[[TLSTransport], None],
@@ -97,7 +86,7 @@ class SecureDial(protocol.Protocol):
             self._timer = self._reactor.callLater(self._patience, self._give_up, late)
         if self._has_dialled is not None:
             self._has_dialled()
-        peer = IPv4Address("TCP", *self._address)
+        peer = peer_of(self._address)
         tls = self._tls.connection(sock)
         transport = TLSTransport(self._reactor, sock, self, peer, tls, high_water=self._high_water)
         transport.start()

@@ -40,8 +40,9 @@ class Recorder:
         """Keep what became of ``request``, which took so many seconds."""
         head = request.head
         special = head.fields.special
+        upstream = request.upstream
         self._statistics.add(
-            request.port,
+            upstream,
             request.status,
             duration,
             request.body_bytes_received,
@@ -59,10 +60,10 @@ class Recorder:
             _VERSIONS[head.minor],
             request.status,
             request.body_bytes_sent,
-            special.first(b"referer"),
+            head.fields.loose[0] if head.fields.loose else None,
             special.first(b"user-agent"),
             duration,
-            request.port,
+            None if upstream is None else upstream.port,
             request.note,
             request.bridge,
         )

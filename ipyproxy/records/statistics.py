@@ -1,17 +1,20 @@
 """What became of requests, in figures: how many, how they ended, how long they took.
 
-Knows ports, statuses and durations. Knows nothing of requests, and is told when a minute begins:
-one is added for every request that the proxy answers, so adding is a few additions and no more.
+Knows upstreams, statuses and durations. Knows nothing of requests, and is told when a minute
+begins: one is added for every request that the proxy answers, so adding is a few additions and no
+more.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple, Self
+
+from ipyproxy.upstream.upstream import Upstream
 
 MINUTES = 60
 """Minutes that are remembered one by one."""
@@ -146,26 +149,25 @@ class Tally:
 
 
 class Statistics:
-    """The tallies of all upstreams, and of the requests that were for none (port None).
+    """The tallies of all upstreams, and of the requests that were for none (None).
 
-    A tally takes some kilobytes, so a port has one only from when it is known on: requests that
-    nobody ever answered count as being for none. ``minute`` is the number of the present one.
-
-    :param knows: tells of a port whether anybody ever answered there.
+    A tally takes some kilobytes, so an upstream has one only from when it is known on: requests
+    that nobody ever answered count as being for none. ``minute`` is the number of the present one.
     """
 
-    def __init__(self, now: float, knows: Callable[[int], bool] = lambda port: True) -> None:
-        self.tallies: dict[int | None, Tally] = {}
-        self._knows = knows
+    def __init__(self, now: float) -> None:
+        self.tallies: dict[Upstream | None, Tally] = {}
         self.tick(now)
 
     def tick(self, now: float) -> None:
         """It is ``now``, by a clock that never goes back; to be called about once a second."""
         self.minute = int(now // 60)
 
-    def add(self, port: int | None, status: int, duration: float, received: int, sent: int) -> None:
+    def add(
+        self, upstream: Upstream | None, status: int, duration: float, received: int, sent: int
+    ) -> None:
         """Count a request that has ended: its answer is sent, or never will be."""
-        tally = self.tallies.get(port) or self._tally(port)
+        tally = self.tallies.get(upstream) or self._tally(upstream)
         if tally.minute != self.minute:
             tally.mark(self.minute)
         tally.classes[status // 100] += 1
@@ -174,13 +176,13 @@ class Statistics:
         if status != _SWITCHED:
             tally.durations.add(duration)
 
-    def _tally(self, port: int | None) -> Tally:
-        """The tally of a port that has none of its own so far."""
-        if port is not None and not self._knows(port):
-            port = None
-        tally = self.tallies.get(port)
+    def _tally(self, upstream: Upstream | None) -> Tally:
+        """The tally of an upstream that has none of its own so far."""
+        if upstream is not None and not upstream.is_known:
+            upstream = None
+        tally = self.tallies.get(upstream)
         if tally is None:
-            tally = self.tallies[port] = Tally()
+            tally = self.tallies[upstream] = Tally()
         return tally
 
 

@@ -2,12 +2,14 @@
 
 Knows the phases of a connection, their deadlines, pipelining and framing. Knows nothing of other
 connections, nor of what a request is for: the site decides, and no body is ever held here.
+
+Longer than other modules, because it is one class: reading, answering and closing share the phase
+of one connection, and to part them would spread that state over several objects.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
@@ -16,11 +18,9 @@ from twisted.python.failure import Failure
 from zope.interface import classImplements
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.http.rewriting import is_persistent
-from ipyproxy.http1.framing import request_decoder
+from ipyproxy.http1.framing import request_framing
 from ipyproxy.http1.head import (
     NO_FIELDS,
-    HeadLimits,
     RequestHead,
     parse_request,
     request_fields_reader,
@@ -31,6 +31,7 @@ from ipyproxy.net.protocol import CLOSED, StreamProtocol, Tunnel
 from ipyproxy.net.tcp import MANY_PIECES
 from ipyproxy.server.phases import Event, Phase, step
 from ipyproxy.server.request import Request
+from ipyproxy.server.site import ChannelLimits, Handshakes, Site
 
 LINGER = 5.0
 """Seconds without a byte of the client after which we close, once all is answered."""
@@ -50,41 +51,6 @@ CLIENT_GONE = 499
 _log = Logger(namespace="ipyproxy.channel")
 
 _UNREADABLE = RequestHead(b"", b"-", 1, NO_FIELDS)
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelLimits:
-    """Bounds of one connection: bytes, bytes per second, seconds."""
-
-    head: HeadLimits
-    body_bytes: int
-    body_rate: int
-    buffer_bytes: int
-    handshake_timeout: float
-    head_timeout: float
-    body_timeout: float
-    keepalive_timeout: float
-
-
-class Site(Protocol):
-    """What a server serves."""
-
-    status_line: bytes
-    """Begins every answer; see :data:`ipyproxy.server.request.STATUS_LINE`."""
-
-    def handle(self, request: Request) -> None:
-        """Answer ``request``, now or later. Every request gets exactly one answer."""
-
-    def refuse(self, request: Request, error: ProxyError) -> None:
-        """Answer a request that could not be read, or that took too long."""
-
-
-@dataclass(slots=True)
-class Handshakes:
-    """TLS handshakes of one server: how many were done, and how many connections ended before."""
-
-    done: int = 0
-    failed: int = 0
 
 
 class Server(Protocol):
@@ -243,12 +209,12 @@ class HTTPChannel(StreamProtocol):
         server = self.server
         try:
             head = parse_request(block, server.limits.head, self._fields)
-            body = request_decoder(head)
+            body, persistent = request_framing(head)
         except ProxyError as error:
             self._refuse(error)
             return
         self._on(_HEAD_READ)
-        self.persistent = not server.draining and is_persistent(head)
+        self.persistent = persistent and not server.draining
         request = self.request = Request(self, head, body)
         try:
             server.admit(request)

@@ -1,7 +1,7 @@
 """One request and the way to answer it: what the server hands to the site.
 
-Knows how an answer is framed for the client that asked. Knows nothing of how bytes come in, of
-deadlines, or of what the request is for.
+Knows how an answer is framed for the client that asked, and bears what site and log have to know
+of each other. Knows nothing of how bytes come in, of deadlines, or of what the request is for.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk
 from ipyproxy.http1.head import RequestHead
 from ipyproxy.http1.lines import block_of
 from ipyproxy.net.protocol import Tunnel
+from ipyproxy.upstream.upstream import Upstream
 
 STATUS_LINE = b"HTTP/1.1 %d %b"
 """The first line of an answer; field lines that every answer of a site bears may stand behind."""
@@ -89,7 +90,7 @@ class Request:
     refused = False
     # Filled in by server and site, for routing and for the log.
     public = b""
-    port: int | None = None
+    upstream: Upstream | None = None
     user: str | None = None
     # What a site lets go upstream: lines that tell who asks, and a body that came before its taker.
     identity: tuple[bytes, ...] = ()

@@ -17,10 +17,11 @@ from ipyproxy.access.origins import is_by_page
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http.forwarding import NAMELESS, TrustedProxies, name_of
 from ipyproxy.server.clients import Clients, subscriber
-from ipyproxy.server.http1 import ChannelLimits, Handshakes, HTTPChannel, Site
+from ipyproxy.server.http1 import HTTPChannel
 from ipyproxy.server.phases import Phase
 from ipyproxy.server.refusals import Audit
 from ipyproxy.server.request import Request
+from ipyproxy.server.site import ChannelLimits, Handshakes, Site
 
 Record = Callable[[Request, float], None]
 
@@ -225,9 +226,8 @@ class HTTPServer:
         """Let the site say what went wrong, and tell the log."""
         now = self.reactor.seconds()
         by_page = is_by_page(request.head.fields.special)
-        self._audit.note(
-            request.client, error, now, port=request.port, user=request.user, by_page=by_page
-        )
+        port = None if request.upstream is None else request.upstream.port
+        self._audit.note(request.client, error, now, port=port, user=request.user, by_page=by_page)
         self.site.refuse(request, error)
 
     def record(self, request: Request) -> None:

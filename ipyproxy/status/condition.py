@@ -11,7 +11,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from ipyproxy.clock import Calendar
-from ipyproxy.server.http1 import Handshakes
+from ipyproxy.server.site import Handshakes
 from ipyproxy.tls import Certificate
 
 

@@ -56,12 +56,15 @@ class Sources(NamedTuple):
 class UpstreamFacts(NamedTuple):
     """One upstream. Times are seconds since the epoch, durations seconds; None: there is none.
 
+    A notebook has a ``port``, whose number is its ``name``.
+
     ``why`` says what an upstream that does not answer was last seen to do. ``errors`` are answers
     of 500 and above, by the notebook or in its place. ``person_active`` is when somebody last did
     something in a WebSocket: pages that are merely open ask and ask, too.
     """
 
-    port: int
+    name: str
+    port: int | None
     state: State
     since: float | None
     why: str | None
@@ -98,7 +101,7 @@ def gather(sources: Sources) -> Facts:
     """Look at everything."""
     statistics, upstreams = sources.statistics, sources.upstreams.all()
     tallies = statistics.tallies
-    hours = {port: tally.hour(statistics.minute) for port, tally in tallies.items()}
+    hours = {one: tally.hour(statistics.minute) for one, tally in tallies.items()}
     states = Counter(upstream.state for upstream in upstreams)
     shown = worth_telling(upstreams)
     idle = _NOTHING.hour(statistics.minute)
@@ -110,7 +113,7 @@ def gather(sources: Sources) -> Facts:
         condition=sources.condition,
         states={state: states[state] for state in State},
         upstreams=[
-            _upstream(one, tallies.get(one.port, _NOTHING), hours.get(one.port, idle), calendar)
+            _upstream(one, tallies.get(one, _NOTHING), hours.get(one, idle), calendar)
             for one in shown
         ],
         left_out=len(upstreams) - len(shown),
@@ -128,18 +131,20 @@ def gather(sources: Sources) -> Facts:
 
 
 def worth_telling(upstreams: list[Upstream]) -> list[Upstream]:
-    """Those of ``upstreams`` that are told of one by one, by port.
+    """Those of ``upstreams`` that are told of one by one, in the same order.
 
     Whoever asks for every port that there is can't fill a page, or somebody's time series.
     """
     if len(upstreams) <= MOST_SHOWN:
         return upstreams
     latest = sorted(upstreams, key=lambda one: (one.open_work > 0, one.wanted_at), reverse=True)
-    return sorted(latest[:MOST_SHOWN], key=lambda one: one.port)
+    shown = set(latest[:MOST_SHOWN])
+    return [one for one in upstreams if one in shown]
 
 
 def _upstream(upstream: Upstream, tally: Tally, hour: Hour, calendar: Calendar) -> UpstreamFacts:
     return UpstreamFacts(
+        name=upstream.name,
         port=upstream.port,
         state=upstream.state,
         since=_past(upstream.since, calendar),
@@ -228,7 +233,7 @@ def _renewals(condition: Condition) -> dict[str, Any] | None:
 
 def _upstream_document(facts: UpstreamFacts) -> dict[str, Any]:
     return {
-        "port": facts.port,
+        **({"name": facts.name} if facts.port is None else {"port": facts.port}),
         "state": facts.state.value,
         "since": _time(facts.since),
         "why": facts.why,

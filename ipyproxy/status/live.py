@@ -52,7 +52,7 @@ class Board:
         self._changed: dict[str, int] = {}
         self._rows: list[str] = []
         self._rows_changed = 0
-        self._drawn: dict[int, tuple[UpstreamFacts, float]] = {}
+        self._drawn: dict[str, tuple[UpstreamFacts, float]] = {}
         self._now = 0.0
         self.stamp = 0
 
@@ -65,29 +65,30 @@ class Board:
         for name, part in general_parts(facts).items():
             self._put(name, part)
         self._draw_rows(facts)
-        rows = [row_id(upstream.port) for upstream in facts.upstreams]
+        rows = [row_id(upstream) for upstream in facts.upstreams]
         if rows != self._rows:
-            self._forget({upstream.port for upstream in facts.upstreams})
+            self._forget(set(rows))
             self._rows, self._rows_changed = rows, self.stamp
 
     def _draw_rows(self, facts: Facts) -> None:
         minute = facts.now // 60
-        due = [one for one in facts.upstreams if self._drawn.get(one.port) != (one, minute)]
+        rows = [(row_id(one), one) for one in facts.upstreams]
+        due = [(name, one) for name, one in rows if self._drawn.get(name) != (one, minute)]
         # New ones come before all, then whoever has waited longest.
-        due.sort(key=lambda one: self._changed.get(row_id(one.port), 0))
-        new = sum(one.port not in self._drawn for one in due)
-        for upstream in due[: max(new, MOST_REDRAWN)]:
-            self._drawn[upstream.port] = upstream, minute
-            self._put(row_id(upstream.port), row(upstream, facts.now))
+        due.sort(key=lambda each: self._changed.get(each[0], 0))
+        new = sum(name not in self._drawn for name, _ in due)
+        for name, upstream in due[: max(new, MOST_REDRAWN)]:
+            self._drawn[name] = upstream, minute
+            self._put(name, row(upstream, facts.now))
 
     def _put(self, name: str, part: str) -> None:
         if self._parts.get(name) != part:
             self._parts[name] = part
             self._changed[name] = self.stamp
 
-    def _forget(self, ports: set[int]) -> None:
-        for port in self._drawn.keys() - ports:
-            del self._drawn[port], self._parts[row_id(port)], self._changed[row_id(port)]
+    def _forget(self, rows: set[str]) -> None:
+        for name in self._drawn.keys() - rows:
+            del self._drawn[name], self._parts[name], self._changed[name]
 
     def page(self) -> Page:
         """The whole page as it is now."""

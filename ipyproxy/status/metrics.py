@@ -1,7 +1,7 @@
 """The figures as Prometheus reads them; they are read off the components when somebody scrapes.
 
-Knows names, kinds and labels. A label's values are few: a port is told of by itself only while it
-is among the last :data:`~ipyproxy.status.facts.MOST_SHOWN` that were wanted, and paths, clients
+Knows names, kinds and labels. A label's values are few: an upstream is told of by itself only while
+it is among the last :data:`~ipyproxy.status.facts.MOST_SHOWN` that were wanted, and paths, clients
 and the like never are.
 """
 
@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 from ipyproxy import __version__
 from ipyproxy.records.statistics import BOUNDS, Histogram, Tally, added
 from ipyproxy.status.facts import Sources, worth_telling
-from ipyproxy.upstream.upstream import Outcome, State
+from ipyproxy.upstream.upstream import Outcome, State, Upstream
 
 REQUEST_BOUNDS = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
@@ -138,33 +138,29 @@ class _Figures(Collector):
         states = GaugeMetricFamily(
             "ipyproxy_upstream_state",
             "1 for the state that the notebook on this port is in, 0 for the others.",
-            labels=["port", "state"],
         )
         requests = CounterMetricFamily(
             "ipyproxy_upstream_requests_total",
             "Requests for the notebook on this port, by the class of their status.",
-            labels=["port", "code"],
         )
         exchanges = GaugeMetricFamily(
             "ipyproxy_upstream_exchanges",
             "Requests that the notebook on this port is answering now.",
-            labels=["port"],
         )
         bridges = GaugeMetricFamily(
             "ipyproxy_upstream_bridges",
             "Open WebSockets of the notebook on this port.",
-            labels=["port"],
         )
         tallies = self._sources.statistics.tallies
         for upstream in worth_telling(upstreams):
-            port = str(upstream.port)
+            label = _label(upstream)
             for state in State:
-                states.add_metric([port, state.value], upstream.state is state)
-            for name, count in _by_class(tallies.get(upstream.port, Tally()).classes):
+                _add(states, {**label, "state": state.value}, upstream.state is state)
+            for name, count in _by_class(tallies.get(upstream, Tally()).classes):
                 if count:
-                    requests.add_metric([port, name], count)
-            exchanges.add_metric([port], upstream.exchanges)
-            bridges.add_metric([port], len(upstream.bridges))
+                    _add(requests, {**label, "code": name}, count)
+            _add(exchanges, label, upstream.exchanges)
+            _add(bridges, label, len(upstream.bridges))
         yield from (states, requests, exchanges, bridges)
         probes = CounterMetricFamily(
             "ipyproxy_probes_total", "Health checks, by what came of them.", labels=["result"]
@@ -231,6 +227,17 @@ class _Figures(Collector):
             LAG_BOUNDS,
             self._sources.sweeps,
         )
+
+
+def _label(upstream: Upstream) -> dict[str, str]:
+    """What tells the samples of an upstream from those of others: ``port`` for a notebook."""
+    return {"upstream" if upstream.port is None else "port": upstream.name}
+
+
+def _add(family: Metric, labels: dict[str, str], value: float) -> None:
+    """Add a sample whose labels are its own, which families with fixed labels do not take."""
+    suffix = "_total" if isinstance(family, CounterMetricFamily) else ""
+    family.add_sample(family.name + suffix, labels, value)
 
 
 def _counter(name: str, text: str, value: float) -> Metric:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from importlib.resources import files
+from zlib import crc32
 
 from ipyproxy.status.condition import Condition
 from ipyproxy.status.facts import Facts, UpstreamFacts, versions
@@ -118,13 +119,13 @@ def general_parts(facts: Facts) -> dict[str, str]:
 
 
 def row(facts: UpstreamFacts, now: float) -> str:
-    """One notebook."""
+    """One upstream."""
     errors = "figure bad" if facts.errors else "figure"
     why = f'<span class="soft">{facts.why}</span>' if facts.why else ""
     since = "" if facts.since is None else f' <span class="soft">{lasting(facts.since, now)}</span>'
     return (
-        f'<tr id="{row_id(facts.port)}">'
-        f'<th scope="row">{facts.port}</th>'
+        f'<tr id="{row_id(facts)}">'
+        f'<th scope="row">{escaped(facts.name)}</th>'
         f'<td class="state"><span class="pill {facts.state.value}">{facts.state.value}</span>'
         f"{since}{why}</td>"
         f'<td class="wide">{plot(facts.hour)}</td>'
@@ -139,9 +140,11 @@ def row(facts: UpstreamFacts, now: float) -> str:
     )
 
 
-def row_id(port: int) -> str:
-    """The id of a notebook's row."""
-    return f"port-{port}"
+def row_id(facts: UpstreamFacts) -> str:
+    """The id of an upstream's row."""
+    if facts.port is not None:
+        return f"port-{facts.port}"
+    return f"upstream-{crc32(facts.name.encode()):08x}"
 
 
 def _summary(facts: Facts) -> str:

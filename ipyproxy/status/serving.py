@@ -18,8 +18,8 @@ from ipyproxy.net.endpoints import listen, listen_privately
 from ipyproxy.net.sockets import Listener
 from ipyproxy.net.tcp import TCPTransport
 from ipyproxy.server.clients import Clients, ClientsLimits
-from ipyproxy.server.http1 import ChannelLimits
 from ipyproxy.server.server import HTTPServer
+from ipyproxy.server.site import ChannelLimits
 from ipyproxy.status.site import StatusSite
 
 SOCKET = "status.sock"

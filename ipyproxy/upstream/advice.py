@@ -12,9 +12,10 @@ from enum import Enum
 from twisted.logger import Logger
 
 from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.upstream.upstream import Upstream
 
 PAUSE = 300.0
-"""Seconds for which nothing is said twice of one port."""
+"""Seconds for which nothing is said twice of one notebook."""
 STATUSES = (403, 404)
 """Those of which there may be something to say."""
 
@@ -54,9 +55,11 @@ class Adviser:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         # As many as there are ports and sentences.
-        self._said: dict[tuple[int, Advice], float] = {}
+        self._said: dict[tuple[str, Advice], float] = {}
 
-    def answered(self, port: int, status: int, *, safe: bool, path: str, home: str) -> None:
+    def answered(
+        self, upstream: Upstream, status: int, *, safe: bool, path: str, home: str
+    ) -> None:
         """Look at an answer with one of the :data:`STATUSES`.
 
         :param safe: whether the request was one that changes nothing and opens nothing.
@@ -64,25 +67,27 @@ class Adviser:
         :param home: the notebook's own path, such as ``/ipython/10000/``.
         """
         if status == 403 and not safe:
-            self._say(Advice.FORBIDDEN, port)
+            self._say(Advice.FORBIDDEN, upstream)
         elif status == 404 and path == home:
-            self._say(Advice.OTHER_BASE_URL, port, path=home)
+            self._say(Advice.OTHER_BASE_URL, upstream, path=home)
 
-    def failed(self, port: int, error: ProxyError) -> None:
+    def failed(self, upstream: Upstream, error: ProxyError) -> None:
         """Look at why there was no answer."""
         advice = _FAILURES.get(error.problem)
         if advice is not None:
-            self._say(advice, port, detail=error.detail)
+            self._say(advice, upstream, detail=error.detail)
 
-    def _say(self, advice: Advice, port: int, **facts: str) -> None:
+    def _say(self, advice: Advice, upstream: Upstream, **facts: str) -> None:
+        if upstream.port is None:
+            return  # what there is to say is about notebooks
         now = self._now()
-        said = self._said.get((port, advice))
+        said = self._said.get((upstream.name, advice))
         if said is not None and now - said < PAUSE:
             return
-        self._said[port, advice] = now
+        self._said[upstream.name, advice] = now
         self._log.warn(
             advice.value + "; `ipyproxy doctor {port}` looks closer, see docs/troubleshooting.md",
             advice=advice.name.lower().replace("_", "-"),
-            port=port,
+            port=upstream.port,
             **facts,
         )

@@ -14,8 +14,8 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from ipyproxy.errors import BrokenAnswerError, HungUpError, Problem, ProxyError
-from ipyproxy.http.rewriting import is_persistent, keep_alive_timeout
-from ipyproxy.http1.framing import Decoder, response_decoder
+from ipyproxy.http.rewriting import keep_alive_timeout
+from ipyproxy.http1.framing import Decoder, response_framing
 from ipyproxy.http1.head import (
     BARE_LF,
     NOT_HTTP,
@@ -201,8 +201,8 @@ class UpstreamConnection(StreamProtocol):
         self._buffer = b""
         self._begun = True
         self.deadline = None
-        body = self._body = response_decoder(head, self._method)
-        self._persistent = is_persistent(head)
+        body, self._persistent = response_framing(head, self._method)
+        self._body = body
         if b"keep-alive" in head.fields.special:
             self.keep_alive = keep_alive_timeout(head)
         receiver.response_begun(head, body)

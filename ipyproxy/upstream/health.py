@@ -17,7 +17,6 @@ from twisted.logger import Logger
 
 from ipyproxy.config import Health
 from ipyproxy.errors import HungUpError, Problem, ProxyError
-from ipyproxy.net.tlsdial import ClientTLS
 from ipyproxy.upstream.probes import HOLD, HTTPProbe, NoProbe, Patience, Probe, TCPProbe, Told
 from ipyproxy.upstream.upstream import Outcome, State, Upstream, UpstreamTable
 
@@ -42,7 +41,7 @@ class HealthChecker(Service):
 
     :param prefix: the public path that notebooks stand below, such as ``/ipython``.
     :param draw: gives random numbers from 0 up to 1.
-    :param may_probe: tells of a port and the time whether it may be touched at all.
+    :param may_probe: tells of an upstream and the time whether it may be touched at all.
     :ivar connect_timeout: seconds that a connection may take to be taken.
     """
 
@@ -53,12 +52,11 @@ class HealthChecker(Service):
         prefix: str,
         table: UpstreamTable,
         draw: Callable[[], float] = random.random,
-        may_probe: Callable[[int, float], bool] = lambda port, now: True,
+        may_probe: Callable[[Upstream, float], bool] = lambda upstream, now: True,
     ) -> None:
         self.config = config
         self.connect_timeout = 2.0
         self.draw = draw
-        self.tls: ClientTLS | None = None
         self._reactor = reactor
         self._prefix = prefix
         self._table = table
@@ -91,7 +89,7 @@ class HealthChecker(Service):
 
     def _watch_listed(self) -> None:
         for port in self.config.ports:
-            self._watch(self._table.get(port))
+            self._watch(self._table.notebook(port))
 
     def stopService(self) -> None:
         """Probe no more; requests still tell what they find."""
@@ -156,7 +154,7 @@ class HealthChecker(Service):
         upstream.tried_at = self.now()
         self.observe(upstream, outcome, rise=1)
         if self.config.mode == "off":
-            self._table.release(upstream.port)
+            self._table.release(upstream)
         return ProxyError(_problem(upstream), error.detail)
 
     def _proves_nobody(self, upstream: Upstream) -> bool:
@@ -188,16 +186,16 @@ class HealthChecker(Service):
 
     def probe(self, upstream: Upstream, told: Told, late: Callable[[], None]) -> Probe:
         """Begin a probe of the configured kind."""
-        config, port = self.config, upstream.port
-        if not self._may_probe(port, self.now()):
+        config, address, port = self.config, upstream.address, upstream.port
+        if not self._may_probe(upstream, self.now()):
             return NoProbe(self._reactor, told)
-        if config.mode == "tcp":
+        if config.mode == "tcp" or port is None:
             hold = 0.0 if upstream.has_answered else HOLD
             patience = Patience(self.connect_timeout, config.timeout, hold)
-            return TCPProbe(self._reactor, port, patience, told, late)
+            return TCPProbe(self._reactor, address, patience, told, late)
         target = f"{self._prefix}/{port}/{_without_activity(config.path)}".encode("ascii")
         patience = Patience(self.connect_timeout, config.timeout)
-        return HTTPProbe(self._reactor, port, target, patience, told, late, self.tls)
+        return HTTPProbe(self._reactor, address, target, patience, told, late, upstream.tls)
 
     def observe(self, upstream: Upstream, outcome: Outcome, *, rise: int) -> None:
         """Count what a probe or a request came to."""
@@ -215,8 +213,9 @@ class HealthChecker(Service):
         self, upstream: Upstream, before: State, outcome: Outcome, busy_for: float
     ) -> None:
         _log.info(
-            "port {port}: {before} -> {after} ({outcome})"
+            "{upstream}: {before} -> {after} ({outcome})"
             + (f", busy for {busy_for:.1f} s" if busy_for else ""),
+            upstream=str(upstream),
             port=upstream.port,
             before=before.value,
             after=upstream.state.value,
@@ -235,7 +234,7 @@ class HealthChecker(Service):
         """Nobody has wanted it for a while."""
         self._watches.pop(upstream).stop()
         upstream.forget(self.now())
-        self._table.release(upstream.port)
+        self._table.release(upstream)
 
     def _want(self, upstream: Upstream, now: float) -> _Watch | None:
         rested = not upstream.is_active(now)

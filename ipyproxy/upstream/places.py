@@ -11,6 +11,8 @@ from typing import Protocol
 
 from ipyproxy.errors import Problem, ProxyError
 
+MOST_PLACES = 128
+"""Places at one upstream, where nothing else is said."""
 LONGEST_WAIT = 5.0
 """Seconds that a request waits for a place at most."""
 _LOOKED_AT = 64
@@ -111,7 +113,7 @@ class Holder(Protocol):
 
 
 class Places:
-    """The places at one notebook's port.
+    """The places at one upstream.
 
     A client may take any place that is free. When none is, the client that holds most gives one up
     to a client that holds at least two fewer: the newest that is slow, or else the newest. Who can
@@ -121,7 +123,7 @@ class Places:
 
     __slots__ = ("_handing_on", "_holders", "_most", "_queues", "_shares", "_waiting", "taken")
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int = MOST_PLACES) -> None:
         self._most = most
         self.taken = 0
         """How many places are held."""
@@ -249,31 +251,3 @@ class Places:
                 holder.place_given()
         finally:
             self._handing_on = False
-
-
-class PortPlaces:
-    """The places at all ports; each port has equally many."""
-
-    def __init__(self, each: int) -> None:
-        self._each = each
-        self._ports: dict[int, Places] = {}
-
-    def resize(self, each: int) -> None:
-        """Let there be so many at each port."""
-        self._each = each
-        for places in self._ports.values():
-            places.resize(each)
-
-    def at(self, port: int) -> Places:
-        """The places at ``port``."""
-        places = self._ports.get(port)
-        if places is None:
-            places = self._ports[port] = Places(self._each)
-        return places
-
-    def sweep(self, now: float) -> None:
-        """Sweep each port, and forget those where nobody is; to be called about once a second."""
-        for port, places in list(self._ports.items()):
-            places.sweep(now)
-            if not places.taken and not places.waiting:
-                del self._ports[port]

@@ -1,6 +1,6 @@
 """The connections to all upstreams: dialled, kept for a while, and found again.
 
-Knows ports, and which connection waits for a request. Knows nothing of what is said on one.
+Knows upstreams, and which connection waits for a request. Knows nothing of what is said on one.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.address import IPv4Address
 from twisted.logger import Logger
 
 from ipyproxy.errors import HungUpError, Problem, ProxyError
+from ipyproxy.net.address import ClientTLS
 from ipyproxy.net.descriptors import Descriptors
-from ipyproxy.net.sockets import Dial
+from ipyproxy.net.sockets import Dial, peer_of
 from ipyproxy.net.tcp import TCPTransport
 from ipyproxy.net.tls import TLSTransport
-from ipyproxy.net.tlsdial import Attempt, ClientTLS, NotSecuredError, SecureDial, SilentError
+from ipyproxy.net.tlsdial import Attempt, NotSecuredError, SecureDial, SilentError
 from ipyproxy.upstream.connection import ClientLimits, Receiver, UpstreamConnection
+from ipyproxy.upstream.upstream import Upstream
 
-LOOPBACK = "127.0.0.1"
 CLOSES_EARLIER = 1.0
 """Seconds by which we close a kept connection before the server would, where it says when."""
 JUST_USED = 1.0
@@ -37,9 +37,9 @@ _log = Logger(namespace="ipyproxy.pool")
 class Pool:
     """The connections to all upstreams.
 
-    :param confirm: called with a port that was just connected to, the time, and the mark that it
-        was asked for with, before anything is sent. Raises :class:`ProxyError` if nothing is to be.
-    :ivar tls: whom to expect there; None for plain TCP.
+    :param confirm: called with an upstream that was just connected to, the time, and the mark that
+        it was asked for with, before anything is sent. Raises :class:`ProxyError` if nothing is to
+        be.
     """
 
     def __init__(
@@ -47,21 +47,20 @@ class Pool:
         reactor: Any,
         descriptors: Descriptors,
         limits: ClientLimits,
-        confirm: Callable[[int, float, int | None], None],
+        confirm: Callable[[Upstream, float, int | None], None],
     ) -> None:
         self.reactor = reactor
-        self.tls: ClientTLS | None = None
         self._descriptors = descriptors
         self._confirm = confirm
         self.limits = limits
-        self._idle: dict[int, list[UpstreamConnection]] = {}
+        self._idle: dict[Upstream, list[UpstreamConnection]] = {}
         self._kept = 0
-        self._connections: dict[UpstreamConnection, int] = {}
+        self._connections: dict[UpstreamConnection, Upstream] = {}
 
     def connect(
-        self, port: int, receiver: Receiver, *, once: bool, mark: int | None = None
+        self, upstream: Upstream, receiver: Receiver, *, once: bool, mark: int | None = None
     ) -> Attempt | None:
-        """Find or make a connection to ``port`` for ``receiver``.
+        """Find or make a connection to ``upstream`` for ``receiver``.
 
         A kept connection is given at once, inside this call; else the attempt under way is
         returned, so that it can be cancelled.
@@ -69,15 +68,15 @@ class Pool:
         :param once: the request cannot be sent again, so it goes out on a connection that was used
             within :data:`JUST_USED` or on a new one.
         """
-        connection = self._find_kept(port, once=once)
+        connection = self._find_kept(upstream, once=once)
         if connection is None:
-            return self.dial(port, receiver, mark)
+            return self.dial(upstream, receiver, mark)
         self._offer(connection, receiver)
         return None
 
-    def _find_kept(self, port: int, *, once: bool) -> UpstreamConnection | None:
+    def _find_kept(self, upstream: Upstream, *, once: bool) -> UpstreamConnection | None:
         """The kept connection that was used last, taken out; None if none can be used."""
-        idle = self._idle.get(port)
+        idle = self._idle.get(upstream)
         if not idle:
             return None
         now = self.reactor.seconds()
@@ -93,36 +92,36 @@ class Pool:
             self.drop(connection)
         return None
 
-    def keeps(self, port: int) -> bool:
-        """Whether a kept connection to ``port`` waits for a request."""
-        return bool(self._idle.get(port))
+    def keeps(self, upstream: Upstream) -> bool:
+        """Whether a kept connection to ``upstream`` waits for a request."""
+        return bool(self._idle.get(upstream))
 
-    def dial(self, port: int, receiver: Receiver, mark: int | None = None) -> Attempt:
-        """Make a new connection to ``port`` for ``receiver``; the attempt can be cancelled."""
-        tls = self.tls
+    def dial(self, upstream: Upstream, receiver: Receiver, mark: int | None = None) -> Attempt:
+        """Make a new connection to ``upstream`` for ``receiver``; the attempt can be cancelled."""
+        address, tls = upstream.address, upstream.tls
 
         def connected(sock: socket.socket) -> None:
-            if not self._is_confirmed(port, receiver, mark, tls):
+            if not self._is_confirmed(upstream, receiver, mark, tls):
                 sock.close()
                 return
-            connection = self._made(port)
-            peer = IPv4Address("TCP", LOOPBACK, port)
+            connection = self._made(upstream)
             high_water = self.limits.buffer_bytes
+            peer = peer_of(address)
             TCPTransport(self._descriptors, sock, connection, peer, high_water=high_water).start()
             self._offer(connection, receiver)
 
         def secured(transport: TLSTransport) -> None:
-            if not self._is_confirmed(port, receiver, mark, tls):
+            if not self._is_confirmed(upstream, receiver, mark, tls):
                 transport.abortConnection()
                 return
-            connection = transport.protocol = self._made(port)
+            connection = transport.protocol = self._made(upstream)
             connection.makeConnection(transport)
             self._offer(connection, receiver)
 
         def failed(caught: OSError) -> None:
             receiver.failed(_dial_error(caught))
 
-        address, timeout = (LOOPBACK, port), self.limits.connect_timeout
+        timeout = self.limits.connect_timeout
         if tls is None:
             return Dial(self._descriptors, address, timeout, connected, failed)
         high_water = self.limits.buffer_bytes
@@ -140,20 +139,20 @@ class Pool:
         )
 
     def _is_confirmed(
-        self, port: int, receiver: Receiver, mark: int | None, tls: ClientTLS | None
+        self, upstream: Upstream, receiver: Receiver, mark: int | None, tls: ClientTLS | None
     ) -> bool:
         try:
-            if tls != self.tls:
-                raise ProxyError(Problem.DRAINING, "notebooks.tls has changed while connecting")
-            self._confirm(port, self.reactor.seconds(), mark)
+            if tls != upstream.tls:
+                raise ProxyError(Problem.DRAINING, "the terms of TLS have changed meanwhile")
+            self._confirm(upstream, self.reactor.seconds(), mark)
         except ProxyError as error:
             receiver.failed(error)
             return False
         return True
 
-    def _made(self, port: int) -> UpstreamConnection:
+    def _made(self, upstream: Upstream) -> UpstreamConnection:
         connection = UpstreamConnection(self)
-        self._connections[connection] = port
+        self._connections[connection] = upstream
         return connection
 
     def _offer(self, connection: UpstreamConnection, receiver: Receiver) -> None:
@@ -196,31 +195,31 @@ class Pool:
         del self._connections[connection]
 
     def _unkeep(self, connection: UpstreamConnection) -> None:
-        port = self._connections[connection]
-        idle = self._idle.get(port, [])
+        upstream = self._connections[connection]
+        idle = self._idle.get(upstream, [])
         if connection in idle:
             idle.remove(connection)
             self._kept -= 1
         if not idle:
-            self._idle.pop(port, None)
+            self._idle.pop(upstream, None)
 
-    def end_tunnels(self, port: int | None = None) -> None:
-        """Break off what was handed over on ``port``, or on any: whoever has it learns so."""
-        for connection, its_port in list(self._connections.items()):
-            if connection.is_tunnel and port in (its_port, None):
+    def end_tunnels(self, name: str | None = None) -> None:
+        """Break off what was handed over at the upstream ``name``, or at any."""
+        for connection, upstream in list(self._connections.items()):
+            if connection.is_tunnel and name in (upstream.name, None):
                 connection.transport.abortConnection()
 
-    def part(self, port: int | None = None) -> None:
-        """Use nothing again that leads to who had ``port`` before, or to any port.
+    def part(self, name: str | None = None) -> None:
+        """Use nothing again that leads to who was the upstream ``name`` before, or to any.
 
         What was asked is answered first. Tunnels end.
         """
-        self.end_tunnels(port)
-        for connection, its_port in list(self._connections.items()):
-            if port in (its_port, None):
+        self.end_tunnels(name)
+        for connection, upstream in list(self._connections.items()):
+            if name in (upstream.name, None):
                 connection.retired = True
-        for its_port, idle in list(self._idle.items()):
-            if port in (its_port, None):
+        for upstream, idle in list(self._idle.items()):
+            if name in (upstream.name, None):
                 for connection in list(idle):
                     self.drop(connection)
 
@@ -245,10 +244,14 @@ def _dial_error(caught: OSError) -> ProxyError:
         return ProxyError(Problem.UPSTREAM_BROKEN, caught.strerror or "TLS")
     if caught.errno == errno.ECONNREFUSED:
         return ProxyError(Problem.UPSTREAM_DEAD, "connection refused")
+    if caught.errno == errno.ENOENT:
+        return ProxyError(Problem.UPSTREAM_DEAD, "there is no such socket")
     if caught.errno == errno.ECONNRESET:
         return HungUpError("it hung up at once")
     if isinstance(caught, SilentError):
         return ProxyError(Problem.UPSTREAM_TIMEOUT, "no answer in the TLS handshake")
     if isinstance(caught, TimeoutError):
         return ProxyError(Problem.CONNECT_TIMEOUT, "connect timed out")
+    if caught.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+        return ProxyError(Problem.CONNECT_TIMEOUT, "there is no way to its host")
     return ProxyError(Problem.OVERLOADED, f"cannot dial: {caught.strerror}")

@@ -12,20 +12,19 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from twisted.internet import protocol
-from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from ipyproxy.net.sockets import Dial
+from ipyproxy.net.address import Address, ClientTLS
+from ipyproxy.net.sockets import Dial, peer_of
 from ipyproxy.net.tcp import TCPTransport
 from ipyproxy.net.tls import TLSTransport
-from ipyproxy.net.tlsdial import Attempt, ClientTLS, NotSecuredError, SecureDial
+from ipyproxy.net.tlsdial import Attempt, NotSecuredError, SecureDial
 from ipyproxy.upstream.upstream import Outcome
 
 HOLD = 0.25
 """Seconds for which a probe waits before it hangs up, where it may be hung up on at once."""
 
-_LOOPBACK = "127.0.0.1"
 _MOST_BYTES = 1024
 _ANSWER = re.compile(rb"HTTP/1\.[01] [1-4][0-9][0-9](?: .*)?")
 
@@ -85,24 +84,29 @@ class TCPProbe(protocol.Protocol):
     transport: Any
 
     def __init__(
-        self, reactor: Any, port: int, patience: Patience, told: Told, late: Callable[[], None]
+        self,
+        reactor: Any,
+        address: Address,
+        patience: Patience,
+        told: Told,
+        late: Callable[[], None],
     ) -> None:
         self._reactor = reactor
-        self._port = port
+        self._address = address
         self._patience = patience
         self._told: Told | None = told
         self._late = late
         self._has_hung_up = self._is_late = False
         self._timer: Any = None
-        self._dial: Attempt | None = self._begin((_LOOPBACK, port))
+        self._dial: Attempt | None = self._begin()
 
-    def _begin(self, address: tuple[str, int]) -> Attempt:
+    def _begin(self) -> Attempt:
         connect = self._patience.connect
-        return Dial(self._reactor, address, connect, self._connected, self._failed)
+        return Dial(self._reactor, self._address, connect, self._connected, self._failed)
 
     def _connected(self, sock: socket.socket) -> None:
         self._dial = None
-        TCPTransport(self._reactor, sock, self, IPv4Address("TCP", _LOOPBACK, self._port)).start()
+        TCPTransport(self._reactor, sock, self, peer_of(self._address)).start()
 
     def _failed(self, caught: OSError) -> None:
         self._dial = None
@@ -174,7 +178,7 @@ class HTTPProbe(TCPProbe):
     def __init__(
         self,
         reactor: Any,
-        port: int,
+        address: Address,
         target: bytes,
         patience: Patience,
         told: Told,
@@ -183,18 +187,18 @@ class HTTPProbe(TCPProbe):
     ) -> None:
         self._tls = tls
         self._request = (
-            b"GET %b HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUser-Agent: ipyproxy\r\n"
-            b"Accept: */*\r\nConnection: close\r\n\r\n" % (target, port)
+            b"GET %b HTTP/1.1\r\nHost: %b\r\nUser-Agent: ipyproxy\r\n"
+            b"Accept: */*\r\nConnection: close\r\n\r\n" % (target, str(address).encode("ascii"))
         )
         self._received = b""
-        super().__init__(reactor, port, patience, told, late)
+        super().__init__(reactor, address, patience, told, late)
 
-    def _begin(self, address: tuple[str, int]) -> Attempt:
+    def _begin(self) -> Attempt:
         if self._tls is None:
-            return super()._begin(address)
+            return super()._begin()
         return SecureDial(
             self._reactor,
-            address,
+            self._address,
             self._patience.connect,
             self._tls,
             self._secured,
@@ -232,6 +236,9 @@ def _outcome(caught: OSError) -> Outcome | None:
     # Whatever is missing here is our own lack of descriptors, or of ports to dial from.
     return {
         errno.ECONNREFUSED: Outcome.REFUSED,
+        errno.ENOENT: Outcome.REFUSED,  # there is no such UNIX socket
         errno.ECONNRESET: Outcome.HUNG_UP,
         errno.ETIMEDOUT: Outcome.MISSED,
+        errno.EHOSTUNREACH: Outcome.MISSED,
+        errno.ENETUNREACH: Outcome.MISSED,
     }.get(caught.errno or 0)

@@ -1,6 +1,7 @@
 """Whose notebook a port is: who listens there now, whether that user may, and when it changes.
 
-Knows listeners and their users. Knows nothing of requests, nor of what ends with a tenant: that
+Only notebooks have tenants: where an application is, its route says. Knows listeners and their
+users. Knows nothing of requests, nor of what ends with a tenant: that
 is told to whoever wants to know.
 """
 
@@ -19,6 +20,7 @@ from twisted.logger import Logger
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.net.sockdiag import ANSWER_BYTES, AnswerError, Listener, question, read_answer
 from ipyproxy.upstream.owners import Listed, Owners, OwnersError
+from ipyproxy.upstream.upstream import Upstream
 
 SEEN_FOR = 1.0
 """Seconds for which a look at a port will do, if we are connected to it already."""
@@ -89,8 +91,8 @@ class Tenants:
     :param look_up: asks for the listener on a port.
     :ivar owners: whose notebooks are served; None: anybody's. May be replaced at any time.
     :ivar strict: whether who may pass depends on the tenant, as with links that were made for one.
-    :ivar leaving: each is called with a port that has changed hands, and how many seconds ago its
-        former tenant was last seen.
+    :ivar leaving: each is called with the name of a notebook whose port has changed hands, and
+        how many seconds ago its former tenant was last seen.
     """
 
     log = Logger(namespace="ipyproxy.tenants")
@@ -98,7 +100,7 @@ class Tenants:
     def __init__(self, look_up: LookUp, owners: Listed | None = None) -> None:
         self.owners = owners
         self.strict = False
-        self.leaving: list[Callable[[int, float], None]] = []
+        self.leaving: list[Callable[[str, float], None]] = []
         self._look_up = look_up
         self._tenancies: dict[int, _Tenancy] = {}
         self._to_look_at: list[int] = []
@@ -109,21 +111,22 @@ class Tenants:
         """Whether requests have to be admitted and confirmed at all."""
         return self.owners is not None or self.strict
 
-    def find_owner(self, port: int, now: float) -> Deferred[None] | None:
-        """Find out whether who listens on ``port`` is an owner; None: :meth:`admit` can tell.
+    def find_owner(self, upstream: Upstream, now: float) -> Deferred[None] | None:
+        """Find out whether who listens at ``upstream`` is an owner; None: :meth:`admit` can tell.
 
         To be waited for before that, since it may have to be asked of another machine. Fails with
         :class:`ProxyError` (``OWNER_UNKNOWN``).
         """
-        if self.owners is None:
+        port = upstream.port
+        if self.owners is None or port is None:
             return None
         tenancy = self._tenancies.get(port)
         fresh = tenancy is not None and now - tenancy.at <= SEEN_FOR
         listener = tenancy.seen if tenancy is not None and fresh else self._look(port, now)
         return None if listener is None else self.owners.find(listener.uid)
 
-    def admit(self, port: int, started: float, *, connected: bool) -> int:
-        """Decide whether a request may go to ``port``, before anything is dialled.
+    def admit(self, upstream: Upstream, started: float, *, connected: bool) -> int:
+        """Decide whether a request may go to ``upstream``, before anything is dialled.
 
         :param started: when the request began, and with it the decisions about it.
         :param connected: whether there is a connection already, so that a look of a moment ago
@@ -132,6 +135,9 @@ class Tenants:
         :raises ProxyError: ``FOREIGN_PORT`` if somebody else than the owners listens,
             ``CHANGED_HANDS`` if the port has changed hands since the request began.
         """
+        port = upstream.port
+        if port is None:
+            return 0
         tenancy = self._tenancies.get(port)
         fresh = tenancy is not None and connected and started - tenancy.at <= SEEN_FOR
         if tenancy is None or (self.owners is not None and not fresh):
@@ -144,12 +150,15 @@ class Tenants:
             raise ProxyError(Problem.CHANGED_HANDS, f"port {port}, since the request began")
         return tenancy.count
 
-    def confirm(self, port: int, now: float, mark: int | None) -> None:
-        """Decide whether what has just been connected to on ``port`` may be sent anything.
+    def confirm(self, upstream: Upstream, now: float, mark: int | None) -> None:
+        """Decide whether what has just been connected to at ``upstream`` may be sent anything.
 
         :param mark: what :meth:`admit` gave; None: nothing was asked.
         :raises ProxyError: ``FOREIGN_PORT``, ``CHANGED_HANDS``.
         """
+        port = upstream.port
+        if port is None:
+            return
         listener = self._look(port, now)
         if mark is None:
             return
@@ -162,10 +171,12 @@ class Tenants:
         if listener is None or tenancy is None or tenancy.count != mark:
             raise ProxyError(Problem.CHANGED_HANDS, f"port {port}, while connecting")
 
-    def may_probe(self, port: int, now: float) -> bool:
-        """Whether a probe may connect to ``port``; not before it is known whose that is."""
-        listener = None if self.owners is None else self._look(port, now)
-        if self.owners is None or listener is None:
+    def may_probe(self, upstream: Upstream, now: float) -> bool:
+        """Whether a probe may connect to ``upstream``; not before it is known whose that is."""
+        if self.owners is None or upstream.port is None:
+            return True
+        listener = self._look(upstream.port, now)
+        if listener is None:
             return True
         asking = self.owners.find(listener.uid)
         if asking is not None:
@@ -211,7 +222,7 @@ class Tenants:
                 tenancy.since, tenancy.count = now, tenancy.count + 1
                 self.log.info("port {port} has changed hands", port=port, uid=listener.uid)
                 for leave in self.leaving:
-                    leave(port, now - met)
+                    leave(str(port), now - met)
         return listener
 
 

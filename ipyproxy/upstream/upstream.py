@@ -1,7 +1,7 @@
-"""The notebook servers that are known: one record each, the place where the other components meet.
+"""The upstreams that are known: one record each, the place where the other components meet.
 
-Knows ports, what is open towards them, what was counted, and whether they answer: the life of an
-upstream is one table. Knows nothing of sockets, and is handed the time.
+Knows addresses, what is open towards them, what was counted, and whether they answer: the life of
+an upstream is one table. Knows nothing of sockets, and is handed the time.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
+
+from ipyproxy.net.address import Address, ClientTLS, loopback
+from ipyproxy.upstream.places import MOST_PLACES, Places
 
 STARTING_FOR = 60.0
 """Seconds that a port which was never up counts as starting; then it is dead."""
@@ -144,7 +147,13 @@ class OpenBridge(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Upstream:
-    """One notebook server. All times are seconds of the reactor's clock.
+    """One server that requests are passed on to. All times are seconds of the reactor's clock.
+
+    ``address`` says where it is, ``tls`` on which terms connections to it are secured (None: they
+    are not), and ``name`` is what people know it by: for a notebook the number of its port. A
+    notebook has a ``port``: who listens there has to be one of the owners, and logs and metrics
+    speak of it by that number. ``places`` are those that clients share. Other components keep what
+    they know of an upstream by its record, which is cheap to hash and to compare.
 
     ``exchanges`` and ``bridges`` are open now; ``requests``, ``errors`` and ``bridges_ended`` only
     grow. ``last_activity`` is when a request was last sent to it, ``wanted_at`` when somebody last
@@ -155,7 +164,11 @@ class Upstream:
     anything.
     """
 
-    port: int
+    address: Address
+    name: str
+    port: int | None = None
+    tls: ClientTLS | None = None
+    places: Places = field(default_factory=Places)
     exchanges: int = 0
     bridges: set[OpenBridge] = field(default_factory=set)
     bridges_ended: int = 0
@@ -175,6 +188,9 @@ class Upstream:
     silent_since: float = math.inf
     _past_traffic: Traffic = NO_TRAFFIC
     _past_activity: float = -math.inf
+
+    def __str__(self) -> str:
+        return self.name if self.port is None else f"port {self.port}"
 
     @property
     def open_work(self) -> int:
@@ -298,33 +314,50 @@ def _sum(parts: Iterable[Traffic]) -> Traffic:
     return Traffic(*map(sum, zip(*parts, strict=True)))
 
 
-@dataclass(slots=True)
 class UpstreamTable:
-    """All upstreams that are of interest; bounded by the number of ports."""
+    """All upstreams that are of interest; bounded by the number of ports and routes.
 
-    _upstreams: dict[int, Upstream] = field(default_factory=dict)
+    :param places: how many exchanges and bridges each may have.
+    :ivar notebook_tls: the terms of connections to notebooks; None: they are plain.
+    """
 
-    def get(self, port: int) -> Upstream:
-        """The record of ``port``, made at its first use."""
-        upstream = self._upstreams.get(port)
+    def __init__(self, places: int = MOST_PLACES) -> None:
+        self.notebook_tls: ClientTLS | None = None
+        self._places = places
+        self._upstreams: dict[str, Upstream] = {}
+
+    def notebook(self, port: int) -> Upstream:
+        """The record of the notebook on ``port``, made at its first use."""
+        name = str(port)
+        upstream = self._upstreams.get(name)
         if upstream is None:
-            upstream = self._upstreams[port] = Upstream(port)
+            upstream = Upstream(loopback(port), name, port, self.notebook_tls, Places(self._places))
+            self._upstreams[name] = upstream
         return upstream
 
-    def knows(self, port: int) -> bool:
-        """Whether anybody on ``port`` ever answered."""
-        upstream = self._upstreams.get(port)
-        return upstream is not None and upstream.is_known
+    def resize(self, places: int) -> None:
+        """Let there be so many places at each."""
+        self._places = places
+        for upstream in self._upstreams.values():
+            upstream.places.resize(places)
 
-    def release(self, port: int) -> None:
-        """Keep no record of a port where nobody ever answered, and where nothing is open.
+    def sweep(self, now: float) -> None:
+        """Sweep the places of each that is in use; to be called about once a second."""
+        for upstream in list(self._upstreams.values()):
+            if upstream.exchanges or upstream.bridges:
+                upstream.places.sweep(now)
+
+    def release(self, upstream: Upstream) -> None:
+        """Keep no record of a notebook's port where nobody ever answered, and nothing is open.
 
         Else whoever asks for all ports, one after the other, would leave a row for each.
         """
-        upstream = self._upstreams.get(port)
-        if upstream is not None and not upstream.is_known and not upstream.open_work:
-            del self._upstreams[port]
+        if not upstream.is_known and not upstream.open_work and upstream.port is not None:
+            self._upstreams.pop(upstream.name, None)
 
     def all(self) -> list[Upstream]:
-        """All records, by port."""
-        return sorted(self._upstreams.values(), key=lambda upstream: upstream.port)
+        """All records: notebooks by port, then the others by name."""
+        return sorted(
+            self._upstreams.values(),
+            key=lambda upstream: (upstream.port is None, upstream.port or 0, upstream.name),
+        )

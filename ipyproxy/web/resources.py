@@ -51,8 +51,9 @@ def send_problem(
     """
     request.refused = problem.status < 500
     as_json = wants_json(request.head.fields.first(b"accept"))
-    if problem is Problem.UPSTREAM_STARTING and not as_json and request.port is not None:
-        send_page(request, starting_page(request.port), more)
+    port = None if request.upstream is None else request.upstream.port
+    if problem is Problem.UPSTREAM_STARTING and not as_json and port is not None:
+        send_page(request, starting_page(port), more)
     elif busy_for is not None:
         since = datetime.now(UTC) - timedelta(seconds=busy_for)
         send_page(request, busy_page(problem, since, busy_for, wants_json=as_json), more)

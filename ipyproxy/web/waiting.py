@@ -51,7 +51,7 @@ class _State(Branch):
     def render(self, request: Any) -> int:
         """Answer with the state as JSON, for reading only."""
         if request.method in (b"GET", b"HEAD"):
-            send_page(request, state_page(self._health.ask(self._table.get(self._port))))
+            send_page(request, state_page(self._health.ask(self._table.notebook(self._port))))
         else:
             send_problem(request, Problem.METHOD_NOT_ALLOWED)
         return NOT_DONE_YET

@@ -400,6 +400,20 @@ class TestTheStore:
         first.keeper.stop()
         second.keeper.stop()
 
+    def test_every_node_shows_what_one_of_them_proves(self, tmp_path: Path) -> None:
+        first = Office(tmp_path)
+        first.authority.faults.slow = 10**9
+        second = Office(tmp_path, clock=first.clock, authority=first.authority)
+        first.start()
+        second.start()
+        first.wait(15)
+        shown = second.store.challenge(HUB)
+        assert shown is not None
+        assert shown == first.store.challenge(HUB)
+        first.keeper.stop()
+        second.keeper.stop()
+        assert first.store.challenge(HUB) is None
+
     def test_one_that_is_stopped_lets_others_ask(self, tmp_path: Path) -> None:
         first = Office(tmp_path)
         first.authority.faults.slow = 10**9

@@ -38,6 +38,13 @@ def _piece(what: bytes) -> bytes:
     return what * (_PIECE // len(what))
 
 
+def split_hellos(scene: Scene) -> Plan:
+    """One long message of the handshake, in records of one byte, on 64 connections."""
+    hello = b"\x01" + (131000).to_bytes(3) + bytes(131000)
+    records = b"".join(b"\x16\x03\x01\x00\x01%c" % byte for byte in hello)
+    return Plan(64, (records,), tls=False)
+
+
 def pipelined(scene: Scene) -> Plan:
     """Requests that the proxy answers itself, 1,500 in one read, on 256 connections."""
     request = _request("GET /x")
@@ -122,6 +129,7 @@ def steady_load(scene: Scene) -> Plan:
 SWARMS: dict[str, Callable[[Scene], Plan]] = {
     made.__name__: made
     for made in (
+        split_hellos,
         pipelined,
         pipelined_unread,
         pipelined_pages,
@@ -171,6 +179,9 @@ ATTACKS = (
     Attack(
         1, "hello-requests", "HelloRequest, TLS 1.2, a notebook", 0.2,
         version="1.2", notebook=True,
+    ),
+    Attack(
+        1, "split-hellos", "ClientHello in 1-byte records, 64 connections", 0.2, "split_hellos"
     ),
     Attack(2, "pipelined", "pipelined, 256 connections", 0.3, "pipelined", limited=False),
     Attack(

@@ -39,6 +39,7 @@ class Plan:
     :param pace: bytes a second on each connection; 0: at full speed.
     :param reads: whether answers are read.
     :param request_size: bytes of one request in *payload*; 0: those of one answer say nothing.
+    :param tls: whether it shakes hands first.
     """
 
     connections: int
@@ -48,12 +49,13 @@ class Plan:
     pace: float = 0.0
     reads: bool = True
     request_size: int = 0
+    tls: bool = True
 
 
 class Enemy:
     """One connection; ``number`` chooses its opening and its payload."""
 
-    def __init__(self, plan: Plan, number: int, sock: ssl.SSLSocket) -> None:
+    def __init__(self, plan: Plan, number: int, sock: socket.socket) -> None:
         self.number = number
         self.socket = sock
         self.payload = plan.payload[number % len(plan.payload)]
@@ -108,10 +110,11 @@ class Swarm:
         # So that what counts as sent is not far from what the proxy has taken.
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSENT)
         tcp.setblocking(False)
-        wrapped = self._tls.wrap_socket(
-            tcp, server_hostname="localhost", do_handshake_on_connect=False
-        )
-        self._selector.register(wrapped, _BOTH, Enemy(self._plan, number, wrapped))
+        if self._plan.tls:
+            tcp = self._tls.wrap_socket(
+                tcp, server_hostname="localhost", do_handshake_on_connect=False
+            )
+        self._selector.register(tcp, _BOTH, Enemy(self._plan, number, tcp))
 
     def _close(self, enemy: Enemy) -> None:
         self.figures["closed"] += 1
@@ -138,7 +141,7 @@ class Swarm:
         for key, events in self._selector.select(patience):
             try:
                 self._serve(key.data, events)
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
                 pass
             except (OSError, EOFError):
                 self._close(key.data)
@@ -155,7 +158,8 @@ class Swarm:
 
     def _shake_hands(self, enemy: Enemy) -> None:
         try:
-            enemy.socket.do_handshake()
+            if isinstance(enemy.socket, ssl.SSLSocket):
+                enemy.socket.do_handshake()
         except ssl.SSLWantReadError:
             self._watch(enemy, _READ)
             raise

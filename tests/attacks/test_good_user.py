@@ -3,6 +3,11 @@
 Attackers run below everybody's priority, so that the machine's processors go to the daemon and the
 good user first. What the machine took of a wait all the same (others that run there) is not the
 daemon's doing and is left out; where a wait is too long, the attack is run once more.
+
+The bounds are those of docs/security.md, which `make attacks` measures on a machine that does
+nothing else. These tests run on any machine, whose processors other tests use too, so they allow
+three times as much (:data:`SLACK`). That still tells code with the bounds from code without: there
+the good user waits for the whole attack.
 """
 
 from __future__ import annotations
@@ -21,11 +26,7 @@ pytestmark = pytest.mark.integration
 SECONDS = 2.0
 NICE = 19
 SLACK = 3.0
-"""A wait may be so many times its bound, and as long again as the longest on the idle proxy.
-
-The code before these bounds waited ten times as long and more; two shared processors, on which the
-attackers run as well, move a wait by a factor of two. ``make attacks`` tells the figures.
-"""
+"""A wait may be so many times its bound, and as long again as the longest on the idle proxy."""
 BYTES_A_REQUEST = 4096
 """What one request may add to the access log: a field is cut to 1 to 2 KiB."""
 BURST, RATE = 20_000, 500
@@ -72,6 +73,11 @@ def allowed(attack: Attack, result: Result) -> float:
 def test_records_without_data(name: str, tmp_path: Path) -> None:
     result = meet(NAMED[name], tmp_path)
     assert result.closed, "whoever sends no data is not put up with"
+
+
+def test_a_handshake_in_tiny_records(tmp_path: Path) -> None:
+    result = meet(NAMED["split-hellos"], tmp_path)
+    assert result.closed, "whoever draws it out is not put up with"
 
 
 @pytest.mark.parametrize("name", ["pipelined", "pipelined-unread", "pipelined-429"])

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, execute
 from twisted.python.failure import Failure
 
 from ipyproxy.access.facts import Finding, RequestFacts
 from ipyproxy.auth.gate import Method
+from ipyproxy.auth.lookout import Lookout
+from ipyproxy.auth.watchedfile import WatchedFile
+
+T = TypeVar("T")
 
 
 def asked(**facts: Any) -> RequestFacts:
@@ -50,6 +54,11 @@ class Told:
 
     def _failed(self, failure: Failure) -> None:
         self.failure = failure
+
+
+def watched(file: WatchedFile[T], clock: Any) -> Lookout[T]:
+    """The file, which is looked at as if there was no thread."""
+    return Lookout(clock, execute, file.content)
 
 
 class PlayedThreads:

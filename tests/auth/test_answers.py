@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from ipyproxy.auth import answers as shared
 from ipyproxy.auth.answers import SingleFlight
 from ipyproxy.auth.turns import Turns
 from ipyproxy.errors import Problem, ProxyError
+
+LONGEST_WAIT = 5.0
 
 
 class Desk:
@@ -20,7 +23,9 @@ class Desk:
         self.asked: list[Deferred[str]] = []
         self.given_up = 0
         turns = Turns(2 * most - 1, 2 * most)
-        self.answers: SingleFlight[str] = SingleFlight(self.clock, lambda _: lasting, turns)
+        self.answers: SingleFlight[str] = SingleFlight(
+            self.clock, lambda _: lasting, turns, LONGEST_WAIT
+        )
         self.unheard: list[str] = []
 
     def start(self) -> Deferred[str]:
@@ -114,6 +119,7 @@ def test_one_whose_turn_has_not_come_is_given_up() -> None:
     desk.ask("a")
     waiting, _ = desk.ask("b")
     waiting.cancel()
+    assert desk.clock.getDelayedCalls() == []
     desk.asked[0].callback("yes")
     assert len(desk.asked) == 1
     assert desk.ask("b")[1] == []
@@ -133,6 +139,43 @@ def test_what_is_too_much_waits_and_what_is_far_too_much_is_turned_away() -> Non
         desk.asked[number].callback("yes")
     assert told == [["yes"]] * 7
     desk.ask("g")
+
+
+def test_one_whose_turn_does_not_come_in_time_is_refused() -> None:
+    desk = Desk(most=1)
+    slow = desk.ask("a")[1]
+    told = [desk.ask("b")[1], desk.ask("b")[1]]
+    desk.clock.advance(LONGEST_WAIT - 0.1)
+    assert told == [[], []]
+    desk.clock.advance(0.1)
+    assert [refused(one) for one in told] == [Problem.OVERLOADED] * 2
+    # It has left the queue, so its place in there is free and it never begins.
+    later = desk.ask("c")[1]
+    desk.asked[0].callback("yes")
+    assert slow == ["yes"]
+    assert len(desk.asked) == 2
+    desk.asked[1].callback("late")
+    assert later == ["late"]
+
+
+def test_one_that_has_begun_in_time_takes_as_long_as_it_takes() -> None:
+    desk = Desk(most=1)
+    desk.ask("a")
+    told = desk.ask("b")[1]
+    desk.clock.advance(LONGEST_WAIT - 0.1)
+    desk.asked[0].callback("yes")
+    desk.clock.advance(10 * LONGEST_WAIT)
+    assert told == []
+    desk.asked[1].callback("at last")
+    assert told == ["at last"]
+    assert desk.clock.getDelayedCalls() == []
+
+
+def refused(told: list[object]) -> Problem:
+    (failure,) = told
+    assert isinstance(failure, Failure)
+    assert isinstance(failure.value, ProxyError)
+    return failure.value.problem
 
 
 def test_one_that_cannot_begin_fails_and_leaves_its_place() -> None:

@@ -344,3 +344,20 @@ class TestManyQuestions:
             server.examine()
         assert caught.value.problem is Problem.OVERLOADED
         assert server.examine(client="192.0.2.2").failure is None
+
+    def test_one_whose_turn_does_not_come_in_time_is_refused(self, server: Server) -> None:
+        half = AT_ONCE // 2
+        slow = [server.examine() for _ in range(half)]
+        server.clock.advance(1)
+        waiting = [server.examine() for _ in range(half + 1)]
+        server.clock.advance(4)
+        assert all(refused(told).endswith("TimeoutError") for told in slow)
+        assert len(server.asked) == 2 * half
+        server.clock.advance(0.9)
+        assert waiting[-1].failure is None
+        server.clock.advance(0.1)
+        failure = waiting[-1].failure
+        assert failure is not None
+        assert isinstance(failure.value, ProxyError)
+        assert failure.value.problem is Problem.OVERLOADED
+        assert len(server.asked) == 2 * half

@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from twisted.internet.defer import execute
+from twisted.internet.task import Clock
 
 from ipyproxy.access.rules import Rule, Rules, parse_requirement
 from ipyproxy.access.tokens import COOKIE, Keyring, Ticket
 from ipyproxy.auth import Gate as AuthGate
 from ipyproxy.auth.link import Links, key_file
+from ipyproxy.auth.lookout import FRESH_FOR
 from ipyproxy.auth.revocations import Revocations
 from ipyproxy.auth.watchedfile import UnusableFileError
 from ipyproxy.errors import Problem
+from tests.auth.asking import watched
 from tests.front import Browser
 from tests.web.gate import Gate, ask, head_of, message
 from tests.web.test_admission import WEBSOCKET
@@ -39,7 +43,8 @@ class Door:
         self.file = directory / "keys"
         self.write(KEYS)
         self.now = float(NOW)
-        self.revocations = Revocations()
+        self.clock = Clock()
+        self.revocations = Revocations(execute)
         gate = AuthGate(
             Rules(
                 [
@@ -48,7 +53,7 @@ class Door:
                     Rule(b"/ipython/10002", parse_requirement("none")),
                 ]
             ),
-            {"link": Links(key_file(self.file), lambda: self.now)},
+            {"link": Links(watched(key_file(self.file), self.clock), lambda: self.now)},
             prefix="/ipython",
             revoked=self.revocations.of,
         )
@@ -61,6 +66,8 @@ class Door:
         fresh.replace(self.file)
 
     def knock(self, target: bytes, *lines: bytes, method: bytes = b"GET") -> tuple[Browser, bytes]:
+        # The file is looked at anew.
+        self.clock.advance(FRESH_FOR)
         browser = self.gate.connect()
         return browser, ask(browser, b"%b %b HTTP/1.1" % (method, target), *lines)
 
@@ -189,7 +196,7 @@ class TestAPortThatChangesHands:
     @pytest.mark.parametrize("kind", [[], WEBSOCKET], ids=["HTTP", "WebSocket"])
     def test_links_and_cookies_of_before_are_void(self, door: Door, kind: list[bytes]) -> None:
         assert door.status(b"/ipython/10000/", cookie(), *kind) == 200
-        door.revocations.revoke(10000, NOW - 5)
+        door.revocations.revoke("10000", NOW - 5)
         assert door.status(b"/ipython/10000/", cookie(), *kind) == 403
         assert door.status(b"/ipython/10000/?token=" + link(), *kind) == 403
         assert door.status(b"/ipython/10003/", cookie(port=10003), *kind) == 200

@@ -18,6 +18,7 @@ from ipyproxy.net.sockdiag import Listener
 from ipyproxy.upstream.tenancy import Tenants, nobody
 from ipyproxy.upstream.upstream import State
 from tests.certificates import Authority
+from tests.upstreams import notebook
 from tests.wires import Loop
 
 
@@ -58,7 +59,7 @@ def test_what_is_known_of_notebooks_outlives_a_new_site(
         resource: Any = site.root
         for segment in (b"notebooks" if toml else b"ipython", b"10000"):
             resource = resource.children.get(segment) or resource.getChild(segment, None)
-        assert resource._upstream is components.upstreams.get(10000)
+        assert resource._upstream is components.upstreams.notebook(10000)
 
 
 def test_no_own_port_is_led_to_however_late_it_is_known(
@@ -83,7 +84,7 @@ def test_hosts_come_from_certificate_and_configuration(
 
 def test_without_health_checks_no_port_stays_dead(components: Components) -> None:
     components.health.startService()
-    upstream = components.upstreams.get(10000)
+    upstream = components.upstreams.notebook(10000)
     now = components.health.now()
     components.health.admit(upstream, now)
     for _ in range(2):
@@ -101,13 +102,13 @@ def test_what_was_issued_for_a_former_tenant_is_void(components: Components) -> 
     tenants = Tenants(listeners.get)
     loop = Loop()
     components = make_components(loop, loop, Config(), tenants)
-    tenants.confirm(10000, 0, None)
-    assert components.auth.revocations.of(10000) == 0
+    tenants.confirm(notebook(10000), 0, None)
+    assert components.auth.revocations.of("10000") == 0
     listeners[10000] = Listener(1000, 2)
     before = time.time()
     tenants.sweep(5)
     # It was there five seconds ago; what was issued since then may be for the new one.
-    assert before - 5 <= components.auth.revocations.of(10000) <= time.time() - 5
+    assert before - 5 <= components.auth.revocations.of("10000") <= time.time() - 5
 
 
 def test_where_somebody_is_asked_requests_are_for_one_tenant(

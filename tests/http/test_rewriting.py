@@ -14,7 +14,6 @@ from ipyproxy.http.rewriting import (
     Rewriting,
     Said,
     forwarded_block,
-    is_persistent,
     request_fields,
     response_fields,
     said_before,
@@ -152,25 +151,6 @@ def test_what_we_say_ourselves_survives_connection() -> None:
 @pytest.mark.parametrize("name", [b"content-length", b"transfer-encoding", b"te", b"close", b"*"])
 def test_connection_can_t_bring_framing_back(name: bytes) -> None:
     assert upstream_gets(b"Connection: " + name, b"Content-Length: 5", b"X: 1") == [b"X: 1"]
-
-
-@pytest.mark.parametrize(
-    ("fields", "minor", "persistent"),
-    [
-        ([], 1, True),
-        ([b"Connection: keep-alive"], 1, True),
-        ([b"Connection: close"], 1, False),
-        ([b"Connection: X, CLOSE"], 1, False),
-        ([b"Connection: X", b"Connection: Close"], 1, False),
-        ([b"Connection: closed"], 1, True),
-        ([], 0, False),
-        ([b"Connection: keep-alive"], 0, True),
-        ([b"Connection: close, keep-alive"], 0, False),
-        ([b"Proxy-Connection: keep-alive"], 0, False),
-    ],
-)
-def test_who_keeps_a_connection_open(fields: list[bytes], minor: int, persistent: bool) -> None:
-    assert is_persistent(request(*fields, minor=minor)) is persistent
 
 
 # Who the client is, is for us to say.

@@ -16,8 +16,8 @@ from ipyproxy.http1.framing import (
     Decoder,
     LengthDecoder,
     chunk,
-    request_decoder,
-    response_decoder,
+    request_framing,
+    response_framing,
     stated_length,
 )
 from ipyproxy.http1.head import (
@@ -34,14 +34,14 @@ LIMITS = HeadLimits()
 
 def of_request(*fields: bytes, minor: int = 1, method: bytes = b"POST") -> Decoder | None:
     line = b"%b / HTTP/1.%d" % (method, minor)
-    return request_decoder(parse_request(b"\r\n".join([line, *fields]), LIMITS))
+    return request_framing(parse_request(b"\r\n".join([line, *fields]), LIMITS))[0]
 
 
 def of_response(
     *fields: bytes, minor: int = 1, status: int = 200, method: bytes = b"GET"
 ) -> Decoder | None:
     line = b"HTTP/1.%d %d OK" % (minor, status)
-    return response_decoder(parse_response(b"\r\n".join([line, *fields])), method)
+    return response_framing(parse_response(b"\r\n".join([line, *fields])), method)[0]
 
 
 def feed(decoder: Decoder, *pieces: bytes) -> tuple[bytes, bytes]:
@@ -198,7 +198,7 @@ def test_what_only_looks_like_framing_frames_nothing_and_does_not_travel_as_if(
     field: bytes,
 ) -> None:
     head = parse_request(b"POST / HTTP/1.1\r\n" + field, LIMITS)
-    assert request_decoder(head) is None
+    assert request_framing(head)[0] is None
     assert not [line for line in lines_of(head.fields.plain) if line.startswith((b"Tr", b"Co"))]
 
 
@@ -417,3 +417,29 @@ def test_chunks_are_taken_only_if_the_grammar_has_them(
         assert grammar.chunked_body(stream) is None
     else:
         assert (result if decoder.done else None) == grammar.chunked_body(stream)
+
+
+@pytest.mark.parametrize(
+    ("fields", "minor", "persistent"),
+    [
+        ([], 1, True),
+        ([b"Connection: keep-alive"], 1, True),
+        ([b"Connection: close"], 1, False),
+        ([b"Connection: X, CLOSE"], 1, False),
+        ([b"Connection: X", b"Connection: Close"], 1, False),
+        ([b"Connection: closed"], 1, True),
+        ([], 0, False),
+        ([b"Connection: keep-alive"], 0, True),
+        ([b"Connection: close, keep-alive"], 0, False),
+        ([b"Proxy-Connection: keep-alive"], 0, False),
+    ],
+)
+def test_who_keeps_a_connection_open(fields: list[bytes], minor: int, persistent: bool) -> None:
+    line = b"GET / HTTP/1.%d" % minor
+    head = parse_request(b"\r\n".join([line, *fields]), LIMITS)
+    assert request_framing(head)[1] is persistent
+
+
+def test_what_follows_a_connect_is_no_request() -> None:
+    head = parse_request(b"CONNECT hub.example:443 HTTP/1.1\r\nHost: hub.example", LIMITS)
+    assert request_framing(head)[1] is False

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.http.rewriting import Rewriting, is_persistent, request_fields
-from ipyproxy.http1.framing import request_decoder
+from ipyproxy.http.rewriting import Rewriting, request_fields
+from ipyproxy.http1.framing import request_framing
 from ipyproxy.http1.head import (
     RESPONSE_FIELDS,
     HeadLimits,
@@ -125,8 +125,7 @@ def test_no_secret_outlives_its_connection(line: bytes) -> None:
         for number in range(3):
             accept = b"Accept: %d" % number
             head = request(b"GET / HTTP/1.1", b"Host: a", accept, line % SECRET, on=reader)
-            is_persistent(head)
-            request_decoder(head)
+            request_framing(head)
             request_fields(head, b"https://a", frozenset(), REWRITING)
 
     visit()

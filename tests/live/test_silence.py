@@ -1,9 +1,8 @@
-"""Who falls silent for good is missed within 150 seconds; who answers pings may be idle."""
+"""Who falls silent: a browser that is dead is missed, a notebook that is quiet is left in peace."""
 
 from __future__ import annotations
 
 import select
-import ssl
 import threading
 import time
 from contextlib import suppress
@@ -11,78 +10,110 @@ from contextlib import suppress
 import pytest
 
 from tests.integration.proxy import Proxy
-from tests.wsframes import CLOSE, PING, PONG, Frame
+from tests.wsframes import PING, PONG, TEXT, Frame, mask
 
 from .bridges import NO_MASK, Bridge, open_bridge
+from .conftest import UNWATCHED
 from .streams import Notebook, Stream
 
 pytestmark = [pytest.mark.integration, pytest.mark.soak]
 
+#: Seconds within which a dead browser is missed: a ping after 45, 75 more, and a margin.
 MISSED_WITHIN = 150.0
-BAD_GATEWAY = (1014).to_bytes(2, "big")
+_PAUSE = 20.0
 
 
-class Healthy(threading.Thread):
-    """Answers each ping, and notes whatever else comes, until the stream ends."""
+class Browser(threading.Thread):
+    """A page that is open and says nothing: it answers pings, and keeps whatever else comes.
 
-    def __init__(self, stream: Stream, *, is_browser: bool) -> None:
+    :ivar pings: how many have come.
+    :ivar heard: all other frames, in order.
+    """
+
+    def __init__(self, stream: Stream) -> None:
         super().__init__(daemon=True)
         self.pings = 0
-        self.heard = b""
+        self.heard: list[tuple[int, bytes]] = []
         self._stream = stream
-        self._is_browser = is_browser
+        stream.socket.settimeout(2 * MISSED_WITHIN)
         self.start()
 
     def run(self) -> None:
-        self._stream.socket.settimeout(2 * MISSED_WITHIN)
         with suppress(OSError):
-            self._listen()
+            while frame := hear_frame(self._stream):
+                if frame[0] == PING:
+                    self.pings += 1
+                    self._stream.say(Frame(PONG, frame[1], key=NO_MASK).wire)
+                else:
+                    self.heard.append(frame)
 
-    def _listen(self) -> None:
-        while head := self._stream.hear(2):
-            opcode, size = head[0] & 0x0F, head[1] & 0x7F
-            key = b"" if self._is_browser else self._stream.hear(4)
-            payload = self._stream.hear(size)
-            if opcode == PING:
-                self.pings += 1
-                mask = NO_MASK if self._is_browser else None
-                plain = Frame(PING, payload, key=key or None).wire[-size:]
-                self._stream.say(Frame(PONG, plain, key=mask).wire)
-            else:
-                self.heard += head + payload
-
-
-def ends_after(stream: Stream, began: float) -> float:
-    """Seconds since *began* at which a stream ends on which nobody says anything any more."""
-    watch = select.poll()
-    watch.register(stream.socket, select.POLLRDHUP)
-    assert watch.poll(1000 * MISSED_WITHIN), "nobody missed it"
-    return time.monotonic() - began
+    def hears(self, *frames: tuple[int, bytes]) -> bool:
+        """Whether these are all frames that come, up to a few seconds from now."""
+        until = time.monotonic() + 10
+        while len(self.heard) < len(frames) and time.monotonic() < until:
+            time.sleep(0.05)
+        return self.heard == list(frames)
 
 
-def test_they_are_missed_and_others_are_not(
-    front: Proxy, tls: ssl.SSLContext, notebook: Notebook
+def hear_frame(stream: Stream) -> tuple[int, bytes] | None:
+    """The opcode and the payload of the next frame, a small one; None: the stream has ended."""
+    head = stream.hear(2)
+    if not head:
+        return None
+    key = stream.hear(4) if head[1] & 0x80 else b""
+    payload = stream.hear(head[1] & 0x7F)
+    return head[0] & 0x0F, mask(payload, key) if key else payload
+
+
+def talk(bridge: Bridge, said: bytes) -> None:
+    """A message up, and one down."""
+    bridge.browser.say(Frame(TEXT, said, key=b"abcd").wire)
+    assert hear_frame(bridge.upstream) == (TEXT, said)
+    bridge.upstream.say(Frame(TEXT, said).wire)
+    assert hear_frame(bridge.browser) == (TEXT, said)
+
+
+def test_a_dead_browser_is_missed_and_nobody_else(
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """Three bridges at once: with a browser that is dead, with a notebook, and with neither."""
+    """Three bridges at once: a dead browser, a quiet notebook, and two who talk now and then."""
+    # A proxy of its own, whose metrics count these three bridges alone.
+    front = Proxy(tmp_path_factory.mktemp("silence"), UNWATCHED)
+    notebook = Notebook()
+    bridges: list[Bridge] = []
+    try:
+        bridges += [open_bridge(front, front.client_tls(), notebook) for _ in range(3)]
+        watch(*bridges)
+    finally:
+        for bridge in bridges:
+            bridge.close()
+        notebook.close()
+        front.child.stop()
+    assert "Traceback" not in front.child.log()
+
+
+def watch(dead: Bridge, quiet: Bridge, talking: Bridge) -> None:
     began = time.monotonic()
-    bridges = [open_bridge(front, tls, notebook) for _ in range(3)]
-    of_dead_browser, of_dead_notebook, healthy = bridges
-    Healthy(of_dead_browser.upstream, is_browser=False)
-    browser = Healthy(of_dead_notebook.browser, is_browser=True)
-    both = [Healthy(healthy.browser, is_browser=True), Healthy(healthy.upstream, is_browser=False)]
+    browser = Browser(quiet.browser)
 
-    for stream in (of_dead_browser.browser, of_dead_notebook.upstream):
-        seconds = ends_after(stream, began)
-        print(f"missed after {seconds:.0f} s")
-        assert seconds < MISSED_WITHIN
-    browser.join(MISSED_WITHIN)
-    assert browser.heard == bytes([0x80 | CLOSE, 2]) + BAD_GATEWAY
-    assert of_dead_browser.upstream.is_closed_within(5)
+    while not dead.browser.is_closed_within(_PAUSE):
+        assert time.monotonic() - began < MISSED_WITHIN, "nobody missed the dead browser"
+        talk(talking, b"still here")
+    seconds = time.monotonic() - began
+    print(f"the dead browser was missed after {seconds:.0f} s")
+    assert seconds < MISSED_WITHIN
+    # Neither a ping nor a close frame: its connection just ends.
+    assert dead.upstream.hear_rest() == b""
 
-    assert all(end.is_alive() and end.pings >= 2 and not end.heard for end in both)
-    close_all(bridges)
+    assert browser.pings >= 2
+    assert not quiet.upstream.is_closed_within(0)
+    assert is_untouched(quiet.upstream), "a notebook gets no pings"
+    quiet.upstream.say(Frame(TEXT, b"late").wire)
+    assert browser.hears((TEXT, b"late"))
+
+    talk(talking, b"to the end")
 
 
-def close_all(bridges: list[Bridge]) -> None:
-    for bridge in bridges:
-        bridge.close()
+def is_untouched(stream: Stream) -> bool:
+    """Whether nothing has come that is not read yet."""
+    return not select.select([stream.socket], [], [], 0)[0]

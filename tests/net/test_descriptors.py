@@ -12,6 +12,7 @@ import pytest
 from twisted.internet import error
 from twisted.python.failure import Failure
 
+from ipyproxy.net.address import TCPAddress
 from ipyproxy.net.descriptors import EpollSet
 from ipyproxy.net.sockets import Dial
 from tests.polls import Poll
@@ -222,7 +223,7 @@ def test_what_is_due_at_once_is_called_once_unless_it_is_cancelled(
 def test_a_dial_that_fails_at_once_says_so(poll: Poll, descriptors: EpollSet) -> None:
     """Its timer is what :meth:`EpollSet.callLater` gives."""
     failures: list[OSError] = []
-    Dial(descriptors, ("not an address", 1), 5.0, lambda sock: None, failures.append)
+    Dial(descriptors, TCPAddress("not an address", 1), 5.0, lambda sock: None, failures.append)
     for _ in range(3):
         poll.look(0.01)
     assert len(failures) == 1

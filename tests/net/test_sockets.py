@@ -7,6 +7,8 @@ import os
 import resource
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import IAddress
 
 from ipyproxy.net import sockets
+from ipyproxy.net.address import TCPAddress, UNIXPath
 from ipyproxy.net.sockets import Announcement, Dial, Listener, claim_descriptors
 from tests.polls import LOCALHOST, Poll
 
@@ -78,6 +81,21 @@ class TestListener:
             assert peer == IPv4Address("TCP", *client.getsockname())
             assert not sock.getblocking()
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        listener.stop()
+
+    def test_a_client_that_vanishes_is_missed_though_nothing_is_sent(
+        self, poll: Poll, counter: Counter
+    ) -> None:
+        listener = Listener(poll, BoundPort(), counter)
+        with connect(listener):
+            poll.look()
+            (sock, _) = counter.taken[0]
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            assert [sock.getsockopt(socket.IPPROTO_TCP, each) for each in options] == [60, 15, 4]
+            # It would end a download that its reader has paused.
+            assert not sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
         listener.stop()
 
     def test_many_in_one_go_but_not_all(self, poll: Poll, counter: Counter) -> None:
@@ -217,10 +235,62 @@ class TestDial:
 
     def test_a_dial_that_cannot_even_begin_fails_later(self, poll: Poll) -> None:
         outcome = Outcome()
-        Dial(poll, ("255.255.255.255", 80), 2.0, outcome.connected, outcome.failed)
+        Dial(poll, TCPAddress("255.255.255.255", 80), 2.0, outcome.connected, outcome.failed)
         assert outcome.error is None
         poll.advance(0)
         assert outcome.error is not None
+
+    def test_a_unix_socket_is_dialled_by_its_path(self, poll: Poll, tmp_path: Path) -> None:
+        outcome, path = Outcome(), str(tmp_path / "app.sock")
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(path)
+            server.listen()
+            Dial(poll, UNIXPath(path), 2.0, outcome.connected, outcome.failed)
+            poll.look()
+            assert outcome.socket is not None
+            with outcome.socket as sock, server.accept()[0] as other:
+                sock.sendall(b"hello")
+                assert other.recv(5) == b"hello"
+        assert (poll.writers, poll.getDelayedCalls()) == ([], [])
+
+    @pytest.mark.parametrize(
+        ("is_there", "code"), [(False, errno.ENOENT), (True, errno.ECONNREFUSED)]
+    )
+    def test_at_a_path_nobody_listens(
+        self, poll: Poll, tmp_path: Path, is_there: bool, code: int
+    ) -> None:
+        outcome, path = Outcome(), str(tmp_path / "app.sock")
+        if is_there:
+            with socket.socket(socket.AF_UNIX) as server:
+                server.bind(path)
+        Dial(poll, UNIXPath(path), 2.0, outcome.connected, outcome.failed)
+        poll.advance(0)
+        assert outcome.error is not None
+        assert outcome.error.errno == code
+
+    def test_where_the_queue_of_a_path_is_full_it_waits_for_its_turn(
+        self, poll: Poll, tmp_path: Path
+    ) -> None:
+        path = str(tmp_path / "app.sock")
+        with ExitStack() as stack:
+            server = stack.enter_context(socket.socket(socket.AF_UNIX))
+            server.bind(path)
+            server.listen(0)
+            first = stack.enter_context(socket.socket(socket.AF_UNIX))
+            first.connect(path)
+            late, patient = Outcome(), Outcome()
+            Dial(poll, UNIXPath(path), 0.5, late.connected, late.failed)
+            Dial(poll, UNIXPath(path), 2.0, patient.connected, patient.failed)
+            for _ in range(60):
+                poll.advance(0.01)
+            assert isinstance(late.error, TimeoutError)
+            assert (patient.socket, patient.error) == (None, None)
+            stack.enter_context(server.accept()[0])
+            poll.advance(0.05)
+            poll.look()
+            assert patient.socket is not None
+            patient.socket.close()
+        assert (poll.writers, poll.getDelayedCalls()) == ([], [])
 
     def test_a_socket_that_met_itself_is_no_connection(self) -> None:
         with socket.socket() as sock:

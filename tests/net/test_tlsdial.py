@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.protocol import Protocol
 
+from ipyproxy.net.address import TCPAddress
 from ipyproxy.net.tls import TLSTransport
 from ipyproxy.net.tlsdial import NotSecuredError, SecureDial, SilentError
 from ipyproxy.tls import UpstreamTLS, load_trusted
@@ -68,7 +69,7 @@ class Attempt:
         self.error: OSError | None = None
         self.transport: TLSTransport | None = None
         self.protocol = Hearer()
-        address = (LOCALHOST, port)
+        address = TCPAddress(LOCALHOST, port)
         self.dial = SecureDial(
             poll, address, TIMEOUT, tls, self._connected, self._failed, patience=PATIENCE
         )

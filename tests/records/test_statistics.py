@@ -10,25 +10,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipyproxy.records.statistics import BOUNDS, MINUTES, Statistics, Tally, added, quantile
+from ipyproxy.upstream.upstream import Upstream
+from tests.upstreams import notebook
 
-PORT = 10000
+UPSTREAM, OTHER = notebook(10000, is_known=True), notebook(10001, is_known=True)
 
 
-def tally(statistics: Statistics, port: int | None = PORT) -> Tally:
-    return statistics.tallies[port]
+def tally(statistics: Statistics, upstream: Upstream | None = UPSTREAM) -> Tally:
+    return statistics.tallies[upstream]
 
 
 def counted(*durations: float) -> list[int]:
     statistics = Statistics(0)
     for duration in durations:
-        statistics.add(PORT, 200, duration, 0, 0)
+        statistics.add(UPSTREAM, 200, duration, 0, 0)
     return tally(statistics).durations.buckets
 
 
 def test_requests_are_counted_by_class_with_their_bytes() -> None:
     statistics = Statistics(0)
     for status in (200, 204, 304, 404, 499, 500, 503, 999, 0):
-        statistics.add(PORT, status, 0.01, 3, 5)
+        statistics.add(UPSTREAM, status, 0.01, 3, 5)
     of_port = tally(statistics)
     assert of_port.classes == [1, 0, 2, 1, 2, 2, 0, 0, 0, 1]
     assert (of_port.requests, of_port.errors) == (9, 3)
@@ -39,19 +41,19 @@ def test_requests_are_counted_by_class_with_their_bytes() -> None:
 
 def test_upstreams_are_counted_apart_and_requests_for_none_too() -> None:
     statistics = Statistics(0)
-    statistics.add(10000, 200, 0.1, 0, 0)
-    statistics.add(10001, 502, 0.1, 0, 0)
+    statistics.add(UPSTREAM, 200, 0.1, 0, 0)
+    statistics.add(OTHER, 502, 0.1, 0, 0)
     statistics.add(None, 404, 0.1, 0, 0)
-    assert {port: one.errors for port, one in statistics.tallies.items()} == {
-        10000: 0,
-        10001: 1,
+    assert {upstream: one.errors for upstream, one in statistics.tallies.items()} == {
+        UPSTREAM: 0,
+        OTHER: 1,
         None: 0,
     }
 
 
 def test_a_bridge_is_counted_with_its_bytes_but_has_no_duration() -> None:
     statistics = Statistics(0)
-    statistics.add(PORT, 101, 86400.0, 7, 9)
+    statistics.add(UPSTREAM, 101, 86400.0, 7, 9)
     of_port = tally(statistics)
     assert (of_port.requests, of_port.received, of_port.sent) == (1, 7, 9)
     assert (of_port.durations.count, of_port.durations.seconds) == (0, 0.0)
@@ -59,11 +61,11 @@ def test_a_bridge_is_counted_with_its_bytes_but_has_no_duration() -> None:
 
 def test_each_minute_has_its_own_figures_for_an_hour() -> None:
     statistics = Statistics(600.0)
-    statistics.add(PORT, 200, 0.1, 0, 0)
+    statistics.add(UPSTREAM, 200, 0.1, 0, 0)
     statistics.tick(659.9)
-    statistics.add(PORT, 500, 0.1, 0, 0)
+    statistics.add(UPSTREAM, 500, 0.1, 0, 0)
     statistics.tick(660.0)
-    statistics.add(PORT, 200, 0.1, 0, 0)
+    statistics.add(UPSTREAM, 200, 0.1, 0, 0)
     statistics.tick(3000.0)
     assert statistics.minute == 50
     hour = tally(statistics).hour(50)
@@ -76,10 +78,10 @@ def test_what_is_older_than_an_hour_is_no_part_of_it() -> None:
     statistics = Statistics(0)
     for minute, duration in (0, 5.0), (1, 0.1):
         statistics.tick(60.0 * minute)
-        statistics.add(PORT, 200, duration, 0, 0)
+        statistics.add(UPSTREAM, 200, duration, 0, 0)
     assert quantile(tally(statistics).hour(59).buckets, 1.0) == 5.0
     statistics.tick(3600.0)
-    statistics.add(PORT, 200, 0.1, 0, 0)
+    statistics.add(UPSTREAM, 200, 0.1, 0, 0)
     hour = tally(statistics).hour(60)
     assert (hour.requests[0], hour.requests[-1], sum(hour.requests)) == (1, 1, 2)
     assert quantile(hour.buckets, 1.0) == pytest.approx(0.1)
@@ -91,7 +93,7 @@ def test_no_more_minutes_are_kept_than_an_hour_has() -> None:
     statistics = Statistics(0)
     for minute in range(3 * MINUTES):
         statistics.tick(60.0 * minute)
-        statistics.add(PORT, 200, 0.1, 0, 0)
+        statistics.add(UPSTREAM, 200, 0.1, 0, 0)
     assert len(tally(statistics)._marks) == MINUTES
     assert tally(statistics).hour(3 * MINUTES - 1).requests == [1] * MINUTES
     assert tally(statistics).requests == 3 * MINUTES
@@ -121,11 +123,11 @@ def test_what_lasts_longer_than_any_bound_counts_as_the_last() -> None:
 @given(st.lists(st.tuples(st.integers(0, 200), st.sampled_from([200, 502])), max_size=80))
 def test_an_hour_is_what_was_added_in_it(events: list[tuple[int, int]]) -> None:
     statistics = Statistics(0)
-    statistics.add(PORT, 200, 0.1, 0, 0)
+    statistics.add(UPSTREAM, 200, 0.1, 0, 0)
     events.sort()
     for minute, status in events:
         statistics.tick(60.0 * minute)
-        statistics.add(PORT, status, 0.1, 0, 0)
+        statistics.add(UPSTREAM, status, 0.1, 0, 0)
     all_of_it = [(0, 200), *events]
     hour = tally(statistics).hour(200)
     for offset in range(MINUTES):
@@ -153,12 +155,12 @@ def test_bounds_rise_by_no_more_than_half_and_hold_the_usual_ones() -> None:
 
 
 def test_a_port_where_nobody_ever_answered_has_no_figures_of_its_own() -> None:
-    known: set[int] = set()
-    statistics = Statistics(0.0, known.__contains__)
-    for port in range(10000, 15000):
-        statistics.add(port, 503, 0.01, 0, 0)
+    statistics = Statistics(0.0)
+    upstreams = [notebook(port) for port in range(10000, 15000)]
+    for upstream in upstreams:
+        statistics.add(upstream, 503, 0.01, 0, 0)
     assert set(statistics.tallies) == {None}
     assert statistics.tallies[None].requests == 5000
-    known.add(10000)
-    statistics.add(10000, 200, 0.01, 0, 0)
-    assert statistics.tallies[10000].requests == 1
+    upstreams[0].is_known = True
+    statistics.add(upstreams[0], 200, 0.01, 0, 0)
+    assert statistics.tallies[upstreams[0]].requests == 1

@@ -67,6 +67,15 @@ class Office(House):
         site = StatusSite(resources, Policy(("localhost",), ()))
         super().__init__(loop=loop, site=site, **others)
 
+    def count(
+        self, port: int | None, status: int, duration: float, received: int, sent: int
+    ) -> None:
+        """Count a request to the notebook on ``port``, which is known, or to none."""
+        upstream = None if port is None else self.upstreams.notebook(port)
+        if upstream is not None:
+            upstream.is_known = True
+        self.statistics.add(upstream, status, duration, received, sent)
+
     def pass_minutes(self, minutes: int) -> None:
         """Let time pass for the figures only."""
         self.loop.advance(60.0 * minutes)

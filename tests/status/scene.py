@@ -25,7 +25,7 @@ from ipyproxy.status.lag import LoopLag
 from ipyproxy.status.serving import StatusServer
 from ipyproxy.status.site import StatusSite, make_sights
 from ipyproxy.upstream.health import HealthChecker
-from ipyproxy.upstream.upstream import NO_TRAFFIC, Outcome, UpstreamTable
+from ipyproxy.upstream.upstream import NO_TRAFFIC, Outcome, Upstream, UpstreamTable
 from ipyproxy.websocket.bridge import Bridges
 from tests.front import LIMITS
 
@@ -96,28 +96,33 @@ class Scene:
                 self.ask(DEAD, 4)
             elif minute > 50:
                 for _ in range(2):
-                    self.sources.statistics.add(DEAD, 503, 0.0004, 0, 900)
+                    self.sources.statistics.add(self._known(DEAD), 503, 0.0004, 0, 900)
 
     def ask(self, port: int, times: int) -> None:
         """Let ``times`` requests be answered."""
         for _ in range(times):
             status = 502 if self.chance.random() < 0.002 else 200
             duration = self.chance.lognormvariate(-4.6, 1.1)
-            self.sources.statistics.add(port, status, duration, 300, 9000)
+            self.sources.statistics.add(self._known(port), status, duration, 300, 9000)
+
+    def _known(self, port: int) -> Upstream:
+        upstream = self.sources.upstreams.notebook(port)
+        upstream.is_known = True
+        return upstream
 
     def _fill_the_states(self) -> None:
         for port, _, up in BUSY:
-            upstream = self.sources.upstreams.get(port)
+            upstream = self.sources.upstreams.notebook(port)
             upstream.observe(Outcome.ANSWERED, self.now - up, fall=3, rise=1)
             upstream.exchanges = self.chance.choice([0, 0, 1, 2])
             for _ in range(self.chance.randint(1, 4)):
                 bridge: Any = OpenBridge(self.now, self.chance.choice([9, 200, 1500, 9000]))
                 upstream.bridge_opened(bridge)
                 self.sources.bridges.open.add(bridge)
-        dead = self.sources.upstreams.get(DEAD)
+        dead = self.sources.upstreams.notebook(DEAD)
         dead.observe(Outcome.ANSWERED, self.now - DAY, fall=3, rise=1)
         dead.observe(Outcome.REFUSED, self.now - 540, fall=3, rise=1)
-        starting = self.sources.upstreams.get(STARTING)
+        starting = self.sources.upstreams.notebook(STARTING)
         starting.observe(Outcome.REFUSED, self.now - 20, fall=3, rise=1)
 
     def go_on(self) -> None:

@@ -45,7 +45,7 @@ def test_the_metrics_that_are_described_are_those_that_there_are() -> None:
 
 def test_the_fields_of_status_json_that_are_described_are_those_that_there_are() -> None:
     office = busy()
-    office.upstreams._upstreams.pop(10001)
+    office.upstreams._upstreams.pop("10001")
     there = set(office.document())
     described: set[str] = set()
     for first, second in table("status.json"):

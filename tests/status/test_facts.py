@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipyproxy.status.facts import MOST_SHOWN, document, gather, worth_telling
-from ipyproxy.upstream.upstream import NO_TRAFFIC, Outcome, State, Upstream
+from ipyproxy.upstream.upstream import NO_TRAFFIC, Outcome, State
+from tests.upstreams import notebook
 
 from .office import START, Office
 
@@ -59,7 +60,7 @@ def test_a_daemon_that_has_just_started() -> None:
 
 def test_a_notebook_that_was_asked_for_but_never_answered() -> None:
     office = Office()
-    office.upstreams.get(10000)
+    office.upstreams.notebook(10000)
     assert the_only_upstream(office) == {
         "port": 10000,
         "state": "unknown",
@@ -78,16 +79,16 @@ def test_a_notebook_that_was_asked_for_but_never_answered() -> None:
 
 def test_a_notebook_at_work() -> None:
     office = Office()
-    upstream = office.upstreams.get(10000)
+    upstream = office.upstreams.notebook(10000)
     office.loop.advance(5.0)
     upstream.observe(Outcome.ANSWERED, office.loop.seconds(), fall=3, rise=1)
     upstream.exchanges = 2
     upstream.bridge_opened(Bridge(START + 3.0))
     upstream.bridge_opened(Bridge(START + 4.0))
     for status, duration in (200, 0.01), (200, 0.01), (502, 3.0):
-        office.statistics.add(10000, status, duration, 0, 0)
+        office.count(10000, status, duration, 0, 0)
     office.pass_minutes(2)
-    office.statistics.add(10000, 200, 0.01, 0, 0)
+    office.count(10000, 200, 0.01, 0, 0)
     shown = the_only_upstream(office)
     assert (shown["state"], shown["since"]) == ("up", "2027-01-15T08:00:05+00:00")
     assert shown["why"] is None
@@ -102,7 +103,7 @@ def test_a_notebook_at_work() -> None:
 
 def test_why_a_notebook_is_dead_is_what_was_last_seen_of_it() -> None:
     office = Office()
-    upstream = office.upstreams.get(10000)
+    upstream = office.upstreams.notebook(10000)
     upstream.observe(Outcome.ANSWERED, START, fall=1, rise=1)
     upstream.observe(Outcome.REFUSED, START + 1, fall=1, rise=1)
     assert the_only_upstream(office)["state"] == "dead"
@@ -120,9 +121,9 @@ def test_why_a_notebook_is_dead_is_what_was_last_seen_of_it() -> None:
 
 def test_all_requests_together_are_those_of_every_port_and_of_none() -> None:
     office = Office()
-    office.statistics.add(10000, 200, 0.01, 0, 0)
-    office.statistics.add(10001, 503, 0.01, 0, 0)
-    office.statistics.add(None, 404, 0.01, 0, 0)
+    office.count(10000, 200, 0.01, 0, 0)
+    office.count(10001, 503, 0.01, 0, 0)
+    office.count(None, 404, 0.01, 0, 0)
     requests = office.document()["requests"]
     assert (requests["total"], requests["errors"]) == (3, 1)
     assert (requests["per_minute"][-1], requests["errors_per_minute"][-1]) == (3, 1)
@@ -131,7 +132,7 @@ def test_all_requests_together_are_those_of_every_port_and_of_none() -> None:
 def test_upstreams_are_counted_by_state() -> None:
     office = Office()
     for port, outcome in (10000, "ANSWERED"), (10001, "ANSWERED"), (10002, "REFUSED"):
-        office.upstreams.get(port).observe(Outcome[outcome], START, fall=1, rise=1)
+        office.upstreams.notebook(port).observe(Outcome[outcome], START, fall=1, rise=1)
     assert office.document()["upstreams_by_state"] == {
         "unknown": 0,
         "starting": 1,
@@ -154,12 +155,12 @@ def test_how_late_the_loop_was_and_how_long_a_sweep_takes() -> None:
 def test_whoever_asks_for_every_port_fills_no_page() -> None:
     office = Office()
     for port in range(10000, 15000):
-        office.upstreams.get(port).wanted_at = START
-    office.upstreams.get(14000).wanted_at = START + 1
-    office.upstreams.get(14001).wanted_at = -math.inf
-    office.upstreams.get(14001).exchanges = 1
+        office.upstreams.notebook(port).wanted_at = START
+    office.upstreams.notebook(14000).wanted_at = START + 1
+    office.upstreams.notebook(14001).wanted_at = -math.inf
+    office.upstreams.notebook(14001).exchanges = 1
     facts = gather(office.sources)
-    ports = [upstream.port for upstream in facts.upstreams]
+    ports = [int(upstream.name) for upstream in facts.upstreams]
     assert len(ports) == MOST_SHOWN
     assert {14000, 14001} < set(ports)
     assert ports == sorted(ports)
@@ -168,7 +169,7 @@ def test_whoever_asks_for_every_port_fills_no_page() -> None:
 
 @given(st.lists(st.floats(0, 1e6), max_size=3 * MOST_SHOWN))
 def test_those_are_told_of_that_were_wanted_last(times: list[float]) -> None:
-    upstreams = [Upstream(port, wanted_at=time) for port, time in enumerate(times, 10000)]
+    upstreams = [notebook(port, wanted_at=time) for port, time in enumerate(times, 10000)]
     told = worth_telling(upstreams)
     assert len(told) == min(len(upstreams), MOST_SHOWN)
     rest = [upstream for upstream in upstreams if upstream not in told]

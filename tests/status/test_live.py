@@ -52,7 +52,7 @@ class Viewer:
 def office_with(*ports: int) -> Office:
     office = Office()
     for port in ports:
-        office.upstreams.get(port).observe(Outcome.ANSWERED, START, fall=1, rise=1)
+        office.upstreams.notebook(port).observe(Outcome.ANSWERED, START, fall=1, rise=1)
     return office
 
 
@@ -74,7 +74,7 @@ def test_a_viewer_that_has_the_page_is_sent_what_changes() -> None:
     assert at is not None
     viewer = Viewer(office, since=at[1].encode())
     assert viewer.events() == []
-    office.statistics.add(10001, 200, 0.01, 0, 0)
+    office.count(10001, 200, 0.01, 0, 0)
     office.wait(1)
     (event,) = viewer.events()
     assert set(event["parts"]) == {"summary", "hour", "port-10001"}
@@ -87,7 +87,7 @@ def test_a_viewer_that_comes_back_goes_on_where_it_was() -> None:
     first = Viewer(office)
     first.events()
     first.browser.hang_up()
-    office.statistics.add(10000, 200, 0.01, 0, 0)
+    office.count(10000, 200, 0.01, 0, 0)
     again = Viewer(office, since=b"%d" % first.last_id)
     (event,) = again.events()
     assert set(event["parts"]) == {"summary", "hour", "port-10000"}
@@ -105,7 +105,7 @@ def test_news_come_once_a_second_however_much_happens() -> None:
     viewer.events()
     for _ in range(5):
         for _ in range(100):
-            office.statistics.add(10000, 200, 0.01, 0, 0)
+            office.count(10000, 200, 0.01, 0, 0)
             office.loop.advance(0.01)
     assert 4 <= len(viewer.events()) <= 5
 
@@ -114,7 +114,7 @@ def test_a_notebook_that_comes_is_sent_with_the_order_of_all() -> None:
     office = office_with(10000, 10002)
     viewer = Viewer(office)
     viewer.events()
-    office.upstreams.get(10001)
+    office.upstreams.notebook(10001)
     office.wait(1)
     (event,) = viewer.events()
     assert event["rows"] == ["port-10000", "port-10001", "port-10002"]
@@ -128,13 +128,13 @@ def test_a_notebook_that_comes_back_among_the_many_is_sent_again() -> None:
         upstream.wanted_at = START
     viewer = Viewer(office)
     viewer.events()
-    office.upstreams.get(10000).wanted_at = START - 1
-    office.upstreams.get(14999).wanted_at = START
+    office.upstreams.notebook(10000).wanted_at = START - 1
+    office.upstreams.notebook(14999).wanted_at = START
     office.wait(1)
     (event,) = viewer.events()
     assert "port-10000" not in event["rows"]
     assert "port-14999" in event["parts"]
-    office.upstreams.get(10000).wanted_at = START + 1
+    office.upstreams.notebook(10000).wanted_at = START + 1
     office.wait(1)
     (event,) = viewer.events()
     assert "port-10000" in event["rows"]
@@ -171,7 +171,7 @@ def test_a_viewer_that_does_not_read_fills_no_memory() -> None:
     most = 0
     for _ in range(40):
         for port in range(10000, 10100):
-            office.statistics.add(port, 200, 0.01, 0, 0)
+            office.count(port, 200, 0.01, 0, 0)
         office.wait(1)
         most = max(most, transport.bytes_waiting)
     assert 0 < most < 2 * size
@@ -187,7 +187,7 @@ def test_a_viewer_that_never_reads_again_is_cut_off() -> None:
     viewer = Viewer(office)
     viewer.browser.wire.room = 0
     for _ in range(100):
-        office.statistics.add(10000, 200, 0.01, 0, 0)
+        office.count(10000, 200, 0.01, 0, 0)
         office.wait(1)
     assert not viewer.browser.is_connected
 
@@ -225,7 +225,7 @@ def test_a_page_that_cannot_be_drawn_ends_no_stream() -> None:
     recent, office.lag.recent = office.lag.recent, broken
     office.wait(3)
     office.lag.recent = recent
-    office.statistics.add(10000, 200, 0.01, 0, 0)
+    office.count(10000, 200, 0.01, 0, 0)
     office.wait(1)
     assert len(viewer.events()) == 1
 

@@ -35,15 +35,15 @@ def busy() -> Office:
     """An office with something to say for every metric."""
     office = Office()
     for port in (10000, 10001):
-        upstream = office.upstreams.get(port)
+        upstream = office.upstreams.notebook(port)
         upstream.observe(Outcome.ANSWERED, START, fall=1, rise=1)
         for status in (101, 200, 304, 404, 503, 999):
-            office.statistics.add(port, status, 0.03, 10, 100)
-    office.upstreams.get(10001).observe(Outcome.REFUSED, START, fall=1, rise=1)
-    office.upstreams.get(10000).exchanges = 2
-    office.statistics.add(None, 421, 0.0004, 0, 7)
+            office.count(port, status, 0.03, 10, 100)
+    office.upstreams.notebook(10001).observe(Outcome.REFUSED, START, fall=1, rise=1)
+    office.upstreams.notebook(10000).exchanges = 2
+    office.count(None, 421, 0.0004, 0, 7)
     bridge: Any = Bridge(Traffic(1000, 2000, 3, 4))
-    office.upstreams.get(10000).bridge_opened(bridge)
+    office.upstreams.notebook(10000).bridge_opened(bridge)
     office.bridges.open.add(bridge)
     office.lag.late.add(0.3)
     office.sweeps.add(0.002)
@@ -156,9 +156,9 @@ def test_reading_changes_nothing() -> None:
 def test_ports_without_end_are_not_so_many_series() -> None:
     office = Office()
     for port in range(10000, 15000):
-        office.upstreams.get(port)
+        office.upstreams.notebook(port)
         for status in (101, 200, 304, 404, 503):
-            office.statistics.add(port, status, 0.03, 0, 0)
+            office.count(port, status, 0.03, 0, 0)
     seen = samples(office)
     assert len({key for key in seen if "port=10" in key}) > 0
     assert len(seen) <= MOST_SHOWN * 12 + 150

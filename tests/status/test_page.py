@@ -56,10 +56,10 @@ class Reader(HTMLParser):
 def busy() -> Office:
     office = Office()
     for port in (10000, 10001, 10002):
-        office.upstreams.get(port).observe(Outcome.ANSWERED, START, fall=1, rise=1)
-        office.statistics.add(port, 200, 0.012, 0, 0)
-    office.statistics.add(10001, 502, 0.3, 0, 0)
-    office.upstreams.get(10001).observe(Outcome.REFUSED, START, fall=1, rise=1)
+        office.upstreams.notebook(port).observe(Outcome.ANSWERED, START, fall=1, rise=1)
+        office.count(port, 200, 0.012, 0, 0)
+    office.count(10001, 502, 0.3, 0, 0)
+    office.upstreams.notebook(10001).observe(Outcome.REFUSED, START, fall=1, rise=1)
     office.pass_minutes(5)
     return office
 

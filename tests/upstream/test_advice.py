@@ -10,6 +10,7 @@ from twisted.logger import LogEvent, capturedLogs, formatEvent
 
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.upstream.advice import PAUSE, STATUSES, Adviser
+from tests.upstreams import notebook
 
 HOME = "/ipython/10000/"
 
@@ -23,7 +24,9 @@ class Study:
         self.events = events
 
     def answer(self, status: int, *, port: int = 10000, **facts: Any) -> None:
-        self.adviser.answered(port, status, **{"safe": False, "path": HOME, "home": HOME, **facts})
+        self.adviser.answered(
+            notebook(port), status, **{"safe": False, "path": HOME, "home": HOME, **facts}
+        )
 
     @property
     def said(self) -> list[str]:
@@ -72,14 +75,14 @@ def test_a_notebook_that_is_not_at_home_has_another_base_url(study: Study) -> No
     ],
 )
 def test_failures_are_told_with_what_they_mean(study: Study, problem: Problem, words: str) -> None:
-    study.adviser.failed(10000, ProxyError(problem, "it said SSH"))
+    study.adviser.failed(notebook(10000), ProxyError(problem, "it said SSH"))
     [line] = study.said
     assert words in line
 
 
 @pytest.mark.parametrize("problem", [Problem.UPSTREAM_DEAD, Problem.OVERLOADED, Problem.INTERNAL])
 def test_other_failures_have_their_own_lines(study: Study, problem: Problem) -> None:
-    study.adviser.failed(10000, ProxyError(problem))
+    study.adviser.failed(notebook(10000), ProxyError(problem))
     assert study.said == []
 
 

@@ -15,6 +15,7 @@ from ipyproxy.http1.head import ResponseHead
 from ipyproxy.upstream import pool
 from ipyproxy.upstream.connection import ClientLimits, UpstreamConnection
 from ipyproxy.upstream.pool import JUST_USED, Pool
+from ipyproxy.upstream.upstream import UpstreamTable
 from tests.wires import Attempt, Dialler, Loop, Wire
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -79,19 +80,20 @@ class Town:
 
     def __init__(self, dialler: Dialler, limits: ClientLimits = LIMITS) -> None:
         self.loop = Loop()
-        self.pool = Pool(self.loop, self.loop, limits, lambda port, now, mark: None)
+        self.pool = Pool(self.loop, self.loop, limits, lambda upstream, now, mark: None)
+        self.table = UpstreamTable()
         self.dialler = dialler
 
     def ask(self, asker: Asker, *, once: bool = False, port: int = 10000) -> Wire:
         """Send on a new connection; its other end."""
-        self.pool.connect(port, asker, once=once)
+        self.pool.connect(self.table.notebook(port), asker, once=once)
         wire = self.dialler.next().succeed()
         self.loop.settle()
         return wire
 
     def ask_again(self, asker: Asker, *, once: bool = False) -> None:
         """Send on a kept connection; it is a failure of the test if there is none."""
-        assert self.pool.connect(10000, asker, once=once) is None
+        assert self.pool.connect(self.table.notebook(10000), asker, once=once) is None
         self.loop.settle()
 
     def tell(self, wire: Wire, data: bytes) -> None:
@@ -345,19 +347,19 @@ class TestKeeping:
         town.tell(wire, OK)
         (connection,) = town.pool._connections
         connection.dataReceived(b"nobody asked")
-        assert town.pool.connect(10000, Asker(), once=False) is not None
+        assert town.pool.connect(town.table.notebook(10000), Asker(), once=False) is not None
 
     def test_one_that_is_expiring_is_given_to_nobody(self, town: Town) -> None:
         wire = town.ask(Asker())
         town.tell(wire, OK)
         town.loop.advance(15)
         town.pool.sweep()
-        assert town.pool.connect(10000, Asker(), once=False) is not None
+        assert town.pool.connect(town.table.notebook(10000), Asker(), once=False) is not None
 
     def test_it_belongs_to_its_port(self, town: Town) -> None:
         wire = town.ask(Asker())
         town.tell(wire, OK)
-        assert town.pool.connect(10001, Asker(), once=False) is not None
+        assert town.pool.connect(town.table.notebook(10001), Asker(), once=False) is not None
         assert town.dialler.next().address == ("127.0.0.1", 10001)
 
     def test_an_answer_before_the_request_is_whole_closes_it(self, town: Town) -> None:
@@ -560,13 +562,13 @@ class TestDialling:
     )
     def test_what_goes_wrong_has_a_name(self, town: Town, code: int, problem: Problem) -> None:
         asker = Asker()
-        town.pool.connect(10000, asker, once=False)
+        town.pool.connect(town.table.notebook(10000), asker, once=False)
         town.dialler.next().fail(code)
         assert asker.events == [problem]
         assert problem.status == (502 if code == errno.ECONNRESET else 503)
 
     def test_it_goes_to_the_literal_loopback_address(self, town: Town) -> None:
-        town.pool.connect(10007, Asker(), once=False)
+        town.pool.connect(town.table.notebook(10007), Asker(), once=False)
         assert town.dialler.next().address == ("127.0.0.1", 10007)
 
     def test_a_request_that_cannot_be_made_fails_and_leaves_nothing(self, town: Town) -> None:
@@ -575,7 +577,7 @@ class TestDialling:
                 raise RuntimeError("a mistake of ours")
 
         asker = Broken()
-        attempt = town.pool.connect(10000, asker, once=False)
+        attempt = town.pool.connect(town.table.notebook(10000), asker, once=False)
         assert isinstance(attempt, Attempt)
         wire = attempt.succeed()
         town.loop.settle()

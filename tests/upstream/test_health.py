@@ -107,7 +107,7 @@ class Host:
 
     @property
     def upstream(self) -> Upstream:
-        return self.table.get(PORT)
+        return self.table.notebook(PORT)
 
     @property
     def state(self) -> State:
@@ -151,7 +151,7 @@ class Host:
 
     def request(self, port: int = PORT) -> int:
         """Carry a request as an exchange does; gives the status that its client sees."""
-        upstream = self.table.get(port)
+        upstream = self.table.notebook(port)
         try:
             self.checker.admit(upstream, self.checker.now())
             manner = self.ports.get(port, "refuse")
@@ -234,7 +234,7 @@ def dead(**health: Any) -> Host:
 class TestProbing:
     def test_nobody_is_probed_who_is_not_asked_for(self) -> None:
         host = make_host()
-        host.table.get(PORT)
+        host.table.notebook(PORT)
         host.wait(3600)
         assert not host.dials
 
@@ -1112,9 +1112,9 @@ def test_in_any_order_of_events_there_is_one_timer_for_each_and_the_truth_is_fou
             if what == "request":
                 host.request(port)
             elif what == "ask":
-                host.checker.ask(host.table.get(port))
+                host.checker.ask(host.table.notebook(port))
             elif what == "bridge":
-                host.table.get(port).bridges ^= {A_BRIDGE}
+                host.table.notebook(port).bridges ^= {A_BRIDGE}
             else:
                 host.ports[port] = manners[what]
             host.wait(seconds)
@@ -1125,12 +1125,12 @@ def test_in_any_order_of_events_there_is_one_timer_for_each_and_the_truth_is_fou
         ):
             host.ports[port] = manners[manner]
             for _ in range(15):
-                host.checker.ask(host.table.get(port))
+                host.checker.ask(host.table.notebook(port))
                 host.wait(1)
-            assert (host.table.get(port).state is State.UP) == (manner == "listen")
+            assert (host.table.notebook(port).state is State.UP) == (manner == "listen")
         for port in range(PORT, PORT + 3):
             # One that is busy and in use has a probe that waits.
-            host.table.get(port).bridges.clear()
+            host.table.notebook(port).bridges.clear()
         host.wait(IN_USE_FOR + 13)
         assert all(wire.is_closed for wire in host.wires)
         assert not host.loop.failures

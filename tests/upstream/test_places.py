@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.upstream.places import LONGEST_WAIT, Places, PortPlaces, Shares
+from ipyproxy.upstream.places import LONGEST_WAIT, Places, Shares
 
 
 class Guest:
@@ -135,14 +135,3 @@ class TestPlaces:
         places.resize(2)
         places.sweep(1.0)
         assert late.events == ["given"]
-
-
-def test_a_port_where_nobody_is_is_forgotten() -> None:
-    ports = PortPlaces(2)
-    guest = Guest(ports.at(10000), "alice")
-    guest.come()
-    ports.sweep(1.0)
-    assert ports.at(10000) is guest.places
-    guest.go()
-    ports.sweep(2.0)
-    assert ports.at(10000) is not guest.places

@@ -16,8 +16,10 @@ from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.net.sockdiag import Listener
 from ipyproxy.upstream.owners import Owners, OwnersError
 from ipyproxy.upstream.tenancy import SEEN_FOR, Kernel, Tenants, find_kernel
+from tests.upstreams import notebook
 
 PORT = 10000
+UPSTREAM = notebook(PORT)
 ALICE, MALLORY = Listener(1000, 1), Listener(666, 2)
 
 
@@ -37,10 +39,10 @@ class Host:
     def __init__(self, *, owned: bool = True, strict: bool = False) -> None:
         self.listeners: dict[int, Listener] = {}
         self.looks = 0
-        self.left: list[tuple[int, float]] = []
+        self.left: list[tuple[str, float]] = []
         self.tenants = Tenants(self.look_up, OnlyAlice() if owned else None)
         self.tenants.strict = strict
-        self.tenants.leaving.append(lambda port, ago: self.left.append((port, ago)))
+        self.tenants.leaving.append(lambda name, ago: self.left.append((name, ago)))
 
     def look_up(self, port: int) -> Listener | None:
         self.looks += 1
@@ -53,7 +55,7 @@ class Host:
     def admit(self, started: float = 0, *, connected: bool = False) -> int | Problem:
         """The mark of a request, or why it may not go to the port."""
         try:
-            return self.tenants.admit(PORT, started, connected=connected)
+            return self.tenants.admit(UPSTREAM, started, connected=connected)
         except ProxyError as error:
             return error.problem
 
@@ -61,7 +63,7 @@ class Host:
         """Why nothing may be sent on a connection to the port; None: it may."""
         assert not isinstance(mark, Problem)
         try:
-            self.tenants.confirm(PORT, now, mark)
+            self.tenants.confirm(UPSTREAM, now, mark)
         except ProxyError as error:
             return error.problem
         return None
@@ -180,7 +182,7 @@ class TestAdmission:
         with capturedLogs() as events:
             for _ in range(10):
                 with pytest.raises(ProxyError):
-                    tenants.confirm(PORT, 0, tenants.admit(PORT, 0, connected=False))
+                    tenants.confirm(UPSTREAM, 0, tenants.admit(UPSTREAM, 0, connected=False))
         assert len(events) == 1
 
     def test_without_owners_and_links_nothing_is_checked(self) -> None:
@@ -252,7 +254,7 @@ class TestStrictness:
         host.tenants.sweep(1)
         host.listen(MALLORY)
         assert host.confirm(host.admit(2), 2) is Problem.CHANGED_HANDS
-        assert host.left == [(PORT, 2)]
+        assert host.left == [(UPSTREAM.name, 2)]
 
     def test_a_first_tenant_is_no_change(self) -> None:
         host = Host(owned=False, strict=True)
@@ -273,7 +275,7 @@ class TestStrictness:
         assert host.confirm(None) is None
         host.listen(Listener(ALICE.uid, 3))
         assert host.confirm(None) is None
-        assert host.left == [(PORT, 0)]
+        assert host.left == [(UPSTREAM.name, 0)]
 
 
 class TestChangingHands:
@@ -285,7 +287,7 @@ class TestChangingHands:
             host.listeners = {} if listener is None else {PORT: listener}
             host.tenants.sweep(now)
         # Alice was last seen three seconds before Mallory came.
-        assert host.left == [(PORT, 3)]
+        assert host.left == [(UPSTREAM.name, 3)]
 
     def test_a_notebook_that_has_stopped_has_not_changed_hands(self) -> None:
         host = Host(owned=False)
@@ -302,18 +304,18 @@ class TestChangingHands:
         ports = range(10000, 11000)
         host.listeners = {port: Listener(1000, port) for port in ports}
         for port in ports:
-            host.tenants.confirm(port, 0, None)
+            host.tenants.confirm(notebook(port), 0, None)
         host.listeners = {port: Listener(1000, -port) for port in ports}
         host.looks = 0
         for now in range(1, 9):
             host.tenants.sweep(now)
             assert host.looks <= 128 * now
-        assert sorted(port for port, _ in host.left) == list(ports)
+        assert sorted(name for name, _ in host.left) == [str(port) for port in ports]
 
     def test_ports_where_nobody_ever_listened_are_not_remembered(self) -> None:
         host = Host()
         for port in range(1, 65536):
-            host.tenants.admit(port, 0, connected=False)
+            host.tenants.admit(notebook(port), 0, connected=False)
         host.looks = 0
         host.tenants.sweep(1)
         assert host.looks == 0

@@ -19,7 +19,6 @@ from ipyproxy.upstream import pool, probes
 from ipyproxy.upstream.advice import Adviser
 from ipyproxy.upstream.connection import ClientLimits
 from ipyproxy.upstream.health import HealthChecker
-from ipyproxy.upstream.places import PortPlaces
 from ipyproxy.upstream.pool import Pool
 from ipyproxy.upstream.tenancy import Tenants
 from ipyproxy.upstream.upstream import Upstream, UpstreamTable
@@ -84,11 +83,10 @@ class Gate(House):
         self.listeners: dict[int, Listener] = {}
         self.tenants = Tenants(self.listeners.get)
         self.pool = Pool(loop, loop, client_limits, self.tenants.confirm)
-        self.places = PortPlaces(per_port)
-        self.tenants.leaving.append(lambda port, ago: self.pool.part(port))
+        self.tenants.leaving.append(lambda name, ago: self.pool.part(name))
         self.own_ports: set[int] = set()
         self.ports = ServedPorts(Config().notebooks.ports, self.own_ports)
-        self.table = UpstreamTable()
+        self.table = UpstreamTable(per_port)
         self.policy = Policy(("hub.example", f"*.{notebook_domain}"), trusted_origins)
         self.bridges = Bridges(loop, 0)
         trusted = frozenset(origin.encode("ascii") for origin in trusted_origins)
@@ -103,7 +101,6 @@ class Gate(House):
             tenants,
             adviser,
             trusted,
-            self.places,
             trusted_pages,
         )
         notebooks = Notebooks(
@@ -137,14 +134,14 @@ class Gate(House):
 
     def upstream(self, port: int = 10000) -> Upstream:
         """What is known of a notebook."""
-        return self.table.get(port)
+        return self.table.notebook(port)
 
     def wait(self, seconds: float) -> None:
         self.loop.pass_time(
             seconds,
             self.server.sweep,
             self.pool.sweep,
-            lambda: self.places.sweep(self.loop.seconds()),
+            lambda: self.table.sweep(self.loop.seconds()),
         )
 
     @property

@@ -6,10 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from twisted.internet.defer import execute
+from twisted.internet.task import Clock
 
 from ipyproxy.access.origins import Policy
-from ipyproxy.web.acme import Challenges
+from ipyproxy.web.acme import MOST_READS, PATIENCE, Challenges
 from ipyproxy.web.site import RedirectSite
+from tests.auth.asking import PlayedThreads
 from tests.front import House
 
 TOKEN = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA"
@@ -29,7 +32,7 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def house(directory: Path, tmp_path: Path) -> House:
     policy = Policy(["hub.example"], [])
-    return House(site=RedirectSite(policy, 443, Challenges(tmp_path / "acme")))
+    return House(site=RedirectSite(policy, 443, Challenges([tmp_path / "acme"], Clock(), execute)))
 
 
 def asked(
@@ -50,6 +53,21 @@ def test_a_challenge_is_answered_whatever_the_host(house: House, host: bytes) ->
     assert asked(house, challenge(TOKEN), host) == (200, ANSWER)
     assert asked(house, challenge(TOKEN), host, b"HEAD") == (200, b"")
     assert asked(house, challenge(TOKEN), host, b"POST")[0] == 405
+
+
+def test_of_several_directories_the_first_that_has_it_answers(
+    directory: Path, tmp_path: Path
+) -> None:
+    others = [tmp_path / "missing", tmp_path / "acme", tmp_path / "later"]
+    later = tmp_path / "later" / ".well-known" / "acme-challenge"
+    later.mkdir(parents=True)
+    (later / TOKEN).write_bytes(b"another")
+    (later / "other").write_bytes(b"only here")
+    challenges = Challenges(others, Clock(), execute)
+    house = House(site=RedirectSite(Policy(["hub.example"], []), 443, challenges))
+    assert asked(house, challenge(TOKEN)) == (200, ANSWER)
+    assert asked(house, challenge("other")) == (200, b"only here")
+    assert asked(house, challenge("nowhere"))[0] == 404
 
 
 def test_everything_else_still_leads_to_https(house: House) -> None:
@@ -82,6 +100,54 @@ def test_only_a_plain_file_is_an_answer(house: House, directory: Path, tmp_path:
 def test_a_large_file_is_none_of_ours(house: House, directory: Path) -> None:
     (directory / "large").write_bytes(b"x" * 1_000_000)
     assert len(asked(house, challenge("large"))[1]) == 4096
+
+
+class TestASlowDisk:
+    """Whoever asks waits, and nobody else does."""
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return Clock()
+
+    @pytest.fixture
+    def threads(self) -> PlayedThreads:
+        return PlayedThreads()
+
+    @pytest.fixture
+    def slow(self, directory: Path, tmp_path: Path, clock: Clock, threads: PlayedThreads) -> House:
+        challenges = Challenges([tmp_path / "acme"], clock, threads.run)
+        site = RedirectSite(Policy(["hub.example"], []), 443, challenges)
+        return House(connections=200, connections_per_client=100, site=site)
+
+    def test_others_do_not_wait(self, slow: House, threads: PlayedThreads) -> None:
+        waits = slow.connect()
+        assert waits.get(challenge(TOKEN).encode()) == b""
+        assert asked(slow, "/")[0] == 308
+        threads.work()
+        assert waits.hear().endswith(ANSWER)
+
+    def test_it_is_given_up(self, slow: House, clock: Clock, threads: PlayedThreads) -> None:
+        waits = slow.connect()
+        waits.get(challenge(TOKEN).encode())
+        clock.advance(PATIENCE)
+        assert waits.hear().startswith(b"HTTP/1.1 503 ")
+        threads.work()
+        assert waits.hear() == b""
+
+    def test_so_many_wait_and_no_more(self, slow: House, threads: PlayedThreads) -> None:
+        browsers = [slow.connect() for _ in range(MOST_READS)]
+        for browser in browsers:
+            browser.get(challenge(TOKEN).encode())
+        assert asked(slow, challenge(TOKEN))[0] == 503
+        # Who leaves still has the thread.
+        browsers[0].hang_up()
+        assert asked(slow, challenge(TOKEN))[0] == 503
+        threads.work()
+        assert browsers[1].hear().endswith(ANSWER)
+        waits = slow.connect()
+        waits.get(challenge(TOKEN).encode())
+        threads.work()
+        assert waits.hear().endswith(ANSWER)
 
 
 def test_without_a_directory_challenges_are_like_everything_else() -> None:

@@ -35,7 +35,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
 
 def change(gate: Gate, terms: Terms | None) -> None:
     """A reload, and then the next sweep."""
-    components: Any = SimpleNamespace(pool=gate.pool, health=gate.health)
+    components: Any = SimpleNamespace(pool=gate.pool, upstreams=gate.table)
     tls: Any = terms
     secure(components, tls)
     gate.loop.settle()
@@ -98,7 +98,7 @@ class TestConnectionsToNotebooks:
         gate.tell(wire, ANSWER)
         change(gate, None)
         assert not wire.is_closed
-        gate.pool.tls = Terms("a")  # type: ignore[assignment]
+        gate.upstream().tls = Terms("a")  # type: ignore[assignment]
         change(gate, Terms("a"))
         assert not wire.is_closed
 

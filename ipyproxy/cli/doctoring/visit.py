@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ipyproxy.errors import ProxyError
 from ipyproxy.http.rewriting import Manners, Rewriting, forwarded, request_fields
-from ipyproxy.http1.framing import Decoder, response_decoder
+from ipyproxy.http1.framing import Decoder, response_framing
 from ipyproxy.http1.head import HeadLimits, ResponseHead, parse_request, parse_response
 from ipyproxy.http1.lines import lines_of
 
@@ -103,7 +103,8 @@ class Visit:
             sock.sendall(head + body)
             answer, rest = self._read_head(sock)
             if answer.status != 101:
-                rest = self._read_body(sock, response_decoder(answer, method.encode("ascii")), rest)
+                decoder, _ = response_framing(answer, method.encode("ascii"))
+                rest = self._read_body(sock, decoder, rest)
         self._keep_cookies(answer)
         return Answer(answer, rest, time.monotonic() - began)
 
@@ -177,7 +178,7 @@ class Visit:
         block, _, rest = heard.partition(b"\r\n\r\n")
         try:
             head = parse_response(block)
-            response_decoder(head, b"GET")  # contradictory framing is refused by the proxy, too
+            response_framing(head, b"GET")  # contradictory framing is refused by the proxy, too
             return head, rest
         except ProxyError as caught:
             raise GarbledError(f"its answer is no proper HTTP: {caught.detail}") from None

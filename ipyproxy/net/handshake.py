@@ -1,0 +1,146 @@
+"""The TLS handshake on a socket, a bounded number of records at a time.
+
+Knows where records begin and end, and how pyOpenSSL is given bytes. Knows nothing of certificates,
+nor of what comes after the handshake.
+
+OpenSSL reads a handshake message to its end within one call, however many records it comes in: a
+ClientHello of 128 KiB in records of one byte takes 260,000 reads, and who sends many of them holds
+up everybody. So it is given the records one by one until the handshake is done, and then the socket
+itself.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from OpenSSL import SSL
+from OpenSSL.SSL import _lib  # type: ignore[attr-defined]
+
+MOST_RECORDS = 256
+"""Records of the peer that a handshake may take. It takes three to ten, and some tens with long
+chains of certificates in small records."""
+
+_PIECE = 4096
+_OUTPUT = 16384
+_HEADER = 5
+
+
+class Handshake:
+    """The handshake of ``tls`` on ``sock``, from either side."""
+
+    __slots__ = ("_header", "_is_done", "_left", "_records", "_socket", "_tls", "_unsent")
+
+    def __init__(self, sock: socket.socket, tls: SSL.Connection) -> None:
+        self._socket = sock
+        self._tls = tls
+        self._unsent = b""
+        self._is_done = False
+        # Of the record under way: the part of its header that has come, or the bytes still to come.
+        self._header = b""
+        self._left = 0
+        self._records = 0
+        _give_memory(tls)
+
+    def step(self) -> None:
+        """Go on with what has come. When this returns, the handshake is done.
+
+        Raises :class:`SSL.Error` as ``SSL.Connection.do_handshake`` does: ``WantReadError`` or
+        ``WantWriteError`` if there is more to wait for.
+        """
+        self._send()
+        if not self._is_done:
+            try:
+                self._take_records()
+            finally:
+                self._send_output()
+        _give_socket(self._tls, self._socket)
+
+    def _take_records(self) -> None:
+        """Give OpenSSL what has come, record by record; the last one of the handshake ends it."""
+        piece = self._peek()
+        at = 0
+        try:
+            while True:
+                if at < len(piece):
+                    end = self._end_of_record(piece, at)
+                    self._tls.bio_write(piece[at:end])
+                    at = end
+                try:
+                    self._tls.do_handshake()
+                except SSL.WantReadError:
+                    if at >= len(piece):
+                        raise
+                else:
+                    self._is_done = True
+                    return
+        finally:
+            if at:
+                self._receive(at)
+
+    def _peek(self) -> bytes:
+        """What has come, up to some records; it stays in the socket."""
+        try:
+            piece = self._receive(_PIECE, socket.MSG_PEEK)
+        except BlockingIOError:
+            return b""
+        if not piece:
+            raise SSL.SysCallError(-1, "Unexpected EOF")
+        return piece
+
+    def _receive(self, size: int, flags: int = 0) -> bytes:
+        try:
+            return self._socket.recv(size, flags)
+        except BlockingIOError:
+            raise
+        except OSError as caught:
+            raise SSL.SysCallError(caught.errno, str(caught)) from None
+
+    def _end_of_record(self, piece: bytes, at: int) -> int:
+        """Where the record ends that goes on at ``at``, as far as it has come (RFC 8446 5.1)."""
+        if not self._left:
+            header = self._header + piece[at : at + _HEADER - len(self._header)]
+            at += len(header) - len(self._header)
+            if len(header) < _HEADER:
+                self._header = header
+                return at
+            self._header = b""
+            self._left = header[3] << 8 | header[4]
+            self._records += 1
+            if self._records > MOST_RECORDS:
+                raise SSL.Error([("", "", "too many records in the handshake")])
+        end = min(len(piece), at + self._left)
+        self._left -= end - at
+        return end
+
+    def _send_output(self) -> None:
+        try:
+            while True:
+                piece = self._tls.bio_read(_OUTPUT)
+                self._unsent += piece
+                if len(piece) < _OUTPUT:
+                    break
+        except SSL.WantReadError:
+            pass
+        self._send()
+
+    def _send(self) -> None:
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[self._socket.send(self._unsent) :]
+        except BlockingIOError:
+            raise SSL.WantWriteError from None
+        except OSError as caught:
+            raise SSL.SysCallError(caught.errno, str(caught)) from None
+
+
+def _give_memory(tls: SSL.Connection) -> None:
+    """Let ``tls`` read and write memory, as one that was made without a socket."""
+    tls._into_ssl = _lib.BIO_new(_lib.BIO_s_mem())
+    tls._from_ssl = _lib.BIO_new(_lib.BIO_s_mem())
+    _lib.SSL_set_bio(tls._ssl, tls._into_ssl, tls._from_ssl)
+
+
+def _give_socket(tls: SSL.Connection, sock: socket.socket) -> None:
+    """Let ``tls`` read and write ``sock``. Nothing may be left in memory, which is freed."""
+    _lib.SSL_set_fd(tls._ssl, sock.fileno())
+    tls._into_ssl = tls._from_ssl = None
