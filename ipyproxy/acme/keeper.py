@@ -36,6 +36,10 @@ LOOK_EVERY = 5.0
 """Seconds between two looks at the store: what somebody asks for, or another node has got."""
 LONGEST_ATTEMPT = 600.0
 """Seconds after which an attempt is given up."""
+_LEAST_BETWEEN = 6 * 3600.0
+"""Seconds after a success for which nothing more is asked by itself: the clock may be so wrong that
+a new certificate is due at once, or the authority may say so of each."""
+_LEAST_IF_LOST = 600.0
 _WINDOW_ASKED = 6 * 3600.0
 _WINDOW_LEAST, _WINDOW_MOST = 60.0, 86400.0
 _GIVEN_UP = f"gave up after {LONGEST_ATTEMPT / 60:g} minutes"
@@ -94,6 +98,7 @@ class Keeper:
         self._windows: dict[str, Window] = {}
         self._windows_due: dict[str, float] = {}
         self._noted: dict[str, Attempts] = {}
+        self._got_at: dict[str, float] = {}
         self._turn: Deferred[None] | None = None
         self._lock: int | None = None
         self._trouble = ""
@@ -222,9 +227,15 @@ class Keeper:
         for name in self._store.names:
             asked, attempts = name in look.asked, look.attempts[name]
             due = self._due(name)
-            if (asked or due <= now) and may_try(attempts, now, asked=asked):
+            is_due = due <= now and not self._was_just_got(name)
+            if (asked or is_due) and may_try(attempts, now, asked=asked):
                 waiting.append((max(due, attempts.not_before), name))
         return min(waiting)[1] if waiting else None
+
+    def _was_just_got(self, name: str) -> bool:
+        least = _LEAST_BETWEEN if name in self._kept else _LEAST_IF_LOST
+        got_at = self._got_at.get(name)
+        return got_at is not None and self._reactor.seconds() < got_at + least
 
     async def _ask_for_window(self) -> None:
         """Ask the authority when it would like one of the certificates to be renewed."""
@@ -297,6 +308,7 @@ class Keeper:
             await self._note_failure(name, attempts, repr(error), 0.0)
         else:
             self.done += 1
+            self._got_at[name] = self._reactor.seconds()
             await self._run(lambda: self._store.note(name, Attempts()))
             self.log.info("got a certificate for {name}", name=name)
 

@@ -167,7 +167,7 @@ class TestRenewal:
         office.authority.windows = lambda identifier: (
             (START - DAY, START - HOUR) if told[0].endswith(identifier) else (2 * START, 2 * START)
         )
-        office.wait(7 * HOUR, step=300)
+        office.wait(8 * HOUR, step=300)
         assert len(office.served) == 2
         assert office.authority.issued[1].serial_number != first.serial_number
         assert told[0].endswith(office.authority.orders[1].replaces or "?")
@@ -335,6 +335,24 @@ class TestFailures:
         assert len(office.served) == 1
         office.keeper.stop()
 
+    def test_a_clock_that_is_months_ahead_does_not_use_up_what_one_may_ask_for(
+        self, tmp_path: Path
+    ) -> None:
+        office = Office(tmp_path)
+        office.authority.now = lambda: START - 80 * DAY + office.clock.seconds()
+        office.start().wait(DAY, step=60)
+        assert 1 <= office.attempts() <= 5
+        office.keeper.stop()
+
+    def test_nor_does_an_authority_that_wants_all_to_be_renewed_at_once(
+        self, tmp_path: Path
+    ) -> None:
+        office = Office(tmp_path)
+        office.authority.windows = lambda _: (START - DAY, START - HOUR)
+        office.start().wait(DAY, step=60)
+        assert 1 <= office.attempts() <= 5
+        office.keeper.stop()
+
     @pytest.mark.parametrize("fault", ["wrong_key", "garbled"])
     def test_an_authority_that_answers_nonsense_changes_nothing(
         self, office: Office, fault: str
@@ -373,7 +391,7 @@ class TestTheStore:
     def test_lost_it_is_filled_again(self, office: Office, tmp_path: Path) -> None:
         office.wait(10)
         (tmp_path / "acme").rename(tmp_path / "gone")
-        office.wait(20)
+        office.wait(HOUR / 4)
         assert len(office.served) == 2
         assert office.store.load()[0].names == (HUB,)
 
@@ -431,7 +449,7 @@ class TestTheStore:
         assert office.store.load() == []
         with pytest.raises(CertificateError):
             office.store.certificate(HUB)
-        office.wait(10)
+        office.wait(HOUR / 4)
         assert len(office.served) == 2
 
     def test_one_that_others_may_write_to_is_not_used_and_that_is_told_once(

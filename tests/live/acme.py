@@ -78,6 +78,7 @@ class Pebble:
             self._env,
             directory,
         )
+        self._dns.wait_until(lambda: _answers(self.dns_management), seconds=30)
         resolver = ("-dnsserver", f"127.0.0.1:{dns}")
         self._command = ["pebble", "-strict", "-config", str(config), *resolver]
         self._directory = directory
@@ -86,14 +87,7 @@ class Pebble:
     def start(self) -> None:
         """Begin, with a new root and no memory of what was before."""
         self.child = Child("pebble", self._command, self._env, self._directory)
-        self.child.wait_until(self._answers, seconds=30)
-
-    def _answers(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self._port), timeout=5).close()
-        except OSError:
-            return False
-        return True
+        self.child.wait_until(lambda: _answers(self._port), seconds=30)
 
     def write_root(self, path: Path) -> Path:
         """Write the root that its certificates lead to, which is made anew at each start."""
@@ -113,6 +107,14 @@ class Pebble:
         """End both."""
         self.child.stop()
         self._dns.stop()
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def certbot(directory: Path, pebble: Pebble, hook: dict[str, str], *arguments: str) -> None:
