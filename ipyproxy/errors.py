@@ -42,7 +42,7 @@ class Problem(Enum):
     ACCESS_DENIED = (
         403,
         "No access",
-        "You are not allowed to open this address, or your right to has ended.",
+        "You may not open this address, or not any more.",
     )
     FOREIGN_PORT = (
         403,
@@ -53,7 +53,7 @@ class Problem(Enum):
     NOT_FOUND = (
         404,
         "Not found",
-        "There is nothing at this address. A notebook's address has the form /ipython/<port>/.",
+        "There is nothing at this address. A notebook's address has the number of its port in it.",
     )
     NO_SUCH_PORT = (
         404,
@@ -152,8 +152,8 @@ class Problem(Enum):
     )
     UPSTREAM_STARTING = (
         503,
-        "The notebook is starting",
-        "No program answers at the notebook's port yet.",
+        "No notebook answers here yet",
+        "No program answers at the notebook's port: it is starting, or nobody has started it.",
     )
     OWNER_UNKNOWN = (
         503,
@@ -206,6 +206,9 @@ class ProxyError(Exception):
     :param busy_for: seconds for which the notebook has been busy; None: it is not.
     :param by_page: whether a page can have its visitor's browser send what this is raised for,
         where the problem alone does not tell.
+    :param login: where a browser can be sent to log in, as
+        :func:`~ipyproxy.access.navigation.login_address` takes it; empty: nowhere.
+    :param methods: by which methods of authentication one could have passed.
     """
 
     def __init__(
@@ -217,6 +220,8 @@ class ProxyError(Exception):
         retry_after: float | None = None,
         busy_for: float | None = None,
         by_page: bool = False,
+        login: str = "",
+        methods: tuple[str, ...] = (),
     ) -> None:
         super().__init__(f"{problem.title}: {detail}" if detail else problem.title)
         self.problem = problem
@@ -225,6 +230,8 @@ class ProxyError(Exception):
         self.retry_after = retry_after
         self.busy_for = busy_for
         self.by_page = by_page
+        self.login = login
+        self.methods = methods
         self.rule = ""
         """The rule of HTTP that a message broke: a sentence of ours alone, fit for a page."""
 

@@ -6,10 +6,11 @@ how the service is put together, and imports it only when it is to start.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from signal import Signals
 from typing import TYPE_CHECKING, ClassVar, NoReturn, cast
@@ -18,12 +19,14 @@ from twisted.python import usage
 
 from ipyproxy import __version__
 from ipyproxy.config import FLAGS, Config, ConfigError, anchored, parse
-from ipyproxy.config.file import read_config
+from ipyproxy.config.file import lines_of, read_config, with_places
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
     from twisted.internet.interfaces import IReactorCore
+    from twisted.logger import ILogObserver
 
+    from ipyproxy.daemon.account import Account
     from ipyproxy.daemon.settings import Settings
 
 
@@ -44,10 +47,13 @@ class Options(usage.Options):
         ["http", None, None, "Port or endpoint for plain HTTP. [default: none]"],
         ["certificate", None, None, "Certificate chain, a PEM file."],
         ["key", None, None, "The certificate's key, a PEM file."],
+        ["user", None, None, "The user to become once the ports are open; takes root."],
         ["ports", None, None, "Ports of the notebook servers. [default: 10000-14999]"],
     ]
 
     config: Config
+    account: Account | None = None
+    """Whom the process becomes; None: it stays who it is."""
 
     def opt_trusted_origin(self, origin: str) -> None:
         """Origin of other pages that may use the notebooks (may be repeated)."""
@@ -69,57 +75,129 @@ class Options(usage.Options):
         self._here = Path.cwd()
         try:
             super().parseOptions(options)
-            self.config = self.load()
             if self["check"]:
-                _check(self.config)
+                self._check()
+            self.account = self._find_account()
+            self.config = self.load()
+            self._prepare_twistd()
         except usage.UsageError as error:
             _give_up([str(error)])
         except ConfigError as error:
             _give_up(error.problems)
-        if self["check"]:
-            sys.stdout.write("configuration is valid\n")
-            sys.exit(0)
+
+    def _check(self) -> NoReturn:
+        from ipyproxy.daemon.checking import run_check
+
+        sys.exit(run_check(self.load, self.placed, self.user))
+
+    @property
+    def user(self) -> str | int | None:
+        """Whom the process becomes once its ports are open: a name or a number; None: it stays."""
+        by_twistd = None if self.parent is None else self.parent.get("uid")
+        return self["user"] if self["user"] is not None else by_twistd
+
+    def _find_account(self) -> Account | None:
+        if self.user is None:
+            return None
+        from ipyproxy.daemon.account import NoAccountError, find_account
+
+        if os.geteuid() != 0:
+            raise ConfigError(["--user: only root can become another user"])
+        try:
+            return find_account(self.user)
+        except NoAccountError as error:
+            raise ConfigError([f"--user: {error}"]) from None
+
+    def rights(self) -> contextlib.AbstractContextManager[None]:
+        """Until the process has become another user: that user's rights, for a while.
+
+        What it could not read or write then is refused at once, and not at the first reload.
+        """
+        if self.account is None or os.geteuid() != 0:
+            return contextlib.nullcontext()
+        from ipyproxy.daemon.account import acting_as
+
+        return acting_as(self.account)
+
+    def _prepare_twistd(self) -> None:
+        """Tell twistd whom it becomes, and who writes its log, as if its own options said so."""
+        twistd = self.parent
+        if twistd is None:
+            return
+        if self.account is not None:
+            twistd["uid"] = self.account.uid
+            if twistd["gid"] is None:
+                twistd["gid"] = self.account.gid
+        if not twistd["logger"] and not twistd["syslog"]:
+            # twistd takes a name only, and no argument with it.
+            _log.file = twistd["logfile"]
+            twistd["logger"] = f"{__name__}.log_observer"
 
     def load(self) -> Config:
         """The configuration as it stands now. Raises :class:`ConfigError`."""
+        file = self._file
+        if file is None:
+            return anchored(parse("", self._overrides(), ""), self._here)
+        return read_config(file, self._overrides(), self["config"])
+
+    def placed(self, problems: Iterable[str]) -> list[str]:
+        """``problems`` with the lines of the file, or the options, that they are about."""
+        return list(with_places(problems, self._file, self._overrides(), self["config"]))
+
+    def unused_listeners(self, port_of: Callable[[object], int | None]) -> Iterator[str]:
+        """Ports that the file names, and systemd has opened others in their place.
+
+        :param port_of: tells the port of a socket that systemd has handed over.
+        """
+        try:
+            in_file = read_config(self._file, {}, self["config"]) if self._file else Config()
+        except ConfigError:
+            return  # only what the command line says makes it whole
+        lines = lines_of(self._file)
+        for key, ours in ("https", in_file.listen.https), ("http", in_file.listen.http):
+            line = lines.get(f"listen.{key}")
+            port = port_of(self._overrides().get(f"listen.{key}"))
+            if line and port is not None and ours != port:
+                yield (
+                    f"{self['config']}:{line}: listen.{key}: {ours} has no effect: ipyproxy.socket "
+                    f"says where systemd listens, and that is port {port}"
+                )
+
+    @property
+    def _file(self) -> Path | None:
+        return None if self["config"] is None else self._here / self["config"]
+
+    def _overrides(self) -> dict[str, object]:
         given = {key: self.get(flag.removeprefix("--")) for key, flag in FLAGS.items()}
         overrides = {key: value for key, value in given.items() if value is not None}
-        here = self._here
         for key in ("tls.certificate", "tls.key"):
             if overrides.get(key):
-                overrides[key] = str(here / overrides[key])
-        if self["config"] is None:
-            return anchored(parse("", overrides, ""), here)
-        file = here / self["config"]
-        return read_config(file, overrides, self["config"])
+                overrides[key] = str(self._here / overrides[key])
+        return overrides
 
 
-def _check(config: Config) -> None:
-    from ipyproxy.daemon.settings import check
+class _Log:
+    """Where twistd was told to write its log."""
 
-    sys.stderr.writelines(f"ipyproxy: {warning}\n" for warning in check(config))
+    file: str | None = None
+
+
+_log = _Log()
+
+
+def log_observer() -> ILogObserver:
+    """What writes the log of this process."""
+    from ipyproxy.daemon.eventlog import observer
+
+    return observer(_log.file, os.environ)
 
 
 def _give_up(problems: Iterable[str]) -> NoReturn:
-    sys.stderr.writelines(f"ipyproxy: {problem}\n" for problem in problems)
+    from ipyproxy.daemon.eventlog import ERROR, is_journal
+
+    priority = ERROR if is_journal(sys.stderr, os.environ) else ""
+    sys.stderr.writelines(f"{priority}ipyproxy: {problem}\n" for problem in problems)
     sys.exit(2)
-
-
-def state_directory(config: Config, environment: Mapping[str, str]) -> Path:
-    """Where state is kept: as configured, as systemd says, or else in the user's home.
-
-    Raises ConfigError where there is no home to fall back on.
-    """
-    if config.state.directory is not None:
-        return config.state.directory
-    # systemd.exec(5): several StateDirectory= come as one list with colons.
-    assigned = environment.get("STATE_DIRECTORY", "").partition(":")[0]
-    if assigned:
-        return Path(assigned)
-    try:
-        return Path.home() / ".local" / "state" / "ipyproxy"
-    except RuntimeError:
-        raise ConfigError(["state.directory: must be set, for this user has no home"]) from None
 
 
 def makeService(options: Options) -> IService:
@@ -139,13 +217,28 @@ def _make_service(options: Options) -> IService:
 
     from ipyproxy.clock import measure_durations
     from ipyproxy.daemon.service import make_service
-    from ipyproxy.daemon.settings import load
+    from ipyproxy.daemon.settings import check, load
     from ipyproxy.daemon.signals import on_signal_too, on_signals
-    from ipyproxy.daemon.systemd import Manager
+    from ipyproxy.daemon.state import state_directory
+    from ipyproxy.daemon.systemd import Manager, handed_over_port
+
+    home = options.account and options.account.home
 
     def read() -> Settings:
-        config = options.load()
-        return load(config, state_directory(config, os.environ))
+        try:
+            with options.rights():
+                config = options.load()
+                settings = load(config, state_directory(config, os.environ, home))
+        except ConfigError as error:
+            raise ConfigError(options.placed(error.problems)) from error
+        unused = options.unused_listeners(handed_over_port)
+        return settings._replace(doubts=(*options.placed(settings.doubts), *unused))
+
+    if options.account is not None:
+        # Whom the process becomes may not be able to read Python's own files, and parts of them
+        # are loaded when they are first used.
+        with contextlib.suppress(ConfigError):
+            check(options.config, state_directory(options.config, os.environ, home))
 
     measure_durations(reactor)
     try:

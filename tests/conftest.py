@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests import debian
 from tests.certificates import Authority
 
 settings.register_profile("steady", deadline=None, derandomize=True)
@@ -21,3 +22,11 @@ def authority() -> Authority:
 def root(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its certificate, in a file."""
     return authority.write(tmp_path_factory.mktemp("root"))
+
+
+@pytest.fixture(scope="session")
+def debian_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Debian package; to build it takes two minutes or three."""
+    if reason := debian.why_not():
+        pytest.skip(reason)
+    return debian.build(tmp_path_factory.mktemp("debian"))

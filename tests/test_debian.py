@@ -4,47 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.debian import run
+
 HOME = Path("usr/lib/ipyproxy")
-PYTHON = Path("/usr/bin/python3")
+ACCOUNTS = {"passwd", "group", "shadow", "gshadow", ".pwd.lock"}
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="not a Debian machine"),
-    pytest.mark.skipif(not shutil.which("strip"), reason="binutils is not installed"),
     pytest.mark.skipif(os.geteuid() != 0, reason="dpkg --root asks for root"),
 ]
-
-
-def run(*command: str | Path, **more: str) -> str:
-    env = {**os.environ, **more}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=env)
-    assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built in a copy, so that nothing is left in the checkout."""
-    if subprocess.run([PYTHON, "-c", "import ensurepip"], capture_output=True).returncode:
-        pytest.skip("python3-venv is not installed")
-    source = tmp_path_factory.mktemp("debian") / "source"
-    kept = ("ipyproxy", "twisted", "etc", "packaging")
-    for name in kept:
-        shutil.copytree(
-            ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "dropin.cache")
-        )
-    for name in ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
-        shutil.copy(ROOT / name, source / name)
-    run(source / "packaging" / "deb", SOURCE_DATE_EPOCH="1700000000")
-    (built,) = (source / "dist").glob("*.deb")
-    return built
 
 
 def dpkg(root: Path, *arguments: str | Path) -> str:
@@ -54,24 +29,30 @@ def dpkg(root: Path, *arguments: str | Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def root(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def root(debian_package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A root with nothing but the package."""
     root = tmp_path_factory.mktemp("root")
     for directory in ("var/lib/dpkg/info", "var/lib/dpkg/updates"):
         (root / directory).mkdir(parents=True)
     (root / "var/lib/dpkg/status").touch()
-    dpkg(root, "--install", package)
+    dpkg(root, "--install", debian_package)
     yield root
     dpkg(root, "--purge", "ipyproxy")
-    left = [path for path in root.rglob("*") if "var" not in path.relative_to(root).parts]
-    assert left == []
+    left = {path.relative_to(root) for path in root.rglob("*")}
+    # The account stays, so that its number does not become somebody else's.
+    accounts = {path for path in left if path.name.strip("-") in ACCOUNTS}
+    kept = {path for path in left if path.parts[0] == "var" and "ipyproxy" not in path.parts}
+    assert left - accounts - kept <= {Path("etc"), Path("var/lib/ipyproxy-acme")}
 
 
-def test_lintian_finds_no_error(package: Path) -> None:
+def test_lintian_finds_no_error(debian_package: Path) -> None:
     if not shutil.which("lintian"):
         pytest.skip("lintian is not installed")
     done = subprocess.run(
-        ["lintian", "--fail-on", "error", package], check=False, capture_output=True, text=True
+        ["lintian", "--fail-on", "error", debian_package],
+        check=False,
+        capture_output=True,
+        text=True,
     )
     assert not [line for line in done.stdout.splitlines() if line.startswith("E:")]
     assert done.returncode == 0, done.stderr
@@ -116,3 +97,44 @@ def test_the_manual_page_can_be_read(root: Path) -> None:
     page = run("zcat", root / "usr/share/man/man8/ipyproxy.8.gz").replace("\\-", "-")
     for name, *_ in [*Options.optParameters, *Options.optFlags]:
         assert f"--{name}" in page
+
+
+def test_what_is_put_beside_the_configuration_is_the_services_to_read(root: Path) -> None:
+    passwd = (root / "etc/passwd").read_text()
+    (line,) = [line for line in passwd.splitlines() if line.startswith("ipyproxy:")]
+    uid, gid = map(int, line.split(":")[2:4])
+    places = {
+        "etc/ipyproxy": (0, gid, 0o2755),
+        "etc/ipyproxy/tls": (0, gid, 0o2750),
+        "var/lib/ipyproxy": (uid, gid, 0o700),
+        "var/log/ipyproxy": (uid, gid, 0o750),
+    }
+    for name, wanted in places.items():
+        status = (root / name).stat()
+        assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == wanted, name
+    secret = root / "etc/ipyproxy/secret"
+    run("sh", "-c", f"umask 027; echo x >{secret}")
+    assert (secret.stat().st_gid, stat.S_IMODE(secret.stat().st_mode)) == (gid, 0o640)
+    secret.unlink()
+
+
+def test_it_brings_what_the_pages_speak_of(root: Path) -> None:
+    for name in (
+        "etc/ipyproxy/certbot-deploy-hook",
+        "etc/ipyproxy/ipyproxy.schema.json",
+        "lib/systemd/system/ipyproxy@.service",
+        "usr/lib/sysusers.d/ipyproxy.conf",
+        "usr/share/doc/ipyproxy/from-apache.md",
+        "usr/share/doc/ipyproxy/ipyproxy.toml",
+        "var/lib/ipyproxy-acme",
+    ):
+        assert (root / name).exists(), name
+
+
+def test_rotating_logs_does_not_fail_once_the_package_is_removed(root: Path) -> None:
+    text = (root / "etc/logrotate.d/ipyproxy").read_text()
+    script = text.partition("postrotate\n")[2].partition("endscript")[0]
+    # A systemctl that knows no such unit, and no systemctl at all.
+    for path in ("/nowhere", "/usr/bin:/bin"):
+        done = subprocess.run(["/bin/sh", "-ec", script], env={"PATH": path}, capture_output=True)
+        assert done.returncode == 0, done.stderr

@@ -43,8 +43,22 @@ def parse_basic(authorization: Sequence[bytes]) -> NamedPassword | None:
     if match is None or len(match[1]) > _LONGEST:
         return None
     try:
-        text = base64.b64decode(match[1], validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+        name, colon, password = base64.b64decode(match[1], validate=True).partition(b":")
+    except binascii.Error:
         return None
-    name, colon, password = text.partition(":")
-    return NamedPassword(name, password) if colon and not _CONTROL.search(text) else None
+    return named_password(name, password) if colon else None
+
+
+def named_password(name: bytes, password: bytes) -> NamedPassword | None:
+    """What a person has typed, as UTF-8; None if nobody can have such a name or password.
+
+    These are: other than UTF-8, more than 768 bytes together, with control characters, or a name
+    with a colon in it.
+    """
+    if len(name) + len(password) >= _LONGEST * 3 // 4:
+        return None
+    try:
+        shown = NamedPassword(name.decode(), password.decode())
+    except UnicodeDecodeError:
+        return None
+    return None if ":" in shown.name or _CONTROL.search("".join(shown)) else shown

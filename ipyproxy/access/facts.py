@@ -5,7 +5,7 @@ Knows no method by name, and decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -42,6 +42,10 @@ class RequestFacts(NamedTuple):
     by_page: bool = False
 
 
+Holds = Callable[[], bool]
+"""Says whether what let a request pass would still do so."""
+
+
 class Lack(Enum):
     """Why a method does not let a request pass; the values are for the log."""
 
@@ -58,11 +62,14 @@ class Passed(NamedTuple):
     :param user: the name, if the method knows one.
     :param lines: field lines that go upstream besides.
     :param cookie: what the browser is given to show from now on, whole Set-Cookie lines.
+    :param holds: asked from time to time while a WebSocket is open, which ends when the answer is
+        no; None: nobody has to ask.
     """
 
     user: str | None
     lines: tuple[bytes, ...] = ()
     cookie: bytes | None = None
+    holds: Holds | None = None
 
 
 class Failed(NamedTuple):
@@ -70,11 +77,14 @@ class Failed(NamedTuple):
 
     :param status: 401 where other credentials would help, else 403.
     :param lines: field lines of the answer, such as WWW-Authenticate.
+    :param login: where a browser can be sent to log in, as
+        :func:`~ipyproxy.access.navigation.login_address` takes it; empty: nowhere.
     """
 
     lack: Lack
     status: int = 403
     lines: tuple[bytes, ...] = ()
+    login: str = ""
 
 
 Finding = Passed | Failed
@@ -87,6 +97,7 @@ class Admitted(NamedTuple):
     :param lines: field lines that tell upstream so.
     :param target: the target that goes upstream.
     :param redirect: whether the browser is sent to that target first, with ``cookie`` if any.
+    :param holds: as in :class:`Passed`.
     """
 
     user: str | None
@@ -94,3 +105,4 @@ class Admitted(NamedTuple):
     target: bytes
     redirect: bool = False
     cookie: bytes | None = None
+    holds: Holds | None = None

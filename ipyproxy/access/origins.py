@@ -81,25 +81,28 @@ class Policy:
         """
         return self._addressed(head.fields.special, authority)[0]
 
-    def authorize(
+    def addressed(
         self, head: RequestHead, authority: bytes | None, server_name: bytes | None = None
-    ) -> bytes:
-        """Decide on one request; give the public origin that it was addressed to.
+    ) -> tuple[bytes, bytes]:
+        """The host that a request was addressed to, without a port, and its public origin.
 
         :param server_name: the host that the connection was made for, lower-case, if any was named.
-        :raises ProxyError: as :meth:`served_host` does, and ``WRONG_CONNECTION``,
-            ``ORIGIN_DENIED``.
+        :raises ProxyError: as :meth:`served_host` does, and ``WRONG_CONNECTION``.
         """
-        is_safe = head.method in _SAFE_METHODS
-        special = head.fields.special
-        host, public = self._addressed(special, authority)
-        if server_name is not None and server_name != host:
-            said = f"{_spoken(host)} on a connection for {_spoken(server_name)}"
+        addressed = self._addressed(head.fields.special, authority)
+        if server_name is not None and server_name != addressed[0]:
+            said = f"{_spoken(addressed[0])} on a connection for {_spoken(server_name)}"
             raise ProxyError(Problem.WRONG_CONNECTION, said)
-        self._check_origin(special, is_safe, public)
-        return public
+        return addressed
 
-    def _check_origin(self, special: SpecialFields, is_safe: bool, public: bytes) -> None:
+    def check_origin(self, head: RequestHead, public: bytes) -> None:
+        """Refuse what a page of another site has its visitor's browser send.
+
+        :param public: the public origin that the request was addressed to.
+        :raises ProxyError: ``ORIGIN_DENIED``.
+        """
+        special = head.fields.special
+        is_safe = head.method in _SAFE_METHODS
         origins = special.values_of(b"origin")
         is_upgrade = b"upgrade" in special
         if not origins and is_safe and not is_upgrade:

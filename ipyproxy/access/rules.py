@@ -97,14 +97,21 @@ def agree(passed: Sequence[Passed], users: frozenset[str]) -> Passed | Failed:
         return Failed(Lack.WRONG)
     lines = tuple(line for finding in passed for line in finding.lines)
     cookies = [finding.cookie for finding in passed if finding.cookie is not None]
-    return Passed(user, lines, cookies[0] if cookies else None)
+    holds = [finding.holds for finding in passed if finding.holds is not None]
+    return Passed(
+        user,
+        lines,
+        cookies[0] if cookies else None,
+        (lambda: all(each() for each in holds)) if holds else None,
+    )
 
 
 def refusal(failures: Iterable[tuple[str, Failed]]) -> ProxyError:
     """How a request is refused that each of these methods has failed for.
 
     Where one says that other credentials would help (401), the answer does, with everything that
-    any method has to say on how.
+    any method has to say on how. Of several places to log in at, it is the one that the rule names
+    first.
     """
     failures = list(failures)
     asking = [failed.lack for _, failed in failures if failed.status == 401]
@@ -114,4 +121,7 @@ def refusal(failures: Iterable[tuple[str, Failed]]) -> ProxyError:
         problem = Problem.UNAUTHENTICATED if asking else Problem.ACCESS_DENIED
     lines = dict.fromkeys(line for _, failed in failures for line in failed.lines)
     why = ", ".join(f"{name}: {failed.lack.value}" for name, failed in failures)
-    return ProxyError(problem, why, tuple(lines))
+    logins = [failed.login for _, failed in failures if failed.login and failed.status == 401]
+    methods = tuple(dict.fromkeys(word for name, _ in failures for word in name.split(" and ")))
+    login = logins[0] if logins else ""
+    return ProxyError(problem, why, tuple(lines), login=login, methods=methods)

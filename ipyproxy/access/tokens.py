@@ -8,7 +8,10 @@ epoch, 64 hexadecimal digits, and the user. MAC is the HMAC-SHA-256, with the ke
     ipyproxy link v1 \n ROUTE \n USER \n ISSUED \n EXPIRES
 
 (single line feeds, no blanks, none at the end), where ROUTE is the notebook's path such as
-``/ipython/10000``. Jupyter has a parameter ``token`` as well: one of another form is the notebook's
+``/ipython/10000``. Behind a ``!`` may stand, encrypted and in base64url, what the notebook asks for
+itself: Jupyter's token. It is bound to the MAC, and nobody can read it but whoever has the keys.
+
+Jupyter has a parameter ``token`` as well: one of another form is the notebook's
 own and none of our business.
 """
 
@@ -17,9 +20,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ipyproxy.access.facts import Lack
 
@@ -30,22 +38,35 @@ _NUMBER = rb"(0|[1-9][0-9]{0,11})"
 _KEY = r"[A-Za-z0-9_-]{1,32}"
 _USER = r"[A-Za-z0-9._@+=~-]{1,128}"
 _TOKEN = re.compile(
-    rb"v1\.(%b)\.%b\.%b\.([0-9a-f]{64})\.(%b)" % (_KEY.encode(), _NUMBER, _NUMBER, _USER.encode())
+    rb"v1\.(%b)\.%b\.%b\.([0-9a-f]{64})\.(%b)(?:!([A-Za-z0-9_-]{1,1024}))?"
+    % (_KEY.encode(), _NUMBER, _NUMBER, _USER.encode())
 )
+_TOKEN_BYTES = 512
+_ENCLOSED = re.compile(rb"[!-~]{1,600}")
+_NONCE = 12
 _KEY_LINE = re.compile(rf"({_KEY}):([!-~]{{32,256}})")
 
 
 class Ticket(NamedTuple):
-    """What a link or its cookie says, once its signature holds. Moments since the epoch."""
+    """What a link or its cookie says, once its signature holds. Moments since the epoch.
+
+    :param enclosed: what goes with it encrypted, if anything: the notebook's own token in a link.
+    """
 
     user: str
     issued: int
     expires: int
+    enclosed: bytes = b""
 
 
 def is_link_user(name: str) -> bool:
     """Whether a link can be made for ``name``."""
     return re.fullmatch(_USER, name, re.ASCII) is not None
+
+
+def is_enclosable(token: bytes) -> bool:
+    """Whether a link can carry ``token``: up to 512 visible characters of ASCII."""
+    return len(token) <= _TOKEN_BYTES and _ENCLOSED.fullmatch(token) is not None
 
 
 class Keyring:
@@ -63,10 +84,43 @@ class Keyring:
         return self._sign(b"cookie", route, ticket)
 
     def _sign(self, purpose: bytes, route: bytes, ticket: Ticket) -> bytes:
+        user, issued, expires, enclosed = ticket
+        name, mac = self.stamp(purpose, route, user.encode(), b"%d" % issued, b"%d" % expires)
+        token = b"v1.%b.%d.%d.%b.%b" % (name, issued, expires, mac, user.encode())
+        return token + b"!" + self._enclose(name, mac, enclosed) if enclosed else token
+
+    def _enclose(self, name: bytes, mac: bytes, enclosed: bytes) -> bytes:
+        nonce = secrets.token_bytes(_NONCE)
+        sealed = nonce + self._cipher(name).encrypt(nonce, enclosed, mac)
+        return urlsafe_b64encode(sealed).rstrip(b"=")
+
+    def _disclose(self, name: bytes, mac: bytes, sealed: bytes) -> bytes | None:
+        try:
+            content = urlsafe_b64decode(sealed + b"=" * (-len(sealed) % 4))
+            found = self._cipher(name).decrypt(content[:_NONCE], content[_NONCE:], mac)
+        except (ValueError, InvalidTag):
+            return None
+        return found if _ENCLOSED.fullmatch(found) else None
+
+    def _cipher(self, name: bytes) -> AESGCM:
+        return AESGCM(bytes.fromhex(_mac(self._keys[name], b"enclosure").decode("ascii")))
+
+    def stamp(self, purpose: bytes, *facts: bytes) -> tuple[bytes, bytes]:
+        """The name of the key that signs, and the signature of ``facts`` (no line feed in them).
+
+        A signature for one purpose is none for any other.
+        """
         name, secret = next(iter(self._keys.items()))
-        user, issued, expires = ticket
-        mac = _mac(secret, purpose, route, user.encode(), b"%d" % issued, b"%d" % expires)
-        return b"v1.%b.%d.%d.%b.%b" % (name, issued, expires, mac, user.encode())
+        return name, _mac(secret, purpose, *facts)
+
+    def confirms(self, name: bytes, mac: bytes, purpose: bytes, *facts: bytes) -> bool:
+        """Whether ``mac`` is the signature of ``facts`` by the key ``name``, if there is one."""
+        secret = self._keys.get(name)
+        return secret is not None and hmac.compare_digest(mac, _mac(secret, purpose, *facts))
+
+    def knows(self, name: bytes) -> bool:
+        """Whether there is a key ``name``."""
+        return name in self._keys
 
     def check(self, token: bytes, route: bytes, now: float, revoked: float) -> Ticket | Lack:
         """What a link's token says, or why it does not hold at ``now``.
@@ -85,7 +139,7 @@ class Keyring:
         which takes a few microseconds.
         """
         found: Ticket | Lack = Lack.NOTHING
-        for token in dict.fromkeys(_ours(cookies)):
+        for token in cookies_named(COOKIE, cookies):
             found = self._check(b"cookie", token, route, now, revoked)
             if isinstance(found, Ticket):
                 break
@@ -95,29 +149,31 @@ class Keyring:
         self, purpose: bytes, token: bytes, route: bytes, now: float, revoked: float
     ) -> Ticket | Lack:
         match = _TOKEN.fullmatch(token)
-        secret = self._keys.get(match[1]) if match else None
-        if match is None or secret is None:
+        if match is None or not self.knows(match[1]):
             return Lack.WRONG
-        _, issued, expires, mac, user = match.groups()
+        name, issued, expires, mac, user, sealed = match.groups()
         # Another route's signature is as wrong as a made-up one.
-        if not hmac.compare_digest(mac, _mac(secret, purpose, route, user, issued, expires)):
+        if not self.confirms(name, mac, purpose, route, user, issued, expires):
             return Lack.FOREIGN
-        ticket = Ticket(user.decode("ascii"), int(issued), int(expires))
+        enclosed = self._disclose(name, mac, sealed) if sealed else b""
+        if enclosed is None:
+            return Lack.WRONG
+        ticket = Ticket(user.decode("ascii"), int(issued), int(expires), enclosed)
         if ticket.expires <= now or ticket.issued <= revoked:
             return Lack.EXPIRED
         return ticket
 
 
-def _mac(
-    secret: bytes, purpose: bytes, route: bytes, user: bytes, issued: bytes, expires: bytes
-) -> bytes:
-    message = b"\n".join([b"ipyproxy %b v1" % purpose, route, user, issued, expires])
+def _mac(secret: bytes, purpose: bytes, *facts: bytes) -> bytes:
+    message = b"\n".join([b"ipyproxy %b v1" % purpose, *facts])
     return hmac.new(secret, message, hashlib.sha256).hexdigest().encode("ascii")
 
 
-def _ours(cookies: Iterable[bytes]) -> list[bytes]:
-    pairs = [pair.strip(b" \t") for value in cookies for pair in value.split(b";")]
-    return [pair[len(COOKIE) + 1 :] for pair in pairs if pair.startswith(COOKIE + b"=")]
+def cookies_named(name: bytes, values: Iterable[bytes]) -> list[bytes]:
+    """The different values that the cookie ``name`` has in all ``values`` of the field Cookie."""
+    pairs = [pair.strip(b" \t") for value in values for pair in value.split(b";")]
+    start = name + b"="
+    return list(dict.fromkeys(pair[len(start) :] for pair in pairs if pair.startswith(start)))
 
 
 def set_cookie(route: bytes, value: bytes, seconds: int) -> bytes:

@@ -23,9 +23,11 @@ from twisted.web.iweb import IResponse
 
 from ipyproxy.access.facts import Failed, Finding, Lack, Passed, RequestFacts
 from ipyproxy.access.reserved import ReservedFields, alike
+from ipyproxy.access.sessions import OWN_COOKIES
 from ipyproxy.auth.answers import SingleFlight
 from ipyproxy.auth.turns import Turns
 from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.http.rewriting import without_cookies
 
 AT_ONCE = 128
 """Subrequests under way at once, half of them for one client."""
@@ -71,6 +73,8 @@ class ForwardAuth:
     :param timeout: seconds for the whole answer's head, and before that for the subrequest's turn.
     :param remembered: seconds for which a good answer counts for requests of which the server would
         be told exactly the same; 0: each request is asked for.
+    :param login: where browsers are sent to log in, as
+        :func:`~ipyproxy.access.navigation.login_address` takes it; empty: nowhere.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class ForwardAuth:
         withheld: Sequence[str] = (),
         timeout: float = 5.0,
         remembered: float = 0.0,
+        login: str = "",
     ) -> None:
         self._ask = ask
         self._clock = clock
@@ -93,6 +98,7 @@ class ForwardAuth:
         self._timeout = timeout
         self._withheld = ReservedFields((user_header, *headers, *withheld), basic=False)
         self._remembered = remembered
+        self._login = login
         self._secret = secrets.token_bytes(32)
         self._answers: SingleFlight[Finding] = SingleFlight(
             clock, self._lasting, Turns(AT_ONCE, WAITING), timeout
@@ -135,7 +141,8 @@ class ForwardAuth:
         if response.code in (401, 403):
             lines = [line for name in _PASSED_ON for line in _spelled(response, name)]
             shown = facts.authorization or facts.cookies
-            return Failed(Lack.FOREIGN if shown else Lack.NOTHING, response.code, tuple(lines))
+            lack = Lack.FOREIGN if shown else Lack.NOTHING
+            return Failed(lack, response.code, tuple(lines), self._login)
         raise ProxyError(Problem.AUTH_UNAVAILABLE, f"the login service answered {response.code}")
 
     def _explain(self, failure: Failure) -> Finding:
@@ -178,7 +185,7 @@ def _told(facts: RequestFacts, withheld: ReservedFields) -> Headers:
         if plain not in _OURS and not plain.startswith(_OUR_FAMILIES):
             headers.addRawHeader(name, value.strip(b" \t"))
     for cookie in facts.cookies:
-        headers.addRawHeader(b"Cookie", cookie)
+        headers.addRawHeader(b"Cookie", without_cookies(cookie, OWN_COOKIES))
     host = facts.public.partition(b"://")[2]
     client = facts.client.encode()
     for name, value in (

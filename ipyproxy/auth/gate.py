@@ -65,13 +65,17 @@ class Gate:
         self._revoked = revoked
         self._subject = subject
 
+    def rule(self, path: bytes) -> Rule | None:
+        """The rule that covers ``path``; None if there is none."""
+        return self._rules.covering(path)
+
     def decide(self, request: Request, path: bytes) -> Deferred[Admitted]:
         """Find out whether ``request`` may go on; ``request.target`` is in origin-form by now.
 
         Fails with :class:`~ipyproxy.errors.ProxyError`: ``UNAUTHENTICATED``, ``LOGIN_FAILED``,
         ``ACCESS_DENIED``, or what a method raises.
         """
-        rule = self._rules.covering(path)
+        rule = self.rule(path)
         if rule is None:
             return succeed(Admitted(None, (), request.target))
         return Deferred.fromCoroutine(self._pass(rule, self._facts(rule, request, path)))
@@ -136,4 +140,4 @@ class Gate:
         # What cannot be led on loses the token only.
         navigates = facts.method in _NAVIGATIONS and not facts.is_upgrade
         redirect = facts.token is not None and navigates
-        return Admitted(passed.user, lines, facts.target, redirect, passed.cookie)
+        return Admitted(passed.user, lines, facts.target, redirect, passed.cookie, passed.holds)

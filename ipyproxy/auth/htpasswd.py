@@ -35,7 +35,8 @@ LONGEST_WAIT = 30.0
 
 _log = Logger(namespace="ipyproxy.auth.htpasswd")
 
-_NOTHING = Failed(Lack.NOTHING, 401, (CHALLENGE,))
+NOTHING = Failed(Lack.NOTHING, 401, (CHALLENGE,))
+"""What is found where no password is shown."""
 _WRONG = Failed(Lack.WRONG, 401, (CHALLENGE,))
 
 
@@ -118,6 +119,14 @@ class Users:
         self._hashes = hashes
         self._decoys = tuple(hashes.values())
 
+    def __contains__(self, name: object) -> bool:
+        """Whether somebody of this name can log in."""
+        return name in self._hashes
+
+    def proof(self, name: str) -> str | None:
+        """The hash of the password of ``name``; None if there is no such user."""
+        return self._hashes.get(name)
+
     def find(self, name: str, chance: int) -> tuple[str | None, bool]:
         """The hash to check the password of ``name`` against, and whether it is really that user's.
 
@@ -196,7 +205,7 @@ class Htpasswd:
     def __init__(
         self, users: Lookout[Users], clock: Any, threads: Threads, attempts: Attempts
     ) -> None:
-        self._users = users
+        self.users = users
         self._threads = threads
         self._attempts = attempts
         self._secret = secrets.token_bytes(32)
@@ -208,19 +217,27 @@ class Htpasswd:
         """See :class:`~ipyproxy.auth.gate.Method`."""
         shown = parse_basic(facts.authorization)
         if shown is None:
-            return _NOTHING
-        return self._users.content().addCallback(self._check, shown, facts)
+            return NOTHING
+        client, by_page = facts.client, facts.by_page
+        return self.users.content().addCallback(self.check, shown, client, by_page=by_page)
 
-    def _check(
-        self, users: Users, shown: NamedPassword, facts: RequestFacts
+    def check(
+        self, users: Users, shown: NamedPassword, client: str, *, by_page: bool
     ) -> Finding | Deferred[Finding]:
+        """Say whether a password is right.
+
+        Raises :class:`ProxyError` if the client has to wait.
+
+        :param users: what stands in the file.
+        :param client: the address of whoever has sent the password.
+        :param by_page: whether a page may have had its visitor's browser send it.
+        """
         # The same chance each time, so that one who does not exist is as steady as one who does.
         chance = int.from_bytes(self._keyed(shown.name.encode())[:8])
         hashed, is_known = users.find(shown.name, chance)
         if hashed is None:
             return _WRONG
         key = self._key(shown, hashed, is_known)
-        client = facts.client
         if self._checks.known(key) is None:
             self._attempts.admit(client)
         user = shown.name if is_known else None
@@ -233,7 +250,7 @@ class Htpasswd:
 
         def unheard(finding: Finding) -> None:
             if isinstance(finding, Failed):
-                self._attempts.unheard(client, by_page=facts.by_page)
+                self._attempts.unheard(client, by_page=by_page)
 
         return self._checks.ask(client, key, check, unheard)
 

@@ -43,6 +43,7 @@ class Lookout(Generic[T]):
         self._run = run
         self._look = look
         self._seen: Callable[[], Deferred[T]] = lambda: fail(_unavailable("not looked at"))
+        self._last: T | None = None
         self._stale_at = float("-inf")
         self._waiting: list[Deferred[T]] | None = None
 
@@ -52,9 +53,7 @@ class Lookout(Generic[T]):
         Fails with :class:`ProxyError` (``AUTH_UNAVAILABLE``) if it cannot be used, or if the look
         takes too long. Cancelling gives up waiting.
         """
-        if self._waiting is None and self._reactor.seconds() >= self._stale_at:
-            self._waiting = []
-            self._run(self._look).addCallbacks(self._usable, self._unusable).addBoth(self._tell)
+        self._look_again()
         waiting = self._waiting
         if waiting is None:
             return self._seen()
@@ -62,12 +61,25 @@ class Lookout(Generic[T]):
         waiting.append(result)
         return result.addTimeout(PATIENCE, self._reactor, _too_late)
 
+    def latest(self) -> T | None:
+        """What was seen last, for whoever asks again and again; None if it can't be used."""
+        self._look_again()
+        return self._last
+
+    def _look_again(self) -> None:
+        """Look, unless that was done just now or is being done."""
+        if self._waiting is None and self._reactor.seconds() >= self._stale_at:
+            self._waiting = []
+            self._run(self._look).addCallbacks(self._usable, self._unusable).addBoth(self._tell)
+
     def _usable(self, content: T) -> None:
+        self._last = content
         self._seen = lambda: succeed(content)
 
     def _unusable(self, failure: Failure) -> None:
         if not failure.check(UnusableFileError):
             self.log.failure("a file could not be looked at; please report this", failure)
+        self._last = None
         said = str(failure.value)
         self._seen = lambda: fail(_unavailable(said))
 

@@ -1,6 +1,7 @@
 """The command ``ipyproxy``: what people do beside the running proxy.
 
-Knows the words that may follow it; each is a module here. ``twistd ipyproxy`` runs the proxy.
+Knows the words that may follow it; each is a module here, with a function ``add`` that adds it to
+the command's parser. ``twistd ipyproxy`` runs the proxy.
 """
 
 from __future__ import annotations
@@ -10,8 +11,19 @@ import sys
 from collections.abc import Sequence
 
 from ipyproxy import __version__
-from ipyproxy.cli import certificates, doctor, link, renew
+from ipyproxy.cli import certificates, check, doctor, link, reload, renew, status
 from ipyproxy.config import ConfigError
+
+COMMANDS = (
+    certificates,
+    check,
+    doctor,
+    link,
+    reload,
+    renew,
+    status,
+)
+"""The modules of the commands, in the order in which they are told of."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,13 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"ipyproxy {__version__}")
     words = parser.add_subparsers(required=True, metavar="COMMAND")
-    link.add(words)
-    doctor.add(words)
-    certificates.add(words)
-    renew.add(words)
+    for command in COMMANDS:
+        command.add(words)
     given = parser.parse_args(arguments)
     try:
         return int(given.run(given))
+    except BrokenPipeError:
+        # Whoever read it has seen enough: "ipyproxy doctor 10000 | head".
+        sys.stdout = None  # nothing is left to flush
+        return 1
     except ConfigError as error:
         sys.stderr.writelines(f"ipyproxy: {problem}\n" for problem in error.problems)
         return 2

@@ -11,18 +11,16 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from ipyproxy.acme.standing import due_by_itself, told
 from ipyproxy.acme.store import Store
+from ipyproxy.cli.configuration import add_file, read_file
+from ipyproxy.cli.status import service_directory
 from ipyproxy.config import Config, ConfigError
-from ipyproxy.config.file import read_config
 from ipyproxy.daemon.settings import certificate_files, missing_names
-from ipyproxy.tls import Certificate, CertificateError
+from ipyproxy.tls import Certificate
 
-_USUAL_FILE = "/etc/ipyproxy/ipyproxy.toml"
-_USUAL_STATE = Path("/var/lib/ipyproxy")
 _COLUMNS = ("NAME", "UNTIL", "FROM", "")
 
 
@@ -31,26 +29,13 @@ def add(words: Any) -> None:
     parser = words.add_parser(
         "certificates", help="show what certificates there are, until when, and from where"
     )
-    add_config(parser)
+    add_file(parser)
     parser.set_defaults(run=_run)
 
 
-def add_config(parser: argparse.ArgumentParser) -> None:
-    """Let ``--config`` name the configuration file."""
-    parser.add_argument(
-        "--config",
-        default=_USUAL_FILE,
-        type=Path,
-        help="the proxy's configuration file [%(default)s]",
-    )
-
-
 def _run(given: argparse.Namespace) -> int:
-    config = read_config(given.config.absolute(), {}, str(given.config))
-    try:
-        files = certificate_files(config)
-    except CertificateError as error:
-        raise ConfigError([str(error)]) from error
+    config = read_file(given)
+    files = certificate_files(config)
     lines = rows(config, files, own_store(config, files), datetime.now(UTC))
     table = [_COLUMNS, *lines]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
@@ -68,7 +53,7 @@ def own_store(config: Config, files: Sequence[Certificate]) -> Store | None:
     """
     if not config.tls.acme:
         return None
-    directory = _state_directory(config)
+    directory = service_directory(config)
     try:
         status = directory.stat()
         if os.geteuid() == 0 and status.st_uid != 0:
@@ -80,15 +65,6 @@ def own_store(config: Config, files: Sequence[Certificate]) -> Store | None:
             [f"{directory}: {error.strerror}; run this as root, once the proxy has run"]
         ) from None
     return Store(directory / "acme", missing_names(config, files))
-
-
-def _state_directory(config: Config) -> Path:
-    if config.state.directory is not None:
-        return config.state.directory
-    assigned = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    if assigned:
-        return Path(assigned)
-    return _USUAL_STATE if _USUAL_STATE.exists() else Path.home() / ".local/state/ipyproxy"
 
 
 def rows(

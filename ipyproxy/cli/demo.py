@@ -6,6 +6,7 @@ Knows how to start, watch and stop two programs. Knows nothing of what either do
 from __future__ import annotations
 
 import argparse
+import getpass
 import http.client
 import importlib.util
 import json
@@ -20,7 +21,7 @@ import sysconfig
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -346,6 +347,11 @@ class Demo:
             time.sleep(TICK / 4)
 
 
+def is_headless(environment: Mapping[str, str]) -> bool:
+    """Whether this machine has no display, so that the browser is on another one."""
+    return not (environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY"))
+
+
 def say(line: str) -> None:
     """Print a line at once, also into a pipe."""
     print(line, flush=True)
@@ -366,6 +372,12 @@ def run(options: Options) -> None:
             demo.start()
             url = demo.wait_until_ready()
             say(f"\nOpen  {url}\n")
+            if is_headless(os.environ):
+                port = options.https
+                say(
+                    "No browser can be seen here. On the machine with the browser, first:\n"
+                    f"      ssh -L {port}:localhost:{port} {getpass.getuser()}@{socket.getfqdn()}\n"
+                )
             say("The browser warns of the certificate: it was made on this machine, to try with.")
             say(f"Notebooks are kept in {options.notebooks}. Ctrl-C stops everything.")
             demo.watch()

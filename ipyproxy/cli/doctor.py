@@ -10,17 +10,14 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
+from ipyproxy.cli.configuration import add_file, read_file
 from ipyproxy.cli.doctoring.examination import Examination, Finding, Verdict
 from ipyproxy.cli.doctoring.listeners import listeners
-from ipyproxy.config import Config
-from ipyproxy.config.file import read_config
 
 PATIENCE = 10.0
 """Seconds that each answer may take."""
-_USUAL_FILE = Path("/etc/ipyproxy/ipyproxy.toml")
 
 
 def add(words: Any) -> None:
@@ -33,11 +30,7 @@ def add(words: Any) -> None:
         "WebSockets too. The status is 1 if something is wrong.",
     )
     parser.add_argument("port", type=_port, metavar="PORT", help="the notebook's port")
-    parser.add_argument(
-        "--config",
-        type=Path,
-        help=f"the proxy's configuration file [{_USUAL_FILE}, if there is one]",
-    )
+    add_file(parser)
     parser.add_argument(
         "--kernel",
         action="store_true",
@@ -52,17 +45,10 @@ def _port(text: str) -> int:
     raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
 
 
-def _config(file: Path | None) -> Config:
-    if file is None and not _USUAL_FILE.exists():
-        return Config()
-    file = file or _USUAL_FILE
-    return read_config(file.absolute(), {}, str(file))
-
-
 def _run(given: argparse.Namespace) -> int:
     examination = Examination(
         given.port,
-        _config(given.config),
+        read_file(given),
         os.environ.get("JUPYTER_TOKEN", ""),
         with_kernel=given.kernel,
         patience=PATIENCE,

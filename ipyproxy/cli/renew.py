@@ -12,11 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ipyproxy.acme.store import Store
-from ipyproxy.cli.certificates import add_config, own_store
+from ipyproxy.cli.certificates import own_store
+from ipyproxy.cli.configuration import add_file, read_file
 from ipyproxy.config import ConfigError
-from ipyproxy.config.file import read_config
 from ipyproxy.daemon.settings import certificate_files
-from ipyproxy.tls import CertificateError
 
 TAKEN_UP = 15.0
 """Seconds within which a proxy that runs takes it up, unless it has to wait."""
@@ -32,16 +31,13 @@ def add(words: Any) -> None:
         description="The status is 1 if there is none.",
     )
     parser.add_argument("name", metavar="NAME", help="one of those that certificates are got for")
-    add_config(parser)
+    add_file(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(given: argparse.Namespace) -> int:
-    config = read_config(given.config.absolute(), {}, str(given.config))
-    try:
-        store = own_store(config, certificate_files(config))
-    except CertificateError as error:
-        raise ConfigError([str(error)]) from error
+    config = read_file(given)
+    store = own_store(config, certificate_files(config))
     if store is None:
         raise ConfigError(["tls.acme is not on: whoever made the certificates renews them"])
     name = given.name.lower()

@@ -2,6 +2,7 @@
 
 from ipyproxy.config.auth import Auth, AuthRule
 from ipyproxy.config.reading import FLAGS, ConfigError, parse
+from ipyproxy.config.routes import RouteEntry
 from ipyproxy.config.tables import (
     Config,
     Health,
@@ -30,6 +31,7 @@ __all__ = [
     "Notebooks",
     "Ports",
     "RefusedError",
+    "RouteEntry",
     "Site",
     "State",
     "Timeouts",

@@ -69,6 +69,18 @@ def _is_url(text: str) -> bool:
     return has_host and url.scheme in ("http", "https") and "#" not in text
 
 
+def _read_login(value: object) -> str:
+    text = value if isinstance(value, str) and re.fullmatch(r"[!-~]*", value) else "?"
+    before, _, behind = text.partition("{url}")
+    has_place = "?" in before and before + "{url}" + behind == text and "{" not in before + behind
+    is_address = _is_url(before + behind) or re.match(r"/(?![/\\])", before) is not None
+    if text and not (has_place and is_address):
+        raise refused(
+            value, "is not a URL or path with {url} in its query, such as /oauth2/start?rd={url}"
+        )
+    return text
+
+
 Field = Annotated[str, _read_field]
 User = Annotated[str, _read_user]
 Template = Annotated[str, _read_template]
@@ -106,8 +118,10 @@ class Auth:
     rules: tuple[AuthRule, ...] = ()
     user_header: Field = "X-Remote-User"
     htpasswd: Annotated[Path | None, read_optional_path] = None
+    session_lifetime: Annotated[float, seconds(60, 86400 * 90)] = 43200.0
     basic_upstream: bool = False
     forward_url: Annotated[str, _read_url] = ""
+    forward_login: Annotated[str, _read_login] = ""
     forward_user: Field = "X-Auth-Request-User"
     forward_headers: tuple[Field, ...] = ()
     forward_timeout: Annotated[float, seconds(0.1, 60)] = 5.0

@@ -7,7 +7,6 @@ handed text and gives back values.
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
@@ -20,6 +19,7 @@ from cattrs import BaseValidationError, Converter, ForbiddenExtraKeysError
 from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.gen import make_dict_structure_fn
 
+from ipyproxy.config.syntax import syntax_problem
 from ipyproxy.config.tables import Config
 from ipyproxy.config.values import RefusedError, refused
 
@@ -112,7 +112,8 @@ def parse(toml_text: str, overrides: Mapping[str, object], source: str) -> Confi
     try:
         document = tomllib.loads(toml_text)
     except ValueError as error:
-        raise ConfigError([_syntax_problem(str(error), toml_text, source)]) from None
+        line, why = syntax_problem(str(error), toml_text)
+        raise ConfigError([f"{source}:{line}: {why}" if line else f"{source}: {why}"]) from None
     for dotted, value in overrides.items():
         table, key = dotted.split(".")
         content = document.setdefault(table, {})
@@ -136,16 +137,6 @@ def _problem(line: int, dotted: str, why: str, source: str, overrides: Mapping[s
     if dotted in overrides:
         return f"{FLAGS.get(dotted, dotted)}: {why}"
     return f"{source}:{line}: {dotted}: {why}" if line else f"{source}: {dotted}: {why}"
-
-
-def _syntax_problem(message: str, text: str, source: str) -> str:
-    """Bring tomllib's "... (at line 3, column 7)" to the form of all other problems."""
-    match = re.fullmatch(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", message)
-    if match is None:
-        return f"{source}: {message}"
-    if match[2] is None:
-        return f"{source}:{text.rstrip().count(chr(10)) + 1}: {match[1]}, at the end of the file"
-    return f"{source}:{match[2]}: {match[1]}, at column {match[3]}"
 
 
 def _findings(
@@ -173,10 +164,19 @@ def _hint(table: type, key: str) -> str:
     elsewhere = [
         f"{field.name}.{key}"
         for field in attrs.fields(Config)
-        if field.type and key in attrs.fields_dict(field.type)
+        if field.type and attrs.has(field.type) and key in attrs.fields_dict(field.type)
     ]
     meant = (alike + elsewhere)[:1]
     return f'; did you mean "{meant[0]}"?' if meant else ""
+
+
+def places(toml_text: str) -> dict[str, int]:
+    """The line on which each key of a text is first set, by dotted key; none if it is no TOML."""
+    try:
+        tomllib.loads(toml_text)
+    except ValueError:
+        return {}
+    return {".".join(path): line for path, line in _locate(toml_text).items()}
 
 
 def _locate(toml_text: str) -> dict[tuple[str, ...], int]:

@@ -27,15 +27,19 @@ def schema(example: str) -> dict[str, Any]:
     :param example: the text of a file that has every key, commented out with its default, behind
         a comment on what it is for.
     """
-    uncommented = re.sub(r"^#(?=\w+ = )", "", example, flags=re.MULTILINE)
+    uncommented = re.sub(r"^#(?=\w+ = |\[\[)", "", example, flags=re.MULTILINE)
     defaults, words = tomllib.loads(uncommented), _comments(example)
     tables = {}
     for table, kind in get_type_hints(Config).items():
-        tables[table] = _shape(kind)
+        shown = tables[table] = _shape(kind)
+        values = defaults[table]
+        if get_origin(kind) is tuple:
+            # One of a list of tables.
+            shown, kind, (values,) = shown["items"], get_args(kind)[0], values
         tables[table]["description"] = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
-        for key, shape in tables[table]["properties"].items():
+        for key, shape in shown["properties"].items():
             shape["description"] = words[table, key]
-            shape["default"] = defaults[table][key]
+            shape["default"] = values[key]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Configuration of ipyproxy",
@@ -74,8 +78,8 @@ def _comments(example: str) -> dict[tuple[str, str], str]:
         key = _KEY.match(line)
         if key:
             words[table, key[1]] = comment
-        elif line.startswith("["):
-            table, comment = line.strip("[]"), ""
+        elif line.startswith(("[", "#[[")):
+            table, comment = line.strip("#[]"), ""
         elif line.startswith("# ") and not in_keys and comment:
             comment += " " + line[2:]
         elif line.startswith("# "):

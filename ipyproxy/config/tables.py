@@ -14,6 +14,7 @@ import attrs
 
 from ipyproxy.config.acme import Acme
 from ipyproxy.config.auth import Auth
+from ipyproxy.config.routes import RouteEntry
 from ipyproxy.config.values import (
     Ports,
     RefusedError,
@@ -32,6 +33,7 @@ from ipyproxy.config.values import (
     seconds,
     size,
 )
+from ipyproxy.net.address import Address, TCPAddress, is_loopback
 
 Host = Annotated[str, read_host]
 Origin = Annotated[str, read_origin]
@@ -60,8 +62,6 @@ class Listen:
         """Refuse one listener for both, and to believe just anybody's PROXY header."""
         if self.proxy_protocol and not self.trusted_proxies:
             raise RefusedError("needs listen.trusted_proxies beside it", key="proxy_protocol")
-        if self.acme_directory and self.http is None:
-            raise RefusedError("needs listen.http beside it", key="acme_directory")
         if self.http == self.https and self.http != 0:
             raise RefusedError(f"{self.http} is taken by listen.https", key="http")
 
@@ -96,12 +96,14 @@ class Site:
     """The names the proxy answers to, and the foreign pages that may send requests.
 
     Hosts are lower case, IPv6 addresses bare; origins are spelled as browsers spell them. Below
-    ``notebook_domain``, if any, each notebook has a host of its own.
+    ``notebook_domain``, if any, each notebook has a host of its own. ``operator`` is who runs it,
+    as people are told.
     """
 
     hosts: tuple[Host, ...] = ()
     trusted_origins: tuple[Origin, ...] = ()
     notebook_domain: Annotated[str, read_domain] = ""
+    operator: Annotated[str, matching(r"[^\x00-\x1f\x7f]{0,200}", "a line of text")] = ""
 
 
 _DEFAULT_PORTS = Ports([(10000, 14999)])
@@ -251,6 +253,7 @@ class Config:
     log: Log = attrs.field(factory=Log)
     status: Status = attrs.field(factory=Status)
     state: State = attrs.field(factory=State)
+    routes: tuple[RouteEntry, ...] = ()
 
     def __attrs_post_init__(self) -> None:
         """Refuse what two tables together make wrong."""
@@ -264,13 +267,47 @@ class Config:
         if self.status.public and not self.auth.guards("/_ipyproxy/"):
             why = 'needs a rule in auth.rules, such as path = "/_ipyproxy", that asks for something'
             raise RefusedError(why, key="status.public")
+        self._check_routes()
         if "certificate" in self.auth.methods and self.tls.client_ca is None:
             raise RefusedError('"certificate" needs tls.client_ca beside it', key="auth.rules")
 
     @property
     def certificate_names(self) -> tuple[str, ...]:
         """The names that certificates are got for by ACME, unless files have one already."""
-        return self.tls.wanted(self.site.hosts, self.site.notebook_domain)
+        hosts = [*self.site.hosts, *(route.host for route in self.routes if route.host)]
+        return self.tls.wanted(hosts, self.site.notebook_domain)
+
+    def _check_routes(self) -> None:
+        """Refuse routes that stand in each other's way, or in that of notebooks."""
+        notebooks, domain = self.notebooks, self.site.notebook_domain
+        names = [route.name for route in self.routes]
+        trusted: dict[str, tuple[str, object]] = {}
+        for route in self.routes:
+            if names.count(route.name) > 1:
+                raise RefusedError(f"{route.name} has two routes", key="routes")
+            if not route.host and f"{route.path}/".startswith(f"{notebooks.prefix}/"):
+                raise RefusedError(
+                    f"{route.path} belongs to the notebooks (notebooks.prefix)", key="routes.path"
+                )
+            if domain and (route.host == f"*.{domain}" or route.host.endswith(f".{domain}")):
+                raise RefusedError(
+                    f"{route.host} belongs to a notebook (site.notebook_domain)", key="routes.host"
+                )
+            for server in route.servers:
+                if _is_own(server.address, self.listen):
+                    raise RefusedError(f"{server.name} is the proxy itself", key="routes.to")
+                terms = server.tls_name, server.tls_name and route.tls_ca
+                if trusted.setdefault(server.name, terms) != terms:
+                    raise RefusedError(
+                        f"two routes expect other certificates of {server.name}",
+                        key="routes.tls_ca",
+                    )
+
+
+def _is_own(address: Address, listen: Listen) -> bool:
+    """Whether the proxy itself listens there, as far as its configuration tells by numbers."""
+    own = (listen.https, listen.http)
+    return isinstance(address, TCPAddress) and is_loopback(address) and address.port in own
 
 
 def anchored(config: Config, directory: Path) -> Config:
@@ -298,6 +335,7 @@ def anchored(config: Config, directory: Path) -> Config:
             link_keys=anchor(config.auth.link_keys),
         ),
         notebooks=attrs.evolve(config.notebooks, tls_ca=anchor(config.notebooks.tls_ca)),
+        routes=tuple(attrs.evolve(each, tls_ca=anchor(each.tls_ca)) for each in config.routes),
         log=attrs.evolve(
             config.log, access=access if access in ("", "-") else str(directory / access)
         ),

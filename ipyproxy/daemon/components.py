@@ -8,25 +8,33 @@ assignments. Opens, reads and binds nothing; decides nothing about requests.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ipyproxy.access.cors import TrustedPages
 from ipyproxy.access.origins import Policy
+from ipyproxy.access.sessions import OWN_COOKIES
 from ipyproxy.auth.attempts import LoginAttempts
+from ipyproxy.auth.login import PasswordLogin
 from ipyproxy.auth.revocations import Revocations
+from ipyproxy.auth.sessions import Sessions
 from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.clock import Calendar
 from ipyproxy.config import Config
-from ipyproxy.daemon.gate import AuthContext, make_gate, own_cookies, withheld
+from ipyproxy.daemon.gate import AuthContext, make_gate, make_methods, withheld
+from ipyproxy.daemon.routing import Fittings, make_routes
 from ipyproxy.daemon.settings import Settings
 from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.gateway.resource import Notebooks
 from ipyproxy.http1.head import HeadLimits
 from ipyproxy.net.address import ClientTLS
 from ipyproxy.net.descriptors import Descriptors
+from ipyproxy.net.hosts import parse_address
 from ipyproxy.records.statistics import Histogram, Statistics
 from ipyproxy.routes.notebooks import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
+from ipyproxy.routes.route import Server
+from ipyproxy.routes.table import RouteTable
 from ipyproxy.server.clients import Clients, ClientsLimits, Rate, excess_beside
 from ipyproxy.server.refusals import Audit
 from ipyproxy.server.site import ChannelLimits
@@ -43,7 +51,8 @@ from ipyproxy.upstream.pool import Pool
 from ipyproxy.upstream.tenancy import Tenants
 from ipyproxy.upstream.upstream import UpstreamTable
 from ipyproxy.web.acme import Challenges
-from ipyproxy.web.site import PublicSite, RedirectSite, Root
+from ipyproxy.web.login import LoginPages
+from ipyproxy.web.site import Mount, PublicSite, RedirectSite, Root
 from ipyproxy.web.waiting import States
 from ipyproxy.websocket.bridge import Bridges
 
@@ -101,7 +110,7 @@ def make_components(
         lag=LoopLag(reactor),
         sweeps=Histogram(),
     )
-    return Components(
+    made = Components(
         upstreams=upstreams,
         pool=pool,
         health=health,
@@ -123,16 +132,32 @@ def make_components(
             WorkThreads(reactor),
             LoginAttempts(clients, reactor, Audit(clients)),
             revocations,
+            Sessions(PatientThreads(reactor, 1, "sessions").run, time.time),
             lambda transport: client_subject(transport.tls),
         ),
         challenges=PatientThreads(reactor, 1, "ACME challenges"),
     )
+    _list_applications(made, config)
+    return made
+
+
+def _list_applications(components: Components, config: Config) -> None:
+    """Have a record of every server that routes lead to, with as many places as they say."""
+    places: dict[Server, int] = {}
+    for entry in config.routes:
+        for server in entry.servers:
+            places[server] = max(entry.connections, places.get(server, 0))
+    table = components.upstreams
+    table.keep_applications({server.name for server in places})
+    for server, most in places.items():
+        table.application(server.name, server.address).places.resize(most)
 
 
 def refit(components: Components, config: Config) -> None:
     """Give the components the limits of another ``config``; what is open stays open."""
     components.tenants.strict = bool(config.auth.methods)
     components.upstreams.resize(config.limits.connections_per_port)
+    _list_applications(components, config)
     components.pool.limits = client_limits(config)
     components.health.configure(config.health, config.notebooks.prefix)
     components.health.connect_timeout = config.timeouts.connect
@@ -140,14 +165,22 @@ def refit(components: Components, config: Config) -> None:
     components.clients.limits = clients_limits(config)
 
 
-def secure(components: Components, tls: ClientTLS | None) -> None:
-    """Let connections to notebooks be made on the terms of ``tls``; None: plainly.
+def secure(
+    components: Components,
+    notebooks: ClientTLS | None,
+    applications: Mapping[str, ClientTLS] = MappingProxyType({}),
+) -> None:
+    """Let connections to upstreams be made on these terms; None, or not listed: plainly.
 
     On other terms than before, nothing begins any more on what is open.
+
+    :param applications: by the names of servers.
     """
-    components.upstreams.notebook_tls = tls
+    components.upstreams.notebook_tls = notebooks
     for upstream in components.upstreams.all():
-        if upstream.port is not None and upstream.tls != tls:
+        is_notebook = upstream.port is not None
+        tls = notebooks if is_notebook else applications.get(upstream.name)
+        if upstream.tls != tls:
             components.pool.part(upstream.name)
             upstream.tls = tls
 
@@ -168,6 +201,7 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
     config = settings.config
     names = {name for each in settings.certificates for name in each.names}
     names.update(config.site.hosts, config.certificate_names)
+    names.update(route.host for route in config.routes if route.host)
     hosts = None
     if domain := config.site.notebook_domain:
         names.add(f"*.{domain}")
@@ -176,15 +210,22 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
         TrustedPages(config.site.trusted_origins) if config.site.trusted_origins else None
     )
     policy = Policy(names, config.site.trusted_origins)
-    gate = make_gate(config.auth, settings.auth_files, config.notebooks.prefix, components.auth)
+    methods = make_methods(config.auth, settings.auth_files, components.auth)
+    gate = make_gate(config.auth, methods, config.notebooks.prefix, components.auth)
+    passwords = methods.get("htpasswd")
+    login = None
+    if {"htpasswd", "link"} & set(methods):
+        typed = passwords if isinstance(passwords, PasswordLogin) else None
+        login = LoginPages(typed, components.auth.sessions, _operator(settings))
     return Sites(
         PublicSite(
-            _root(components, config, trusted_pages),
+            _routes(components, config, trusted_pages, login=login is not None),
             policy,
             gate,
             trusted_pages,
             hosts,
             states=StatePaths(config.notebooks.prefix),
+            login=login,
             hsts=hsts(settings),
         ),
         RedirectSite(policy, https_port, _challenges(components, settings)),
@@ -210,7 +251,17 @@ def hsts(settings: Settings) -> int:
     return settings.config.tls.hsts if vouched_for else 0
 
 
-def _root(components: Components, config: Config, trusted_pages: TrustedPages | None) -> Root:
+def _operator(settings: Settings) -> str:
+    """Who is said to run the site: what is configured, or else a name of this host."""
+    site = settings.config.site
+    names = [*site.hosts, *(name for each in settings.certificates for name in each.names)]
+    hosts = [name for name in names if name[:2] != "*." and parse_address(name) is None]
+    return site.operator or min(hosts, key=lambda name: name == "localhost", default="ipyproxy")
+
+
+def _routes(
+    components: Components, config: Config, trusted_pages: TrustedPages | None, *, login: bool
+) -> RouteTable[Mount]:
     prefix = config.notebooks.prefix
     ports = ServedPorts(config.notebooks.ports, components.own_ports)
     context = GatewayContext(
@@ -222,21 +273,23 @@ def _root(components: Components, config: Config, trusted_pages: TrustedPages | 
         frozenset(origin.encode("ascii") for origin in config.site.trusted_origins),
         trusted_pages,
     )
-    cookies = tuple(name.encode("ascii") for name in config.notebooks.site_cookies)
-    cookies += own_cookies(config.auth)
+    # Whatever is asked for now: a browser keeps what it got under an earlier configuration.
+    own = OWN_COOKIES
+    cookies = tuple(name.encode("ascii") for name in config.notebooks.site_cookies) + own
     kept_back = withheld(config.auth)
     applications = config.notebooks.applications
     notebooks = Notebooks(
         ports, prefix, cookies, components.upstreams, context, kept_back, applications
     )
-    root = Root(prefix, notebooks)
+    root = Root(prefix, notebooks, login=login)
     root.put(STATE_PATH, States(ports, components.upstreams, components.health))
-    own = health_resources(components.condition)
+    pages = health_resources(components.condition)
     if config.status.public:
-        own = {**own, **components.sights.resources}
-    for path, resource in own.items():
+        pages = {**pages, **components.sights.resources}
+    for path, resource in pages.items():
         root.put(path, resource)
-    return root
+    fittings = Fittings(components.upstreams, context, kept_back, own)
+    return make_routes(config, root, notebooks, fittings)
 
 
 def _status(components: Components, names: Iterable[str]) -> StatusSite:

@@ -5,21 +5,23 @@ Knows the configuration and every method. Decides nothing about requests.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from ipyproxy.access.reserved import ReservedFields
 from ipyproxy.access.rules import Rule, Rules
 from ipyproxy.access.subjects import Subjects
-from ipyproxy.access.tokens import COOKIE, Keyring
+from ipyproxy.access.tokens import Keyring
 from ipyproxy.auth.attempts import LoginAttempts
 from ipyproxy.auth.certificate import Certificates
 from ipyproxy.auth.gate import Gate, Method
 from ipyproxy.auth.htpasswd import Htpasswd, Users, prepare, user_file
 from ipyproxy.auth.link import Links, key_file
+from ipyproxy.auth.login import PasswordLogin
 from ipyproxy.auth.lookout import Lookout, Run
 from ipyproxy.auth.revocations import Revocations
+from ipyproxy.auth.sessions import Sessions
 from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.auth.watchedfile import UnusableFileError, WatchedFile
 from ipyproxy.config import Auth, ConfigError
@@ -48,20 +50,30 @@ class AuthContext(NamedTuple):
     threads: WorkThreads
     attempts: LoginAttempts
     revocations: Revocations
+    sessions: Sessions
     subject: Callable[[Any], str | None]
 
 
-def make_gate(auth: Auth, files: AuthFiles, prefix: str, around: AuthContext) -> Gate | None:
-    """The gate; None if no rule asks for anything.
+def make_methods(auth: Auth, files: AuthFiles, around: AuthContext) -> dict[str, Method]:
+    """The methods that rules ask for, by their names.
 
     :param files: those that ``auth`` names.
+    """
+    return {name: _MAKERS[name](auth, files, around) for name in auth.methods}
+
+
+def make_gate(
+    auth: Auth, methods: Mapping[str, Method], prefix: str, around: AuthContext
+) -> Gate | None:
+    """The gate; None if no rule asks for anything.
+
     :param prefix: the path that all notebooks are below.
     """
-    if not auth.methods:
+    if not methods:
         return None
     return Gate(
         make_rules(auth),
-        {name: _MAKERS[name](auth, files, around) for name in auth.methods},
+        methods,
         prefix=prefix,
         user_header=auth.user_header,
         revoked=around.revocations.of,
@@ -83,7 +95,8 @@ def read_files(auth: Auth) -> AuthFiles:
     """
     problems: list[str] = []
     files = AuthFiles(
-        _read(user_file, auth.htpasswd, problems), _read(key_file, auth.link_keys, problems)
+        _read("htpasswd", user_file, auth.htpasswd, problems),
+        _read("link_keys", key_file, auth.link_keys, problems),
     )
     if problems:
         raise ConfigError(problems)
@@ -91,12 +104,12 @@ def read_files(auth: Auth) -> AuthFiles:
 
 
 def _read(
-    read: Callable[[Path], WatchedFile[T]], path: Path | None, problems: list[str]
+    key: str, read: Callable[[Path], WatchedFile[T]], path: Path | None, problems: list[str]
 ) -> WatchedFile[T] | None:
     try:
         return None if path is None else read(path)
     except UnusableFileError as error:
-        problems.append(str(error))
+        problems.append(f"auth.{key}: {error}")
         return None
 
 
@@ -108,7 +121,8 @@ def _watched(file: WatchedFile[T] | None, around: AuthContext) -> Lookout[T]:
 def _make_htpasswd(auth: Auth, files: AuthFiles, around: AuthContext) -> Method:
     prepare()
     users = _watched(files.users, around)
-    return Htpasswd(users, around.reactor, around.threads, around.attempts)
+    passwords = Htpasswd(users, around.reactor, around.threads, around.attempts)
+    return PasswordLogin(passwords, around.sessions, round(auth.session_lifetime))
 
 
 def _make_forward(auth: Auth, files: AuthFiles, around: AuthContext) -> Method:
@@ -124,11 +138,12 @@ def _make_forward(auth: Auth, files: AuthFiles, around: AuthContext) -> Method:
         withheld=(auth.user_header,),
         timeout=auth.forward_timeout,
         remembered=auth.forward_cache,
+        login=auth.forward_login,
     )
 
 
 def _make_links(auth: Auth, files: AuthFiles, around: AuthContext) -> Method:
-    return Links(_watched(files.keys, around), around.wall_clock)
+    return Links(_watched(files.keys, around), around.wall_clock, around.sessions)
 
 
 def _make_certificates(auth: Auth, files: AuthFiles, around: AuthContext) -> Method:
@@ -152,8 +167,3 @@ def withheld(auth: Auth) -> ReservedFields | None:
         names.append(auth.forward_user)
     basic = bool(auth.methods & {"htpasswd", "forward"}) and not auth.basic_upstream
     return ReservedFields(names, basic=basic)
-
-
-def own_cookies(auth: Auth) -> tuple[bytes, ...]:
-    """Names of the cookies that no notebook gets to see."""
-    return (COOKIE,) if "link" in auth.methods else ()

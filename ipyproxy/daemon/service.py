@@ -5,6 +5,7 @@ Knows every room's constructor, and what begins when. Decides nothing about requ
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import time
@@ -21,6 +22,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ipyproxy import __version__
 from ipyproxy.config import ConfigError
 from ipyproxy.daemon.components import (
     channel_limits,
@@ -33,6 +35,7 @@ from ipyproxy.daemon.components import (
 from ipyproxy.daemon.draining import Drain, Patience
 from ipyproxy.daemon.keeping import Keeping
 from ipyproxy.daemon.memory import FreeMemory
+from ipyproxy.daemon.outcome import Outcome, outcome_file, write_outcome
 from ipyproxy.daemon.settings import Settings
 from ipyproxy.daemon.systemd import Manager
 from ipyproxy.http.forwarding import UNIX, TrustedProxies, name_of
@@ -88,7 +91,7 @@ class ProxyService(Service):
         self._components = make_components(reactor, self._descriptors, config, tenants)
         condition = self._components.condition
         self._keeping = Keeping(reactor, condition, self._tls, self._put_in_place)
-        secure(self._components, self._settings.notebooks_tls)
+        secure(self._components, self._settings.notebooks_tls, self._settings.applications_tls)
         access_log = AccessLog(self._writer.write, config.log.format, time.time)
         self._recorder = Recorder(self._components.statistics, access_log, self._components.clients)
         sweep = timed(self._sweep, self._components.sweeps, time.perf_counter)
@@ -96,6 +99,7 @@ class ProxyService(Service):
         self._sweeping.clock = reactor
         self._memory = FreeMemory()
         self._reloads_asked = 0
+        self._refused = ""
         self._drain: Drain | None = None
         self._patience: Patience | None = None
 
@@ -117,7 +121,6 @@ class ProxyService(Service):
         self._components.condition.handshakes = self._https.handshakes
         limits = channel_limits(self._settings.config)
         self._status = StatusServer(self._reactor, self._descriptors, sites.status, limits)
-        self._listen_for_status()
 
     def _listen(self, where: int | str, accept: Accept) -> IAddress:
         backlog = self._bound.backlog
@@ -152,6 +155,7 @@ class ProxyService(Service):
             _started(self._writer)
         except ConfigError as error:
             raise StartError(f"ipyproxy: {error}") from None
+        self._listen_for_status()
         self._manager.keep_watch(self._reactor, self._descriptors)
         # Not earlier: before it runs, the reactor does not even know of signals.
         self._reactor.callWhenRunning(self._manager.ready)
@@ -159,6 +163,12 @@ class ProxyService(Service):
         self._components.health.startService()
         self._components.lag.start()
         self._components.auth.revocations.keep(self._settings.state_directory / "revocations.json")
+        self._components.auth.sessions.keep(self._settings.state_directory / "sessions.json")
+        self.log.info(
+            "ipyproxy {version} runs on {reactor}",
+            version=__version__,
+            reactor=type(self._reactor).__name__,
+        )
         for address in self._components.condition.listeners:
             self.log.info("listening on {address}", address=address)
         self._tell_settings()
@@ -176,6 +186,8 @@ class ProxyService(Service):
             )
         for certificate in self._settings.certificates:
             self.log.info("certificate: {told}", told=certificate)
+        for doubt in self._settings.doubts:
+            self.log.warn("{doubt}", doubt=doubt)
         self.log.info(
             "{prefix}/<port>/ leads to {scheme}://127.0.0.1:<port>{prefix}/<port>/ "
             "for ports {ports}",
@@ -183,6 +195,9 @@ class ProxyService(Service):
             prefix=notebooks.prefix,
             ports=str(notebooks.ports),
         )
+        for route in self._settings.config.routes:
+            where = ", ".join(server.name for server in route.servers) or route.redirect
+            self.log.info("{route} leads to {where}", route=route.name, where=where)
 
     def _has_nameless_clients(self) -> bool:
         """Whether whoever connects is not told apart."""
@@ -230,7 +245,9 @@ class ProxyService(Service):
     def _sweep(self) -> None:
         self._https.sweep()
         self._http.sweep()
-        self._status.server.sweep()
+        if (address := self._status.sweep()) is not None:
+            self._note_listener(address)
+            self.log.info("listening on {address}", address=spoken(address))
         self._components.pool.sweep()
         self._components.upstreams.sweep(self._reactor.seconds())
         self._components.tenants.sweep(self._reactor.seconds())
@@ -240,11 +257,15 @@ class ProxyService(Service):
         self._components.statistics.tick(self._reactor.seconds())
         self._recorder.sweep(self._reactor.seconds())
         self._writer.flush()
-        components = self._components
-        self._manager.status(
-            f"{components.condition.phase.value}: {components.clients.connections} connections, "
-            f"{len(components.bridges.open)} WebSockets"
+        self._tell_status()
+
+    def _tell_status(self) -> None:
+        told = (
+            f"{self._components.condition.phase.value}: "
+            f"{self._components.clients.connections} connections, "
+            f"{len(self._components.bridges.open)} WebSockets"
         )
+        self._manager.status(f"{told}; {self._refused}" if self._refused else told)
 
     # Reloading.
 
@@ -256,32 +277,53 @@ class ProxyService(Service):
         """Read all settings anew and put them in place at once; what is open stays open.
 
         Settings that do not hold change nothing. They are read in a thread, for files may lie on a
-        slow disk, and users in a slow directory. Asked again meanwhile, read them once more.
+        slow disk, and users in a slow directory. Asked again meanwhile, read them once more. What
+        came of it is in :mod:`ipyproxy.daemon.outcome` before the manager is told that it is over.
         """
         self._reloads_asked += 1
         if self._reloads_asked == 1:
             self._manager.reloading()
-            reading: Deferred[Settings] = self._reader.run(self._read)
-            reading.addCallback(self._take_over).addCallbacks(self._reloaded, self._not_reloaded)
-            reading.addBoth(self._after_reload)
+            began = time.monotonic()
+            reading = self._reader.run(self._read).addCallback(self._take_over)
+            outcome = reading.addCallbacks(self._reloaded, self._not_reloaded)
+            outcome.addCallback(self._write_outcome, began).addBoth(self._after_reload)
 
-    def _reloaded(self, _: None) -> None:
+    def _reloaded(self, _: None) -> tuple[str, ...]:
         self._components.condition.reloads += 1
+        self._refused = ""
         self.log.info("reloaded")
         self._tell_settings()
+        return ()
 
-    def _not_reloaded(self, failure: Failure) -> None:
+    def _not_reloaded(self, failure: Failure) -> tuple[str, ...]:
         self._components.condition.refused_reloads += 1
         error = failure.value
+        problems = error.problems if isinstance(error, ConfigError) else ("see its log",)
+        self._refused = f"reload refused: {problems[0]}"
         if isinstance(error, ConfigError):
-            for problem in error.problems:
+            for problem in problems:
                 self.log.error("NOT RELOADED, all stays as it was: {problem}", problem=problem)
         else:
             said = "NOT RELOADED, all stays as it was; please report this"
             self.log.failure(said, failure)
+        return problems
+
+    def _write_outcome(self, problems: tuple[str, ...], began: float) -> Deferred[None]:
+        file = outcome_file(self._settings.state_directory)
+        outcome = Outcome(os.getpid(), began, problems)
+        written: Deferred[None] = self._reader.run(lambda: write_outcome(file, outcome))
+        return written.addErrback(
+            lambda failure: self.log.warn(
+                "what came of the reload cannot be written to {file} ({why}), so 'ipyproxy "
+                "reload' and 'systemctl reload' will wait for it in vain",
+                file=str(file),
+                why=failure.getErrorMessage(),
+            )
+        )
 
     def _after_reload(self, _: None) -> None:
         asked, self._reloads_asked = self._reloads_asked, 0
+        self._tell_status()
         if asked > 1:
             self.reload()
         else:
@@ -309,7 +351,7 @@ class ProxyService(Service):
         refit(self._components, config)
         self._components.tenants.owners = self._known(settings.owners)
         self._directory.refresh()
-        secure(self._components, settings.notebooks_tls)
+        secure(self._components, settings.notebooks_tls, settings.applications_tls)
         self._public = sites.public
         for server, site in (self._https, sites.public), (self._http, sites.redirects):
             server.site = site
@@ -347,6 +389,7 @@ class ProxyService(Service):
         timeouts = self._settings.config.timeouts
         if self._patience is None:
             self.log.info("retiring: WebSockets may stay")
+            self._status.give_up_place()
             self._stop_with(Patience(timeouts.drain, timeouts.drain_websocket))
 
     def _stop_with(self, patience: Patience) -> None:
@@ -376,9 +419,11 @@ class ProxyService(Service):
         self._writer.close()
         self._manager.leave()
         self._components.auth.threads.close()
-        written = self._components.auth.revocations.written()
-        written.addTimeout(_STATE_WITHIN, self._reactor).addErrback(lambda _: None)
-        return DeferredList([written, *filter(None, [self._status.stop()])])
+        kept = self._components.auth.revocations, self._components.auth.sessions
+        written = [each.written() for each in kept]
+        for each in written:
+            each.addTimeout(_STATE_WITHIN, self._reactor).addErrback(lambda _: None)
+        return DeferredList([*written, *filter(None, [self._status.stop()])])
 
 
 def make_service(read: Callable[[], Settings], reactor: Any, manager: Manager) -> ProxyService:

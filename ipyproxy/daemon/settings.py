@@ -6,15 +6,18 @@ what is made of it all.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography import x509
 
-from ipyproxy.config import Config, ConfigError, Notebooks, Tls
+from ipyproxy.config import Config, ConfigError, Notebooks, RouteEntry, Tls
+from ipyproxy.daemon.doubts import doubts_of, unwritable
 from ipyproxy.daemon.gate import AuthFiles, read_files
+from ipyproxy.net.address import TCPAddress, is_loopback
 from ipyproxy.net.hosts import covers
 from ipyproxy.tls import (
     Certificate,
@@ -24,14 +27,13 @@ from ipyproxy.tls import (
     Directory,
     FilePair,
     Profile,
-    Source,
     Terms,
     UpstreamTLS,
     load_all,
     load_authorities,
     load_trusted,
 )
-from ipyproxy.tls.checking import problems, warnings
+from ipyproxy.tls.checking import ages, problems, warnings
 from ipyproxy.upstream.owners import Owners, OwnersError
 from ipyproxy.upstream.tenancy import find_kernel
 
@@ -57,12 +59,16 @@ class Settings(NamedTuple):
     terms: Terms
     notebooks_tls: UpstreamTLS | None
     """How notebooks are spoken to; None: plainly."""
+    applications_tls: Mapping[str, UpstreamTLS]
+    """How servers of applications are spoken to, by their names; not listed: plainly."""
     state_directory: Path
     owners: Owners | None
     """Whose notebooks are served; None: anybody's."""
     auth_files: AuthFiles
     acme: Acme | None = None
     """None: all certificates are files."""
+    doubts: tuple[str, ...] = ()
+    """What is probably not meant, one sentence each."""
 
 
 def load(config: Config, state_directory: Path) -> Settings:
@@ -73,50 +79,55 @@ def load(config: Config, state_directory: Path) -> Settings:
     :raises ConfigError: if there is no certificate to serve with, or no users to let in.
     """
     auth_files = read_files(config.auth)
+    now = datetime.now(UTC)
+    certificates = certificate_files(config)
+    doubts = [
+        *_of_certificates(certificates, now),
+        *_unreached(config),
+        *doubts_of(config, auth_files.users),
+    ]
+    owners = _owners(config)
+    acme = _acme(config, state_directory, certificates)
     try:
-        certificates = certificate_files(config)
-        acme = _acme(config, state_directory, certificates)
         if acme is not None:
             certificates += load_all([acme.store])
         if not certificates:
             certificates = load_all([Development(state_directory)])
-        owners = _owners(config)
-        return Settings(
-            config,
-            certificates,
-            _terms(config.tls),
-            _notebooks_tls(config.notebooks),
-            state_directory,
-            owners,
-            auth_files,
-            acme,
-        )
     except CertificateError as error:
-        raise ConfigError([str(error)]) from error
+        raise ConfigError([f"state.directory: {error}"]) from error
+    return Settings(
+        config,
+        certificates,
+        _terms(config.tls),
+        _notebooks_tls(config.notebooks),
+        _applications_tls(config.routes),
+        state_directory,
+        owners,
+        auth_files,
+        acme,
+        tuple(doubts),
+    )
 
 
-def _acme(
-    config: Config, state_directory: Path, certificates: Sequence[Certificate]
-) -> Acme | None:
-    """What is to be got beside ``certificates``, which are files."""
+def _acme(config: Config, state_directory: Path, files: Sequence[Certificate]) -> Acme | None:
+    """What is to be got beside ``files``."""
     if not config.tls.acme:
         return None
     from ipyproxy.acme.store import Store
 
-    ca = config.tls.acme_ca
-    trusted = None if ca is None else load_authorities(ca)
-    return Acme(Store(state_directory / "acme", missing_names(config, certificates)), trusted)
+    store = Store(state_directory / "acme", missing_names(config, files))
+    return Acme(store, _trusted_authorities(config.tls))
+
+
+def _trusted_authorities(tls: Tls) -> tuple[x509.Certificate, ...] | None:
+    with _named("tls.acme_ca"):
+        return None if tls.acme_ca is None else load_authorities(tls.acme_ca)
 
 
 def missing_names(config: Config, files: Iterable[Certificate]) -> Sequence[str]:
     """The names that certificates are to be got for, because none of ``files`` bears them."""
     borne = {name for each in files for name in each.names}
     return [name for name in config.certificate_names if not _bears(borne, name)]
-
-
-def certificate_files(config: Config) -> tuple[Certificate, ...]:
-    """The certificates that the configuration names files of. Raises CertificateError."""
-    return load_all(_sources(config.tls))
 
 
 def _bears(names: Collection[str], wanted: str) -> bool:
@@ -136,52 +147,128 @@ def _owners(config: Config) -> Owners | None:
         raise ConfigError([f"notebooks.owners: {error}"]) from error
 
 
-def _sources(tls: Tls) -> Iterator[Source]:
-    """Where the certificates come from; those of the first are the default."""
+def configured_names(config: Config) -> tuple[str, ...]:
+    """The names that the site is to be reached by: those of ``site.hosts`` come first.
+
+    :raises ConfigError: if a certificate cannot be read.
+    """
+    borne = (name for each in certificate_files(config) for name in each.names)
+    return tuple(dict.fromkeys((*config.site.hosts, *config.certificate_names, *borne)))
+
+
+def certificate_files(config: Config) -> tuple[Certificate, ...]:
+    """The certificates that the configuration names files of; the first is the default.
+
+    :raises ConfigError: if one cannot be served.
+    """
+    tls = config.tls
+    found: list[Certificate] = []
     if tls.certificate is not None and tls.key is not None:
-        yield FilePair(tls.certificate, tls.key)
+        try:
+            found += FilePair(tls.certificate, tls.key).load()
+        except CertificateError as error:
+            key_alone = str(tls.key) in str(error) and str(tls.certificate) not in str(error)
+            raise ConfigError([f"tls.{'key' if key_alone else 'certificate'}: {error}"]) from error
     if tls.directory is not None:
-        yield Directory(tls.directory)
+        with _named("tls.directory"):
+            found += Directory(tls.directory).load()
+    return tuple(found)
 
 
 def _notebooks_tls(notebooks: Notebooks) -> UpstreamTLS | None:
     if not notebooks.tls:
         return None
-    trusted = None if notebooks.tls_ca is None else load_trusted(notebooks.tls_ca)
+    with _named("notebooks.tls_ca"):
+        trusted = None if notebooks.tls_ca is None else load_trusted(notebooks.tls_ca)
     return UpstreamTLS(notebooks.tls_name, trusted)
+
+
+def _applications_tls(routes: Iterable[RouteEntry]) -> dict[str, UpstreamTLS]:
+    found = {}
+    for route in routes:
+        with _named(f"routes: tls_ca of {route.name}"):
+            trusted = None if route.tls_ca is None else load_trusted(route.tls_ca)
+        for server in route.servers:
+            if server.tls_name:
+                found[server.name] = UpstreamTLS(server.tls_name, trusted)
+    return found
 
 
 def _terms(tls: Tls) -> Terms:
     clients = None
     if tls.client_ca is not None:
-        clients = ClientAuthorities(
-            load_authorities(tls.client_ca), tls.client_certificates == "required"
-        )
+        with _named("tls.client_ca"):
+            authorities = load_authorities(tls.client_ca)
+        clients = ClientAuthorities(authorities, tls.client_certificates == "required")
     profile = Profile[tls.profile.upper()]
     return Terms(profile, clients, refuses_unknown_names=tls.unknown_name == "refuse")
 
 
-def check(config: Config) -> Sequence[str]:
-    """Look at what ``config`` names, as :func:`load` does, but make nothing; what is not yet wrong.
-
-    :raises ConfigError: also for a certificate that browsers would refuse.
-    """
-    read_files(config.auth)
-    now = datetime.now(UTC)
+@contextlib.contextmanager
+def _named(key: str) -> Iterator[None]:
+    """Say at which key it stands what cannot be read."""
     try:
-        certificates = certificate_files(config)
-        if config.tls.acme_ca is not None:
-            load_authorities(config.tls.acme_ca)
-        _terms(config.tls)
-        _notebooks_tls(config.notebooks)
-        _owners(config)
+        yield
     except CertificateError as error:
-        raise ConfigError([str(error)]) from error
-    wrong = [problem for each in certificates for problem in problems(each, now)]
+        raise ConfigError([f"{key}: {error}"]) from error
+
+
+def check(config: Config, state_directory: Path) -> Sequence[str]:
+    """Look at what ``config`` names, as :func:`load` does, but make nothing; what is doubtful.
+
+    :param state_directory: as for :func:`load`.
+    :raises ConfigError: with everything that would keep the daemon from starting, and also for a
+        chain of certificates that browsers would refuse.
+    """
+    auth_files = read_files(config.auth)
+    now = datetime.now(UTC)
+    certificates = certificate_files(config)
+    _trusted_authorities(config.tls)
+    _terms(config.tls)
+    _notebooks_tls(config.notebooks)
+    _applications_tls(config.routes)
+    _owners(config)
+    wrong = [problem for each in certificates for problem in problems(each)]
+    wrong += unwritable(
+        config, state_directory, keeps_certificate=config.tls.acme or not certificates
+    )
     if wrong:
         raise ConfigError(wrong)
-    doubtful = [warning for each in certificates for warning in warnings(each, now)]
-    return [*doubtful, *_unborne(config, certificates)]
+    return [
+        *(line for each in certificates for line in (*ages(each, now), *warnings(each))),
+        *_unborne(config, certificates),
+        *_unreached(config),
+        *doubts_of(config, auth_files.users),
+    ]
+
+
+def _of_certificates(certificates: Sequence[Certificate], now: datetime) -> Iterator[str]:
+    for each in certificates:
+        yield from problems(each)
+        yield from ages(each, now)
+
+
+def _unreached(config: Config) -> Iterator[str]:
+    """What routes stand in the way of."""
+    prefix = config.notebooks.prefix
+    covering = {route.host: route for route in config.routes if route.host and route.path == "/"}
+    for host, route in covering.items():
+        yield (
+            f"routes: at {host} no notebook can be reached, for {route.name} takes all paths of "
+            f"that host, {prefix} too; leave host out to have both"
+        )
+    for route in config.routes:
+        for server in route.servers:
+            address = server.address
+            if (
+                isinstance(address, TCPAddress)
+                and is_loopback(address)
+                and address.port in config.notebooks.ports
+            ):
+                yield (
+                    f"routes: {server.name} is one of notebooks.ports, so it can be reached at "
+                    f"{prefix}/{address.port}/ as well; leave {address.port} out there"
+                )
 
 
 def _unborne(config: Config, certificates: Sequence[Certificate]) -> Iterator[str]:
@@ -191,6 +278,9 @@ def _unborne(config: Config, certificates: Sequence[Certificate]) -> Iterator[st
     for host in config.site.hosts:
         if names and not _bears(names, host):
             yield f"site.hosts: no certificate bears the name {host}"
+    for route in config.routes:
+        if names and route.host and not _bears(names, route.host):
+            yield f"routes: no certificate bears the name {route.host}"
     domain = config.site.notebook_domain
     if names and domain and f"*.{domain}" not in names:
         yield f"site.notebook_domain: no certificate bears the name *.{domain}"

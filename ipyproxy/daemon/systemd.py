@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping
@@ -22,6 +23,25 @@ from ipyproxy.net.descriptors import Descriptors
 # Of the time that systemd waits for a sign of life; sd_watchdog_enabled(3) advises a half.
 _BEAT = 0.4
 _SLACK = 15.0
+
+
+_FIRST_HANDED_OVER = 3
+_INDEX = re.compile(r"systemd:domain=\w+:index=(\d+)")
+
+
+def handed_over_port(endpoint: object) -> int | None:
+    """The port of the socket that systemd has handed over and ``endpoint`` names by its index.
+
+    None if that is none, or the socket has no port.
+    """
+    match = _INDEX.fullmatch(endpoint) if isinstance(endpoint, str) else None
+    if match is None:
+        return None
+    try:
+        with socket.socket(fileno=os.dup(_FIRST_HANDED_OVER + int(match[1]))) as listening:
+            return int(listening.getsockname()[1])
+    except (OSError, LookupError, TypeError, ValueError):
+        return None
 
 
 class Manager:

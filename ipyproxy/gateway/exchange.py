@@ -6,15 +6,17 @@ gateway changes in between. Knows nothing of sockets, and decides nothing about 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ipyproxy.access.cors import TrustedPages
-from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.errors import HungUpError, Problem, ProxyError
 from ipyproxy.http.rewriting import (
     Rewriting,
     forwarded,
     request_fields,
     response_fields,
+    upstream_target,
 )
 from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk, stated_length
 from ipyproxy.http1.head import ResponseHead
@@ -60,6 +62,10 @@ class Exchange:
     # Where a place is held, or waited for.
     _places: Places | None = None
     _client = ""
+    others: Sequence[Upstream] = ()
+    """Where the request may go instead, in this order."""
+    timeout: float | None = None
+    """Seconds for which the answer may not begin; None: as for all."""
 
     def __init__(
         self, request: Request, upstream: Upstream, rewriting: Rewriting, context: GatewayContext
@@ -145,15 +151,15 @@ class Exchange:
         body = request.body
         head = b"%b %b HTTP/1.1\r\n%b%b\r\n" % (
             request.method,
-            request.target,
+            upstream_target(request.target, self._rewriting),
             self.fields(),
             self._framing(),
         )
         if body is None:
-            connection.send(request.method, head, self, ended=True)
+            connection.send(request.method, head, self, ended=True, timeout=self.timeout)
             return
         early, request.pending_body = request.pending_body, b""
-        connection.send(request.method, head, self, ended=False)
+        connection.send(request.method, head, self, ended=False, timeout=self.timeout)
         # Whatever the notebook can't take makes the browser wait.
         connection.transport.registerProducer(request.transport, True)
         request.transport.resumeProducing()
@@ -191,7 +197,7 @@ class Exchange:
         self._context.health.answered(self._upstream)
         request = self._request
         fields = response_fields(head, request.public, self._rewriting)
-        if self._context.trusted_pages is not None:
+        if self._context.trusted_pages is not None and self._rewriting.confined:
             fields = block_of(self._context.trusted_pages.opened(lines_of(fields)))
         length = stated_length(head) if body is None else body.length
         if head.status in STATUSES:
@@ -243,11 +249,36 @@ class Exchange:
 
     def failed(self, error: ProxyError) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
+        elsewhere = self.goes_elsewhere(error)
         self._upstream.errors += 1
         self._end()
         error = self._context.health.failed(self._upstream, error)
         self._context.adviser.failed(self._upstream, error)
-        self._request.refuse(error)
+        if elsewhere:
+            self._go_elsewhere(error)
+        else:
+            self._request.refuse(error)
+
+    def goes_elsewhere(self, error: ProxyError) -> bool:
+        """Whether another server can be asked, because this one cannot have done anything."""
+        if not self.others or self._request.begun:
+            return False
+        # Without a connection nothing was sent.
+        return self._connection is None or (
+            isinstance(error, HungUpError) and self._is_repeatable()
+        )
+
+    def _go_elsewhere(self, error: ProxyError) -> None:
+        request = self._request
+        while self.others:
+            self._upstream, self.others = self.others[0], self.others[1:]
+            request.upstream = self._upstream
+            try:
+                self.start()
+                return
+            except ProxyError as caught:
+                error = caught
+        request.refuse(error)
 
     def _end(self) -> None:
         """The exchange is over."""

@@ -109,7 +109,12 @@ class BridgeExchange(Exchange):
 
     def failed(self, error: ProxyError) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
-        self._on(Event.FAILED, error)
+        if self.goes_elsewhere(error):
+            # The handshake is still to be made: nothing has happened yet.
+            self.state = State.DIALLING
+            super().failed(error)
+        else:
+            self._on(Event.FAILED, error)
 
     def client_lost(self) -> None:
         """See :class:`ipyproxy.server.request.BodyConsumer`."""

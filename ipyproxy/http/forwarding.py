@@ -29,26 +29,30 @@ def name_of(peer: object) -> str:
     return host.partition("%")[0]
 
 
-class TrustedProxies:
-    """Those whose word on the client's address is taken.
+class Networks:
+    """The addresses that are in one of some networks.
 
-    :param networks: their networks; ``"unix"`` is whoever comes by a UNIX socket.
+    :param networks: ``"unix"`` among them is whoever comes by a UNIX socket.
     """
 
     def __init__(self, networks: Collection[Network] = ()) -> None:
         self._networks = tuple(network for network in networks if not isinstance(network, str))
-        self._trusts_nameless = UNIX in networks
-        self._trusts = lru_cache(_ADDRESSES_REMEMBERED)(self._find)
+        self._has_nameless = UNIX in networks
+        self._has = lru_cache(_ADDRESSES_REMEMBERED)(self._find)
 
     def __contains__(self, address: str) -> bool:
-        """Whether the peer at ``address`` is one of them; text that is no address never is."""
+        """Whether ``address`` is one of them; text that is no address never is."""
         if address == NAMELESS:
-            return self._trusts_nameless
-        return bool(self._networks) and self._trusts(address)
+            return self._has_nameless
+        return bool(self._networks) and self._has(address)
 
     def _find(self, text: str) -> bool:
         address = _address(text)
         return address is not None and any(address in network for network in self._networks)
+
+
+class TrustedProxies(Networks):
+    """The networks of those whose word on the client's address is taken."""
 
     def client_behind(self, peer: str, x_forwarded_for: Sequence[bytes]) -> str:
         """The client of a request that came from ``peer``.

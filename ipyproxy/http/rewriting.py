@@ -21,6 +21,7 @@ _OWN_URL = re.compile(
     rb"(?:https?:)?//(?:127\.0\.0\.1|localhost|\[::1\]):([0-9]+)((?:[/?#].*)?)",
     re.IGNORECASE | re.DOTALL,
 )
+_PUBLIC_URL = re.compile(rb"(https?://[^/?#]+)([/?#].*)?", re.IGNORECASE | re.DOTALL)
 _COOKIE_PATH = 1024
 """Bytes of a cookie's Path above which browsers ignore it, and take a path of their own."""
 # No dot steps, however encoded, and nothing that a URL parser reads as a step or as an end.
@@ -60,6 +61,9 @@ class Rewriting:
     :param scheme: how the upstream is spoken to.
     :param withheld: gives the field lines of a request without those that only we may send.
     :param manners: what the upstream hears of the public side.
+    :param confined: whether answers are kept below the prefix: cookies, workers, addresses. What
+        stands beside other notebooks is; an application that an administrator gives a route is not.
+    :param stripped: whether the prefix is taken off before a request goes upstream.
     """
 
     authority: bytes
@@ -69,6 +73,8 @@ class Rewriting:
     withheld: Callable[[list[bytes]], list[bytes]] | None = None
     scheme: bytes = b"http"
     manners: Manners = Manners.NOTEBOOK
+    confined: bool = True
+    stripped: bool = False
     origin: bytes = field(init=False)
     """``http://127.0.0.1:<port>``, or ``https:``."""
     own_origins: tuple[bytes, ...] = field(init=False)
@@ -117,7 +123,7 @@ def _rewritten_request(
     lines += [b"Origin: " + value for value in origins]
     if b"cookie" not in dropped:
         for value in special.values_of(b"cookie"):
-            kept = _without_site_cookies(value, rewriting.site_cookies)
+            kept = without_cookies(value, rewriting.site_cookies)
             if kept:
                 lines.append(b"Cookie: " + kept)
     return dropped, block_of(lines) + _kept(special.verbatim, dropped, rewriting)
@@ -153,11 +159,12 @@ def _is_of(url: bytes, origin: bytes) -> bool:
     return url.startswith(origin) and url[len(origin) : len(origin) + 1] in (b"/", b"?", b"")
 
 
-def _without_site_cookies(value: bytes, site_cookies: tuple[bytes, ...]) -> bytes:
-    if not any(name in value for name in site_cookies):
+def without_cookies(value: bytes, names: tuple[bytes, ...]) -> bytes:
+    """A value of the field Cookie without those of these ``names``."""
+    if not any(name in value for name in names):
         return value
     pairs = value.split(b";")
-    kept = [pair for pair in pairs if pair.partition(b"=")[0].strip(b" \t") not in site_cookies]
+    kept = [pair for pair in pairs if pair.partition(b"=")[0].strip(b" \t") not in names]
     return b";".join(kept).strip(b" \t")
 
 
@@ -179,7 +186,7 @@ def forwarded_block(client: str, public: bytes, said: Said, manners: Manners) ->
     :param client: address of the peer, as text.
     :param said: what to append to; of an untrusted peer only its Via.
 
-    There is no X-Forwarded-Prefix: it names a prefix that was taken off, and none is.
+    X-Forwarded-Prefix names a prefix that was taken off, so :func:`forwarded` adds it.
     """
     lines = [b"X-Forwarded-For: " + b", ".join([*said.x_forwarded_for, client.encode("ascii")])]
     if manners is Manners.APPLICATION:
@@ -208,7 +215,18 @@ def forwarded(
 ) -> bytes:
     """:func:`forwarded_block` behind what the request says."""
     said = said_before(special, trusted=trusted)
-    return forwarded_block(client, public, said, rewriting.manners)
+    block = forwarded_block(client, public, said, rewriting.manners)
+    if rewriting.stripped:
+        block += b"X-Forwarded-Prefix: %b\r\n" % rewriting.prefix.rstrip(b"/")
+    return block
+
+
+def upstream_target(target: bytes, rewriting: Rewriting) -> bytes:
+    """The target that goes upstream: as it is, or without the prefix that is taken off."""
+    if not rewriting.stripped:
+        return target
+    rest = target[len(rewriting.prefix) - 1 :]
+    return rest if rest.startswith(b"/") else b"/" + rest
 
 
 def response_fields(head: ResponseHead, public: bytes, rewriting: Rewriting) -> bytes:
@@ -225,7 +243,8 @@ def _rewritten_response(
     """Names of the plain fields that Connection drops, and the special lines to send."""
     dropped = _nominated(special)
     lines: list[bytes] = []
-    for name, label, rewrite in _RESPONSE_REWRITES:
+    rewrites = _CONFINED if rewriting.confined else _STRIPPED if rewriting.stripped else _FREE
+    for name, label, rewrite in rewrites:
         if name in special and name not in dropped:
             lines += [label + rewrite(value, public, rewriting) for value in special[name]]
     return dropped, block_of(lines)
@@ -268,12 +287,55 @@ def _service_worker_allowed(value: bytes, public: bytes, rewriting: Rewriting) -
     return value if below else rewriting.prefix
 
 
-_RESPONSE_REWRITES = (
+def _restored(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
+    """The address as clients have to ask for it, with the prefix that was taken off.
+
+    An application that has heard of the prefix (X-Forwarded-Prefix, SCRIPT_NAME) says it itself.
+    """
+    own = _PUBLIC_URL.fullmatch(value)
+    origin, path = (own[1], own[2] or b"/") if own else (b"", value)
+    if origin and origin not in (public, rewriting.origin):
+        return value
+    if not path.startswith(b"/") or path.startswith(b"//") or _is_below(path, rewriting.prefix):
+        return value
+    return (public if origin else b"") + rewriting.prefix + path[1:]
+
+
+def _is_below(path: bytes, prefix: bytes) -> bool:
+    stem = prefix[:-1]
+    return path.startswith(stem) and path[len(stem) : len(stem) + 1] in (b"/", b"?", b"#", b"")
+
+
+def _as_said(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
+    return value
+
+
+_CONFINED = (
     (b"location", b"Location: ", _location),
     (b"content-location", b"Content-Location: ", _location),
     (b"access-control-allow-origin", b"Access-Control-Allow-Origin: ", _allow_origin),
     (b"set-cookie", b"Set-Cookie: ", _set_cookie),
     (b"service-worker-allowed", b"Service-Worker-Allowed: ", _service_worker_allowed),
+)
+
+_FREE = (
+    (b"location", b"Location: ", _as_said),
+    (b"content-location", b"Content-Location: ", _as_said),
+    (b"access-control-allow-origin", b"Access-Control-Allow-Origin: ", _as_said),
+    (b"set-cookie", b"Set-Cookie: ", _as_said),
+    (b"service-worker-allowed", b"Service-Worker-Allowed: ", _as_said),
+    # An application has its host to itself, or shares it with what the administrator trusts.
+    (b"clear-site-data", b"Clear-Site-Data: ", _as_said),
+    (b"strict-transport-security", b"Strict-Transport-Security: ", _as_said),
+    (b"reporting-endpoints", b"Reporting-Endpoints: ", _as_said),
+    (b"report-to", b"Report-To: ", _as_said),
+    (b"nel", b"NEL: ", _as_said),
+    (b"origin-agent-cluster", b"Origin-Agent-Cluster: ", _as_said),
+)
+_STRIPPED = (
+    (b"location", b"Location: ", _restored),
+    (b"content-location", b"Content-Location: ", _restored),
+    *_FREE[2:],
 )
 
 

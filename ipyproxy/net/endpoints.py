@@ -7,8 +7,10 @@ process with a sentence. Knows nothing of who is let in.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,7 @@ def listen(
     else:
         endpoint = TCP4ServerEndpoint(reactor, where, backlog)
     outcome: list[Any] = []
-    endpoint.listen(Factory()).addBoth(outcome.append)
+    endpoint.listen(_Quiet()).addBoth(outcome.append)
     if outcome and not isinstance(outcome[0], Failure):
         return Listener(descriptors, outcome[0], accept)
     reason = outcome[0].value if outcome else "the endpoint did not bind at once"
@@ -59,14 +61,40 @@ def listen(
 def listen_privately(descriptors: Any, path: Path, backlog: int, accept: Accept) -> Listener:
     """Listen on a UNIX socket at ``path`` that nobody but this user (and root) can connect to.
 
-    A socket that is there already is replaced: it was left by a process that is gone, or is that
-    of one whose place this one takes. Raises OSError, with ``EADDRINUSE`` for anything else there,
-    and :class:`~ipyproxy.statefiles.NotOwnError` where others could put a socket of their own.
+    A socket that a process has left behind is replaced. Raises OSError, with ``EADDRINUSE`` where
+    a process listens at it or anything else is there, and
+    :class:`~ipyproxy.statefiles.NotOwnError` where others could put a socket of their own.
     """
     with own_directory(path.parent):
         if path.is_socket():
+            if other := _who_listens(path):
+                raise OSError(errno.EADDRINUSE, f"{other} listens there")
             path.unlink()
         return Listener(descriptors, _PathPort(path, backlog), accept)
+
+
+def _who_listens(path: Path) -> str:
+    """The process that takes connections at a UNIX socket; empty if none does."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except BlockingIOError:
+            return "another process"  # with a full backlog
+        except OSError:
+            return ""
+        credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return f"process {int.from_bytes(credentials[:4], sys.byteorder)}"
+
+
+class _Quiet(Factory):
+    """What Twisted's ports ask for, and tell the log of; connections never get as far as to it."""
+
+    noisy = False
+
+    def logPrefix(self) -> str:
+        """What stands in lines of Twisted's, instead of an object's address."""
+        return "ipyproxy"
 
 
 class _PathPort:

@@ -40,6 +40,16 @@ NOTHING_BUT_HANDSHAKE = "nothing but the handshake"
 """As a session's application data: the peer wanted to see a certificate, and that is all. The
 connection ends with the handshake, and the protocol is not told of it."""
 
+_PLAIN_HTTP = frozenset(("http request", "https proxy request"))
+_MOST_UNREAD = 65536
+_SENTENCE = b"This port speaks HTTPS, and this came by plain HTTP: write https:// in the address.\n"
+HTTPS_HERE = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
+    b"Connection: close\r\n\r\n%b" % (len(_SENTENCE), _SENTENCE)
+)
+"""What a client is told that speaks plain HTTP where TLS is spoken. Where it wanted to go is not
+known: OpenSSL has taken the beginning of its request."""
+
 _log = Logger(namespace="ipyproxy.tlstransport")
 
 
@@ -175,7 +185,22 @@ class TLSTransport(TCPTransport):
             return None
         if isinstance(caught, SSL.ZeroReturnError):
             return error.ConnectionDone()
-        return error.ConnectionLost(f"TLS: {_reason(caught)}")
+        reason = _reason(caught)
+        if not self._secured and reason in _PLAIN_HTTP:
+            self._answer_plainly()
+        return error.ConnectionLost(f"TLS: {reason}")
+
+    def _answer_plainly(self) -> None:
+        """Say which protocol is spoken here; as far as that goes at once, and never again."""
+        try:
+            # What is left unread would have the kernel reset the connection, answer and all.
+            self._socket.recv(_MOST_UNREAD)
+        except OSError:
+            pass
+        try:
+            self._socket.send(HTTPS_HERE)
+        except OSError:
+            pass
 
     def _note_record_without_data(self) -> Exception | None:
         """OpenSSL wants more. If more is there already, it has stopped behind a whole record."""

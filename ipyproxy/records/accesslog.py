@@ -57,11 +57,12 @@ class Entry:
     :param note: what else there is to say, such as a bridge's close code and messages. In JSON
         only, but for bridges, whose status and size alone tell nothing.
     :param bridge: a bridge's close code, and what it has carried; in JSON only.
+    :param upstream: the server of an application, if one was asked; in JSON only.
     """
 
     __slots__ = (
         "body_bytes", "bridge", "client", "duration", "method", "note", "port", "referer",
-        "status", "target", "user", "user_agent", "version",
+        "status", "target", "upstream", "user", "user_agent", "version",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +80,7 @@ class Entry:
         port: int | None = None,
         note: str = "",
         bridge: dict[str, int | str] | None = None,
+        upstream: str = "",
     ) -> None:
         self.client = client
         self.user = user
@@ -93,6 +95,7 @@ class Entry:
         self.port = port
         self.note = note
         self.bridge = bridge
+        self.upstream = upstream
 
 
 FIELD_BYTES = 1024
@@ -166,7 +169,7 @@ class AccessLog:
     def _json(self, entry: Entry, most: int) -> bytes:
         began = datetime.fromtimestamp(self._wall_clock() - entry.duration, UTC).astimezone()
         referer = entry.referer
-        document = {
+        document: dict[str, object] = {
             "time": began.isoformat(timespec="milliseconds"),
             "client": _text(entry.client.encode("utf-8", "backslashreplace"), most),
             "user": entry.user and _text(entry.user.encode("utf-8", "backslashreplace"), most),
@@ -182,6 +185,8 @@ class AccessLog:
             "note": _text(entry.note.encode("utf-8", "backslashreplace"), most),
             "bridge": entry.bridge,
         }
+        if entry.upstream:
+            document["upstream"] = entry.upstream
         return json.dumps(document).encode("ascii") + b"\n"
 
 

@@ -66,6 +66,7 @@ class Recorder:
             None if upstream is None else upstream.port,
             request.note,
             request.bridge,
+            upstream.name if upstream is not None and upstream.port is None else "",
         )
         spender = clients.may_log_at_length(client, now)
         if spender is None:

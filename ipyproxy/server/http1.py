@@ -71,7 +71,7 @@ class Server(Protocol):
     def refuse(self, request: Request, error: ProxyError) -> None:
         """Let the site say what went wrong."""
 
-    def forget(self, channel: HTTPChannel) -> None:
+    def forget(self, channel: HTTPChannel, reason: Failure) -> None:
         """The connection has ended."""
 
 
@@ -361,7 +361,7 @@ class HTTPChannel(StreamProtocol):
 
     def connectionLost(self, reason: Failure = CLOSED) -> None:
         """The client is gone."""
-        self.server.forget(self)
+        self.server.forget(self, reason)
         self._buffer = b""
         request, self.request = self.request, None
         tunnel, self._tunnel = self._tunnel, None

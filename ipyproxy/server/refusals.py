@@ -32,6 +32,8 @@ _NO_REFUSALS = frozenset(
 # log in where a page refers to https://name:password@host/. All other problems any page can cause.
 _ATTACKS = frozenset((Problem.BAD_REQUEST, Problem.LOGIN_FAILED, Problem.TOO_MANY_LOGINS))
 _ADDRESS = re.compile(r"[0-9A-Za-z.:]{1,64}")
+_TLS = "TLS: "
+"""What stands before the reason why a transport gave TLS up."""
 _DETAIL = 400
 """Characters of a detail that are told."""
 
@@ -123,6 +125,23 @@ class Audit:
             detail=detail,
             port=port,
             user=user,
+        )
+
+    def handshake_failed(self, client: str, why: str, now: float) -> None:
+        """Tell of a TLS handshake that failed, if TLS was to blame.
+
+        Whoever connects and leaves has not failed at anything.
+        """
+        if _TLS not in why:
+            return
+        if not self._clients.is_worth_telling(client, now):
+            self._untold.add(client)
+            return
+        _log.info(
+            "no TLS with {spelled}: {why}",
+            spelled=_spelled(client),
+            client=client,
+            why=json.dumps(why.partition(_TLS)[2].rstrip(".")),
         )
 
     def sweep(self, now: float) -> None:

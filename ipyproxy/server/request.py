@@ -6,6 +6,7 @@ of each other. Knows nothing of how bytes come in, of deadlines, or of what the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from ipyproxy.errors import Problem, ProxyError
@@ -94,6 +95,8 @@ class Request:
     user: str | None = None
     # What a site lets go upstream: lines that tell who asks, and a body that came before its taker.
     identity: tuple[bytes, ...] = ()
+    # Whether what let it pass would still do so; None: nobody has to ask.
+    holds: Callable[[], bool] | None = None
     # Lines that every answer bears, because of who asks.
     extra_lines: tuple[bytes, ...] = ()
     pending_body = b""

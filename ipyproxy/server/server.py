@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ipyproxy.access.origins import is_by_page
 from ipyproxy.errors import Problem, ProxyError
@@ -180,10 +181,13 @@ class HTTPServer:
             return None if idlers.close_one_of(peer) else Problem.TOO_MANY_CONNECTIONS
         return None
 
-    def forget(self, channel: HTTPChannel) -> None:
+    def forget(self, channel: HTTPChannel, reason: Failure) -> None:
         """A connection has ended."""
         if channel.phase is Phase.HANDSHAKE:
             self.handshakes.failed += 1
+            self._audit.handshake_failed(
+                channel.peer, reason.getErrorMessage(), self.reactor.seconds()
+            )
         self.channels.discard(channel)
         if channel.excess is not None:
             self._clients.excess -= 1
@@ -246,7 +250,15 @@ class HTTPServer:
         now = self.reactor.seconds()
         for channel in list(self.channels):
             channel.check(now)
+            if channel.is_tunnel:
+                self._check_right(channel)
         self._audit.sweep(now)
+
+    def _check_right(self, channel: HTTPChannel) -> None:
+        """End a WebSocket whose user has logged out, or may not be here any more."""
+        request = channel.request
+        if request is not None and request.holds is not None and not request.holds():
+            channel.retire()
 
     def retire(self) -> None:
         """Serve nothing more on the connections that there are: see :meth:`HTTPChannel.retire`."""

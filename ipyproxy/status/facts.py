@@ -99,7 +99,8 @@ class Facts(NamedTuple):
 
 def gather(sources: Sources) -> Facts:
     """Look at everything."""
-    statistics, upstreams = sources.statistics, sources.upstreams.all()
+    statistics = sources.statistics
+    upstreams = [one for one in sources.upstreams.all() if not _is_nobodys(one)]
     tallies = statistics.tallies
     hours = {one: tally.hour(statistics.minute) for one, tally in tallies.items()}
     states = Counter(upstream.state for upstream in upstreams)
@@ -128,6 +129,14 @@ def gather(sources: Sources) -> Facts:
         sweeps=sources.sweeps.count,
         sweep=quantile(sources.sweeps.buckets, 0.99),
     )
+
+
+def _is_nobodys(upstream: Upstream) -> bool:
+    """Whether somebody has asked for a port at which nothing has ever answered.
+
+    Anybody can, for any port: that is no notebook that somebody would have to look after.
+    """
+    return upstream.state is State.DEAD and not upstream.is_known and not upstream.open_work
 
 
 def worth_telling(upstreams: list[Upstream]) -> list[Upstream]:
@@ -233,7 +242,7 @@ def _renewals(condition: Condition) -> dict[str, Any] | None:
 
 def _upstream_document(facts: UpstreamFacts) -> dict[str, Any]:
     return {
-        **({"name": facts.name} if facts.port is None else {"port": facts.port}),
+        **({"upstream": facts.name} if facts.port is None else {"port": facts.port}),
         "state": facts.state.value,
         "since": _time(facts.since),
         "why": facts.why,

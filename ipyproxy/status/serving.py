@@ -26,6 +26,8 @@ SOCKET = "status.sock"
 """Name of the usual socket, in the state directory."""
 _CONNECTIONS = 64
 _BACKLOG = 64
+_TRY_EVERY = 2.0
+"""Seconds between two attempts to get the usual socket."""
 
 
 class StatusServer:
@@ -44,6 +46,8 @@ class StatusServer:
         self._reactor = reactor
         self._descriptors = descriptors
         self._listener: Listener | None = None
+        self._path: Path | None = None
+        self._try_again = 0.0
         self.where: int | str | None = None
         self.server = HTTPServer(
             reactor,
@@ -69,19 +73,47 @@ class StatusServer:
                 self._reactor, self._descriptors, endpoint, _BACKLOG, self._accept
             )
             return self._listener.address
-        path = directory / SOCKET
+        self._path = directory / SOCKET
         try:
-            self._listener = listen_privately(self._descriptors, path, _BACKLOG, self._accept)
+            return self._listen_privately()
         except OSError as caught:
             reason = caught.strerror or caught
             self._log.warn(
-                "the status page is not served: {path} cannot be had ({reason}); "
-                "see status.listen in the configuration",
-                path=str(path),
+                "the status page is not served: {path} cannot be had ({reason}); it is tried "
+                "again, and status.listen in the configuration names another place",
+                path=str(self._path),
                 reason=str(reason),
             )
             return None
+
+    def sweep(self) -> IAddress | None:
+        """Look at deadlines, and try again to get the usual socket; its address, once there.
+
+        Another process may have had it, which has ended since, or given its place up.
+        """
+        self.server.sweep()
+        if self._path is None or self._listener is not None:
+            return None
+        now = self._reactor.seconds()
+        if now < self._try_again:
+            return None
+        try:
+            return self._listen_privately()
+        except OSError:
+            return None
+
+    def _listen_privately(self) -> IAddress:
+        assert self._path is not None
+        self._try_again = self._reactor.seconds() + _TRY_EVERY
+        self._listener = listen_privately(self._descriptors, self._path, _BACKLOG, self._accept)
         return self._listener.address
+
+    def give_up_place(self) -> None:
+        """Leave the usual socket to another process, and go on with those who are connected."""
+        if self._path is not None and self._listener is not None:
+            self._listener.stop()
+            self._listener = None
+        self._path = None
 
     def _accept(self, sock: socket.socket, peer: IAddress) -> None:
         channel = self.server.open_channel(peer)

@@ -19,16 +19,9 @@ _ISSUER_UNKNOWN = (2, 20, 21)  # X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT and its ki
 _ROOT_UNKNOWN = (18, 19)  # X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT and its kin
 
 
-def problems(certificate: Certificate, now: datetime) -> Iterator[str]:
-    """Why browsers refuse ``certificate`` at ``now`` (aware)."""
-    path, own = certificate.certificate, certificate.chain[0]
-    if certificate.is_expired(now):
-        yield f"{path}: expired on {certificate.not_after:%Y-%m-%d}; renew it"
-    elif now < own.not_valid_before_utc:
-        yield (
-            f"{path}: is not valid before {own.not_valid_before_utc:%Y-%m-%d %H:%M} UTC; wait, or "
-            "set this system's clock"
-        )
+def problems(certificate: Certificate) -> Iterator[str]:
+    """Why browsers would refuse ``certificate`` for as long as its file is as it is."""
+    path = certificate.certificate
     for link, above in pairwise(certificate.chain):
         if not _issued(above, link):
             yield (
@@ -37,14 +30,33 @@ def problems(certificate: Certificate, now: datetime) -> Iterator[str]:
             )
 
 
-def warnings(certificate: Certificate, now: datetime) -> Iterator[str]:
-    """What may become a reason for browsers to refuse ``certificate``, or may be one for some."""
-    path, end = certificate.certificate, certificate.not_after
-    if certificate.ends_soon(now) and not certificate.is_expired(now):
+def ages(certificate: Certificate, now: datetime) -> Iterator[str]:
+    """What there is to say of the age of ``certificate`` at ``now`` (aware).
+
+    None of it keeps a certificate from being served: others may have been renewed beside it, and
+    an old one is better than none.
+    """
+    path, end, own = certificate.certificate, certificate.not_after, certificate.chain[0]
+    if certificate.is_expired(now):
+        yield f"{path}: expired on {end:%Y-%m-%d}, so browsers refuse it; renew it"
+    elif certificate.ends_soon(now):
         yield f"{path}: ends in {(end - now).days} days, on {end:%Y-%m-%d}; renew it now"
+    if now < own.not_valid_before_utc:
+        yield (
+            f"{path}: is not valid before {own.not_valid_before_utc:%Y-%m-%d %H:%M} UTC; wait, or "
+            "set this system's clock"
+        )
     for link in certificate.chain[1:]:
         if now > link.not_valid_after_utc:
             yield f"{path}: {_told(link)} in its chain expired; take the chain of a new one"
+
+
+def warnings(certificate: Certificate) -> Iterator[str]:
+    """What may be a reason for some browsers to refuse ``certificate``, or for others to misuse it.
+
+    To find out takes a look at all authorities that this system trusts.
+    """
+    path = certificate.certificate
     last = certificate.chain[-1]
     failure = _distrust(certificate.chain)
     if failure in _ROOT_UNKNOWN:

@@ -29,16 +29,17 @@ _CLOCK_SLACK = timedelta(hours=1)
 _LEAST_LIFE_LEFT = timedelta(days=1)
 
 
-def development_certificate(directory: Path, hostname: str, now: datetime) -> Certificate:
+def development_certificate(directory: Path, own: Collection[str], now: datetime) -> Certificate:
     """A self-signed certificate for this host, made once and kept in ``directory``.
 
-    It bears ``localhost``, the loopback addresses and ``hostname``, if that is a valid name. It is
-    made anew when it lacks a name, has less than a day to live at ``now`` (aware), cannot be read,
-    or lay open to others. Certificate and key share one file, so that a crash or a second process
-    can never leave a pair that does not match. Raises CertificateError.
+    It bears ``localhost``, the loopback addresses, and the host's ``own`` names and addresses, as
+    far as they are valid. It is made anew when it lacks a name, has less than a day to live at
+    ``now`` (aware), cannot be read, or lay open to others. Certificate and key share one file, so
+    that a crash or a second process can never leave a pair that does not match. Raises
+    CertificateError.
     """
-    host = hostname.lower()
-    names = set(_DEVELOPMENT_NAMES) | ({host} if is_host_name(host) else set())
+    valid = {name.lower() for name in own if is_host_name(name.lower()) or parse_address(name)}
+    names = {*_DEVELOPMENT_NAMES, *valid}
     path = directory / _DEVELOPMENT_FILE
     try:
         with own_directory(directory):

@@ -7,13 +7,13 @@ certificate is served, or of the configuration.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from ipyproxy.net.ownnames import own_names
 from ipyproxy.tls.certificates import Certificate
 from ipyproxy.tls.development import development_certificate
 from ipyproxy.tls.loading import load_certificate, load_directory
@@ -58,7 +58,7 @@ class Development:
     def load(self) -> Sequence[Certificate]:
         """See :class:`Source`."""
         now = datetime.now(UTC)
-        return (development_certificate(self.directory, socket.gethostname(), now),)
+        return (development_certificate(self.directory, own_names(), now),)
 
 
 def load_all(sources: Iterable[Source]) -> tuple[Certificate, ...]:

@@ -113,6 +113,7 @@ class UpstreamConnection(StreamProtocol):
         self._request_ended = False
         self._tunnel: Tunnel | None = None
         self._sending: Pace | None = None
+        self._timeout: float | None = None
         self.deadline: float | None = None
         self.keep_alive = math.inf
         """Seconds for which upstream has said that it keeps the connection open."""
@@ -121,14 +122,24 @@ class UpstreamConnection(StreamProtocol):
 
     # Sending.
 
-    def send(self, method: bytes, head: bytes, receiver: Receiver, *, ended: bool) -> None:
+    def send(
+        self,
+        method: bytes,
+        head: bytes,
+        receiver: Receiver,
+        *,
+        ended: bool,
+        timeout: float | None = None,
+    ) -> None:
         """Send a request's head.
 
         :param head: the head with its empty line, and perhaps bytes of the body.
         :param ended: whether that is all; else :meth:`end_request` says so later.
+        :param timeout: seconds for which the answer may not begin; None: as for all.
         """
         self._receiver = receiver
         self._method = method
+        self._timeout = timeout
         self._begun = False
         self._head_bytes = 0
         self._request_ended = False
@@ -141,9 +152,12 @@ class UpstreamConnection(StreamProtocol):
     def end_request(self) -> None:
         """The request is sent whole, so the answer is due."""
         self._request_ended = True
-        timeout = self._keeper.limits.response_timeout
+        timeout = self._response_timeout()
         if timeout and not self._begun:
             self.deadline = self._keeper.reactor.seconds() + timeout
+
+    def _response_timeout(self) -> float:
+        return self._keeper.limits.response_timeout if self._timeout is None else self._timeout
 
     def abandon(self) -> None:
         """The receiver wants nothing more: close, because the answer could still come."""
@@ -300,7 +314,7 @@ class UpstreamConnection(StreamProtocol):
             self._fail(ProxyError(Problem.UPSTREAM_TIMEOUT, "it did not take the request"))
 
     def _takes_request(self, now: float) -> bool:
-        timeout = self._keeper.limits.response_timeout
+        timeout = self._response_timeout()
         if not timeout:
             return True
         if self._sending is None:

@@ -325,6 +325,7 @@ class UpstreamTable:
         self.notebook_tls: ClientTLS | None = None
         self._places = places
         self._upstreams: dict[str, Upstream] = {}
+        self._applications: frozenset[str] = frozenset()
 
     def notebook(self, port: int) -> Upstream:
         """The record of the notebook on ``port``, made at its first use."""
@@ -335,11 +336,25 @@ class UpstreamTable:
             self._upstreams[name] = upstream
         return upstream
 
+    def application(self, name: str, address: Address) -> Upstream:
+        """The record of a server of an application, made at its first use."""
+        upstream = self._upstreams.get(name)
+        if upstream is None:
+            upstream = self._upstreams[name] = Upstream(address, name)
+        return upstream
+
+    def keep_applications(self, names: Iterable[str]) -> None:
+        """These are the servers that routes lead to; others go once nobody wants them."""
+        self._applications = frozenset(names)
+        for upstream in list(self._upstreams.values()):
+            self.release(upstream)
+
     def resize(self, places: int) -> None:
-        """Let there be so many places at each."""
+        """Let there be so many places at each notebook."""
         self._places = places
         for upstream in self._upstreams.values():
-            upstream.places.resize(places)
+            if upstream.port is not None:
+                upstream.places.resize(places)
 
     def sweep(self, now: float) -> None:
         """Sweep the places of each that is in use; to be called about once a second."""
@@ -350,9 +365,14 @@ class UpstreamTable:
     def release(self, upstream: Upstream) -> None:
         """Keep no record of a notebook's port where nobody ever answered, and nothing is open.
 
-        Else whoever asks for all ports, one after the other, would leave a row for each.
+        Else whoever asks for all ports, one after the other, would leave a row for each. Of a
+        server none is kept that no route leads to any more.
         """
-        if not upstream.is_known and not upstream.open_work and upstream.port is not None:
+        if upstream.port is None:
+            is_wanted = upstream.name in self._applications
+        else:
+            is_wanted = upstream.is_known
+        if not is_wanted and not upstream.open_work:
             self._upstreams.pop(upstream.name, None)
 
     def all(self) -> list[Upstream]:

@@ -15,9 +15,12 @@ from datetime import datetime
 from functools import cache
 from typing import NamedTuple
 
+from ipyproxy.access.sessions import LOGIN_PATH, LOGOUT_PATH
 from ipyproxy.errors import Problem
 from ipyproxy.routes.notebooks import STATE_PATH
 from ipyproxy.upstream.upstream import State
+from ipyproxy.web.waysin import ways_in
+from ipyproxy.web.wording import OF_APPLICATIONS, Words
 
 RETRY_AFTER = 5
 """Seconds that a page asks a client to wait when its caller knows no better figure."""
@@ -41,11 +44,10 @@ _NEXT_STEP = {
     Problem.BAD_REQUEST: "Reload the page. If this happens again, tell the administrator which "
     "program you use.",
     Problem.ORIGIN_DENIED: "Open the notebook in a tab of its own and go on there.",
-    Problem.UNAUTHENTICATED: "Reload the page, and log in with your name and password.",
-    Problem.LOGIN_FAILED: "Reload the page, and try again. Only the administrator can tell you a "
-    "password.",
-    Problem.ACCESS_DENIED: "Open it by the link you were given. If that is what you did, ask for a "
-    "new one.",
+    Problem.UNAUTHENTICATED: "Open the address again, and log in.",
+    Problem.LOGIN_FAILED: "Open the address again, and try once more. Only the administrator can "
+    "give you another password.",
+    Problem.ACCESS_DENIED: "Ask the administrator who may open it.",
     Problem.FOREIGN_PORT: "Start your notebook again from the page you first started it on; it "
     "gets another port.",
     Problem.NOT_FOUND: "Check the address, or open the notebook from the page you started it on.",
@@ -65,7 +67,8 @@ _NEXT_STEP = {
     Problem.UPSTREAM_BROKEN: "Try again. If this happens again, restart the notebook.",
     Problem.UPSTREAM_DEAD: "Start it again from the page you first started it on. If you have just "
     "started it, wait a few seconds and try again.",
-    Problem.UPSTREAM_STARTING: "Wait a few seconds and try again.",
+    Problem.UPSTREAM_STARTING: "If it has just been started, wait a few seconds and try again. "
+    "Otherwise check the number in the address, or start it from the page you first started it on.",
     Problem.CHANGED_HANDS: "Open the notebook again from the page you started it on.",
     Problem.CONNECT_TIMEOUT: "Wait a minute and try again. If it still does not answer, restart "
     "the notebook.",
@@ -82,8 +85,13 @@ _BUSY = "The notebook is busy"
 # Statuses of problems that may be gone the next time: their pages offer the same address again.
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 
+# In a tab of its own, for login pages are not shown in frames, where this one may be.
+_TO_LOGIN = f'\n<a href="{LOGIN_PATH.decode()}" target="_blank" rel="noopener">Log in</a>'
+_TO_LOGOUT = f'\n<a href="{LOGOUT_PATH.decode()}">Log out</a>'
+
 # A link, and no reload by itself: a forgotten tab would knock for ever, one day at the notebook of
-# the port's next owner. An empty href is the page's own address, which the browser knows: nothing
+# the port's next owner. Only the pages that wait for a notebook look for it, for five minutes. An
+# empty href is the page's own address, which the browser knows: nothing
 # of it is written here.
 _TRY_AGAIN = '\n<a href="">Try again</a>'
 
@@ -167,15 +175,22 @@ _HTML = """\
 
 
 def problem_page(
-    problem: Problem, *, wants_json: bool, retry_after: int | None = None, rule: str = ""
+    problem: Problem,
+    *,
+    wants_json: bool,
+    retry_after: int | None = None,
+    rule: str = "",
+    methods: tuple[str, ...] = (),
+    of_application: bool = False,
 ) -> Page:
     """What a client is told of ``problem``, as ``application/problem+json`` or as HTML.
 
     ``retry_after`` is the number of seconds until another try makes sense; it is said on 429 and
     503 only (RFC 9110 section 10.2.3, RFC 6585 section 4), and is :data:`RETRY_AFTER` unless given.
-    ``rule`` is what :class:`~ipyproxy.errors.ProxyError` has under that name.
+    ``rule`` and ``methods`` are what :class:`~ipyproxy.errors.ProxyError` has under these names.
+    With ``of_application`` the words are of an application instead of a notebook.
     """
-    page = _problem_page(problem, wants_json, rule)
+    page = _problem_page(problem, wants_json, rule, methods, of_application)
     if problem.status in (429, 503):
         if retry_after is None:
             is_starting = problem is Problem.UPSTREAM_STARTING
@@ -184,29 +199,37 @@ def problem_page(
     return page
 
 
-def starting_page(port: int) -> Page:
-    """What a person is told while the notebook on ``port`` starts: it opens by itself, once it can.
+WAITING = {
+    Problem.UPSTREAM_STARTING: "If you have not started one, check the number in the address.",
+    Problem.UPSTREAM_DEAD: "Start it again from the page you first started it on.",
+}
+"""The problems whose pages look for the notebook and open it as soon as it answers, and what a
+person can do meanwhile."""
 
-    Without a script it is the ordinary page of that problem, with its link.
+
+def waiting_page(problem: Problem, port: int) -> Page:
+    """What a person is told while nothing answers on ``port``: it opens by itself, once it can.
+
+    Without a script it is the ordinary page of ``problem``, one of :data:`WAITING`, with its link.
     """
-    problem = Problem.UPSTREAM_STARTING
     content = (
         f"<p>{_escape(problem.advice)}</p>\n"
         f'<p id="plain">{_NEXT_STEP[problem]}</p>\n'
-        '<p id="soon" role="status" hidden>This page looks for it, and opens it as soon as it '
-        "answers.</p>\n"
+        f'<p id="soon" role="status" hidden>{WAITING[problem]} This page looks for it, and opens '
+        "it as soon as it answers.</p>\n"
         '<p id="late" role="status" hidden>It has not answered for five minutes, so this page has '
         f"stopped looking. {_NEXT_STEP[Problem.UPSTREAM_DEAD]}</p>" + _TRY_AGAIN
     )
-    body = _html(
+    body = html_body(
         problem.title,
         content,
         f"ipyproxy · {problem.status}",
         state=f' data-state="{STATE_PATH}/{port}"',
         script=f"<script>{_SCRIPT}</script>\n",
     )
-    retry_after = (b"Retry-After", b"%d" % STARTING_RETRY_AFTER)
-    fields = (*_fields(frame_ancestors="*", script=True), retry_after)
+    seconds = STARTING_RETRY_AFTER if problem is Problem.UPSTREAM_STARTING else RETRY_AFTER
+    retry_after = (b"Retry-After", b"%d" % seconds)
+    fields = (*page_fields(frame_ancestors="*", script=True), retry_after)
     return Page(problem.status, b"text/html; charset=utf-8", body, fields)
 
 
@@ -238,8 +261,8 @@ def busy_page(problem: Problem, since: datetime, seconds: float, *, wants_json: 
     else:
         content_type = b"text/html; charset=utf-8"
         content = f"<p>{silence}</p>\n<p>{advice}</p>{_TRY_AGAIN}"
-        body = _html(_BUSY, content, f"ipyproxy · {problem.status}")
-    fields = _fields(frame_ancestors="*")
+        body = html_body(_BUSY, content, f"ipyproxy · {problem.status}")
+    fields = page_fields(frame_ancestors="*")
     if problem.status == 503:
         fields += ((b"Retry-After", b"%d" % RETRY_AFTER),)
     return Page(problem.status, content_type, body, fields)
@@ -254,21 +277,25 @@ def _lasting(seconds: float) -> str:
 def state_page(state: State) -> Page:
     """What a script is told of a notebook that it waits for."""
     body = json.dumps({"state": state.value}).encode() + b"\n"
-    return Page(200, b"application/json", body, _fields(frame_ancestors="'none'"))
+    return Page(200, b"application/json", body, page_fields(frame_ancestors="'none'"))
 
 
 @cache
-def front_page() -> Page:
-    """What stands at ``/``: what this is, and how an address looks. It lists nothing."""
+def front_page(prefix: str, *, login: bool = False) -> Page:
+    """What stands at ``/``: what this is, and how an address looks. It lists nothing.
+
+    :param prefix: the path that all notebooks are below.
+    :param login: whether people log in here, and so may want to log out.
+    """
     content = (
         "<p>This server carries your browser to the notebooks that run on it. "
         "The address of a notebook has this form:</p>\n"
-        "<code>https://&lt;server&gt;/ipython/&lt;port&gt;/</code>\n"
+        f"<code>https://&lt;server&gt;{_escape(prefix)}/&lt;port&gt;/</code>\n"
         "<p>Open yours from the page you started it on. Notebooks are not listed here.</p>"
-    )
-    body = _html("Notebooks", content, "ipyproxy")
+    ) + (_TO_LOGOUT if login else "")
+    body = html_body("Notebooks", content, "ipyproxy")
     # Nothing embeds this page, so nothing may.
-    return Page(200, b"text/html; charset=utf-8", body, _fields(frame_ancestors="'none'"))
+    return Page(200, b"text/html; charset=utf-8", body, page_fields(frame_ancestors="'none'"))
 
 
 def wants_json(accept: bytes | None) -> bool:
@@ -293,40 +320,64 @@ def wants_json(accept: bytes | None) -> bool:
 
 
 @cache
-def _problem_page(problem: Problem, as_json: bool, rule: str) -> Page:
-    paragraphs = [problem.advice]
+def _problem_page(
+    problem: Problem, as_json: bool, rule: str, methods: tuple[str, ...], of_application: bool
+) -> Page:
+    words = _words(problem, of_application)
+    paragraphs = [words.advice]
     if rule:
         # There are no more of them than sentences in our grammar, so they may all be remembered.
         paragraphs.append(f"What is wrong with it: {rule}.")
-    if problem in _NEXT_STEP:
-        paragraphs.append(_NEXT_STEP[problem])
+    ways = ways_in(problem, methods)
+    if ways:
+        paragraphs += ways
+    elif words.next_step:
+        paragraphs.append(words.next_step)
     if as_json:
         content_type = b"application/problem+json"
-        body = _json(problem, " ".join(paragraphs))
+        body = _json(problem, words.title, " ".join(paragraphs))
     else:
         content_type = b"text/html; charset=utf-8"
         content = "\n".join(f"<p>{_escape(text)}</p>" for text in paragraphs)
         if problem.status in _PASSING:
             content += _TRY_AGAIN
-        body = _html(_escape(problem.title), content, f"ipyproxy · {problem.status}")
+        if ways and "htpasswd" in methods:
+            content += _TO_LOGIN
+        body = html_body(_escape(words.title), content, f"ipyproxy · {problem.status}")
     # Galaxy shows a notebook in a frame, perhaps from another host. The notebook's own answer would
     # show there; if the problem in its place did not, the user would look at the browser's "refused
     # to connect". Nothing is given away: the page has no state, no secret and no action, but for a
     # link to itself, so there is nothing that a hostile frame could have clicked.
-    fields = _fields(frame_ancestors="*")
+    fields = page_fields(frame_ancestors="*")
     if problem is Problem.UPGRADE_REQUIRED:
         # RFC 9110 section 15.5.22 and RFC 6455 section 4.2.2: what to upgrade to.
         fields += ((b"Upgrade", b"websocket"), (b"Sec-WebSocket-Version", b"13"))
     return Page(problem.status, content_type, body, fields)
 
 
+def _words(problem: Problem, of_application: bool) -> Words:
+    usual = Words(problem.title, problem.advice, _NEXT_STEP.get(problem, ""))
+    return OF_APPLICATIONS.get(problem, usual) if of_application else usual
+
+
 def _escape(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-def _html(title: str, content: str, footer: str, *, state: str = "", script: str = "") -> bytes:
+def html_body(
+    title: str, content: str, footer: str, *, state: str = "", script: str = "", style: str = ""
+) -> bytes:
+    """A whole page. All but ``script`` and ``style`` (more of either) is HTML.
+
+    :param state: attributes of the part that is read.
+    """
     return _HTML.format(
-        title=title, content=content, footer=footer, style=_STYLE, state=state, script=script
+        title=title,
+        content=content,
+        footer=footer,
+        style=_STYLE + style,
+        state=state,
+        script=script,
     ).encode()
 
 
@@ -340,23 +391,35 @@ def _document(problem: Problem, title: str, detail: str) -> dict[str, str | floa
     }
 
 
-def _json(problem: Problem, detail: str) -> bytes:
-    document = _document(problem, problem.title, detail)
+def _json(problem: Problem, title: str, detail: str) -> bytes:
+    document = _document(problem, title, detail)
     if problem in _STATES:
         document["state"] = _STATES[problem].value
     return json.dumps(document).encode() + b"\n"
 
 
-def _fields(*, frame_ancestors: str, script: bool = False) -> tuple[Field, ...]:
+def page_fields(
+    *, frame_ancestors: str, script: bool = False, style: str = "", form: bool = False
+) -> tuple[Field, ...]:
+    """The fields of a page: it may do nothing but what it is seen to do.
+
+    :param frame_ancestors: who may show it in a frame.
+    :param script: whether it has the script that waits for a notebook.
+    :param style: what :func:`html_body` was given.
+    :param form: whether it has a form, which goes to this host.
+    """
+    style_hash = source_hash(_STYLE + style) if style else _STYLE_HASH
+    action = "'self'" if form else "'none'"
     allowed = f"script-src {_SCRIPT_HASH}; connect-src 'self'; " if script else ""
     policy = (
-        f"default-src 'none'; style-src {_STYLE_HASH}; {allowed}base-uri 'none'; "
-        f"form-action 'none'; frame-ancestors {frame_ancestors}"
+        f"default-src 'none'; style-src {style_hash}; {allowed}base-uri 'none'; "
+        f"form-action {action}; frame-ancestors {frame_ancestors}"
     )
     return (
         (b"Content-Security-Policy", policy.encode()),
         (b"X-Content-Type-Options", b"nosniff"),
-        (b"Referrer-Policy", b"no-referrer"),
+        # A form that no Referer goes with is sent with "Origin: null".
+        (b"Referrer-Policy", b"same-origin" if form else b"no-referrer"),
         (b"Cache-Control", b"no-store"),
     )
 

@@ -13,7 +13,7 @@ from twisted.web.resource import Resource
 
 from ipyproxy.errors import Problem
 from ipyproxy.server.request import Request
-from ipyproxy.web.pages import Page, busy_page, problem_page, starting_page, wants_json
+from ipyproxy.web.pages import WAITING, Page, busy_page, problem_page, waiting_page, wants_json
 
 NOT_DONE_YET = 1
 """What ``render`` gives here: the answer is sent by other means.
@@ -42,24 +42,34 @@ def send_problem(
     *,
     rule: str = "",
     busy_for: float | None = None,
+    methods: tuple[str, ...] = (),
 ) -> None:
     """Answer ``request`` with what ``problem`` says, and with ``more`` field lines.
 
     :param retry_after: seconds until another try makes sense; None: nobody knows.
     :param rule: the rule of HTTP that a notebook's answer broke.
     :param busy_for: seconds for which the notebook has been busy; None: it is not.
+    :param methods: by which methods of authentication one could have passed.
     """
     request.refused = problem.status < 500
     as_json = wants_json(request.head.fields.first(b"accept"))
     port = None if request.upstream is None else request.upstream.port
-    if problem is Problem.UPSTREAM_STARTING and not as_json and port is not None:
-        send_page(request, starting_page(port), more)
-    elif busy_for is not None:
+    of_application = request.upstream is not None and port is None
+    if problem in WAITING and not as_json and port is not None:
+        send_page(request, waiting_page(problem, port), more)
+    elif busy_for is not None and not of_application:
         since = datetime.now(UTC) - timedelta(seconds=busy_for)
         send_page(request, busy_page(problem, since, busy_for, wants_json=as_json), more)
     else:
         seconds = None if retry_after is None else math.ceil(retry_after)
-        page = problem_page(problem, wants_json=as_json, retry_after=seconds, rule=rule)
+        page = problem_page(
+            problem,
+            wants_json=as_json,
+            retry_after=seconds,
+            rule=rule,
+            methods=methods,
+            of_application=of_application,
+        )
         send_page(request, page, more)
 
 
@@ -103,6 +113,29 @@ class PageResource(Branch):
             send_page(request, self._page)
         else:
             send_problem(request, Problem.METHOD_NOT_ALLOWED)
+        return NOT_DONE_YET
+
+
+class RedirectResource(Resource):
+    """Everything at a route is at another address now.
+
+    :param to: what comes before the target of a request, without a slash at its end.
+    """
+
+    isLeaf = True
+
+    def __init__(self, to: bytes, status: int) -> None:
+        super().__init__()
+        self._to = to
+        self._status = status
+        self._reason = HTTPStatus(status).phrase.encode("ascii")
+
+    def render(self, request: Any) -> int:
+        """Send the client to the same path there, with the same query."""
+        # The target begins with one slash and never two, so no other host can come of it.
+        request.respond(
+            self._status, self._reason, [b"Location: " + self._to + request.target, _date()], b""
+        )
         return NOT_DONE_YET
 
 

@@ -1,7 +1,7 @@
 """The public site: every request is authorized here, once, and then finds its resource.
 
-Knows the order of things: target, access, authentication, tree. Knows nothing of what a resource
-does.
+Knows the order of things: target, route, access, authentication, tree. Knows nothing of what a
+resource does.
 """
 
 from __future__ import annotations
@@ -10,14 +10,20 @@ from twisted.web.resource import Resource
 
 from ipyproxy.access.cors import TrustedPages
 from ipyproxy.access.facts import Admitted
+from ipyproxy.access.navigation import answer_lines, is_navigation, login_address
 from ipyproxy.access.origins import Policy
 from ipyproxy.auth import Gate
 from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.http.forwarding import Networks
 from ipyproxy.routes.notebooks import NotebookHosts, StatePaths, parse_target
+from ipyproxy.routes.readings import other_reading
+from ipyproxy.routes.route import Notebooks, Redirect, Route
+from ipyproxy.routes.table import RouteTable
 from ipyproxy.server.request import STATUS_LINE, Request
 from ipyproxy.web import acme
 from ipyproxy.web.acme import Challenges
 from ipyproxy.web.admission import Admission
+from ipyproxy.web.login import LoginPages
 from ipyproxy.web.pages import front_page
 from ipyproxy.web.resources import Branch, PageResource, send_problem, send_redirect
 
@@ -28,11 +34,14 @@ _CONTINUE = ((), (b"100-continue",))
 
 
 class Root(Branch):
-    """The top of the tree: the front page, the notebooks below their prefix, and what is put in."""
+    """The top of the tree: the front page, the notebooks below their prefix, and what is put in.
 
-    def __init__(self, prefix: str, notebooks: Resource) -> None:
+    :param login: whether people log in here.
+    """
+
+    def __init__(self, prefix: str, notebooks: Resource, *, login: bool = False) -> None:
         super().__init__()
-        self.putChild(b"", PageResource(front_page()))
+        self.putChild(b"", PageResource(front_page(prefix, login=login)))
         self.put(prefix, notebooks)
 
     def put(self, path: str, resource: Resource) -> None:
@@ -46,34 +55,65 @@ class Root(Branch):
         parent.putChild(last, resource)
 
 
+class Mount:
+    """A resource that stands at a route.
+
+    :ivar below: bytes of a path up to what is below the route.
+    :ivar is_strict: whether requests of other sites' pages are refused. An application checks
+        itself what its pages have sent; a notebook can't, since it is told that all are its own.
+    :ivar decodes: whether it may read a path in another way than byte for byte.
+    """
+
+    __slots__ = ("allowed", "below", "decodes", "is_strict", "lines", "resource")
+
+    def __init__(self, resource: Resource, route: Route) -> None:
+        self.resource = resource
+        self.below = len(route.prefix) + 1
+        self.is_strict = isinstance(route.destination, Notebooks)
+        self.decodes = not isinstance(route.destination, (Notebooks, Redirect))
+        self.allowed = Networks(route.allow) if route.allow else None
+        self.lines = route.lines
+
+
+def mounts_of(root: Resource) -> RouteTable[Mount]:
+    """The table of a site that has nothing but its tree."""
+    routes: RouteTable[Mount] = RouteTable()
+    routes.put(b"", b"/", Mount(root, Route(Notebooks())))
+    return routes
+
+
 class PublicSite:
     """What the HTTPS listener serves.
 
+    :param routes: what stands where; something does at ``/`` of any host.
     :param gate: finds out who sent a request; None: nobody asks.
     :param trusted_pages: what pages of trusted origins may do; None: there are none.
     :param hosts: gives each notebook a host of its own; None: all are at the same hosts.
     :param states: whose the states of notebooks are; None: they are not served.
+    :param login: the pages on which people log in and out; None: there are none.
     :param hsts: seconds for which browsers are to come by HTTPS only (RFC 6797); 0: not said.
     """
 
     def __init__(
         self,
-        root: Resource,
+        routes: RouteTable[Mount],
         policy: Policy,
         gate: Gate | None = None,
         trusted_pages: TrustedPages | None = None,
         hosts: NotebookHosts | None = None,
         *,
         states: StatePaths | None = None,
+        login: LoginPages | None = None,
         hsts: int = 0,
     ) -> None:
         self.insist(hsts)
-        self.root = root
+        self.routes = routes
         self.policy = policy
         self.gate = gate
         self._trusted_pages = trusted_pages
         self._hosts = hosts
         self._states = states
+        self._login = login
 
     def insist(self, hsts: int) -> None:
         """Tell browsers from now on for how many seconds they are to come by HTTPS only."""
@@ -87,28 +127,63 @@ class PublicSite:
             raise ProxyError(Problem.METHOD_NOT_ALLOWED, "a method that this proxy never takes")
         target = parse_target(head.method, head.target)
         server_name = request.connection.server_name
-        request.public = self.policy.authorize(head, target.authority, server_name)
+        host, request.public = self.policy.addressed(head, target.authority, server_name)
+        mount = self.routes.match(host, target.path)
+        assert mount is not None
         special = head.fields.special
-        if self._trusted_pages is not None:
-            request.extra_lines = self._trusted_pages.greeting(special)
-            preflight = self._trusted_pages.preflight(head)
-            if preflight is not None:
-                request.respond(204, b"No Content", preflight, b"")
-                return
+        if mount.is_strict:
+            self.policy.check_origin(head, request.public)
+            if self._trusted_pages is not None:
+                request.extra_lines = self._trusted_pages.greeting(special)
+                preflight = self._trusted_pages.preflight(head)
+                if preflight is not None:
+                    request.respond(204, b"No Content", preflight, b"")
+                    return
+        else:
+            self._take_route(request, host, target.path, mount)
         if b"expect" in special and special.tokens(b"expect") not in _CONTINUE:
             raise ProxyError(Problem.EXPECTATION_FAILED)
         request.target = target.origin_form
+        if self._login is not None and self._login.serves(target.path):
+            # At every host, and before anybody is asked: who asks is what they are there for.
+            self._login.answer(request, target.path)
+            return
         path = target.path if self._states is None else self._states.decisive(target.path)
-        if self._hosts is not None and self._send_on(request, path, self._hosts):
+        if (
+            self._hosts is not None
+            and mount.is_strict
+            and self._send_on(request, path, self._hosts)
+        ):
             return
         if self.gate is None:
-            self._find(target.path, request).render(request)
+            self._find(mount, target.path, request).render(request)
             return
         if path is not target.path:
             # Whoever is asked who may is asked of the notebook.
             request.target = path
-        admission = Admission(request, lambda admitted: self._admit(request, target.path, admitted))
+
+        def go_on(admitted: Admitted) -> None:
+            self._admit(request, mount, target.path, admitted)
+
+        admission = Admission(request, go_on)
         admission.wait(self.gate.decide(request, path))
+
+    def _take_route(self, request: Request, host: bytes, path: bytes, mount: Mount) -> None:
+        """See to what holds for this route only.
+
+        Raises :class:`ProxyError`: ``ACCESS_DENIED``, ``BAD_TARGET``.
+        """
+        request.extra_lines = mount.lines
+        if mount.allowed is not None and request.client not in mount.allowed:
+            raise ProxyError(Problem.ACCESS_DENIED, "not from a network that the route allows")
+        other = other_reading(path) if mount.decodes else path
+        if other == path:
+            return
+        same_rule = self.gate is None or self.gate.rule(path) is self.gate.rule(other)
+        if not same_rule or self.routes.match(host, other) is not mount:
+            raise ProxyError(
+                Problem.BAD_TARGET, "decoded, the path would take another route or rule"
+            )
 
     def _send_on(self, request: Request, path: bytes, hosts: NotebookHosts) -> bool:
         """Send a browser to the host of the notebook that it asks for, if it is at another."""
@@ -120,20 +195,21 @@ class PublicSite:
         send_redirect(request, moved, None)
         return True
 
-    def _admit(self, request: Request, path: bytes, admitted: Admitted) -> None:
+    def _admit(self, request: Request, mount: Mount, path: bytes, admitted: Admitted) -> None:
         """Let a request go on as whoever it was found to be."""
         request.user = admitted.user
         request.identity = admitted.lines
+        request.holds = admitted.holds
         request.target = admitted.target
         if admitted.redirect:
             send_redirect(request, admitted.target, admitted.cookie)
         else:
-            self._find(path, request).render(request)
+            self._find(mount, path, request).render(request)
 
-    def _find(self, path: bytes, request: Request) -> Resource:
+    def _find(self, mount: Mount, path: bytes, request: Request) -> Resource:
         """Walk the tree as Twisted does, but take no segment apart that lies below a leaf."""
-        resource = self.root
-        slash, rest = b"/", path[1:]
+        resource = mount.resource
+        slash, rest = path[mount.below - 1 : mount.below], path[mount.below :]
         while slash and not resource.isLeaf:
             segment, slash, rest = rest.partition(b"/")
             resource = resource.children.get(segment) or resource.getChild(segment, request)
@@ -144,13 +220,20 @@ class PublicSite:
         if b"upgrade" in request.head.fields.special:
             # What comes behind is meant for another protocol, and is no request.
             request.connection.persistent = False
+        if self._login is not None and self._login.explain(request, error):
+            return
+        if error.login and is_navigation(request.head):
+            request.refused = True
+            send_redirect(request, login_address(error.login, request.public, request.target), None)
+            return
         send_problem(
             request,
             error.problem,
             error.retry_after,
-            error.lines,
+            answer_lines(request.head, error.lines),
             rule=error.rule,
             busy_for=error.busy_for,
+            methods=error.methods,
         )
 
 

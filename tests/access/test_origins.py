@@ -26,9 +26,18 @@ def from_page(*fields: bytes, method: bytes = b"GET") -> RequestHead:
     return request(b"Host: hub.example.org:8443", *fields, method=method)
 
 
+def authorize(
+    policy: Policy, head: RequestHead, authority: bytes | None, server_name: bytes | None = None
+) -> bytes:
+    """Both decisions on one request for a notebook; the public origin that it was addressed to."""
+    public = policy.addressed(head, authority, server_name)[1]
+    policy.check_origin(head, public)
+    return public
+
+
 def refusal_of(head: RequestHead, authority: bytes | None = None) -> Problem:
     with pytest.raises(ProxyError) as caught:
-        POLICY.authorize(head, authority)
+        authorize(POLICY, head, authority)
     return caught.value.problem
 
 
@@ -51,7 +60,7 @@ def refusal_of(head: RequestHead, authority: bytes | None = None) -> Problem:
 )
 def test_a_host_that_is_served(host: bytes, served: bytes, public: bytes) -> None:
     head = request(b"Host: " + host)
-    assert POLICY.authorize(head, None) == public
+    assert authorize(POLICY, head, None) == public
     assert POLICY.served_host(head, None) == served
 
 
@@ -114,21 +123,21 @@ def test_a_host_that_is_not_ours(host: bytes) -> None:
 
 def test_a_target_may_name_the_host_again() -> None:
     head = from_page()
-    assert POLICY.authorize(head, b"hub.example.org:8443") == OWN
+    assert authorize(POLICY, head, b"hub.example.org:8443") == OWN
 
 
 @pytest.mark.parametrize("name", [None, b"hub.example.org"])
 def test_a_connection_for_the_host_or_for_none_will_do(name: bytes | None) -> None:
-    assert POLICY.authorize(from_page(), None, name) == OWN
-    assert POLICY.authorize(from_page(), b"hub.example.org:8443", name) == OWN
+    assert authorize(POLICY, from_page(), None, name) == OWN
+    assert authorize(POLICY, from_page(), b"hub.example.org:8443", name) == OWN
 
 
 @pytest.mark.parametrize("name", [b"localhost", b"example.org", b"hub.example.org:8443", b"\xff"])
 def test_a_connection_that_was_made_for_another_host(name: bytes) -> None:
     """One of ours or not, and though the one before it in the memory was in order."""
-    assert POLICY.authorize(from_page(), None) == OWN
+    assert authorize(POLICY, from_page(), None) == OWN
     with pytest.raises(ProxyError) as caught:
-        POLICY.authorize(from_page(), None, name)
+        authorize(POLICY, from_page(), None, name)
     assert caught.value.problem is Problem.WRONG_CONNECTION
 
 
@@ -146,7 +155,7 @@ def test_a_target_that_names_no_host(authority: bytes) -> None:
 def test_no_public_origin_is_made_of_what_is_no_authority(host: bytes) -> None:
     everybody = Policy(["*.a", "a", "b", "0.0.0.0", "::", "a.b"], [])
     try:
-        public = everybody.authorize(request(b"Host: " + host), None)
+        public = authorize(everybody, request(b"Host: " + host), None)
     except ProxyError:
         return
     scheme, _, authority = public.partition(b"://")
@@ -194,14 +203,14 @@ def test_our_own_pages_and_trusted_ones_get_through(
     origin: bytes, method: bytes, websocket: tuple[bytes, ...]
 ) -> None:
     head = from_page(b"Origin: " + origin, *websocket, method=method)
-    assert POLICY.authorize(head, None) == OWN
+    assert authorize(POLICY, head, None) == OWN
 
 
 def test_the_origin_is_that_of_the_host_asked_for_not_of_any_host_we_serve() -> None:
     head = request(b"Host: localhost", b"Origin: https://127.0.0.1")
     assert refusal_of(head) is Problem.ORIGIN_DENIED
     head = request(b"Host: 127.0.0.1", b"Origin: https://127.0.0.1")
-    assert POLICY.authorize(head, None) == b"https://127.0.0.1"
+    assert authorize(POLICY, head, None) == b"https://127.0.0.1"
 
 
 def test_two_origins_are_one_too_many() -> None:
@@ -218,7 +227,7 @@ def test_connection_does_not_take_origin_out_of_sight() -> None:
 @pytest.mark.parametrize("method", [b"GET", b"POST"])
 def test_null_passes_on_a_request_that_the_browser_marks_as_our_own_page_s(method: bytes) -> None:
     head = from_page(b"Origin: null", b"Sec-Fetch-Site: same-origin", method=method)
-    assert POLICY.authorize(head, None) == OWN
+    assert authorize(POLICY, head, None) == OWN
 
 
 @pytest.mark.parametrize(
@@ -241,14 +250,14 @@ def test_null_passes_on_no_other(site: tuple[bytes, ...]) -> None:
 
 def test_a_program_that_sends_no_origin_passes_on_to_whatever_authentication_is_set() -> None:
     for head in (from_page(), from_page(*WEBSOCKET), from_page(method=b"DELETE")):
-        assert POLICY.authorize(head, None) == OWN
+        assert authorize(POLICY, head, None) == OWN
 
 
 @pytest.mark.parametrize("site", [b"same-origin", b"none"])
 @pytest.mark.parametrize("method", [b"GET", b"POST", b"PUT", b"DELETE"])
 def test_what_no_other_site_caused_passes(site: bytes, method: bytes) -> None:
     head = from_page(b"Sec-Fetch-Site: " + site, method=method)
-    assert POLICY.authorize(head, None) == OWN
+    assert authorize(POLICY, head, None) == OWN
 
 
 @pytest.mark.parametrize("site", [b"cross-site", b"same-site", b"", b"same-origin, x"])
@@ -265,7 +274,7 @@ def test_another_site_opens_no_tunnel_even_without_saying_who_it_is() -> None:
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"OPTIONS"])
 def test_a_link_on_another_site_leads_here(method: bytes) -> None:
-    assert POLICY.authorize(from_page(b"Sec-Fetch-Site: cross-site", method=method), None) == OWN
+    assert authorize(POLICY, from_page(b"Sec-Fetch-Site: cross-site", method=method), None) == OWN
 
 
 # An attacker who may choose every field that a page can, and some that it can't.
@@ -285,7 +294,7 @@ def test_no_foreign_origin_gets_through_in_any_company(
     fields += WEBSOCKET if upgrade else ()
     excused = origins == [b"null"] and sites == [b"same-origin"] and not upgrade
     try:
-        POLICY.authorize(from_page(*fields, method=method), None)
+        authorize(POLICY, from_page(*fields, method=method), None)
     except ProxyError:
         return
     assert origins in ([], [OWN]) or excused
@@ -295,5 +304,5 @@ def test_no_foreign_origin_gets_through_in_any_company(
 
 def test_what_is_told_to_the_log_is_short() -> None:
     with pytest.raises(ProxyError) as caught:
-        POLICY.authorize(from_page(b"Origin: https://" + b"a" * 9000), None)
+        authorize(POLICY, from_page(b"Origin: https://" + b"a" * 9000), None)
     assert len(caught.value.detail) < 500

@@ -104,6 +104,23 @@ class TestWhatMethodsAgreeOn:
         assert agree([Passed("bob")], only) == Failed(Lack.FOREIGN)
         assert agree([Passed(None)], only) == Failed(Lack.FOREIGN)
 
+    def test_all_have_to_hold_from_then_on(self) -> None:
+        assert agree([Passed("alice"), Passed("alice")], frozenset()).holds is None  # type: ignore[union-attr]
+        said = {"one": True, "other": True}
+        found = agree(
+            [
+                Passed("alice", holds=lambda: said["one"]),
+                Passed("alice"),
+                Passed("alice", holds=lambda: said["other"]),
+            ],
+            frozenset(),
+        )
+        assert isinstance(found, Passed)
+        assert found.holds is not None
+        assert found.holds()
+        said["other"] = False
+        assert not found.holds()
+
     @pytest.mark.parametrize("name", ["", "a b", "a\nX-Admin: 1", "a\r", "\0", "a\x7f", "\t"])
     def test_a_name_that_cannot_stand_in_a_header_is_nobody(self, name: str) -> None:
         assert not is_user(name)
@@ -136,6 +153,18 @@ class TestRefusals:
         wrong = ("htpasswd", Failed(Lack.WRONG, 401, (self.BASIC,)))
         assert refusal([("link", Failed(Lack.FOREIGN)), wrong]).problem is Problem.LOGIN_FAILED
         assert refusal([("link", Failed(Lack.WRONG))]).problem is Problem.ACCESS_DENIED
+
+    def test_it_says_where_to_log_in_and_by_what(self) -> None:
+        error = refusal(
+            [
+                ("link", Failed(Lack.NOTHING)),
+                ("forward", Failed(Lack.FOREIGN, 403, (), "/denied?{url}")),
+                ("certificate and htpasswd", Failed(Lack.NOTHING, 401, (), "/login?{path}")),
+                ("htpasswd", Failed(Lack.NOTHING, 401, (), "/other?{path}")),
+            ]
+        )
+        assert error.login == "/login?{path}"
+        assert error.methods == ("link", "forward", "certificate", "htpasswd")
 
     def test_else_there_is_no_access(self) -> None:
         error = refusal([("link", Failed(Lack.FOREIGN))])

@@ -23,7 +23,8 @@ ROUTE = b"/ipython/10000"
 ALICE = Ticket("alice", 1000, 2000)
 
 USERS = st.from_regex(r"[A-Za-z0-9._@+=~-]{1,40}", fullmatch=True)
-TICKETS = st.builds(Ticket, USERS, st.integers(0, 10**9), st.integers(10**9 + 1, 10**10))
+ENCLOSED = st.just(b"") | st.from_regex(rb"[!-~]{1,512}", fullmatch=True)
+TICKETS = st.builds(Ticket, USERS, st.integers(0, 10**9), st.integers(10**9 + 1, 10**10), ENCLOSED)
 ROUTES = st.integers(1, 65535).map(lambda port: b"/ipython/%d" % port)
 
 
@@ -180,3 +181,38 @@ class TestKeyFiles:
 def test_who_can_have_a_link() -> None:
     assert all(map(is_link_user, ("alice", "a@b.example", "A-1_x+y", "x" * 128)))
     assert not any(map(is_link_user, ("", "a b", "ü", "a\n", "a&b", "x" * 129, "a%41")))
+
+
+class TestWhatIsEnclosed:
+    TICKET = Ticket("alice", 1000, 2000, b"9f86d081")
+
+    def test_nobody_can_read_it_without_the_key(self) -> None:
+        token = RING.sign(ROUTE, self.TICKET)
+        assert b"9f86d081" not in token
+        assert token.startswith(RING.sign(ROUTE, ALICE) + b"!")
+        assert token != RING.sign(ROUTE, self.TICKET)
+        assert RING.check(token, ROUTE, 1500, 0) == self.TICKET
+
+    def test_it_is_of_its_link_alone(self) -> None:
+        token = RING.sign(ROUTE, self.TICKET)
+        sealed = token.partition(b"!")[2]
+        other = RING.sign(ROUTE, Ticket("bob", 1000, 2000))
+        assert RING.check(other + b"!" + sealed, ROUTE, 1500, 0) is Lack.WRONG
+        cookie = RING.bake(ROUTE, ALICE) + b"!" + sealed
+        assert RING.check_cookies([COOKIE + b"=" + cookie], ROUTE, 1500, 0) is Lack.WRONG
+
+    @pytest.mark.parametrize("tail", [b"!", b"!A", b"!AAAA", b"!" + b"A" * 60, b"!" + b"A" * 1100])
+    def test_what_cannot_be_read_holds_not_at_all(self, tail: bytes) -> None:
+        assert RING.check(RING.sign(ROUTE, ALICE) + tail, ROUTE, 1500, 0) is Lack.WRONG
+
+    def test_without_it_the_link_is_what_it_was(self) -> None:
+        token = RING.sign(ROUTE, self.TICKET).partition(b"!")[0]
+        assert RING.check(token, ROUTE, 1500, 0) == ALICE
+
+    def test_it_is_taken_out_of_an_address_with_the_rest(self) -> None:
+        token = RING.sign(ROUTE, self.TICKET)
+        assert split_token(b"/ipython/10000/?a&token=%b&b" % token) == (
+            token, b"/ipython/10000/?a&b",
+        )  # fmt: skip
+        quoted = token.replace(b"!", b"%21")
+        assert split_token(b"/ipython/10000/?token=%b" % quoted) == (token, b"/ipython/10000/")

@@ -129,6 +129,11 @@ class TestWhatItIsTold:
             b"X-Real-Ip": [b"192.0.2.1"],
         }
 
+    def test_our_own_cookies_are_not(self, server: Server) -> None:
+        shown = b"__Host-Http-ipyproxy=v1.x; _oauth2_proxy=s; __Secure-ipyproxy=v1.y"
+        server.examine(cookies=[shown])
+        assert server.asked[0][1].getRawHeaders(b"Cookie") == [b"_oauth2_proxy=s"]
+
     @pytest.mark.parametrize(
         "line",
         [

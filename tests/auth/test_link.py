@@ -9,16 +9,20 @@ from twisted.internet.defer import execute
 from twisted.internet.task import Clock
 
 from ipyproxy.access.rules import Rule, Rules, parse_requirement
+from ipyproxy.access.sessions import BROWSER_COOKIE, OWN_COOKIES
 from ipyproxy.access.tokens import COOKIE, Keyring, Ticket
 from ipyproxy.auth import Gate as AuthGate
 from ipyproxy.auth.link import Links, key_file
 from ipyproxy.auth.lookout import FRESH_FOR
 from ipyproxy.auth.revocations import Revocations
+from ipyproxy.auth.sessions import Sessions
 from ipyproxy.auth.watchedfile import UnusableFileError
 from ipyproxy.errors import Problem
+from ipyproxy.web.login import LoginPages
 from tests.auth.asking import watched
 from tests.front import Browser
-from tests.web.gate import Gate, ask, head_of, message
+from tests.gateway.test_websocket import Head, accept_for
+from tests.web.gate import HOST, Gate, ask, head_of, message
 from tests.web.test_admission import WEBSOCKET
 
 KEYS = "k1:" + "s" * 40 + "\n"
@@ -40,11 +44,12 @@ class Door:
     """Notebooks that open to links."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+        self.clock = Clock()
         self.file = directory / "keys"
         self.write(KEYS)
         self.now = float(NOW)
-        self.clock = Clock()
         self.revocations = Revocations(execute)
+        sessions = Sessions(execute, lambda: self.now)
         gate = AuthGate(
             Rules(
                 [
@@ -53,21 +58,26 @@ class Door:
                     Rule(b"/ipython/10002", parse_requirement("none")),
                 ]
             ),
-            {"link": Links(watched(key_file(self.file), self.clock), lambda: self.now)},
+            {"link": Links(watched(key_file(self.file), self.clock), lambda: self.now, sessions)},
             prefix="/ipython",
             revoked=self.revocations.of,
         )
-        self.gate = Gate(monkeypatch, auth=gate, site_cookies=(COOKIE,))
+        self.gate = Gate(
+            monkeypatch,
+            auth=gate,
+            site_cookies=OWN_COOKIES,
+            login=LoginPages(None, sessions, "Lab"),
+        )
 
     def write(self, text: str) -> None:
         fresh = self.file.with_suffix(".new")
         fresh.write_text(text)
         fresh.chmod(0o640)
         fresh.replace(self.file)
-
-    def knock(self, target: bytes, *lines: bytes, method: bytes = b"GET") -> tuple[Browser, bytes]:
         # The file is looked at anew.
         self.clock.advance(FRESH_FOR)
+
+    def knock(self, target: bytes, *lines: bytes, method: bytes = b"GET") -> tuple[Browser, bytes]:
         browser = self.gate.connect()
         return browser, ask(browser, b"%b %b HTTP/1.1" % (method, target), *lines)
 
@@ -94,6 +104,9 @@ class TestTheExchange:
         assert b"Location: /ipython/10000/lab?a=%%20&b".replace(b"%%", b"%") in lines
         assert b"Cache-Control: no-store" in lines
         given = [line for line in lines if line.startswith(b"Set-Cookie: ")]
+        (known,) = [line for line in given if BROWSER_COOKIE in line]
+        given.remove(known)
+        assert known.endswith(b"; Path=/; Max-Age=2592000; Secure; HttpOnly; SameSite=Lax")
         parts = [line.removeprefix(b"Set-Cookie: ").partition(b"; ") for line in given]
         value = parts[0][0]
         assert {attributes for _, _, attributes in parts} == {
@@ -135,6 +148,183 @@ class TestTheExchange:
 
     def test_the_head_of_a_page_is_led_on_like_the_page(self, door: Door) -> None:
         assert door.status(b"/ipython/10000/?token=%b" % link(), method=b"HEAD") == 303
+
+
+class Jar:
+    """A browser's cookies, by the paths that they are shown at."""
+
+    def __init__(self, door: Door) -> None:
+        self.door = door
+        self.cookies: dict[tuple[bytes, bytes], bytes] = {}
+
+    def follow(self, token: bytes, port: int = 10000) -> None:
+        """Open a link, and take what is given."""
+        target = b"/ipython/%d/?token=%b" % (port, token)
+        _, heard = self.door.knock(target, self.line(target))
+        assert heard.startswith(b"HTTP/1.1 303 ")
+        self.take(heard)
+
+    def take(self, heard: bytes) -> None:
+        for line in head_of(heard)[1]:
+            if line.startswith(b"Set-Cookie: "):
+                pair, path, *_ = line.removeprefix(b"Set-Cookie: ").split(b"; ")
+                name, _, value = pair.partition(b"=")
+                self.cookies[name, path.removeprefix(b"Path=")] = value
+
+    def line(self, target: bytes) -> bytes:
+        """What the browser shows at ``target``."""
+        shown = [
+            b"%b=%b" % (name, value)
+            for (name, path), value in self.cookies.items()
+            if value and target.startswith(path)
+        ]
+        return b"Cookie: " + b"; ".join(shown or [b"a=b"])
+
+    def status(self, target: bytes) -> int:
+        return self.door.status(target, self.line(target))
+
+    def log_out(self) -> None:
+        path = b"/_ipyproxy/logout"
+        browser = self.door.gate.connect()
+        lines = [HOST, b"Origin: https://hub.example", self.line(path), b"Content-Length: 0"]
+        heard = browser.say(message(b"POST %b HTTP/1.1" % path, *lines))
+        assert heard.startswith(b"HTTP/1.1 200 ")
+        self.take(heard)
+
+
+class TestLoggingOut:
+    def test_a_browser_leaves_all_notebooks_at_once(self, door: Door) -> None:
+        mine, other = Jar(door), Jar(door)
+        for jar in (mine, other):
+            jar.follow(link())
+        mine.follow(link(port=10003), port=10003)
+        paths = (b"/ipython/10000/", b"/ipython/10003/", b"/_ipyproxy/state/10000")
+        assert [mine.status(path) for path in paths] == [200] * 3
+        mine.log_out()
+        assert [mine.status(path) for path in paths] == [403] * 3
+        assert other.status(b"/ipython/10000/") == 200
+
+    def test_a_cookie_that_somebody_has_kept_is_worth_nothing(self, door: Door) -> None:
+        jar = Jar(door)
+        jar.follow(link())
+        kept = dict(jar.cookies)
+        jar.log_out()
+        jar.cookies = kept
+        assert jar.status(b"/ipython/10000/") == 403
+
+    def test_the_link_itself_is_as_good_as_before(self, door: Door) -> None:
+        jar = Jar(door)
+        jar.follow(link())
+        jar.log_out()
+        jar.follow(link())
+        assert jar.status(b"/ipython/10000/") == 200
+
+    def test_nobody_else_can_say_who_a_browser_is(self, door: Door) -> None:
+        jar = Jar(door)
+        jar.follow(link())
+        name, path = next(key for key in jar.cookies if key[0] == BROWSER_COOKIE)
+        known = jar.cookies[name, path]
+        for value in (known[:-1] + b"x", known.replace(b"v1.", b"v2."), b"v1.k." + known[-97:]):
+            forger = Jar(door)
+            forger.cookies[name, path] = value
+            forger.log_out()
+        assert jar.status(b"/ipython/10000/") == 200
+
+    def test_there_is_no_page_to_log_in_on(self, door: Door) -> None:
+        assert door.status(b"/_ipyproxy/login") == 404
+        heard = door.knock(b"/_ipyproxy/logout")[1]
+        assert heard.startswith(b"HTTP/1.1 200 ")
+
+    def test_open_websockets_end(self, door: Door) -> None:
+        jar = Jar(door)
+        jar.follow(link())
+        browser = TestAWebSocketThatIsOpen().open(door, jar.line(b"/ipython/10000/"))
+        door.gate.wait(1)
+        assert browser.is_connected
+        jar.log_out()
+        door.gate.wait(1)
+        assert not browser.is_connected
+
+
+class TestAWebSocketThatIsOpen:
+    def open(self, door: Door, line: bytes) -> Browser:
+        browser, heard = door.knock(b"/ipython/10000/ws", line, *WEBSOCKET)
+        assert heard == b""
+        notebook = door.gate.notebook()
+        request = Head(notebook.hear())
+        accept = accept_for(request.one(b"sec-websocket-key"))
+        answer = message(
+            b"HTTP/1.1 101 Switching Protocols",
+            b"Upgrade: websocket",
+            b"Connection: Upgrade",
+            b"Sec-WebSocket-Accept: " + accept,
+        )
+        door.gate.tell(notebook, answer)
+        assert browser.hear().startswith(b"HTTP/1.1 101 ")
+        return browser
+
+    def test_it_ends_with_the_link(self, door: Door) -> None:
+        browser = self.open(door, cookie())
+        door.now += 49
+        door.gate.wait(1)
+        assert browser.is_connected
+        door.now += 1
+        door.gate.wait(1)
+        assert not browser.is_connected
+
+    def test_and_with_the_key(self, door: Door) -> None:
+        browser = self.open(door, cookie())
+        door.write("k2:" + "t" * 40 + "\n" + KEYS)
+        door.gate.wait(1)
+        assert browser.is_connected
+        door.file.unlink()
+        door.clock.advance(FRESH_FOR)
+        door.gate.wait(1)
+        assert browser.is_connected, "it can't be told"
+        door.write("k2:" + "t" * 40 + "\n")
+        door.gate.wait(1)
+        assert not browser.is_connected
+
+
+class TestTheNotebooksOwnToken:
+    """One that came with a link logs in to the notebook itself."""
+
+    LINE = b"Authorization: token " + JUPYTERS
+
+    def cookie(self, door: Door) -> bytes:
+        ticket = Ticket("alice", NOW - 10, NOW + 50, JUPYTERS)
+        token = RING.sign(b"/ipython/10000", ticket)
+        _, heard = door.knock(b"/ipython/10000/lab?token=" + token)
+        start, lines = head_of(heard)
+        assert start == b"HTTP/1.1 303 See Other"
+        assert b"Location: /ipython/10000/lab" in lines
+        assert JUPYTERS not in heard
+        given = next(line for line in lines if line.startswith(b"Set-Cookie: " + COOKIE))
+        return given.removeprefix(b"Set-").partition(b";")[0]
+
+    def test_it_goes_with_the_pages_that_somebody_opens(self, door: Door) -> None:
+        cookie = self.cookie(door)
+        assert door.status(b"/ipython/10000/lab", cookie) == 200
+        assert self.LINE in head_of(door.upstream)[1]
+        assert COOKIE not in door.upstream
+
+    def test_not_with_what_changes_or_opens_something(self, door: Door) -> None:
+        cookie = self.cookie(door)
+        for method, lines in ((b"POST", []), (b"DELETE", []), (b"GET", WEBSOCKET)):
+            assert door.status(b"/ipython/10000/api", cookie, *lines, method=method) == 200
+            assert b"Authorization" not in door.upstream
+
+    def test_nor_beside_another_one(self, door: Door) -> None:
+        cookie = self.cookie(door)
+        assert door.status(b"/ipython/10000/api", cookie, b"Authorization: token other") == 200
+        assert door.upstream.count(b"Authorization: token ") == 1
+        assert self.LINE not in head_of(door.upstream)[1]
+
+    def test_nor_to_another_notebook_nor_once_the_link_has_ended(self, door: Door) -> None:
+        cookie = self.cookie(door)
+        assert door.status(b"/ipython/10003/", cookie) == 403
+        door.now += 60
+        assert door.status(b"/ipython/10000/", cookie) == 403
 
 
 class TestWhatDoesNotOpen:

@@ -281,3 +281,10 @@ def fetch(url: str, headers: dict[str, str] | None = None, body: bytes | None = 
     with urllib.request.urlopen(request, timeout=30, context=unverified()) as response:
         answer: bytes = response.read()
         return answer
+
+
+def test_a_machine_without_a_display_is_known() -> None:
+    assert demo.is_headless({})
+    assert demo.is_headless({"DISPLAY": ""})
+    assert not demo.is_headless({"DISPLAY": ":0"})
+    assert not demo.is_headless({"WAYLAND_DISPLAY": "wayland-0"})

@@ -9,9 +9,12 @@ import hashlib
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -19,6 +22,7 @@ import pytest
 
 from ipyproxy.cli import doctor, main
 from ipyproxy.cli.doctoring.listeners import Listener, listeners
+from tests.certificates import Authority
 from tests.integration.jupyter import Jupyter, notebook_port
 from tests.live.mortal import Mortal
 from tests.live.streams import Notebook, Stream
@@ -53,6 +57,32 @@ def verdicts(said: str) -> dict[str, str]:
     """The verdict on each subject."""
     lines = [line for line in said.splitlines() if line[:7].strip() in ("ok", "WRONG", "note")]
     return {line[7:].partition(":")[0]: line[:7].strip() for line in lines}
+
+
+class Quiet(BaseHTTPRequestHandler):
+    """A web server that has nothing to say."""
+
+    def log_message(self, *facts: object) -> None:
+        """Leave the terminal to the command."""
+
+
+@contextlib.contextmanager
+def speaking_tls(directory: Path) -> Iterator[int]:
+    """A web server with a certificate for localhost; gives its port."""
+    authority = Authority()
+    certificate, key = authority.issue("localhost").write(directory)
+    authority.write(directory)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield int(server.server_address[1])
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class Server(Jupyter):
@@ -159,6 +189,32 @@ class TestNoJupyter:
             status, said = examine(other.port)
         assert (status, verdicts(said)["HTTP"]) == (1, "WRONG")
         assert "what it says is no HTTP/1: 'SSH-2.0-none'" in said
+
+    def test_one_that_speaks_tls_itself(self, examine: Examine, tmp_path: Path) -> None:
+        with speaking_tls(tmp_path) as port:
+            status, said = examine(port)
+            assert (status, verdicts(said)["TLS"]) == (1, "WRONG")
+            assert "it speaks TLS itself, and the proxy speaks plain HTTP to it" in said
+            trusted = f'[notebooks]\ntls = true\ntls_ca = "{tmp_path}/authority.pem"\n'
+            status, said = examine(port, configuration=trusted)
+            assert "TLS" not in verdicts(said)
+            status, said = examine(port, configuration="notebooks.tls = true\n")
+            assert (status, verdicts(said)["TLS"]) == (1, "WRONG")
+            assert "its certificate does not hold" in said
+
+    def test_one_that_does_not_speak_tls_though_it_should(self, examine: Examine) -> None:
+        with Mortal() as other:
+            other.live()
+            status, said = examine(other.port, configuration="notebooks.tls = true\n")
+        assert (status, verdicts(said)["TLS"]) == (1, "WRONG")
+        assert "it does not speak TLS" in said
+
+    def test_another_services_port_is_not_to_be_added(self, examine: Examine) -> None:
+        for port in (22, 6379):
+            status, said = examine(port)
+            assert status == 1
+            assert f"{port} is none of " in said
+            assert "set notebooks.ports" not in said
 
     def test_another_web_server(self, examine: Examine) -> None:
         with Mortal() as other:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
+import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ import pytest
 from ipyproxy.access.facts import Lack
 from ipyproxy.access.tokens import Keyring, Ticket, split_token
 from ipyproxy.cli import main
+from tests.certificates import Authority
 
 DOCS = Path(__file__).parents[2] / "docs" / "authentication.md"
 SECRET = "0123456789abcdef" * 4
@@ -24,6 +28,8 @@ CONFIGURATION = """
 https = 443
 [site]
 hosts = ["*.example.org", "hub.example.org"]
+[state]
+directory = "state"
 [auth]
 link_keys = "link.keys"
 [[auth.rules]]
@@ -54,7 +60,8 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]
     """The status of the command, and what it says."""
     status = main(["link", *arguments])
     out, err = capsys.readouterr()
-    return status, out + err
+    lines = [line for line in err.splitlines(keepends=True) if ": note: " not in line]
+    return status, out + "".join(lines)
 
 
 def read(url: str, origin: str = "https://hub.example.org") -> Ticket | Lack:
@@ -85,9 +92,9 @@ def test_for_as_long_as_wanted(
     config: Path, capsys: pytest.CaptureFixture[str], text: str, seconds: int
 ) -> None:
     arguments = ["10000", "--user", "a@b.example", "--for", text, "--config", str(config)]
-    status, url = said(capsys, *arguments, "--origin", "https://hub.example:8443")
+    status, url = said(capsys, *arguments, "--origin", "https://hub.example.org:8443")
     assert status == 0
-    ticket = read(url.strip(), "https://hub.example:8443")
+    ticket = read(url.strip(), "https://hub.example.org:8443")
     assert isinstance(ticket, Ticket)
     assert ticket.expires - ticket.issued == seconds
 
@@ -108,6 +115,58 @@ def test_the_address_is_what_the_configuration_tells(
     assert isinstance(read(url.strip(), origin), Ticket)
 
 
+def test_the_name_is_the_certificates_and_the_port_the_sockets(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not the machine's own name, nor the port in the file, which systemd's sockets replace."""
+    Authority().issue("jupyter.example.org").write(config.parent)
+    named = 'tls.certificate = "server.pem"\ntls.key = "server.key"\n'
+    without = CONFIGURATION.replace("https = 443", "https = 8443")
+    config.write_text(named + re.sub(r"\[site\]\nhosts = .*", "", without))
+    state = config.parent / "state"
+    state.mkdir()
+    body = b'{"listeners": [":: port 443", ":: port 80"]}'
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(state / "status.sock"))
+        listener.listen()
+
+        def answer() -> None:
+            peer, _ = listener.accept()
+            with peer:
+                peer.recv(65536)
+                peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        status, url = said(capsys, "10000", "--user", "alice", "--config", str(config))
+        thread.join()
+    assert status == 0
+    assert isinstance(read(url.strip(), "https://jupyter.example.org"), Ticket)
+
+
+def test_a_host_without_a_name_wants_an_origin(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(re.sub(r"\[site\]\nhosts = .*", "", CONFIGURATION))
+    status, told = said(capsys, "10000", "--user", "alice", "--config", str(config))
+    assert (status, "say --origin https://" in told) == (2, True)
+
+
+def test_an_origin_is_one_that_is_served(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["10000", "--user", "alice", "--config", str(config), "--origin"]
+    status, told = said(capsys, *arguments, "https://other.example")
+    assert status == 2
+    assert "other.example is none of the names that the proxy serves" in told
+    assert said(capsys, *arguments, "https://a.example.org")[0] == 0
+
+
+def test_a_link_alone_is_no_login_to_the_notebook(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["link", "10000", "--user", "alice", "--config", str(config)]) == 0
+    assert "a token or a password of its own asks for that as well" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("port", "user", "why"),
     [
@@ -123,6 +182,32 @@ def test_a_link_that_would_open_nothing_is_not_made(
     assert said(capsys, *arguments) == (2, f"ipyproxy: {why}\n")
 
 
+def test_the_notebooks_own_token_goes_with_it_unread(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("9f86d081884c7d65\n"))
+    arguments = ["10000", "--user", "alice", "--config", str(config), "--token-stdin"]
+    status, url = said(capsys, *arguments)
+    assert status == 0
+    assert "9f86d081884c7d65" not in url
+    ticket = read(url.strip())
+    assert isinstance(ticket, Ticket)
+    assert ticket.enclosed == b"9f86d081884c7d65"
+
+
+@pytest.mark.parametrize("given", ["", "\n", "two words\n", "ü\n", "x" * 513])
+def test_what_is_no_token_is_told(
+    config: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    given: str,
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(given))
+    arguments = ["10000", "--user", "alice", "--config", str(config), "--token-stdin"]
+    status, why = said(capsys, *arguments)
+    assert (status, "standard input holds no token" in why) == (2, True)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -133,6 +218,9 @@ def test_a_link_that_would_open_nothing_is_not_made(
         ["10000", "--user", "alice", "--for", "8"],
         ["10000", "--user", "alice", "--for", "0h"],
         ["10000", "--user", "alice", "--for", "8 h"],
+        ["10000", "--user", "alice", "--for", "367d"],
+        ["10000", "--user", "alice", "--origin", "hub.example.org"],
+        ["10000", "--user", "alice", "--origin", "https://hub.example.org/ipython"],
     ],
 )
 def test_what_cannot_be_meant_is_told(

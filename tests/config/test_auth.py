@@ -128,6 +128,31 @@ def test_what_is_no_url_is_refused(url: str) -> None:
     assert " is not a URL such as " in refusal("auth", "forward_url", f'"{url}"')
 
 
+@pytest.mark.parametrize("login", [
+    "", "https://login.example/oauth2/start?rd={url}", "/oauth2/start?rd={url}&x=1",
+    "http://localhost:9091/?rd={url}",
+])  # fmt: skip
+def test_where_to_log_in(login: str) -> None:
+    assert value("auth", "forward_login", f'"{login}"') == login
+
+
+@pytest.mark.parametrize("login", [
+    "https://login.example/", "{url}", "//evil.example/?rd={url}", "javascript:alert({url})",
+    "https://login.example/?rd={url}&to={url}", "https://login.example/?rd={url}&u={user}",
+    "/\\\\evil.example/{url}", "oauth2/start?rd={url}", "https://{url}/", "/a b?{url}",
+    "https://l.example/#{url}",
+])  # fmt: skip
+def test_where_nobody_can_log_in(login: str) -> None:
+    said = refusal("auth", "forward_login", f'"{login}"')
+    assert " is not a URL or path with {url} in its query" in said
+
+
+def test_how_long_a_session_lasts() -> None:
+    assert value("auth", "session_lifetime", "3600") == 3600
+    assert refusal("auth", "session_lifetime", "1")
+    assert refusal("auth", "session_lifetime", "999999999")
+
+
 @pytest.mark.parametrize("subject", ["", "CN=alice", "CN={user},UID={user}", "CN=x{user}"])
 def test_what_has_no_place_for_a_user_is_refused(subject: str) -> None:
     said = refusal("auth", "certificates", f'["{subject}"]')

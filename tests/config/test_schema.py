@@ -27,7 +27,7 @@ def is_valid(toml: str) -> bool:
 
 def keys() -> Iterator[tuple[str, str, dict[str, Any]]]:
     for table, shape in SCHEMA["properties"].items():
-        for key, inner in shape["properties"].items():
+        for key, inner in shape.get("items", shape)["properties"].items():
             yield table, key, inner
 
 
@@ -42,7 +42,7 @@ def test_the_example_names_it() -> None:
 def test_it_is_a_schema_and_each_default_is_valid() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     assert is_valid("")
-    assert is_valid(re.sub(r"^#(?=\w+ = )", "", EXAMPLE, flags=re.MULTILINE))
+    assert is_valid(re.sub(r"^#(?=\w+ = |\[\[)", "", EXAMPLE, flags=re.MULTILINE))
 
 
 @pytest.mark.parametrize(("table", "key", "shape"), list(keys()))
@@ -63,6 +63,9 @@ def test_every_key_is_described(table: str, key: str, shape: dict[str, Any]) -> 
     "timeouts.response = 0",
     'site.hosts = ["a.example"]',
     'auth.rules = [{ path = "/ipython", require = "none" }]',
+    '[[routes]]\nto = "unix:/run/app.sock"\ntimeout = 180',
+    '[[routes]]\nto = ["http://127.0.0.1:1", "http://127.0.0.1:2"]\nheaders = { X = "y" }',
+    '[[routes]]\nhost = "*.a.example"\nredirect = "https://b.example"\nstatus = 301',
 ])  # fmt: skip
 def test_what_is_taken_is_valid(toml: str) -> None:
     parse(toml, {}, "")
@@ -83,6 +86,9 @@ def test_what_is_taken_is_valid(toml: str) -> None:
     'site.hosts = "a.example"',
     'notebooks.prefix = "ipython"',
     'auth.rules = [{ path = "/ipython", requires = "none" }]',
+    "[[routes]]\nto = 8080",
+    '[[routes]]\nto = "unix:/run/app.sock"\nstatus = 200',
+    '[[routes]]\nto = "unix:/run/app.sock"\npath = "galaxy"',
 ])  # fmt: skip
 def test_what_a_schema_can_know_is_not_valid_where_it_is_refused(toml: str) -> None:
     with pytest.raises(ConfigError):

@@ -15,7 +15,7 @@ from ipyproxy.http1.lines import lines_of
 from ipyproxy.routes.notebooks import ServedPorts, parse_port
 from ipyproxy.server.request import Request
 from ipyproxy.web.resources import Branch, ProblemResource
-from ipyproxy.web.site import PublicSite
+from ipyproxy.web.site import PublicSite, mounts_of
 from tests.front import Body, House
 
 _DATE = re.compile(rb"\r\nDate: [^\r]*")
@@ -99,7 +99,7 @@ class Outcome(NamedTuple):
 NOTEBOOK = Notebook()
 ROOT = Branch()
 ROOT.putChild(b"ipython", Ports(NOTEBOOK))
-SITE = PublicSite(ROOT, Policy(["localhost"], []))
+SITE = PublicSite(mounts_of(ROOT), Policy(["localhost"], []))
 
 
 def outcome_of(*pieces: bytes) -> Outcome:

@@ -1,7 +1,7 @@
 """A machine of its own for systemd to boot on: namespaces of Linux, and only the units under test.
 
-Knows how systemd is booted and asked. What it must not touch is covered: /run, /tmp, /opt and all
-state are the machine's own.
+Knows how systemd is booted and asked. What it must not touch is covered: /run, /tmp and /opt are
+the machine's own, and what is changed in /etc, /usr and /var is lost with it.
 """
 
 from __future__ import annotations
@@ -13,55 +13,41 @@ import os
 import pty
 import shutil
 import subprocess
-import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from .running import PATIENCE, ROOT
+from .running import PATIENCE
 
 SYSTEMD = Path("/lib/systemd/systemd")
-GROUP = "ipyproxy-tls"
 _NAMESPACES = ["--fork", "--mount-proc", "-mpuinC", "--kill-child"]
 _TARGETS = ("sysinit", "basic", "shutdown", "network", "sockets", "multi-user")
 _TARGET = "[Unit]\nDefaultDependencies=no\nAllowIsolate=yes\n"
 
+# What is changed in /etc, /usr and /var stays on the machine.
 _BOOT = """
 set -e
 mount --make-rprivate /
 mount --bind {console} /dev/console
-mkdir -p /var/lib/private /var/log/private
-for place in /run /opt /var/lib/private /var/log/private; do
-    mount -t tmpfs -o mode=0755 tmpfs $place
+for place in /run /opt; do mount -t tmpfs -o mode=0755 tmpfs $place; done
+for place in /etc /usr /var; do
+    mkdir -p /run/changes$place /run/work$place
+    mount -t overlay -o lowerdir=$place,upperdir=/run/changes$place,workdir=/run/work$place \
+        overlay $place
 done
-chmod 0700 /var/lib/private /var/log/private
-mkdir -p /opt/python /opt/packages /opt/source /opt/ipyproxy/bin /run/test /run/lock
-mount --rbind {python} /opt/python
-mount --bind {packages} /opt/packages
-mount --bind {source} /opt/source
+rm -rf /var/lib/ipyproxy /var/log/ipyproxy /etc/ipyproxy
+mount -t tmpfs -o mode=0755 tmpfs /etc/systemd/system
+mkdir -p /run/test /run/lock
 mount --bind {directory} /run/test
-mkdir -p /run/test/etc
-[ -d /etc/ipyproxy ] || mkdir /etc/ipyproxy
-mount --bind /run/test/etc /etc/ipyproxy
-cp /etc/group /run/group
-echo {group}:x:59999: >> /run/group
-mount --bind /run/group /etc/group
+{furnish}
 for place in /tmp /var/tmp; do mount -t tmpfs -o mode=1777 tmpfs $place; done
-cat > /opt/ipyproxy/bin/twistd <<'END'
-#!/bin/sh
-export LD_LIBRARY_PATH=/opt/python/lib PYTHONPATH=/opt/source:/opt/packages
-exec /opt/python/bin/{executable} -c \
-    'from twisted.scripts.twistd import run; run()' "$@"
-END
-chmod +x /opt/ipyproxy/bin/twistd
 umount -R /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ip link set lo up
 ip address add 192.0.2.1/32 dev lo
-exec env -i PATH="$PATH" container=other SYSTEMD_UNIT_PATH=/run/test/units \
+exec env -i PATH="$PATH" container=other SYSTEMD_UNIT_PATH={units} \
     SYSTEMD_LOG_TARGET=console SYSTEMD_LOG_COLOR=0 \
     {systemd} --system --unit=basic.target
 """
@@ -77,7 +63,11 @@ def why_not() -> str:
         if shutil.which(tool) is None:
             return f"{tool} is not installed"
     place = "/sys/fs/cgroup"
-    probe = f"mount --make-rprivate / && umount -R {place} && mount -t cgroup2 x {place}"
+    probe = (
+        f"mount --make-rprivate / && umount -R {place} && mount -t cgroup2 x {place} "
+        "&& mount -t tmpfs x /run && mkdir /run/a /run/b "
+        "&& mount -t overlay -o lowerdir=/etc,upperdir=/run/a,workdir=/run/b x /etc"
+    )
     tried = subprocess.run(
         ["unshare", *_NAMESPACES, "sh", "-c", probe], capture_output=True, text=True
     )
@@ -85,28 +75,23 @@ def why_not() -> str:
 
 
 class Machine:
-    """A booted systemd whose units are those of ``etc/``, each with a drop-in of the test's.
+    """A booted systemd on a copy of this machine, of whose services none runs.
 
-    ``directory`` is ``/run/test`` in there, and ``directory/etc`` is ``/etc/ipyproxy``.
+    ``directory`` is ``/run/test`` in there, and its ``units`` come before those of the system.
+
+    :param furnish: a script that makes the machine what the test wants, before it boots.
+    :param units: directories that systemd looks for units in.
     """
 
-    def __init__(self, directory: Path, drop_in: str) -> None:
+    def __init__(self, directory: Path, furnish: str, *, units: str = "/run/test/units") -> None:
         self.directory = directory
-        units = directory / "units"
-        (units / "ipyproxy.service.d").mkdir(parents=True)
-        (units / "ipyproxy.service.d" / "test.conf").write_text(drop_in)
+        (directory / "units").mkdir(exist_ok=True)
         for name in _TARGETS:
-            (units / f"{name}.target").write_text(_TARGET)
-        for name in ("ipyproxy.service", "ipyproxy.socket"):
-            shutil.copy(ROOT / "etc" / name, units)
-        # A second instance of the same, as an upgrade starts it.
-        shutil.copy(ROOT / "etc" / "ipyproxy.service", units / "ipyproxy@.service")
-        shutil.copytree(units / "ipyproxy.service.d", units / "ipyproxy@.service.d")
+            (directory / "units" / f"{name}.target").write_text(_TARGET)
         self._console, slave = pty.openpty()
         script = _BOOT.format(
-            console=os.ttyname(slave), python=sys.base_prefix, source=ROOT, directory=directory,
-            packages=sysconfig.get_path("purelib"), group=GROUP, systemd=SYSTEMD,
-            executable=f"python{sys.version_info[0]}.{sys.version_info[1]}",
+            console=os.ttyname(slave), directory=directory, furnish=furnish, units=units,
+            systemd=SYSTEMD,
         )  # fmt: skip
         self._process = subprocess.Popen(
             ["unshare", *_NAMESPACES, "bash", "-c", script],
@@ -132,12 +117,16 @@ class Machine:
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         return int((children.read_text().split() or ["0"])[0])
 
-    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run ``systemctl`` in there."""
+    def run_there(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in there."""
         inside = ["nsenter", "-t", str(self.pid), "-m", "-p", "-n", "-i", "-u", "-C"]
         return subprocess.run(
-            [*inside, "systemctl", *arguments], capture_output=True, text=True, timeout=PATIENCE * 2
+            [*inside, *command], capture_output=True, text=True, timeout=PATIENCE * 2
         )
+
+    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run ``systemctl`` in there."""
+        return self.run_there("systemctl", *arguments)
 
     def do(self, *arguments: str) -> None:
         """Run ``systemctl``, which is to succeed."""
@@ -166,10 +155,7 @@ class Machine:
 
         def inside() -> None:
             try:
-                with Path(f"/proc/{self.pid}/ns/net").open() as namespace:
-                    # Only this thread moves.
-                    libc = ctypes.CDLL(None, use_errno=True)
-                    assert libc.setns(namespace.fileno(), 0) == 0, os.strerror(ctypes.get_errno())
+                self.enter_network()
                 asyncio.run(asyncio.wait_for(scenario(), PATIENCE * 4))
             except BaseException as error:
                 failures.append(error)
@@ -179,6 +165,12 @@ class Machine:
         thread.join()
         for failure in failures:
             raise failure
+
+    def enter_network(self) -> None:
+        """Move this thread, which is to be one of the test's own, to the machine's network."""
+        with Path(f"/proc/{self.pid}/ns/net").open() as namespace:
+            libc = ctypes.CDLL(None, use_errno=True)
+            assert libc.setns(namespace.fileno(), 0) == 0, os.strerror(ctypes.get_errno())
 
     def stop(self) -> None:
         """Pull the plug."""

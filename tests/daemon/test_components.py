@@ -56,9 +56,9 @@ def test_what_is_known_of_notebooks_outlives_a_new_site(
 ) -> None:
     for toml in ("", 'notebooks.prefix = "/notebooks"'):
         site = make_sites(components, settings(tmp_path, toml), 443).public
-        resource: Any = site.root
-        for segment in (b"notebooks" if toml else b"ipython", b"10000"):
-            resource = resource.children.get(segment) or resource.getChild(segment, None)
+        mount = site.routes.match(b"", b"/notebooks" if toml else b"/ipython")
+        assert mount is not None
+        resource: Any = mount.resource.getChild(b"10000", None)
         assert resource._upstream is components.upstreams.notebook(10000)
 
 
@@ -67,8 +67,10 @@ def test_no_own_port_is_led_to_however_late_it_is_known(
 ) -> None:
     site = make_sites(components, settings(tmp_path), 443).public
     components.own_ports.add(10443)
+    mount = site.routes.match(b"", b"/ipython/10443/")
+    assert mount is not None
     with pytest.raises(ProxyError, match="No such notebook: 10443"):
-        site.root.children[b"ipython"].getChild(b"10443", None)
+        mount.resource.getChild(b"10443", None)
 
 
 def test_hosts_come_from_certificate_and_configuration(

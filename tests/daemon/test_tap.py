@@ -21,8 +21,9 @@ from twisted.application.service import Service
 from ipyproxy import __version__
 from ipyproxy.config import Config, ConfigError, Ports, State
 from ipyproxy.daemon.settings import Settings
+from ipyproxy.daemon.state import state_directory
 from ipyproxy.daemon.systemd import Manager
-from ipyproxy.tap import Options, makeService, state_directory
+from ipyproxy.tap import Options, makeService
 from tests.certificates import NOW, Authority
 
 ROOT = Path(__file__).parents[2]
@@ -150,6 +151,20 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
     assert config.site.trusted_origins == ("https://b.example", "https://c.example")
 
 
+def test_ports_in_the_file_that_systemd_has_opened_others_for_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "i.toml"
+    file.write_text("[listen]\nhttps = 8443\nhttp = 80\n")
+    options = Options()
+    systemd = ["--https", "systemd:domain=INET6:index=0", "--http", "systemd:domain=INET6:index=1"]
+    options.parseOptions(["--config", str(file), *systemd])
+    opened = {"systemd:domain=INET6:index=0": 443, "systemd:domain=INET6:index=1": 80}
+    assert list(options.unused_listeners(lambda endpoint: opened.get(str(endpoint)))) == [
+        f"{file}:2: listen.https: 8443 has no effect: ipyproxy.socket says where systemd listens, "
+        "and that is port 443"
+    ]
+    assert list(options.unused_listeners(lambda _: None)) == []
+
+
 def test_an_option_given_empty_unsets_what_the_file_sets(tmp_path: Path) -> None:
     file = tmp_path / "i.toml"
     file.write_text("listen.http = 80\ntls.certificate = 'c'\ntls.key = 'k'\n")
@@ -178,7 +193,7 @@ def test_paths_start_from_where_they_were_written(
 
 @pytest.mark.parametrize(("content", "problem"), [
     (b"[log]\naccess = 1\n", """:2: log.access: 1 is not a file's path, nor "-", nor \"\""""),
-    (b"[log\n", ":1: Expected ']' at the end of a table declaration, at column 5"),
+    (b"[log\n", ":1: the name of a table stands between [ and ], alone on its line"),
     (b"[log]\n# caf\xe9\n", ":2: is not UTF-8 text"),
 ])  # fmt: skip
 def test_a_problem_in_the_file_is_told_with_file_and_line(
@@ -216,8 +231,18 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
 # --- --check --------------------------------------------------------------------------------
 
 
+NOBODY = "nobody"
+
+
+def is_valid(told: Told) -> bool:
+    """Whether it is; root is told as well whose rights count."""
+    return told.status == 0 and told.out.startswith("configuration is valid")
+
+
 def test_check_is_content_with_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert Told(capsys, "--check") == (0, "configuration is valid\n", "")
+    told = Told(capsys, "--check")
+    assert is_valid(told)
+    assert told.err == ""
 
 
 def test_check_is_content_with_the_example_and_a_good_certificate(
@@ -228,7 +253,9 @@ def test_check_is_content_with_the_example_and_a_good_certificate(
     certificate, key = authority.issue("hub.example.org").write(tmp_path)
     example = str(ROOT / "etc" / "ipyproxy.toml")
     arguments = ("--config", example, "--certificate", str(certificate), "--key", str(key))
-    assert Told(capsys, "--check", *arguments) == (0, "configuration is valid\n", "")
+    told = Told(capsys, "--check", *arguments)
+    assert is_valid(told)
+    assert told.err == ""
 
 
 def test_check_never_touches_the_network(
@@ -253,7 +280,7 @@ def test_check_tells_of_a_certificate_that_cannot_be_served(
 ) -> None:
     _, key = Authority().issue("hub.example.org").write(tmp_path)
     told = Told(capsys, "--check", "--certificate", str(tmp_path / "none"), "--key", str(key))
-    assert told.err.startswith(f"ipyproxy: {tmp_path / 'none'} cannot be read ")
+    assert told.err.startswith(f"ipyproxy: --certificate: {tmp_path / 'none'} cannot be read ")
     assert told.err.count("\n") == 1
     assert (told.status, told.out) == (2, "")
 
@@ -263,7 +290,7 @@ def test_check_warns_of_what_is_not_yet_wrong(
 ) -> None:
     certificate, key = Authority().issue("hub.example.org").write(tmp_path)
     told = Told(capsys, "--check", "--certificate", str(certificate), "--key", str(key))
-    assert (told.status, told.out) == (0, "configuration is valid\n")
+    assert is_valid(told)
     assert told.err.startswith(f"ipyproxy: {certificate}: the chain stops at ")
 
 
@@ -276,7 +303,66 @@ def test_check_tells_of_a_certificate_that_expired(
     certificate, key = issued.write(tmp_path)
     told = Told(capsys, "--check", "--certificate", str(certificate), "--key", str(key))
     day = NOW - timedelta(days=2)
-    assert told == (2, "", f"ipyproxy: {certificate}: expired on {day:%Y-%m-%d}; renew it\n")
+    assert is_valid(told)
+    said = f"ipyproxy: {certificate}: expired on {day:%Y-%m-%d}, so browsers refuse it; renew it\n"
+    assert said in told.err
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can look as somebody else")
+
+
+@needs_root
+def test_root_looks_with_the_rights_of_the_service(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    certificate, key = Authority().issue("hub.example.org").write(tmp_path)
+    for directory in (tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(0o755)
+    key.chmod(0o600)
+    certificate.chmod(0o644)
+    arguments = ("--check", "--certificate", str(certificate), "--key", str(key))
+    told = Told(capfd, *arguments, "--user", NOBODY)
+    assert told.status == 2
+    assert told.err.startswith(f"ipyproxy: --key: {key} cannot be read (Permission denied)")
+    key.chmod(0o604)
+    told = Told(capfd, *arguments, "--user", NOBODY)
+    assert (told.status, told.out) == (0, "configuration is valid as user nobody reads it\n")
+
+
+@needs_root
+def test_root_is_told_where_nobody_knows_whose_rights_count(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ipyproxy.daemon.checking.SERVICE", "no-such-user")
+    told = Told(capsys, "--check")
+    assert "as root reads it (there is no user no-such-user, so nobody knows" in told.out
+
+
+@needs_root
+@pytest.mark.parametrize("more", [[], ["--check"]])
+def test_a_user_who_does_not_exist_is_told(
+    more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = Told(capsys, *more, "--user", "no-such-user")
+    said = "there is no user no-such-user\n"
+    assert told == (2, "", f"ipyproxy: {said}" if more else f"ipyproxy: --user: {said}")
+
+
+def test_check_tells_what_a_start_would_fail_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "i.toml"
+    (tmp_path / "state").touch()
+    file.write_text("log.access = 'no/access.log'\nstate.directory = 'state'\n")
+    told = Told(capfd, "--check", "--config", str(file))
+    assert told.status == 2
+    assert told.err.splitlines() == [
+        f"ipyproxy: {file}:1: log.access: {tmp_path}/no/access.log cannot be written: there is no "
+        f"directory {tmp_path}/no",
+        f"ipyproxy: {file}:2: state.directory: no development certificate can be kept in "
+        f"{tmp_path}/state: {tmp_path}/state is no directory; name tls.certificate and tls.key, "
+        "or another directory",
+    ]
 
 
 # --- The service ----------------------------------------------------------------------------
@@ -381,6 +467,8 @@ def test_state_is_kept_where_configured_or_where_systemd_says_or_at_home(
     home = Path("/home/ada/.local/state/ipyproxy")
     assert state_directory(Config(), {}) == home
     assert state_directory(Config(), {"STATE_DIRECTORY": ""}) == home
+    own = Path("/var/lib/ipyproxy")
+    assert state_directory(Config(), {}, own) == own
 
 
 def test_without_a_home_the_state_directory_must_be_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,7 @@ def test_it_goes_into_the_background_and_becomes_somebody_else(
     log = directory / "t.log"
     pid = int((directory / "t.pid").read_text())
     try:
-        assert f"{reactor}reactor" in log.read_text()
+        assert f"runs on {reactor}" in log.read_text().lower()
         user = User(port, directory / "authority.pem")
         assert asyncio.run(user.get("/")).status == 200
         status = Path(f"/proc/{pid}/status").read_text()
@@ -86,6 +86,18 @@ def test_it_goes_into_the_background_and_becomes_somebody_else(
     assert not (directory / "t.pid").exists()
     assert "Traceback" not in log.read_text()
     assert (directory / "access.log").read_text().count("\n") >= 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_whom_it_becomes_is_whose_state_it_keeps(tmp_path: Path) -> None:
+    """Not root's, where the certificate could be made, and never again be read."""
+    options = ("-n", "--pidfile=", "ipyproxy", "--https", f"tcp:{free_port()}", "--user", NOBODY)
+    done = twistd(tmp_path, *options)
+    assert done.returncode == 2
+    home = pwd.getpwnam(NOBODY).pw_dir
+    said = f"ipyproxy: state.directory: The development certificate cannot be kept in {home}/"
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("problem", ["port", "log"])

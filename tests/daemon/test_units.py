@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import sysconfig
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -18,7 +19,7 @@ import pytest
 
 from tests.certificates import Authority
 
-from .machine import GROUP, Machine, why_not
+from .machine import Machine, why_not
 from .running import PATIENCE, ROOT, Echo, User, all_move, notebook, until
 
 pytestmark = pytest.mark.integration
@@ -75,12 +76,34 @@ def test_what_the_service_is_handed_is_what_it_asks_for() -> None:
 
 # With systemd itself.
 
-DROP_IN = f"""
+DROP_IN = """
 [Service]
-SupplementaryGroups={GROUP}
 StandardOutput=append:/run/test/daemon.log
 StandardError=append:/run/test/daemon.log
 WatchdogSec=3
+"""
+
+
+# The Python of these tests, as a virtual environment in /opt/ipyproxy.
+FURNISH = """
+mkdir -p /opt/python /opt/packages /opt/source /opt/ipyproxy/bin /etc/ipyproxy
+mount --rbind {python} /opt/python
+mount --bind {packages} /opt/packages
+mount --bind {source} /opt/source
+mount --bind /run/test/etc /etc/ipyproxy
+install -D -m 644 /opt/source/etc/ipyproxy.sysusers /etc/sysusers.d/ipyproxy.conf
+systemd-sysusers ipyproxy.conf
+chgrp -R ipyproxy /etc/ipyproxy/tls
+for command in "twistd from twisted.scripts.twistd import run" \\
+        "ipyproxy from ipyproxy.cli import main as run"; do
+    file=/opt/ipyproxy/bin/${{command%% *}}
+    cat >$file <<END
+#!/bin/sh
+export LD_LIBRARY_PATH=/opt/python/lib PYTHONPATH=/opt/source:/opt/packages
+exec /opt/python/bin/{executable} -c '${{command#* }}; import sys; sys.exit(run())' "\\$@"
+END
+    chmod +x $file
+done
 """
 
 
@@ -96,14 +119,32 @@ class House:
         self.authority.write(directory)
         self.issue()
         self.configure("")
-        self.machine = Machine(directory, DROP_IN)
+        self._put_units(directory / "units")
+        furnish = FURNISH.format(
+            python=sys.base_prefix,
+            packages=sysconfig.get_path("purelib"),
+            source=ROOT,
+            executable=f"python{sys.version_info[0]}.{sys.version_info[1]}",
+        )
+        self.machine = Machine(directory, furnish)
         self.log = directory / "daemon.log"
+
+    def _put_units(self, units: Path) -> None:
+        """Those of ``etc/``, each with a drop-in of the test's."""
+        units.mkdir()
+        shutil.copy(ROOT / "etc" / "ipyproxy.socket", units)
+        # The second instance is the same, as the package has it.
+        for name in ("ipyproxy.service", "ipyproxy@.service"):
+            shutil.copy(ROOT / "etc" / "ipyproxy.service", units / name)
+            (units / f"{name}.d").mkdir()
+            (units / f"{name}.d" / "test.conf").write_text(DROP_IN)
 
     def issue(self) -> int:
         issued = self.authority.issue("localhost", "127.0.0.1")
         issued.write(self.tls)
+        group = self.tls.stat().st_gid
         for path in (self.tls, *self.tls.iterdir()):
-            shutil.chown(path, 0, 59999)
+            shutil.chown(path, 0, group)
             path.chmod(0o750 if path.is_dir() else 0o640)
         return issued.certificate.serial_number
 
@@ -160,7 +201,9 @@ def test_the_units_under_a_booted_systemd(house: House) -> None:
         await until_served(user, serial)
         # One that does not hold is an error for whoever asks, and nothing else.
         house.configure("limits.connections = 'many'")
-        assert machine.ask("reload", "ipyproxy").returncode != 0
+        refused = machine.ask("reload", "ipyproxy")
+        assert refused.returncode != 0
+        assert "reload refused: " in machine.show("StatusText")
         assert (await user.get("/")).status == 200
         assert machine.show("MainPID") == process
         house.configure("")
@@ -184,6 +227,15 @@ def test_the_units_under_a_booted_systemd(house: House) -> None:
         kill(machine, SIGSTOP)
         assert (await user.get("/")).status == 200
         assert machine.show("NRestarts") == "1"
+
+        # One that cannot start leaves its socket alone, and runs as soon as it can.
+        house.configure("limits.connections = 'many'")
+        assert machine.ask("restart", "ipyproxy").returncode != 0
+        waiting = asyncio.create_task(user.get("/"))
+        await until(lambda: int(machine.show("NRestarts")) >= 2)
+        assert machine.show("ActiveState", "ipyproxy.socket") == "active"
+        house.configure("")
+        assert (await waiting).status == 200
 
         machine.do("stop", "ipyproxy.socket", "ipyproxy.service")
         assert machine.show("ActiveState") == "inactive"
@@ -251,7 +303,7 @@ def in_the_sandbox(process: Path) -> None:
         for line in (process / "status").read_text().splitlines()
         if ":\t" in line
     )
-    assert 61184 <= int(status["Uid"].split()[0]) <= 65519, "not a dynamic user"
+    assert 0 < int(status["Uid"].split()[0]) < 1000, "not an account of the system's"
     for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
         assert int(status[name], 16) == 0, name
     assert status["NoNewPrivs"] == "1"

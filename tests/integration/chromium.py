@@ -16,7 +16,14 @@ _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 if _CHROMIUM is None:
     pytest.skip("chromium is not installed", allow_module_level=True)
 
-from playwright.sync_api import BrowserContext  # noqa: E402
+from playwright.sync_api import (  # noqa: E402
+    BrowserContext,
+    Page,
+    expect,
+)
+from playwright.sync_api import TimeoutError as PageTimeout  # noqa: E402
+
+__all__ = ["BrowserContext", "Page", "PageTimeout", "chromium", "expect"]
 
 
 @contextmanager

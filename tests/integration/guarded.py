@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import secrets
 import ssl
 import sys
 import time
@@ -17,6 +19,8 @@ from typing import Self
 
 import bcrypt
 
+from ipyproxy.access.sessions import COOKIE as SESSION
+from ipyproxy.access.sessions import seal
 from ipyproxy.access.tokens import COOKIE, Keyring, Ticket
 from tests.certificates import NOW, Authority
 
@@ -27,9 +31,11 @@ from .proxy import TWISTD, Proxy
 from .sentinel import Sentinel
 
 #: What a notebook may require; each has a notebook of its own. "cookie" requires a link as well,
-#: of which a visitor shows what it was exchanged for.
+#: of which a visitor shows what it was exchanged for; "session" requires htpasswd, for which a
+#: visitor shows what he got when he logged in on the page.
 REQUIREMENTS = (
     "htpasswd",
+    "session",
     "forward",
     "link",
     "cookie",
@@ -43,6 +49,7 @@ REQUIREMENTS = (
 #: What a visitor may have to show. Only the last one is to pass.
 STATES = ("none", "wrong", "expired", "another route's", "another user's", "good")
 
+_METHODS = {"cookie": "link", "session": "htpasswd"}
 _SECRET = "0123456789abcdef" * 4
 _USERS = {"good": "alice", "another route's": "carol", "another user's": "bob", "expired": "dave"}
 
@@ -102,6 +109,8 @@ class Guarded:
         self.notebooks: dict[str, Sentinel] = {}
         self.login = LoginServer()
         self.keys = Keyring({"k1": _SECRET})
+        self.session_keys = Keyring({"s1": _SECRET})
+        self._hashes: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -131,6 +140,8 @@ class Guarded:
         keys = self.directory / "link.keys"
         keys.touch(mode=0o600)
         keys.write_text(f"k1:{_SECRET}\n")
+        sessions = {"key": {"s1": _SECRET}, "ended": {}, "left": []}
+        (self.directory / "sessions.json").write_text(json.dumps(sessions))
         authority, stranger = Authority("Clients"), Authority("Strangers")
         authority.write(self.directory, "clients")
         now = NOW
@@ -146,17 +157,16 @@ class Guarded:
 
     def _write_users(self, *names: str) -> None:
         fresh = self.directory / "users.new"
-        lines = [
-            f"{name}:{bcrypt.hashpw(_password(name).encode(), bcrypt.gensalt(4)).decode()}\n"
-            for name in names
-        ]
-        fresh.write_text("".join(lines))
+        for name in names:
+            hashed = bcrypt.hashpw(_password(name).encode(), bcrypt.gensalt(4))
+            self._hashes[name] = hashed.decode()
+        fresh.write_text("".join(f"{name}:{self._hashes[name]}\n" for name in names))
         fresh.replace(self.directory / "users")
 
     def _configuration(self) -> str:
         rules = [
             f"[[auth.rules]]\npath = '{self.path(name)}'\n"
-            f"require = '{name.replace('cookie', 'link')}'\nusers = ['alice']\n"
+            f"require = '{_METHODS.get(name, name)}'\nusers = ['alice']\n"
             for name in REQUIREMENTS
         ]
         elsewhere = f"[[auth.rules]]\npath = '{self.path('elsewhere')}'\n"
@@ -220,6 +230,15 @@ certificates = ["CN={{user}}"]
         route = self.path("elsewhere" if state == "another route's" else name).encode()
         value = self._forged(self.keys.bake(route, self._ticket(state)), state)
         shown.lines.append(f"Cookie: {COOKIE.decode()}={value}")
+
+    def _show_session(self, shown: Shown, name: str, state: str) -> None:
+        user, now = _USERS.get(state, "alice"), int(time.time())
+        expires = now - 1 if state == "expired" else now + 3600
+        proof, nonce = self._hashes[user], secrets.token_hex(16)
+        value = seal(self.session_keys, user, proof, now - 100, expires, nonce)[1].decode()
+        if state == "wrong":
+            value = value.replace(nonce, secrets.token_hex(16))
+        shown.lines.append(f"Cookie: {SESSION.decode()}={value}")
 
     def _forged(self, token: bytes, state: str) -> str:
         return token.decode().replace(".alice", ".alicia") if state == "wrong" else token.decode()

@@ -7,9 +7,11 @@ import http.client
 import os
 import random
 import secrets
+import signal
 import sys
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from ipyproxy.config.values import Ports
@@ -24,6 +26,10 @@ _unused = iter(random.sample(list(PORTS), len(list(PORTS))))
 
 #: In a URL, says that Jupyter itself is meant to refuse this request.
 ON_PURPOSE = "refused-on-purpose"
+
+#: What a server's options belong to, and the name of the one for its root: from 6.5 down, notebook
+#: has its own.
+ROOT_OPTIONS = {"ServerApp": "root_dir", "NotebookApp": "notebook_dir"}
 
 #: Seconds that a server has until it answers.
 START_TIMEOUT = 60.0
@@ -49,33 +55,45 @@ class Jupyter:
         credential: Mapping[str, str],
         options: list[str],
         python: str = sys.executable,
+        section: str = "ServerApp",
     ) -> None:
         """Start ``python -m <application>`` on *port*, and wait until it answers.
 
-        *credential* joins the environment, and *python* is the one that has the application. Raises
-        Gone when the server does not come up.
+        *credential* joins the environment, *python* is the one that has the application, and
+        *section* is one of ROOT_OPTIONS. Raises Gone when the server does not come up.
         """
         self.port = port
         self.base_url = f"/ipython/{self.port}/"
         self.root = directory / "root"
         self.root.mkdir()
-        self.child = Child(
+        self._launch = partial(
+            Child,
             f"jupyter-{application}-{self.port}",
             [
                 *(python, "-m", application, "--no-browser", "--ip=127.0.0.1"),
                 *(["--allow-root"] if os.geteuid() == 0 else []),
-                f"--ServerApp.port={self.port}",
-                "--ServerApp.port_retries=0",
-                f"--ServerApp.base_url={self.base_url}",
-                f"--ServerApp.root_dir={self.root}",
+                f"--{section}.port={self.port}",
+                f"--{section}.port_retries=0",
+                f"--{section}.base_url={self.base_url}",
+                f"--{section}.{ROOT_OPTIONS[section]}={self.root}",
                 # At this level every request leaves a line, so a test can see who got through.
-                "--ServerApp.log_level=DEBUG",
+                f"--{section}.log_level=DEBUG",
                 *options,
             ],
             {**environment(directory), **credential},
             directory,
         )
+        self.start()
+
+    def start(self) -> None:
+        """Start the server, for the first time or after an end, and wait until it answers."""
+        self.child = self._launch()
         self.child.wait_until(self._answers, seconds=START_TIMEOUT)
+
+    def die(self) -> None:
+        """End the server and its kernels by SIGKILL, as a container ends that is killed."""
+        self.child.signal(signal.SIGKILL)
+        self.child.stop()
 
     def settled_log(self) -> str:
         """The log, once it has every request that was answered before this call.
@@ -117,6 +135,7 @@ class Lab(Jupyter):
         *,
         application: str = "jupyterlab",
         python: str = sys.executable,
+        section: str = "ServerApp",
     ) -> None:
         """Start JupyterLab, or another *application* with a token, in *directory*, on *port*."""
         self.token = secrets.token_hex(24)
@@ -125,6 +144,7 @@ class Lab(Jupyter):
             port,
             application=application,
             python=python,
+            section=section,
             credential={"JUPYTER_TOKEN": self.token},
             # These two speak to the internet, where tests have no business.
             options=[

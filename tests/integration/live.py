@@ -22,6 +22,7 @@ def exchange(
     *,
     method: str = "GET",
     websocket: bool = False,
+    body: bytes = b"",
 ) -> bytes:
     """The whole answer to a request with the field *lines* (by default: the right Host).
 
@@ -29,12 +30,13 @@ def exchange(
     """
     lines = [f"Host: localhost:{proxy.port}"] if lines is None else list(lines)
     lines += _HANDSHAKE if websocket else ["Connection: close"]
+    lines += [f"Content-Length: {len(body)}"] if body else []
     head = "\r\n".join([f"{method} {target} HTTP/1.1", *lines, "", ""])
     with (
         socket.create_connection(("127.0.0.1", proxy.port), timeout=30) as tcp,
         proxy.client_tls().wrap_socket(tcp, server_hostname="localhost") as tls,
     ):
-        tls.sendall(head.encode("utf-8"))
+        tls.sendall(head.encode("utf-8") + body)
         answer = b""
         while not answer.startswith(b"HTTP/1.1 101") and (data := tls.recv(65536)):
             answer += data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable
 from email.message import Message
@@ -9,6 +10,7 @@ from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import NamedTuple, Self
+from urllib.parse import parse_qs, urlsplit
 
 COOKIE = "_oauth2_proxy"
 
@@ -28,6 +30,9 @@ class _Server(ThreadingHTTPServer):
 class LoginServer:
     """Answers on a free port while it is entered.
 
+    Whoever opens /oauth2/start in a browser is logged in as ``newcomer`` and led back to ``rd``; at
+    /oauth2/sign_out every session ends.
+
     ``sessions`` are by the value of their cookie; ``asked`` holds the fields of each question, and
     ``connections`` counts what they came by. ``before_answer`` is called with the fields of each
     question, and may take its time.
@@ -37,6 +42,7 @@ class LoginServer:
         self.sessions: dict[str, Session] = {}
         self.asked: list[Message] = []
         self.connections = 0
+        self.newcomer = "alice"
         self.before_answer: Callable[[Message], object] = lambda fields: None
         server = self
 
@@ -68,6 +74,15 @@ class LoginServer:
 
     def judge(self, path: str, fields: Message) -> tuple[int, dict[str, str]]:
         """The status and the fields of an answer."""
+        address = urlsplit(path)
+        if address.path == "/oauth2/start":
+            value = secrets.token_hex(16)
+            self.sessions[value] = Session(self.newcomer, "/")
+            (back,) = parse_qs(address.query)["rd"]
+            return 302, {"Location": back, "Set-Cookie": f"{COOKIE}={value}; Path=/; HttpOnly"}
+        if path == "/oauth2/sign_out":
+            self.sessions.clear()
+            return 200, {}
         if path != "/oauth2/auth":
             return 404, {}
         shown = SimpleCookie(fields.get("Cookie", "")).get(COOKIE)

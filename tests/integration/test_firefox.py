@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
+import bcrypt
 import pytest
 
 from .client import Client
@@ -12,6 +13,7 @@ from .firefox import firefox
 from .jupyter import Lab, notebook_port
 from .processes import poll
 from .proxy import Proxy
+from .sentinel import Sentinel
 from .test_browser import save_notebook
 
 pytestmark = pytest.mark.integration
@@ -54,4 +56,42 @@ def test_a_cell_goes_on_to_print_after_a_restart_of_the_proxy(tmp_path: Path) ->
             assert seen == list(range(seen[-1] + 1)), "some output is lost"
     finally:
         lab.child.stop()
+        proxy.child.stop()
+
+
+def test_log_in_and_out(tmp_path: Path) -> None:
+    """The form comes with the right Origin, and the browser keeps the cookie."""
+    hashed = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
+    (tmp_path / "users").write_text(f"alice:{hashed}\n")
+    rules = "auth.rules = [{ path = '/ipython', require = 'htpasswd' }]\n"
+    proxy = Proxy(tmp_path, "auth.htpasswd = 'users'\nhealth.mode = 'off'\n" + rules)
+    heading = "document.querySelector('h1')?.innerText || ''"
+    try:
+        with firefox(tmp_path / "firefox") as page, Sentinel() as notebook:
+            path = f"/ipython/{notebook.port}/"
+
+            def wait_for(expression: str, value: str) -> None:
+                poll(
+                    lambda: page.value(expression) == value or None,
+                    seconds=30,
+                    waiting_for=f"{value!r} as {expression}",
+                )
+
+            page.open(f"{proxy.origin}{path}?x=1")
+            assert page.value(heading) == "Log in"
+            page.click("#name")
+            page.type("alice")
+            page.click("#password")
+            page.type("right")
+            page.click("button")
+            wait_for("location.pathname + location.search", f"{path}?x=1")
+            head = notebook.heads[0]
+            assert b"X-Remote-User: alice" in head.split(b"\r\n")
+            assert b"ipyproxy=" not in head
+            page.open(f"{proxy.origin}/_ipyproxy/logout")
+            page.click("button")
+            wait_for(heading, "You are logged out")
+            page.open(f"{proxy.origin}{path}")
+            assert page.value(heading) == "Log in"
+    finally:
         proxy.child.stop()

@@ -13,6 +13,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
+from tests.integration.jupyter import notebook_port
 from tests.integration.processes import free_port
 from tests.integration.proxy import Proxy
 
@@ -31,10 +32,10 @@ listen.acme_directory = "disk/acme"
 htpasswd = "disk/users"
 link_keys = "disk/keys"
 [[auth.rules]]
-path = "/ipython/10000"
+path = "/ipython/{ports[0]}"
 require = "htpasswd"
 [[auth.rules]]
-path = "/ipython/10001"
+path = "/ipython/{ports[1]}"
 require = "link"
 """
 TOKEN = b"evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ"
@@ -59,7 +60,9 @@ class Disk:
         self.http = free_port()
         program = str(Path(__file__).with_name("slowdisk.py"))
         twistd = (sys.executable, program, str(self._mark), str(DELAY))
-        self.proxy = Proxy(directory, CONFIG.format(http=self.http), twistd=twistd)
+        self.ports = [notebook_port(), notebook_port()]
+        config = CONFIG.format(http=self.http, ports=self.ports)
+        self.proxy = Proxy(directory, config, twistd=twistd)
         self.tls = self.proxy.client_tls()
 
     def become_slow(self) -> None:
@@ -122,13 +125,14 @@ def plain(disk: Disk) -> Stream:
 
 def test_only_those_wait_who_need_a_file(disk: Disk) -> None:
     # Nobody listens at the notebooks' ports, and whoever may pass hears of that.
-    assert timed(disk.connect(), b"GET /ipython/10000/", LOGIN)[0] == 503
+    by_password, by_link = (b"GET /ipython/%d/" % port for port in disk.ports)
+    assert timed(disk.connect(), by_password, LOGIN)[0] == 503
     disk.become_slow()
     time.sleep(1.1)  # what was seen of the file counts for a second
     neighbour = Neighbour(disk)
     for status, seconds in (
-        timed(disk.connect(), b"GET /ipython/10000/", LOGIN),
-        timed(disk.connect(), b"GET /ipython/10001/", b"Cookie: x"),
+        timed(disk.connect(), by_password, LOGIN),
+        timed(disk.connect(), by_link, b"Cookie: x"),
         timed(plain(disk), b"GET " + CHALLENGE),
     ):
         print(f"{status} after {seconds:.2f} s")

@@ -249,6 +249,14 @@ class TestBeingClosed:
         assert str(reason).partition(": ")[2].startswith("TLS: ")
         assert (line.recorder.handshakes, line.recorder.data) == (0, b"")
 
+    def test_plain_http_is_told_what_is_spoken_here(self, line: Line) -> None:
+        line.socket.sendall(b"GET / HTTP/1.1\r\nHost: hub.example.org\r\n\r\n")
+        line.until_lost()
+        answer = line.socket.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert b"write https:// in the address" in answer
+        assert line.socket.recv(4096) == b""
+
     def test_garbage_behind_the_handshake_ends_it_with_an_alert(
         self, line: Line, tmp_path: Path
     ) -> None:

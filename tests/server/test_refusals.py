@@ -9,7 +9,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.logger import LogLevel, capturedLogs, textFileLogObserver
+from twisted.logger import LogLevel, capturedLogs, formatEvent, textFileLogObserver
 
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.server.clients import Clients, ClientsLimits
@@ -170,3 +170,15 @@ def test_a_client_that_is_no_address_is_quoted(client: str) -> None:
     assert json.loads(spelled) == client
     assert line.isascii()
     assert line[:-1].isprintable()
+
+
+def test_a_handshake_that_failed_is_a_line_and_a_visit_that_was_none_is_not() -> None:
+    audit = Audit(Clients(ClientsLimits(10, 10)))
+    with capturedLogs() as events:
+        audit.handshake_failed("192.0.2.7", "Connection lost: TLS: no shared cipher.", 0.0)
+        audit.handshake_failed("192.0.2.7", "Connection was closed cleanly.", 0.0)
+        for _ in range(100):
+            audit.handshake_failed("192.0.2.8", "Connection lost: TLS: http request.", 0.0)
+    lines = [formatEvent(event) for event in events]
+    assert lines[0] == 'no TLS with 192.0.2.7: "no shared cipher"'
+    assert 1 < len(lines) < 50

@@ -183,3 +183,13 @@ def test_every_state_has_a_name() -> None:
     office.loop.advance(1.0)
     assert set(office.document()["upstreams_by_state"]) == {state.value for state in State}
     assert office.document()["time"] == datetime.fromtimestamp(START + 1, UTC).isoformat()
+
+
+def test_a_port_that_anybody_can_ask_for_is_no_dead_notebook() -> None:
+    office = Office()
+    asked, gone = office.upstreams.notebook(10001), office.upstreams.notebook(10002)
+    gone.is_known = True
+    asked.state = gone.state = State.DEAD
+    shown = office.document()
+    assert [one["port"] for one in shown["upstreams"]] == [10002]
+    assert shown["upstreams_by_state"]["dead"] == 1

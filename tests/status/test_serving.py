@@ -78,13 +78,17 @@ def test_a_socket_that_a_dead_process_left_is_replaced(stand: Stand, tmp_path: P
     assert stand.ask(socket.AF_UNIX, str(path)).startswith(b"HTTP/1.1 200 OK")
 
 
-def test_who_takes_the_place_of_another_process_has_its_socket_and_keeps_it(
-    stand: Stand, tmp_path: Path
-) -> None:
+def test_a_second_daemon_waits_until_the_socket_is_given_up(stand: Stand, tmp_path: Path) -> None:
     path = tmp_path / SOCKET
     assert stand.listen("unix", tmp_path) is not None
     successor = Stand()
-    assert successor.listen("unix", tmp_path) is not None
+    assert successor.listen("unix", tmp_path) is None
+    assert successor.server.sweep() is None
+    assert stand.ask(socket.AF_UNIX, str(path)).startswith(b"HTTP/1.1 200 OK")
+    stand.server.give_up_place()
+    later = successor.reactor.seconds() + 3
+    successor.reactor.seconds = lambda: later
+    assert successor.server.sweep() is not None
     assert successor.ask(socket.AF_UNIX, str(path)).startswith(b"HTTP/1.1 200 OK")
     stand.stop()
     assert successor.ask(socket.AF_UNIX, str(path)).startswith(b"HTTP/1.1 200 OK")

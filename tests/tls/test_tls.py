@@ -476,7 +476,7 @@ def mode(path: Path) -> int:
 
 
 def test_the_development_certificate_is_trusted_once_told_to(tmp_path: Path) -> None:
-    certificate = development_certificate(tmp_path, HOST, datetime.now(UTC))
+    certificate = development_certificate(tmp_path, [HOST], datetime.now(UTC))
     assert certificate.is_development
     browser = Browser(trusting(certificate.certificate))
     shake_hands(serving(certificate), browser)
@@ -484,7 +484,7 @@ def test_the_development_certificate_is_trusted_once_told_to(tmp_path: Path) -> 
 
 
 def test_the_development_certificate_bears_this_host(tmp_path: Path) -> None:
-    certificate = development_certificate(tmp_path, "Notebooks.Example.org", NOON)
+    certificate = development_certificate(tmp_path, ["Notebooks.Example.org"], NOON)
     assert set(certificate.names) == {"localhost", "127.0.0.1", "::1", HOST}
     assert certificate.not_after - NOON <= 397 * DAY
     assert certificate.not_after - NOON > 396 * DAY
@@ -497,7 +497,7 @@ def test_the_development_certificate_bears_this_host(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("hostname", ["", "-x", "a b", "host:443", "*.org", "x" * 64, "ä.de"])
 def test_a_hostname_that_is_none_is_left_out(tmp_path: Path, hostname: str) -> None:
-    certificate = development_certificate(tmp_path, hostname, NOON)
+    certificate = development_certificate(tmp_path, [hostname], NOON)
     assert set(certificate.names) == {"localhost", "127.0.0.1", "::1"}
 
 
@@ -513,7 +513,7 @@ def test_nobody_else_can_ever_read_the_key(
 
     monkeypatch.setattr(os, "fsync", watch)
     directory = tmp_path / "state" / "tls"
-    certificate = development_certificate(directory, HOST, NOON)
+    certificate = development_certificate(directory, [HOST], NOON)
     assert mode(directory) == mode(directory.parent) == 0o700
     assert mode(certificate.key) == 0o600
     assert modes_while_written == [0o600]
@@ -521,47 +521,47 @@ def test_nobody_else_can_ever_read_the_key(
 
 
 def test_a_second_start_takes_the_same(tmp_path: Path) -> None:
-    first = development_certificate(tmp_path, HOST, NOON)
-    assert development_certificate(tmp_path, HOST, NOON + 395 * DAY) == first
+    first = development_certificate(tmp_path, [HOST], NOON)
+    assert development_certificate(tmp_path, [HOST], NOON + 395 * DAY) == first
 
 
 def test_an_old_one_is_made_anew(tmp_path: Path) -> None:
-    first = development_certificate(tmp_path, HOST, NOON)
+    first = development_certificate(tmp_path, [HOST], NOON)
     later = NOON + timedelta(days=396, minutes=1)
-    assert development_certificate(tmp_path, HOST, later).not_after > first.not_after
+    assert development_certificate(tmp_path, [HOST], later).not_after > first.not_after
 
 
 def test_one_from_the_future_is_made_anew(tmp_path: Path) -> None:
-    first = development_certificate(tmp_path, HOST, NOON)
-    assert development_certificate(tmp_path, HOST, NOON - DAY).not_after < first.not_after
+    first = development_certificate(tmp_path, [HOST], NOON)
+    assert development_certificate(tmp_path, [HOST], NOON - DAY).not_after < first.not_after
 
 
 def test_a_new_hostname_makes_it_anew(tmp_path: Path) -> None:
-    first = development_certificate(tmp_path, HOST, NOON)
-    second = development_certificate(tmp_path, "other.example.org", NOON)
+    first = development_certificate(tmp_path, [HOST], NOON)
+    second = development_certificate(tmp_path, ["other.example.org"], NOON)
     assert second != first
     assert "other.example.org" in second.names
 
 
 def test_one_that_lay_open_is_made_anew(tmp_path: Path) -> None:
-    first = development_certificate(tmp_path, HOST, NOON)
+    first = development_certificate(tmp_path, [HOST], NOON)
     first.key.chmod(0o640)
-    second = development_certificate(tmp_path, HOST, NOON)
+    second = development_certificate(tmp_path, [HOST], NOON)
     assert second != first
     assert mode(second.key) == 0o600
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"-----BEGIN CERTIFICATE-----\n"])
 def test_a_broken_one_is_made_anew(tmp_path: Path, content: bytes) -> None:
-    path = development_certificate(tmp_path, HOST, NOON).certificate
+    path = development_certificate(tmp_path, [HOST], NOON).certificate
     path.write_bytes(content)
-    assert HOST in development_certificate(tmp_path, HOST, NOON).names
+    assert HOST in development_certificate(tmp_path, [HOST], NOON).names
 
 
 def test_a_crash_while_writing_leaves_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = development_certificate(tmp_path, HOST, NOON)
+    first = development_certificate(tmp_path, [HOST], NOON)
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
@@ -569,15 +569,15 @@ def test_a_crash_while_writing_leaves_the_old_one(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(CertificateError, match="No space left on device"):
-            development_certificate(tmp_path, "other.example.org", NOON)
+            development_certificate(tmp_path, ["other.example.org"], NOON)
     assert list(tmp_path.iterdir()) == [first.key]
-    assert development_certificate(tmp_path, HOST, NOON) == first
+    assert development_certificate(tmp_path, [HOST], NOON) == first
 
 
 def test_a_directory_where_others_write_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     with pytest.raises(CertificateError, match="Others may write"):
-        development_certificate(tmp_path, HOST, NOON)
+        development_certificate(tmp_path, [HOST], NOON)
     assert not list(tmp_path.iterdir())
 
 

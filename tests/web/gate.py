@@ -22,7 +22,8 @@ from ipyproxy.upstream.health import HealthChecker
 from ipyproxy.upstream.pool import Pool
 from ipyproxy.upstream.tenancy import Tenants
 from ipyproxy.upstream.upstream import Upstream, UpstreamTable
-from ipyproxy.web.site import PublicSite, Root
+from ipyproxy.web.login import LoginPages
+from ipyproxy.web.site import PublicSite, Root, mounts_of
 from ipyproxy.web.waiting import States
 from ipyproxy.websocket.bridge import Bridges
 from tests.front import Browser, House
@@ -73,6 +74,7 @@ class Gate(House):
         withheld: ReservedFields | None = None,
         site_cookies: tuple[bytes, ...] = (b"galaxysession",),
         applications: tuple[int, ...] = (),
+        login: LoginPages | None = None,
         **others: Any,
     ) -> None:
         loop = Loop()
@@ -110,7 +112,15 @@ class Gate(House):
         root = Root(prefix, notebooks)
         root.put(STATE_PATH, States(self.ports, self.table, self.health))
         hosts = NotebookHosts(notebook_domain, prefix) if notebook_domain else None
-        site = PublicSite(root, self.policy, auth, trusted_pages, hosts, states=StatePaths(prefix))
+        site = PublicSite(
+            mounts_of(root),
+            self.policy,
+            auth,
+            trusted_pages,
+            hosts,
+            states=StatePaths(prefix),
+            login=login,
+        )
         super().__init__(loop=loop, site=site, **others)
 
     def notebook(self) -> Wire:

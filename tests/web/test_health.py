@@ -69,7 +69,7 @@ class TestWhatAPersonGets:
         answer = ask(never_up(gate), b"GET /ipython/10000/lab HTTP/1.1", FOR_A_PERSON)
         assert status(answer) == 503
         assert b"Retry-After: 1\r\n" in answer
-        assert b"The notebook is starting" in body(answer)
+        assert b"No notebook answers here yet" in body(answer)
         assert b'data-state="/_ipyproxy/state/10000"' in body(answer)
         assert b'http-equiv="refresh"' not in body(answer)
 
@@ -344,7 +344,7 @@ class TestContainers:
         gate.end(gate.notebook(), how)
         answer = browser.hear()
         assert status(answer) == 503
-        assert b"The notebook is starting" in body(answer)
+        assert b"No notebook answers here yet" in body(answer)
         assert b'data-state="/_ipyproxy/state/10000"' in body(answer)
 
     @pytest.mark.parametrize("how", ["hang up", "reset"])

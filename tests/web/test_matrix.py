@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from ipyproxy.access.origins import Policy
 from ipyproxy.errors import ProxyError
 from ipyproxy.http1.head import RequestHead
-from ipyproxy.http1.lines import SpecialFields
 from tests.refusals import ALL, HOSTS, ORIGINS, PORTS, Case, spelled
 from tests.web.gate import Gate
 
@@ -21,8 +21,9 @@ NAMES = {
     "name": "hub.example",
 }
 
-Authorize = Callable[[Policy, RequestHead, bytes | None, bytes | None], bytes]
-_authorize: Authorize = Policy.authorize
+Check = Callable[..., Any]
+_addressed: Check = Policy.addressed
+_check_origin: Check = Policy.check_origin
 
 
 @pytest.fixture
@@ -55,49 +56,55 @@ def test_nothing_of_the_matrix_reaches_a_notebook(gate: Gate, websocket: bool) -
 # Now with one check or another taken out: what is above must show it.
 
 
-def unchecked(
-    policy: Policy, head: RequestHead, authority: bytes | None, server_name: bytes | None = None
-) -> bytes:
-    return b"https://hub.example:8443"
+def unchecked(policy: Policy, head: RequestHead, *rest: Any) -> tuple[bytes, bytes]:
+    return b"hub.example", b"https://hub.example:8443"
 
 
-def checked_for_http_only(
-    policy: Policy, head: RequestHead, authority: bytes | None, server_name: bytes | None = None
-) -> bytes:
-    check = unchecked if b"upgrade" in head.fields.special else _authorize
-    return check(policy, head, authority, server_name)
+def passes(policy: Policy, head: RequestHead, public: bytes) -> None:
+    """Any Origin will do."""
 
 
-def checked_for_websockets_only(
-    policy: Policy, head: RequestHead, authority: bytes | None, server_name: bytes | None = None
-) -> bytes:
-    check = _authorize if b"upgrade" in head.fields.special else unchecked
-    return check(policy, head, authority, server_name)
+def for_http_only(check: Check, otherwise: Check) -> Check:
+    def mutant(policy: Policy, head: RequestHead, *rest: Any) -> Any:
+        chosen = otherwise if b"upgrade" in head.fields.special else check
+        return chosen(policy, head, *rest)
+
+    return mutant
 
 
-def checked_but_let_pass(
-    policy: Policy, head: RequestHead, authority: bytes | None, server_name: bytes | None = None
-) -> bytes:
-    try:
-        return _authorize(policy, head, authority, server_name)
-    except ProxyError:
-        return unchecked(policy, head, authority)
+def for_websockets_only(check: Check, otherwise: Check) -> Check:
+    return for_http_only(otherwise, check)
+
+
+def but_let_pass(check: Check, otherwise: Check) -> Check:
+    def mutant(policy: Policy, head: RequestHead, *rest: Any) -> Any:
+        try:
+            return check(policy, head, *rest)
+        except ProxyError:
+            return otherwise(policy, head, *rest)
+
+    return mutant
 
 
 @pytest.mark.plain
 @pytest.mark.parametrize(
-    ("mutant", "http", "websockets"),
+    ("mutate", "http", "websockets"),
     [
-        (unchecked, True, True),
-        (checked_for_http_only, False, True),
-        (checked_for_websockets_only, True, False),
-        (checked_but_let_pass, True, True),
+        (lambda check, otherwise: otherwise, True, True),
+        (for_http_only, False, True),
+        (for_websockets_only, True, False),
+        (but_let_pass, True, True),
     ],
 )
-def test_without_authorize_it_shows(
-    gate: Gate, monkeypatch: pytest.MonkeyPatch, mutant: Authorize, http: bool, websockets: bool
+def test_without_a_check_it_shows(
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
+    mutate: Callable[[Check, Check], Check],
+    http: bool,
+    websockets: bool,
 ) -> None:
-    monkeypatch.setattr(Policy, "authorize", mutant)
+    monkeypatch.setattr(Policy, "addressed", mutate(_addressed, unchecked))
+    monkeypatch.setattr(Policy, "check_origin", mutate(_check_origin, passes))
     for cases in (HOSTS, ORIGINS):
         assert bool(carried(gate, cases, websocket=False)) == http
         assert bool(carried(gate, cases, websocket=True)) == websockets
@@ -105,10 +112,7 @@ def test_without_authorize_it_shows(
 
 @pytest.mark.plain
 def test_without_the_check_of_origins_it_shows(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    def passes(policy: Policy, special: SpecialFields, is_safe: bool, public: bytes) -> None:
-        pass
-
-    monkeypatch.setattr(Policy, "_check_origin", passes)
+    monkeypatch.setattr(Policy, "check_origin", passes)
     for websocket in (False, True):
         assert len(carried(gate, ORIGINS, websocket=websocket)) >= len(ORIGINS) - 2
         assert carried(gate, [*PORTS, *HOSTS], websocket=websocket) == []

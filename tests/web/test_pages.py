@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ CHROMIUM = (
     b"*/*;q=0.8,application/signed-exchange;v=b3;q=0.7"
 )
 EVERY_PAGE = [
-    front_page(),
+    front_page("/ipython"),
     *(problem_page(problem, wants_json=False) for problem in Problem),
 ]
 
@@ -87,10 +88,6 @@ class TestProblemPage:
         offered = b">Try again</a>" in problem_page(problem, wants_json=False).body
         assert offered == (problem.status in {408, 429, 500, 502, 503, 504})
 
-    def test_shows_a_port_in_angle_brackets_as_text(self) -> None:
-        page = problem_page(Problem.NOT_FOUND, wants_json=False)
-        assert "/ipython/<port>/" in Reader(page.body).text["p"]
-
     @pytest.mark.parametrize("as_json", [False, True])
     @pytest.mark.parametrize("problem", Problem)
     def test_says_when_to_come_back_on_429_and_503_only(
@@ -119,14 +116,51 @@ class TestProblemPage:
         assert fields[b"Sec-WebSocket-Version"] == b"13"
 
 
+class TestWaysIn:
+    @pytest.mark.parametrize(
+        ("problem", "methods", "said"),
+        [
+            (Problem.UNAUTHENTICATED, ("htpasswd",), ["Log in with your name and password."]),
+            (Problem.UNAUTHENTICATED, ("link", "htpasswd"), ["link you were given", "Log in with"]),
+            (Problem.UNAUTHENTICATED, ("forward",), ["other services of this site"]),
+            (Problem.ACCESS_DENIED, ("htpasswd",), ["not with a name that may open it"]),
+            (Problem.ACCESS_DENIED, ("link",), ["link you were given"]),
+            (Problem.ACCESS_DENIED, ("certificate",), ["Show the certificate"]),
+        ],
+    )
+    def test_a_page_tells_those_that_there_are(
+        self, problem: Problem, methods: tuple[str, ...], said: list[str]
+    ) -> None:
+        pages = [problem_page(problem, wants_json=each, methods=methods) for each in (False, True)]
+        for page in pages:
+            assert all(text in page.body.decode() for text in said)
+            assert (b"link you were given" in page.body) == ("link" in methods)
+            assert (b"Show the certificate" in page.body) == ("certificate" in methods)
+
+    def test_one_who_may_log_in_here_gets_a_link_to_it(self) -> None:
+        for methods, links in ((("htpasswd",), ["/_ipyproxy/login"]), (("link",), [])):
+            page = problem_page(Problem.ACCESS_DENIED, wants_json=False, methods=methods)
+            found = [value for name, value in Reader(page.body).attributes if name == "href"]
+            assert found == links
+
+    def test_another_problem_has_none(self) -> None:
+        page = problem_page(Problem.ORIGIN_DENIED, wants_json=False)
+        assert page == problem_page(Problem.ORIGIN_DENIED, wants_json=False, methods=())
+
+
 class TestFrontPage:
+    def test_leads_to_where_people_log_out_if_they_log_in_here(self) -> None:
+        for login, links in ((False, []), (True, ["/_ipyproxy/logout"])):
+            read = Reader(front_page("/ipython", login=login).body)
+            assert [value for name, value in read.attributes if name == "href"] == links
+
     def test_shows_how_an_address_looks(self) -> None:
-        page = front_page()
+        page = front_page("/ipython")
         assert page.status == 200
         assert Reader(page.body).text["code"] == "https://<server>/ipython/<port>/"
 
     def test_is_shown_in_no_frame(self) -> None:
-        policy = dict(front_page().fields)[b"Content-Security-Policy"]
+        policy = dict(front_page("/ipython").fields)[b"Content-Security-Policy"]
         assert policy.endswith(b"; frame-ancestors 'none'")
 
 
@@ -236,3 +270,18 @@ class TestWantsJson:
         if html_first:
             ranges.reverse()
         assert wants_json(b", ".join(ranges)) == (json_weight > html_weight)
+
+
+def test_the_front_page_names_the_prefix_as_configured() -> None:
+    assert b"https://&lt;server&gt;/lab/nb/&lt;port&gt;/" in front_page("/lab/nb").body
+
+
+def test_the_page_on_trouble_goes_by_the_titles_that_people_see() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text()
+    titles = {problem.title for problem in Problem} | {"The notebook is busy"}
+    # What stands on no page of ours, but in a notebook's answer or in a line of text.
+    others = ("404 from the notebook", "403 from the notebook", "This port speaks HTTPS")
+    headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    named = [name for heading in headings for name in re.findall(r'"([^"]*)"', heading)]
+    assert len(named) > 10
+    assert [name for name in named if name not in titles and not name.startswith(others)] == []

@@ -6,7 +6,7 @@ import pytest
 
 from ipyproxy.server.clients import Rate
 from ipyproxy.web.resources import Branch
-from ipyproxy.web.site import PublicSite, RedirectSite
+from ipyproxy.web.site import PublicSite, RedirectSite, mounts_of
 from tests.front import House
 from tests.web.gate import HOST, Gate, ask, head_of, message
 
@@ -206,7 +206,7 @@ def test_a_connection_for_another_name_of_ours_is_the_wrong_one(gate: Gate) -> N
 
 
 def test_browsers_are_told_to_insist_on_https(gate: Gate) -> None:
-    site = PublicSite(Branch(), gate.policy, hsts=300)
+    site = PublicSite(mounts_of(Branch()), gate.policy, hsts=300)
     for start, status in (b"GET / HTTP/1.1", 404), (b"TRACE / HTTP/1.1", 405), (b"?", 400):
         found, heard = answer_to(House(site=site), start, HOST)
         assert found == status

@@ -17,11 +17,14 @@ from ipyproxy.cli.doctoring.visit import (
     Answer,
     HungUpError,
     NoAnswerError,
+    NoTLSError,
     RefusedError,
+    Security,
     SilentError,
     Visit,
 )
 from ipyproxy.config import Config
+from ipyproxy.config.values import SERVICE_PORTS
 from ipyproxy.errors import ProxyError
 from ipyproxy.http.rewriting import Manners
 from ipyproxy.websocket.handshake import NotebookSide
@@ -99,6 +102,9 @@ class Examination:
             config.notebooks.site_cookies,
             Manners.APPLICATION if is_application else Manners.NOTEBOOK,
             patience,
+            Security(config.notebooks.tls_name, config.notebooks.tls_ca)
+            if config.notebooks.tls
+            else None,
         )
 
     def findings(self) -> Iterator[Finding]:
@@ -110,6 +116,12 @@ class Examination:
             return
         try:
             yield from self._answers()
+        except NoTLSError as caught:
+            remedy = (
+                "start it with a certificate that bears notebooks.tls_name and comes from "
+                "notebooks.tls_ca, or set notebooks.tls = false if it speaks plain HTTP"
+            )
+            yield wrong("TLS", str(caught), remedy)
         except RefusedError as caught:
             yield wrong("who listens", str(caught), self._start_it())
         except SilentError as caught:
@@ -120,10 +132,20 @@ class Examination:
                 "if a container publishes this port, let the server in it listen, on the "
                 "container's own address; else restart it"
             )
-            yield wrong("HTTP", str(caught), remedy)
+            yield self._no_http(caught, remedy)
         except NoAnswerError as caught:
             remedy = "restart it; if that is no notebook, start yours on another port"
-            yield wrong("HTTP", str(caught), remedy)
+            yield self._no_http(caught, remedy)
+
+    def _no_http(self, caught: NoAnswerError, remedy: str) -> Finding:
+        if not self._config.notebooks.tls and self._visit.speaks_tls():
+            return wrong(
+                "TLS",
+                "it speaks TLS itself, and the proxy speaks plain HTTP to it",
+                "start it without --certfile and --keyfile: the proxy has the certificate; or set "
+                "notebooks.tls = true, if all notebooks speak TLS",
+            )
+        return wrong("HTTP", str(caught), remedy)
 
     def _configured(self) -> Finding:
         ports = self._config.notebooks.ports
@@ -133,11 +155,13 @@ class Examination:
             return wrong(subject, f"{self._port} is the proxy's own port", remedy)
         if self._port in ports:
             return ok(subject, f"{self._port} is one of {ports}")
-        return wrong(
-            subject,
-            f"{self._port} is none of {ports}, so its pages are 404",
-            f'set notebooks.ports = "{ports},{self._port}", or start the notebook on another port',
-        )
+        said = f"{self._port} is none of {ports}, so its pages are 404"
+        elsewhere = "start the notebook on another port"
+        if self._port < 1024 or self._port in SERVICE_PORTS:
+            # Another service's, where a notebook has no business to be.
+            return wrong(subject, said, elsewhere)
+        added = f'set notebooks.ports = "{ports},{self._port}"'
+        return wrong(subject, said, f"{added}, or {elsewhere}")
 
     def _who_listens(self, people: list[Listener]) -> Iterator[Finding]:
         subject = "who listens"

@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from ipyproxy.errors import ProxyError
 from ipyproxy.http.rewriting import Manners, Rewriting, forwarded, request_fields
@@ -44,6 +46,34 @@ class GarbledError(NoAnswerError):
     """What came is no HTTP."""
 
 
+class NoTLSError(NoAnswerError):
+    """TLS was wanted, and nothing came of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """How a notebook is spoken to by TLS: the name it has to bear, and who may have issued that.
+
+    :ivar authorities: a PEM file; None: those that this system trusts.
+    """
+
+    name: str
+    authorities: Path | None
+
+    def wrap(self, sock: socket.socket) -> socket.socket:
+        """``sock`` with TLS on it. Raises NoTLSError."""
+        try:
+            context = ssl.create_default_context(cafile=self.authorities)
+            # As the proxy does: a certificate that is listed is trusted as it stands.
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+            return context.wrap_socket(sock, server_hostname=self.name)
+        except ssl.SSLCertVerificationError as caught:
+            raise NoTLSError(f"its certificate does not hold: {caught.verify_message}") from None
+        except OSError as caught:
+            reason = getattr(caught, "reason", None) or caught.strerror or str(caught)
+            raise NoTLSError(f"it does not speak TLS ({reason})") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An answer, and how long it took from dialling, in seconds. Of 101 there is no body."""
@@ -65,6 +95,7 @@ class Visit:
     :param prefix: where the notebook is to be, such as ``/ipython/10000/``.
     :param manners: what the notebook hears of that host.
     :param patience: seconds that each answer may take.
+    :param security: how it is spoken to by TLS; None: plainly.
     """
 
     def __init__(
@@ -75,12 +106,14 @@ class Visit:
         site_cookies: tuple[str, ...],
         manners: Manners,
         patience: float,
+        security: Security | None = None,
     ) -> None:
         self.cookies: dict[bytes, bytes] = {}
         self._port = port
         self._public = f"https://{host}".encode("ascii")
         self._prefix = prefix.encode("ascii")
         self._patience = patience
+        self._security = security
         self._rewriting = Rewriting(
             authority=b"%b:%d" % (LOOPBACK.encode("ascii"), port),
             prefix=self._prefix,
@@ -152,8 +185,20 @@ class Visit:
             raise RefusedError("nobody listens on it at 127.0.0.1") from None
         except OSError as caught:
             raise SilentError(f"it takes no connection: {caught.strerror or caught}") from None
-        with sock:
-            yield sock
+        with sock, self._security.wrap(sock) if self._security else sock as secured:
+            yield secured
+
+    def speaks_tls(self) -> bool:
+        """Whether it answers the beginning of a TLS handshake, whatever its certificate is."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE  # nothing is said on it
+        try:
+            with socket.create_connection((LOOPBACK, self._port), self._patience) as sock:
+                context.wrap_socket(sock).close()
+        except OSError:
+            return False
+        return True
 
     def _read_head(self, sock: socket.socket) -> tuple[ResponseHead, bytes]:
         heard = b""

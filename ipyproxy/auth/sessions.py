@@ -1,0 +1,222 @@
+"""The sessions of people who have logged in: the key that signs them, and those that were ended.
+
+Knows the time, one file of the state directory, and users by name. Knows nothing of passwords: what
+a session stands on is handed in. A session itself is kept by its browser, not here.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ipyproxy import statefiles
+from ipyproxy.access.facts import Lack
+from ipyproxy.access.sessions import Session, seal, seal_browser, unseal, unseal_browser
+from ipyproxy.access.tokens import Keyring
+
+MOST_ENDED = 16
+"""Sessions of one user that are remembered one by one once they were ended. Beyond these, all that
+began no later than the oldest of them count as ended too: nothing that was ended is forgotten."""
+
+MOST_LEFT = 4096
+"""Browsers that are remembered once they were logged out of their links. When there are more, the
+first are forgotten: whoever has a link can come in again anyway."""
+
+Run = Callable[[Callable[[], Any]], Deferred[Any]]
+"""Does some work in a thread."""
+
+
+class _Ended:
+    """What was ended of one user: some sessions, by nonce, and whatever began up to a moment."""
+
+    def __init__(self, up_to: int = 0, sessions: Iterable[tuple[str, int, int]] = ()) -> None:
+        self.up_to = up_to
+        self.sessions = {nonce: (issued, expires) for nonce, issued, expires in sessions}
+
+    def covers(self, session: Session) -> bool:
+        return session.issued <= self.up_to or session.nonce in self.sessions
+
+    def add(self, session: Session, now: float) -> None:
+        kept = {nonce: times for nonce, times in self.sessions.items() if times[1] > now}
+        kept[session.nonce] = session.issued, session.expires
+        if len(kept) > MOST_ENDED:
+            oldest = min(kept, key=lambda nonce: kept[nonce][0])
+            self.up_to = max(self.up_to, kept.pop(oldest)[0])
+        self.sessions = kept
+
+    def told(self) -> list[Any]:
+        return [self.up_to, [[nonce, *times] for nonce, times in self.sessions.items()]]
+
+
+class Sessions:
+    """All sessions of this host.
+
+    Until :meth:`keep` the key is in memory only. Without its file, every session ends when the
+    proxy is restarted.
+
+    :param run: where the file is written, for a disk may take its time.
+    :param wall_clock: seconds since the epoch, as by :func:`time.time`.
+    """
+
+    log = Logger(namespace="ipyproxy.auth.sessions")
+
+    def __init__(self, run: Run, wall_clock: Callable[[], float]) -> None:
+        self._run = run
+        self._wall_clock = wall_clock
+        self._key = {secrets.token_hex(4): secrets.token_hex(32)}
+        self._keys = Keyring(self._key)
+        self._ended: dict[str, _Ended] = {}
+        self._left: dict[str, None] = {}
+        self._file: Path | None = None
+        self._is_kept = False
+        self._is_behind = False
+        self._writing: Deferred[None] | None = None
+
+    def begin(self, user: str, proof: str, seconds: int) -> bytes:
+        """The value of the cookie of a new session, which lasts for so many seconds.
+
+        :param proof: the hash of the user's password.
+        """
+        if not self._is_kept:
+            self._change()
+        now = int(self._wall_clock())
+        _, value = seal(self._keys, user, proof, now, now + seconds, secrets.token_hex(16))
+        return value
+
+    def find(
+        self, cookies: Iterable[bytes], proof_of: Callable[[str], str | None]
+    ) -> Session | Lack:
+        """The session that a browser shows, if there is one that counts; else why not.
+
+        :param cookies: the values of the field Cookie.
+        :param proof_of: the hash of a user's password as it is now; None if there is no such user.
+        """
+        found = unseal(self._keys, cookies, proof_of, self._wall_clock())
+        if isinstance(found, Session) and self.has_ended(found):
+            return Lack.EXPIRED
+        return found
+
+    def has_ended(self, session: Session) -> bool:
+        """Whether ``session`` counts no more: it was ended, or its time is over."""
+        ended = self._ended.get(session.user)
+        return session.expires <= self._wall_clock() or (
+            ended is not None and ended.covers(session)
+        )
+
+    def end(self, session: Session) -> None:
+        """``session`` counts no more, wherever its cookie may be."""
+        self._ended.setdefault(session.user, _Ended()).add(session, self._wall_clock())
+        self._change()
+
+    # Browsers that open links.
+
+    def browser(self, cookies: Iterable[bytes]) -> str | None:
+        """What a browser is known as, since it opened a link here; None if it did not."""
+        return unseal_browser(self._keys, cookies)
+
+    def meet(self, cookies: Iterable[bytes]) -> tuple[str, bytes]:
+        """What a browser is known as from now on, and the value of the cookie that says so."""
+        known = self.browser(cookies)
+        if known is None or self.has_left(known):
+            known = secrets.token_hex(16)
+            if not self._is_kept:
+                self._change()
+        return known, seal_browser(self._keys, known)
+
+    def leave(self, browser: str) -> None:
+        """A browser is logged out of all links that it has opened."""
+        if browser in self._left:
+            return
+        if len(self._left) >= MOST_LEFT:
+            del self._left[next(iter(self._left))]
+        self._left[browser] = None
+        self._change()
+
+    def has_left(self, browser: str) -> bool:
+        """Whether it was."""
+        return browser in self._left
+
+    # What outlives the process.
+
+    def keep(self, file: Path) -> None:
+        """Take in what ``file`` holds, and keep the key and what is ended there from now on.
+
+        What cannot be read or written is told to the log. A file that is not there is made when
+        somebody first logs in: to remove it and start anew ends all sessions.
+        """
+        self._file = file
+        try:
+            self._take(json.loads(statefiles.read(file)))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._tell(file, "read", error.strerror)
+        except (ValueError, AttributeError, TypeError, LookupError) as error:
+            self._tell(file, "read", repr(error))
+
+    def _take(self, kept: dict[str, Any]) -> None:
+        key = {str(name): str(secret) for name, secret in kept["key"].items()}
+        ended = {
+            str(user): _Ended(int(up_to), [(str(n), int(i), int(e)) for n, i, e in sessions])
+            for user, (up_to, sessions) in kept["ended"].items()
+        }
+        if len(key) != 1 or not all(map(len, key.values())):
+            raise ValueError("no key")
+        self._key, self._keys, self._ended, self._is_kept = key, Keyring(key), ended, True
+        self._left = dict.fromkeys(map(str, kept["left"][-MOST_LEFT:]))
+
+    def written(self) -> Deferred[None]:
+        """Called back once all that is known is in the file, or could not be written."""
+        result: Deferred[None] = Deferred()
+        if self._writing is None:
+            result.callback(None)
+        else:
+            self._writing.chainDeferred(result)
+        return result
+
+    def _change(self) -> None:
+        """Something is to be kept. One write at a time, however often that happens."""
+        if self._file is None:
+            return
+        self._is_behind = True
+        if self._writing is None:
+            self._writing = Deferred()
+            self._write(self._file)
+
+    def _write(self, file: Path) -> None:
+        self._is_behind, self._is_kept = False, True
+        done = self._run(partial(statefiles.write, file, self._content()))
+        done.addErrback(self._not_written, file).addCallback(self._go_on, file)
+
+    def _content(self) -> bytes:
+        ended = {user: each.told() for user, each in self._ended.items()}
+        return json.dumps({"key": self._key, "ended": ended, "left": list(self._left)}).encode()
+
+    def _not_written(self, failure: Failure, file: Path) -> None:
+        self._is_kept = False
+        error = failure.value
+        self._tell(file, "written", getattr(error, "strerror", None) or str(error))
+
+    def _go_on(self, _: None, file: Path) -> None:
+        if self._is_behind:
+            self._write(file)
+        elif self._writing is not None:
+            done, self._writing = self._writing, None
+            done.callback(None)
+
+    def _tell(self, file: Path, done: str, why: str | None) -> None:
+        self.log.error(
+            "{file} cannot be {done} ({why}): when the proxy is restarted, people have to log in "
+            "again, and sessions that were ended may count again",
+            file=str(file),
+            done=done,
+            why=why,
+        )

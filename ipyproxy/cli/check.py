@@ -1,0 +1,27 @@
+"""``ipyproxy check``: says what is wrong with the configuration before the daemon finds out.
+
+Knows arguments only; what is looked at is the daemon's matter.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from ipyproxy.cli.configuration import add_file, placed, read_file
+from ipyproxy.daemon.checking import run_check
+
+
+def add(words: Any) -> None:
+    """Add the word to those of the command."""
+    parser = words.add_parser(
+        "check",
+        help="look at the configuration and at the files that it names, and say what is wrong",
+        description="Reads the configuration, the certificates and every other file that it names, "
+        "and touches no network. Root reads them with the rights of the user ipyproxy, if there is "
+        "one, as the service does. The status is 2 if the daemon would not start.",
+    )
+    add_file(parser)
+    parser.set_defaults(
+        run=lambda given: run_check(lambda: read_file(given), partial(placed, given))
+    )

@@ -1,0 +1,84 @@
+"""``ipyproxy reload``: has the daemon read its configuration anew, and says what came of it.
+
+Knows processes and signals, and where the daemon writes the outcome down.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ipyproxy.cli.configuration import add_file, read_file
+from ipyproxy.config import Config, ConfigError
+from ipyproxy.daemon.account import NoAccountError, find_account
+from ipyproxy.daemon.outcome import Outcome, outcome_file, read_outcome
+from ipyproxy.daemon.state import state_directory
+
+_LOOK = 0.05
+_PATIENCE = 60.0
+"""Seconds that a reload may take: files may lie on a slow disk, users in a slow directory."""
+_SHORT_PATIENCE = 10.0
+"""The same where the file cannot be read, and so may name another state directory."""
+
+
+def add(words: Any) -> None:
+    """Add the word to those of the command."""
+    parser = words.add_parser(
+        "reload",
+        help="have the daemon read its configuration anew, and say what came of it",
+        description="Sends SIGHUP to the daemon and waits until it has read everything. The status "
+        "is 1 if it refused, and then nothing has changed. Under systemd, 'systemctl reload "
+        "ipyproxy' does this.",
+    )
+    parser.add_argument("pid", type=int, metavar="PID", help="the daemon's process")
+    add_file(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(given: argparse.Namespace) -> int:
+    wrong: tuple[str, ...] = ()
+    try:
+        config = read_file(given)
+    except ConfigError as error:
+        # The daemon will say so as well, unless its command line mends it.
+        config, wrong = Config(), error.problems
+    file = outcome_file(state_directory(config, os.environ, _home_of(given.pid)))
+    asked = time.monotonic()
+    try:
+        os.kill(given.pid, signal.SIGHUP)
+    except OSError as error:
+        return _complain([f"process {given.pid}: {error.strerror}"])
+    outcome = _wait(file, given.pid, asked, _SHORT_PATIENCE if wrong else _PATIENCE)
+    if outcome is None:
+        said = f"process {given.pid} has not written to {file} what came of it; see its log"
+        return _complain([*wrong, said])
+    return _complain(f"NOT RELOADED, all stays as it was: {why}" for why in outcome.problems)
+
+
+def _home_of(pid: int) -> Path | None:
+    try:
+        return find_account(Path(f"/proc/{pid}").stat().st_uid).home
+    except (OSError, NoAccountError):
+        return None
+
+
+def _wait(file: Path, pid: int, asked: float, patience: float) -> Outcome | None:
+    """The outcome of a reload that began after it was ``asked`` for."""
+    while time.monotonic() < asked + patience:
+        outcome = read_outcome(file)
+        if outcome is not None and outcome.pid == pid and outcome.began >= asked:
+            return outcome
+        time.sleep(_LOOK)
+    return None
+
+
+def _complain(problems: Iterable[str]) -> int:
+    lines = [f"ipyproxy: {problem}\n" for problem in problems]
+    sys.stderr.writelines(lines)
+    return int(bool(lines))

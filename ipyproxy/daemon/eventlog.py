@@ -1,0 +1,84 @@
+"""The daemon's own log: one line an event, for a file, a terminal or systemd's journal.
+
+Knows how an event becomes a line, and which of Twisted's are noise. Knows nothing of the access
+log, nor of what happens.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from twisted.logger import (
+    FilteringLogObserver,
+    ILogFilterPredicate,
+    ILogObserver,
+    LogEvent,
+    LogLevel,
+    PredicateResult,
+    eventAsText,
+    textFileLogObserver,
+)
+from zope.interface import implementer, provider
+
+# syslog(3), as sd-daemon(3) puts it before a line. Twisted has no level for "notice".
+_PRIORITIES = {
+    LogLevel.debug: 7,
+    LogLevel.info: 6,
+    LogLevel.warn: 4,
+    LogLevel.error: 3,
+    LogLevel.critical: 2,
+}
+ERROR = f"<{_PRIORITIES[LogLevel.error]}>"
+"""What stands before a line of the journal that tells of an error."""
+
+
+def is_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
+    """Whether systemd takes what is written to ``stream`` for its journal: systemd.exec(5)."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return environment.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
+def observer(logfile: str | None, environment: Mapping[str, str]) -> ILogObserver:
+    """What writes events down.
+
+    :param logfile: a file, which is turned over at a megabyte, or "-" or None: standard output.
+    """
+    writer: ILogObserver
+    if logfile and logfile != "-":
+        from twisted.python.logfile import LogFile
+
+        writer = textFileLogObserver(LogFile.fromFullPath(logfile))
+    elif is_journal(sys.stdout, environment):
+        writer = JournalObserver(sys.stdout)
+    else:
+        writer = textFileLogObserver(sys.stdout)
+    return FilteringLogObserver(writer, [without_noise])
+
+
+@implementer(ILogObserver)
+class JournalObserver:
+    """Writes events as lines that bear a priority; when something happened is the journal's."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def __call__(self, event: LogEvent) -> None:
+        """Write ``event`` down; each line of a traceback has the priority of the whole."""
+        text = eventAsText(event, includeTimestamp=False)
+        priority = f"<{_PRIORITIES.get(event.get('log_level', LogLevel.info), 6)}>"
+        self._out.write("".join(f"{priority}{line}\n" for line in text.splitlines()))
+        self._out.flush()
+
+
+@provider(ILogFilterPredicate)
+def without_noise(event: LogEvent) -> Any:
+    """Leave out what Twisted tells of its own doings, unless it is a warning or worse."""
+    ours = str(event.get("log_namespace", "")).startswith("ipyproxy.")
+    matters = event.get("log_level", LogLevel.info) >= LogLevel.warn or event.get("isError")
+    return PredicateResult.maybe if ours or matters else PredicateResult.no

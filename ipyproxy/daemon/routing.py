@@ -1,0 +1,93 @@
+"""The table of routes that a configuration describes, with the resource that stands at each.
+
+Knows the kinds of destinations. Opens, reads and dials nothing.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from twisted.web.resource import Resource
+
+from ipyproxy.access.reserved import ReservedFields
+from ipyproxy.config import Config
+from ipyproxy.config.routes import OWN_PATH
+from ipyproxy.gateway.application import ApplicationResource
+from ipyproxy.gateway.exchange import GatewayContext
+from ipyproxy.http.rewriting import Manners, Rewriting
+from ipyproxy.net.hosts import parse_address
+from ipyproxy.routes.route import Application, Notebooks, Redirect, Route
+from ipyproxy.routes.table import RouteTable
+from ipyproxy.upstream.upstream import UpstreamTable
+from ipyproxy.web.resources import RedirectResource
+from ipyproxy.web.site import Mount, Root
+
+
+class Fittings(NamedTuple):
+    """What routes to applications need of the rest.
+
+    :ivar withheld: what of a client's own fields no upstream gets to see.
+    :ivar cookies: names of the cookies that only the proxy itself gets to see.
+    """
+
+    upstreams: UpstreamTable
+    context: GatewayContext
+    withheld: ReservedFields | None
+    cookies: tuple[bytes, ...]
+
+
+def make_routes(
+    config: Config, root: Root, notebooks: Resource, fittings: Fittings
+) -> RouteTable[Mount]:
+    """The table: the proxy's own pages and the notebooks, then what the configuration lists.
+
+    The proxy's own pages are at every host. Below ``site.notebook_domain`` there is nothing but
+    notebooks.
+    """
+    table: RouteTable[Mount] = RouteTable()
+    prefix = config.notebooks.prefix.encode("ascii")
+    of_notebooks = Mount(notebooks, Route(Notebooks(), path=config.notebooks.prefix))
+    of_root = Mount(root, Route(Notebooks()))
+    own = root.children.get(OWN_PATH[1:].encode("ascii"))
+    domain = config.site.notebook_domain
+    for host in (b"", b"*." + domain.encode("ascii")) if domain else (b"",):
+        table.put(host, b"/", of_root)
+        table.put(host, prefix, of_notebooks)
+    hosts = {b"", *(_spelled(entry.host) for entry in config.routes)}
+    if own is not None:
+        of_own = Mount(own, Route(Notebooks(), path=OWN_PATH))
+        for host in hosts:
+            table.put(host, OWN_PATH.encode("ascii"), of_own)
+    for entry in config.routes:
+        route = entry.route
+        mount = Mount(_resource(route, fittings), route)
+        table.put(_spelled(route.host), route.path.encode("ascii"), mount)
+    return table
+
+
+def _spelled(host: str) -> bytes:
+    """``host`` as it stands in a Host field."""
+    return f"[{host}]".encode() if ":" in host and parse_address(host) else host.encode("ascii")
+
+
+def _resource(route: Route, fittings: Fittings) -> Resource:
+    destination = route.destination
+    if isinstance(destination, Redirect):
+        return RedirectResource(destination.to.encode("ascii"), destination.status)
+    assert isinstance(destination, Application)
+    upstreams = [
+        fittings.upstreams.application(server.name, server.address)
+        for server in destination.servers
+    ]
+    rewriting = Rewriting(
+        authority=str(destination.servers[0].address).encode("ascii", "backslashreplace"),
+        prefix=route.prefix + b"/",
+        port=0,
+        site_cookies=fittings.cookies,
+        withheld=None if fittings.withheld is None else fittings.withheld.kept,
+        scheme=b"https" if destination.servers[0].tls_name else b"http",
+        manners=Manners.APPLICATION,
+        confined=False,
+        stripped=route.strip and route.path != "/",
+    )
+    return ApplicationResource(upstreams, rewriting, fittings.context, route.timeout)

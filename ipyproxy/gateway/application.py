@@ -1,0 +1,80 @@
+"""What stands at a route to an application: the resource that carries requests to its servers.
+
+Knows which servers there are, and which is asked first. Access has been decided before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.web.resource import Resource
+
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.gateway.exchange import Exchange, GatewayContext
+from ipyproxy.gateway.websocket import BridgeExchange, is_websocket
+from ipyproxy.http.rewriting import Rewriting
+from ipyproxy.upstream.upstream import Upstream
+from ipyproxy.web.resources import NOT_DONE_YET
+
+_DOWN = (Problem.UPSTREAM_DEAD, Problem.UPSTREAM_STARTING)
+
+
+class ApplicationResource(Resource):
+    """One application, on one server or on several.
+
+    Of those that answer, the one with the least open work gets a request; equals take turns. One
+    that cannot be reached is passed over, and so is one that hung up on a request which may be
+    sent twice.
+
+    :param timeout: seconds for which an answer may not begin; None: as for all upstreams.
+    """
+
+    isLeaf = True
+
+    def __init__(
+        self,
+        upstreams: Sequence[Upstream],
+        rewriting: Rewriting,
+        context: GatewayContext,
+        timeout: float | None = None,
+    ) -> None:
+        super().__init__()
+        self._upstreams = list(upstreams)
+        self._rewriting = rewriting
+        self._context = context
+        self._timeout = timeout
+        self._turn = 0
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        """Everything below is this application's."""
+        return self
+
+    def render(self, request: Any) -> int:
+        """Carry the request; a WebSocket is one by its Upgrade, never by its path.
+
+        Raises :class:`ProxyError` as :meth:`.exchange.Exchange.start` does for the last server.
+        """
+        kind = BridgeExchange if is_websocket(request.head) else Exchange
+        waiting = self._in_order()
+        while True:
+            upstream, *waiting = waiting
+            request.upstream = upstream
+            exchange = kind(request, upstream, self._rewriting, self._context)
+            exchange.others = waiting
+            exchange.timeout = self._timeout
+            try:
+                exchange.start()
+            except ProxyError as error:
+                if not waiting or error.problem not in _DOWN:
+                    raise
+            else:
+                return NOT_DONE_YET
+
+    def _in_order(self) -> list[Upstream]:
+        upstreams = self._upstreams
+        if len(upstreams) == 1:
+            return upstreams
+        turn = self._turn = (self._turn + 1) % len(upstreams)
+        upstreams = upstreams[turn:] + upstreams[:turn]
+        return sorted(upstreams, key=lambda upstream: (upstream.is_down, upstream.open_work))

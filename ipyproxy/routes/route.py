@@ -1,0 +1,81 @@
+"""What a route is: which requests take it, where it leads, and on which terms.
+
+Values only. Sources of routes (the ports of notebooks, the configuration) make them; the table
+finds them. Knows nothing of connections, resources or files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import NamedTuple
+
+from ipyproxy.net.address import Address
+
+
+class Server(NamedTuple):
+    """One of the servers that an application runs on.
+
+    :ivar name: as the configuration spells it; what people know it by.
+    :ivar tls_name: the name that its certificate has to bear; empty: it is spoken to plainly.
+    """
+
+    name: str
+    address: Address
+    tls_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A destination: servers of which any may answer."""
+
+    servers: tuple[Server, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """A destination: the client is sent to another address, with its path and query.
+
+    :ivar to: what comes before the path, such as ``https://example.org``.
+    """
+
+    to: str
+    status: int = 308
+
+
+class Notebooks(NamedTuple):
+    """A destination: the notebooks of this host, one below each port."""
+
+
+Destination = Application | Redirect | Notebooks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Route:
+    """One route.
+
+    :ivar host: the host that requests are for; ``*.`` stands for one label; empty: any.
+    :ivar path: the prefix of their paths, without a slash at the end unless it is all of it.
+    :ivar strip: whether the prefix is taken off before a request goes on.
+    :ivar timeout: seconds for which an answer may not begin; None: as for notebooks.
+    :ivar allow: the networks of clients that may come; none given: all.
+    :ivar lines: field lines that every answer bears.
+    """
+
+    destination: Destination
+    host: str = ""
+    path: str = "/"
+    strip: bool = False
+    timeout: float | None = None
+    allow: tuple[IPv4Network | IPv6Network, ...] = ()
+    lines: tuple[bytes, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Host and path as people know it by, such as ``galaxy.example.org/static``."""
+        return self.host + self.path
+
+    @property
+    def prefix(self) -> bytes:
+        """The path as it stands before whatever comes below it: nothing for ``/``."""
+        return self.path.rstrip("/").encode("ascii")

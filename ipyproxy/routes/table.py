@@ -1,0 +1,105 @@
+"""The table of routes: from a host and a path to what stands there.
+
+Of the hosts that fit, the exact one comes before one with a star, and that before none; of its
+paths the longest counts. A look-up takes as long with a hundred thousand routes as with one: it is
+a few steps through dictionaries, one for each segment of the longest route on the way. Paths are
+compared byte for byte, and nothing is decoded.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class _Node(Generic[T]):
+    """A step of a path: what stands there, and the steps below it."""
+
+    __slots__ = ("children", "here")
+
+    def __init__(self) -> None:
+        self.children: dict[bytes, _Node[T]] = {}
+        self.here: T | None = None
+
+
+class RouteTable(Generic[T]):
+    """What stands at hosts and paths.
+
+    Hosts are lower-case, ``*.`` at the front stands for one label, and an empty one for any host.
+    Paths begin with a slash and end with none, but for ``/`` itself.
+    """
+
+    def __init__(self) -> None:
+        self._anywhere: _Node[T] = _Node()
+        self._hosts: dict[bytes, _Node[T]] = {}
+
+    def put(self, host: bytes, path: bytes, what: T) -> None:
+        """Let ``what`` stand at ``path`` and below; it replaces what stood there."""
+        if not host:
+            node = self._anywhere
+        else:
+            found = self._hosts.get(host)
+            node = _Node() if found is None else found
+            self._hosts[host] = node
+        for segment in _segments(path):
+            child = node.children.get(segment)
+            if child is None:
+                child = node.children[segment] = _Node()
+            node = child
+        node.here = what
+
+    def remove(self, host: bytes, path: bytes) -> None:
+        """Let nothing stand at ``path`` any more; what is below stays. Nothing is left behind.
+
+        Raises KeyError if nothing stands there.
+        """
+        top = self._hosts[host] if host else self._anywhere
+        way = [top]
+        segments = _segments(path)
+        for segment in segments:
+            way.append(way[-1].children[segment])
+        if way[-1].here is None:
+            raise KeyError(path)
+        way[-1].here = None
+        for parent, segment in zip(reversed(way[:-1]), reversed(segments), strict=True):
+            child = parent.children[segment]
+            if child.here is not None or child.children:
+                break
+            del parent.children[segment]
+        if host and top.here is None and not top.children:
+            del self._hosts[host]
+
+    def match(self, host: bytes, path: bytes) -> T | None:
+        """What stands at ``host`` and ``path``, or nearest above it; None if nothing does."""
+        if self._hosts:
+            exact = self._hosts.get(host)
+            if exact is not None:
+                found = _nearest(exact, path)
+                if found is not None:
+                    return found
+            dot = host.find(b".")
+            starred = self._hosts.get(b"*" + host[dot:]) if dot >= 0 else None
+            if starred is not None:
+                found = _nearest(starred, path)
+                if found is not None:
+                    return found
+        return _nearest(self._anywhere, path)
+
+
+def _segments(path: bytes) -> list[bytes]:
+    return path[1:].split(b"/") if path != b"/" else []
+
+
+def _nearest(node: _Node[T], path: bytes) -> T | None:
+    found = node.here
+    rest, slash = path[1:], b"/"
+    while slash and node.children:
+        segment, slash, rest = rest.partition(b"/")
+        child = node.children.get(segment)
+        if child is None:
+            break
+        node = child
+        if node.here is not None:
+            found = node.here
+    return found

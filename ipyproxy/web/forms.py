@@ -1,0 +1,78 @@
+"""The body of a small form, read whole.
+
+Knows how browsers spell a form (``application/x-www-form-urlencoded``), and how much of one is
+taken. Knows nothing of what stands in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import unquote_to_bytes
+
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.server.request import Request
+
+FORM_BYTES = 4096
+"""The most that is held of a form; a longer one is refused."""
+
+Form = dict[str, bytes]
+"""The values by their names; of several values of one name, the last."""
+
+
+def read_form(request: Request, then: Callable[[Form], object]) -> None:
+    """Call ``then`` with the form that ``request`` brings, once all of it has come.
+
+    :param then: may raise :class:`ProxyError`, with which the request is refused.
+    """
+    reader = _Reader(request, then)
+    if request.body is None:
+        reader.body_ended()
+    else:
+        request.consumer = reader
+
+
+def parse_form(body: bytes) -> Form:
+    """The fields of a form. What is no ``name=value`` has an empty value."""
+    form: Form = {}
+    for pair in body.split(b"&"):
+        name, _, value = pair.replace(b"+", b" ").partition(b"=")
+        form[unquote_to_bytes(name).decode("latin-1")] = unquote_to_bytes(value)
+    return form
+
+
+class _Reader:
+    """Takes the body. See :class:`ipyproxy.server.request.BodyConsumer`."""
+
+    def __init__(self, request: Request, then: Callable[[Form], object]) -> None:
+        self._request = request
+        self._then = then
+        self._body = b""
+        self._is_over = False
+
+    def body_received(self, data: bytes) -> None:
+        """Some more."""
+        if self._is_over:
+            return
+        self._body += data
+        if len(self._body) > FORM_BYTES:
+            self._refuse(ProxyError(Problem.BODY_TOO_LARGE, "a form"))
+
+    def body_ended(self) -> None:
+        """The form is whole."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._request.consumer = None
+        try:
+            self._then(parse_form(self._body))
+        except ProxyError as error:
+            self._request.refuse(error)
+
+    def _refuse(self, error: ProxyError) -> None:
+        self.client_lost()
+        self._request.refuse(error)
+
+    def client_lost(self) -> None:
+        """Nobody waits any more."""
+        self._is_over = True
+        self._request.consumer = None
