@@ -21,6 +21,7 @@ SOURCES = Path(ipyproxy.__file__).parent
 DATES = {
     "daemon/components.py": "links, revocations, the status page",
     "daemon/service.py": "the access log",
+    "daemon/certificates.py": "the ends of certificates, and when an authority was asked",
     "status/metrics.py": "when the machine was started",
     "cli/link.py": "a link's expiry",
     "files/sending.py": "whether a file has changed since the date that a browser names",

@@ -11,15 +11,26 @@ import sys
 from collections.abc import Sequence
 
 from ipyproxy import __version__
-from ipyproxy.cli import check, doctor, import_apache, link, reload, status
-from ipyproxy.config import ConfigError
-
-COMMANDS = (
+from ipyproxy.cli import (
+    certificates,
     check,
     doctor,
     import_apache,
     link,
     reload,
+    renew,
+    status,
+)
+from ipyproxy.config import ConfigError
+
+COMMANDS = (
+    certificates,
+    check,
+    doctor,
+    import_apache,
+    link,
+    reload,
+    renew,
     status,
 )
 """The modules of the commands, in the order in which they are told of."""

@@ -79,7 +79,7 @@ def _connection(where: int | str, config: Config) -> tuple[str, http.client.HTTP
     if isinstance(where, int):
         return f"127.0.0.1 port {where}", http.client.HTTPConnection("127.0.0.1", where, _PATIENCE)
     if where == "unix":
-        path = _state_directory(config) / SOCKET
+        path = service_directory(config) / SOCKET
         return str(path), _UnixConnection(path)
     if match := re.match(r"unix:(?:address=)?((?:[^:\\]|\\.)+)", where):
         path = Path(re.sub(r"\\(.)", r"\1", match[1]))
@@ -91,7 +91,7 @@ def _connection(where: int | str, config: Config) -> tuple[str, http.client.HTTP
     raise ConfigError([f"status.listen = {json.dumps(where)}: this command cannot connect to that"])
 
 
-def _state_directory(config: Config) -> Path:
+def service_directory(config: Config) -> Path:
     """The daemon's: for root that of the account that the daemon runs as."""
     home = None
     if os.geteuid() == 0:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 import attrs
 
+from ipyproxy.config.acme import Acme
 from ipyproxy.config.auth import Auth
 from ipyproxy.config.routes import RouteEntry
 from ipyproxy.config.values import (
@@ -66,8 +67,8 @@ class Listen:
 
 
 @attrs.frozen
-class Tls:
-    """Certificates with their keys, PEM files; without any a certificate is made up.
+class Tls(Acme):
+    """Certificates with their keys: got by ACME, or PEM files; without any one is made up.
 
     ``hsts`` is in seconds.
     """
@@ -83,6 +84,7 @@ class Tls:
 
     def __attrs_post_init__(self) -> None:
         """Refuse one without the other."""
+        Acme.__attrs_post_init__(self)
         if self.certificate and not self.key:
             raise RefusedError("needs tls.key beside it", key="certificate")
         if self.key and not self.certificate:
@@ -274,12 +276,21 @@ class Config:
             if port not in self.notebooks.ports:
                 raise RefusedError(f"{port} is none of notebooks.ports", key="health.ports")
         self.auth.check_depth(self.notebooks.prefix)
+        if self.tls.acme and not self.certificate_names:
+            why = "knows no name to get a certificate for: set site.hosts, or tls.names"
+            raise RefusedError(why, key="tls.acme")
         if self.status.public and not self.auth.guards("/_ipyproxy/"):
             why = 'needs a rule in auth.rules, such as path = "/_ipyproxy", that asks for something'
             raise RefusedError(why, key="status.public")
         self._check_routes()
         if "certificate" in self.auth.methods and self.tls.client_ca is None:
             raise RefusedError('"certificate" needs tls.client_ca beside it', key="auth.rules")
+
+    @property
+    def certificate_names(self) -> tuple[str, ...]:
+        """The names that certificates are got for by ACME, unless files have one already."""
+        hosts = [*self.site.hosts, *(route.host for route in self.routes if route.host)]
+        return self.tls.wanted(hosts, self.site.notebook_domain)
 
     def _check_routes(self) -> None:
         """Refuse routes that stand in each other's way, or in that of notebooks."""
@@ -330,6 +341,8 @@ def anchored(config: Config, directory: Path) -> Config:
             key=anchor(config.tls.key),
             directory=anchor(config.tls.directory),
             client_ca=anchor(config.tls.client_ca),
+            acme_ca=anchor(config.tls.acme_ca),
+            dns_hook=anchor(config.tls.dns_hook),
         ),
         auth=attrs.evolve(
             config.auth,

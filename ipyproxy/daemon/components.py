@@ -225,7 +225,7 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
     """
     config = settings.config
     names = {name for each in settings.certificates for name in each.names}
-    names.update(config.site.hosts)
+    names.update(config.site.hosts, config.certificate_names)
     names.update(route.host for route in config.routes if route.host)
     hosts = None
     if domain := config.site.notebook_domain:
@@ -235,9 +235,6 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
         TrustedPages(config.site.trusted_origins) if config.site.trusted_origins else None
     )
     policy = Policy(names, config.site.trusted_origins)
-    # Whoever has gone on past the warning of a self-signed certificate could never come back.
-    vouched_for = not any(each.is_self_signed for each in settings.certificates)
-    hsts = config.tls.hsts if vouched_for else 0
     methods = make_methods(config.auth, settings.auth_files, components.auth)
     gate = make_gate(config.auth, methods, config.notebooks.prefix, components.auth)
     passwords = methods.get("htpasswd")
@@ -245,10 +242,6 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
     if {"htpasswd", "link"} & set(methods):
         typed = passwords if isinstance(passwords, PasswordLogin) else None
         login = LoginPages(typed, components.auth.sessions, _operator(settings))
-    acme = config.listen.acme_directory
-    challenges = (
-        Challenges(acme, components.auth.reactor, components.challenges.run) if acme else None
-    )
     return Sites(
         PublicSite(
             _routes(components, config, trusted_pages, login=login is not None),
@@ -259,11 +252,29 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
             states=StatePaths(config.notebooks.prefix),
             error_pages=settings.error_pages,
             login=login,
-            hsts=hsts,
+            hsts=hsts(settings),
         ),
-        RedirectSite(policy, https_port, challenges),
+        RedirectSite(policy, https_port, _challenges(components, settings)),
         _status(components, names),
     )
+
+
+def _challenges(components: Components, settings: Settings) -> Challenges | None:
+    """What plain HTTP answers ACME servers with, if anything."""
+    acme, own = settings.config.listen.acme_directory, settings.acme
+    directories = [*([acme] if acme else []), *([own.store.http] if own else [])]
+    if not directories:
+        return None
+    return Challenges(directories, components.auth.reactor, components.challenges.run)
+
+
+def hsts(settings: Settings) -> int:
+    """For how many seconds browsers are to insist on HTTPS, with the certificates that there are.
+
+    Whoever has gone on past the warning of a self-signed one could never come back.
+    """
+    vouched_for = not any(each.is_self_signed for each in settings.certificates)
+    return settings.config.tls.hsts if vouched_for else 0
 
 
 def _operator(settings: Settings) -> str:

@@ -24,8 +24,16 @@ from twisted.python.failure import Failure
 
 from ipyproxy import __version__
 from ipyproxy.config import ConfigError
-from ipyproxy.daemon.components import channel_limits, make_components, make_sites, refit, secure
+from ipyproxy.daemon.components import (
+    channel_limits,
+    hsts,
+    make_components,
+    make_sites,
+    refit,
+    secure,
+)
 from ipyproxy.daemon.draining import Drain, Patience
+from ipyproxy.daemon.keeping import Keeping
 from ipyproxy.daemon.memory import FreeMemory
 from ipyproxy.daemon.outcome import Outcome, outcome_file, write_outcome
 from ipyproxy.daemon.settings import Settings
@@ -45,7 +53,7 @@ from ipyproxy.server.site import Site
 from ipyproxy.status.condition import Phase
 from ipyproxy.status.lag import timed
 from ipyproxy.status.serving import StatusServer
-from ipyproxy.tls import CertificateError, ServerTLS
+from ipyproxy.tls import Certificate, CertificateError, ServerTLS
 from ipyproxy.upstream.owners import Directory, KnownOwners, Owners, PatientThreads, groups_of
 from ipyproxy.upstream.tenancy import Tenants, find_kernel
 
@@ -81,6 +89,8 @@ class ProxyService(Service):
         owners = self._settings.owners
         tenants = Tenants(find_kernel(owners), self._known(owners))
         self._components = make_components(reactor, self._descriptors, config, tenants)
+        condition = self._components.condition
+        self._keeping = Keeping(reactor, condition, self._tls, self._put_in_place)
         secure(self._components, self._settings.notebooks_tls, self._settings.applications_tls)
         access_log = AccessLog(self._writer.write, config.log.format, time.time)
         self._recorder = Recorder(self._components.statistics, access_log, self._components.clients)
@@ -105,6 +115,7 @@ class ProxyService(Service):
             self._listen(self._bound.http, self._take_http)
         self._https_port = getattr(https, "port", 443)
         sites = make_sites(self._components, self._settings, self._https_port)
+        self._public = sites.public
         self._https = self._make_server(sites.public)
         self._http = self._make_server(sites.redirects)
         self._components.condition.handshakes = self._https.handshakes
@@ -161,6 +172,7 @@ class ProxyService(Service):
         for address in self._components.condition.listeners:
             self.log.info("listening on {address}", address=address)
         self._tell_settings()
+        self._reactor.callWhenRunning(lambda: self._keeping.follow(self._settings))
         self._components.condition.phase = Phase.SERVING
 
     def _tell_settings(self) -> None:
@@ -192,6 +204,16 @@ class ProxyService(Service):
         """Whether whoever connects is not told apart."""
         by_path = any(isinstance(each.address, UNIXAddress) for each in self._listeners)
         return by_path and UNIX not in self._settings.config.listen.trusted_proxies
+
+    def _put_in_place(self, certificate: Certificate) -> None:
+        """Serve new connections with a certificate that was got. Raises CertificateError."""
+        if certificate in self._tls.certificates:
+            return
+        self._tls.put(certificate)
+        self._settings = self._settings._replace(certificates=self._tls.certificates)
+        self._components.condition.certificates = self._tls.certificates
+        self._public.insist(hsts(self._settings))
+        self.log.info("certificate: {told}", told=certificate)
 
     # Running.
 
@@ -331,6 +353,7 @@ class ProxyService(Service):
         self._components.tenants.owners = self._known(settings.owners)
         self._directory.refresh()
         secure(self._components, settings.notebooks_tls, settings.applications_tls)
+        self._public = sites.public
         for server, site in (self._https, sites.public), (self._http, sites.redirects):
             server.site = site
             server.limits = channel_limits(config)
@@ -343,6 +366,7 @@ class ProxyService(Service):
         else:
             self._writer.close()
             self._writer = writer
+        self._keeping.follow(settings)
         for key in ("https", "http", "backlog"):
             if getattr(config.listen, key) != getattr(self._bound, key):
                 self.log.warn("listen.{key} has changed: that takes a restart", key=key)
@@ -381,6 +405,7 @@ class ProxyService(Service):
         """Take nothing new, finish what is open as far as patience goes, then end."""
         super().stopService()
         self._components.condition.phase = Phase.DRAINING
+        self._keeping.stop()
         self._components.sights.live.close()
         stopped = [listener.stop() for listener in self._listeners]
         patience = self._patience or Patience(self._settings.config.timeouts.drain, 0)

@@ -7,10 +7,12 @@ what is made of it all.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from cryptography import x509
 
 from ipyproxy.config import Config, ConfigError, Notebooks, RouteEntry, Tls
 from ipyproxy.daemon.doubts import doubts_of, unwritable
@@ -18,24 +20,36 @@ from ipyproxy.daemon.errorpages import read_error_pages
 from ipyproxy.daemon.gate import AuthFiles, read_files
 from ipyproxy.net.address import TCPAddress, is_loopback
 from ipyproxy.net.hosts import covers
-from ipyproxy.net.ownnames import own_names
 from ipyproxy.server.request import NO_PAGES
 from ipyproxy.tls import (
     Certificate,
     CertificateError,
     ClientAuthorities,
+    Development,
+    Directory,
+    FilePair,
     Profile,
     Terms,
     UpstreamTLS,
-    development_certificate,
+    load_all,
     load_authorities,
-    load_certificate,
-    load_directory,
     load_trusted,
 )
 from ipyproxy.tls.checking import ages, problems, warnings
 from ipyproxy.upstream.owners import Owners, OwnersError
 from ipyproxy.upstream.tenancy import find_kernel
+
+if TYPE_CHECKING:
+    from ipyproxy.acme.store import Store
+
+
+class Acme(NamedTuple):
+    """Certificates that are got by ACME."""
+
+    store: Store
+    """Has the names that they are for."""
+    trusted: tuple[x509.Certificate, ...] | None
+    """Who may have issued the authority's own certificate; None: whom this system trusts."""
 
 
 class Settings(NamedTuple):
@@ -53,6 +67,8 @@ class Settings(NamedTuple):
     owners: Owners | None
     """Whose notebooks are served; None: anybody's."""
     auth_files: AuthFiles
+    acme: Acme | None = None
+    """None: all certificates are files."""
     doubts: tuple[str, ...] = ()
     """What is probably not meant, one sentence each."""
     error_pages: Mapping[int, bytes] = NO_PAGES
@@ -68,30 +84,59 @@ def load(config: Config, state_directory: Path) -> Settings:
     """
     auth_files = read_files(config.auth)
     now = datetime.now(UTC)
-    certificates = _certificates(config.tls)
+    certificates = certificate_files(config)
     doubts = [
         *_of_certificates(certificates, now),
         *_unreached(config),
         *doubts_of(config, auth_files.users),
     ]
     owners = _owners(config)
+    acme = _acme(config, state_directory, certificates)
     try:
+        if acme is not None:
+            certificates += load_all([acme.store])
         if not certificates:
-            certificates = [development_certificate(state_directory, own_names(), now)]
+            certificates = load_all([Development(state_directory)])
     except CertificateError as error:
         raise ConfigError([f"state.directory: {error}"]) from error
     return Settings(
         config,
-        tuple(certificates),
+        certificates,
         _terms(config.tls),
         _notebooks_tls(config.notebooks),
         _applications_tls(config.routes),
         state_directory,
         owners,
         auth_files,
+        acme,
         tuple(doubts),
         read_error_pages(config.site.error_pages),
     )
+
+
+def _acme(config: Config, state_directory: Path, files: Sequence[Certificate]) -> Acme | None:
+    """What is to be got beside ``files``."""
+    if not config.tls.acme:
+        return None
+    from ipyproxy.acme.store import Store
+
+    store = Store(state_directory / "acme", missing_names(config, files))
+    return Acme(store, _trusted_authorities(config.tls))
+
+
+def _trusted_authorities(tls: Tls) -> tuple[x509.Certificate, ...] | None:
+    with _named("tls.acme_ca"):
+        return None if tls.acme_ca is None else load_authorities(tls.acme_ca)
+
+
+def missing_names(config: Config, files: Iterable[Certificate]) -> Sequence[str]:
+    """The names that certificates are to be got for, because none of ``files`` bears them."""
+    borne = {name for each in files for name in each.names}
+    return [name for name in config.certificate_names if not _bears(borne, name)]
+
+
+def _bears(names: Collection[str], wanted: str) -> bool:
+    return wanted in names or covers(names, wanted)
 
 
 def _owners(config: Config) -> Owners | None:
@@ -112,22 +157,27 @@ def configured_names(config: Config) -> tuple[str, ...]:
 
     :raises ConfigError: if a certificate cannot be read.
     """
-    borne = (name for each in _certificates(config.tls) for name in each.names)
-    return tuple(dict.fromkeys((*config.site.hosts, *borne)))
+    borne = (name for each in certificate_files(config) for name in each.names)
+    return tuple(dict.fromkeys((*config.site.hosts, *config.certificate_names, *borne)))
 
 
-def _certificates(tls: Tls) -> list[Certificate]:
-    certificates = []
+def certificate_files(config: Config) -> tuple[Certificate, ...]:
+    """The certificates that the configuration names files of; the first is the default.
+
+    :raises ConfigError: if one cannot be served.
+    """
+    tls = config.tls
+    found: list[Certificate] = []
     if tls.certificate is not None and tls.key is not None:
         try:
-            certificates.append(load_certificate(tls.certificate, tls.key))
+            found += FilePair(tls.certificate, tls.key).load()
         except CertificateError as error:
             key_alone = str(tls.key) in str(error) and str(tls.certificate) not in str(error)
             raise ConfigError([f"tls.{'key' if key_alone else 'certificate'}: {error}"]) from error
     if tls.directory is not None:
         with _named("tls.directory"):
-            certificates += load_directory(tls.directory)
-    return certificates
+            found += Directory(tls.directory).load()
+    return tuple(found)
 
 
 def _notebooks_tls(notebooks: Notebooks) -> UpstreamTLS | None:
@@ -177,14 +227,17 @@ def check(config: Config, state_directory: Path) -> Sequence[str]:
     """
     auth_files = read_files(config.auth)
     now = datetime.now(UTC)
-    certificates = _certificates(config.tls)
+    certificates = certificate_files(config)
+    _trusted_authorities(config.tls)
     _terms(config.tls)
     _notebooks_tls(config.notebooks)
     _applications_tls(config.routes)
     _owners(config)
     read_error_pages(config.site.error_pages)
     wrong = [problem for each in certificates for problem in problems(each)]
-    wrong += unwritable(config, state_directory, keeps_certificate=not certificates)
+    wrong += unwritable(
+        config, state_directory, keeps_certificate=config.tls.acme or not certificates
+    )
     if wrong:
         raise ConfigError(wrong)
     return [
@@ -227,11 +280,12 @@ def _unreached(config: Config) -> Iterator[str]:
 def _unborne(config: Config, certificates: Sequence[Certificate]) -> Iterator[str]:
     """Names that browsers may ask for, and will be shown another one's certificate."""
     names = {name for each in certificates for name in each.names}
+    names.update(config.certificate_names)
     for host in config.site.hosts:
-        if names and host not in names and not covers(names, host):
+        if names and not _bears(names, host):
             yield f"site.hosts: no certificate bears the name {host}"
     for route in config.routes:
-        if names and route.host and route.host not in names and not covers(names, route.host):
+        if names and route.host and not _bears(names, route.host):
             yield f"routes: no certificate bears the name {route.host}"
     domain = config.site.notebook_domain
     if names and domain and f"*.{domain}" not in names:

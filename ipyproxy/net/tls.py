@@ -36,6 +36,10 @@ A key update takes one read or two. No peer that means well comes near this: it 
 in 2^24 records, and a server sends two tickets. OpenSSL itself takes as many empty records.
 """
 
+NOTHING_BUT_HANDSHAKE = "nothing but the handshake"
+"""As a session's application data: the peer wanted to see a certificate, and that is all. The
+connection ends with the handshake, and the protocol is not told of it."""
+
 _PLAIN_HTTP = frozenset(("http request", "https proxy request"))
 _MOST_UNREAD = 65536
 _SENTENCE = b"This port speaks HTTPS, and this came by plain HTTP: write https:// in the address.\n"
@@ -153,6 +157,8 @@ class TLSTransport(TCPTransport):
     def _shake_hands(self) -> None:
         self._handshake.step()
         self._secured = True
+        if self._tls.get_app_data() is NOTHING_BUT_HANDSHAKE:
+            raise SSL.ZeroReturnError
         if IHandshakeListener.providedBy(self.protocol):
             self.protocol.handshakeCompleted()
 

@@ -5,9 +5,10 @@ Told by the service, asked by whoever wants to see. Decides nothing but whether 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import Enum
+from typing import NamedTuple
 
 from ipyproxy.clock import Calendar
 from ipyproxy.server.site import Handshakes
@@ -22,12 +23,25 @@ class Phase(Enum):
     DRAINING = "draining"
 
 
+class Renewals(NamedTuple):
+    """How it goes with certificates that the proxy gets by itself.
+
+    ``got`` were got, ``failed`` are attempts that brought none. ``concerns`` are sentences on those
+    that are due and do not come.
+    """
+
+    got: int
+    failed: int
+    concerns: tuple[str, ...]
+
+
 class Condition:
     """The daemon, from now on.
 
     It has been up since ``started``, a time of the reactor's clock, whose dates ``calendar`` gives.
     ``listeners`` are where it listens, for people; ``reloads`` were done, ``refused_reloads`` left
-    everything as it was. ``handshakes`` are those of HTTPS.
+    everything as it was. ``handshakes`` are those of HTTPS. ``renewals`` tells of the certificates
+    that are got by themselves; None: there are none.
     """
 
     def __init__(self, calendar: Calendar) -> None:
@@ -37,6 +51,7 @@ class Condition:
         self.listeners: list[str] = []
         self.certificates: Sequence[Certificate] = ()
         self.handshakes = Handshakes()
+        self.renewals: Callable[[], Renewals] | None = None
         self.reloads = 0
         self.refused_reloads = 0
 
@@ -44,7 +59,14 @@ class Condition:
         """Why nobody should be sent here now; None if all is well."""
         if self.phase is not Phase.SERVING:
             return str(self.phase.value)
-        today = datetime.fromtimestamp(self.calendar.now(), UTC)
-        if any(certificate.is_expired(today) for certificate in self.certificates):
+        if any(certificate.is_expired(self._today) for certificate in self.certificates):
             return "certificate expired"
         return None
+
+    def ending(self) -> Sequence[Certificate]:
+        """The certificates that should have been renewed long ago."""
+        return [each for each in self.certificates if each.ends_soon(self._today)]
+
+    @property
+    def _today(self) -> datetime:
+        return datetime.fromtimestamp(self.calendar.now(), UTC)

@@ -212,6 +212,7 @@ def document(facts: Facts) -> dict[str, Any]:
             }
             for certificate in condition.certificates
         ],
+        "renewals": _renewals(condition),
         "reloads": {"done": condition.reloads, "refused": condition.refused_reloads},
         "connections": {"open": facts.connections, "most": facts.most_connections},
         "event_loop": {"worst_lag_seconds_last_minute": _rounded(facts.lag)},
@@ -228,6 +229,17 @@ def document(facts: Facts) -> dict[str, Any]:
         "upstreams_by_state": {state.value: count for state, count in facts.states.items()},
         "upstreams": [_upstream_document(one) for one in facts.upstreams],
         "upstreams_left_out": facts.left_out,
+    }
+
+
+def _renewals(condition: Condition) -> dict[str, Any] | None:
+    if condition.renewals is None:
+        return None
+    renewals = condition.renewals()
+    return {
+        "got": renewals.got,
+        "failed": renewals.failed,
+        "concerns": list(renewals.concerns),
     }
 
 

@@ -185,6 +185,21 @@ class _Figures(Collector):
         for certificate in condition.certificates:
             expiry.add_metric([certificate.names[0]], certificate.not_after.timestamp())
         yield expiry
+        if condition.renewals is not None:
+            renewals = condition.renewals()
+            attempts = CounterMetricFamily(
+                "ipyproxy_certificate_attempts_total",
+                "Certificates that an authority was asked for by ACME, by what came of it.",
+                labels=["result"],
+            )
+            attempts.add_metric(["got"], renewals.got)
+            attempts.add_metric(["failed"], renewals.failed)
+            yield attempts
+            yield _gauge(
+                "ipyproxy_certificates_overdue",
+                "Names whose certificate is due and cannot be got at present.",
+                len(renewals.concerns),
+            )
         handshakes = condition.handshakes
         yield _counter(
             "ipyproxy_tls_handshakes_total", "TLS handshakes that were done.", handshakes.done

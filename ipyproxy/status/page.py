@@ -6,11 +6,12 @@ all of them, and what is sent to an open page is those that have changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from importlib.resources import files
 from zlib import crc32
 
+from ipyproxy.status.condition import Condition
 from ipyproxy.status.facts import Facts, UpstreamFacts, versions
 from ipyproxy.status.plot import plot
 from ipyproxy.status.words import age, ago, count, duration, escaped, lasting, some
@@ -185,8 +186,9 @@ def _certificate_card(facts: Facts) -> list[str]:
     first = min(certificates, key=lambda certificate: certificate.not_after)
     left = first.not_after.timestamp() - facts.now
     figure = "expired" if left < 0 else age(left)
+    alarm = first.ends_soon(datetime.fromtimestamp(facts.now, UTC))
     return [
-        _card("Certificate left", figure, escaped(first.names[0]), alarm=left < 14 * 86400),
+        _card("Certificate left", figure, escaped(first.names[0]), alarm=alarm),
     ]
 
 
@@ -216,12 +218,20 @@ def _daemon(facts: Facts) -> str:
             + (" (development)" if one.is_development else "")
             for one in condition.certificates
         )),
+        *_renewals(condition),
         ("Reloads", f"{condition.reloads} done, {condition.refused_reloads} refused"),
         ("Sweeps", f"99 of 100 within {duration(facts.sweep)}"),
         ("Versions", escaped(", ".join(map(" ".join, versions().items())))),
     ]  # fmt: skip
     listed = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in entries)
     return f'<section id="daemon"><h2>Daemon</h2><dl>{listed}</dl></section>'
+
+
+def _renewals(condition: Condition) -> Iterator[tuple[str, str]]:
+    if condition.renewals is not None:
+        renewals = condition.renewals()
+        told = f"{renewals.got} got, {renewals.failed} attempts failed since the start"
+        yield "Renewals", _lines((told, *renewals.concerns))
 
 
 def _lines(texts: Iterable[str]) -> str:

@@ -54,7 +54,13 @@ def health_resources(condition: Condition) -> Mapping[str, Resource]:
 
     def ready(_: Request) -> Page:
         obstacle = condition.obstacle()
-        return _text(200, "ready") if obstacle is None else _text(503, obstacle)
+        if obstacle is not None:
+            return _text(503, obstacle)
+        ending = (
+            f"the certificate for {each.names[0]} ends on {each.not_after:%Y-%m-%d}"
+            for each in condition.ending()
+        )
+        return _text(200, "; ".join(("ready", *ending)))
 
     return {
         f"{PREFIX}/healthz": Shown(lambda _: _text(200, "alive")),

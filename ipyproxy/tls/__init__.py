@@ -14,18 +14,24 @@ from ipyproxy.tls.loading import (
     load_trusted,
 )
 from ipyproxy.tls.serving import ServerTLS
+from ipyproxy.tls.sources import Development, Directory, FilePair, Source, load_all
 from ipyproxy.tls.upstream import UpstreamTLS
 
 __all__ = [
     "Certificate",
     "CertificateError",
     "ClientAuthorities",
+    "Development",
+    "Directory",
+    "FilePair",
     "Profile",
     "ServerTLS",
+    "Source",
     "Terms",
     "UpstreamTLS",
     "client_subject",
     "development_certificate",
+    "load_all",
     "load_authorities",
     "load_certificate",
     "load_directory",

@@ -6,11 +6,16 @@ Knows what is in them. Knows nothing of files' contents, contexts or connections
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+SOON = timedelta(days=14)
+"""How long before its end a certificate that should have been renewed is spoken of."""
+_SOON_OF_SHORT = 4
+"""One that lasts for less than so many times as long: in the last such part of its life."""
 
 
 class CertificateError(Exception):
@@ -29,6 +34,8 @@ class Certificate:
     key: Path
     names: tuple[str, ...]
     """Lower-case DNS names (perhaps with a ``*`` label) and IP addresses."""
+    not_before: datetime
+    """The moment from which on browsers take it (aware, UTC)."""
     not_after: datetime
     """The moment after which browsers refuse it (aware, UTC)."""
     is_development: bool
@@ -41,6 +48,11 @@ class Certificate:
     def is_self_signed(self) -> bool:
         """Nobody vouches for it: browsers show a warning, and most people go on."""
         return self.chain[0].issuer == self.chain[0].subject
+
+    def ends_soon(self, now: datetime) -> bool:
+        """Whether it should have been renewed long before ``now`` (aware)."""
+        margin = min(SOON, (self.not_after - self.not_before) / _SOON_OF_SHORT)
+        return now > self.not_after - margin
 
     def is_expired(self, now: datetime) -> bool:
         """Whether browsers refuse it at ``now`` (aware) for its age."""

@@ -6,7 +6,7 @@ Knows X.509, and which authorities this system trusts. Knows nothing of the conf
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
 
 from cryptography import x509
@@ -14,9 +14,6 @@ from cryptography.exceptions import InvalidSignature
 from OpenSSL import SSL, crypto
 
 from ipyproxy.tls.certificates import Certificate
-
-SOON = timedelta(days=14)
-"""How long before its end a certificate that should have been renewed is spoken of."""
 
 _ISSUER_UNKNOWN = (2, 20, 21)  # X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT and its kin
 _ROOT_UNKNOWN = (18, 19)  # X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT and its kin
@@ -42,7 +39,7 @@ def ages(certificate: Certificate, now: datetime) -> Iterator[str]:
     path, end, own = certificate.certificate, certificate.not_after, certificate.chain[0]
     if certificate.is_expired(now):
         yield f"{path}: expired on {end:%Y-%m-%d}, so browsers refuse it; renew it"
-    elif end < now + SOON:
+    elif certificate.ends_soon(now):
         yield f"{path}: ends in {(end - now).days} days, on {end:%Y-%m-%d}; renew it now"
     if now < own.not_valid_before_utc:
         yield (

@@ -6,7 +6,7 @@ Knows pyOpenSSL contexts. Knows nothing of files, of names, or of when a context
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -53,7 +53,27 @@ class Terms:
     """Whether a client that asks for no name of ours is turned away, without a certificate."""
 
 
-def server_context(certificates: Iterable[Certificate], terms: Terms) -> SSL.Context:
+Selection = Callable[[SSL.Connection, list[bytes]], bytes]
+"""Chooses among the protocols that a client offers (ALPN), or raises SSL.Error."""
+
+
+def select_protocol(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
+    """Answer ALPN with HTTP/1.x; end with an alert if only others are offered (RFC 7301 3.2).
+
+    Browsers always offer http/1.1, beside h2, and alone for WebSocket; ``curl -0`` offers http/1.0.
+    A client that offers neither would send what we do not speak, or an attacker led it here from
+    another protocol's server (the ALPACA attack). pyOpenSSL makes the alert of an exception, and
+    raises that from the call that was reading: so it is one that readers expect there.
+    """
+    for spoken in (b"http/1.1", b"http/1.0"):
+        if spoken in offered:
+            return spoken
+    raise SSL.Error([("SSL routines", "", "no application protocol")])
+
+
+def server_context(
+    certificates: Iterable[Certificate], terms: Terms, select: Selection = select_protocol
+) -> SSL.Context:
     """A new context that serves ``certificates``: of several, each of another kind of key.
 
     The keys that seal session tickets are the context's own. OpenSSL never changes them, and
@@ -70,7 +90,7 @@ def server_context(certificates: Iterable[Certificate], terms: Terms) -> SSL.Con
     # Tickets keep sessions on the client's side. The cache would keep up to 20480 more here, at
     # 1.1 KiB each, for clients that ask for no ticket, which no browser is.
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_alpn_select_callback(_select_protocol)
+    context.set_alpn_select_callback(select)
     if terms.clients is not None:
         ask_for_certificate(context, terms.clients)
     for certificate in certificates:
@@ -111,17 +131,3 @@ def _set_groups(context: SSL.Context) -> None:
     """
     if _lib.SSL_CTX_set1_curves_list(context._context, _GROUPS) != 1:
         raise RuntimeError("OpenSSL 3.3 or newer is needed, to choose the groups of TLS.")
-
-
-def _select_protocol(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
-    """Answer ALPN with HTTP/1.x; end with an alert if only others are offered (RFC 7301 3.2).
-
-    Browsers always offer http/1.1, beside h2, and alone for WebSocket; ``curl -0`` offers http/1.0.
-    A client that offers neither would send what we do not speak, or an attacker led it here from
-    another protocol's server (the ALPACA attack). pyOpenSSL makes the alert of an exception, and
-    raises that from the call that was reading: so it is one that readers expect there.
-    """
-    for spoken in (b"http/1.1", b"http/1.0"):
-        if spoken in offered:
-            return spoken
-    raise SSL.Error([("SSL routines", "", "no application protocol")])

@@ -28,6 +28,7 @@ def load_certificate(certificate: Path, key: Path) -> Certificate:
     try:
         belongs = [link.public_key() == public_key for link in chain]
         names = _names(chain[0])
+        not_before = chain[0].not_valid_before_utc
         not_after = chain[0].not_valid_after_utc
     # DuplicateExtension and its like share no base class with the rest.
     except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
@@ -49,7 +50,7 @@ def load_certificate(certificate: Path, key: Path) -> Certificate:
             f"The certificate in {certificate} names no host in its subjectAltName, the only place "
             "where browsers look; have it issued with the names of this server."
         )
-    loaded = Certificate(certificate, key, names, not_after, False, chain, private_key)
+    loaded = Certificate(certificate, key, names, not_before, not_after, False, chain, private_key)
     server_context((loaded,), Terms())  # shows what OpenSSL itself refuses, such as a short key
     return loaded
 

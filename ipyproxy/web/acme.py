@@ -1,15 +1,17 @@
 """What an ACME server asks for to see whose host this is (RFC 8555 section 8.3).
 
-Knows the directory in which an ACME client puts its answers (certbot's webroot), which is read in
-a thread, since a disk may take its time. Knows nothing of certificates, nor of who asks.
+Knows the directories in which ACME clients put their answers: certbot's webroot, and our own. They
+are read in a thread, since a disk may take its time. Knows nothing of certificates, nor of who
+asks.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,13 +39,14 @@ Run = Callable[[Callable[[], bytes]], Deferred[bytes]]
 
 
 class Challenges:
-    """The answers in ``directory``, which is that of a whole site: they lie below it by path.
+    """The answers in ``directories``, each that of a whole site: they lie below it by path.
 
     :param reactor: for its time.
     """
 
-    def __init__(self, directory: Path, reactor: Any, run: Run) -> None:
-        self._directory = directory / PREFIX.decode("ascii").strip("/")
+    def __init__(self, directories: Iterable[Path], reactor: Any, run: Run) -> None:
+        path = PREFIX.decode("ascii").strip("/")
+        self._directories = tuple(directory / path for directory in directories)
         self._reactor = reactor
         self._run = run
         self._reads = 0
@@ -61,7 +64,8 @@ class Challenges:
         if self._reads >= MOST_READS:
             raise ProxyError(Problem.OVERLOADED, f"{self._reads} ACME challenges are looked for")
         self._reads += 1
-        reading = self._run(partial(_read, self._directory / token.decode("ascii")))
+        name = token.decode("ascii")
+        reading = self._run(partial(_read_first, [one / name for one in self._directories]))
         Admission(request, partial(_send, request)).wait(self._outcome(reading))
 
     def _outcome(self, reading: Deferred[bytes]) -> Deferred[bytes]:
@@ -90,6 +94,15 @@ def _explain(failure: Failure) -> bytes:
     failure.trap(OSError)
     said = getattr(failure.value, "strerror", None) or "not a plain file"
     raise ProxyError(Problem.NOT_FOUND, f"ACME challenge: {said}")
+
+
+def _read_first(paths: Sequence[Path]) -> bytes:
+    """What stands in the first of ``paths`` that can be read."""
+    *others, last = paths
+    for path in others:
+        with contextlib.suppress(OSError):
+            return _read(path)
+    return _read(last)
 
 
 def _read(path: Path) -> bytes:

@@ -110,8 +110,7 @@ class PublicSite:
         login: LoginPages | None = None,
         hsts: int = 0,
     ) -> None:
-        said = b"\r\nStrict-Transport-Security: max-age=%d" % hsts if hsts else b""
-        self.status_line = STATUS_LINE + said
+        self.insist(hsts)
         self.routes = routes
         self.policy = policy
         self.gate = gate
@@ -120,6 +119,11 @@ class PublicSite:
         self._states = states
         self._error_pages = error_pages
         self._login = login
+
+    def insist(self, hsts: int) -> None:
+        """Tell browsers from now on for how many seconds they are to come by HTTPS only."""
+        said = b"\r\nStrict-Transport-Security: max-age=%d" % hsts if hsts else b""
+        self.status_line = STATUS_LINE + said
 
     def handle(self, request: Request) -> None:
         """Route and authorize ``request``, then let its resource answer."""

@@ -442,7 +442,7 @@ def test_challenges_are_answered_on_plain_http_only() -> None:
 
 def test_certificate_and_key_come_together_or_not_at_all() -> None:
     both = 'certificate = "c.pem"\nkey = "k.pem"'
-    assert parsed(f"[tls]\n{both}").tls == Tls(Path("c.pem"), Path("k.pem"))
+    assert parsed(f"[tls]\n{both}").tls == Tls(certificate=Path("c.pem"), key=Path("k.pem"))
     assert parsed('[tls]\ncertificate = ""\nkey = ""').tls == Tls()
     assert refusal("tls", "certificate", '"c.pem"') == "needs tls.key beside it"
     assert refusal("tls", "key", '"k.pem"') == "needs tls.certificate beside it"
@@ -465,7 +465,7 @@ def test_relative_paths_are_anchored_and_others_are_not() -> None:
         state.directory = "state"
     """
     config = anchored(parsed(text), Path("/etc/x"))
-    assert config.tls == Tls(Path("/etc/x/c.pem"), Path("/k.pem"))
+    assert config.tls == Tls(certificate=Path("/etc/x/c.pem"), key=Path("/k.pem"))
     assert config.log.access == "/etc/x/access.log"
     assert config.state.directory == Path("/etc/x/state")
     assert anchored(Config(), Path("/etc/x")) == Config()

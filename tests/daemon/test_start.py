@@ -27,7 +27,9 @@ os._exit(0)
 # What each is for, and when it is loaded instead.
 PUT_OFF = {
     "ipyproxy.auth.forward": "a rule that asks another server",
-    "twisted.web.client": "the same",
+    "twisted.web.client": "the same, and tls.acme",
+    "ipyproxy.acme": "tls.acme",
+    "ipyproxy.daemon.certificates": "the same",
     "twisted.web.http": "never: the server is our own",
     "twisted.web.server": "the same",
     "twisted.spread": "what twisted.web.server loads besides",

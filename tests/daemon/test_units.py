@@ -50,6 +50,16 @@ def test_systemd_finds_nothing_wrong(units: Path) -> None:
     assert analyze(units, "verify", *(f"./{name}" for name in NAMES)) == ""
 
 
+def test_so_it_does_with_what_acme_takes_and_that_lets_connections_out_alone(units: Path) -> None:
+    drop_in = ROOT / "etc" / "ipyproxy-acme.conf"
+    directory = units / "ipyproxy.service.d"
+    directory.mkdir()
+    shutil.copy(drop_in, directory / "acme.conf")
+    assert analyze(units, "verify", *(f"./{name}" for name in NAMES)) == ""
+    lines = [line for line in drop_in.read_text().splitlines() if line and line[0] not in "#["]
+    assert lines == ["IPAddressAllow=any"]
+
+
 def test_the_sandbox_is_tight(units: Path) -> None:
     report = analyze(units, "security", "--offline=true", f"./{NAMES[0]}")
     found = re.search(r"exposure level for ipyproxy.service: ([0-9.]+)", report)

@@ -34,10 +34,13 @@ def require_programs() -> None:
 class Pebble:
     """The ACME server; to it every name is 127.0.0.1.
 
-    :param http: the port that it asks for challenges instead of 80.
+    :param http: the port that it asks for challenges instead of 80; ``tls`` likewise of 443.
+    :param faults: what goes wrong, by the names of its environment variables.
     """
 
-    def __init__(self, directory: Path, http: int) -> None:
+    def __init__(
+        self, directory: Path, http: int, tls: int = 0, faults: dict[str, str] | None = None
+    ) -> None:
         own = Authority("Pebble's own")
         certificate, key = own.issue("localhost").write(directory, "pebble")
         self.trusted = own.write(directory, "pebble-ca")
@@ -53,32 +56,38 @@ class Pebble:
                         "certificate": str(certificate),
                         "privateKey": str(key),
                         "httpPort": http,
-                        "tlsPort": free_port(),
+                        "tlsPort": tls or free_port(),
                     }
                 }
             )
         )
-        env = {"PATH": os.environ["PATH"], "HOME": str(directory), "PEBBLE_VA_NOSLEEP": "1"}
+        self._env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(directory),
+            "PEBBLE_VA_NOSLEEP": "1",
+            **(faults or {}),
+        }
+        self.dns_management = free_port()
         self._dns = Child(
             "challtestsrv",
             [
                 *("pebble-challtestsrv", "-defaultIPv6", "", "-dns01", f"127.0.0.1:{dns}"),
                 *("-http01", "", "-https01", "", "-tlsalpn01", ""),
-                *("-management", f"127.0.0.1:{free_port()}"),
+                *("-management", f"127.0.0.1:{self.dns_management}"),
             ],
-            env,
+            self._env,
             directory,
         )
+        self._dns.wait_until(lambda: _answers(self.dns_management), seconds=30)
         resolver = ("-dnsserver", f"127.0.0.1:{dns}")
-        self.child = Child("pebble", ["pebble", "-config", str(config), *resolver], env, directory)
-        self.child.wait_until(self._answers, seconds=30)
+        self._command = ["pebble", "-strict", "-config", str(config), *resolver]
+        self._directory = directory
+        self.start()
 
-    def _answers(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self._port), timeout=5).close()
-        except OSError:
-            return False
-        return True
+    def start(self) -> None:
+        """Begin, with a new root and no memory of what was before."""
+        self.child = Child("pebble", self._command, self._env, self._directory)
+        self.child.wait_until(lambda: _answers(self._port), seconds=30)
 
     def write_root(self, path: Path) -> Path:
         """Write the root that its certificates lead to, which is made anew at each start."""
@@ -88,10 +97,24 @@ class Pebble:
             path.write_bytes(answer.read())
         return path
 
+    def lead_astray(self, name: str) -> None:
+        """Let the DNS say that ``name`` is where nobody listens."""
+        told = json.dumps({"host": f"{name}.", "addresses": ["127.0.0.2"]}).encode()
+        url = f"http://127.0.0.1:{self.dns_management}/add-a"
+        urllib.request.urlopen(urllib.request.Request(url, told)).close()
+
     def stop(self) -> None:
         """End both."""
         self.child.stop()
         self._dns.stop()
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def certbot(directory: Path, pebble: Pebble, hook: dict[str, str], *arguments: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +30,9 @@ START = 1_800_000_000.0
 def certificate(*names: str, not_after: float = START + 100.5 * 86400.0) -> Certificate:
     """A certificate of which only what is shown is real."""
     end = datetime.fromtimestamp(not_after, UTC)
-    return Certificate(Path("c"), Path("k"), names, end, False, (), cast("Any", None))
+    return Certificate(
+        Path("c"), Path("k"), names, end - timedelta(days=90), end, False, (), cast("Any", None)
+    )
 
 
 class Office(House):

@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ipyproxy.records.statistics import BOUNDS
+from ipyproxy.status.condition import Renewals
 from ipyproxy.status.facts import MOST_SHOWN
 from ipyproxy.status.metrics import LAG_BOUNDS, REQUEST_BOUNDS, ProcessFigures
 from ipyproxy.upstream.upstream import NO_TRAFFIC, Outcome, Traffic
@@ -47,6 +48,7 @@ def busy() -> Office:
     office.lag.late.add(0.3)
     office.sweeps.add(0.002)
     office.condition.reloads = 2
+    office.condition.renewals = lambda: Renewals(3, 1, ("hub.example: it is due",))
     office.condition.handshakes.done = 5
     office.condition.handshakes.failed = 1
     office.health.probes.update([Outcome.ANSWERED, Outcome.ANSWERED, Outcome.REFUSED, None])
@@ -106,11 +108,17 @@ def test_a_notebook_is_in_one_state() -> None:
 
 
 def test_what_is_open_and_how_the_daemon_is() -> None:
-    seen = samples(busy())
+    office = busy()
+    seen = samples(office)
     assert seen["ipyproxy_exchanges"] == seen["ipyproxy_upstream_exchanges port=10000"] == 2
     assert seen["ipyproxy_bridges"] == seen["ipyproxy_upstream_bridges port=10000"] == 1
     assert seen["ipyproxy_connections_max"] == 100
     assert seen["ipyproxy_certificate_expiry_timestamp_seconds name=hub.example"] == START + 8683200
+    assert seen["ipyproxy_certificate_attempts_total result=got"] == 3
+    assert seen["ipyproxy_certificate_attempts_total result=failed"] == 1
+    assert seen["ipyproxy_certificates_overdue"] == 1
+    office.condition.renewals = None
+    assert not any("certificate_attempts" in name for name in samples(office))
     assert seen["ipyproxy_reloads_total result=done"] == 2
     assert seen["ipyproxy_tls_handshakes_total"] == 5
     assert seen["ipyproxy_tls_handshake_failures_total"] == 1

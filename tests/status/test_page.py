@@ -11,6 +11,7 @@ import pytest
 
 from ipyproxy.records.statistics import Hour, Tally
 from ipyproxy.status import words
+from ipyproxy.status.condition import Renewals
 from ipyproxy.status.plot import plot
 from ipyproxy.upstream.upstream import Outcome
 
@@ -162,6 +163,15 @@ def test_durations_are_told_in_two_or_three_digits(seconds: float | None, text: 
 ])  # fmt: skip
 def test_ages_are_told_in_their_largest_unit(seconds: float, text: str) -> None:
     assert words.age(seconds) == text
+
+
+def test_certificates_that_do_not_come_are_told_of() -> None:
+    office = Office()
+    assert "Renewals" not in Reader(office.read(b"").decode()).text
+    office.condition.renewals = lambda: Renewals(2, 7, ("hub.example: <it> is due",))
+    text = Reader(office.read(b"").decode()).text
+    assert "2 got, 7 attempts failed since the start" in text
+    assert "hub.example: <it> is due" in text
 
 
 def test_times_are_exact_for_whoever_points_at_them() -> None:

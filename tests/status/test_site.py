@@ -42,6 +42,18 @@ def test_a_daemon_with_an_expired_certificate_is_not_ready() -> None:
     assert answer.endswith(b"\r\n\r\ncertificate expired\n")
 
 
+def test_readiness_has_a_word_on_a_certificate_that_should_have_been_renewed() -> None:
+    office = Office()
+    soon = certificate("soon.example", not_after=START + 3 * 86400)
+    office.condition.certificates = (certificate("hub.example"), soon)
+    answer = office.ask(b"readyz")
+    assert status_of(answer) == 200
+    end = f"{soon.not_after:%Y-%m-%d}".encode()
+    assert answer.endswith(
+        b"\r\n\r\nready; the certificate for soon.example ends on " + end + b"\n"
+    )
+
+
 @pytest.mark.parametrize("path", [b"healthz", b"readyz", b"status.json", b"metrics"])
 def test_nothing_can_be_written_and_nothing_is_stored(path: bytes) -> None:
     office = Office()

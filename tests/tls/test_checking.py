@@ -37,7 +37,8 @@ def known(
 
 
 def configured(issued: Issued, directory: Path, *hosts: str) -> Config:
-    return Config(tls=Tls(*issued.write(directory)), site=Site(hosts=hosts))
+    certificate, key = issued.write(directory)
+    return Config(tls=Tls(certificate=certificate, key=key), site=Site(hosts=hosts))
 
 
 def looked(config: Config) -> list[str]:
@@ -65,8 +66,17 @@ def test_a_key_that_does_not_belong_is_told(team: Authority, tmp_path: Path) -> 
 
 def test_the_end_is_told_two_weeks_ahead(team: Authority, tmp_path: Path) -> None:
     end = NOW + 13 * DAY
-    (told,) = looked(configured(team.issue(HOST, not_after=end), tmp_path))
+    issued = team.issue(HOST, not_before=NOW - 77 * DAY, not_after=end)
+    (told,) = looked(configured(issued, tmp_path))
     assert told == f"{tmp_path}/server.pem: ends in 12 days, on {end:%Y-%m-%d}; renew it now"
+
+
+def test_the_end_of_a_short_one_is_told_in_the_last_quarter_of_its_life(
+    team: Authority, tmp_path: Path
+) -> None:
+    for left, told in (5, 0), (1.5, 1):
+        issued = team.issue(HOST, not_before=NOW + (left - 7) * DAY, not_after=NOW + left * DAY)
+        assert len(list(looked(configured(issued, tmp_path)))) == told
 
 
 def test_what_is_over_or_has_not_begun_is_told(team: Authority, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from cryptography import x509
@@ -20,6 +21,7 @@ from ipyproxy.tls import (
     load_directory,
 )
 from tests.certificates import NOW, Authority, key_pem, pem, rsa_key
+from tests.polls import connected
 from tests.tlsparties import Browser, only, refusal, serving, shake_hands, trusting, visit
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -65,7 +67,7 @@ def test_the_name_that_is_asked_for_chooses(
     assert names_shown(server, "lab.example.org") == ["lab.example.org"]
     assert names_shown(server, "LAB.Example.org") == ["lab.example.org"]
     assert names_shown(server, "any.example.org") == ["*.example.org", "192.0.2.7"]
-    for unknown in (None, "example.org", "a.b.example.org", "localhost", "*.b.example.org"):
+    for unknown in ("example.org", "a.b.example.org", "localhost", "*.b.example.org"):
         assert names_shown(server, unknown) == ["hub.example.org"]
 
 
@@ -89,8 +91,31 @@ def test_a_single_certificate_refuses_unknown_names_too(hub: Certificate) -> Non
 
 def test_who_asks_for_no_name_was_given_an_address(hub: Certificate, star: Certificate) -> None:
     """Browsers cannot ask for an address by SNI (RFC 6066 section 3)."""
-    server = serving(hub, star, terms=Terms(refuses_unknown_names=True))
-    assert names_shown(server, None) == ["*.example.org", "192.0.2.7"]
+    for refuses in True, False:
+        server = serving(hub, star, terms=Terms(refuses_unknown_names=refuses))
+        assert names_shown(server, None) == ["*.example.org", "192.0.2.7"]
+    assert names_shown(serving(hub), None) == ["hub.example.org"]
+
+
+def test_of_several_addresses_the_one_that_the_client_has_come_to(
+    authority: Authority, hub: Certificate, tmp_path: Path
+) -> None:
+    two = [
+        load_certificate(*authority.issue(address).write(tmp_path, address))
+        for address in ("192.0.2.7", "127.0.0.1")
+    ]
+    server = serving(hub, *two)
+    with connected() as (ours, theirs):
+        ours.setblocking(True)
+        theirs.setblocking(True)
+        browser = stranger().wrap_socket(theirs, do_handshake_on_connect=False)
+        handshake = Thread(target=server.connection(ours).do_handshake)
+        handshake.start()
+        browser.do_handshake()
+        handshake.join()
+        shown = x509.load_der_x509_certificate(browser.getpeercert(binary_form=True) or b"")
+    names = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert [str(name.value) for name in names] == ["127.0.0.1"]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

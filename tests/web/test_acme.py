@@ -32,7 +32,7 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def house(directory: Path, tmp_path: Path) -> House:
     policy = Policy(["hub.example"], [])
-    return House(site=RedirectSite(policy, 443, Challenges(tmp_path / "acme", Clock(), execute)))
+    return House(site=RedirectSite(policy, 443, Challenges([tmp_path / "acme"], Clock(), execute)))
 
 
 def asked(
@@ -53,6 +53,21 @@ def test_a_challenge_is_answered_whatever_the_host(house: House, host: bytes) ->
     assert asked(house, challenge(TOKEN), host) == (200, ANSWER)
     assert asked(house, challenge(TOKEN), host, b"HEAD") == (200, b"")
     assert asked(house, challenge(TOKEN), host, b"POST")[0] == 405
+
+
+def test_of_several_directories_the_first_that_has_it_answers(
+    directory: Path, tmp_path: Path
+) -> None:
+    others = [tmp_path / "missing", tmp_path / "acme", tmp_path / "later"]
+    later = tmp_path / "later" / ".well-known" / "acme-challenge"
+    later.mkdir(parents=True)
+    (later / TOKEN).write_bytes(b"another")
+    (later / "other").write_bytes(b"only here")
+    challenges = Challenges(others, Clock(), execute)
+    house = House(site=RedirectSite(Policy(["hub.example"], []), 443, challenges))
+    assert asked(house, challenge(TOKEN)) == (200, ANSWER)
+    assert asked(house, challenge("other")) == (200, b"only here")
+    assert asked(house, challenge("nowhere"))[0] == 404
 
 
 def test_everything_else_still_leads_to_https(house: House) -> None:
@@ -100,7 +115,7 @@ class TestASlowDisk:
 
     @pytest.fixture
     def slow(self, directory: Path, tmp_path: Path, clock: Clock, threads: PlayedThreads) -> House:
-        challenges = Challenges(tmp_path / "acme", clock, threads.run)
+        challenges = Challenges([tmp_path / "acme"], clock, threads.run)
         site = RedirectSite(Policy(["hub.example"], []), 443, challenges)
         return House(connections=200, connections_per_client=100, site=site)
 

@@ -1,0 +1,223 @@
+"""What an authority says, read from JSON: its directory, orders, authorizations and problems.
+
+Pure. What is missing or of another type is an :class:`AcmeError`, for the authority is another
+program with faults of its own. Knows nothing of how a document comes here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import Any, TypeVar
+
+from ipyproxy.acme.renewal import Window
+
+T = TypeVar("T")
+
+_PREFIX = "urn:ietf:params:acme:error:"
+_LONGEST_DETAIL = 500
+
+
+class AcmeError(Exception):
+    """There is no certificate now: why, in a sentence for the log.
+
+    :ivar kind: the authority's own word for it (RFC 8555 section 6.7), such as ``badNonce``; "".
+    :ivar retry_after: seconds for which the authority wants to be left alone.
+    """
+
+    def __init__(self, why: str, kind: str = "", retry_after: float = 0.0) -> None:
+        super().__init__(why)
+        self.kind = kind
+        self.retry_after = retry_after
+
+
+class Step(Enum):
+    """What an order waits for."""
+
+    AUTHORIZE = "our proofs that the names are ours"
+    FINALIZE = "our request for the certificate"
+    WAIT = "the authority"
+    DOWNLOAD = "us to fetch the certificate"
+    GIVE_UP = "nothing: it has failed"
+
+
+STEPS: Mapping[str, Step] = {
+    "pending": Step.AUTHORIZE,
+    "ready": Step.FINALIZE,
+    "processing": Step.WAIT,
+    "valid": Step.DOWNLOAD,
+    "invalid": Step.GIVE_UP,
+}
+"""By an order's status (RFC 8555 section 7.1.6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Where an authority is asked for what (section 7.1.1)."""
+
+    new_nonce: str
+    new_account: str
+    new_order: str
+    renewal_info: str | None
+    profiles: frozenset[str]
+    needs_binding: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order for a certificate (section 7.1.3)."""
+
+    step: Step
+    authorizations: tuple[str, ...]
+    finalize: str
+    certificate: str
+    why: str
+    """Of one that has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """One way to prove that a name is ours (section 8)."""
+
+    kind: str
+    url: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """What an authority holds of our proof for one name (section 7.1.4)."""
+
+    status: str
+    challenges: tuple[Challenge, ...]
+    why: str
+    """Of one that has failed."""
+
+
+def read_json(body: bytes) -> Mapping[str, Any]:
+    """The object that ``body`` holds."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise AcmeError("the authority's answer is no JSON object")
+    return document
+
+
+def read_directory(document: Mapping[str, Any]) -> Directory:
+    """See :class:`Directory`."""
+    meta = _optional(document, "meta", dict) or {}
+    return Directory(
+        _required(document, "newNonce", str),
+        _required(document, "newAccount", str),
+        _required(document, "newOrder", str),
+        _optional(document, "renewalInfo", str),
+        frozenset(_optional(meta, "profiles", dict) or {}),
+        bool(meta.get("externalAccountRequired")),
+    )
+
+
+def read_order(document: Mapping[str, Any]) -> Order:
+    """See :class:`Order`."""
+    status = _required(document, "status", str)
+    step = STEPS.get(status)
+    if step is None:
+        raise AcmeError(f"the authority tells of an order that is {_shown(status)}")
+    authorizations = _required(document, "authorizations", list)
+    return Order(
+        step,
+        tuple(url for url in authorizations if isinstance(url, str)),
+        _required(document, "finalize", str),
+        _required(document, "certificate", str) if step is Step.DOWNLOAD else "",
+        _why(document.get("error")),
+    )
+
+
+def read_authorization(document: Mapping[str, Any]) -> Authorization:
+    """See :class:`Authorization`. A challenge without a token is of a kind that we do not know."""
+    challenges = []
+    whys = []
+    for one in _required(document, "challenges", list):
+        if isinstance(one, dict):
+            if isinstance(one.get("token"), str):
+                challenge = Challenge(
+                    _required(one, "type", str), _required(one, "url", str), one["token"]
+                )
+                challenges.append(challenge)
+            whys.append(_why(one.get("error")))
+    why = "; ".join(filter(None, whys))
+    return Authorization(_required(document, "status", str), tuple(challenges), why)
+
+
+def read_window(document: Mapping[str, Any]) -> Window:
+    """When the authority would like a certificate to be renewed (RFC 9773 section 4.2)."""
+    suggested = _required(document, "suggestedWindow", dict)
+    try:
+        begins, ends = (
+            datetime.fromisoformat(_required(suggested, end, str)).timestamp()
+            for end in ("start", "end")
+        )
+    except ValueError:
+        raise AcmeError("the authority suggests to renew at what is no time") from None
+    if ends < begins:
+        raise AcmeError("the authority suggests to renew within a window that ends first")
+    return Window(begins, ends)
+
+
+def read_problem(status: int, body: bytes) -> AcmeError:
+    """Why a request was refused (RFC 7807)."""
+    try:
+        document = read_json(body)
+    except AcmeError:
+        return AcmeError(f"the authority answered {status}")
+    kind = document.get("type")
+    kind = kind.removeprefix(_PREFIX) if isinstance(kind, str) else ""
+    return AcmeError(_why(document) or f"the authority answered {status}", kind)
+
+
+def read_retry_after(value: str | None, now: float) -> float:
+    """The seconds that ``Retry-After`` asks for at ``now``, the wall clock's time; 0 for none."""
+    if not value:
+        return 0.0
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+    except ValueError:
+        return 0.0
+
+
+def _why(problem: Any) -> str:
+    """A problem document in one line, its subproblems (one for each name) included."""
+    if not isinstance(problem, dict):
+        return ""
+    told = [problem, *(_optional(problem, "subproblems", list) or ())]
+    said = []
+    for one in told:
+        if isinstance(one, dict):
+            kind = str(one.get("type", "")).removeprefix(_PREFIX)
+            said.append(": ".join(filter(None, (kind, str(one.get("detail", ""))))))
+    return _shown("; ".join(filter(None, said)))
+
+
+def _shown(text: str) -> str:
+    """What somebody else wrote, as one line of bounded length."""
+    line = "".join(letter if letter.isprintable() else " " for letter in text)
+    return line if len(line) <= _LONGEST_DETAIL else line[:_LONGEST_DETAIL] + "..."
+
+
+def _required(document: Mapping[str, Any], key: str, kind: type[T]) -> T:
+    value = document.get(key)
+    if not isinstance(value, kind):
+        raise AcmeError(f'the authority\'s answer lacks "{key}"')
+    return value
+
+
+def _optional(document: Mapping[str, Any], key: str, kind: type[T]) -> T | None:
+    value = document.get(key)
+    return value if isinstance(value, kind) else None

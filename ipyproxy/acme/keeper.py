@@ -1,0 +1,380 @@
+"""Sees to it that every name has a certificate: looks, asks, keeps, and has it served.
+
+Knows when something is due (:mod:`ipyproxy.acme.renewal`), whom to ask and where things are kept.
+Whatever fails, what is served stays. Knows nothing of connections, or of the configuration.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from ipyproxy.acme.client import Client, Proof, Wanted
+from ipyproxy.acme.documents import AcmeError
+from ipyproxy.acme.jose import AccountKey
+from ipyproxy.acme.material import (
+    Key,
+    KeyKind,
+    certificate_id,
+    key_pem,
+    kind_of,
+    new_key,
+    signing_request,
+)
+from ipyproxy.acme.proofs import Run, usable
+from ipyproxy.acme.renewal import Attempts, Window, after_failure, may_try
+from ipyproxy.acme.standing import Kept, Standing, due_by_itself, told
+from ipyproxy.acme.store import Stamp, Store
+from ipyproxy.tls import Certificate, CertificateError
+
+LOOK_EVERY = 5.0
+"""Seconds between two looks at the store: what somebody asks for, or another node has got."""
+LONGEST_ATTEMPT = 600.0
+"""Seconds after which an attempt is given up."""
+_LEAST_BETWEEN = 6 * 3600.0
+"""Seconds after a success for which nothing more is asked by itself: the clock may be so wrong that
+a new certificate is due at once, or the authority may say so of each."""
+_LEAST_IF_LOST = 600.0
+_WINDOW_ASKED = 6 * 3600.0
+_WINDOW_LEAST, _WINDOW_MOST = 60.0, 86400.0
+_GIVEN_UP = f"gave up after {LONGEST_ATTEMPT / 60:g} minutes"
+
+
+class _Look(NamedTuple):
+    """What the store holds."""
+
+    stamps: Mapping[str, Stamp]
+    changed: Mapping[str, Kept | None]
+    attempts: dict[str, Attempts]
+    asked: frozenset[str]
+
+
+class Policy(NamedTuple):
+    """What certificates are asked for. A key that is pinned is kept when one is renewed."""
+
+    key: KeyKind = "ecdsa"
+    pinned: bool = False
+
+
+class Keeper:
+    """Keeps certificates for the names of ``store``.
+
+    :param connect: gives the client for an account's key.
+    :param run: does work in a thread.
+    :param serve: has a certificate served; may raise CertificateError.
+    :ivar standings: by name, as of the last look.
+    :ivar done: certificates that were got; ``failed`` are the attempts that brought none.
+    """
+
+    log = Logger(namespace="ipyproxy.acme")
+
+    def __init__(
+        self,
+        reactor: Any,
+        wall_clock: Callable[[], float],
+        store: Store,
+        connect: Callable[[AccountKey], Client],
+        proofs: Sequence[Proof],
+        run: Run,
+        serve: Callable[[Certificate], None],
+        policy: Policy,
+    ) -> None:
+        self._reactor = reactor
+        self._wall_clock = wall_clock
+        self._store = store
+        self._connect = connect
+        self._client: Client | None = None
+        self._proofs = proofs
+        self._run = run
+        self._serve = serve
+        self._policy = policy
+        self._kept: dict[str, Kept] = {}
+        self._stamps: Mapping[str, Stamp] = {}
+        self._windows: dict[str, Window] = {}
+        self._windows_due: dict[str, float] = {}
+        self._noted: dict[str, Attempts] = {}
+        self._got_at: dict[str, float] = {}
+        self._turn: Deferred[None] | None = None
+        self._lock: int | None = None
+        self._trouble = ""
+        self._stopped = False
+        self._looping = LoopingCall(self._begin_turn)
+        self._looping.clock = reactor
+        self.standings: Mapping[str, Standing] = {}
+        self.done = 0
+        self.failed = 0
+
+    def start(self) -> None:
+        """Begin, with a look at once."""
+        self._looping.start(LOOK_EVERY)
+
+    def stop(self) -> None:
+        """Ask for nothing more; what is under way is given up."""
+        self._stopped = True
+        if self._looping.running:
+            self._looping.stop()
+        if self._turn is not None:
+            self._turn.cancel()
+
+    def serve_again(self) -> None:
+        """Have all certificates served that there are, after something else was put in place."""
+        for name, kept in self._kept.items():
+            self._have_served(name, kept.certificate)
+
+    def _have_served(self, name: str, certificate: Certificate) -> None:
+        try:
+            self._serve(certificate)
+        except CertificateError as error:
+            self.log.error("the certificate for {name}: {error}", name=name, error=error)
+
+    # A turn: look, serve what is new, and ask for what is due, one after the other.
+
+    def _begin_turn(self) -> Deferred[None]:
+        self._turn = Deferred.fromCoroutine(self._take_turn())
+        return self._turn
+
+    async def _take_turn(self) -> None:
+        try:
+            look = await self._look()
+            await self._ask_for_window()
+            while (name := self._first_due(look)) is not None:
+                if not await self._attempt(name, look.attempts[name]):
+                    return  # another node asks
+                look = await self._look()
+            self._trouble = ""
+        except CancelledError:
+            pass
+        except Exception as error:
+            if repr(error) == self._trouble:
+                return  # it was told, and the next look is soon
+            self._trouble = repr(error)
+            if isinstance(error, OSError):
+                self.log.error("certificates cannot be kept: {error}", error=error)
+            else:
+                self.log.failure("certificates were not looked after; please report this")
+
+    async def _look(self) -> _Look:
+        look: _Look = await self._run(self._read)
+        self._stamps = look.stamps
+        for name, noted in self._noted.items():
+            # It may not have been possible to keep it.
+            look.attempts[name] = max(noted, look.attempts[name], key=lambda one: one.last)
+        for name in set(self._kept) - set(look.stamps):
+            del self._kept[name]
+        for name, kept in look.changed.items():
+            if kept is None:
+                self._kept.pop(name, None)
+            else:
+                self._take_over(name, kept)
+        self.standings = {
+            name: Standing(name, self._due(name), look.attempts[name]) for name in self._store.names
+        }
+        return look
+
+    def _read(self) -> _Look:
+        """In a thread; nothing is changed meanwhile, for there is one turn at a time."""
+        try:
+            asked = self._store.asked()
+        except FileNotFoundError:
+            self._store.prepare()
+            asked = frozenset()
+        self._store.see_challenges()
+        stamps = self._store.stamps()
+        changed: dict[str, Kept | None] = {}
+        for name, stamp in stamps.items():
+            if self._stamps.get(name) != stamp:
+                try:
+                    certificate = self._store.certificate(name)
+                except CertificateError as error:
+                    self.log.warn("{error}", error=error)
+                    changed[name] = None
+                else:
+                    changed[name] = Kept(certificate, self._store.authority(name))
+        attempts = {name: self._store.attempts(name) for name in self._store.names}
+        return _Look(stamps, changed, attempts, asked)
+
+    def _take_over(self, name: str, kept: Kept) -> None:
+        self._have_served(name, kept.certificate)
+        self._kept[name] = kept
+        self._windows.pop(name, None)
+        self._windows_due[name] = 0.0
+        self._noted.pop(name, None)
+
+    # What is due.
+
+    def _due(self, name: str) -> float:
+        """When to ask for a certificate for ``name``."""
+        kept = self._kept.get(name)
+        if kept is None or self._is_of_another_kind(kept):
+            return 0.0
+        return due_by_itself(kept.certificate, self._windows.get(name))
+
+    def _is_of_another_kind(self, kept: Kept) -> bool:
+        """Whether the configuration asks for other certificates than it did then."""
+        if self._client is not None and kept.authority != self._client.authority.url:
+            return True
+        return kind_of(kept.certificate.private_key) != self._policy.key
+
+    def _first_due(self, look: _Look) -> str | None:
+        """The name that has been due longest, of those that may be asked for now."""
+        now = self._wall_clock()
+        waiting = []
+        for name in self._store.names:
+            asked, attempts = name in look.asked, look.attempts[name]
+            due = self._due(name)
+            is_due = due <= now and not self._was_just_got(name)
+            if (asked or is_due) and may_try(attempts, now, asked=asked):
+                waiting.append((max(due, attempts.not_before), name))
+        return min(waiting)[1] if waiting else None
+
+    def _was_just_got(self, name: str) -> bool:
+        least = _LEAST_BETWEEN if name in self._kept else _LEAST_IF_LOST
+        got_at = self._got_at.get(name)
+        return got_at is not None and self._reactor.seconds() < got_at + least
+
+    async def _ask_for_window(self) -> None:
+        """Ask the authority when it would like one of the certificates to be renewed."""
+        now = self._reactor.seconds()
+        due = [name for name in self._kept if self._windows_due[name] <= now]
+        if not due:
+            return
+        name = min(due, key=self._windows_due.__getitem__)
+        self._windows_due[name] = now + _WINDOW_ASKED
+        kept = self._kept[name]
+        identifier = certificate_id(kept.certificate.chain[0])
+        client = await self._known_client()
+        if identifier is None or kept.authority != client.authority.url:
+            return
+        try:
+            found = await self._in_time(client.renewal_window(identifier))
+        except AcmeError as error:
+            self.log.debug("no time to renew {name} is suggested: {error}", name=name, error=error)
+            return
+        if found is not None:
+            self._windows[name], again = found
+            again = min(max(again or _WINDOW_ASKED, _WINDOW_LEAST), _WINDOW_MOST)
+            self._windows_due[name] = now + again
+
+    # Asking.
+
+    async def _known_client(self) -> Client:
+        if self._client is None:
+            self._client = self._connect(await self._run(self._store.account_key))
+        return self._client
+
+    async def _attempt(self, name: str, attempts: Attempts) -> bool:
+        """Get a certificate for ``name``; whether it is our turn to ask."""
+        if not await self._run(self._take_lock):
+            return False
+        try:
+            stamps = await self._run(self._store.stamps)
+            if stamps.get(name) == self._stamps.get(name):
+                # Whoever asks from now on wants another one.
+                await self._run(lambda: self._store.answered(name))
+                await self._get(name, attempts)
+        finally:
+            self._let_go()
+        return True
+
+    def _take_lock(self) -> bool:
+        """In a thread, so that this may be stopped before it is done."""
+        self._lock = self._store.take_lock()
+        if self._stopped:
+            self._let_go()
+        return self._lock is not None
+
+    def _let_go(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            self._store.let_go(lock)
+
+    async def _get(self, name: str, attempts: Attempts) -> None:
+        """Get a certificate and keep it, or note why there is none."""
+        try:
+            await self._in_time(self._obtain(name, attempts.failures))
+        except CancelledError:
+            raise
+        except (AcmeError, CertificateError, OSError) as error:
+            retry_after = error.retry_after if isinstance(error, AcmeError) else 0.0
+            await self._note_failure(name, attempts, str(error), retry_after)
+        except Exception as error:
+            # Whatever it is, the authority is not to be asked on and on.
+            self.log.failure("asking for a certificate failed; please report this")
+            await self._note_failure(name, attempts, repr(error), 0.0)
+        else:
+            self.done += 1
+            self._got_at[name] = self._reactor.seconds()
+            await self._run(lambda: self._store.note(name, Attempts()))
+            self.log.info("got a certificate for {name}", name=name)
+
+    async def _note_failure(
+        self, name: str, attempts: Attempts, why: str, retry_after: float
+    ) -> None:
+        self.failed += 1
+        now, kept = self._wall_clock(), self._kept.get(name)
+        end = kept.certificate.not_after.timestamp() if kept else now
+        attempts = after_failure(
+            attempts,
+            now,
+            why,
+            retry_after=retry_after,
+            left=end - now,
+            share=random.random(),  # noqa: S311  it is no secret
+        )
+        self._noted[name] = attempts
+        self.log.warn(
+            "no certificate for {name}: {why}; {meanwhile}, and the next attempt is at {next}",
+            name=name,
+            why=why,
+            meanwhile=f"the one until {told(end)} stays" if kept else "there is none yet",
+            next=told(attempts.not_before),
+        )
+        await self._run(lambda: self._store.note(name, attempts))
+
+    async def _obtain(self, name: str, failures: int) -> None:
+        client = await self._known_client()
+        proofs = usable(name, self._proofs)
+        if not proofs:
+            raise AcmeError("a name with a * takes tls.dns_hook")
+        turn = failures % len(proofs)  # what has failed may work in another way
+        kept = self._kept.get(name)
+        key = await self._run(lambda: self._key_for(kept))
+        replaces = None
+        if kept is not None and kept.authority == client.authority.url:
+            replaces = certificate_id(kept.certificate.chain[0])
+        wanted = Wanted(name, signing_request(key, name), replaces)
+        chain = await client.obtain(wanted, [*proofs[turn:], *proofs[:turn]])
+        url = client.authority.url
+        await self._run(lambda: self._store.save(name, url, key_pem(key), chain))
+
+    def _key_for(self, kept: Kept | None) -> Key:
+        if kept is not None and self._policy.pinned:
+            key = kept.certificate.private_key
+            if kind_of(key) == self._policy.key:
+                return key
+        return new_key(self._policy.key)
+
+    async def _in_time(self, work: Any) -> Any:
+        """What ``work`` gives within :data:`LONGEST_ATTEMPT`. Raises AcmeError."""
+        working = Deferred.fromCoroutine(work)
+        late: list[bool] = []
+
+        def give_up() -> None:
+            late.append(True)
+            working.cancel()
+
+        deadline = self._reactor.callLater(LONGEST_ATTEMPT, give_up)
+        try:
+            return await working
+        except CancelledError:
+            if late:
+                raise AcmeError(_GIVEN_UP) from None
+            raise
+        finally:
+            if deadline.active():
+                deadline.cancel()

@@ -1,0 +1,138 @@
+"""The ways to prove to an authority that a name is ours (RFC 8555 section 8, RFC 8737).
+
+Each puts something where the authority looks: the listener and plain HTTP read it from the store,
+the DNS is changed by a program of the administrator's. Knows nothing of what the authority says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from ipyproxy.acme.client import Proof
+from ipyproxy.acme.documents import AcmeError
+from ipyproxy.acme.jose import base64url
+from ipyproxy.acme.material import challenge_certificate
+from ipyproxy.acme.store import Store
+from ipyproxy.net.hosts import parse_address
+from ipyproxy.statefiles import write
+
+T = TypeVar("T")
+Run = Callable[[Callable[[], Any]], Deferred[Any]]
+"""Does some work in a thread."""
+
+HOOK_TIMEOUT = 180.0
+"""Seconds that the program for the DNS may take."""
+
+_log = Logger(namespace="ipyproxy.acme")
+
+
+class TlsAlpn:
+    """By a certificate of our own, shown on port 443 to whoever offers ``acme-tls/1`` alone."""
+
+    kind = "tls-alpn-01"
+
+    def __init__(self, store: Store, run: Run) -> None:
+        self._store = store
+        self._run = run
+
+    async def show(self, name: str, token: str, key_authorization: str) -> None:
+        """See :class:`ipyproxy.acme.client.Proof`."""
+        content = challenge_certificate(name, key_authorization, datetime.now(UTC))
+        await self._run(lambda: self._store.show(name, content))
+
+    async def withdraw(self, name: str, token: str, key_authorization: str) -> None:
+        """See :class:`ipyproxy.acme.client.Proof`."""
+        await _quietly(self._run, lambda: self._store.withdraw(name))
+
+
+class Http:
+    """By a page, shown on port 80."""
+
+    kind = "http-01"
+
+    def __init__(self, store: Store, run: Run) -> None:
+        self._store = store
+        self._run = run
+
+    async def show(self, name: str, token: str, key_authorization: str) -> None:
+        """See :class:`ipyproxy.acme.client.Proof`."""
+        path = self._path(token)
+        await self._run(lambda: write(path, key_authorization.encode()))
+
+    async def withdraw(self, name: str, token: str, key_authorization: str) -> None:
+        """See :class:`ipyproxy.acme.client.Proof`."""
+        await _quietly(self._run, lambda: self._path(token).unlink(missing_ok=True))
+
+    def _path(self, token: str) -> Path:
+        # It is the authority that says what it is.
+        if not token.replace("-", "").replace("_", "").isalnum() or not token.isascii():
+            raise AcmeError("the authority's token is not in base64url")
+        return self._store.token_path(token)
+
+
+class Dns:
+    """By a record in the DNS, which a program sets and clears: ``hook set|clear NAME VALUE``.
+
+    ``set`` returns once the name's servers tell of the record.
+    """
+
+    kind = "dns-01"
+
+    def __init__(self, hook: Path, run: Run) -> None:
+        self._hook = hook
+        self._run = run
+
+    async def show(self, name: str, token: str, key_authorization: str) -> None:
+        """See :class:`ipyproxy.acme.client.Proof`."""
+        await self._run(lambda: self._call("set", name, key_authorization))
+
+    async def withdraw(self, name: str, token: str, key_authorization: str) -> None:
+        """See :class:`ipyproxy.acme.client.Proof`."""
+        await _quietly(self._run, lambda: self._call("clear", name, key_authorization))
+
+    def _call(self, verb: str, name: str, key_authorization: str) -> None:
+        record = "_acme-challenge." + name.removeprefix("*.")
+        value = base64url(hashlib.sha256(key_authorization.encode()).digest())
+        command = [str(self._hook), verb, record, value]
+        try:
+            done = subprocess.run(  # noqa: S603  the administrator's own program; no shell
+                command,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=HOOK_TIMEOUT,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise AcmeError(f"tls.dns_hook: {error}") from None
+        if done.returncode:
+            said = done.stdout.decode("utf-8", "replace").strip().splitlines()[-1:]
+            raise AcmeError(
+                f"tls.dns_hook: {verb} {record} ended with status {done.returncode}"
+                + "".join(f" ({line[:200]})" for line in said)
+            )
+
+
+async def _quietly(run: Run, work: Callable[[], object]) -> None:
+    """A proof that stays where it was harms nobody, and the next one takes its place."""
+    try:
+        await run(work)
+    except Exception as error:
+        _log.warn("a proof could not be taken away: {error}", error=error)
+
+
+def usable(name: str, proofs: Sequence[Proof]) -> list[Proof]:
+    """Those of ``proofs`` that can be for ``name``: a ``*`` is in the DNS alone, no address is."""
+    if name.startswith("*."):
+        return [proof for proof in proofs if proof.kind == Dns.kind]
+    if parse_address(name) is not None:
+        return [proof for proof in proofs if proof.kind != Dns.kind]
+    return list(proofs)

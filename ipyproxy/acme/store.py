@@ -1,0 +1,232 @@
+"""What is kept of ACME, in one directory: back it up by copying it, share it by mounting it.
+
+    account.pem           the account's key
+    certificates/NAME.pem key, certificate and chain; "_" stands for a "*"
+    attempts/NAME.json    what came of asking, if it failed
+    asked/NAME            somebody wants this one to be renewed at once
+    challenges/NAME.pem   what an ACME server is shown that looks at NAME (tls-alpn-01)
+    http/                 the same for http-01, as a site's directory
+    lock                  held by whoever asks an authority
+
+Everything is for the service's user alone. Knows files; called in a thread where it may take long.
+Knows nothing of when something is asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from twisted.logger import Logger
+
+from ipyproxy.acme.jose import AccountKey
+from ipyproxy.acme.material import server_name
+from ipyproxy.acme.renewal import Attempts
+from ipyproxy.statefiles import own_directory, read, write
+from ipyproxy.tls import Certificate, CertificateError, load_certificate
+
+Stamp = tuple[int, int, int]
+"""By which one can tell that a file is another one than before."""
+
+_FROM = "# from "
+
+_log = Logger(namespace="ipyproxy.acme")
+
+
+class Store:
+    """The files of ``names``, in ``directory``. It is a :class:`ipyproxy.tls.Source` as well.
+
+    Any method may raise OSError: see :mod:`ipyproxy.statefiles`.
+    """
+
+    def __init__(self, directory: Path, names: Iterable[str]) -> None:
+        self.directory = directory
+        self.names = tuple(names)
+        self._seen_as = {server_name(name): name for name in self.names}
+        self._shown: Mapping[str, Certificate] = {}
+
+    @property
+    def http(self) -> Path:
+        """The directory whose ``.well-known/acme-challenge`` plain HTTP shows."""
+        return self.directory / "http"
+
+    def prepare(self) -> None:
+        """Make the directories that others look for."""
+        for name in (".", "certificates", "attempts", "asked", "challenges"):
+            with own_directory(self.directory / name):
+                pass
+
+    # Certificates.
+
+    def path(self, name: str) -> Path:
+        """Where the certificate for ``name`` is kept."""
+        return self.directory / "certificates" / f"{_file_name(name)}.pem"
+
+    def load(self) -> Sequence[Certificate]:
+        """The certificates that there are. One that cannot be used is passed over, and got anew."""
+        try:
+            there = self.stamps()
+        except OSError as error:
+            raise CertificateError(
+                f"{self.directory} cannot be read ({error.strerror}); give it, and all in it, to "
+                "the service's user."
+            ) from error
+        found = []
+        for name in there:
+            try:
+                found.append(self.certificate(name))
+            except CertificateError as error:
+                _log.warn("{error}", error=error)
+        return found
+
+    def certificate(self, name: str) -> Certificate:
+        """The one for ``name``. Raises CertificateError."""
+        path = self.path(name)
+        certificate = load_certificate(path, path)
+        if name not in certificate.names:
+            raise CertificateError(f"{path} is not for {name}; remove it.")
+        return certificate
+
+    def save(self, name: str, authority: str, key: bytes, chain: bytes) -> None:
+        """Keep a certificate of ``authority`` (a URL), once it is clear that it can be served.
+
+        Raises CertificateError, and then the one before stays.
+        """
+        trial = self.directory / "attempts" / f"{_file_name(name)}.pem"
+        write(trial, f"{_FROM}{authority}\n".encode() + key + chain)
+        try:
+            if name not in load_certificate(trial, trial).names:
+                raise CertificateError(f"The authority's certificate is not for {name}.")
+            with own_directory(self.path(name).parent):
+                trial.replace(self.path(name))
+        finally:
+            trial.unlink(missing_ok=True)
+
+    def authority(self, name: str) -> str:
+        """The URL of the authority that the certificate for ``name`` is from; "" if unknown."""
+        line = self.path(name).read_bytes().partition(b"\n")[0].decode("ascii", "replace")
+        return line.removeprefix(_FROM) if line.startswith(_FROM) else ""
+
+    def stamps(self) -> Mapping[str, Stamp]:
+        """Which file each name has now, for those that have one."""
+        found = {}
+        for name in self.names:
+            with contextlib.suppress(FileNotFoundError):
+                status = self.path(name).stat()
+                found[name] = (status.st_ino, status.st_mtime_ns, status.st_size)
+        return found
+
+    # The account, and how asking went.
+
+    def account_key(self) -> AccountKey:
+        """The account's key; a new one if there is none, or none that can be used."""
+        path = self.directory / "account.pem"
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            return AccountKey.load(read(path))
+        key = AccountKey.make()
+        write(path, key.pem())
+        return key
+
+    def attempts(self, name: str) -> Attempts:
+        """What came of asking for ``name``."""
+        try:
+            found = json.loads(read(self._attempts_path(name)))
+            return Attempts(**{**found, "recent": tuple(map(float, found["recent"]))})
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
+            return Attempts()
+
+    def note(self, name: str, attempts: Attempts) -> None:
+        """Keep what came of asking for ``name``."""
+        if attempts == Attempts():
+            self._attempts_path(name).unlink(missing_ok=True)
+        else:
+            write(self._attempts_path(name), json.dumps(asdict(attempts)).encode())
+
+    def _attempts_path(self, name: str) -> Path:
+        return self.directory / "attempts" / f"{_file_name(name)}.json"
+
+    # What people ask for.
+
+    def asked(self) -> frozenset[str]:
+        """The names that somebody wants to be renewed at once."""
+        wanted = {path.name for path in (self.directory / "asked").iterdir()}
+        return frozenset(name for name in self.names if _file_name(name) in wanted)
+
+    def ask(self, name: str) -> None:
+        """Let the running proxy ask for ``name`` at once."""
+        write(self.directory / "asked" / _file_name(name), b"")
+
+    def answered(self, name: str) -> None:
+        """That has been done."""
+        (self.directory / "asked" / _file_name(name)).unlink(missing_ok=True)
+
+    # Challenges.
+
+    def challenge(self, asked_for: str) -> Certificate | None:
+        """What an ACME server is shown that looks at ``asked_for`` (SNI); no file is read for it.
+
+        None unless that is one of our names, and is being proved at present. See
+        :class:`ipyproxy.tls.ServerTLS`.
+        """
+        name = self._seen_as.get(asked_for)
+        return None if name is None else self._shown.get(name)
+
+    def show(self, name: str, content: bytes) -> None:
+        """Let ACME servers see ``content`` when they look at ``name``, here and at other nodes."""
+        write(self._challenge_path(name), content)
+        self.see_challenges()
+
+    def withdraw(self, name: str) -> None:
+        """Let them see it no more."""
+        self._challenge_path(name).unlink(missing_ok=True)
+        self.see_challenges()
+
+    def see_challenges(self) -> None:
+        """Find out which challenges there are, those of other nodes too."""
+        shown = {}
+        for name in self.names:
+            path = self._challenge_path(name)
+            if path.exists():
+                with contextlib.suppress(CertificateError):
+                    shown[name] = load_certificate(path, path)
+        self._shown = shown
+
+    def _challenge_path(self, name: str) -> Path:
+        return self.directory / "challenges" / f"{_file_name(name)}.pem"
+
+    def token_path(self, token: str) -> Path:
+        """Where the answer to an http-01 challenge lies."""
+        return self.http / ".well-known" / "acme-challenge" / token
+
+    # Several processes.
+
+    def take_lock(self) -> int | None:
+        """What says that nobody else asks an authority until :meth:`let_go`; None: somebody does.
+
+        The kernel lets go of it when the process ends, however it does.
+        """
+        with own_directory(self.directory) as directory:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open("lock", flags, 0o600, dir_fd=directory)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def let_go(self, lock: int) -> None:
+        """Let somebody else ask."""
+        os.close(lock)
+
+
+def _file_name(name: str) -> str:
+    return name.replace("*", "_")

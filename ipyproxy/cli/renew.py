@@ -1,0 +1,77 @@
+"""``ipyproxy renew NAME``: has the running proxy get a certificate at once; says how it went.
+
+Knows the store that the two share. The proxy asks; this only leaves word.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ipyproxy.acme.store import Store
+from ipyproxy.cli.certificates import own_store
+from ipyproxy.cli.configuration import add_file, read_file
+from ipyproxy.config import ConfigError
+from ipyproxy.daemon.settings import certificate_files
+
+TAKEN_UP = 15.0
+"""Seconds within which a proxy that runs takes it up, unless it has to wait."""
+DONE = 300.0
+"""Seconds that an authority may take."""
+
+
+def add(words: Any) -> None:
+    """Add the word to those of the command."""
+    parser = words.add_parser(
+        "renew",
+        help="get a new certificate for a name at once",
+        description="The status is 1 if there is none.",
+    )
+    parser.add_argument("name", metavar="NAME", help="one of those that certificates are got for")
+    add_file(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(given: argparse.Namespace) -> int:
+    config = read_file(given)
+    store = own_store(config, certificate_files(config))
+    if store is None:
+        raise ConfigError(["tls.acme is not on: whoever made the certificates renews them"])
+    name = given.name.lower()
+    if name not in store.names:
+        got = ", ".join(store.names) or "no name"
+        raise ConfigError([f"{name}: certificates are got for {got}"])
+    try:
+        went_well, said = renew(store, name, time.monotonic, time.sleep)
+    except OSError as error:
+        raise ConfigError([f"{store.directory}: {error.strerror}"]) from None
+    sys.stdout.write(said + "\n")
+    return 0 if went_well else 1
+
+
+def renew(
+    store: Store,
+    name: str,
+    seconds: Callable[[], float],
+    sleep: Callable[[float], object],
+) -> tuple[bool, str]:
+    """Leave word and wait; whether there is a new certificate, and what to say."""
+    stamp, attempts = store.stamps().get(name), store.attempts(name)
+    store.ask(name)
+    began = seconds()
+    while seconds() - began < DONE:
+        sleep(0.5)
+        if store.stamps().get(name, stamp) != stamp:
+            return True, f"got {store.certificate(name)}"
+        now = store.attempts(name)
+        if now.last > attempts.last:
+            return False, f"no certificate for {name}: {now.why}"
+        if seconds() - began > TAKEN_UP and name in store.asked():
+            return False, (
+                f"{name} is not asked for yet. If the proxy runs, four attempts have failed within "
+                "an hour: it goes on by itself then. If it does not run, it asks when it starts."
+            )
+    return False, f"the authority has not answered within {DONE / 60:g} minutes; see the log"

@@ -1,0 +1,68 @@
+"""The composition of ACME: settings become a keeper of certificates.
+
+Loaded only where ``tls.acme`` is on, and with it all that speaks ACME. Decides nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from ipyproxy.acme.client import Authority, Client, Proof
+from ipyproxy.acme.jose import AccountKey, from_base64url
+from ipyproxy.acme.keeper import Keeper, Policy
+from ipyproxy.acme.proofs import Dns, Http, Run, TlsAlpn
+from ipyproxy.acme.standing import concerns
+from ipyproxy.acme.store import Store
+from ipyproxy.acme.web import Web
+from ipyproxy.config import Config, Tls
+from ipyproxy.daemon.settings import Acme
+from ipyproxy.status.condition import Renewals
+from ipyproxy.tls import Certificate
+
+
+def make_keeper(
+    reactor: Any, config: Config, acme: Acme, run: Run, serve: Callable[[Certificate], None]
+) -> Keeper:
+    """What sees to it that each of the names has a certificate; it has yet to be started.
+
+    :param run: does work in a thread.
+    :param serve: has a certificate served.
+    """
+    web = Web(reactor, acme.trusted)
+    authority = _authority(config.tls)
+
+    def sleep(seconds: float) -> Deferred[None]:
+        return deferLater(reactor, seconds)
+
+    def connect(key: AccountKey) -> Client:
+        return Client(authority, key, web, sleep, time.time)
+
+    proofs = _proofs(acme.store, run, config.listen.http is not None, config.tls.dns_hook)
+    policy = Policy(config.tls.key_type, config.tls.reuse_key)
+    return Keeper(reactor, time.time, acme.store, connect, proofs, run, serve, policy)
+
+
+def renewals_of(keeper: Keeper) -> Renewals:
+    """How it goes with them now."""
+    return Renewals(keeper.done, keeper.failed, tuple(concerns(keeper.standings, time.time())))
+
+
+def _authority(tls: Tls) -> Authority:
+    binding = (tls.eab_kid, from_base64url(tls.eab_hmac.rstrip("="))) if tls.eab_kid else None
+    return Authority(tls.acme_directory_url, tls.email, binding, tls.acme_profile)
+
+
+def _proofs(store: Store, run: Run, has_http: bool, hook: Path | None) -> list[Proof]:
+    """The ways to prove that a name is ours, the simplest first."""
+    proofs: list[Proof] = [TlsAlpn(store, run)]
+    if has_http:
+        proofs.append(Http(store, run))
+    if hook is not None:
+        proofs.append(Dns(hook, run))
+    return proofs

@@ -1,0 +1,90 @@
+"""Certificates that are got by themselves: begun, changed and ended as the settings say.
+
+Knows what a keeper of certificates depends on. What it is made of is in
+:mod:`ipyproxy.daemon.certificates`, which is loaded only where the settings ask for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.logger import Logger
+
+from ipyproxy.daemon.settings import Settings
+from ipyproxy.status.condition import Condition
+from ipyproxy.tls import Certificate, ServerTLS
+from ipyproxy.upstream.owners import PatientThreads
+
+if TYPE_CHECKING:
+    from ipyproxy.acme.keeper import Keeper
+
+
+class Keeping:
+    """The keeper of certificates, if there is one.
+
+    :param condition: is told how it goes.
+    :param tls: shows ACME servers what they look for.
+    :param put_in_place: has a certificate served; may raise CertificateError.
+    """
+
+    log = Logger(namespace="ipyproxy.service")
+
+    def __init__(
+        self,
+        reactor: Any,
+        condition: Condition,
+        tls: ServerTLS,
+        put_in_place: Callable[[Certificate], None],
+    ) -> None:
+        self._reactor = reactor
+        self._condition = condition
+        self._tls = tls
+        self._put_in_place = put_in_place
+        self._threads = PatientThreads(reactor, 1, "certificates")
+        self._keeper: Keeper | None = None
+        self._terms: tuple[object, ...] | None = None
+
+    def follow(self, settings: Settings) -> None:
+        """Keep what ``settings`` ask for, now that they are in place."""
+        terms = _terms(settings)
+        if terms != self._terms:
+            self._terms = terms
+            self._begin(settings)
+        elif self._keeper is not None:
+            # One of its certificates may be newer than what was read with the settings.
+            self._keeper.serve_again()
+
+    def _begin(self, settings: Settings) -> None:
+        self.stop()
+        acme, config = settings.acme, settings.config
+        if acme is None:
+            self._tls.challenges = self._condition.renewals = None
+            return
+        # Nobody else pays for what this loads.
+        from ipyproxy.daemon.certificates import make_keeper, renewals_of
+
+        run, put = self._threads.run, self._put_in_place
+        keeper = make_keeper(self._reactor, config, acme, run, put)
+        self._keeper, self._tls.challenges = keeper, acme.store.challenge
+        self._condition.renewals = lambda: renewals_of(keeper)
+        self.log.info(
+            "certificates for {names} come from {authority}",
+            names=", ".join(acme.store.names) or "no name",
+            authority=config.tls.acme_directory_url,
+        )
+        keeper.start()
+
+    def stop(self) -> None:
+        """Ask for nothing more."""
+        if self._keeper is not None:
+            self._keeper.stop()
+            self._keeper = None
+
+
+def _terms(settings: Settings) -> tuple[object, ...] | None:
+    """All that a keeper depends on; None: there is to be none."""
+    if settings.acme is None:
+        return None
+    store, config = settings.acme.store, settings.config
+    return store.directory, store.names, settings.acme.trusted, config.tls, config.listen.http
