@@ -107,7 +107,7 @@ def _settings(config: Config) -> Any:
         config=config,
         certificates=(),
         auth_files=read_files(config.auth),
-        error_pages=NO_PAGES,
+        acme=None, error_pages=NO_PAGES,
     )
 
 
