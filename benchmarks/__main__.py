@@ -18,7 +18,7 @@ from typing import get_args
 
 from benchmarks import report
 from benchmarks.measure import FULL, QUICK, Group, run
-from benchmarks.peers import PEERS, UNAVAILABLE, Peer
+from benchmarks.peers import PEERS, Peer
 from benchmarks.processes import LOAD_CORE
 from benchmarks.site import HERE, open_site
 
@@ -80,7 +80,8 @@ def _stopped(_signal: int, _frame: FrameType | None) -> None:
 
 def _available(names: Sequence[str]) -> tuple[list[Peer], dict[str, str]]:
     """Give the peers to measure, and why others are missing, by their titles."""
-    peers, missing = [], {} if names else dict(UNAVAILABLE)
+    peers: list[Peer] = []
+    missing: dict[str, str] = {}
     for peer in PEERS:
         if names and peer.name not in names:
             continue

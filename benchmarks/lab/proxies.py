@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.peers import _APACHE_MODULES, _CHECKOUT, _COMPILED
+from benchmarks.peers import _APACHE_MODULES, _CHECKOUT, _COMPILED, CADDY
 from benchmarks.site import Site, nginx_user, render
 
 
@@ -70,7 +70,7 @@ def _apache(site: Site, port: int, directory: Path) -> list[str]:
 def _caddy(site: Site, port: int, directory: Path) -> list[str]:
     settings = site.settings(port=port, directory=directory)
     config = render("lab-Caddyfile", settings, directory / "Caddyfile")
-    return ["caddy", "run", "--config", str(config), "--adapter", "caddyfile"]
+    return [CADDY, "run", "--config", str(config), "--adapter", "caddyfile"]
 
 
 PROXIES = (
@@ -80,6 +80,6 @@ PROXIES = (
     Proxy("plain", "ipyproxy, no compression", _ipyproxy("[]"), sys.executable, compiled=True),
     Proxy("nginx2", "nginx, gzip and HTTP/2", _nginx("http2"), "nginx"),
     Proxy("nginx1", "nginx, gzip and HTTP/1.1", _nginx(""), "nginx"),
-    Proxy("caddy", "Caddy, zstd and HTTP/2", _caddy, "caddy"),
+    Proxy("caddy", "Caddy, zstd and HTTP/2", _caddy, CADDY),
     Proxy("apache", "Apache, original recipe and mod_deflate", _apache, "apache2"),
 )
