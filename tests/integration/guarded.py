@@ -206,7 +206,7 @@ certificates = ["CN={{user}}"]
 
     def _show_htpasswd(self, shown: Shown, name: str, state: str) -> None:
         user = _USERS.get(state, "alice")
-        password = "guess" if state == "wrong" else _password(user)
+        password = "mistyped" if state == "wrong" else _password(user)
         shown.lines.append("Authorization: " + basic(user, password))
 
     def _show_forward(self, shown: Shown, name: str, state: str) -> None:

@@ -116,7 +116,7 @@ def test_the_access_log_has_names_and_no_secrets(site: Guarded) -> None:
     log = site.proxy.child.log()
     assert "127.0.0.1 - alice [" in log
     assert "token=REDACTED" in log
-    for secret in ("v1.k1.", "guess", basic("alice", "guess").split()[1]):
+    for secret in ("v1.k1.", "mistyped", basic("alice", "mistyped").split()[1]):
         assert secret not in log
 
 
@@ -203,8 +203,8 @@ def test_a_session_outlives_a_restart_and_no_log_out(tmp_path: Path) -> None:
             assert (visit(one), visit(other)) == (401, 200)
             assert (tmp_path / "sessions.json").stat().st_mode & 0o777 == 0o600
             # Guesses by the page and by Basic are counted together.
-            assert [log_in(f"guess{number}") for number in range(2)] == ["403"] * 2
-            assert visit(f"Authorization: {basic('alice', 'guess2')}") == 401
+            assert [log_in(f"mistyped{number}") for number in range(2)] == ["403"] * 2
+            assert visit(f"Authorization: {basic('alice', 'mistyped2')}") == 401
             assert log_in() == "429"
             assert visit(other) == 200, "who is logged in has no password to show"
             proxy.child.stop()
@@ -212,7 +212,7 @@ def test_a_session_outlives_a_restart_and_no_log_out(tmp_path: Path) -> None:
             proxy = Proxy(tmp_path, configuration, port=proxy.port)
             assert visit(other) == 401
             log = proxy.child.log()
-            assert "guess" not in log
+            assert "mistyped" not in log
     finally:
         proxy.child.stop()
 
