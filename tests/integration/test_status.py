@@ -152,12 +152,13 @@ def program(port: int) -> Iterator[None]:
 
 def test_a_notebook_comes_and_goes_before_somebodys_eyes(browser: Any, open_proxy: Proxy) -> None:
     port = notebook_port()
-    credentials = {"username": USER, "password": PASSWORD}
-    context = browser.new_context(http_credentials=credentials, ignore_https_errors=True)
-    page = context.new_page()
+    page = browser.new_context(ignore_https_errors=True).new_page()
     with httpx.Client(verify=open_proxy.client_tls(), timeout=PATIENCE) as visitor:
         complaints = watched(page)
         page.goto(f"{open_proxy.origin}/_ipyproxy/")
+        page.get_by_label("Name").fill(USER)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
         page.locator("#live.on").wait_for()
         assert page.locator("#rest").inner_text() == "Nobody has asked for a notebook yet."
         notebook = f"{open_proxy.origin}/ipython/{port}/"
@@ -173,7 +174,7 @@ def test_a_notebook_comes_and_goes_before_somebodys_eyes(browser: Any, open_prox
             sync_api.expect(errors).to_have_text("0", timeout=PATIENCE * 1000)
         page.locator(f"#port-{port} .dead").wait_for()
         assert "connection refused" in page.locator(f"#port-{port}").inner_text()
-    context.close()
+        page.context.close()
     assert not complaints
 
 
