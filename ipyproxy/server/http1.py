@@ -176,8 +176,13 @@ class HTTPChannel(StreamProtocol):
     def _read_on(self) -> None:
         self._reading = False
         if self._buffer and self.phase in _BETWEEN_REQUESTS:
-            self.transport.resumeProducing()
+            self._take_more()
             self._read_heads()
+
+    def _take_more(self) -> None:
+        """Read on, unless what has come ahead fills the buffer: that is answered first."""
+        if len(self._buffer) <= self.server.limits.buffer_bytes:
+            self.transport.resumeProducing()
 
     def _take_head(self) -> bytes | None:
         """The next whole head without its empty line; None if there is none yet."""
@@ -215,6 +220,9 @@ class HTTPChannel(StreamProtocol):
             return
         self._on(_HEAD_READ)
         self.persistent = persistent and not server.draining
+        if body is not None:
+            # Reading may have been paused while requests before this one filled the buffer.
+            self.transport.resumeProducing()
         request = self.request = Request(self, head, body)
         try:
             server.admit(request)
@@ -309,7 +317,7 @@ class HTTPChannel(StreamProtocol):
 
     def _await_request(self, event: Event) -> None:
         self._on(event, self.server.limits.keepalive_timeout)
-        self.transport.resumeProducing()
+        self._take_more()
         if self._buffer and not self._reading:
             self._read_heads()
 

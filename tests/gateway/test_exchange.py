@@ -116,6 +116,21 @@ class TestTheWay:
         assert gate.dialler.attempts == []
         assert gate.upstream().requests == 4
 
+    def test_what_is_pipelined_far_ahead_waits_at_the_client(
+        self, gate: Gate, browser: Browser
+    ) -> None:
+        request = message(b"GET /ipython/10000/ HTTP/1.1", HOST, b"X-Fill: " + b"x" * 4000)
+        browser.say(request * 1000)
+        taken = []
+        notebook = gate.notebook()
+        for _ in range(50):
+            notebook.hear()
+            gate.tell(notebook, message(b"HTTP/1.1 200 OK", b"Content-Length: 2", body=b"hi"))
+            assert browser.hear().endswith(b"hi")
+            taken.append(1000 * len(request) - browser.wire.unread)
+        # With each answer another read would be added, megabytes for each client in the end.
+        assert max(taken) < 50 * len(request) + 3 * 65536
+
     def test_a_thousand_pipelined_requests(self, gate: Gate, browser: Browser) -> None:
         browser.say(
             b"".join(
