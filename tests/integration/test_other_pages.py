@@ -121,7 +121,7 @@ def test_a_portal_uses_notebooks_if_it_is_trusted(
         found = page.evaluate(USE, address)
         framed = poll(
             lambda: urls if all(urls := [frame.url for frame in page.frames[1:]]) else None,
-            seconds=10,
+            seconds=30,
             waiting_for="the frame's address",
         )
         assert found == (["sentinel"] * 2 if trusted else ["refused"] * 2)
