@@ -7,19 +7,13 @@ file and a thread that writes it. Knows nothing of what is issued.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from ipyproxy import statefiles
-
-Run = Callable[[Callable[[], Any]], Deferred[Any]]
-"""Does some work in a thread."""
+from ipyproxy.auth.keeping import KeptFile, Run
 
 
 class Revocations:
@@ -32,11 +26,8 @@ class Revocations:
     log = Logger(namespace="ipyproxy.auth.revocations")
 
     def __init__(self, run: Run) -> None:
-        self._run = run
         self._moments: dict[str, float] = {}
-        self._file: Path | None = None
-        self._is_behind = False
-        self._writing: Deferred[None] | None = None
+        self._kept = KeptFile(run, self._content, self._not_written)
 
     def of(self, name: str) -> float:
         """The last moment of the notebook ``name``; 0 if there was none."""
@@ -48,20 +39,11 @@ class Revocations:
         :param moment: when its former tenant was last seen; what was issued until then is void.
         """
         self._moments[name] = max(moment, self.of(name))
-        if self._file is None:
-            return
-        self._is_behind = True
-        if self._writing is None:
-            self._writing = Deferred()
-            self._write(self._file)
+        self._kept.change()
 
     def written(self) -> Deferred[None]:
         """Called back once all that is known is in the file, or could not be written."""
-        if self._writing is None:
-            return succeed(None)
-        result: Deferred[None] = Deferred()
-        self._writing.chainDeferred(result)
-        return result
+        return self._kept.written()
 
     def keep(self, file: Path) -> None:
         """Take in what ``file`` holds, and keep all that is known there from now on.
@@ -69,7 +51,7 @@ class Revocations:
         A file that cannot be read or written, or is where others may write, is told to the log:
         links of a former tenant may then come to life again when the proxy is restarted.
         """
-        self._file = file
+        self._kept.path = file
         try:
             for name, moment in json.loads(statefiles.read(file)).items():
                 name = str(int(name))  # as it is spelled here
@@ -81,23 +63,11 @@ class Revocations:
         except (ValueError, AttributeError, TypeError) as error:
             self._tell(file, "read", str(error))
 
-    def _write(self, file: Path) -> None:
-        """Write what is known now, and then once more if more has become known meanwhile."""
-        self._is_behind = False
-        write = partial(statefiles.write, file, json.dumps(self._moments).encode())
-        done = self._run(write).addErrback(self._not_written, file)
-        done.addCallback(self._go_on, file)
+    def _content(self) -> bytes:
+        return json.dumps(self._moments).encode()
 
-    def _not_written(self, failure: Failure, file: Path) -> None:
-        error = failure.value
-        self._tell(file, "written", getattr(error, "strerror", None) or str(error))
-
-    def _go_on(self, _: None, file: Path) -> None:
-        if self._is_behind:
-            self._write(file)
-        elif self._writing is not None:
-            done, self._writing = self._writing, None
-            done.callback(None)
+    def _not_written(self, file: Path, why: str) -> None:
+        self._tell(file, "written", why)
 
     def _tell(self, file: Path, done: str, why: str | None) -> None:
         self.log.error(

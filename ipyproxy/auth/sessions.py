@@ -9,18 +9,17 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from ipyproxy import statefiles
 from ipyproxy.access.facts import Lack
 from ipyproxy.access.sessions import Session, seal, seal_browser, unseal, unseal_browser
 from ipyproxy.access.tokens import Keyring
+from ipyproxy.auth.keeping import KeptFile, Run
 
 MOST_ENDED = 16
 """Sessions of one user that are remembered one by one once they were ended. Beyond these, all that
@@ -29,9 +28,6 @@ began no later than the oldest of them count as ended too: nothing that was ende
 MOST_LEFT = 4096
 """Browsers that are remembered once they were logged out of their links. When there are more, the
 first are forgotten: whoever has a link can come in again anyway."""
-
-Run = Callable[[Callable[[], Any]], Deferred[Any]]
-"""Does some work in a thread."""
 
 
 class _Ended:
@@ -69,24 +65,20 @@ class Sessions:
     log = Logger(namespace="ipyproxy.auth.sessions")
 
     def __init__(self, run: Run, wall_clock: Callable[[], float]) -> None:
-        self._run = run
         self._wall_clock = wall_clock
         self._key = {secrets.token_hex(4): secrets.token_hex(32)}
         self._keys = Keyring(self._key)
         self._ended: dict[str, _Ended] = {}
         self._left: dict[str, None] = {}
-        self._file: Path | None = None
-        self._is_kept = False
-        self._is_behind = False
-        self._writing: Deferred[None] | None = None
+        self._kept = KeptFile(run, self._content, self._not_written)
 
     def begin(self, user: str, proof: str, seconds: int) -> bytes:
         """The value of the cookie of a new session, which lasts for so many seconds.
 
         :param proof: the hash of the user's password.
         """
-        if not self._is_kept:
-            self._change()
+        if not self._kept.is_there:
+            self._kept.change()
         now = int(self._wall_clock())
         _, value = seal(self._keys, user, proof, now, now + seconds, secrets.token_hex(16))
         return value
@@ -114,7 +106,7 @@ class Sessions:
     def end(self, session: Session) -> None:
         """``session`` counts no more, wherever its cookie may be."""
         self._ended.setdefault(session.user, _Ended()).add(session, self._wall_clock())
-        self._change()
+        self._kept.change()
 
     # Browsers that open links.
 
@@ -127,8 +119,8 @@ class Sessions:
         known = self.browser(cookies)
         if known is None or self.has_left(known):
             known = secrets.token_hex(16)
-            if not self._is_kept:
-                self._change()
+            if not self._kept.is_there:
+                self._kept.change()
         return known, seal_browser(self._keys, known)
 
     def leave(self, browser: str) -> None:
@@ -138,7 +130,7 @@ class Sessions:
         if len(self._left) >= MOST_LEFT:
             del self._left[next(iter(self._left))]
         self._left[browser] = None
-        self._change()
+        self._kept.change()
 
     def has_left(self, browser: str) -> bool:
         """Whether it was."""
@@ -152,7 +144,7 @@ class Sessions:
         What cannot be read or written is told to the log. A file that is not there is made when
         somebody first logs in: to remove it and start anew ends all sessions.
         """
-        self._file = file
+        self._kept.path = file
         try:
             self._take(json.loads(statefiles.read(file)))
         except FileNotFoundError:
@@ -170,47 +162,20 @@ class Sessions:
         }
         if len(key) != 1 or not all(map(len, key.values())):
             raise ValueError("no key")
-        self._key, self._keys, self._ended, self._is_kept = key, Keyring(key), ended, True
+        self._key, self._keys, self._ended = key, Keyring(key), ended
+        self._kept.is_there = True
         self._left = dict.fromkeys(map(str, kept["left"][-MOST_LEFT:]))
 
     def written(self) -> Deferred[None]:
         """Called back once all that is known is in the file, or could not be written."""
-        result: Deferred[None] = Deferred()
-        if self._writing is None:
-            result.callback(None)
-        else:
-            self._writing.chainDeferred(result)
-        return result
-
-    def _change(self) -> None:
-        """Something is to be kept. One write at a time, however often that happens."""
-        if self._file is None:
-            return
-        self._is_behind = True
-        if self._writing is None:
-            self._writing = Deferred()
-            self._write(self._file)
-
-    def _write(self, file: Path) -> None:
-        self._is_behind, self._is_kept = False, True
-        done = self._run(partial(statefiles.write, file, self._content()))
-        done.addErrback(self._not_written, file).addCallback(self._go_on, file)
+        return self._kept.written()
 
     def _content(self) -> bytes:
         ended = {user: each.told() for user, each in self._ended.items()}
         return json.dumps({"key": self._key, "ended": ended, "left": list(self._left)}).encode()
 
-    def _not_written(self, failure: Failure, file: Path) -> None:
-        self._is_kept = False
-        error = failure.value
-        self._tell(file, "written", getattr(error, "strerror", None) or str(error))
-
-    def _go_on(self, _: None, file: Path) -> None:
-        if self._is_behind:
-            self._write(file)
-        elif self._writing is not None:
-            done, self._writing = self._writing, None
-            done.callback(None)
+    def _not_written(self, file: Path, why: str) -> None:
+        self._tell(file, "written", why)
 
     def _tell(self, file: Path, done: str, why: str | None) -> None:
         self.log.error(
