@@ -5,8 +5,8 @@ nor of what comes after the handshake.
 
 OpenSSL reads a handshake message to its end within one call, however many records it comes in: a
 ClientHello of 128 KiB in records of one byte takes 260,000 reads, and who sends many of them holds
-up everybody. So it is given the records one by one until the handshake is done, and then the socket
-itself.
+up everybody. So it is given the records one by one until the handshake is done. It reads and writes
+memory until :func:`give_socket`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import socket
 
 from OpenSSL import SSL
-from OpenSSL.SSL import _lib  # type: ignore[attr-defined]
+from OpenSSL.SSL import _ffi, _lib  # type: ignore[attr-defined]
 
 MOST_RECORDS = 256
 """Records of the peer that a handshake may take. It takes three to ten, and some tens with long
@@ -23,6 +23,7 @@ chains of certificates in small records."""
 _PIECE = 4096
 _OUTPUT = 16384
 _HEADER = 5
+_nowhere = _ffi.new("char **")
 
 
 class Handshake:
@@ -53,7 +54,6 @@ class Handshake:
                 self._take_records()
             finally:
                 self._send_output()
-        _give_socket(self._tls, self._socket)
 
     def _take_records(self) -> None:
         """Give OpenSSL what has come, record by record; the last one of the handshake ends it."""
@@ -140,7 +140,12 @@ def _give_memory(tls: SSL.Connection) -> None:
     _lib.SSL_set_bio(tls._ssl, tls._into_ssl, tls._from_ssl)
 
 
-def _give_socket(tls: SSL.Connection, sock: socket.socket) -> None:
+def give_socket(tls: SSL.Connection, sock: socket.socket) -> None:
     """Let ``tls`` read and write ``sock``. Nothing may be left in memory, which is freed."""
     _lib.SSL_set_fd(tls._ssl, sock.fileno())
     tls._into_ssl = tls._from_ssl = None
+
+
+def bytes_left(tls: SSL.Connection) -> int:
+    """How many bytes ``tls`` was given in memory and has not read yet."""
+    return int(_lib.BIO_get_mem_data(tls._into_ssl, _nowhere))

@@ -1,8 +1,9 @@
-"""TLS over TCP on the reactor.
+"""TLS over TCP on the reactor, as a server.
 
 Knows how pyOpenSSL reads and writes a socket. Knows nothing of certificates, or of what is said.
 After the handshake OpenSSL has the socket itself: through memory BIOs each byte would be copied
-twice more, and each message would cost two more calls in either direction.
+twice more, and each message would cost two more calls in either direction. A client can send no
+long message of the handshake then; a server can, which is what ``tlsclient`` is for.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ipyproxy.net.descriptors import Descriptors
-from ipyproxy.net.handshake import Handshake
+from ipyproxy.net.handshake import Handshake, give_socket
 from ipyproxy.net.tcp import HIGH_WATER, TCPTransport
 
 _RECORD = 16384
@@ -156,11 +157,16 @@ class TLSTransport(TCPTransport):
 
     def _shake_hands(self) -> None:
         self._handshake.step()
+        self._prepare()
         self._secured = True
         if self._tls.get_app_data() is NOTHING_BUT_HANDSHAKE:
             raise SSL.ZeroReturnError
         if IHandshakeListener.providedBy(self.protocol):
             self.protocol.handshakeCompleted()
+
+    def _prepare(self) -> None:
+        """Arrange for what comes after the handshake."""
+        give_socket(self._tls, self._socket)
 
     def _gather(self, piece: bytes) -> tuple[bytes, SSL.Error | None]:
         """``piece`` and what waits behind it, and what has ended that, if anything has."""
@@ -226,7 +232,7 @@ class TLSTransport(TCPTransport):
         try:
             return self._tls.send(data)
         except SSL.Error as caught:
-            raise _os_error(caught) from None
+            raise os_error(caught) from None
 
     def doWrite(self) -> Any:
         """See :class:`TCPTransport`."""
@@ -248,7 +254,7 @@ class TLSTransport(TCPTransport):
             self._tls.shutdown()
             self._goodbye_due = False
         except SSL.Error as caught:
-            refused = _os_error(caught)
+            refused = os_error(caught)
             self._goodbye_due = isinstance(refused, BlockingIOError)
             raise refused from None
 
@@ -287,7 +293,7 @@ def _reason(caught: SSL.Error) -> str:
         return "connection ended" if isinstance(caught, SSL.SysCallError) else "protocol error"
 
 
-def _os_error(caught: SSL.Error) -> OSError:
+def os_error(caught: SSL.Error) -> OSError:
     """What a plain socket would have raised."""
     if isinstance(caught, (SSL.WantReadError, SSL.WantWriteError)):
         return BlockingIOError()

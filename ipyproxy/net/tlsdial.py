@@ -20,7 +20,7 @@ from ipyproxy.net.address import Address, ClientTLS
 from ipyproxy.net.descriptors import Descriptors
 from ipyproxy.net.sockets import Dial, peer_of
 from ipyproxy.net.tcp import HIGH_WATER
-from ipyproxy.net.tls import TLSTransport
+from ipyproxy.net.tlsclient import ClientTLSTransport
 
 # What a transport says of an end that is no matter of TLS.
 _HUNG_UP = ("TLS: connection ended", "TLS: unexpected eof while reading")
@@ -62,7 +62,7 @@ class SecureDial(protocol.Protocol):
         address: Address,
         timeout: float,
         tls: ClientTLS,
-        connected: Callable[[TLSTransport], None],
+        connected: Callable[[ClientTLSTransport], None],
         failed: Callable[[OSError], None],
         *,
         high_water: int = HIGH_WATER,
@@ -88,7 +88,9 @@ class SecureDial(protocol.Protocol):
             self._has_dialled()
         peer = peer_of(self._address)
         tls = self._tls.connection(sock)
-        transport = TLSTransport(self._reactor, sock, self, peer, tls, high_water=self._high_water)
+        transport = ClientTLSTransport(
+            self._reactor, sock, self, peer, tls, high_water=self._high_water
+        )
         transport.start()
         # The client has the first word: reading makes OpenSSL say it.
         if ended := transport.doRead():

@@ -153,7 +153,8 @@ class Attack:
     :param swarm: what a swarm does; "" for a flood of records.
     :param sources: how many addresses the attacker has.
     :param limited: whether a client's rate of requests is limited.
-    :param version: of TLS, for a flood of records; ``notebook``: whether a notebook floods.
+    :param version: of TLS, for a flood of records; ``notebook``: whether a notebook floods;
+        ``split``: whether it sends its session tickets byte by byte.
     :param steps: seconds by which the wall clock is stepped during the attack.
     """
 
@@ -166,6 +167,7 @@ class Attack:
     limited: bool = True
     version: str = ""
     notebook: bool = False
+    split: bool = False
     steps: tuple[float, ...] = ()
 
 
@@ -179,6 +181,10 @@ ATTACKS = (
     Attack(
         1, "hello-requests", "HelloRequest, TLS 1.2, a notebook", 0.2,
         version="1.2", notebook=True,
+    ),
+    Attack(
+        1, "split-tickets", "session tickets in 1-byte records, a notebook", 0.2,
+        version="1.3", notebook=True, split=True,
     ),
     Attack(
         1, "split-hellos", "ClientHello in 1-byte records, 64 connections", 0.2, "split_hellos"

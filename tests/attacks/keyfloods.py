@@ -33,6 +33,7 @@ _PATIENCE = 5.0
 class Arguments:
     """What the process is told, as JSON.
 
+    :param split: whether a notebook's session tickets are sent byte by byte.
     :param notebook: the port to be a hostile notebook at; 0: flood as a client.
     """
 
@@ -43,6 +44,7 @@ class Arguments:
     seconds: float
     nice: int
     notebook: int
+    split: bool
     certificate: str
     key: str
 
@@ -87,6 +89,9 @@ class Flood:
             return session.records(message, from_client=from_client)
         side = "CLIENT" if from_client else "SERVER"
         # A server has sent two session tickets under its secret.
+        if self._arguments.split:
+            secret = self._secrets["SERVER_TRAFFIC_SECRET_0"]
+            return records.split_tickets(secret, connection.get_cipher_name() or "", 2)
         return records.key_updates(
             self._secrets[f"{side}_TRAFFIC_SECRET_0"],
             connection.get_cipher_name() or "",

@@ -309,6 +309,7 @@ class Measurement:
                 seconds=self._seconds,
                 nice=self._nice,
                 notebook=self._hostile if attack.notebook else 0,
+                split=attack.split,
                 certificate=str(self._directory / "server.pem"),
                 key=str(self._directory / "server.key"),
             )

@@ -17,6 +17,7 @@ _KEY_UPDATE_REQUESTED = b"\x18\x00\x00\x01\x01"
 CLIENT_HELLO = b"\x01\x00\x00\x00"
 HELLO_REQUEST = b"\x00\x00\x00\x00"
 _TAG = 16
+_LONGEST_TICKET = 120_000
 
 
 def key_updates(secret: bytes, cipher: str, sequence: int = 0) -> Iterator[bytes]:
@@ -25,21 +26,58 @@ def key_updates(secret: bytes, cipher: str, sequence: int = 0) -> Iterator[bytes
     :param secret: one's own traffic secret; what is sent first under it has number *sequence*.
     :param cipher: the suite's name.
     """
-    digest = "sha384" if cipher.endswith("SHA384") else "sha256"
-    aead = ChaCha20Poly1305 if "CHACHA20" in cipher else AESGCM
-    key_label = _label(b"key", 16 if "128" in cipher else 32)
+    aead, digest, size = _suite(cipher)
+    key_label = _label(b"key", size)
     iv_label = _label(b"iv", 12)
     next_label = _label(b"traffic upd", len(secret))
     inner = _KEY_UPDATE_REQUESTED + bytes([_HANDSHAKE])
     header = bytes([_APPLICATION, 3, 3]) + (len(inner) + _TAG).to_bytes(2)
     while True:
-        key = hmac.digest(secret, key_label, digest)[: 16 if "128" in cipher else 32]
+        key = hmac.digest(secret, key_label, digest)[:size]
         iv = hmac.digest(secret, iv_label, digest)[:12]
         if sequence:
             iv = (int.from_bytes(iv) ^ sequence).to_bytes(12)
             sequence = 0
         yield header + aead(key).encrypt(iv, inner, header)
         secret = hmac.digest(secret, next_label, digest)
+
+
+def _suite(cipher: str) -> tuple[type[AESGCM | ChaCha20Poly1305], str, int]:
+    """What seals records, the digest that keys are made with, and the bytes of a key."""
+    kind = ChaCha20Poly1305 if "CHACHA20" in cipher else AESGCM
+    digest = "sha384" if cipher.endswith("SHA384") else "sha256"
+    return kind, digest, 16 if "128" in cipher else 32
+
+
+def split_tickets(
+    secret: bytes, cipher: str, sequence: int, size: int = _LONGEST_TICKET
+) -> Iterator[bytes]:
+    """Records of TLS 1.3 that each have one byte of a server's session ticket.
+
+    Ticket follows ticket (RFC 8446 section 4.6.1).
+
+    :param secret: the server's traffic secret; what is sent first under it has number *sequence*.
+    :param size: bytes of a ticket.
+    """
+    kind, digest, key_size = _suite(cipher)
+    aead = kind(hmac.digest(secret, _label(b"key", key_size), digest)[:key_size])
+    iv = int.from_bytes(hmac.digest(secret, _label(b"iv", 12), digest)[:12])
+    header = bytes([_APPLICATION, 3, 3]) + (2 + _TAG).to_bytes(2)
+    inners = [bytes([byte, _HANDSHAKE]) for byte in range(256)]
+    while True:
+        for byte in _ticket(size):
+            yield header + aead.encrypt((iv ^ sequence).to_bytes(12), inners[byte], header)
+            sequence += 1
+
+
+def _ticket(size: int) -> bytes:
+    """A message with a ticket and an extension of no known kind, half of *size* each."""
+    half = size // 2
+    lifetime, age, nonce = (7200).to_bytes(4), bytes(4), b"\1\0"
+    extension = (0xFAFA).to_bytes(2) + half.to_bytes(2) + bytes(half)
+    ticket = half.to_bytes(2) + bytes(half)
+    body = lifetime + age + nonce + ticket + len(extension).to_bytes(2) + extension
+    return b"\x04" + len(body).to_bytes(3) + body
 
 
 def _label(label: bytes, size: int) -> bytes:

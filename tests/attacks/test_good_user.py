@@ -68,7 +68,8 @@ def allowed(attack: Attack, result: Result) -> float:
 
 
 @pytest.mark.parametrize(
-    "name", ["key-updates", "renegotiation", "key-updates-notebook", "hello-requests"]
+    "name",
+    ["key-updates", "renegotiation", "key-updates-notebook", "hello-requests", "split-tickets"],
 )
 def test_records_without_data(name: str, tmp_path: Path) -> None:
     result = meet(NAMED[name], tmp_path)

@@ -1,0 +1,182 @@
+"""TLS over TCP on the reactor, as a client.
+
+Knows how pyOpenSSL reads and writes memory. Knows nothing of certificates, or of what is said.
+
+A server may send session tickets at any time (RFC 8446 section 4.6.1), of up to 128 KiB each.
+OpenSSL reads one to its end within one call, however many records it comes in: in records of one
+byte that took half a second, and everybody waited. So OpenSSL is given a bounded piece of what has
+come at a time, and never the socket.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.interfaces import IAddress
+
+from ipyproxy.net.descriptors import Descriptors
+from ipyproxy.net.handshake import bytes_left
+from ipyproxy.net.tcp import HIGH_WATER
+from ipyproxy.net.tls import MOST_WITHOUT_DATA, TLSTransport, os_error
+
+_RECORD = 16384
+_PIECE = 65536
+"""Bytes of the socket that OpenSSL gets in one event: three thousand records at most."""
+
+
+class ClientTLSTransport(TLSTransport):
+    """One connected socket with TLS on it, to a server that may be hostile."""
+
+    __slots__ = ("_has_left", "_sealed", "_taken")
+
+    def __init__(
+        self,
+        reactor: Descriptors,
+        sock: socket.socket,
+        protocol: Any,
+        peer: IAddress,
+        tls: SSL.Connection,
+        *,
+        high_water: int = HIGH_WATER,
+    ) -> None:
+        super().__init__(reactor, sock, protocol, peer, tls, high_water=high_water)
+        # Records that the kernel has not taken yet, and how many bytes of data lie in them.
+        self._sealed = b""
+        self._taken = 0
+        # Whether OpenSSL may have data that it was given and has not returned.
+        self._has_left = False
+
+    def _prepare(self) -> None:
+        """Nothing: OpenSSL keeps the memory that it had for the handshake."""
+
+    @property
+    def has_input(self) -> bool:
+        """See :class:`TCPTransport`; what OpenSSL was given and has not returned counts too."""
+        return self._has_left or super().has_input
+
+    # Reading.
+
+    def doRead(self) -> Any:
+        """Take a piece of what has come, and hand out what is in it."""
+        try:
+            if not self._secured:
+                self._shake_hands()
+            self._answer()
+            data = self._take()
+        except SSL.Error as caught:
+            return self._read_failed(caught)
+        self._without_data = 0
+        self._read_more()
+        if self.protocol is not None:
+            self.protocol.dataReceived(data)
+        return None
+
+    def _take(self) -> bytes:
+        """Data, as much as is wanted at once. Raises as ``SSL.Connection.recv`` does."""
+        pieces: list[bytes] = []
+        room = self._appetite
+        is_given = self._has_left = False
+        while room > 0:
+            try:
+                piece = self._tls.recv(min(_RECORD, room))
+            except SSL.WantReadError:
+                if bytes_left(self._tls):
+                    self._pass_record_without_data()
+                elif pieces:
+                    return b"".join(pieces)
+                elif is_given:
+                    raise
+                else:
+                    self._give_piece()
+                    is_given = True
+            except SSL.Error:
+                if not pieces:
+                    raise
+                break  # and meet it again
+            else:
+                pieces.append(piece)
+                room -= len(piece)
+        self._has_left = True
+        self._read_on_soon()
+        return b"".join(pieces)
+
+    def _pass_record_without_data(self) -> None:
+        self._without_data += 1
+        if self._without_data > MOST_WITHOUT_DATA:
+            raise SSL.Error([("", "", "too many records without data")])
+
+    def _give_piece(self) -> None:
+        """Give OpenSSL what has come."""
+        try:
+            piece = self._socket.recv(_PIECE)
+        except BlockingIOError:
+            raise SSL.WantReadError from None
+        except OSError as caught:
+            raise SSL.SysCallError(caught.errno, str(caught)) from None
+        if piece:
+            self._tls.bio_write(piece)
+        else:
+            self._tls.bio_shutdown()
+
+    def _read_on_soon(self) -> None:
+        """Read again in the next turn: epoll tells nothing of what OpenSSL was given."""
+        if self._has_left and not self._reads_on:
+            self._reads_on = True
+            self.call_soon(self._read_on)
+
+    def resumeProducing(self) -> None:
+        """See :class:`TCPTransport`."""
+        super().resumeProducing()
+        self._read_on_soon()
+
+    # Writing.
+
+    def _encrypt(self, data: Any) -> int:
+        """Seal a part of ``data`` and send that. What is refused has to come again, as ever."""
+        if not self._taken:
+            try:
+                self._taken = self._tls.send(data[:_RECORD])
+            except SSL.Error as caught:
+                raise os_error(caught) from None
+        self._send_sealed()
+        taken, self._taken = self._taken, 0
+        return taken
+
+    def _answer(self) -> None:
+        """Send what OpenSSL has to say to what it read: answers to key updates.
+
+        Raises :class:`SSL.WantWriteError` if the kernel takes nothing; then no more is read, so
+        that a peer which reads no answers is asked none. Data that waits is no reason to stop.
+        """
+        if not self._seal() and (self._taken or not self._sealed):
+            return
+        try:
+            self._send_sealed()
+        except BlockingIOError:
+            raise SSL.WantWriteError from None
+        except OSError as caught:
+            raise SSL.SysCallError(caught.errno, str(caught)) from None
+
+    def _seal(self) -> bool:
+        """Take the records that OpenSSL has made; whether there were any."""
+        before = len(self._sealed)
+        try:
+            while True:
+                self._sealed += self._tls.bio_read(_PIECE)
+        except SSL.WantReadError:
+            return len(self._sealed) > before
+
+    def _send_sealed(self) -> None:
+        """Send the records that were made. Raises as ``socket.send`` does."""
+        self._seal()
+        while self._sealed:
+            self._sealed = self._sealed[self._socket.send(self._sealed) :]
+
+    def _say_goodbye(self) -> None:
+        super()._say_goodbye()
+        if self._secured:
+            self._goodbye_due = True
+            self._send_sealed()
+            self._goodbye_due = False
