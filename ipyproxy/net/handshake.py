@@ -14,7 +14,8 @@ from __future__ import annotations
 import socket
 
 from OpenSSL import SSL
-from OpenSSL.SSL import _lib  # type: ignore[attr-defined]
+
+from ipyproxy.net.openssl import give_memory, give_socket
 
 MOST_RECORDS = 256
 """Records of the peer that a handshake may take. It takes three to ten, and some tens with long
@@ -39,7 +40,7 @@ class Handshake:
         self._header = b""
         self._left = 0
         self._records = 0
-        _give_memory(tls)
+        give_memory(tls)
 
     def step(self) -> None:
         """Go on with what has come. When this returns, the handshake is done.
@@ -53,7 +54,7 @@ class Handshake:
                 self._take_records()
             finally:
                 self._send_output()
-        _give_socket(self._tls, self._socket)
+        give_socket(self._tls, self._socket)
 
     def _take_records(self) -> None:
         """Give OpenSSL what has come, record by record; the last one of the handshake ends it."""
@@ -131,16 +132,3 @@ class Handshake:
             raise SSL.WantWriteError from None
         except OSError as caught:
             raise SSL.SysCallError(caught.errno, str(caught)) from None
-
-
-def _give_memory(tls: SSL.Connection) -> None:
-    """Let ``tls`` read and write memory, as one that was made without a socket."""
-    tls._into_ssl = _lib.BIO_new(_lib.BIO_s_mem())
-    tls._from_ssl = _lib.BIO_new(_lib.BIO_s_mem())
-    _lib.SSL_set_bio(tls._ssl, tls._into_ssl, tls._from_ssl)
-
-
-def _give_socket(tls: SSL.Connection, sock: socket.socket) -> None:
-    """Let ``tls`` read and write ``sock``. Nothing may be left in memory, which is freed."""
-    _lib.SSL_set_fd(tls._ssl, sock.fileno())
-    tls._into_ssl = tls._from_ssl = None
