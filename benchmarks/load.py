@@ -161,6 +161,7 @@ def _curl(running: Running, site: Site, argv: Sequence[str]) -> Load:
 def _popen(argv: Sequence[str], site: Site) -> subprocess.Popen[str]:
     pipe = subprocess.PIPE
     env = {**os.environ, "OPENSSL_CONF": str(site.client_tls)}
+    argv = [*site.ahead, *argv]
     return subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=env)
 
 
