@@ -15,8 +15,9 @@ from time import monotonic, sleep
 PROXY_CORE = 0
 LOAD_CORE = 1
 
-REALTIME = ("chrt", "--fifo", "10")
-"""Before a command: it never waits for the CPU, whatever else wants its core."""
+REALTIME = ("chrt", "--rr", "10")
+"""Before a command: it never waits for the CPU, whatever else wants its core. Its own threads take
+turns, since wrk has one that ends the run."""
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PATIENCE = 5.0  # seconds from SIGTERM to SIGKILL
