@@ -17,8 +17,8 @@ from setuptools import setup
 COMPILED = (
     "access/origins", "gateway/exchange", "gateway/resource", "gateway/websocket",
     "http/forwarding", "http/rewriting", "http1/framing", "http1/head", "http1/lines",
-    "net/descriptors", "net/handshake", "net/hosts", "net/pace", "net/protocol", "net/tcp",
-    "net/tls", "net/tlsclient",
+    "net/descriptors", "net/handshake", "net/hosts", "net/openssl", "net/pace", "net/protocol",
+    "net/tcp", "net/tls", "net/tlsclient",
     "records/accesslog", "records/logwriter", "records/recorder", "records/statistics",
     "routes/notebooks", "routes/table", "server/clients", "server/http1", "server/phases",
     "server/request", "server/server", "server/site",

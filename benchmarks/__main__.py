@@ -19,7 +19,7 @@ from typing import get_args
 from benchmarks import report
 from benchmarks.measure import FULL, QUICK, Group, run
 from benchmarks.peers import PEERS, Peer
-from benchmarks.processes import LOAD_CORE
+from benchmarks.processes import LOAD_CORE, REALTIME, realtime_is_allowed
 from benchmarks.site import HERE, open_site
 
 DOCS = HERE.parent / "docs"
@@ -43,6 +43,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a round of one second a row")
     parser.add_argument("--only", default="", help=f"of {','.join(peer.name for peer in PEERS)}")
     parser.add_argument("--rows", default=",".join(_GROUPS), help="http, ws or both")
+    parser.add_argument(
+        "--generator",
+        choices=("realtime", "fair"),
+        default="realtime" if realtime_is_allowed() else "fair",
+        help="whether load generators have their core before the upstream (if that is allowed)",
+    )
     options = parser.parse_args()
     options.only = [name for name in options.only.split(",") if name]
     options.rows = options.rows.split(",")
@@ -112,20 +118,22 @@ def main() -> None:
     with TemporaryDirectory(prefix="ipyproxy-benchmarks-") as scratch:
         directory = Path(scratch)
         directory.chmod(0o755)  # Apache's workers are not root
-        with open_site(directory, effort.large_bytes) as site:
+        ahead = REALTIME if options.generator == "realtime" else ()
+        with open_site(directory, effort.large_bytes, ahead) as site:
             results = run(peers, options.rows, effort, site, tell)
 
     # What is not the whole is shown, but does not take the place of the whole.
     whole = not (options.quick or options.only) and set(options.rows) == set(_GROUPS)
     if not whole or effort.rounds < _ENOUGH_ROUNDS:
-        print(report.markdown(results, peers, versions, missing, effort, plot=""))
+        print(report.markdown(results, peers, versions, missing, effort, options.generator, ""))
         return
     DOCS.mkdir(exist_ok=True)
     plot = DOCS / "benchmarks.svg"
     drawn = report.draw(results, peers, plot)
     if not drawn:
         print("No plot: pip install matplotlib")
-    text = report.markdown(results, peers, versions, missing, effort, plot.name if drawn else "")
+    picture = plot.name if drawn else ""
+    text = report.markdown(results, peers, versions, missing, effort, options.generator, picture)
     (DOCS / "benchmarks.md").write_text(text)
     print(f"Written: {DOCS / 'benchmarks.md'}")
 

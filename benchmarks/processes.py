@@ -15,6 +15,10 @@ from time import monotonic, sleep
 PROXY_CORE = 0
 LOAD_CORE = 1
 
+REALTIME = ("chrt", "--rr", "10")
+"""Before a command: it never waits for the CPU, whatever else wants its core. Its own threads take
+turns, since wrk has one that ends the run."""
+
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PATIENCE = 5.0  # seconds from SIGTERM to SIGKILL
 
@@ -78,6 +82,14 @@ class Process:
             sleep(0.02)
         for pid in left:
             os.kill(pid, signal.SIGKILL)
+
+
+def realtime_is_allowed() -> bool:
+    """Tell whether this user may start what :data:`REALTIME` stands before."""
+    try:
+        return subprocess.run([*REALTIME, "true"], check=False, capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
 
 
 def _stat(pid: int) -> list[str]:

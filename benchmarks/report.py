@@ -140,14 +140,20 @@ def markdown(
     versions: Mapping[str, str],
     missing: Mapping[str, str],
     effort: Effort,
+    generator: str,
     plot: str,
 ) -> str:
     """Give the whole report.
 
+    :param generator: how the load generators' core was shared, a key of ``_GENERATORS``.
     :param versions: by the peer's title; ``missing``: why a proxy is not in it.
     :param plot: the name of the picture's file beside the report; empty for none.
     """
-    parts = [_HEAD.format(rounds=effort.rounds), _machine(), _lines("Versions", versions)]
+    parts = [
+        _HEAD.format(rounds=effort.rounds, generator=_GENERATORS[generator]),
+        _machine(),
+        _lines("Versions", versions),
+    ]
     if missing:
         parts.append(_lines("Not in it", missing))
     if plot:
@@ -161,15 +167,20 @@ def markdown(
     return "\n\n".join(parts) + "\n"
 
 
+_GENERATORS = {
+    "realtime": "The load generators have real-time priority: they never wait for the CPU.",
+    "fair": "The load generators share their core with the upstream evenly.",
+}
+
 _HEAD = """\
 # Benchmarks
 
 Made by `make bench`; how it is done is told in `benchmarks/README.md`.
-Each proxy runs on core 0, the load generator and the upstream on core 1. TLS 1.3, AES-128-GCM,
-X25519, one P-256 certificate. Medians; interleaved rounds: {rounds}. In brackets: the ratio to
-nginx. ↑ more is better, ↓ less is better. "No proxy" is the upstream itself with TLS, on the
-proxy's core: the ceiling of this machine and these load generators. How long a browser takes to
-open JupyterLab over a slow line has [a page of its own](opening-lab.md).
+Each proxy runs on core 0, the load generator and the upstream on core 1. {generator}
+TLS 1.3, AES-128-GCM, X25519, one P-256 certificate. Medians; interleaved rounds: {rounds}. In
+brackets: the ratio to nginx. ↑ more is better, ↓ less is better. "No proxy" is the upstream itself
+with TLS, on the proxy's core: the ceiling of this machine and these load generators. How long a
+browser takes to open JupyterLab over a slow line has [a page of its own](opening-lab.md).
 
 [![Seconds until JupyterLab is open](opening-lab.svg)](opening-lab.md)"""
 

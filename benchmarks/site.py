@@ -42,6 +42,7 @@ class Site:
     :param http_port: of nginx, for requests and downloads.
     :param ws_port: of the WebSocket server, which takes uploads too.
     :param large_file: what is downloaded and uploaded.
+    :param ahead: what stands before the command of a load generator, for its priority.
     """
 
     directory: Path
@@ -49,6 +50,7 @@ class Site:
     ws_port: int
     large_file: Path
     large_bytes: int
+    ahead: tuple[str, ...] = ()
 
     @property
     def certificate(self) -> Path:
@@ -145,10 +147,10 @@ def wait_for_port(process: Process, port: int, patience: float = 10) -> None:
 
 
 @contextmanager
-def open_site(directory: Path, large_bytes: int) -> Iterator[Site]:
+def open_site(directory: Path, large_bytes: int, ahead: tuple[str, ...] = ()) -> Iterator[Site]:
     """Compile the tools, make the files, run the upstreams."""
     first = free_ports(UPSTREAM_PORTS, 2)
-    site = Site(directory, first, first + 1, directory / "large.bin", large_bytes)
+    site = Site(directory, first, first + 1, directory / "large.bin", large_bytes, ahead)
     _compile(site)
     _make_files(site)
     with ExitStack() as stack:

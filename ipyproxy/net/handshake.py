@@ -6,7 +6,7 @@ nor of what comes after the handshake.
 OpenSSL reads a handshake message to its end within one call, however many records it comes in: a
 ClientHello of 128 KiB in records of one byte takes 260,000 reads, and who sends many of them holds
 up everybody. So it is given the records one by one until the handshake is done. It reads and writes
-memory until :func:`give_socket`.
+memory until it is given the socket.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from __future__ import annotations
 import socket
 
 from OpenSSL import SSL
-from OpenSSL.SSL import _ffi, _lib  # type: ignore[attr-defined]
+
+from ipyproxy.net.openssl import give_memory
 
 MOST_RECORDS = 256
 """Records of the peer that a handshake may take. It takes three to ten, and some tens with long
@@ -23,7 +24,6 @@ chains of certificates in small records."""
 _PIECE = 4096
 _OUTPUT = 16384
 _HEADER = 5
-_nowhere = _ffi.new("char **")
 
 
 class Handshake:
@@ -40,7 +40,7 @@ class Handshake:
         self._header = b""
         self._left = 0
         self._records = 0
-        _give_memory(tls)
+        give_memory(tls)
 
     def step(self) -> None:
         """Go on with what has come. When this returns, the handshake is done.
@@ -131,21 +131,3 @@ class Handshake:
             raise SSL.WantWriteError from None
         except OSError as caught:
             raise SSL.SysCallError(caught.errno, str(caught)) from None
-
-
-def _give_memory(tls: SSL.Connection) -> None:
-    """Let ``tls`` read and write memory, as one that was made without a socket."""
-    tls._into_ssl = _lib.BIO_new(_lib.BIO_s_mem())
-    tls._from_ssl = _lib.BIO_new(_lib.BIO_s_mem())
-    _lib.SSL_set_bio(tls._ssl, tls._into_ssl, tls._from_ssl)
-
-
-def give_socket(tls: SSL.Connection, sock: socket.socket) -> None:
-    """Let ``tls`` read and write ``sock``. Nothing may be left in memory, which is freed."""
-    _lib.SSL_set_fd(tls._ssl, sock.fileno())
-    tls._into_ssl = tls._from_ssl = None
-
-
-def bytes_left(tls: SSL.Connection) -> int:
-    """How many bytes ``tls`` was given in memory and has not read yet."""
-    return int(_lib.BIO_get_mem_data(tls._into_ssl, _nowhere))

@@ -121,7 +121,8 @@ class TCPTransport:
         self._high_water = high_water
         self._ending = _NO
         self._put: Callable[[Any], int] = sock.send
-        """Hands bytes on; gives how many were taken, or raises BlockingIOError, or OSError."""
+        """Hands on what is taken at once, and gives how many bytes that is; raises BlockingIOError
+        if none is, or OSError."""
         self._fault: OSError | None = None
         self._reading = False
         self._appetite = FIRST_READ
@@ -178,10 +179,12 @@ class TCPTransport:
         """Send on what waits; then let the producer go on, or end."""
         unsent = self._unsent
         try:
-            while unsent:
+            if unsent:
                 sent = self._put(unsent)
                 self.bytes_sent += sent
                 del unsent[:sent]
+                if unsent:
+                    return None
             if self._ending is not _NO:
                 self._say_goodbye()
         except BlockingIOError:
@@ -258,11 +261,6 @@ class TCPTransport:
         """Hand on what is taken at once; give the rest."""
         try:
             sent = self._put(data)
-            self.bytes_sent += sent
-            while sent < len(data):
-                data = data[sent:]
-                sent = self._put(data)
-                self.bytes_sent += sent
         except BlockingIOError:
             return data
         except OSError as caught:
@@ -270,7 +268,8 @@ class TCPTransport:
             # protocol loses its connection inside its own call of write().
             self._fault = caught
             return data
-        return b""
+        self.bytes_sent += sent
+        return data[sent:]
 
     def writeSequence(self, iovec: Any) -> None:
         """Send all of ``iovec``."""

@@ -16,17 +16,22 @@ from termios import FIONREAD
 from typing import Any
 
 from OpenSSL import SSL
-from OpenSSL.SSL import _lib  # type: ignore[attr-defined]
 from twisted.internet import error
 from twisted.internet.interfaces import IAddress, IHandshakeListener
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ipyproxy.net.descriptors import Descriptors
-from ipyproxy.net.handshake import Handshake, give_socket
+from ipyproxy.net.handshake import Handshake
+from ipyproxy.net.openssl import (
+    RECORD,
+    Session,
+    filled,
+    give_socket,
+    return_after_each_record,
+)
 from ipyproxy.net.tcp import HIGH_WATER, TCPTransport
 
-_RECORD = 16384
 _MOST_RECORDS = 64
 _SMALL = 4096
 _NOTHING = bytes(4)
@@ -66,8 +71,8 @@ class TLSTransport(TCPTransport):
         "_goodbye_due",
         "_handshake",
         "_reads_on",
-        "_receive",
         "_secured",
+        "_session",
         "_stuck",
         "_tls",
         "_without_data",
@@ -86,7 +91,7 @@ class TLSTransport(TCPTransport):
         super().__init__(reactor, sock, protocol, peer, high_water=high_water)
         self._tls = tls
         self._put = self._encrypt
-        self._receive = tls.recv
+        self._session = Session(tls)
         self._handshake = Handshake(sock, tls)
         self._secured = False
         self._goodbye_due = False
@@ -114,20 +119,21 @@ class TLSTransport(TCPTransport):
         try:
             if not self._secured:
                 self._shake_hands()
-            data = self._receive(min(_RECORD, appetite))
+            count = self._session.fill(0, min(RECORD, appetite))
             # To ask OpenSSL for what has not come costs as much as the rest of a small read. It
             # takes no more of the socket than one record, so whatever else has come is told anew.
-            if len(data) >= _SMALL and ioctl(self._socket, FIONREAD, _NOTHING) != _NOTHING:
-                data, trouble = self._gather(data)
+            if count >= _SMALL and ioctl(self._socket, FIONREAD, _NOTHING) != _NOTHING:
+                count, trouble = self._gather(count)
         except SSL.Error as caught:
             return self._read_failed(caught)
+        data = filled(count)
         self._without_data = 0
         self._read_more()
         if self.protocol is not None:
             self.protocol.dataReceived(data)
         if trouble is not None:
             return self._read_failed(trouble)
-        if appetite < _RECORD:
+        if appetite < RECORD:
             self._read_on_soon()
         return None
 
@@ -152,7 +158,7 @@ class TLSTransport(TCPTransport):
     def resumeProducing(self) -> None:
         """See :class:`TCPTransport`."""
         super().resumeProducing()
-        if self._secured and self._appetite < _RECORD:
+        if self._secured and self._appetite < RECORD:
             self._read_on_soon()
 
     def _shake_hands(self) -> None:
@@ -168,20 +174,18 @@ class TLSTransport(TCPTransport):
         """Arrange for what comes after the handshake."""
         give_socket(self._tls, self._socket)
 
-    def _gather(self, piece: bytes) -> tuple[bytes, SSL.Error | None]:
-        """``piece`` and what waits behind it, and what has ended that, if anything has."""
-        pieces = [piece]
-        room = self._appetite - len(piece)
+    def _gather(self, count: int) -> tuple[int, SSL.Error | None]:
+        """Read what waits behind ``count`` bytes: how many there are, and what has ended it."""
+        records = 1
         try:
-            while room > 0 and len(pieces) < _MOST_RECORDS:
-                piece = self._receive(_RECORD)
-                pieces.append(piece)
-                room -= len(piece)
+            while count < self._appetite and records < _MOST_RECORDS:
+                count += self._session.fill(count, RECORD)
+                records += 1
                 if ioctl(self._socket, FIONREAD, _NOTHING) == _NOTHING:
                     break
         except SSL.Error as caught:
-            return b"".join(pieces), caught
-        return b"".join(pieces), None
+            return count, caught
+        return count, None
 
     def _read_failed(self, caught: SSL.Error) -> Exception | None:
         if isinstance(caught, SSL.WantReadError):
@@ -230,7 +234,7 @@ class TLSTransport(TCPTransport):
 
     def _encrypt(self, data: Any) -> int:
         try:
-            return self._tls.send(data)
+            return self._session.write(data)
         except SSL.Error as caught:
             raise os_error(caught) from None
 
@@ -273,16 +277,6 @@ class TLSTransport(TCPTransport):
         """The host that the client asked for (RFC 6066 section 3), lower-case; None if for none."""
         name = self._tls.get_servername()
         return None if name is None else name.lower()
-
-
-def return_after_each_record(connection: SSL.Connection) -> None:
-    """Let a read of ``connection`` return after each record, even one without data.
-
-    pyOpenSSL sets ``SSL_MODE_AUTO_RETRY`` on every connection and has no public way to clear it.
-    With the mode, a peer that streams records without data (TLS 1.3 key updates, or renegotiations
-    that are refused) keeps one single read busy for as long as it likes; nobody else is served.
-    """
-    _lib.SSL_clear_mode(connection._ssl, _lib.SSL_MODE_AUTO_RETRY)
 
 
 def _reason(caught: SSL.Error) -> str:

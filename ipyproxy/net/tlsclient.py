@@ -17,11 +17,10 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import IAddress
 
 from ipyproxy.net.descriptors import Descriptors
-from ipyproxy.net.handshake import bytes_left
+from ipyproxy.net.openssl import RECORD, bytes_left, filled
 from ipyproxy.net.tcp import HIGH_WATER
 from ipyproxy.net.tls import MOST_WITHOUT_DATA, TLSTransport, os_error
 
-_RECORD = 16384
 _PIECE = 65536
 """Bytes of the socket that OpenSSL gets in one event: three thousand records at most."""
 
@@ -80,7 +79,7 @@ class ClientTLSTransport(TLSTransport):
         is_given = self._has_left = False
         while room > 0:
             try:
-                piece = self._tls.recv(min(_RECORD, room))
+                piece = filled(self._session.fill(0, min(RECORD, room)))
             except SSL.WantReadError:
                 if bytes_left(self._tls):
                     self._pass_record_without_data()
@@ -137,7 +136,7 @@ class ClientTLSTransport(TLSTransport):
         """Seal a part of ``data`` and send that. What is refused has to come again, as ever."""
         if not self._taken:
             try:
-                self._taken = self._tls.send(data[:_RECORD])
+                self._taken = self._session.write(data[:_PIECE])
             except SSL.Error as caught:
                 raise os_error(caught) from None
         self._send_sealed()

@@ -1,4 +1,5 @@
-"""twistd, which says on SIGUSR2 what it holds: timers, descriptors, and objects of ours.
+"""twistd, which says on SIGUSR2 what it holds: timers, descriptors, and objects of ours; and its
+worst stall since it was asked last.
 
     python -m tests.live.counted -n ipyproxy ...
 
@@ -22,11 +23,15 @@ from twisted.scripts.twistd import run
 
 from ipyproxy.daemon.memory import trim
 
+from .stalls import Stalls
+
 running: Any = reactor
+stalls = Stalls(reactor)
 
 
 def holdings() -> dict[str, Any]:
     """What the process holds, rubbish and free memory aside."""
+    stall = {"seconds": stalls.worst, "where": stalls.where}
     gc.collect()
     trim()
     objects = Counter(
@@ -35,7 +40,9 @@ def holdings() -> dict[str, Any]:
         if str(type(thing).__module__).startswith(("ipyproxy.", "autobahn.", "OpenSSL."))
         or isinstance(thing, Deferred)
     )
+    stalls.forget()
     return {
+        "stall": stall,
         "timers": len(running.getDelayedCalls()),
         "descriptors": len([*Path("/proc/self/fd").iterdir()]),
         "objects": objects,
@@ -57,5 +64,6 @@ def tell(*_: object) -> None:
 
 
 if __name__ == "__main__":
+    running.callWhenRunning(stalls.start)
     running.callWhenRunning(signal.signal, signal.SIGUSR2, tell)
     sys.exit(run())
