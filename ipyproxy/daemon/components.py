@@ -23,6 +23,7 @@ from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.clock import Calendar
 from ipyproxy.config import Config
 from ipyproxy.daemon.gate import AuthContext, make_gate, make_methods, withheld
+from ipyproxy.daemon.limits import clients_limits, upstream_limits
 from ipyproxy.daemon.routing import Fittings, make_routes
 from ipyproxy.daemon.settings import Settings
 from ipyproxy.encoding.compression import Compression, Dynamic
@@ -31,7 +32,6 @@ from ipyproxy.encoding.worker import Worker
 from ipyproxy.files.disk import Disks
 from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.gateway.resource import Notebooks
-from ipyproxy.http1.head import HeadLimits
 from ipyproxy.net.address import ClientTLS
 from ipyproxy.net.descriptors import Descriptors
 from ipyproxy.net.hosts import parse_address
@@ -39,16 +39,14 @@ from ipyproxy.records.statistics import Histogram, Statistics
 from ipyproxy.routes.notebooks import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
 from ipyproxy.routes.route import Server
 from ipyproxy.routes.table import RouteTable
-from ipyproxy.server.clients import Clients, ClientsLimits, Rate, excess_beside
+from ipyproxy.server.clients import Clients
 from ipyproxy.server.refusals import Audit
-from ipyproxy.server.site import ChannelLimits
 from ipyproxy.status.condition import Condition
 from ipyproxy.status.facts import Sources
 from ipyproxy.status.lag import LoopLag
 from ipyproxy.status.site import Sights, StatusSite, health_resources, make_sights
 from ipyproxy.tls import client_subject
 from ipyproxy.upstream.advice import Adviser
-from ipyproxy.upstream.connection import ClientLimits
 from ipyproxy.upstream.health import HealthChecker
 from ipyproxy.upstream.owners import PatientThreads
 from ipyproxy.upstream.pool import Pool
@@ -93,7 +91,7 @@ def make_components(
     """The components of one process, with the limits of ``config``."""
     upstreams = UpstreamTable(config.limits.connections_per_port)
     clients = Clients(clients_limits(config))
-    pool = Pool(reactor, descriptors, client_limits(config), tenants.confirm)
+    pool = Pool(reactor, descriptors, upstream_limits(config), tenants.confirm)
     revocations = Revocations(PatientThreads(reactor, 1, "revocations").run)
     tenants.leaving.append(lambda name, ago: pool.part(name))
     tenants.leaving.append(lambda name, ago: revocations.revoke(name, time.time() - ago))
@@ -182,7 +180,7 @@ def refit(components: Components, config: Config) -> None:
     components.tenants.strict = bool(config.auth.methods)
     components.upstreams.resize(config.limits.connections_per_port)
     _list_applications(components, config)
-    components.pool.limits = client_limits(config)
+    components.pool.limits = upstream_limits(config)
     components.health.configure(config.health, config.notebooks.prefix)
     components.health.connect_timeout = config.timeouts.connect
     components.bridges.message_limit = config.limits.message_bytes
@@ -323,43 +321,3 @@ def _status(components: Components, names: Iterable[str]) -> StatusSite:
     resources = {**health_resources(components.condition), **components.sights.resources}
     # By a tunnel, its end on another machine is localhost too.
     return StatusSite(resources, Policy(("localhost", "127.0.0.1", "::1", *names), ()))
-
-
-def channel_limits(config: Config) -> ChannelLimits:
-    """Bounds of a client's connection."""
-    limits, timeouts = config.limits, config.timeouts
-    return ChannelLimits(
-        head=HeadLimits(limits.head_bytes, limits.head_fields, limits.target_bytes),
-        body_bytes=limits.body_bytes,
-        body_rate=limits.body_rate,
-        buffer_bytes=limits.buffer_bytes,
-        handshake_timeout=timeouts.handshake,
-        head_timeout=timeouts.head,
-        body_timeout=timeouts.body,
-        keepalive_timeout=timeouts.keepalive,
-    )
-
-
-def clients_limits(config: Config) -> ClientsLimits:
-    """What clients may do."""
-    limits = config.limits
-    return ClientsLimits(
-        limits.connections,
-        limits.connections_per_client,
-        connecting=Rate.of(limits.connection_rate, limits.connection_burst),
-        requests=Rate.of(limits.request_rate, limits.request_burst),
-        login_failures=limits.login_failures,
-        excess=excess_beside(limits.connections),
-    )
-
-
-def client_limits(config: Config) -> ClientLimits:
-    """Bounds of connections to notebooks."""
-    return ClientLimits(
-        idle_connections=config.limits.connections,
-        response_head_bytes=config.limits.response_head_bytes,
-        buffer_bytes=config.limits.buffer_bytes,
-        connect_timeout=config.timeouts.connect,
-        response_timeout=config.timeouts.response,
-        idle_timeout=config.timeouts.upstream_idle,
-    )
