@@ -18,7 +18,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
+
+
+class Call(Protocol):
+    """Something that is to be called later."""
+
+    def active(self) -> bool:
+        """Whether it is still to be called."""
+
+    def cancel(self) -> None:
+        """Do not call it."""
+
+    def reset(self, delay: float, /) -> None:
+        """Call it in ``delay`` seconds from now instead."""
+
+
+class Clock(Protocol):
+    """Time, as the reactor gives it; in tests, Twisted's ``Clock``."""
+
+    def seconds(self) -> float:
+        """The time now, in seconds; its zero means nothing."""
+
+    def callLater(self, delay: float, call: Callable[..., object], /, *args: Any, **kw: Any) -> Any:
+        """Call in ``delay`` seconds; gives a :class:`Call`."""
+
 
 SETTLED = 0.5
 """Seconds by which the two clocks may drift apart before dates that were given change."""

@@ -139,7 +139,7 @@ def make_components(
             LoginAttempts(clients, reactor, Audit(clients)),
             revocations,
             Sessions(PatientThreads(reactor, 1, "sessions").run, time.time),
-            lambda transport: client_subject(transport.tls),
+            lambda connection: client_subject(connection.tls),
         ),
         compression=compression,
         challenges=PatientThreads(reactor, 1, "ACME challenges"),

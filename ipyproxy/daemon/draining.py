@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from ipyproxy.daemon.components import Components
-from ipyproxy.server.http1 import HTTPChannel
+from ipyproxy.server.channel import HTTPChannel
 from ipyproxy.server.server import HTTPServer
 
 _LOOK = 0.1

@@ -63,7 +63,7 @@ class BridgeExchange(Exchange):
         fields = request.head.fields
         # What comes behind the handshake is frames, so if there is no tunnel for them it must not
         # be taken for a second request.
-        request.connection.persistent = False
+        request.close_after()
         if request.body is not None:
             raise ProxyError(Problem.BAD_REQUEST, "a WebSocket handshake with a body")
         if fields.values(b"sec-websocket-version") != [_VERSION]:

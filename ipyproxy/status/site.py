@@ -14,7 +14,7 @@ from twisted.web.resource import Resource
 from ipyproxy.access.origins import Policy
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.routes.notebooks import parse_target
-from ipyproxy.server.request import STATUS_LINE, Request
+from ipyproxy.server.request import Request
 from ipyproxy.status.condition import Condition
 from ipyproxy.status.facts import Sources, document, gather
 from ipyproxy.status.live import Board, Live
@@ -105,7 +105,7 @@ class StatusSite:
     rebinding), so the host must be one of this proxy's, as on the public site.
     """
 
-    status_line = STATUS_LINE
+    common_lines = b""
 
     def __init__(self, resources: Mapping[str, Resource], policy: Policy) -> None:
         self._resources = {path.encode("ascii"): one for path, one in resources.items()}

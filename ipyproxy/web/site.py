@@ -21,7 +21,7 @@ from ipyproxy.routes.notebooks import NotebookHosts, StatePaths, parse_target
 from ipyproxy.routes.readings import other_reading
 from ipyproxy.routes.route import Notebooks, Redirect, Route
 from ipyproxy.routes.table import RouteTable
-from ipyproxy.server.request import NO_PAGES, STATUS_LINE, Request
+from ipyproxy.server.request import NO_PAGES, Request
 from ipyproxy.web import acme
 from ipyproxy.web.acme import Challenges
 from ipyproxy.web.admission import Admission
@@ -122,8 +122,7 @@ class PublicSite:
 
     def insist(self, hsts: int) -> None:
         """Tell browsers from now on for how many seconds they are to come by HTTPS only."""
-        said = b"\r\nStrict-Transport-Security: max-age=%d" % hsts if hsts else b""
-        self.status_line = STATUS_LINE + said
+        self.common_lines = b"Strict-Transport-Security: max-age=%d\r\n" % hsts if hsts else b""
 
     def handle(self, request: Request) -> None:
         """Route and authorize ``request``, then let its resource answer."""
@@ -226,7 +225,7 @@ class PublicSite:
         request.error_pages = self._error_pages
         if b"upgrade" in request.head.fields.special:
             # What comes behind is meant for another protocol, and is no request.
-            request.connection.persistent = False
+            request.close_after()
         if self._login is not None and self._login.explain(request, error):
             return
         if error.login and is_navigation(request.head):
@@ -254,7 +253,7 @@ class RedirectSite:
     def __init__(
         self, policy: Policy, https_port: int, challenges: Challenges | None = None
     ) -> None:
-        self.status_line = STATUS_LINE
+        self.common_lines = b""
         self.policy = policy
         self._challenges = challenges
         self._suffix = b"" if https_port == 443 else b":%d" % https_port

@@ -591,7 +591,7 @@ class TestTheBridge:
         browser, _, _ = hall.ask()
         for _ in range(100):
             browser.say(bytes(65536))
-        held = browser.channel._buffer
+        held = browser.channel._codec.unread
         assert len(held) <= 3 * 65536
 
     def test_a_violation_in_the_first_segment_is_one(self, hall: Hall) -> None:
