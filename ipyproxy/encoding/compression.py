@@ -133,7 +133,7 @@ class Compression:
         :param public: the origin that it was addressed to.
         """
         marks: dict[bytes, bytes] = {}
-        if MARK in fields:
+        if fields.find(MARK) >= 0:
             fields, marks = unmarked(fields)
         kept = None
         if self.store.has_any_of(owner):

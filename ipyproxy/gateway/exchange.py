@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ipyproxy.access.cors import TrustedPages
 from ipyproxy.encoding.body import EncodedBody, KeptBody
@@ -39,10 +40,10 @@ from ipyproxy.upstream.upstream import Upstream
 from ipyproxy.websocket.bridge import Bridges
 
 # Without a length some servers wait for a body of these (RFC 9110 section 8.6).
-_WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
-_SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+_WITH_BODY: Final = frozenset((b"POST", b"PUT", b"PATCH"))
+_SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 # Methods that may be sent twice (RFC 9110 section 9.2.2).
-_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
+_IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,10 @@ class ReverseProxyResource(Resource):
     def render(self, request: Any) -> int:
         """Carry the request; a WebSocket is one by its Upgrade, never by its path."""
         request.upstream = self._upstream
-        unknown = self._context.tenants.find_owner(self._upstream, request.started)
+        tenants = self._context.tenants
+        unknown = None
+        if tenants.owners is not None:
+            unknown = tenants.find_owner(self._upstream, request.started)
         if unknown is None:
             self._carry(request)
         else:

@@ -15,36 +15,36 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from ipyproxy.errors import Problem, ProxyError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-TCHAR = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-VALUE = b"\t " + bytes(range(0x21, 0x7F)) + bytes(range(0x80, 0x100))
+TCHAR: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+VALUE: Final = b"\t " + bytes(range(0x21, 0x7F)) + bytes(range(0x80, 0x100))
 
 # No part of these matches in two ways (++), so that a line is read once.
-_NAMED = re.compile(rb"([%b]++):[ \t]*+" % re.escape(TCHAR))
-_LINE = re.compile(_NAMED.pattern + rb"([%b]*+)" % re.escape(VALUE))
+_NAMED: Final = re.compile(rb"([%b]++):[ \t]*+" % re.escape(TCHAR))
+_LINE: Final = re.compile(_NAMED.pattern + rb"([%b]*+)" % re.escape(VALUE))
 
-SHARED_BYTES = 512 * 1024
+SHARED_BYTES: Final = 512 * 1024
 """What the lines of one :class:`FieldMemory` may take."""
-OWN_LINES_BYTES = 4 * 1024
-OWN_GROUPS_BYTES = 12 * 1024
+OWN_LINES_BYTES: Final = 4 * 1024
+OWN_GROUPS_BYTES: Final = 12 * 1024
 """What a connection's own lines may take, and its groups of special fields."""
-HEAD_BYTES = 4096
+HEAD_BYTES: Final = 4096
 """Bytes of field lines above which a head is not compared with the one before."""
-_SHARED_LINE = 512
+_SHARED_LINE: Final = 512
 # Beside its bytes, a line has two objects and a place in a table; a group has these for each of its
 # fields, and in all what follows from it.
-_LINE_COST = 300
-_FIELD_COST = 120
-_GROUP_COST = 1024
-_MOST_FOLLOWING = 16
-_SHORT_LIST = 64
+_LINE_COST: Final = 300
+_FIELD_COST: Final = 120
+_GROUP_COST: Final = 1024
+_MOST_FOLLOWING: Final = 16
+_SHORT_LIST: Final = 64
 # So many lines at the end of a head may change before it is worth finding out where that begins.
-_FEW_LINES = 3
+_FEW_LINES: Final = 3
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -78,20 +78,32 @@ class SpecialFields(dict[bytes, list[bytes]]):
     """The values of a head's special fields in their order, by name (lower-case).
 
     Heads of one connection whose special fields are alike share one, which is never changed. What
-    follows from special fields alone (framing, access, what is rewritten) is kept with them, by
-    :func:`remembered`, and so is gone when they are.
+    follows from special fields alone (framing, access, what is rewritten) is kept with them
+    (:meth:`keep`), and so is gone when they are.
     """
 
     __slots__ = ("following", "verbatim")
     verbatim: bytes
     """The lines of those that are only read, to be passed on; each with its CRLF."""
     following: dict[tuple[Any, ...], Any]
-    """What followed from these so far, by what was asked."""
+    """What followed from these so far, by what was asked: look here first, then :meth:`keep`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.verbatim = b""
         self.following = {}
+
+    def keep(self, asked: tuple[Any, ...], found: Any) -> None:
+        """Let what was ``found`` be known for as long as these fields are.
+
+        This is ``lru_cache`` without its price: that one would keep fields, and the secrets in
+        them, long after their connection.
+
+        :param asked: a word of its own for what is found out, and all that it depends on besides.
+        """
+        if len(self.following) >= _MOST_FOLLOWING:
+            self.following.clear()
+        self.following[asked] = found
 
     def values_of(self, name: bytes) -> list[bytes]:
         """All values of the field ``name`` (lower-case), in order."""
@@ -120,25 +132,21 @@ class SpecialFields(dict[bytes, list[bytes]]):
         return split_tokens(b",".join(values)) if values else ()
 
 
-_NONE: list[bytes] = []
+_NONE: Final[list[bytes]] = []
 
 
 def remembered(find: F) -> F:
-    """Let what ``find`` makes of special fields be kept with these, for as long as they are.
+    """Let what ``find`` makes of special fields be kept with these (:meth:`SpecialFields.keep`).
 
-    This is ``lru_cache`` without its price: that one would keep fields, and the secrets in them,
-    long after their connection. ``find`` gives anything but None; its other arguments are hashable.
+    ``find`` gives anything but None; its other arguments are hashable. What every request asks for
+    looks by itself instead, since compiled code calls a decorated function slowly.
     """
 
     def look(special: SpecialFields, *others: Any) -> Any:
-        following = special.following
-        key = (find, others)
-        found = following.get(key)
+        found = special.following.get((find, others))
         if found is None:
             found = find(special, *others)
-            if len(following) >= _MOST_FOLLOWING:
-                following.clear()
-            following[key] = found
+            special.keep((find, others), found)
         return found
 
     return cast("F", look)
@@ -286,7 +294,7 @@ def _split(value: bytes) -> tuple[bytes, ...]:
     return tuple(token for member in members if (token := member.strip(b" \t")))
 
 
-_split_short = lru_cache(maxsize=64)(_split)
+_split_short: Final = lru_cache(maxsize=64)(_split)
 
 
 class FieldReader:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
@@ -27,10 +27,10 @@ from ipyproxy.server.site import ChannelLimits, Handshakes, Server, Site
 
 Record = Callable[[Request, float], None]
 
-_log = Logger(namespace="ipyproxy.server")
+_log: Final = Logger(namespace="ipyproxy.server")
 
-_BEYOND = "more connections than the caps allow"
-_LOOKED_AT = 4096
+_BEYOND: Final = "more connections than the caps allow"
+_LOOKED_AT: Final = 4096
 """Connections a second that are looked at for idle ones; a look at each takes about 1 us."""
 
 

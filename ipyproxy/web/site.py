@@ -7,6 +7,7 @@ resource does.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from twisted.web.resource import Resource
 
@@ -30,9 +31,9 @@ from ipyproxy.web.pages import front_page
 from ipyproxy.web.resources import Branch, PageResource, send_problem, send_redirect
 
 # CONNECT asks for a tunnel, TRACE would show a page its own HttpOnly cookies (XST).
-_REFUSED_METHODS = (b"CONNECT", b"TRACE")
-_NAVIGATIONS = (b"GET", b"HEAD")
-_CONTINUE = ((), (b"100-continue",))
+_REFUSED_METHODS: Final = (b"CONNECT", b"TRACE")
+_NAVIGATIONS: Final = (b"GET", b"HEAD")
+_CONTINUE: Final = ((), (b"100-continue",))
 
 
 class Root(Branch):
