@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ipyproxy.access.cors import TrustedPages
 from ipyproxy.access.origins import Policy
@@ -33,7 +33,7 @@ from ipyproxy.files.disk import Disks
 from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.gateway.resource import Notebooks
 from ipyproxy.net.address import ClientTLS
-from ipyproxy.net.descriptors import Descriptors
+from ipyproxy.net.descriptors import Descriptors, Reactor
 from ipyproxy.net.hosts import parse_address
 from ipyproxy.records.statistics import Histogram, Statistics
 from ipyproxy.routes.notebooks import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
@@ -86,7 +86,7 @@ class Components(NamedTuple):
 
 
 def make_components(
-    reactor: Any, descriptors: Descriptors, config: Config, tenants: Tenants
+    reactor: Reactor, descriptors: Descriptors, config: Config, tenants: Tenants
 ) -> Components:
     """The components of one process, with the limits of ``config``."""
     upstreams = UpstreamTable(config.limits.connections_per_port)
@@ -161,7 +161,7 @@ def _list_applications(components: Components, config: Config) -> None:
         table.application(server.name, server.address).places.resize(most)
 
 
-def make_compression(reactor: Any, config: Config) -> Compression:
+def make_compression(reactor: Reactor, config: Config) -> Compression:
     """What compresses answers, as ``config`` wants it."""
     worker, idler = Worker(reactor, "compression", 5), Worker(reactor, "better compression", 19)
     compression = Compression(Store(config.compression.cache_bytes), worker, idler)

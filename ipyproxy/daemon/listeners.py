@@ -7,7 +7,6 @@ handed in, and replaced at a reload.
 from __future__ import annotations
 
 import socket
-from typing import Any
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
@@ -17,7 +16,7 @@ from ipyproxy.config import Config
 from ipyproxy.daemon.components import Components, Sites
 from ipyproxy.daemon.limits import channel_limits
 from ipyproxy.http.forwarding import UNIX, TrustedProxies, name_of
-from ipyproxy.net.descriptors import Descriptors
+from ipyproxy.net.descriptors import Descriptors, Reactor
 from ipyproxy.net.endpoints import listen, spoken
 from ipyproxy.net.sockets import Accept, Announcement, Listener
 from ipyproxy.net.tcp import TCPTransport
@@ -43,7 +42,7 @@ class Listeners:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         descriptors: Descriptors,
         components: Components,
         tls: ServerTLS,

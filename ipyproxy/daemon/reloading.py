@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -19,6 +19,7 @@ from ipyproxy.config import ConfigError
 from ipyproxy.daemon.outcome import Outcome, outcome_file, write_outcome
 from ipyproxy.daemon.settings import Settings
 from ipyproxy.daemon.systemd import Manager
+from ipyproxy.net.descriptors import Reactor
 from ipyproxy.status.condition import Condition
 from ipyproxy.upstream.owners import PatientThreads
 
@@ -51,7 +52,7 @@ class Reloads:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         read: Callable[[], Settings],
         manager: Manager,
         condition: Condition,

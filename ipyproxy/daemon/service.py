@@ -18,6 +18,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from ipyproxy import __version__
+from ipyproxy.clock import twisted_clock
 from ipyproxy.config import ConfigError
 from ipyproxy.daemon.components import hsts, make_components, make_sites, refit, secure
 from ipyproxy.daemon.draining import Drain, Patience
@@ -73,7 +74,7 @@ class ProxyService(Service):
         self._listeners = Listeners(reactor, self._descriptors, self._components, self._tls, config)
         sweep = timed(self._sweep, self._components.sweeps, time.perf_counter)
         self._sweeping = LoopingCall(_guarded(sweep, self.log))
-        self._sweeping.clock = reactor
+        self._sweeping.clock = twisted_clock(reactor)
         self._memory = FreeMemory()
         self._drain: Drain | None = None
         self._patience: Patience | None = None
@@ -261,7 +262,7 @@ class ProxyService(Service):
         kept = self._components.auth.revocations, self._components.auth.sessions
         written = [each.written() for each in kept]
         for each in written:
-            each.addTimeout(_STATE_WITHIN, self._reactor).addErrback(lambda _: None)
+            each.addTimeout(_STATE_WITHIN, twisted_clock(self._reactor)).addErrback(lambda _: None)
         return DeferredList([*written, *filter(None, [self._status.stop()])])
 
 

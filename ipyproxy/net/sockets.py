@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ipyproxy.net.address import Address, UNIXPath
+from ipyproxy.net.descriptors import Descriptors
 from ipyproxy.net.proxyprotocol import ProxyProtocolError, parse_header
 from ipyproxy.net.tcp import INHERITED, address_of
 
@@ -44,7 +45,7 @@ class Listener:
     :param accept: called with each connected socket (non-blocking) and its peer.
     """
 
-    def __init__(self, reactor: Any, port: Any, accept: Accept) -> None:
+    def __init__(self, reactor: Descriptors, port: Any, accept: Accept) -> None:
         self._reactor = reactor
         self._port = port
         self._accept = accept
@@ -122,7 +123,12 @@ class Announcement:
     """
 
     def __init__(
-        self, reactor: Any, sock: socket.socket, peer: IAddress, timeout: float, accept: Accept
+        self,
+        reactor: Descriptors,
+        sock: socket.socket,
+        peer: IAddress,
+        timeout: float,
+        accept: Accept,
     ) -> None:
         self._reactor = reactor
         self._socket = sock
@@ -194,7 +200,7 @@ class Dial:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Descriptors,
         address: Address,
         timeout: float,
         connected: Callable[[socket.socket], None],

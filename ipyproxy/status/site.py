@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from twisted.web.resource import Resource
 
 from ipyproxy.access.origins import Policy
+from ipyproxy.clock import Clock
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.routes.notebooks import parse_target
 from ipyproxy.server.request import Request
@@ -75,7 +76,7 @@ class Sights(NamedTuple):
     live: Live
 
 
-def make_sights(sources: Sources, reactor: Any) -> Sights:
+def make_sights(sources: Sources, reactor: Clock) -> Sights:
     """Everything there is to see of ``sources``."""
     metrics = Metrics(sources)
     board = Board(lambda: gather(sources))

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from ipyproxy.config import Health
 from ipyproxy.errors import HungUpError, Problem, ProxyError
+from ipyproxy.net.descriptors import Poller
 from ipyproxy.upstream.probes import HOLD, HTTPProbe, NoProbe, Patience, Probe, TCPProbe, Told
 from ipyproxy.upstream.upstream import Outcome, State, Upstream, UpstreamTable
 
@@ -47,7 +48,7 @@ class HealthChecker(Service):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Poller,
         config: Health,
         prefix: str,
         table: UpstreamTable,

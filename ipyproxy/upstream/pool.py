@@ -8,10 +8,10 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
-from typing import Any
 
 from twisted.logger import Logger
 
+from ipyproxy.clock import Clock
 from ipyproxy.errors import HungUpError, Problem, ProxyError
 from ipyproxy.net.address import ClientTLS
 from ipyproxy.net.descriptors import Descriptors
@@ -44,7 +44,7 @@ class Pool:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         descriptors: Descriptors,
         limits: ClientLimits,
         confirm: Callable[[Upstream, float, int | None], None],

@@ -16,6 +16,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from ipyproxy.net.address import Address, ClientTLS
+from ipyproxy.net.descriptors import Poller
 from ipyproxy.net.sockets import Dial, peer_of
 from ipyproxy.net.tcp import TCPTransport
 from ipyproxy.net.tls import TLSTransport
@@ -59,7 +60,7 @@ class Probe(Protocol):
 class NoProbe:
     """Leaves a port alone: it counts as one where nobody listens."""
 
-    def __init__(self, reactor: Any, told: Told) -> None:
+    def __init__(self, reactor: Poller, told: Told) -> None:
         self._timer = reactor.callLater(0, told, Outcome.REFUSED)
 
     def cancel(self) -> None:
@@ -85,7 +86,7 @@ class TCPProbe(protocol.Protocol):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Poller,
         address: Address,
         patience: Patience,
         told: Told,
@@ -177,7 +178,7 @@ class HTTPProbe(TCPProbe):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Poller,
         address: Address,
         target: bytes,
         patience: Patience,
