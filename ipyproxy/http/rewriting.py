@@ -284,6 +284,9 @@ def _rewritten_response(special: SpecialFields, public: bytes, rewriting: Rewrit
     return dropped, read + block_of(lines)
 
 
+_Rewrite = Callable[[bytes, bytes, Rewriting], bytes]
+
+
 def _location(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
     # Frameworks make the scheme from X-Forwarded-Proto and the rest from Host, or leave it out.
     own = _OWN_URL.fullmatch(value)
@@ -344,33 +347,24 @@ def _as_said(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
     return value
 
 
-_CONFINED: Final = (
-    (b"location", b"Location: ", _location),
-    (b"content-location", b"Content-Location: ", _location),
-    (b"access-control-allow-origin", b"Access-Control-Allow-Origin: ", _allow_origin),
-    (b"set-cookie", b"Set-Cookie: ", _set_cookie),
-    (b"service-worker-allowed", b"Service-Worker-Allowed: ", _service_worker_allowed),
-)
+def _each(rewrite: _Rewrite, *names: bytes) -> tuple[tuple[bytes, bytes, _Rewrite], ...]:
+    return tuple((name.lower(), name + b": ", rewrite) for name in names)
 
-_FREE: Final = (
-    (b"location", b"Location: ", _as_said),
-    (b"content-location", b"Content-Location: ", _as_said),
-    (b"access-control-allow-origin", b"Access-Control-Allow-Origin: ", _as_said),
-    (b"set-cookie", b"Set-Cookie: ", _as_said),
-    (b"service-worker-allowed", b"Service-Worker-Allowed: ", _as_said),
-    # An application has its host to itself, or shares it with what the administrator trusts.
-    (b"clear-site-data", b"Clear-Site-Data: ", _as_said),
-    (b"strict-transport-security", b"Strict-Transport-Security: ", _as_said),
-    (b"reporting-endpoints", b"Reporting-Endpoints: ", _as_said),
-    (b"report-to", b"Report-To: ", _as_said),
-    (b"nel", b"NEL: ", _as_said),
-    (b"origin-agent-cluster", b"Origin-Agent-Cluster: ", _as_said),
+
+_CONFINED: Final = (
+    *_each(_location, b"Location", b"Content-Location"),
+    *_each(_allow_origin, b"Access-Control-Allow-Origin"),
+    *_each(_set_cookie, b"Set-Cookie"),
+    *_each(_service_worker_allowed, b"Service-Worker-Allowed"),
 )
-_STRIPPED: Final = (
-    (b"location", b"Location: ", _restored),
-    (b"content-location", b"Content-Location: ", _restored),
-    *_FREE[2:],
-)
+# An application has its host to itself, or shares it with what the administrator trusts.
+_OWN_HOST: Final = _each(
+    _as_said, b"Access-Control-Allow-Origin", b"Set-Cookie", b"Service-Worker-Allowed",
+    b"Clear-Site-Data", b"Strict-Transport-Security", b"Reporting-Endpoints", b"Report-To",
+    b"NEL", b"Origin-Agent-Cluster",
+)  # fmt: skip
+_FREE: Final = (*_each(_as_said, b"Location", b"Content-Location"), *_OWN_HOST)
+_STRIPPED: Final = (*_each(_restored, b"Location", b"Content-Location"), *_OWN_HOST)
 
 
 def _nominated(special: SpecialFields) -> Collection[bytes]:

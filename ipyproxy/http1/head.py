@@ -20,7 +20,8 @@ from functools import lru_cache
 from typing import Final
 
 from ipyproxy.errors import BrokenAnswerError, Problem, ProxyError
-from ipyproxy.http1.lines import TCHAR, VALUE, FieldMemory, FieldReader, Fields, SpecialFields
+from ipyproxy.http1.lines import TCHAR, VALUE, Fields, SpecialFields
+from ipyproxy.http1.memory import FieldMemory, FieldReader
 
 _OBS_TEXT: Final = bytes(range(0x80, 0x100))
 _TARGET: Final = bytes(set(range(0x21, 0x7F)) - set(b'"<>#')) + _OBS_TEXT
