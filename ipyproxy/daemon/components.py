@@ -35,6 +35,7 @@ from ipyproxy.gateway.resource import Notebooks
 from ipyproxy.net.address import ClientTLS
 from ipyproxy.net.descriptors import Descriptors, Reactor
 from ipyproxy.net.hosts import parse_address
+from ipyproxy.net.sockets import Dial, Dialling
 from ipyproxy.records.statistics import Histogram, Statistics
 from ipyproxy.routes.notebooks import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
 from ipyproxy.routes.route import Server
@@ -85,13 +86,24 @@ class Components(NamedTuple):
     disks: Disks
 
 
+class Dials(NamedTuple):
+    """How connections to upstreams are begun: for requests, and for probes."""
+
+    requests: Dialling = Dial
+    probes: Dialling = Dial
+
+
 def make_components(
-    reactor: Reactor, descriptors: Descriptors, config: Config, tenants: Tenants
+    reactor: Reactor,
+    descriptors: Descriptors,
+    config: Config,
+    tenants: Tenants,
+    dials: Dials = Dials(),  # noqa: B008 (a tuple)
 ) -> Components:
     """The components of one process, with the limits of ``config``."""
     upstreams = UpstreamTable(config.limits.connections_per_port)
     clients = Clients(clients_limits(config))
-    pool = Pool(reactor, descriptors, upstream_limits(config), tenants.confirm)
+    pool = Pool(reactor, descriptors, upstream_limits(config), tenants.confirm, dials.requests)
     revocations = Revocations(PatientThreads(reactor, 1, "revocations").run)
     tenants.leaving.append(lambda name, ago: pool.part(name))
     tenants.leaving.append(lambda name, ago: revocations.revoke(name, time.time() - ago))
@@ -104,6 +116,7 @@ def make_components(
         config.notebooks.prefix,
         upstreams,
         may_probe=tenants.may_probe,
+        dial=dials.probes,
     )
     health.connect_timeout = config.timeouts.connect
     sources = Sources(

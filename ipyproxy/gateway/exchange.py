@@ -27,7 +27,7 @@ from ipyproxy.http.rewriting import (
 from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk, stated_length
 from ipyproxy.http1.head import ResponseHead
 from ipyproxy.http1.lines import block_of, lines_of
-from ipyproxy.net.tlsdial import Attempt
+from ipyproxy.net.sockets import Attempt
 from ipyproxy.server.clients import subscriber
 from ipyproxy.server.request import Request
 from ipyproxy.upstream.advice import STATUSES, Adviser

@@ -79,12 +79,12 @@ class Notebooks(Branch):
         applications: Container[int] = (),
     ) -> None:
         super().__init__()
-        self._withheld = None if withheld is None else withheld.kept
+        self.withheld = None if withheld is None else withheld.kept
         self._ports = ports
         self._prefix = prefix.encode("ascii")
         self._site_cookies = site_cookies
         self._table = table
-        self._context = context
+        self.context = context
         self._applications = applications
 
     def getChild(self, path: bytes, request: Any) -> Resource:
@@ -101,11 +101,11 @@ class Notebooks(Branch):
             prefix=b"%b/%d/" % (self._prefix, port),
             port=port,
             site_cookies=self._site_cookies,
-            withheld=self._withheld,
+            withheld=self.withheld,
             scheme=b"http" if upstream.tls is None else b"https",
             manners=Manners.APPLICATION if port in self._applications else Manners.NOTEBOOK,
         )
-        resource = ReverseProxyResource(upstream, rewriting, self._context)
+        resource = ReverseProxyResource(upstream, rewriting, self.context)
         if upstream.is_known:
             self.putChild(path, resource)
         return resource

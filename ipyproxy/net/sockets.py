@@ -12,7 +12,7 @@ import resource
 import select
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import IAddress, IReadDescriptor, IWriteDescriptor
 from twisted.logger import Logger
@@ -185,6 +185,20 @@ class Announcement:
 def peer_of(address: Address) -> IAddress:
     """Twisted's address for the other end of a connection that was dialled."""
     return address_of(address.path if isinstance(address, UNIXPath) else address)
+
+
+class Attempt(Protocol):
+    """A connection that is being made."""
+
+    def cancel(self) -> None:
+        """Give up without a word."""
+
+
+Dialling = Callable[
+    [Descriptors, Address, float, Callable[[socket.socket], None], Callable[[OSError], None]],
+    Attempt,
+]
+"""Begins an attempt to connect, as :class:`Dial` does."""
 
 
 @implementer(IWriteDescriptor)

@@ -119,7 +119,7 @@ class PublicSite:
         self._hosts = hosts
         self._states = states
         self._error_pages = error_pages
-        self._login = login
+        self.login = login
 
     def insist(self, hsts: int) -> None:
         """Tell browsers from now on for how many seconds they are to come by HTTPS only."""
@@ -150,9 +150,9 @@ class PublicSite:
         if b"expect" in special and special.tokens(b"expect") not in _CONTINUE:
             raise ProxyError(Problem.EXPECTATION_FAILED)
         request.target = target.origin_form
-        if self._login is not None and self._login.serves(target.path):
+        if self.login is not None and self.login.serves(target.path):
             # At every host, and before anybody is asked: who asks is what they are there for.
-            self._login.answer(request, target.path)
+            self.login.answer(request, target.path)
             return
         path = target.path if self._states is None else self._states.decisive(target.path)
         if (
@@ -227,7 +227,7 @@ class PublicSite:
         if b"upgrade" in request.head.fields.special:
             # What comes behind is meant for another protocol, and is no request.
             request.close_after()
-        if self._login is not None and self._login.explain(request, error):
+        if self.login is not None and self.login.explain(request, error):
             return
         if error.login and is_navigation(request.head):
             request.refused = True
