@@ -2,6 +2,9 @@
 
 Knows both sides' vocabulary: the request of the server, the connection of the client, and what a
 gateway changes in between. Knows nothing of sockets, and decides nothing about access.
+
+Longer than other modules, because it is one class: what the server, the upstream's connection and
+the places call all ends in letting go of both sides at once.
 """
 
 from __future__ import annotations

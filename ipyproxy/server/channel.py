@@ -3,6 +3,9 @@
 Knows the phases of a connection, their deadlines, pipelining, and who waits for whom. Knows nothing
 of other connections, of how a head is spelled (the codec's), nor of what a request is for: the site
 decides, and no body is ever held here.
+
+Longer than other modules, because it is one class: reading, answering and closing share the phase
+of one connection, and to part them would spread that state over several objects.
 """
 
 from __future__ import annotations
