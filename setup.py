@@ -15,15 +15,17 @@ from typing import Any
 from setuptools import setup
 
 COMPILED = (
-    "access/origins", "gateway/exchange", "gateway/resource", "gateway/websocket",
-    "http/forwarding", "http/rewriting", "http1/framing", "http1/head", "http1/lines",
-    "net/descriptors", "net/handshake", "net/hosts", "net/openssl", "net/pace", "net/protocol",
-    "net/tcp", "net/tls", "net/tlsclient",
+    "access/origins", "encoding/compression", "encoding/store", "gateway/exchange",
+    "gateway/resource", "gateway/websocket", "http/forwarding", "http/rewriting",
+    "http1/framing", "http1/head", "http1/lines", "http1/memory", "net/descriptors",
+    "net/handshake", "net/hosts", "net/openssl", "net/pace", "net/protocol", "net/tcp",
+    "net/tls", "net/tlsclient",
     "records/accesslog", "records/logwriter", "records/recorder", "records/statistics",
-    "routes/notebooks", "routes/table", "server/clients", "server/http1", "server/phases",
-    "server/request", "server/server", "server/site",
+    "routes/notebooks", "routes/table", "server/channel", "server/clients", "server/connection",
+    "server/http1", "server/phases", "server/request", "server/server", "server/site",
     "upstream/connection", "upstream/health", "upstream/places", "upstream/pool",
-    "upstream/upstream", "web/site", "websocket/bridge", "websocket/frames", "websocket/states",
+    "upstream/tenancy", "upstream/upstream", "web/site", "websocket/bridge", "websocket/frames",
+    "websocket/states",
 )  # fmt: skip
 
 

@@ -18,7 +18,46 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
+
+class Call(Protocol):
+    """Something that is to be called later."""
+
+    def active(self) -> bool:
+        """Whether it is still to be called."""
+
+    def cancel(self) -> None:
+        """Do not call it."""
+
+    def reset(self, delay: float, /) -> None:
+        """Call it in ``delay`` seconds from now instead."""
+
+
+class Clock(Protocol):
+    """Time, as the reactor gives it; in tests, Twisted's ``Clock``."""
+
+    def seconds(self) -> float:
+        """The time now, in seconds; its zero means nothing."""
+
+    def callLater(self, delay: float, call: Callable[..., object], /, *args: Any) -> Any:
+        """Call in ``delay`` seconds; gives a :class:`Call`."""
+
+
+class MainThread(Protocol):
+    """The reactor's thread, as another thread sees it."""
+
+    def callFromThread(self, call: Callable[..., object], /, *args: Any) -> Any:
+        """Call there; the one method that another thread may call."""
+
+
+def twisted_clock(clock: Clock) -> IReactorTime:
+    """``clock`` for calls of Twisted's own, which ask for its interface."""
+    return cast("IReactorTime", clock)
+
 
 SETTLED = 0.5
 """Seconds by which the two clocks may drift apart before dates that were given change."""

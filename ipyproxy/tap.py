@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from signal import Signals
-from typing import TYPE_CHECKING, ClassVar, NoReturn, cast
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from twisted.python import usage
 
@@ -23,7 +23,6 @@ from ipyproxy.config.file import lines_of, read_config, with_places
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
-    from twisted.internet.interfaces import IReactorCore
     from twisted.logger import ILogObserver
 
     from ipyproxy.daemon.account import Account
@@ -242,7 +241,7 @@ def _make_service(options: Options) -> IService:
 
     measure_durations(reactor)
     try:
-        service = make_service(read, cast("IReactorCore", reactor), Manager(os.environ))
+        service = make_service(read, reactor, Manager(os.environ))
     except ConfigError as error:
         _give_up(error.problems)
     signals = {

@@ -13,9 +13,9 @@ from ipyproxy.errors import ProxyError
 from ipyproxy.http.forwarding import TrustedProxies
 from ipyproxy.http1.head import HeadLimits
 from ipyproxy.net.tcp import TCPTransport
+from ipyproxy.server.channel import HTTPChannel
 from ipyproxy.server.clients import Clients, ClientsLimits, Rate
-from ipyproxy.server.http1 import HTTPChannel
-from ipyproxy.server.request import STATUS_LINE, Request
+from ipyproxy.server.request import Request
 from ipyproxy.server.server import HTTPServer
 from ipyproxy.server.site import ChannelLimits, Site
 from tests.wires import Loop, Wire
@@ -35,7 +35,7 @@ LIMITS = ChannelLimits(
 class Desk:
     """A site that keeps each request for the test to answer, unless ``answer`` does so."""
 
-    status_line = STATUS_LINE
+    common_lines = b""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -77,10 +77,13 @@ class Body:
 class Browser:
     """A client's end of one connection."""
 
-    def __init__(self, house: House, wire: Wire, channel: HTTPChannel) -> None:
+    def __init__(
+        self, house: House, wire: Wire, channel: HTTPChannel, transport: TCPTransport
+    ) -> None:
         self.house = house
         self.wire = wire
         self.channel = channel
+        self._transport = transport
 
     def say(self, data: bytes) -> bytes:
         """Send, and give what comes back at once."""
@@ -91,6 +94,10 @@ class Browser:
         """What has come since the last call."""
         self.house.loop.settle()
         return self.wire.hear()
+
+    def be_read_once(self) -> None:
+        """Let the proxy take what one event of the reactor gives it."""
+        self._transport.doRead()
 
     def hang_up(self) -> None:
         self.wire.hang_up()
@@ -157,8 +164,9 @@ class House:
         wire = Wire()
         high_water = self.limits.buffer_bytes
         sock: Any = wire
-        TCPTransport(self.loop, sock, channel, address, high_water=high_water).start()
-        return Browser(self, wire, channel)
+        transport = TCPTransport(self.loop, sock, channel, address, high_water=high_water)
+        transport.start()
+        return Browser(self, wire, channel, transport)
 
     def knock(self, host: str = "192.0.2.1") -> Browser:
         """Open a connection whose TLS handshake is still to come."""

@@ -20,7 +20,7 @@ SOURCES = Path(ipyproxy.__file__).parent
 #: Where dates are made, each with why it is one.
 DATES = {
     "daemon/components.py": "links, revocations, the status page",
-    "daemon/service.py": "the access log",
+    "daemon/recording.py": "the access log",
     "daemon/certificates.py": "the ends of certificates, and when an authority was asked",
     "status/metrics.py": "when the machine was started",
     "cli/link.py": "a link's expiry",

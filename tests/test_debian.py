@@ -79,7 +79,7 @@ def test_what_is_installed_works(root: Path) -> None:
 
 
 def test_the_path_of_a_request_is_compiled(root: Path) -> None:
-    ask = "import ipyproxy.server.http1, ipyproxy.websocket.frames as found; print(found.__file__)"
+    ask = "import ipyproxy.server.channel, ipyproxy.web.site as found; print(found.__file__)"
     assert run(root / HOME / "bin/python3", "-I", "-c", ask).strip().endswith(".so")
 
 

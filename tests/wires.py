@@ -179,6 +179,9 @@ class Loop(Clock):
         if writer in self._writers:
             self._writers.remove(writer)
 
+    def callFromThread(self, call: Callable[..., object], *args: Any) -> None:
+        self.callLater(0, call, *args)
+
     def settle(self) -> None:
         """Turn until nothing is left to do. A descriptor that keeps us busy fails the test."""
         for _ in range(_MOST_TURNS):

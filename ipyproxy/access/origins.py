@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Final
 
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.head import RequestHead
@@ -17,15 +18,15 @@ from ipyproxy.http1.lines import SpecialFields
 from ipyproxy.net.hosts import covers
 
 # Brackets hold a colon: an IPv6 address, and nothing else, is spelled in them.
-_AUTHORITY = re.compile(
+_AUTHORITY: Final = re.compile(
     rb"(\[(?=[^]]*:)[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._-]{1,253})(?::([1-9][0-9]{0,4}))?"
 )
-_SAFE_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+_SAFE_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 # Sec-Fetch-Site of a request that no other site's page caused; browsers too old send none.
-_OWN_SITE: tuple[list[bytes], ...] = ([], [b"same-origin"], [b"none"])
+_OWN_SITE: Final[tuple[list[bytes], ...]] = ([], [b"same-origin"], [b"none"])
 # The same of a request that no page at all caused. One of our own may be a hostile notebook's.
-_NO_PAGE: tuple[list[bytes], ...] = ([], [b"none"])
-_HOSTS_REMEMBERED = 256
+_NO_PAGE: Final[tuple[list[bytes], ...]] = ([], [b"none"])
+_HOSTS_REMEMBERED: Final = 256
 
 
 def is_by_page(special: SpecialFields) -> bool:

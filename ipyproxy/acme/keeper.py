@@ -30,6 +30,7 @@ from ipyproxy.acme.proofs import Run, usable
 from ipyproxy.acme.renewal import Attempts, Window, after_failure, may_try
 from ipyproxy.acme.standing import Kept, Standing, due_by_itself, told
 from ipyproxy.acme.store import Stamp, Store
+from ipyproxy.clock import Clock, twisted_clock
 from ipyproxy.tls import Certificate, CertificateError
 
 LOOK_EVERY = 5.0
@@ -75,7 +76,7 @@ class Keeper:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         wall_clock: Callable[[], float],
         store: Store,
         connect: Callable[[AccountKey], Client],
@@ -104,7 +105,7 @@ class Keeper:
         self._trouble = ""
         self._stopped = False
         self._looping = LoopingCall(self._begin_turn)
-        self._looping.clock = reactor
+        self._looping.clock = twisted_clock(reactor)
         self.standings: Mapping[str, Standing] = {}
         self.done = 0
         self.failed = 0

@@ -32,6 +32,7 @@ from zope.interface import implementer
 from ipyproxy import __version__
 from ipyproxy.acme.client import Answer
 from ipyproxy.acme.documents import AcmeError
+from ipyproxy.clock import Clock
 
 TIMEOUT = 30.0
 """Seconds for a whole answer."""
@@ -53,7 +54,7 @@ class Web:
         system trusts.
     """
 
-    def __init__(self, reactor: Any, trusted: Sequence[x509.Certificate] | None = None) -> None:
+    def __init__(self, reactor: Clock, trusted: Sequence[x509.Certificate] | None = None) -> None:
         self._reactor = reactor
         roots = None
         if trusted is not None:

@@ -6,13 +6,14 @@ Knows keys, time and whose turn it is. Knows nothing of what is asked.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from ipyproxy.auth.turns import Turns
+from ipyproxy.clock import Clock
 from ipyproxy.errors import Problem, ProxyError
 
 T = TypeVar("T")
@@ -57,7 +58,7 @@ class SingleFlight(Generic[T]):
     """
 
     def __init__(
-        self, clock: Any, lasting: Callable[[T], float], turns: Turns, longest_wait: float
+        self, clock: Clock, lasting: Callable[[T], float], turns: Turns, longest_wait: float
     ) -> None:
         self._clock = clock
         self._lasting = lasting

@@ -5,8 +5,7 @@ Knows the clients, which counts, the time, and the log of refusals. Knows nothin
 
 from __future__ import annotations
 
-from typing import Any
-
+from ipyproxy.clock import Clock
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.server.clients import Clients
 from ipyproxy.server.refusals import Audit
@@ -19,7 +18,7 @@ class LoginAttempts:
     :param audit: tells the log of failures that no request is refused with any more.
     """
 
-    def __init__(self, clients: Clients, clock: Any, audit: Audit) -> None:
+    def __init__(self, clients: Clients, clock: Clock, audit: Audit) -> None:
         self._clients = clients
         self._clock = clock
         self._audit = audit

@@ -26,6 +26,7 @@ from ipyproxy.access.reserved import ReservedFields, alike
 from ipyproxy.access.sessions import OWN_COOKIES
 from ipyproxy.auth.answers import SingleFlight
 from ipyproxy.auth.turns import Turns
+from ipyproxy.clock import Clock, twisted_clock
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http.rewriting import without_cookies
 
@@ -49,7 +50,7 @@ Ask = Callable[[str, Headers], Deferred[IResponse]]
 """Sends a GET, and gives the answer once its head has come."""
 
 
-def agent(reactor: Any, timeout: float) -> Ask:
+def agent(reactor: Clock, timeout: float) -> Ask:
     """The real way to ask: connections are kept; nothing is followed, and no proxy is used."""
     pool = HTTPConnectionPool(reactor)
     pool.maxPersistentPerHost = _KEPT
@@ -80,7 +81,7 @@ class ForwardAuth:
     def __init__(
         self,
         ask: Ask,
-        clock: Any,
+        clock: Clock,
         url: str,
         *,
         user_header: str,
@@ -128,7 +129,7 @@ class ForwardAuth:
 
     def _send(self, told: Headers, facts: RequestFacts) -> Deferred[Finding]:
         answer = self._ask(self._url, told)
-        answer.addTimeout(self._timeout, self._clock)
+        answer.addTimeout(self._timeout, twisted_clock(self._clock))
         found: Deferred[Finding] = answer.addCallbacks(
             self._understand, self._explain, callbackArgs=(facts,)
         )

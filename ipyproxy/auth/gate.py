@@ -45,7 +45,7 @@ class Gate:
     :param user_header: the field that tells upstream the user's name.
     :param revoked: the moment (seconds since the epoch) up to which what was issued for a
         notebook, by its name, is void; 0 if there is none.
-    :param subject: the subject of the verified certificate of a client's transport, if any.
+    :param subject: the subject of the verified certificate of a client's connection, if any.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Gate:
         prefix: str,
         user_header: str = "X-Remote-User",
         revoked: Callable[[str], float] = lambda name: 0.0,
-        subject: Callable[[Any], str | None] = lambda transport: None,
+        subject: Callable[[Any], str | None] = lambda connection: None,
     ) -> None:
         self._rules = rules
         self._methods = methods
@@ -100,7 +100,7 @@ class Gate:
             lines=lines_of(fields.plain + fields.special.verbatim),
             is_upgrade=b"upgrade" in fields.special,
             token=token,
-            subject=self._subject(request.transport) if rule.asks("certificate") else None,
+            subject=self._subject(request.connection) if rule.asks("certificate") else None,
             by_page=is_by_page(fields.special),
         )
 

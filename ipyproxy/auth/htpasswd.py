@@ -12,7 +12,7 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -25,6 +25,7 @@ from ipyproxy.auth.lookout import Lookout
 from ipyproxy.auth.threads import MOST
 from ipyproxy.auth.turns import Turns
 from ipyproxy.auth.watchedfile import WatchedFile
+from ipyproxy.clock import Clock
 
 REMEMBERED = 60.0
 """Seconds for which the outcome of a check counts, be it good or bad."""
@@ -203,7 +204,7 @@ class Htpasswd:
     """
 
     def __init__(
-        self, users: Lookout[Users], clock: Any, threads: Threads, attempts: Attempts
+        self, users: Lookout[Users], clock: Clock, threads: Threads, attempts: Attempts
     ) -> None:
         self.users = users
         self._threads = threads

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ipyproxy.auth.watchedfile import UnusableFileError
+from ipyproxy.clock import Clock, twisted_clock
 from ipyproxy.errors import Problem, ProxyError
 
 T = TypeVar("T")
@@ -38,7 +39,7 @@ class Lookout(Generic[T]):
 
     log = Logger(namespace="ipyproxy.auth.lookout")
 
-    def __init__(self, reactor: Any, run: Run, look: Callable[[], T]) -> None:
+    def __init__(self, reactor: Clock, run: Run, look: Callable[[], T]) -> None:
         self._reactor = reactor
         self._run = run
         self._look = look
@@ -59,7 +60,7 @@ class Lookout(Generic[T]):
             return self._seen()
         result: Deferred[T] = Deferred(waiting.remove)
         waiting.append(result)
-        return result.addTimeout(PATIENCE, self._reactor, _too_late)
+        return result.addTimeout(PATIENCE, twisted_clock(self._reactor), _too_late)
 
     def latest(self) -> T | None:
         """What was seen last, for whoever asks again and again; None if it can't be used."""

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 
+from ipyproxy.clock import MainThread
+
 T = TypeVar("T")
 
 MOST = 3
@@ -21,7 +23,7 @@ that a flood of logins leaves cores and memory for others; argon2 takes 64 MiB f
 class WorkThreads:
     """At most :data:`MOST` threads, which begin with the first work."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: MainThread) -> None:
         self._reactor = reactor
         self._executor = ThreadPoolExecutor(MOST, thread_name_prefix="password check")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -20,6 +19,7 @@ from ipyproxy.acme.proofs import Dns, Http, Run, TlsAlpn
 from ipyproxy.acme.standing import concerns
 from ipyproxy.acme.store import Store
 from ipyproxy.acme.web import Web
+from ipyproxy.clock import Clock, twisted_clock
 from ipyproxy.config import Config, Tls
 from ipyproxy.daemon.settings import Acme
 from ipyproxy.status.condition import Renewals
@@ -27,7 +27,7 @@ from ipyproxy.tls import Certificate
 
 
 def make_keeper(
-    reactor: Any, config: Config, acme: Acme, run: Run, serve: Callable[[Certificate], None]
+    reactor: Clock, config: Config, acme: Acme, run: Run, serve: Callable[[Certificate], None]
 ) -> Keeper:
     """What sees to it that each of the names has a certificate; it has yet to be started.
 
@@ -38,7 +38,7 @@ def make_keeper(
     authority = _authority(config.tls)
 
     def sleep(seconds: float) -> Deferred[None]:
-        return deferLater(reactor, seconds)
+        return deferLater(twisted_clock(reactor), seconds)
 
     def connect(key: AccountKey) -> Client:
         return Client(authority, key, web, sleep, time.time)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ipyproxy.access.cors import TrustedPages
 from ipyproxy.access.origins import Policy
@@ -23,6 +23,7 @@ from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.clock import Calendar
 from ipyproxy.config import Config
 from ipyproxy.daemon.gate import AuthContext, make_gate, make_methods, withheld
+from ipyproxy.daemon.limits import clients_limits, upstream_limits
 from ipyproxy.daemon.routing import Fittings, make_routes
 from ipyproxy.daemon.settings import Settings
 from ipyproxy.encoding.compression import Compression, Dynamic
@@ -31,24 +32,22 @@ from ipyproxy.encoding.worker import Worker
 from ipyproxy.files.disk import Disks
 from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.gateway.resource import Notebooks
-from ipyproxy.http1.head import HeadLimits
 from ipyproxy.net.address import ClientTLS
-from ipyproxy.net.descriptors import Descriptors
+from ipyproxy.net.descriptors import Descriptors, Reactor
 from ipyproxy.net.hosts import parse_address
+from ipyproxy.net.sockets import Dial, Dialling
 from ipyproxy.records.statistics import Histogram, Statistics
 from ipyproxy.routes.notebooks import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
 from ipyproxy.routes.route import Server
 from ipyproxy.routes.table import RouteTable
-from ipyproxy.server.clients import Clients, ClientsLimits, Rate, excess_beside
+from ipyproxy.server.clients import Clients
 from ipyproxy.server.refusals import Audit
-from ipyproxy.server.site import ChannelLimits
 from ipyproxy.status.condition import Condition
 from ipyproxy.status.facts import Sources
 from ipyproxy.status.lag import LoopLag
 from ipyproxy.status.site import Sights, StatusSite, health_resources, make_sights
 from ipyproxy.tls import client_subject
 from ipyproxy.upstream.advice import Adviser
-from ipyproxy.upstream.connection import ClientLimits
 from ipyproxy.upstream.health import HealthChecker
 from ipyproxy.upstream.owners import PatientThreads
 from ipyproxy.upstream.pool import Pool
@@ -87,13 +86,24 @@ class Components(NamedTuple):
     disks: Disks
 
 
+class Dials(NamedTuple):
+    """How connections to upstreams are begun: for requests, and for probes."""
+
+    requests: Dialling = Dial
+    probes: Dialling = Dial
+
+
 def make_components(
-    reactor: Any, descriptors: Descriptors, config: Config, tenants: Tenants
+    reactor: Reactor,
+    descriptors: Descriptors,
+    config: Config,
+    tenants: Tenants,
+    dials: Dials = Dials(),  # noqa: B008 (a tuple)
 ) -> Components:
     """The components of one process, with the limits of ``config``."""
     upstreams = UpstreamTable(config.limits.connections_per_port)
     clients = Clients(clients_limits(config))
-    pool = Pool(reactor, descriptors, client_limits(config), tenants.confirm)
+    pool = Pool(reactor, descriptors, upstream_limits(config), tenants.confirm, dials.requests)
     revocations = Revocations(PatientThreads(reactor, 1, "revocations").run)
     tenants.leaving.append(lambda name, ago: pool.part(name))
     tenants.leaving.append(lambda name, ago: revocations.revoke(name, time.time() - ago))
@@ -106,6 +116,7 @@ def make_components(
         config.notebooks.prefix,
         upstreams,
         may_probe=tenants.may_probe,
+        dial=dials.probes,
     )
     health.connect_timeout = config.timeouts.connect
     sources = Sources(
@@ -141,7 +152,7 @@ def make_components(
             LoginAttempts(clients, reactor, Audit(clients)),
             revocations,
             Sessions(PatientThreads(reactor, 1, "sessions").run, time.time),
-            lambda transport: client_subject(transport.tls),
+            lambda connection: client_subject(connection.tls),
         ),
         compression=compression,
         challenges=PatientThreads(reactor, 1, "ACME challenges"),
@@ -163,7 +174,7 @@ def _list_applications(components: Components, config: Config) -> None:
         table.application(server.name, server.address).places.resize(most)
 
 
-def make_compression(reactor: Any, config: Config) -> Compression:
+def make_compression(reactor: Reactor, config: Config) -> Compression:
     """What compresses answers, as ``config`` wants it."""
     worker, idler = Worker(reactor, "compression", 5), Worker(reactor, "better compression", 19)
     compression = Compression(Store(config.compression.cache_bytes), worker, idler)
@@ -182,7 +193,7 @@ def refit(components: Components, config: Config) -> None:
     components.tenants.strict = bool(config.auth.methods)
     components.upstreams.resize(config.limits.connections_per_port)
     _list_applications(components, config)
-    components.pool.limits = client_limits(config)
+    components.pool.limits = upstream_limits(config)
     components.health.configure(config.health, config.notebooks.prefix)
     components.health.connect_timeout = config.timeouts.connect
     components.bridges.message_limit = config.limits.message_bytes
@@ -323,43 +334,3 @@ def _status(components: Components, names: Iterable[str]) -> StatusSite:
     resources = {**health_resources(components.condition), **components.sights.resources}
     # By a tunnel, its end on another machine is localhost too.
     return StatusSite(resources, Policy(("localhost", "127.0.0.1", "::1", *names), ()))
-
-
-def channel_limits(config: Config) -> ChannelLimits:
-    """Bounds of a client's connection."""
-    limits, timeouts = config.limits, config.timeouts
-    return ChannelLimits(
-        head=HeadLimits(limits.head_bytes, limits.head_fields, limits.target_bytes),
-        body_bytes=limits.body_bytes,
-        body_rate=limits.body_rate,
-        buffer_bytes=limits.buffer_bytes,
-        handshake_timeout=timeouts.handshake,
-        head_timeout=timeouts.head,
-        body_timeout=timeouts.body,
-        keepalive_timeout=timeouts.keepalive,
-    )
-
-
-def clients_limits(config: Config) -> ClientsLimits:
-    """What clients may do."""
-    limits = config.limits
-    return ClientsLimits(
-        limits.connections,
-        limits.connections_per_client,
-        connecting=Rate.of(limits.connection_rate, limits.connection_burst),
-        requests=Rate.of(limits.request_rate, limits.request_burst),
-        login_failures=limits.login_failures,
-        excess=excess_beside(limits.connections),
-    )
-
-
-def client_limits(config: Config) -> ClientLimits:
-    """Bounds of connections to notebooks."""
-    return ClientLimits(
-        idle_connections=config.limits.connections,
-        response_head_bytes=config.limits.response_head_bytes,
-        buffer_bytes=config.limits.buffer_bytes,
-        connect_timeout=config.timeouts.connect,
-        response_timeout=config.timeouts.response,
-        idle_timeout=config.timeouts.upstream_idle,
-    )

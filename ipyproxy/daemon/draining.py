@@ -6,13 +6,14 @@ Knows whose work is open and how long it may take. Knows nothing of listeners, n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from ipyproxy.clock import Clock
 from ipyproxy.daemon.components import Components
-from ipyproxy.server.http1 import HTTPChannel
+from ipyproxy.server.channel import HTTPChannel
 from ipyproxy.server.server import HTTPServer
 
 _LOOK = 0.1
@@ -40,7 +41,7 @@ class Drain:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         servers: Sequence[HTTPServer],
         components: Components,
         patience: Patience,

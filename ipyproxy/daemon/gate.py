@@ -24,6 +24,7 @@ from ipyproxy.auth.revocations import Revocations
 from ipyproxy.auth.sessions import Sessions
 from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.auth.watchedfile import UnusableFileError, WatchedFile
+from ipyproxy.clock import Clock
 from ipyproxy.config import Auth, ConfigError
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ class AuthContext(NamedTuple):
     :param subject: the subject of the verified certificate of a client's transport, if any.
     """
 
-    reactor: Any
+    reactor: Clock
     wall_clock: Callable[[], float]
     look: Run
     threads: WorkThreads

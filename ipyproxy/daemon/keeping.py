@@ -7,11 +7,12 @@ Knows what a keeper of certificates depends on. What it is made of is in
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
 from ipyproxy.daemon.settings import Settings
+from ipyproxy.net.descriptors import Reactor
 from ipyproxy.status.condition import Condition
 from ipyproxy.tls import Certificate, ServerTLS
 from ipyproxy.upstream.owners import PatientThreads
@@ -32,7 +33,7 @@ class Keeping:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         condition: Condition,
         tls: ServerTLS,
         put_in_place: Callable[[Certificate], None],

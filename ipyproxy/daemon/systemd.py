@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
+from ipyproxy.clock import Clock, twisted_clock
 from ipyproxy.net.descriptors import Descriptors
 
 # Of the time that systemd waits for a sign of life; sd_watchdog_enabled(3) advises a half.
@@ -81,7 +82,7 @@ class Manager:
             self._status = text
             self._tell(f"STATUS={text}")
 
-    def keep_watch(self, reactor: Any, descriptors: Descriptors) -> None:
+    def keep_watch(self, reactor: Clock, descriptors: Descriptors) -> None:
         """Give signs of life from now on, for as long as ``descriptors`` are served in time."""
         if self._patience:
             self._pulse = _Pulse(reactor, descriptors, self._patience * _BEAT, self)
@@ -122,14 +123,14 @@ class _Pulse:
     """
 
     def __init__(
-        self, reactor: Any, descriptors: Descriptors, interval: float, manager: Manager
+        self, reactor: Clock, descriptors: Descriptors, interval: float, manager: Manager
     ) -> None:
         self._descriptors = descriptors
         self._manager = manager
         self._descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         descriptors.addReader(self)
         self._looping = LoopingCall(os.eventfd_write, self._descriptor, 1)
-        self._looping.clock = reactor
+        self._looping.clock = twisted_clock(reactor)
         self._looping.start(interval)
 
     def fileno(self) -> int:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from ipyproxy.encoding.codecs import Encoder
 from ipyproxy.encoding.store import Entry, Recording
 from ipyproxy.encoding.worker import Work
+from ipyproxy.net.stream import Stream
 
 SMALL = 8 * 1024
 """Bytes that are encoded at once: it takes 0.2 ms at most, and a thread would cost half as much."""
@@ -26,7 +27,7 @@ _PIECES_AT_ONCE = 4
 class Sink(Protocol):
     """The answer that the body belongs to."""
 
-    transport: Any
+    transport: Stream
     """The client's, for back-pressure."""
     consumer: Any
     """Who is told that the client is gone."""

@@ -133,7 +133,8 @@ class Compression:
         :param public: the origin that it was addressed to.
         """
         marks: dict[bytes, bytes] = {}
-        if MARK in fields:
+        # One byte is found ten times faster than five.
+        if fields.find(MARK[:1]) >= 0 and fields.find(MARK) >= 0:
             fields, marks = unmarked(fields)
         kept = None
         if self.store.has_any_of(owner):

@@ -10,10 +10,12 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+from ipyproxy.clock import MainThread
 
 T = TypeVar("T")
 
@@ -40,7 +42,7 @@ class Worker:
     :param niceness: how much it gives way to others (setpriority(2)): 0 not at all, 19 to all.
     """
 
-    def __init__(self, reactor: Any, name: str, niceness: int) -> None:
+    def __init__(self, reactor: MainThread, name: str, niceness: int) -> None:
         self._reactor = reactor
         self._niceness = niceness
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name, initializer=self._give_way)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 
 from ipyproxy.auth.turns import Turns
+from ipyproxy.clock import MainThread
 from ipyproxy.upstream.owners import PatientThreads
 
 T = TypeVar("T")
@@ -55,7 +56,7 @@ class Disks:
     They outlive a reload, for as long as reads may be under way.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: MainThread) -> None:
         self._reactor = reactor
         self._disks: dict[str, Disk] = {}
 

@@ -2,12 +2,16 @@
 
 Knows both sides' vocabulary: the request of the server, the connection of the client, and what a
 gateway changes in between. Knows nothing of sockets, and decides nothing about access.
+
+Longer than other modules, because it is one class: what the server, the upstream's connection and
+the places call all ends in letting go of both sides at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ipyproxy.access.cors import TrustedPages
 from ipyproxy.encoding.body import EncodedBody, KeptBody
@@ -26,7 +30,7 @@ from ipyproxy.http.rewriting import (
 from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk, stated_length
 from ipyproxy.http1.head import ResponseHead
 from ipyproxy.http1.lines import block_of, lines_of
-from ipyproxy.net.tlsdial import Attempt
+from ipyproxy.net.sockets import Attempt
 from ipyproxy.server.clients import subscriber
 from ipyproxy.server.request import Request
 from ipyproxy.upstream.advice import STATUSES, Adviser
@@ -39,10 +43,10 @@ from ipyproxy.upstream.upstream import Upstream
 from ipyproxy.websocket.bridge import Bridges
 
 # Without a length some servers wait for a body of these (RFC 9110 section 8.6).
-_WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
-_SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+_WITH_BODY: Final = frozenset((b"POST", b"PUT", b"PATCH"))
+_SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 # Methods that may be sent twice (RFC 9110 section 9.2.2).
-_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
+_IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 
 
 @dataclass(frozen=True, slots=True)

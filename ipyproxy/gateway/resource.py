@@ -44,7 +44,10 @@ class ReverseProxyResource(Resource):
     def render(self, request: Any) -> int:
         """Carry the request; a WebSocket is one by its Upgrade, never by its path."""
         request.upstream = self._upstream
-        unknown = self._context.tenants.find_owner(self._upstream, request.started)
+        tenants = self._context.tenants
+        unknown = None
+        if tenants.owners is not None:
+            unknown = tenants.find_owner(self._upstream, request.started)
         if unknown is None:
             self._carry(request)
         else:
@@ -76,12 +79,12 @@ class Notebooks(Branch):
         applications: Container[int] = (),
     ) -> None:
         super().__init__()
-        self._withheld = None if withheld is None else withheld.kept
+        self.withheld = None if withheld is None else withheld.kept
         self._ports = ports
         self._prefix = prefix.encode("ascii")
         self._site_cookies = site_cookies
         self._table = table
-        self._context = context
+        self.context = context
         self._applications = applications
 
     def getChild(self, path: bytes, request: Any) -> Resource:
@@ -98,11 +101,11 @@ class Notebooks(Branch):
             prefix=b"%b/%d/" % (self._prefix, port),
             port=port,
             site_cookies=self._site_cookies,
-            withheld=self._withheld,
+            withheld=self.withheld,
             scheme=b"http" if upstream.tls is None else b"https",
             manners=Manners.APPLICATION if port in self._applications else Manners.NOTEBOOK,
         )
-        resource = ReverseProxyResource(upstream, rewriting, self._context)
+        resource = ReverseProxyResource(upstream, rewriting, self.context)
         if upstream.is_known:
             self.putChild(path, resource)
         return resource

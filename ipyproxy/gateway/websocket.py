@@ -8,7 +8,7 @@ is an ordinary HTTP answer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.gateway.exchange import Exchange, GatewayContext
@@ -23,11 +23,11 @@ from ipyproxy.websocket.bridge import Bridge
 from ipyproxy.websocket.handshake import BrowserSide, NotebookSide
 from ipyproxy.websocket.states import Action, Event, State, step
 
-OPENING_TIMEOUT = 60.0
+OPENING_TIMEOUT: Final = 60.0
 """Seconds that a notebook has to answer a handshake where requests in general may wait for ever."""
 
-_VERSION = b"13"
-_EXTENSION = b"permessage-deflate"
+_VERSION: Final = b"13"
+_EXTENSION: Final = b"permessage-deflate"
 
 
 def is_websocket(head: RequestHead) -> bool:
@@ -63,7 +63,7 @@ class BridgeExchange(Exchange):
         fields = request.head.fields
         # What comes behind the handshake is frames, so if there is no tunnel for them it must not
         # be taken for a second request.
-        request.connection.persistent = False
+        request.close_after()
         if request.body is not None:
             raise ProxyError(Problem.BAD_REQUEST, "a WebSocket handshake with a body")
         if fields.values(b"sec-websocket-version") != [_VERSION]:
@@ -218,7 +218,7 @@ class BridgeExchange(Exchange):
         request.connection.record(request)
 
 
-_DEEDS: dict[Action, Callable[..., None]] = {
+_DEEDS: Final[dict[Action, Callable[..., None]]] = {
     Action.ASK_UPSTREAM: BridgeExchange._ask,
     Action.DIAL_AGAIN: Exchange.stale,
     Action.ACCEPT_CLIENT: BridgeExchange._accept,

@@ -10,17 +10,17 @@ import re
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Literal
+from typing import Final, Literal
 
-UNIX: Literal["unix"] = "unix"
+UNIX: Final = "unix"
 """Stands among networks for whoever comes by a UNIX socket, as in nginx's set_real_ip_from."""
 Network = IPv4Network | IPv6Network | Literal["unix"]
-NAMELESS = "unknown"
+NAMELESS: Final = "unknown"
 """What stands for the address of a peer that has none, because it came by a UNIX socket."""
 
 # Some load balancers append the port: 192.0.2.7:4711, [2001:db8::7]:4711.
-_NODE = re.compile(r"\[(?P<ip6>[0-9A-Fa-f:.]+)\](:[0-9]{1,5})?|(?P<ip4>[0-9.]+):[0-9]{1,5}")
-_ADDRESSES_REMEMBERED = 1024
+_NODE: Final = re.compile(r"\[(?P<ip6>[0-9A-Fa-f:.]+)\](:[0-9]{1,5})?|(?P<ip4>[0-9.]+):[0-9]{1,5}")
+_ADDRESSES_REMEMBERED: Final = 1024
 
 
 def name_of(peer: object) -> str:

@@ -11,22 +11,25 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 from ipyproxy.http1.head import RequestHead, ResponseHead
-from ipyproxy.http1.lines import SpecialFields, block_of, lines_of, remembered
+from ipyproxy.http1.lines import SpecialFields, block_of, lines_of
 
 # Named in Connection by nearly everybody; they name no field that plain fields could hold.
-_USUAL_OPTIONS = frozenset((b"close", b"keep-alive", b"upgrade"))
-_OWN_URL = re.compile(
+_USUAL_OPTIONS: Final = frozenset((b"close", b"keep-alive", b"upgrade"))
+_OWN_URL: Final = re.compile(
     rb"(?:https?:)?//(?:127\.0\.0\.1|localhost|\[::1\]):([0-9]+)((?:[/?#].*)?)",
     re.IGNORECASE | re.DOTALL,
 )
-_PUBLIC_URL = re.compile(rb"(https?://[^/?#]+)([/?#].*)?", re.IGNORECASE | re.DOTALL)
-_COOKIE_PATH = 1024
+_PUBLIC_URL: Final = re.compile(rb"(https?://[^/?#]+)([/?#].*)?", re.IGNORECASE | re.DOTALL)
+_COOKIE_PATH: Final = 1024
 """Bytes of a cookie's Path above which browsers ignore it, and take a path of their own."""
 # No dot steps, however encoded, and nothing that a URL parser reads as a step or as an end.
-_PLAIN_PATH = re.compile(rb"(?:/(?!(?:\.|%2[Ee]){1,2}(?:/|\Z))[A-Za-z0-9._~%!$&'()*+,;=:@-]*)+")
-_VIA = b"1.1 ipyproxy"
+_PLAIN_PATH: Final = re.compile(
+    rb"(?:/(?!(?:\.|%2[Ee]){1,2}(?:/|\Z))[A-Za-z0-9._~%!$&'()*+,;=:@-]*)+"
+)
+_VIA: Final = b"1.1 ipyproxy"
 
 
 class Manners(Enum):
@@ -49,6 +52,9 @@ class Manners(Enum):
     APPLICATION = "application"
     """Host, Origin and Referer stay as the browser sent them, and X-Forwarded-Host, -Port and
     -Proto say the same: as of any other gateway."""
+
+
+_APPLICATION: Final = Manners.APPLICATION
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -92,6 +98,10 @@ class Rewriting:
             object.__setattr__(self, name, value)
 
 
+_Rewritten = tuple[Collection[bytes], bytes]
+"""Names of the plain fields that Connection drops, and the special lines to send."""
+
+
 def request_fields(
     head: RequestHead, public: bytes, trusted: frozenset[bytes], rewriting: Rewriting
 ) -> bytes:
@@ -101,21 +111,21 @@ def request_fields(
     :param trusted: further origins whose Referer is aligned like our own.
     """
     fields = head.fields
-    dropped, rewritten = _rewritten_request(fields.special, public, rewriting)
+    known: _Rewritten | None = fields.special.following.get(("request", public, rewriting))
+    if known is None:
+        known = _rewritten_request(fields.special, public, rewriting)
+        fields.special.keep(("request", public, rewriting), known)
+    dropped, rewritten = known
     if fields.loose and b"referer" not in dropped:
         for value in fields.loose:
             rewritten += b"Referer: %b\r\n" % _referer(value, public, trusted, rewriting)
     return rewritten + _kept(fields.plain, dropped, rewriting)
 
 
-@remembered
-def _rewritten_request(
-    special: SpecialFields, public: bytes, rewriting: Rewriting
-) -> tuple[Collection[bytes], bytes]:
-    """Names of the plain fields that Connection drops, and the special lines to send."""
+def _rewritten_request(special: SpecialFields, public: bytes, rewriting: Rewriting) -> _Rewritten:
     dropped = _nominated(special)
     origins = special.values_of(b"origin")
-    if rewriting.manners is Manners.APPLICATION:
+    if rewriting.manners is _APPLICATION:
         host = _authority_of(public)
     else:
         host = rewriting.authority
@@ -145,7 +155,7 @@ def _without(block: bytes, dropped: Collection[bytes]) -> bytes:
 
 def _referer(value: bytes, public: bytes, trusted: frozenset[bytes], rewriting: Rewriting) -> bytes:
     """The Referer to send: a notebook sees its own address where the browser names our page."""
-    if rewriting.manners is Manners.APPLICATION:
+    if rewriting.manners is _APPLICATION:
         return value
     # A foreign Referer stays what it is: the notebook checks it, and that check must keep working.
     if _is_of(value, public):
@@ -191,7 +201,7 @@ def forwarded_block(client: str, public: bytes, said: Said, manners: Manners) ->
     X-Forwarded-Prefix names a prefix that was taken off, so :func:`forwarded` adds it.
     """
     lines = [b"X-Forwarded-For: " + b", ".join([*said.x_forwarded_for, client.encode("ascii")])]
-    if manners is Manners.APPLICATION:
+    if manners is _APPLICATION:
         host = _authority_of(public)
         named, _, port = host.rpartition(b":")
         lines += [
@@ -202,7 +212,7 @@ def forwarded_block(client: str, public: bytes, said: Said, manners: Manners) ->
     return block_of([*lines, b"Via: " + b", ".join([*said.via, _VIA])])
 
 
-NOTHING_SAID = Said()
+NOTHING_SAID: Final = Said()
 
 
 def said_before(special: SpecialFields, *, trusted: bool) -> Said:
@@ -211,11 +221,21 @@ def said_before(special: SpecialFields, *, trusted: bool) -> Said:
     return Said(via, tuple(special.values_of(b"x-forwarded-for")) if trusted else ())
 
 
-@remembered
 def forwarded(
     special: SpecialFields, client: str, public: bytes, trusted: bool, rewriting: Rewriting
 ) -> bytes:
     """:func:`forwarded_block` behind what the request says."""
+    asked = ("forwarded", client, public, trusted, rewriting)
+    known: bytes | None = special.following.get(asked)
+    if known is None:
+        known = _forwarded(special, client, public, trusted, rewriting)
+        special.keep(asked, known)
+    return known
+
+
+def _forwarded(
+    special: SpecialFields, client: str, public: bytes, trusted: bool, rewriting: Rewriting
+) -> bytes:
     said = said_before(special, trusted=trusted)
     block = forwarded_block(client, public, said, rewriting.manners)
     if rewriting.stripped:
@@ -244,15 +264,16 @@ def upstream_target(target: bytes, rewriting: Rewriting) -> bytes:
 def response_fields(head: ResponseHead, public: bytes, rewriting: Rewriting) -> bytes:
     """The field lines to send to the client, but for framing and Connection."""
     plain = head.fields.plain
-    dropped, rewritten = _rewritten_response(head.fields.special, public, rewriting)
+    special = head.fields.special
+    known: _Rewritten | None = special.following.get(("response", public, rewriting))
+    if known is None:
+        known = _rewritten_response(special, public, rewriting)
+        special.keep(("response", public, rewriting), known)
+    dropped, rewritten = known
     return (_without(plain, dropped) if dropped else plain) + rewritten
 
 
-@remembered
-def _rewritten_response(
-    special: SpecialFields, public: bytes, rewriting: Rewriting
-) -> tuple[Collection[bytes], bytes]:
-    """Names of the plain fields that Connection drops, and the special lines to send."""
+def _rewritten_response(special: SpecialFields, public: bytes, rewriting: Rewriting) -> _Rewritten:
     dropped = _nominated(special)
     lines: list[bytes] = []
     rewrites = _CONFINED if rewriting.confined else _STRIPPED if rewriting.stripped else _FREE
@@ -261,6 +282,9 @@ def _rewritten_response(
             lines += [label + rewrite(value, public, rewriting) for value in special[name]]
     read = _without(special.verbatim, dropped) if dropped else special.verbatim
     return dropped, read + block_of(lines)
+
+
+_Rewrite = Callable[[bytes, bytes, Rewriting], bytes]
 
 
 def _location(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
@@ -323,33 +347,24 @@ def _as_said(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
     return value
 
 
-_CONFINED = (
-    (b"location", b"Location: ", _location),
-    (b"content-location", b"Content-Location: ", _location),
-    (b"access-control-allow-origin", b"Access-Control-Allow-Origin: ", _allow_origin),
-    (b"set-cookie", b"Set-Cookie: ", _set_cookie),
-    (b"service-worker-allowed", b"Service-Worker-Allowed: ", _service_worker_allowed),
-)
+def _each(rewrite: _Rewrite, *names: bytes) -> tuple[tuple[bytes, bytes, _Rewrite], ...]:
+    return tuple((name.lower(), name + b": ", rewrite) for name in names)
 
-_FREE = (
-    (b"location", b"Location: ", _as_said),
-    (b"content-location", b"Content-Location: ", _as_said),
-    (b"access-control-allow-origin", b"Access-Control-Allow-Origin: ", _as_said),
-    (b"set-cookie", b"Set-Cookie: ", _as_said),
-    (b"service-worker-allowed", b"Service-Worker-Allowed: ", _as_said),
-    # An application has its host to itself, or shares it with what the administrator trusts.
-    (b"clear-site-data", b"Clear-Site-Data: ", _as_said),
-    (b"strict-transport-security", b"Strict-Transport-Security: ", _as_said),
-    (b"reporting-endpoints", b"Reporting-Endpoints: ", _as_said),
-    (b"report-to", b"Report-To: ", _as_said),
-    (b"nel", b"NEL: ", _as_said),
-    (b"origin-agent-cluster", b"Origin-Agent-Cluster: ", _as_said),
+
+_CONFINED: Final = (
+    *_each(_location, b"Location", b"Content-Location"),
+    *_each(_allow_origin, b"Access-Control-Allow-Origin"),
+    *_each(_set_cookie, b"Set-Cookie"),
+    *_each(_service_worker_allowed, b"Service-Worker-Allowed"),
 )
-_STRIPPED = (
-    (b"location", b"Location: ", _restored),
-    (b"content-location", b"Content-Location: ", _restored),
-    *_FREE[2:],
-)
+# An application has its host to itself, or shares it with what the administrator trusts.
+_OWN_HOST: Final = _each(
+    _as_said, b"Access-Control-Allow-Origin", b"Set-Cookie", b"Service-Worker-Allowed",
+    b"Clear-Site-Data", b"Strict-Transport-Security", b"Reporting-Endpoints", b"Report-To",
+    b"NEL", b"Origin-Agent-Cluster",
+)  # fmt: skip
+_FREE: Final = (*_each(_as_said, b"Location", b"Content-Location"), *_OWN_HOST)
+_STRIPPED: Final = (*_each(_restored, b"Location", b"Content-Location"), *_OWN_HOST)
 
 
 def _nominated(special: SpecialFields) -> Collection[bytes]:
@@ -357,7 +372,7 @@ def _nominated(special: SpecialFields) -> Collection[bytes]:
     return frozenset(special.tokens(b"connection")) - _USUAL_OPTIONS
 
 
-_KEEP_ALIVE_TIMEOUT = re.compile(rb"timeout=([0-9]{1,9})")
+_KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"timeout=([0-9]{1,9})")
 
 
 def keep_alive_timeout(head: ResponseHead) -> float:

@@ -13,21 +13,21 @@ us, and no browser sends it.
 from __future__ import annotations
 
 import re
-from typing import Protocol
+from typing import Final, Protocol
 
 from ipyproxy.errors import BrokenAnswerError, Problem, ProxyError
 from ipyproxy.http1.head import RequestHead, ResponseHead
-from ipyproxy.http1.lines import SpecialFields, remembered, split_field_line
+from ipyproxy.http1.lines import SpecialFields, split_field_line
 
-_CHUNK_LINE = 256
-_TRAILERS = 8192
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xFF]|\\[\t -~\x80-\xFF])*"'
-_EXTENSION = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
+_CHUNK_LINE: Final = 256
+_TRAILERS: Final = 8192
+_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xFF]|\\[\t -~\x80-\xFF])*"'
+_EXTENSION: Final = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
 # 15 digits keep every sum within 64 bits.
-_SIZE = rb"([0-9A-Fa-f]{1,15})(?:%b)*" % _EXTENSION
-_SIZE_LINE = re.compile(rb"%b\r\n" % _SIZE)
-_PADDED_SIZE_LINE = re.compile(rb"%b[ \t]*\r\n" % _SIZE)
+_SIZE: Final = rb"([0-9A-Fa-f]{1,15})(?:%b)*" % _EXTENSION
+_SIZE_LINE: Final = re.compile(rb"%b\r\n" % _SIZE)
+_PADDED_SIZE_LINE: Final = re.compile(rb"%b[ \t]*\r\n" % _SIZE)
 
 
 class Decoder(Protocol):
@@ -193,7 +193,7 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-LAST_CHUNK = b"0\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
 def request_framing(head: RequestHead) -> tuple[Decoder | None, bool]:
@@ -257,8 +257,18 @@ def _agreed_length(special: SpecialFields) -> bytes | None:
     return said.pop()
 
 
-@remembered
 def _framing(
+    special: SpecialFields, minor: int, stated: bytes | None
+) -> tuple[bool, int | None, bool]:
+    """:func:`_find_framing`, unless it is known."""
+    found: tuple[bool, int | None, bool] | None = special.following.get(("framing", minor, stated))
+    if found is None:
+        found = _find_framing(special, minor, stated)
+        special.keep(("framing", minor, stated), found)
+    return found
+
+
+def _find_framing(
     special: SpecialFields, minor: int, stated: bytes | None
 ) -> tuple[bool, int | None, bool]:
     """Whether a head's body is chunked, its length, and whether the sender stays connected.

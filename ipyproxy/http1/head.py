@@ -17,18 +17,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 from ipyproxy.errors import BrokenAnswerError, Problem, ProxyError
-from ipyproxy.http1.lines import TCHAR, VALUE, FieldMemory, FieldReader, Fields, SpecialFields
+from ipyproxy.http1.lines import TCHAR, VALUE, Fields, SpecialFields
+from ipyproxy.http1.memory import FieldMemory, FieldReader
 
-_OBS_TEXT = bytes(range(0x80, 0x100))
-_TARGET = bytes(set(range(0x21, 0x7F)) - set(b'"<>#')) + _OBS_TEXT
+_OBS_TEXT: Final = bytes(range(0x80, 0x100))
+_TARGET: Final = bytes(set(range(0x21, 0x7F)) - set(b'"<>#')) + _OBS_TEXT
 
 
-RESPONSE_FIELDS = 1000
+RESPONSE_FIELDS: Final = 1000
 """Fields that a response may have. Browsers keep some 180 cookies of a site; curl takes 5000
 fields, Node 2000, Envoy 100."""
-_SHORT_STATUS = 64
+_SHORT_STATUS: Final = 64
 
 
 class RequestHead:
@@ -64,31 +66,33 @@ class HeadLimits:
     target_bytes: int = 8192
 
 
-_KNOWN_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
+_KNOWN_METHODS: Final = frozenset(
+    (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
+)
 # Fields of a request that are read and passed on as they came.
-_REQUEST_READ = frozenset(
+_REQUEST_READ: Final = frozenset(
     b"accept accept-encoding authorization expect sec-fetch-site sec-websocket-protocol "
     b"user-agent".split()
 )
 # Those that are rewritten, made anew for the next hop, or dropped. The last two rows say who the
 # client is and what it asked for, which is for us to say; Proxy is there for CVE-2016-5385.
-_REQUEST_TAKEN = frozenset(
+_REQUEST_TAKEN: Final = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings "
     b"proxy-authorization proxy-authenticate content-length host origin cookie "
     b"sec-websocket-extensions sec-websocket-key sec-websocket-version "
     b"forwarded via x-real-ip x-client-ip x-cluster-client-ip true-client-ip "
     b"x-scheme x-url-scheme proxy".split()
 )
-_CLAIMS = (b"x-forwarded", b"remote-", b"x-remote-", b"x-auth-request-")
+_CLAIMS: Final = (b"x-forwarded", b"remote-", b"x-remote-", b"x-auth-request-")
 # Fields of a response that are read and passed on as they came: they say whether it may be changed
 # on its way, and how. ETag is none of them: it changes with every answer, and everything that is
 # remembered with a head's special fields would be forgotten as often.
-_RESPONSE_READ = frozenset(
+_RESPONSE_READ: Final = frozenset(
     b"cache-control content-encoding content-range content-type vary".split()
 )
 # Fields of a response that are rewritten, made anew or dropped. The last three rows would let one
 # notebook speak for the whole origin.
-_RESPONSE_TAKEN = frozenset(
+_RESPONSE_TAKEN: Final = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade "
     b"proxy-authorization proxy-authenticate content-length location content-location "
     b"set-cookie access-control-allow-origin service-worker-allowed "
@@ -98,7 +102,7 @@ _RESPONSE_TAKEN = frozenset(
     b"use-as-dictionary x-accel-redirect x-sendfile".split()
 )
 # CGI-like servers read Remote_User and remote-user alike (CVE-2026-30851), some remote.user too.
-_ALIKE = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
+_ALIKE: Final = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
 
 
 def _is_taken_from_request(name: bytes) -> bool:
@@ -109,14 +113,14 @@ def _is_taken_from_request(name: bytes) -> bool:
 # What many send alike and is no secret, so that its lines may outlive the connection they came on.
 # Not among them: Referer and Location (tokens in addresses), Sec-WebSocket-Protocol (some carry
 # their token in it), and every name that is not known here (X-Api-Key, X-XSRFToken).
-_REQUEST_SHARED = frozenset(
+_REQUEST_SHARED: Final = frozenset(
     b"accept accept-charset accept-encoding accept-language cache-control connection "
     b"content-length content-type dnt expect host keep-alive origin pragma priority range "
     b"sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site "
     b"sec-fetch-user sec-gpc sec-websocket-extensions sec-websocket-version te transfer-encoding "
     b"upgrade upgrade-insecure-requests user-agent x-requested-with".split()
 )
-_RESPONSE_SHARED = frozenset(
+_RESPONSE_SHARED: Final = frozenset(
     b"accept-ranges access-control-allow-credentials access-control-allow-headers "
     b"access-control-allow-methods access-control-allow-origin age allow cache-control connection "
     b"content-encoding content-language content-length content-security-policy content-type "
@@ -126,10 +130,14 @@ _RESPONSE_SHARED = frozenset(
     b"x-xss-protection".split()
 )
 
-_request_memory = FieldMemory(_REQUEST_SHARED, _REQUEST_READ, _is_taken_from_request, b"referer")
-_response_memory = FieldMemory(_RESPONSE_SHARED, _RESPONSE_READ, _RESPONSE_TAKEN.__contains__)
+_request_memory: Final = FieldMemory(
+    _REQUEST_SHARED, _REQUEST_READ, _is_taken_from_request, b"referer"
+)
+_response_memory: Final = FieldMemory(
+    _RESPONSE_SHARED, _RESPONSE_READ, _RESPONSE_TAKEN.__contains__
+)
 
-NO_FIELDS = Fields(b"", SpecialFields())
+NO_FIELDS: Final = Fields(b"", SpecialFields())
 
 
 def request_fields_reader() -> FieldReader:
@@ -208,8 +216,8 @@ def _largest_field(partial: bytes) -> str:
     return f", of which {name[:64].decode('ascii')} has at least {len(line)}"
 
 
-NOT_HTTP = "the status line does not begin with HTTP/1.1 or HTTP/1.0"
-BARE_LF = "a bare LF ends a line of the head"
+NOT_HTTP: Final = "the status line does not begin with HTTP/1.1 or HTTP/1.0"
+BARE_LF: Final = "a bare LF ends a line of the head"
 
 
 def has_bare_lf(part: bytes) -> bool:
@@ -249,4 +257,4 @@ def _parse_status(line: bytes) -> tuple[int, bytes, int]:
     return int(code), reason, int(version == b"HTTP/1.1")
 
 
-_short_status_line = lru_cache(maxsize=64)(_parse_status)
+_short_status_line: Final = lru_cache(maxsize=64)(_parse_status)

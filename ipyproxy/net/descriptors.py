@@ -17,6 +17,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import classImplements
 
+from ipyproxy.clock import Clock, MainThread
+
 _Ready = tuple[int, int]
 """A descriptor's number, and epoll's bits for it."""
 
@@ -56,6 +58,14 @@ class Descriptors(Protocol):
         """Call later, in seconds."""
 
 
+class Poller(Descriptors, Clock, Protocol):
+    """The reactor, as far as sockets need it."""
+
+
+class Reactor(Poller, MainThread, Protocol):
+    """The reactor, as far as the service's parts need it."""
+
+
 class _DueCall:
     """A call that is due at once: as much of ``IDelayedCall`` as its callers use."""
 
@@ -85,7 +95,7 @@ class EpollSet:
     :param turn: seconds after which the reactor has its turn, however much there is to do.
     """
 
-    def __init__(self, reactor: Any, turn: float = _LONGEST_TURN) -> None:
+    def __init__(self, reactor: Poller, turn: float = _LONGEST_TURN) -> None:
         self._reactor = reactor
         self._turn = turn
         self._epoll = select.epoll()

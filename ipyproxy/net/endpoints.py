@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
+from ipyproxy.net.descriptors import Descriptors
 from ipyproxy.net.sockets import Accept, Listener
 from ipyproxy.statefiles import own_directory
 
@@ -34,7 +35,7 @@ class StartError(SystemExit, Exception):
 
 
 def listen(
-    reactor: Any, descriptors: Any, where: int | str, backlog: int, accept: Accept
+    reactor: Any, descriptors: Descriptors, where: int | str, backlog: int, accept: Accept
 ) -> Listener:
     """Listen on a port number (of IPv6 and IPv4 both) or on a Twisted endpoint.
 

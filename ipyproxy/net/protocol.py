@@ -13,6 +13,8 @@ from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 from zope.interface import classImplements
 
+from ipyproxy.net.stream import Stream
+
 CLOSED = Failure(ConnectionDone())
 """The reason of a proper end."""
 
@@ -20,7 +22,7 @@ CLOSED = Failure(ConnectionDone())
 class StreamProtocol:
     """One connection's protocol; its class says what comes of the bytes."""
 
-    transport: Any
+    transport: Stream
 
     def makeConnection(self, transport: Any) -> None:
         """Stand on ``transport`` from now on."""

@@ -12,13 +12,14 @@ import resource
 import select
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import IAddress, IReadDescriptor, IWriteDescriptor
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from ipyproxy.net.address import Address, UNIXPath
+from ipyproxy.net.descriptors import Descriptors
 from ipyproxy.net.proxyprotocol import ProxyProtocolError, parse_header
 from ipyproxy.net.tcp import INHERITED, address_of
 
@@ -44,7 +45,7 @@ class Listener:
     :param accept: called with each connected socket (non-blocking) and its peer.
     """
 
-    def __init__(self, reactor: Any, port: Any, accept: Accept) -> None:
+    def __init__(self, reactor: Descriptors, port: Any, accept: Accept) -> None:
         self._reactor = reactor
         self._port = port
         self._accept = accept
@@ -122,7 +123,12 @@ class Announcement:
     """
 
     def __init__(
-        self, reactor: Any, sock: socket.socket, peer: IAddress, timeout: float, accept: Accept
+        self,
+        reactor: Descriptors,
+        sock: socket.socket,
+        peer: IAddress,
+        timeout: float,
+        accept: Accept,
     ) -> None:
         self._reactor = reactor
         self._socket = sock
@@ -181,6 +187,20 @@ def peer_of(address: Address) -> IAddress:
     return address_of(address.path if isinstance(address, UNIXPath) else address)
 
 
+class Attempt(Protocol):
+    """A connection that is being made."""
+
+    def cancel(self) -> None:
+        """Give up without a word."""
+
+
+Dialling = Callable[
+    [Descriptors, Address, float, Callable[[socket.socket], None], Callable[[OSError], None]],
+    Attempt,
+]
+"""Begins an attempt to connect, as :class:`Dial` does."""
+
+
 @implementer(IWriteDescriptor)
 class Dial:
     """One attempt to connect to a literal IP address or a UNIX socket; never to a name.
@@ -194,7 +214,7 @@ class Dial:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Descriptors,
         address: Address,
         timeout: float,
         connected: Callable[[socket.socket], None],

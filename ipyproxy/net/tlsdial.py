@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet import protocol
 from twisted.internet.interfaces import IHandshakeListener
@@ -32,13 +32,6 @@ class NotSecuredError(OSError):
 
 class SilentError(TimeoutError):
     """The other end took the connection, and did not answer in the handshake in time."""
-
-
-class Attempt(Protocol):
-    """A connection that is being made."""
-
-    def cancel(self) -> None:
-        """Give up without a word."""
 
 
 @implementer(IHandshakeListener)

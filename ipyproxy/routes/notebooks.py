@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container
+from typing import Final
 
 from ipyproxy.errors import Problem, ProxyError
 
-STATE_PATH = "/_ipyproxy/state"
+STATE_PATH: Final = "/_ipyproxy/state"
 """The path below which a script finds the state of a port."""
 
-_PORT = re.compile(rb"[1-9][0-9]{0,4}")
-_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)(.*)", re.DOTALL)
+_PORT: Final = re.compile(rb"[1-9][0-9]{0,4}")
+_ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?]*)(.*)", re.DOTALL)
 # To look for bytes in bytes by "in" raises an exception within, which for numbers it does not.
 _PERCENT_SIGN, _BACKSLASH = b"%\\"
-_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_STEP = re.compile(rb"(?:/|%2F|%5C)(?:\.|%2E){1,2}(?=/|;|%2F|%3B|%5C|\Z)", re.IGNORECASE)
+_PERCENT: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_STEP: Final = re.compile(rb"(?:/|%2F|%5C)(?:\.|%2E){1,2}(?=/|;|%2F|%3B|%5C|\Z)", re.IGNORECASE)
 
 
 class Target:

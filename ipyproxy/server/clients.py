@@ -9,23 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address
-from typing import Self
+from typing import Final, Self
 
 from ipyproxy.http.forwarding import NAMELESS
 
-FORGIVEN_AFTER = 60.0
+FORGIVEN_AFTER: Final = 60.0
 """Seconds after which one failed login is forgiven."""
-LONGEST_LOGIN_WAIT = 900.0
+LONGEST_LOGIN_WAIT: Final = 900.0
 """Seconds that a client has to wait at most between two failed logins."""
-_CHECKED_WITHIN = 1.0
-MOST_TOLD = 64
+_CHECKED_WITHIN: Final = 1.0
+MOST_TOLD: Final = 64
 """Connections beyond the caps that are told so, by 503 or 429; others are closed unheard."""
 # A client's connection, the one to its notebook, and one that is kept for the next.
-_DESCRIPTORS_EACH = 3
-_OTHER_DESCRIPTORS = 64
-_MOST_REMEMBERED = 16384
-_FEW = 1024
-_ADDRESSES_REMEMBERED = 4096
+_DESCRIPTORS_EACH: Final = 3
+_OTHER_DESCRIPTORS: Final = 64
+_MOST_REMEMBERED: Final = 16384
+_FEW: Final = 1024
+_ADDRESSES_REMEMBERED: Final = 4096
 
 
 class Rate:
@@ -44,12 +44,12 @@ class Rate:
         return cls(per_second, burst) if per_second else None
 
 
-_TOLD_OF_ONE = Rate(0.5, 20)
-_TOLD_OF_ALL = Rate(20, 1000)
+_TOLD_OF_ONE: Final = Rate(0.5, 20)
+_TOLD_OF_ALL: Final = Rate(20, 1000)
 # Refusals that have a line in the access log, and bytes of lines at length.
-_REFUSALS_LOGGED = Rate(1, 20)
-_LOGGED_OF_ONE = Rate(256 * 1024, 4 * 1024 * 1024)
-_LOGGED_OF_ALL = Rate(2 * 1024 * 1024, 32 * 1024 * 1024)
+_REFUSALS_LOGGED: Final = Rate(1, 20)
+_LOGGED_OF_ONE: Final = Rate(256 * 1024, 4 * 1024 * 1024)
+_LOGGED_OF_ALL: Final = Rate(2 * 1024 * 1024, 32 * 1024 * 1024)
 
 
 class Bucket:

@@ -1,517 +1,158 @@
-"""One client's connection: heads in, requests out to the site, their answers back in order.
+"""HTTP/1.1 as a server speaks it: bytes of one connection become heads, and answers become bytes.
 
-Knows the phases of a connection, their deadlines, pipelining and framing. Knows nothing of other
-connections, nor of what a request is for: the site decides, and no body is ever held here.
-
-Longer than other modules, because it is one class: reading, answering and closing share the phase
-of one connection, and to part them would spread that state over several objects.
+Knows where a head ends, how an answer is framed for the client that asked, and how it is told
+whether the connection stays (RFC 9112 sections 2.2, 6 and 9). Knows nothing of sockets, time or
+phases, nor of what a request is for.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, Protocol
-
-from twisted.internet.interfaces import IHandshakeListener, IPushProducer
-from twisted.logger import Logger
-from twisted.python.failure import Failure
-from zope.interface import classImplements
+from typing import Final
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.http1.framing import request_framing
+from ipyproxy.http1.framing import LAST_CHUNK, chunk
 from ipyproxy.http1.head import (
-    NO_FIELDS,
+    HeadLimits,
     RequestHead,
     parse_request,
     request_fields_reader,
     too_large,
 )
-from ipyproxy.net.pace import Pace
-from ipyproxy.net.protocol import CLOSED, StreamProtocol, Tunnel
-from ipyproxy.net.tcp import MANY_PIECES
-from ipyproxy.server.phases import Event, Phase, step
-from ipyproxy.server.request import Request
-from ipyproxy.server.site import ChannelLimits, Handshakes, Site
 
-LINGER = 5.0
-"""Seconds without a byte of the client after which we close, once all is answered."""
-LONGEST_LINGER = 30.0
-"""Seconds after which we close though the client still sends, as nginx's ``lingering_time``."""
-MOST_LINGERED = 64 * 1024 * 1024
-"""Bytes after which we do."""
-MOST_AT_ONCE = 4
-"""Requests of one connection that are started in one turn of the event loop at most."""
-
-GRACE = 2.0
-"""Seconds that a client which has connected but not asked yet has to begin, once we are to stop."""
-
-CLIENT_GONE = 499
-"""What the log has as the status of a request whose client left first; nginx's number."""
-
-_log = Logger(namespace="ipyproxy.channel")
-
-_UNREADABLE = RequestHead(b"", b"-", 1, NO_FIELDS)
+_HEAD_END: Final = b"\r\n\r\n"
+# However many, so that it does not matter how they are cut; RFC 9112 section 2.2 says at least one.
+_EMPTY_LINES: Final = re.compile(rb"\A(?:\r\n)+")
 
 
-class Server(Protocol):
-    """What a connection needs of the server that it belongs to."""
+class HTTP1:
+    """The codec of one connection: what has come and is not read yet, and the head of an answer.
 
-    reactor: Any
-    site: Site
-    limits: ChannelLimits
-    draining: bool
-    handshakes: Handshakes
-
-    def admit(self, request: Request) -> None:
-        """A request begins. Raises :class:`ProxyError` if there are too many."""
-
-    def record(self, request: Request) -> None:
-        """A request has been answered, or never will be. Called once for each."""
-
-    def refuse(self, request: Request, error: ProxyError) -> None:
-        """Let the site say what went wrong."""
-
-    def forget(self, channel: HTTPChannel, reason: Failure) -> None:
-        """The connection has ended."""
-
-
-# A module's name is found ten times faster than an enumeration's member (Python 3.11).
-_HANDSHAKE = Phase.HANDSHAKE
-_HEAD = Phase.HEAD
-_EXCHANGE = Phase.EXCHANGE
-_IDLE = Phase.IDLE
-_TUNNEL = Phase.TUNNEL
-_LINGER = Phase.LINGER
-_HEAD_READ = Event.HEAD_READ
-_ANSWERED = Event.ANSWERED
-
-
-class HTTPChannel(StreamProtocol):
-    """One connection of a client.
-
-    :param peer: the address at its other end, as text.
-    :param trusted: whether that is a proxy whose word on the client's address is taken.
-    :param excess: what its first request is refused with, because this connection is one too many.
+    :param common_lines: field lines that every answer bears, each with its CRLF.
+    :ivar unread: bytes that belong to no head that was taken.
     """
 
-    def __init__(
-        self, server: Server, peer: str, *, trusted: bool, excess: Problem | None = None
-    ) -> None:
-        self.server = server
-        self.peer = peer
-        self.trusted = trusted
-        self.excess = excess
-        self.server_name: bytes | None = None
-        self.status_line = server.site.status_line
-        self.persistent = True
-        self.phase = _HANDSHAKE
-        self.request: Request | None = None
-        self._buffer = b""
-        self._fields = request_fields_reader()
-        self._reading = False
-        self._lingering_until = 0.0
-        self._lingered = 0
-        self._retired = False
-        self._tunnel: Tunnel | None = None
-        self._deadline: float | None = None
-        self._receiving: Pace | None = None
-        self._sending = self._pace(self.now())
+    __slots__ = ("_chunked", "_common_lines", "_fields", "_unsent_head", "unread")
 
-    def _on(self, event: Event, within: float | None = None) -> None:
-        """Take the table's step for ``event``; what follows is due ``within`` so many seconds."""
-        self.phase = step(self.phase, event)
-        self._deadline = None if within is None else self.now() + within
+    def __init__(self, common_lines: bytes) -> None:
+        self.unread = b""
+        self._common_lines = common_lines
+        self._fields = request_fields_reader()
+        self._unsent_head = b""
+        self._chunked = False
 
     # Reading.
 
-    def connectionMade(self) -> None:
-        """A client has connected."""
-        self._deadline = self.now() + self.server.limits.handshake_timeout
+    def take_head(self, limits: HeadLimits) -> RequestHead | None:
+        """The next head, if it is there as a whole.
 
-    def handshakeCompleted(self) -> None:
-        """The TLS handshake is done; the first head is due."""
-        self.server.handshakes.done += 1
-        # A proxy may ask for one name, and then bring requests for all.
-        if not self.trusted:
-            self.server_name = self.transport.server_name
-        server = self.server
-        self._on(Event.SECURED, GRACE if server.draining else server.limits.head_timeout)
-
-    def dataReceived(self, data: bytes) -> None:
-        """Bytes from the client."""
-        if self._tunnel is not None:
-            self._tunnel.dataReceived(data)
-            return
-        if self.phase is _EXCHANGE:
-            self._feed(data)
-        elif self.phase is _LINGER:
-            self._drop(len(data))
-        else:
-            self._buffer = self._buffer + data if self._buffer else data
-        if self._buffer and not self._reading:
-            self._read_heads()
-
-    def _read_heads(self) -> None:
-        """Start one request after the other, as long as each is answered at once.
-
-        After a few of them others have their turn: one read may have brought a thousand.
+        Raises :class:`ProxyError` where it does not match the grammar, or can't any more.
         """
-        self._reading = True
-        try:
-            for _ in range(MOST_AT_ONCE):
-                if not self._buffer or self.phase not in _BETWEEN_REQUESTS:
-                    return
-                block = self._take_head()
-                if block is None:
-                    return
-                self._start(block)
-        finally:
-            self._reading = False
-        if self._buffer and self.phase in _BETWEEN_REQUESTS:
-            # While this is set nothing else reads on.
-            self._reading = True
-            self.transport.pauseProducing()
-            self.transport.call_soon(self._read_on)
-
-    def _read_on(self) -> None:
-        self._reading = False
-        if self._buffer and self.phase in _BETWEEN_REQUESTS:
-            self._take_more()
-            self._read_heads()
-
-    def _take_more(self) -> None:
-        """Read on, unless what has come ahead fills the buffer: that is answered first."""
-        if len(self._buffer) <= self.server.limits.buffer_bytes:
-            self.transport.resumeProducing()
-
-    def _take_head(self) -> bytes | None:
-        """The next whole head without its empty line; None if there is none yet."""
-        buffer = self._buffer
-        if buffer.startswith(b"\r\n"):
-            self._buffer = buffer = _EMPTY_LINES.sub(b"", buffer)
-        end = buffer.find(_HEAD_END)
-        if not 0 <= end <= self.server.limits.head.head_bytes:
-            self._wait_for_head()
+        unread = self.unread
+        if unread.startswith(b"\r\n"):
+            self.unread = unread = _EMPTY_LINES.sub(b"", unread)
+        end = unread.find(_HEAD_END)
+        if not 0 <= end <= limits.head_bytes:
+            self._check_part(limits)
             return None
-        self._buffer = buffer[end + len(_HEAD_END) :]
-        return buffer[:end]
+        self.unread = unread[end + 4 :]
+        return parse_request(unread[:end], limits, self._fields)
 
-    def _wait_for_head(self) -> None:
-        """There is no whole head yet; refuse what can't become one."""
-        limits = self.server.limits
-        if self.phase is not _HEAD:
-            # The first byte sets the deadline, and none after it can move it.
-            self._on(Event.HEAD_BEGUN, limits.head_timeout)
-        line = self._buffer.find(b"\n")
-        if line >= 0 and not self._buffer[:line].endswith(b"\r"):
+    def _check_part(self, limits: HeadLimits) -> None:
+        """Refuse what can't become a head."""
+        unread = self.unread
+        line = unread.find(b"\n")
+        if line >= 0 and not unread[:line].endswith(b"\r"):
             # WebRTC sends other things than HTTP to any port, and chance has it that LF is in them.
             why = "a bare LF ends the request line"
-            self._refuse(ProxyError(Problem.BAD_REQUEST, why, by_page=True))
-        elif len(self._buffer) >= limits.head.head_bytes + len(_HEAD_END):
-            self._refuse(too_large(self._buffer, limits.head))
+            raise ProxyError(Problem.BAD_REQUEST, why, by_page=True)
+        if len(unread) >= limits.head_bytes + len(_HEAD_END):
+            raise too_large(unread, limits)
 
-    def _start(self, block: bytes) -> None:
-        server = self.server
-        try:
-            head = parse_request(block, server.limits.head, self._fields)
-            body, persistent = request_framing(head)
-        except ProxyError as error:
-            self._refuse(error)
-            return
-        self._on(_HEAD_READ)
-        self.persistent = persistent and not server.draining
-        if body is not None:
-            # Reading may have been paused while requests before this one filled the buffer.
-            self.transport.resumeProducing()
-        request = self.request = Request(self, head, body)
-        try:
-            server.admit(request)
-            if body is not None:
-                self._check_length(body.length or 0)
-            server.site.handle(request)
-        except ProxyError as error:
-            request.refuse(error)
-        except Exception:
-            _log.failure("a request failed inside the proxy; please report this")
-            self._give_up(request, ProxyError(Problem.INTERNAL))
-        if body is not None and not request.finished and self._buffer:
-            data, self._buffer = self._buffer, b""
-            self._feed(data)
+    def take_rest(self) -> bytes:
+        """All that is unread."""
+        rest, self.unread = self.unread, b""
+        return rest
 
-    def _check_length(self, length: int) -> None:
-        limit = self.server.limits.body_bytes
-        if limit and length > limit:
-            raise ProxyError(Problem.BODY_TOO_LARGE, f"{length} bytes")
-
-    def _feed(self, data: bytes) -> None:
-        """Bytes that came while a request is being answered: its body, or the next request."""
-        request = self.request
-        assert request is not None
-        body = request.body
-        if body is None or body.done:
-            self._buffer += data
-            if len(self._buffer) > self.server.limits.buffer_bytes:
-                self.transport.pauseProducing()
-            return
-        try:
-            payload, self._buffer = body.feed(data)
-            if body.pieces > MANY_PIECES:
-                self.transport.read_less(body.pieces)
-            request.body_bytes_received += len(payload)
-            self._check_length(request.body_bytes_received)
-        except ProxyError as error:
-            self._give_up(request, error)
-            return
-        consumer = request.consumer
-        if consumer is not None:
-            if payload:
-                consumer.body_received(payload)
-            if body.done:
-                consumer.body_ended()
-
-    def _refuse(self, error: ProxyError) -> None:
-        """Answer what could not be read as a request; nothing after it can be trusted."""
-        self._buffer = b""
-        self.persistent = False
-        self._on(_HEAD_READ)
-        request = self.request = Request(self, _UNREADABLE, None)
-        request.refuse(error)
-
-    def _give_up(self, request: Request, error: ProxyError) -> None:
-        """End the exchange, whatever it waits for, and then say why."""
-        self._drop_consumer(request)
-        request.refuse(error)
-
-    def _drop_consumer(self, request: Request) -> None:
-        consumer, request.consumer = request.consumer, None
-        if consumer is not None:
-            consumer.client_lost()
+    def forget(self) -> None:
+        """No further head is read here: what was remembered for it is not needed."""
+        self._fields = request_fields_reader()
 
     # Answering.
 
-    def now(self) -> float:
-        """Seconds of the reactor's clock."""
-        return self.server.reactor.seconds()  # type: ignore[no-any-return]
+    def begin(
+        self,
+        head: RequestHead,
+        status: int,
+        reason: bytes,
+        fields: bytes,
+        length: int | None,
+        *,
+        has_body: bool,
+        persistent: bool,
+    ) -> bool:
+        """Begin an answer; its head comes with what :meth:`body` or :meth:`end` gives next.
 
-    def refuse(self, request: Request, error: ProxyError) -> None:
-        """Let the site say what went wrong."""
-        self.server.refuse(request, error)
-
-    def record(self, request: Request) -> None:
-        """Write the request into the access log."""
-        self.server.record(request)
-
-    def request_finished(self, request: Request) -> None:
-        """The answer is written."""
-        self.request = None
-        self._receiving = None
-        self.server.record(request)
-        if not self.persistent:
-            self._close()
-        elif self.transport.is_full:
-            # A client that asks on and on but reads nothing would fill our memory with answers.
-            self._on(Event.BACKED_UP)
-            self.transport.registerProducer(self, True)
-        else:
-            self._await_request(_ANSWERED)
-
-    def _await_request(self, event: Event) -> None:
-        self._on(event, self.server.limits.keepalive_timeout)
-        self._take_more()
-        if self._buffer and not self._reading:
-            self._read_heads()
-
-    def _close(self) -> None:
-        """Close once the answer is sent and the client had time to read it.
-
-        The client may still be sending, and closing at once would then reset the connection and
-        destroy the answer on its way (RFC 9112 section 9.6). So what comes is read and dropped.
+        :param head: of the request.
+        :param fields: field lines without framing and Connection, each with its CRLF.
+        :param length: bytes of the body (or what they would be, if none is sent); None: unknown.
+        :param persistent: whether another request may follow, as far as the connection knows.
+        :returns: whether it may, with this answer.
         """
-        self._on(Event.LAST_ANSWERED, LINGER)
-        self._lingering_until = self.now() + LONGEST_LINGER
-        self._buffer = b""
-        self.transport.resumeProducing()
-        self.transport.loseWriteConnection()
-
-    def _drop(self, count: int) -> None:
-        """Bytes that came too late. The client reads its answer only after it has sent all."""
-        self._lingered += count
-        self._deadline = min(self.now() + LINGER, self._lingering_until)
-        if self._lingered > MOST_LINGERED:
-            self._expire()
-
-    def request_cut(self, request: Request) -> None:
-        """The answer can't be completed."""
-        self.request = None
-        self.server.record(request)
-        self._abort()
-
-    def _abort(self) -> None:
-        self._on(Event.ENDED, LINGER)
-        self.transport.abortConnection()
-
-    def hand_over(self, tunnel: Tunnel) -> None:
-        """Give the connection to ``tunnel``, with what the client has sent ahead.
-
-        From here on the channel only keeps count.
-        """
-        self._on(Event.SWITCHED)
-        self._fields = request_fields_reader()  # what it remembers is not needed any more
-        self._tunnel = tunnel
-        self.transport.setTcpKeepAlive(True)
-        data, self._buffer = self._buffer, b""
-        # A client that has sent too far ahead was made to wait.
-        self.transport.resumeProducing()
-        if self._retired:
-            self.transport.abortConnection()
-        elif data:
-            tunnel.dataReceived(data)
-
-    def connectionLost(self, reason: Failure = CLOSED) -> None:
-        """The client is gone."""
-        self.server.forget(self, reason)
-        self._buffer = b""
-        request, self.request = self.request, None
-        tunnel, self._tunnel = self._tunnel, None
-        if tunnel is not None:
-            tunnel.connectionLost(reason)
-        elif request is not None:
-            request.note = request.note or "the client went away"
-            request.status = request.status or CLIENT_GONE
-            request.finished = True
-            self._drop_consumer(request)
-            self.server.record(request)
-
-    # The transport calls, when the client has not taken what was written, and when it has.
-
-    def pauseProducing(self) -> None:
-        """Begin no further request."""
-        self.transport.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """The client has taken all answers."""
-        self.transport.unregisterProducer()
-        if self.persistent:
-            self._await_request(Event.TAKEN)
-        else:
-            self._close()
-
-    def stopProducing(self) -> None:
-        """The client is gone; :meth:`connectionLost` says so too."""
-
-    # Time.
-
-    def check(self, now: float) -> None:
-        """Look at deadlines and pace; called about once a second."""
-        transport = self.transport
-        if self.phase is _TUNNEL:
-            return
-        if self._sending.is_late(now, transport.bytes_sent, transport.bytes_waiting > 0):
-            self._cut_off("the client read too slowly")
-        elif self.phase is _EXCHANGE:
-            if not transport.is_reading and transport.has_hung_up:
-                # Its body is not read while the notebook takes none, and so neither is its end.
-                transport.abortConnection()
+        framing = b""
+        self._chunked = False
+        if length is not None:
+            framing = b"Content-Length: %d\r\n" % length
+        elif has_body:
+            if head.minor:
+                self._chunked = True
+                framing = b"Transfer-Encoding: chunked\r\n"
             else:
-                self._check_body(now)
-        elif self._deadline is not None and now >= self._deadline:
-            self._expire()
+                persistent = False
+        if not persistent:
+            framing += b"Connection: close\r\n"
+        elif not head.minor:
+            framing += b"Connection: keep-alive\r\n"
+        self._unsent_head = b"HTTP/1.1 %d %b\r\n%b%b%b\r\n" % (
+            status,
+            reason,
+            self._common_lines,
+            fields,
+            framing,
+        )
+        return persistent
 
-    def _pace(self, now: float) -> Pace:
-        return Pace(self.server.limits.body_timeout, self.server.limits.body_rate, now)
+    def body(self, data: bytes) -> bytes:
+        """How bytes of the body (not empty) are sent."""
+        if self._chunked:
+            data = chunk(data)
+        head = self._unsent_head
+        if not head:
+            return data
+        self._unsent_head = b""
+        return b"%b%b" % (head, data)
 
-    def _check_body(self, now: float) -> None:
-        request = self.request
-        assert request is not None
-        if self._receiving is None:
-            self._receiving = self._pace(now)
-        wanted = request.is_incomplete and self.transport.is_reading
-        if self._receiving.is_late(now, request.body_bytes_received, wanted):
-            self._give_up(request, ProxyError(Problem.REQUEST_TIMEOUT, "the body was too slow"))
+    def head(self) -> bytes:
+        """The head, if nothing has taken it along yet."""
+        head, self._unsent_head = self._unsent_head, b""
+        return head
 
-    @property
-    def is_slow(self) -> bool:
-        """Whether the client sends a body, or reads an answer, below the slowest pace just now."""
-        if self.phase is not _EXCHANGE:
-            return False
-        return self._sending.is_slow or (self._receiving is not None and self._receiving.is_slow)
+    def end(self) -> bytes:
+        """What is still to be sent at the end of an answer."""
+        head, self._unsent_head = self._unsent_head, b""
+        if self._chunked:
+            self._chunked = False
+            return head + LAST_CHUNK
+        return head
 
-    @property
-    def idle_until(self) -> float | None:
-        """When this connection is closed if nothing is asked on it.
-
-        None, unless all that was asked is answered and taken: it may be closed then.
-        """
-        idle = self.phase is _IDLE and not self._buffer and not self.transport.bytes_waiting
-        return self._deadline if idle else None
-
-    def give_way(self) -> bool:
-        """Close, if it is idle; whether it does. The client may be just about to ask."""
-        if self.idle_until is None or self.transport.has_input:
-            return False
-        self._expire()
-        return True
-
-    def _cut_off(self, why: str) -> None:
-        request = self.request
-        if request is None:
-            self._abort()
-            return
-        request.note = why
-        self._drop_consumer(request)
-        request.cut()
-
-    def _expire(self) -> None:
-        self._deadline = None
-        if self.phase is _HANDSHAKE:
-            self.transport.abortConnection()
-        elif self.phase is _HEAD and self._buffer:
-            self._refuse(ProxyError(Problem.REQUEST_TIMEOUT, "the head was too slow"))
-        else:
-            # Nothing has been asked, or all is answered. What the kernel holds is still sent.
-            self._on(Event.ENDED)
-            self.transport.loseConnection()
-
-    def close_if_idle(self) -> None:
-        """Close between requests; while one is being answered, or is on its way, close after it.
-
-        A client that has only just connected is about to ask.
-        """
-        self.persistent = False
-        if self.phase not in _BETWEEN_REQUESTS or self._buffer:
-            return
-        if self.phase is _IDLE and not self.transport.has_input:
-            self._expire()
-        elif self._deadline is not None:
-            self._deadline = min(self._deadline, self.now() + GRACE)
-
-    def retire(self) -> None:
-        """End, as what was found out about the client when it connected holds no longer.
-
-        A request that is being answered is answered first; no further one is served.
-        """
-        self._retired = True
-        self.persistent = False
-        if self.phase is Phase.FLUSH:
-            self.transport.unregisterProducer()
-            self._close()
-        elif self.phase in _BETWEEN_REQUESTS or self.phase is _TUNNEL:
-            self.transport.abortConnection()
-
-    @property
-    def is_tunnel(self) -> bool:
-        """Whether it was handed over."""
-        return self.phase is _TUNNEL
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether closing now would lose something that a client waits for."""
-        return self.phase is not _LINGER or self.transport.bytes_waiting > 0
+    def take_back(self) -> bool:
+        """Drop an answer of which nothing is sent; whether there was one."""
+        had = bool(self._unsent_head)
+        self._unsent_head = b""
+        self._chunked = False
+        return had
 
 
-classImplements(HTTPChannel, IHandshakeListener, IPushProducer)
-
-_HEAD_END = b"\r\n\r\n"
-# However many, so that it does not matter how they are cut; RFC 9112 section 2.2 says at least one.
-_EMPTY_LINES = re.compile(rb"\A(?:\r\n)+")
-_BETWEEN_REQUESTS = (_IDLE, _HEAD, _HANDSHAKE)
+def interim(head: RequestHead, status: int, reason: bytes, fields: bytes) -> bytes:
+    """An informational answer (RFC 9110 section 15.2); nothing in HTTP/1.0, which knows none."""
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, reason, fields) if head.minor else b""

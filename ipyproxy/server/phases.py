@@ -7,6 +7,7 @@ into events, and sets the deadline of the phase that follows.
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 
 class Phase(Enum):
@@ -42,28 +43,26 @@ class Event(Enum):
 
 _P, _E = Phase, Event
 
-TABLE: dict[tuple[Phase, Event], Phase] = {
-    (_P.HANDSHAKE, _E.SECURED): _P.HEAD,
-    (_P.HANDSHAKE, _E.HEAD_BEGUN): _P.HEAD,
-    (_P.HANDSHAKE, _E.HEAD_READ): _P.EXCHANGE,
-    (_P.HANDSHAKE, _E.ENDED): _P.LINGER,
-    (_P.HEAD, _E.HEAD_READ): _P.EXCHANGE,
-    (_P.HEAD, _E.ENDED): _P.LINGER,
-    (_P.EXCHANGE, _E.ANSWERED): _P.IDLE,
-    (_P.EXCHANGE, _E.BACKED_UP): _P.FLUSH,
-    (_P.EXCHANGE, _E.LAST_ANSWERED): _P.LINGER,
-    (_P.EXCHANGE, _E.SWITCHED): _P.TUNNEL,
-    (_P.EXCHANGE, _E.ENDED): _P.LINGER,
-    (_P.IDLE, _E.HEAD_BEGUN): _P.HEAD,
-    (_P.IDLE, _E.HEAD_READ): _P.EXCHANGE,
-    (_P.IDLE, _E.ENDED): _P.LINGER,
-    (_P.FLUSH, _E.TAKEN): _P.IDLE,
-    (_P.FLUSH, _E.LAST_ANSWERED): _P.LINGER,
-    (_P.FLUSH, _E.ENDED): _P.LINGER,
+TABLE: Final[dict[Event, dict[Phase, Phase]]] = {
+    _E.SECURED: {_P.HANDSHAKE: _P.HEAD},
+    _E.HEAD_BEGUN: {_P.HANDSHAKE: _P.HEAD, _P.IDLE: _P.HEAD},
+    _E.HEAD_READ: {_P.HANDSHAKE: _P.EXCHANGE, _P.HEAD: _P.EXCHANGE, _P.IDLE: _P.EXCHANGE},
+    _E.ANSWERED: {_P.EXCHANGE: _P.IDLE},
+    _E.BACKED_UP: {_P.EXCHANGE: _P.FLUSH},
+    _E.TAKEN: {_P.FLUSH: _P.IDLE},
+    _E.LAST_ANSWERED: {_P.EXCHANGE: _P.LINGER, _P.FLUSH: _P.LINGER},
+    _E.SWITCHED: {_P.EXCHANGE: _P.TUNNEL},
+    _E.ENDED: {
+        _P.HANDSHAKE: _P.LINGER,
+        _P.HEAD: _P.LINGER,
+        _P.EXCHANGE: _P.LINGER,
+        _P.IDLE: _P.LINGER,
+        _P.FLUSH: _P.LINGER,
+    },
 }
-"""Phase and event to the next phase. What is not listed changes nothing."""
+"""What each event does: the phase it comes in to the next one. In any other it changes nothing."""
 
 
 def step(phase: Phase, event: Event) -> Phase:
     """The next phase after ``event`` in ``phase``."""
-    return TABLE.get((phase, event), phase)
+    return TABLE[event].get(phase, phase)

@@ -1,67 +1,25 @@
 """One request and the way to answer it: what the server hands to the site.
 
-Knows how an answer is framed for the client that asked, and bears what site and log have to know
-of each other. Knows nothing of how bytes come in, of deadlines, or of what the request is for.
+Knows what an answer consists of (a head, a body, an end), and bears what site and log have to know
+of each other. Knows nothing of how an answer is spelled, of how bytes come in, of deadlines, or of
+what the request is for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Final, Protocol
 
-from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk
+from ipyproxy.errors import ProxyError
+from ipyproxy.http1.framing import Decoder
 from ipyproxy.http1.head import RequestHead
 from ipyproxy.http1.lines import block_of
-from ipyproxy.net.protocol import Tunnel
+from ipyproxy.server.connection import ClientConnection
 from ipyproxy.upstream.upstream import Upstream
 
-STATUS_LINE = b"HTTP/1.1 %d %b"
-"""The first line of an answer; field lines that every answer of a site bears may stand behind."""
-
-NO_PAGES: Mapping[int, bytes] = MappingProxyType({})
-_WITHOUT_BODY = (204, 304)
-
-
-class Connection(Protocol):
-    """The client's connection, as far as a request needs it."""
-
-    transport: Any
-    peer: str
-    """The address at the other end, as text."""
-    trusted: bool
-    """Whether that is a proxy whose word on the client's address is taken."""
-    excess: Problem | None
-    """What a request is refused with, because its connection is one too many."""
-    server_name: bytes | None
-    """The host that the client asked TLS for, lower-case; None if for none, or through a proxy."""
-    status_line: bytes
-    """Begins every answer: :data:`STATUS_LINE`, or that and more."""
-    persistent: bool
-    """Whether another request may follow; an answer can only take that away."""
-
-    def now(self) -> float:
-        """Seconds of the reactor's clock."""
-
-    def refuse(self, request: Request, error: ProxyError) -> None:
-        """Let the site say what went wrong."""
-
-    def request_finished(self, request: Request) -> None:
-        """The answer is written."""
-
-    def request_cut(self, request: Request) -> None:
-        """The answer can't be completed."""
-
-    def hand_over(self, tunnel: Tunnel) -> None:
-        """Give the connection to ``tunnel``, with what the client has sent ahead."""
-
-    @property
-    def is_slow(self) -> bool:
-        """Whether the client sends a body, or reads an answer, below the slowest pace just now."""
-
-    def record(self, request: Request) -> None:
-        """Write the request into the access log."""
+NO_PAGES: Final[Mapping[int, bytes]] = MappingProxyType({})
+_WITHOUT_BODY: Final = (204, 304)
 
 
 class BodyConsumer(Protocol):
@@ -106,14 +64,15 @@ class Request:
     # Pages of the site's own for what goes wrong, by status.
     error_pages: Mapping[int, bytes] = NO_PAGES
     bridge: dict[str, int | str] | None = None
-    _unsent_head = b""
-    _chunked = False
-    _bodyless = False
+    # Whether the answer has no body, whatever is written: to HEAD, and with some statuses.
+    bodyless = False
 
-    def __init__(self, connection: Connection, head: RequestHead, body: Decoder | None) -> None:
+    def __init__(
+        self, connection: ClientConnection, head: RequestHead, body: Decoder | None
+    ) -> None:
         self.connection = connection
         self.transport = connection.transport
-        """The client's transport, for backpressure."""
+        """The client's bytes, for whoever has to wait for them, or to let the client wait."""
         self.head = head
         self.method = head.method
         self.target = head.target
@@ -142,75 +101,52 @@ class Request:
         :param fields: field lines without framing and Connection, each with its CRLF.
         :param length: bytes of the body (or what they would be, for HEAD and 304); None: unknown.
         """
-        connection, head = self.connection, self.head
         self.begun = True
         self.status = status
-        self._bodyless = head.method == b"HEAD" or status in _WITHOUT_BODY
-        framing = b""
-        if length is not None and status != 204:
-            framing = b"Content-Length: %d\r\n" % length
-        elif not self._bodyless:
-            if head.minor:
-                self._chunked = True
-                framing = b"Transfer-Encoding: chunked\r\n"
-            else:
-                connection.persistent = False
-        if self.is_incomplete:
-            # The answer may end before the body does, and the next request begins behind that.
-            connection.persistent = False
-        if not connection.persistent:
-            framing += b"Connection: close\r\n"
-        elif not head.minor:
-            framing += b"Connection: keep-alive\r\n"
+        self.bodyless = self.method == b"HEAD" or status in _WITHOUT_BODY
         if self.extra_lines:
             fields += block_of(self.extra_lines)
-        line = connection.status_line % (status, reason)
-        self._unsent_head = b"%b\r\n%b%b\r\n" % (line, fields, framing)
+        # RFC 9110 section 8.6: a 204 says nothing of a length.
+        self.connection.send_head(self, reason, fields, None if status == 204 else length)
 
     def write(self, data: bytes) -> None:
         """Send bytes of the body (not empty)."""
-        if self._bodyless or self.finished:
+        if self.bodyless or self.finished:
             return
         self.body_bytes_sent += len(data)
-        if self._chunked:
-            data = chunk(data)
-        if self._unsent_head:
-            data, self._unsent_head = self._unsent_head + data, b""
-        self.transport.write(data)
+        self.connection.send_body(data)
 
     def flush(self) -> None:
         """Send the head even though no body has come yet."""
-        if self._unsent_head:
-            self.transport.write(self._unsent_head)
-            self._unsent_head = b""
+        if not self.finished:
+            self.connection.flush()
 
     def finish(self) -> None:
         """End the answer."""
-        if self.finished:
-            return
-        if self._chunked:
-            self._unsent_head += LAST_CHUNK
-        self.flush()
-        self.finished = True
-        self.connection.request_finished(self)
+        if not self.finished:
+            self.finished = True
+            self.connection.send_end(self)
 
     def cut(self) -> None:
         """End the answer so that the client can tell that it is not whole."""
         if not self.finished:
             self.finished = True
-            self.connection.request_cut(self)
+            self.connection.cut(self)
 
     def interim(self, status: int, reason: bytes, fields: bytes) -> None:
-        """Pass an informational answer on (RFC 9110 section 15.2); HTTP/1.0 knows none."""
-        if self.head.minor and not self.begun:
-            self.transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, reason, fields))
+        """Pass an informational answer on (RFC 9110 section 15.2)."""
+        if not self.begun:
+            self.connection.send_interim(self, status, reason, fields)
 
     def refuse(self, error: ProxyError) -> None:
         """Answer with the page for ``error``, or cut the answer short if some of it is sent."""
         self.note = self.note or error.detail
-        if self.begun and not self._unsent_head:
+        if self.begun and (self.finished or not self.connection.take_back()):
             self.cut()
         else:
             # Whatever was begun, the client has seen nothing of it yet.
-            self._chunked = False
             self.connection.refuse(self, error)
+
+    def close_after(self) -> None:
+        """Let no further request follow on this connection."""
+        self.connection.persistent = False

@@ -8,28 +8,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from typing import Any, NamedTuple
+from typing import Final, NamedTuple
 
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ipyproxy.access.origins import is_by_page
+from ipyproxy.clock import Clock
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http.forwarding import NAMELESS, TrustedProxies, name_of
+from ipyproxy.server.channel import HTTPChannel
 from ipyproxy.server.clients import Clients, subscriber
-from ipyproxy.server.http1 import HTTPChannel
 from ipyproxy.server.phases import Phase
 from ipyproxy.server.refusals import Audit
 from ipyproxy.server.request import Request
-from ipyproxy.server.site import ChannelLimits, Handshakes, Site
+from ipyproxy.server.site import ChannelLimits, Handshakes, Server, Site
 
 Record = Callable[[Request, float], None]
 
-_log = Logger(namespace="ipyproxy.server")
+_log: Final = Logger(namespace="ipyproxy.server")
 
-_BEYOND = "more connections than the caps allow"
-_LOOKED_AT = 4096
+_BEYOND: Final = "more connections than the caps allow"
+_LOOKED_AT: Final = 4096
 """Connections a second that are looked at for idle ones; a look at each takes about 1 us."""
 
 
@@ -105,7 +106,7 @@ class Idlers:
         return turns[::-1]
 
 
-class HTTPServer:
+class HTTPServer(Server):
     """All connections of one site.
 
     :param clients: counts the connections; servers may share one.
@@ -117,7 +118,7 @@ class HTTPServer:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         site: Site,
         limits: ChannelLimits,
         clients: Clients,
@@ -201,7 +202,7 @@ class HTTPServer:
         self.requests += 1
         connection = request.connection
         if connection.excess is not None:
-            connection.persistent = False
+            request.close_after()
             raise ProxyError(connection.excess, _BEYOND)
         if connection.trusted:
             self._admit_brought(request)
@@ -209,7 +210,8 @@ class HTTPServer:
         if wait:
             # A refusal costs as much as an answer: whoever goes on has to connect again. A proxy's
             # connection is others' too.
-            connection.persistent = connection.persistent and connection.trusted
+            if not connection.trusted:
+                request.close_after()
             raise ProxyError(
                 Problem.TOO_MANY_REQUESTS, "too many in a short time", retry_after=wait
             )

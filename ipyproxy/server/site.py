@@ -8,10 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from twisted.python.failure import Failure
+
+from ipyproxy.clock import Clock
 from ipyproxy.http1.head import HeadLimits
 
 if TYPE_CHECKING:
     from ipyproxy.errors import ProxyError
+    from ipyproxy.server.channel import HTTPChannel
     from ipyproxy.server.request import Request
 
 
@@ -32,8 +36,8 @@ class ChannelLimits:
 class Site(Protocol):
     """What a server serves."""
 
-    status_line: bytes
-    """Begins every answer; see :data:`ipyproxy.server.request.STATUS_LINE`."""
+    common_lines: bytes
+    """Field lines that every answer bears, each with its CRLF."""
 
     def handle(self, request: Request) -> None:
         """Answer ``request``, now or later. Every request gets exactly one answer."""
@@ -48,3 +52,34 @@ class Handshakes:
 
     done: int = 0
     failed: int = 0
+
+
+class Server:
+    """What a connection needs of the server that it belongs to.
+
+    A class, because compiled code calls a class's methods ten times faster than a ``Protocol``'s.
+
+    :ivar draining: whether no connection is to stay open.
+    """
+
+    reactor: Clock
+    site: Site
+    limits: ChannelLimits
+    draining: bool
+    handshakes: Handshakes
+
+    def admit(self, request: Request) -> None:
+        """A request begins. Raises :class:`ProxyError` if there are too many."""
+        raise NotImplementedError
+
+    def record(self, request: Request) -> None:
+        """A request has been answered, or never will be. Called once for each."""
+        raise NotImplementedError
+
+    def refuse(self, request: Request, error: ProxyError) -> None:
+        """Let the site say what went wrong."""
+        raise NotImplementedError
+
+    def forget(self, channel: HTTPChannel, reason: Failure) -> None:
+        """The connection has ended."""
+        raise NotImplementedError

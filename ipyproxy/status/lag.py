@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from ipyproxy.clock import Clock
 from ipyproxy.records.statistics import Histogram
 
 EVERY = 0.25
@@ -19,7 +20,7 @@ _REMEMBERED = round(60 / EVERY)
 class LoopLag:
     """Measures how late timers are called: ``late`` all of them, ``recent`` those of a minute."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Clock) -> None:
         self.late = Histogram()
         self.recent: deque[float] = deque(maxlen=_REMEMBERED)
         self._reactor = reactor

@@ -14,6 +14,7 @@ from typing import Any
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from ipyproxy.clock import Clock, twisted_clock
 from ipyproxy.errors import Problem
 from ipyproxy.http1.lines import block_of
 from ipyproxy.server.request import Request
@@ -111,12 +112,12 @@ class Live(Branch):
 
     _log = Logger(namespace="ipyproxy.status.live")
 
-    def __init__(self, reactor: Any, board: Board) -> None:
+    def __init__(self, reactor: Clock, board: Board) -> None:
         super().__init__()
         self.viewers: set[_Viewer] = set()
         self._board = board
         self._looking = LoopingCall(self._look)
-        self._looking.clock = reactor
+        self._looking.clock = twisted_clock(reactor)
 
     def render(self, request: Any) -> int:
         """Begin to send news to one more viewer."""

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 from twisted.web.resource import Resource
 
 from ipyproxy.access.origins import Policy
+from ipyproxy.clock import Clock
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.routes.notebooks import parse_target
-from ipyproxy.server.request import STATUS_LINE, Request
+from ipyproxy.server.request import Request
 from ipyproxy.status.condition import Condition
 from ipyproxy.status.facts import Sources, document, gather
 from ipyproxy.status.live import Board, Live
@@ -75,7 +76,7 @@ class Sights(NamedTuple):
     live: Live
 
 
-def make_sights(sources: Sources, reactor: Any) -> Sights:
+def make_sights(sources: Sources, reactor: Clock) -> Sights:
     """Everything there is to see of ``sources``."""
     metrics = Metrics(sources)
     board = Board(lambda: gather(sources))
@@ -105,7 +106,7 @@ class StatusSite:
     rebinding), so the host must be one of this proxy's, as on the public site.
     """
 
-    status_line = STATUS_LINE
+    common_lines = b""
 
     def __init__(self, resources: Mapping[str, Resource], policy: Policy) -> None:
         self._resources = {path.encode("ascii"): one for path, one in resources.items()}

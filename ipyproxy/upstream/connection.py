@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
+from ipyproxy.clock import Clock
 from ipyproxy.errors import BrokenAnswerError, HungUpError, Problem, ProxyError
 from ipyproxy.http.rewriting import keep_alive_timeout
 from ipyproxy.http1.framing import Decoder, response_framing
@@ -81,7 +82,7 @@ class ClientLimits:
 class Keeper(Protocol):
     """Who made a connection, and has it whenever nobody uses it."""
 
-    reactor: Any
+    reactor: Clock
     limits: ClientLimits
 
     def keep(self, connection: UpstreamConnection) -> None:

@@ -17,6 +17,8 @@ from twisted.logger import Logger
 
 from ipyproxy.config import Health
 from ipyproxy.errors import HungUpError, Problem, ProxyError
+from ipyproxy.net.descriptors import Poller
+from ipyproxy.net.sockets import Dial, Dialling
 from ipyproxy.upstream.probes import HOLD, HTTPProbe, NoProbe, Patience, Probe, TCPProbe, Told
 from ipyproxy.upstream.upstream import Outcome, State, Upstream, UpstreamTable
 
@@ -42,17 +44,19 @@ class HealthChecker(Service):
     :param prefix: the public path that notebooks stand below, such as ``/ipython``.
     :param draw: gives random numbers from 0 up to 1.
     :param may_probe: tells of an upstream and the time whether it may be touched at all.
+    :param dial: begins to connect to an address that is spoken to plainly.
     :ivar connect_timeout: seconds that a connection may take to be taken.
     """
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Poller,
         config: Health,
         prefix: str,
         table: UpstreamTable,
         draw: Callable[[], float] = random.random,
         may_probe: Callable[[Upstream, float], bool] = lambda upstream, now: True,
+        dial: Dialling = Dial,
     ) -> None:
         self.config = config
         self.connect_timeout = 2.0
@@ -61,6 +65,7 @@ class HealthChecker(Service):
         self._prefix = prefix
         self._table = table
         self._may_probe = may_probe
+        self._dial = dial
         self.probes: Counter[Outcome | None] = Counter()
         """What probes came to, ever; None: one that could not be made."""
         self._watches: dict[Upstream, _Watch] = {}
@@ -192,10 +197,12 @@ class HealthChecker(Service):
         if config.mode == "tcp" or port is None:
             hold = 0.0 if upstream.has_answered else HOLD
             patience = Patience(self.connect_timeout, config.timeout, hold)
-            return TCPProbe(self._reactor, address, patience, told, late)
+            return TCPProbe(self._reactor, address, patience, told, late, self._dial)
         target = f"{self._prefix}/{port}/{_without_activity(config.path)}".encode("ascii")
         patience = Patience(self.connect_timeout, config.timeout)
-        return HTTPProbe(self._reactor, address, target, patience, told, late, upstream.tls)
+        return HTTPProbe(
+            self._reactor, address, target, patience, told, late, upstream.tls, self._dial
+        )
 
     def observe(self, upstream: Upstream, outcome: Outcome, *, rise: int) -> None:
         """Count what a probe or a request came to."""

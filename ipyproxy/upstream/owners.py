@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
+from ipyproxy.clock import Clock, MainThread
 from ipyproxy.errors import Problem, ProxyError
 
 T = TypeVar("T")
@@ -110,7 +111,7 @@ class Directory:
     """
 
     def __init__(
-        self, reactor: Any, run: Run[frozenset[int]], ask: Callable[[int], frozenset[int]]
+        self, reactor: Clock, run: Run[frozenset[int]], ask: Callable[[int], frozenset[int]]
     ) -> None:
         self._reactor = reactor
         self._run = run
@@ -194,7 +195,7 @@ class PatientThreads:
     :param most: threads; while all are busy, work waits.
     """
 
-    def __init__(self, reactor: Any, most: int, name: str) -> None:
+    def __init__(self, reactor: MainThread, most: int, name: str) -> None:
         self._reactor = reactor
         self._most = most
         self._name = name

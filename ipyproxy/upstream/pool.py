@@ -8,17 +8,17 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
-from typing import Any
 
 from twisted.logger import Logger
 
+from ipyproxy.clock import Clock
 from ipyproxy.errors import HungUpError, Problem, ProxyError
 from ipyproxy.net.address import ClientTLS
 from ipyproxy.net.descriptors import Descriptors
-from ipyproxy.net.sockets import Dial, peer_of
+from ipyproxy.net.sockets import Attempt, Dial, Dialling, peer_of
 from ipyproxy.net.tcp import TCPTransport
 from ipyproxy.net.tls import TLSTransport
-from ipyproxy.net.tlsdial import Attempt, NotSecuredError, SecureDial, SilentError
+from ipyproxy.net.tlsdial import NotSecuredError, SecureDial, SilentError
 from ipyproxy.upstream.connection import ClientLimits, Receiver, UpstreamConnection
 from ipyproxy.upstream.upstream import Upstream
 
@@ -40,18 +40,21 @@ class Pool:
     :param confirm: called with an upstream that was just connected to, the time, and the mark that
         it was asked for with, before anything is sent. Raises :class:`ProxyError` if nothing is to
         be.
+    :param dial: begins to connect to an address that is spoken to plainly.
     """
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         descriptors: Descriptors,
         limits: ClientLimits,
         confirm: Callable[[Upstream, float, int | None], None],
+        dial: Dialling = Dial,
     ) -> None:
         self.reactor = reactor
         self._descriptors = descriptors
         self._confirm = confirm
+        self._begin = dial
         self.limits = limits
         self._idle: dict[Upstream, list[UpstreamConnection]] = {}
         self._kept = 0
@@ -123,7 +126,7 @@ class Pool:
 
         timeout = self.limits.connect_timeout
         if tls is None:
-            return Dial(self._descriptors, address, timeout, connected, failed)
+            return self._begin(self._descriptors, address, timeout, connected, failed)
         high_water = self.limits.buffer_bytes
         # One that is busy answers no handshake either.
         patience = self.limits.response_timeout

@@ -16,10 +16,11 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from ipyproxy.net.address import Address, ClientTLS
-from ipyproxy.net.sockets import Dial, peer_of
+from ipyproxy.net.descriptors import Poller
+from ipyproxy.net.sockets import Attempt, Dial, Dialling, peer_of
 from ipyproxy.net.tcp import TCPTransport
 from ipyproxy.net.tls import TLSTransport
-from ipyproxy.net.tlsdial import Attempt, NotSecuredError, SecureDial
+from ipyproxy.net.tlsdial import NotSecuredError, SecureDial
 from ipyproxy.upstream.upstream import Outcome
 
 HOLD = 0.25
@@ -59,7 +60,7 @@ class Probe(Protocol):
 class NoProbe:
     """Leaves a port alone: it counts as one where nobody listens."""
 
-    def __init__(self, reactor: Any, told: Told) -> None:
+    def __init__(self, reactor: Poller, told: Told) -> None:
         self._timer = reactor.callLater(0, told, Outcome.REFUSED)
 
     def cancel(self) -> None:
@@ -85,13 +86,15 @@ class TCPProbe(protocol.Protocol):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Poller,
         address: Address,
         patience: Patience,
         told: Told,
         late: Callable[[], None],
+        dial: Dialling = Dial,
     ) -> None:
         self._reactor = reactor
+        self._begin_to_dial = dial
         self._address = address
         self._patience = patience
         self._told: Told | None = told
@@ -102,7 +105,9 @@ class TCPProbe(protocol.Protocol):
 
     def _begin(self) -> Attempt:
         connect = self._patience.connect
-        return Dial(self._reactor, self._address, connect, self._connected, self._failed)
+        return self._begin_to_dial(
+            self._reactor, self._address, connect, self._connected, self._failed
+        )
 
     def _connected(self, sock: socket.socket) -> None:
         self._dial = None
@@ -177,13 +182,14 @@ class HTTPProbe(TCPProbe):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Poller,
         address: Address,
         target: bytes,
         patience: Patience,
         told: Told,
         late: Callable[[], None],
         tls: ClientTLS | None = None,
+        dial: Dialling = Dial,
     ) -> None:
         self._tls = tls
         self._request = (
@@ -191,7 +197,7 @@ class HTTPProbe(TCPProbe):
             b"Accept: */*\r\nConnection: close\r\n\r\n" % (target, str(address).encode("ascii"))
         )
         self._received = b""
-        super().__init__(reactor, address, patience, told, late)
+        super().__init__(reactor, address, patience, told, late, dial)
 
     def _begin(self) -> Attempt:
         if self._tls is None:

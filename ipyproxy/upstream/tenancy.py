@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -28,6 +29,8 @@ _LOOKS_EACH_SWEEP = 128
 _NETLINK_SOCK_DIAG = 4
 # A namespace for one service has one or two; one for a whole container has thousands.
 _FEW_USERS = 1000
+
+_log: Final = Logger(namespace="ipyproxy.tenants")
 
 LookUp = Callable[[int], Listener | None]
 """Gives who listens on a port; None: nobody."""
@@ -94,8 +97,6 @@ class Tenants:
     :ivar leaving: each is called with the name of a notebook whose port has changed hands, and
         how many seconds ago its former tenant was last seen.
     """
-
-    log = Logger(namespace="ipyproxy.tenants")
 
     def __init__(self, look_up: LookUp, owners: Listed | None = None) -> None:
         self.owners = owners
@@ -201,7 +202,7 @@ class Tenants:
         except OSError as caught:
             # With owners this means that nothing is served: nobody could say whose it is.
             if not self._in_vain:
-                self.log.error("who listens cannot be found out: {reason}", reason=str(caught))
+                _log.error("who listens cannot be found out: {reason}", reason=str(caught))
             self._in_vain = True
             return None
         self._in_vain = False
@@ -220,7 +221,7 @@ class Tenants:
             tenancy.tenant, tenancy.met = listener, now
             if listener != former:
                 tenancy.since, tenancy.count = now, tenancy.count + 1
-                self.log.info("port {port} has changed hands", port=port, uid=listener.uid)
+                _log.info("port {port} has changed hands", port=port, uid=listener.uid)
                 for leave in self.leaving:
                     leave(str(port), now - met)
         return listener
@@ -257,7 +258,7 @@ def find_kernel(owners: Owners | None) -> LookUp:
                 f"the kernel does not tell this process who listens ({caught.strerror}); it needs "
                 "Linux with tcp_diag, and AF_NETLINK where systemd restricts address families"
             ) from None
-        Tenants.log.warn(
+        _log.warn(
             "a port that changes hands is not noticed: the kernel does not tell who listens "
             "({reason})",
             reason=caught.strerror,

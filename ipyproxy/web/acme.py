@@ -14,11 +14,11 @@ import stat
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from ipyproxy.clock import Clock, twisted_clock
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.server.request import Request
 from ipyproxy.web.admission import Admission
@@ -44,7 +44,7 @@ class Challenges:
     :param reactor: for its time.
     """
 
-    def __init__(self, directories: Iterable[Path], reactor: Any, run: Run) -> None:
+    def __init__(self, directories: Iterable[Path], reactor: Clock, run: Run) -> None:
         path = PREFIX.decode("ascii").strip("/")
         self._directories = tuple(directory / path for directory in directories)
         self._reactor = reactor
@@ -71,7 +71,7 @@ class Challenges:
     def _outcome(self, reading: Deferred[bytes]) -> Deferred[bytes]:
         """What ``reading`` comes to, for somebody who may leave: a read is never given up."""
         result: Deferred[bytes] = Deferred()
-        result.addTimeout(PATIENCE, self._reactor, _too_late)
+        result.addTimeout(PATIENCE, twisted_clock(self._reactor), _too_late)
         reading.addBoth(self._ended, result)
         return result.addErrback(_explain)
 

@@ -13,6 +13,7 @@ from twisted.web.resource import Resource
 
 from ipyproxy.errors import Problem
 from ipyproxy.server.request import Request
+from ipyproxy.web.negotiation import wants_json
 from ipyproxy.web.pages import (
     WAITING,
     Page,
@@ -20,7 +21,6 @@ from ipyproxy.web.pages import (
     own_page,
     problem_page,
     waiting_page,
-    wants_json,
 )
 
 NOT_DONE_YET = 1

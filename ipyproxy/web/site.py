@@ -7,6 +7,7 @@ resource does.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from twisted.web.resource import Resource
 
@@ -21,7 +22,7 @@ from ipyproxy.routes.notebooks import NotebookHosts, StatePaths, parse_target
 from ipyproxy.routes.readings import other_reading
 from ipyproxy.routes.route import Notebooks, Redirect, Route
 from ipyproxy.routes.table import RouteTable
-from ipyproxy.server.request import NO_PAGES, STATUS_LINE, Request
+from ipyproxy.server.request import NO_PAGES, Request
 from ipyproxy.web import acme
 from ipyproxy.web.acme import Challenges
 from ipyproxy.web.admission import Admission
@@ -30,9 +31,9 @@ from ipyproxy.web.pages import front_page
 from ipyproxy.web.resources import Branch, PageResource, send_problem, send_redirect
 
 # CONNECT asks for a tunnel, TRACE would show a page its own HttpOnly cookies (XST).
-_REFUSED_METHODS = (b"CONNECT", b"TRACE")
-_NAVIGATIONS = (b"GET", b"HEAD")
-_CONTINUE = ((), (b"100-continue",))
+_REFUSED_METHODS: Final = (b"CONNECT", b"TRACE")
+_NAVIGATIONS: Final = (b"GET", b"HEAD")
+_CONTINUE: Final = ((), (b"100-continue",))
 
 
 class Root(Branch):
@@ -118,12 +119,11 @@ class PublicSite:
         self._hosts = hosts
         self._states = states
         self._error_pages = error_pages
-        self._login = login
+        self.login = login
 
     def insist(self, hsts: int) -> None:
         """Tell browsers from now on for how many seconds they are to come by HTTPS only."""
-        said = b"\r\nStrict-Transport-Security: max-age=%d" % hsts if hsts else b""
-        self.status_line = STATUS_LINE + said
+        self.common_lines = b"Strict-Transport-Security: max-age=%d\r\n" % hsts if hsts else b""
 
     def handle(self, request: Request) -> None:
         """Route and authorize ``request``, then let its resource answer."""
@@ -150,9 +150,9 @@ class PublicSite:
         if b"expect" in special and special.tokens(b"expect") not in _CONTINUE:
             raise ProxyError(Problem.EXPECTATION_FAILED)
         request.target = target.origin_form
-        if self._login is not None and self._login.serves(target.path):
+        if self.login is not None and self.login.serves(target.path):
             # At every host, and before anybody is asked: who asks is what they are there for.
-            self._login.answer(request, target.path)
+            self.login.answer(request, target.path)
             return
         path = target.path if self._states is None else self._states.decisive(target.path)
         if (
@@ -226,8 +226,8 @@ class PublicSite:
         request.error_pages = self._error_pages
         if b"upgrade" in request.head.fields.special:
             # What comes behind is meant for another protocol, and is no request.
-            request.connection.persistent = False
-        if self._login is not None and self._login.explain(request, error):
+            request.close_after()
+        if self.login is not None and self.login.explain(request, error):
             return
         if error.login and is_navigation(request.head):
             request.refused = True
@@ -254,7 +254,7 @@ class RedirectSite:
     def __init__(
         self, policy: Policy, https_port: int, challenges: Challenges | None = None
     ) -> None:
-        self.status_line = STATUS_LINE
+        self.common_lines = b""
         self.policy = policy
         self._challenges = challenges
         self._suffix = b"" if https_port == 443 else b":%d" % https_port

@@ -14,6 +14,7 @@ from typing import Any
 
 from twisted.python.failure import Failure
 
+from ipyproxy.clock import Clock
 from ipyproxy.net.protocol import CLOSED, StreamProtocol
 from ipyproxy.net.tcp import MANY_PIECES
 from ipyproxy.upstream.upstream import Traffic
@@ -299,7 +300,7 @@ class Bridges:
     :param message_limit: bytes a message may have; 0: any.
     """
 
-    def __init__(self, reactor: Any, message_limit: int) -> None:
+    def __init__(self, reactor: Clock, message_limit: int) -> None:
         self.reactor = reactor
         self.message_limit = message_limit
         self.open: set[Bridge] = set()

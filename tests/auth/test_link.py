@@ -43,7 +43,7 @@ def cookie(port: int = 10000, user: str = "alice", issued: int = NOW - 10) -> by
 class Door:
     """Notebooks that open to links."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+    def __init__(self, directory: Path) -> None:
         self.clock = Clock()
         self.file = directory / "keys"
         self.write(KEYS)
@@ -63,9 +63,8 @@ class Door:
             revoked=self.revocations.of,
         )
         self.gate = Gate(
-            monkeypatch,
             auth=gate,
-            site_cookies=OWN_COOKIES,
+            site_cookies=tuple(name.decode() for name in OWN_COOKIES),
             login=LoginPages(None, sessions, "Lab"),
         )
 
@@ -92,8 +91,8 @@ class Door:
 
 
 @pytest.fixture
-def door(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Door:
-    return Door(monkeypatch, tmp_path)
+def door(tmp_path: Path) -> Door:
+    return Door(tmp_path)
 
 
 class TestTheExchange:

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import pytest
 from websockets.sync.client import connect
 
-from ipyproxy.cli import demo
+from ipyproxy.cli import children, demo
 from tests.tlssocket import TLSSocket
 
 needs_jupyterlab = pytest.mark.skipif(
@@ -89,12 +89,12 @@ def taken() -> Iterator[int]:
 
 class TestPortInUse:
     def test_the_message_names_the_port_and_the_way_out(self, taken: int) -> None:
-        with pytest.raises(demo.DemoError, match=f"^Port {taken} is in use") as caught:
+        with pytest.raises(children.DemoError, match=f"^Port {taken} is in use") as caught:
             demo.require_free("127.0.0.1", taken, "port")
         assert f"make run PORT={taken + 1}" in str(caught.value)
 
     def test_a_listener_on_one_address_is_in_the_way_of_all(self, taken: int) -> None:
-        with pytest.raises(demo.DemoError, match="HTTPS="):
+        with pytest.raises(children.DemoError, match="HTTPS="):
             demo.require_free("0.0.0.0", taken, "https")
 
     def test_a_free_port_passes_and_stays_free(self) -> None:
@@ -137,7 +137,7 @@ class TestChildren:
         program = "import sys; print('one'); print('no such kernel'); sys.exit(3)"
         child = start(program, tmp_path)
         child.process.wait()
-        with pytest.raises(demo.DemoError, match=r"^Child ended \(status 3\)") as caught:
+        with pytest.raises(children.DemoError, match=r"^Child ended \(status 3\)") as caught:
             child.require_alive()
         assert str(caught.value).endswith("    one\n    no such kernel")
 
@@ -149,16 +149,16 @@ class TestChildren:
             f"subprocess.Popen([sys.executable, '-c', {sleeper!r}], start_new_session=True)"
         )
         start(parent, tmp_path, mark).process.wait()
-        (orphan,) = demo.descendants(mark)
+        (orphan,) = children.descendants(mark)
         os.kill(orphan, signal.SIGKILL)
-        until_none(lambda: list(demo.descendants(mark)), seconds=5)
+        until_none(lambda: list(children.descendants(mark)), seconds=5)
 
     def test_one_that_ignores_sigterm_is_killed(self, tmp_path: Path) -> None:
         stubborn = (
             "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
             "print('ready', flush=True); time.sleep(60)"
         )
-        impatient = demo.StopSignals()
+        impatient = children.StopSignals()
         running = demo.Demo(OPTIONS, tmp_path, impatient)
         running.children.append(start(stubborn, tmp_path, running.mark))
         until_none(lambda: not running.children[0].tail(), seconds=10)
@@ -170,9 +170,9 @@ class TestChildren:
         assert running.children[0].process.returncode == -signal.SIGKILL
 
 
-def start(program: str, home: Path, mark: str = "") -> demo.Child:
-    environment = dict(os.environ) | {demo.MARK: mark}
-    return demo.Child.start("Child", [sys.executable, "-c", program], environment, home / "log")
+def start(program: str, home: Path, mark: str = "") -> children.Child:
+    environment = dict(os.environ) | {children.MARK: mark}
+    return children.Child.start("Child", [sys.executable, "-c", program], environment, home / "log")
 
 
 def until_none(ask: Callable[[], object], seconds: float) -> None:

@@ -42,10 +42,9 @@ class House:
 
     def leave(self) -> None:
         """Close everything."""
-        for listener in self.service._listeners:
-            listener.stop()
+        self.service._listeners.stop()
         self.service._status.stop()
-        self.service._writer.close()
+        self.service._recording.close()
 
     def turn_until(self, done: Callable[[], object]) -> None:
         """Let the reactor do its work until it is ``done``."""
@@ -83,7 +82,7 @@ def test_a_log_writer_whose_reload_fails_ends(
     monkeypatch.setattr(house.service._tls, "replace", refuse)
     log = house.directory / "other.log"
     with pytest.raises(ConfigError, match="OpenSSL refuses it"):
-        house.service._take_over(house.settings(f"log.access = '{log}'"))
+        house.service.take_over(house.settings(f"log.access = '{log}'"))
     assert log.exists()
     assert writers() == before
     assert house.service._settings.config.log.access != str(log)

@@ -63,12 +63,12 @@ class Scene:
     :ivar idler: compresses anew when the test says so.
     """
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, **options: object) -> None:
+    def __init__(self, **options: object) -> None:
         self.store = Store(1_000_000)
         self.worker, self.idler = Turns(), Turns()
         self.compression = Compression(self.store, self.worker, self.idler)
         self.configure()
-        self.gate = Gate(monkeypatch, compression=self.compression, **options)  # type: ignore[arg-type]
+        self.gate = Gate(compression=self.compression, **options)  # type: ignore[arg-type]
         self.worker.loop = self.gate.loop
         self._notebook: Wire | None = None
 
@@ -116,8 +116,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
-    return Scene(monkeypatch)
+def scene() -> Scene:
+    return Scene()
 
 
 class TestWhatIsCompressed:

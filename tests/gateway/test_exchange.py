@@ -20,8 +20,8 @@ CHUNKED = message(b"PUT /ipython/10000/f HTTP/1.1", HOST, b"Transfer-Encoding: c
 
 
 @pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    return Gate(monkeypatch)
+def gate() -> Gate:
+    return Gate()
 
 
 @pytest.fixture
@@ -50,10 +50,8 @@ class TestTheWay:
         assert browser.hear() == OK
         assert gate.log == [(200, "192.0.2.1", "")]
 
-    def test_an_application_is_asked_under_the_public_name(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        gate = Gate(monkeypatch, applications=(10001,))
+    def test_an_application_is_asked_under_the_public_name(self) -> None:
+        gate = Gate(applications=(10001,))
         lines = (b"Origin: https://hub.example", b"Referer: https://hub.example/ipython/10001/")
         ask(gate.connect(), b"GET /ipython/10001/ HTTP/1.1", *lines)
         assert head_of(gate.notebook().hear())[1] == {
@@ -68,8 +66,8 @@ class TestTheWay:
         ask(gate.connect(), b"GET /ipython/10000/ HTTP/1.1", *lines)
         assert b"Host: 127.0.0.1:10000" in head_of(gate.notebook().hear())[1]
 
-    def test_a_foreign_page_reaches_no_application(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        gate = Gate(monkeypatch, applications=(10001,))
+    def test_a_foreign_page_reaches_no_application(self) -> None:
+        gate = Gate(applications=(10001,))
         evil = b"Origin: https://evil.example"
         answer = ask(gate.connect(), b"POST /ipython/10001/ HTTP/1.1", evil)
         assert status_of(answer) == 403
@@ -529,10 +527,8 @@ class TestFailures:
         assert notebook.was_reset
         assert gate.is_at_rest
 
-    def test_an_upload_that_the_notebook_does_not_take(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        gate = Gate(monkeypatch, client_limits=ClientLimits(1000, 65536, 65536, 2.0, 20.0, 15.0))
+    def test_an_upload_that_the_notebook_does_not_take(self) -> None:
+        gate = Gate(client_limits=ClientLimits(1000, 65536, 65536, 2.0, 20.0, 15.0))
         browser = gate.connect()
         browser.say(message(b"PUT /ipython/10000/f HTTP/1.1", HOST, b"Content-Length: 1000000"))
         notebook = gate.notebook()
@@ -634,8 +630,8 @@ class TestPlaces:
     ALICE, BOB = "192.0.2.1", "192.0.2.2"
 
     @pytest.fixture
-    def narrow(self, monkeypatch: pytest.MonkeyPatch) -> Gate:
-        return Gate(monkeypatch, per_port=2)
+    def narrow(self) -> Gate:
+        return Gate(per_port=2)
 
     def test_who_finds_none_waits_for_the_next_that_is_free(self, narrow: Gate) -> None:
         first, second, third = (narrow.connect(self.ALICE) for _ in range(3))
@@ -712,10 +708,8 @@ class TestPlaces:
 
 
 class TestTrustedProxies:
-    def test_what_a_trusted_proxy_said_is_appended_to(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        gate = Gate(monkeypatch, proxies=TrustedProxies([ip_network("10.0.0.0/8")]))
+    def test_what_a_trusted_proxy_said_is_appended_to(self) -> None:
+        gate = Gate(proxies=TrustedProxies([ip_network("10.0.0.0/8")]))
         browser = gate.connect("10.0.0.5")
         ask(
             browser,

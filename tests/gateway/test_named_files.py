@@ -32,7 +32,7 @@ def gate(files: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
     if request.param == "by the disk":
         let_all_wait(monkeypatch)
     reader = Reader(at_once=True)
-    return Gate(monkeypatch, named_files=NamedFiles([files], reader))  # type: ignore[arg-type]
+    return Gate(named_files=NamedFiles([files], reader))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -219,19 +219,15 @@ class TestWhatIsNotSent:
         assert (answer.status, answer.body) == (403, b"no")
         assert not set(NOT_PASSED_ON) & set(answer.fields)
 
-    def test_nothing_where_no_directory_is_listed(
-        self, files: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        gate = Gate(monkeypatch)
+    def test_nothing_where_no_directory_is_listed(self, files: Path) -> None:
+        gate = Gate()
         named = sendfile(files / "000" / "small.dat")
         answer = fetch(gate, gate.connect(), named, body=b"own")
         assert (answer.status, answer.body) == (200, b"own")
 
 
 class TestLinks:
-    def test_a_link_to_another_directory_that_is_listed(
-        self, files: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_link_to_another_directory_that_is_listed(self, files: Path) -> None:
         """As of Galaxy's data libraries, which leave the data where they are."""
         library = files.parent / "library"
         library.mkdir()
@@ -241,7 +237,7 @@ class TestLinks:
         for listed in (library, files.parent / "alias"):
             reader = Reader(at_once=True)
             named = NamedFiles([files, listed], reader)  # type: ignore[arg-type]
-            gate = Gate(monkeypatch, named_files=named)
+            gate = Gate(named_files=named)
             answer = fetch(gate, gate.connect(), sendfile(files / "000" / "linked.dat"))
             assert answer.body == b"reads"
 
@@ -250,6 +246,6 @@ class TestLinks:
         (files / "out").symlink_to("../secret")
         (files / "in").symlink_to("000/small.dat")
         reader = Reader(at_once=True)
-        gate = Gate(monkeypatch, named_files=NamedFiles([files], reader))  # type: ignore[arg-type]
+        gate = Gate(named_files=NamedFiles([files], reader))  # type: ignore[arg-type]
         assert fetch(gate, gate.connect(), sendfile(files / "out")).status == 502
         assert fetch(gate, gate.connect(), sendfile(files / "in")).body == b"0123456789"

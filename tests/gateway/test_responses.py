@@ -60,9 +60,9 @@ def _begun(stream: bytes) -> bytes:
     return body
 
 
-def outcome_of(monkeypatch: pytest.MonkeyPatch, case: Answer, *pieces: bytes) -> Taken:
+def outcome_of(case: Answer, *pieces: bytes) -> Taken:
     """Let a notebook send *pieces* and close; a second request must find a new connection."""
-    gate = Gate(monkeypatch)
+    gate = Gate()
     browser = gate.connect()
     browser.say(message(case.method + b" /ipython/10000/ HTTP/1.1", HOST))
     notebook = gate.notebook()
@@ -98,10 +98,8 @@ def bytewise(raw: bytes) -> tuple[bytes, ...]:
 
 
 @pytest.mark.parametrize("case", cases())
-def test_an_answer_is_passed_on_refused_or_cut_short(
-    monkeypatch: pytest.MonkeyPatch, case: Answer
-) -> None:
-    outcome = outcome_of(monkeypatch, case, case.raw)
+def test_an_answer_is_passed_on_refused_or_cut_short(case: Answer) -> None:
+    outcome = outcome_of(case, case.raw)
     if case.whole:
         assert outcome.statuses == case.statuses
         assert (outcome.body, outcome.whole) == (case.body, True)
@@ -110,13 +108,11 @@ def test_an_answer_is_passed_on_refused_or_cut_short(
 
 
 @pytest.mark.parametrize("case", cases())
-def test_it_does_not_matter_where_an_answer_is_cut(
-    monkeypatch: pytest.MonkeyPatch, case: Answer
-) -> None:
+def test_it_does_not_matter_where_an_answer_is_cut(case: Answer) -> None:
     raw = case.raw
-    whole = outcome = outcome_of(monkeypatch, case, raw)
+    whole = outcome = outcome_of(case, raw)
     for pieces in [*[(raw[:at], raw[at:]) for at in places(raw)], bytewise(raw)]:
-        outcome = outcome_of(monkeypatch, case, *pieces)
+        outcome = outcome_of(case, *pieces)
         if case.whole:
             assert outcome == whole, pieces
         elif outcome.statuses != (502,):

@@ -26,8 +26,8 @@ class OnlyAlice:
 
 
 @pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    gate = Gate(monkeypatch)
+def gate() -> Gate:
+    gate = Gate()
     gate.listeners[10000] = ALICE
     return gate
 
@@ -101,8 +101,8 @@ def test_neither_is_one_that_was_busy_at_that_moment(gate: Gate) -> None:
     assert former.is_closed
 
 
-def test_bridges_of_the_former_tenant_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    hall = Hall(monkeypatch)
+def test_bridges_of_the_former_tenant_end() -> None:
+    hall = Hall()
     hall.listeners[10001] = ALICE
     browser, notebook = hall.open()
     browser.hear()

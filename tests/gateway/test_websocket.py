@@ -120,8 +120,8 @@ def ask(browser: Browser, *lines: bytes, behind: bytes = b"", start: bytes = b"G
 
 
 @pytest.fixture
-def hall(monkeypatch: pytest.MonkeyPatch) -> Hall:
-    return Hall(monkeypatch)
+def hall() -> Hall:
+    return Hall()
 
 
 def status(answer: bytes) -> int:
@@ -514,10 +514,8 @@ class TestTheNotebooksAnswer:
         assert status(browser.hear()) == 504
         assert notebook.wire.was_reset
 
-    def test_a_handshake_has_a_deadline_where_requests_have_none(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        hall = Hall(monkeypatch, client_limits=replace(LIMITS, response_timeout=0.0))
+    def test_a_handshake_has_a_deadline_where_requests_have_none(self) -> None:
+        hall = Hall(client_limits=replace(LIMITS, response_timeout=0.0))
         browser, notebook, _ = hall.ask()
         hall.wait(59)
         notebook.say(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -526,8 +524,8 @@ class TestTheNotebooksAnswer:
         assert status(browser.hear()) == 504
         assert notebook.wire.was_reset
 
-    def test_an_open_bridge_has_no_deadline(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        hall = Hall(monkeypatch, client_limits=replace(LIMITS, response_timeout=0.0))
+    def test_an_open_bridge_has_no_deadline(self) -> None:
+        hall = Hall(client_limits=replace(LIMITS, response_timeout=0.0))
         browser, notebook = hall.open()
         hall.wait(100)
         notebook.say(HELLO)
@@ -591,7 +589,7 @@ class TestTheBridge:
         browser, _, _ = hall.ask()
         for _ in range(100):
             browser.say(bytes(65536))
-        held = browser.channel._buffer
+        held = browser.channel._codec.unread
         assert len(held) <= 3 * 65536
 
     def test_a_violation_in_the_first_segment_is_one(self, hall: Hall) -> None:
@@ -613,10 +611,8 @@ class TestTheBridge:
         ]
         assert hall.upstream(PORT).open_work == 0
 
-    def test_it_counts_as_work_on_its_port_until_it_is_over(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        hall = Hall(monkeypatch, per_port=1)
+    def test_it_counts_as_work_on_its_port_until_it_is_over(self) -> None:
+        hall = Hall(per_port=1)
         browser, notebook = hall.open()
         assert len(hall.upstream(PORT).bridges) == 1
         assert hall.upstream(PORT).exchanges == 0

@@ -220,7 +220,7 @@ def live(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BridgeExchange, "start", watched)
         globalLogPublisher.addObserver(log)
-        hall = Gate(patch)
+        hall = Gate()
         story = Story(hall, made, kept=kept)
         for event in ([] if kept else opened[:progress]) + events:
             event(story)

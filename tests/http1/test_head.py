@@ -19,11 +19,11 @@ from ipyproxy.http1.head import (
 )
 from ipyproxy.http1.lines import (
     VALUE,
-    FieldReader,
     lines_of,
     split_field_line,
     split_tokens,
 )
+from ipyproxy.http1.memory import FieldReader
 
 from . import grammar
 

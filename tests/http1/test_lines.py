@@ -18,18 +18,14 @@ from ipyproxy.http1.head import (
     parse_response,
     request_fields_reader,
 )
-from ipyproxy.http1.lines import (
+from ipyproxy.http1.lines import Special, SpecialFields, block_of, lines_of, remembered
+from ipyproxy.http1.memory import (
     HEAD_BYTES,
     OWN_GROUPS_BYTES,
     OWN_LINES_BYTES,
     SHARED_BYTES,
     FieldMemory,
     FieldReader,
-    Special,
-    SpecialFields,
-    block_of,
-    lines_of,
-    remembered,
 )
 
 LIMITS = HeadLimits()

@@ -23,7 +23,7 @@ from playwright.sync_api import (  # noqa: E402
 )
 from playwright.sync_api import TimeoutError as PageTimeout  # noqa: E402
 
-__all__ = ["BrowserContext", "Page", "PageTimeout", "chromium", "expect"]
+__all__ = ["BrowserContext", "Page", "PageTimeout", "chromium", "expect", "quiet_chromium"]
 
 
 @contextmanager
@@ -47,3 +47,24 @@ def chromium(profile: Path, *arguments: str, **options: Any) -> Iterator[Browser
         context.close()
     finally:
         playwright.stop()
+
+
+@contextmanager
+def quiet_chromium(profile: Path, spki_hash: str, patience: float) -> Iterator[BrowserContext]:
+    """A browser that asks for nothing by itself, and knows one certificate by its public key.
+
+    Any other certificate is an error to it.
+
+    :param patience: milliseconds that anything may take.
+    """
+    arguments = (
+        f"--ignore-certificate-errors-spki-list={spki_hash}",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-gpu",
+        "--disable-quic",
+        "--disable-sync",
+    )
+    with chromium(profile, *arguments, viewport={"width": 1280, "height": 800}) as context:
+        context.set_default_timeout(patience)
+        yield context

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import random
 import signal
 import socket
 import struct
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 T = TypeVar("T")
 
@@ -52,15 +55,39 @@ def of_these_tests() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
-def free_port(candidates: Iterable[int] = (0,)) -> int:
-    """The first of *candidates* that nobody listens on at 127.0.0.1; 0 lets the kernel choose."""
-    for port in candidates:
+# Below those that the kernel gives to whoever connects or lets it choose, and none of a notebook's.
+_PORTS = range(20000, 30000)
+_reserved: list[IO[bytes]] = []
+
+
+def free_port(candidates: Iterable[int] = ()) -> int:
+    """The first of *candidates* that nobody listens on at 127.0.0.1; by default, any port.
+
+    It stays ours until this process ends: no other process gets it from here, and it is none that
+    the kernel gives away.
+    """
+    for port in candidates or random.sample(_PORTS, len(_PORTS)):
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 sock.bind(("127.0.0.1", port))
-                return int(sock.getsockname()[1])
+                if _reserve(port):
+                    return port
     raise OSError("none of the ports is free")
+
+
+def _reserve(port: int) -> bool:
+    """Keep *port* from all other processes that ask :func:`free_port`; whether it was nobody's."""
+    directory = Path(tempfile.gettempdir()) / f"ipyproxy-ports-{os.getuid()}"
+    directory.mkdir(exist_ok=True)
+    file = (directory / str(port)).open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return False
+    _reserved.append(file)
+    return True
 
 
 def reset(sock: socket.socket) -> None:

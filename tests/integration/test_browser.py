@@ -15,7 +15,7 @@ import pytest
 from ipyproxy.access.tokens import Keyring, Ticket
 from tests.live.mortal import Mortal
 
-from .chromium import chromium
+from .chromium import quiet_chromium
 from .client import Client
 from .jupyter import Classic, Lab
 from .proxy import Proxy
@@ -48,17 +48,8 @@ EMPTY_NOTEBOOK = {
 @pytest.fixture(scope="module")
 def browser(proxy: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
     """A Chromium that knows the proxy's certificate by its public key; any other is an error."""
-    arguments = (
-        f"--ignore-certificate-errors-spki-list={proxy.spki_hash()}",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-gpu",
-        "--disable-quic",
-        "--disable-sync",
-    )
-    size = {"width": 1280, "height": 800}
-    with chromium(tmp_path_factory.mktemp("profile"), *arguments, viewport=size) as context:
-        context.set_default_timeout(PATIENCE)
+    profile = tmp_path_factory.mktemp("profile")
+    with quiet_chromium(profile, proxy.spki_hash(), PATIENCE) as context:
         yield context
 
 

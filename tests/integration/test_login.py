@@ -15,7 +15,7 @@ import pytest
 from ipyproxy.access.sessions import COOKIE
 from ipyproxy.access.tokens import Keyring, Ticket
 
-from .chromium import chromium
+from .chromium import quiet_chromium
 from .client import Client
 from .jupyter import Lab
 from .login import LoginServer
@@ -80,18 +80,8 @@ def doors(
 
 @pytest.fixture(scope="module")
 def running(proxy: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
-    arguments = (
-        f"--ignore-certificate-errors-spki-list={proxy.spki_hash()}",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-gpu",
-        "--disable-quic",
-        "--disable-sync",
-    )
-    size = {"width": 1280, "height": 800}
     profile = tmp_path_factory.mktemp("profile")
-    with chromium(profile, *arguments, viewport=size) as context:
-        context.set_default_timeout(PATIENCE)
+    with quiet_chromium(profile, proxy.spki_hash(), PATIENCE) as context:
         yield context
 
 

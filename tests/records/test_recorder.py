@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import pytest
 from twisted.logger import capturedLogs
 
@@ -13,22 +11,10 @@ from ipyproxy.records.recorder import Recorder
 from ipyproxy.records.statistics import Statistics
 from ipyproxy.server.clients import Clients, ClientsLimits
 from ipyproxy.server.request import Request
+from tests.front import House
 
 ALICE, MALLORY = "192.0.2.7", "192.0.2.66"
 MIB = 2**20
-
-
-class Connection:
-    """A client's connection, as far as a record needs it."""
-
-    transport = None
-
-    def __init__(self, peer: str) -> None:
-        self.peer = peer
-        self.time = 0.0
-
-    def now(self) -> float:
-        return self.time
 
 
 class Office:
@@ -36,6 +22,7 @@ class Office:
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
+        self._connection = House().connect().channel
         self.statistics = Statistics(0.0)
         log = AccessLog(self.lines.append, "combined", lambda: 1_800_000_000.0)
         self.recorder = Recorder(self.statistics, log, Clients(ClientsLimits(100, 100)))
@@ -44,11 +31,10 @@ class Office:
         self, client: str, at: float, *, refused: bool = False, agent: bytes = b"Browser"
     ) -> None:
         """Let a request of ``client`` end at that time."""
-        connection = Connection(client)
-        connection.time = at
         block = b"GET /a HTTP/1.1\r\nHost: h\r\nUser-Agent: " + agent
         head = parse_request(block, HeadLimits(head_bytes=65536))
-        request = Request(cast("Any", connection), head, None)
+        request = Request(self._connection, head, None)
+        request.client, request.started = client, at
         request.status, request.refused = (404 if refused else 200), refused
         self.recorder.record(request, 0.0)
 

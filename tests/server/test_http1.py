@@ -11,8 +11,8 @@ from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http.forwarding import TrustedProxies
 from ipyproxy.http1.head import HeadLimits
 from ipyproxy.net.tcp import FIRST_READ, MANY_PIECES, READ_SIZE
+from ipyproxy.server.channel import LINGER, LONGEST_LINGER, MOST_AT_ONCE
 from ipyproxy.server.clients import Rate
-from ipyproxy.server.http1 import LINGER, LONGEST_LINGER, MOST_AT_ONCE
 from ipyproxy.server.phases import Phase
 from ipyproxy.server.request import Request
 from tests.front import Body, House
@@ -242,7 +242,7 @@ class TestTurns:
     def test_of_many_requests_in_one_read_a_few_are_answered_in_a_turn(self, house: House) -> None:
         greedy = house.connect()
         greedy.wire.say(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
-        greedy.channel.transport.doRead()
+        greedy.be_read_once()
         assert greedy.wire.hear() == OK * MOST_AT_ONCE
         assert not greedy.channel.transport.is_reading
         assert greedy.hear() == OK * (1000 - MOST_AT_ONCE)
@@ -250,7 +250,7 @@ class TestTurns:
     def test_others_are_served_between(self, house: House) -> None:
         greedy, good = house.connect(), house.connect()
         greedy.wire.say(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
-        greedy.channel.transport.doRead()
+        greedy.be_read_once()
         assert good.wire.hear() == b""
         good.wire.say(b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n")
         house.loop.turn()
@@ -260,7 +260,7 @@ class TestTurns:
     def test_what_waits_is_forgotten_with_its_client(self, house: House) -> None:
         greedy = house.connect()
         greedy.wire.say(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
-        greedy.channel.transport.doRead()
+        greedy.be_read_once()
         greedy.wire.reset()
         house.loop.settle()
         assert len(house.desk.requests) <= 2 * MOST_AT_ONCE
@@ -291,7 +291,7 @@ class TestTurns:
         reads = []
         while browser.wire.unread:
             before = browser.wire.unread
-            browser.channel.transport.doRead()
+            browser.be_read_once()
             reads.append(before - browser.wire.unread)
         assert reads[0] == 2 * FIRST_READ, "the head was read before"
         assert max(reads[1:]) <= 6 * (2 * MANY_PIECES + 1), "few chunks in each from then on"
@@ -300,9 +300,9 @@ class TestTurns:
         browser.hear()
         browser.wire.say(b"F0000\r\n" + bytes(0xF0000))
         for _ in range(10):
-            browser.channel.transport.doRead()
+            browser.be_read_once()
         left = browser.wire.unread
-        browser.channel.transport.doRead()
+        browser.be_read_once()
         assert left - browser.wire.unread == READ_SIZE, "large ones are read as before"
 
 

@@ -9,12 +9,17 @@ import pytest
 
 from ipyproxy.server.phases import TABLE, Event, Phase, step
 
+STEPS = {
+    (phase, event): TABLE[event][phase]
+    for phase, event in product(Phase, Event)
+    if phase in TABLE[event]
+}
 DOCUMENT = Path(__file__).parents[2] / "docs" / "http.md"
 
 
 def test_what_is_not_in_the_table_changes_nothing() -> None:
     for phase, event in product(Phase, Event):
-        if (phase, event) not in TABLE:
+        if (phase, event) not in STEPS:
             assert step(phase, event) is phase
 
 
@@ -22,13 +27,13 @@ def test_every_phase_can_be_reached() -> None:
     reached, found = set(), {Phase.HANDSHAKE}
     while found:
         reached |= found
-        found = {after for (before, _), after in TABLE.items() if before in found} - reached
+        found = {after for (before, _), after in STEPS.items() if before in found} - reached
     assert reached == set(Phase)
 
 
 @pytest.mark.parametrize("phase", [Phase.TUNNEL, Phase.LINGER])
 def test_who_is_closing_or_handed_over_stays_so(phase: Phase) -> None:
-    assert not [event for before, event in TABLE if before is phase]
+    assert not [event for before, event in STEPS if before is phase]
 
 
 @pytest.mark.parametrize("phase", set(Phase) - {Phase.TUNNEL})
@@ -44,13 +49,13 @@ def test_after_the_last_answer_no_request_follows(phase: Phase) -> None:
 
 def test_only_a_request_can_be_answered_or_switched() -> None:
     for event in (Event.ANSWERED, Event.BACKED_UP, Event.SWITCHED):
-        assert [before for before, one in TABLE if one is event] == [Phase.EXCHANGE]
+        assert [before for before, one in STEPS if one is event] == [Phase.EXCHANGE]
 
 
 def diagram() -> str:
     """The table as a state diagram of mermaid's."""
     lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {Phase.HANDSHAKE.name}"]
-    for (phase, event), after in TABLE.items():
+    for (phase, event), after in STEPS.items():
         lines.append(f"    {phase.name} --> {after.name}: {event.name.lower().replace('_', ' ')}")
     ends = [f"    {phase.name} --> [*]" for phase in (Phase.TUNNEL, Phase.LINGER)]
     return "\n".join([*lines, *ends, "```"])

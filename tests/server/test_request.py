@@ -1,103 +1,77 @@
-"""How an answer is framed for the client that asked (RFC 9112 sections 6 and 9)."""
+"""An answer on its way to the client that asked (RFC 9112 sections 6 and 9)."""
 
 from __future__ import annotations
 
 import pytest
-from twisted.internet.testing import StringTransport
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.http1.framing import Decoder, LengthDecoder
-from ipyproxy.http1.head import NO_FIELDS, RequestHead
-from ipyproxy.net.protocol import Tunnel
-from ipyproxy.server.request import STATUS_LINE, Request
+from ipyproxy.server.request import Request
+from tests.front import House
 
 
-class Connection:
-    """A client's connection that notes what becomes of requests."""
+class Line:
+    """One connection of a client, whose requests the test answers."""
 
     def __init__(self) -> None:
-        self.transport = StringTransport()
-        self.peer = "192.0.2.1"
-        self.trusted = False
-        self.server_name: bytes | None = None
-        self.status_line = STATUS_LINE
-        self.excess: Problem | None = None
-        self.persistent = True
-        self.events: list[str] = []
+        self.house = House()
+        self.browser = self.house.connect()
 
-    def now(self) -> float:
-        return 0.0
-
-    def refuse(self, request: Request, error: ProxyError) -> None:
-        self.events.append(f"refused {error.problem.status}")
-
-    def request_finished(self, request: Request) -> None:
-        self.events.append("finished")
-
-    def request_cut(self, request: Request) -> None:
-        self.events.append("cut")
-
-    def hand_over(self, tunnel: Tunnel) -> None:
-        self.events.append("handed over")
-
-    @property
-    def is_slow(self) -> bool:
-        return False
-
-    def record(self, request: Request) -> None:
-        self.events.append("recorded")
+    def ask(self, method: bytes = b"GET", *lines: bytes, minor: int = 1) -> Request:
+        """Send a request, and give it as the site gets it."""
+        head = b"%b / HTTP/1.%d" % (method, minor), b"Host: here", *lines, b"", b""
+        self.browser.say(b"\r\n".join(head))
+        return self.house.desk.next()
 
     @property
     def written(self) -> bytes:
-        return bytes(self.transport.value())
+        """What the client has got since the last call."""
+        return self.browser.hear()
+
+    @property
+    def persistent(self) -> bool:
+        return self.browser.channel.persistent
 
 
 @pytest.fixture
-def connection() -> Connection:
-    return Connection()
+def line() -> Line:
+    return Line()
 
 
-def ask(
-    connection: Connection, method: bytes = b"GET", minor: int = 1, body: Decoder | None = None
-) -> Request:
-    return Request(connection, RequestHead(method, b"/", minor, NO_FIELDS), body)
+def test_a_whole_answer_is_one_write(line: Line) -> None:
+    line.ask().respond(200, b"OK", [b"A: b"], b"hello")
+    assert line.written == b"HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 5\r\n\r\nhello"
+    assert line.house.statuses == [200]
 
 
-def test_a_whole_answer_is_one_write(connection: Connection) -> None:
-    ask(connection).respond(200, b"OK", [b"A: b"], b"hello")
-    assert connection.written == b"HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 5\r\n\r\nhello"
-    assert connection.events == ["finished"]
+def test_an_empty_answer_says_so(line: Line) -> None:
+    line.ask().respond(200, b"OK", [], b"")
+    assert line.written == b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
-def test_an_empty_answer_says_so(connection: Connection) -> None:
-    ask(connection).respond(200, b"OK", [], b"")
-    assert connection.written == b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-
-
-def test_a_length_unknown_is_chunked(connection: Connection) -> None:
-    request = ask(connection)
+def test_a_length_unknown_is_chunked(line: Line) -> None:
+    request = line.ask()
     request.begin(200, b"OK", b"", None)
     request.write(b"hello")
     request.write(b"x" * 16)
     request.finish()
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunks = b"5\r\nhello\r\n10\r\n" + b"x" * 16 + b"\r\n0\r\n\r\n"
-    assert connection.written == head + chunks
-    assert connection.persistent
+    assert line.written == head + chunks
+    assert line.persistent
 
 
-def test_for_http_1_0_a_length_unknown_ends_with_the_connection(connection: Connection) -> None:
-    request = ask(connection, minor=0)
+def test_for_http_1_0_a_length_unknown_ends_with_the_connection(line: Line) -> None:
+    request = line.ask(minor=0)
     request.begin(200, b"OK", b"", None)
     request.write(b"hello")
     request.finish()
-    assert connection.written == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello"
-    assert not connection.persistent
+    assert line.written == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello"
+    assert not line.persistent
 
 
-def test_for_http_1_0_a_kept_connection_is_said_to_be_kept(connection: Connection) -> None:
-    ask(connection, minor=0).respond(200, b"OK", [], b"hello")
-    assert b"\r\nConnection: keep-alive\r\n" in connection.written
+def test_for_http_1_0_a_kept_connection_is_said_to_be_kept(line: Line) -> None:
+    line.ask(b"GET", b"Connection: keep-alive", minor=0).respond(200, b"OK", [], b"hello")
+    assert b"\r\nConnection: keep-alive\r\n" in line.written
 
 
 @pytest.mark.parametrize(
@@ -112,80 +86,106 @@ def test_for_http_1_0_a_kept_connection_is_said_to_be_kept(connection: Connectio
     ],
 )
 def test_answers_that_have_no_body_send_none(
-    connection: Connection, method: bytes, status: int, length: int | None, framing: bytes
+    line: Line, method: bytes, status: int, length: int | None, framing: bytes
 ) -> None:
-    request = ask(connection, method)
+    request = line.ask(method)
     request.begin(status, b"Fine", b"", length)
     request.write(b"a body that must not be sent")
     request.finish()
-    assert connection.written == b"HTTP/1.1 %d Fine\r\n%b\r\n" % (status, framing)
-    assert connection.persistent
+    assert line.written == b"HTTP/1.1 %d Fine\r\n%b\r\n" % (status, framing)
+    assert line.persistent
 
 
-def test_an_answer_while_the_body_still_comes_is_the_last(connection: Connection) -> None:
-    ask(connection, b"PUT", body=LengthDecoder(10)).respond(413, b"Too large", [], b"")
-    assert connection.written.endswith(b"\r\nConnection: close\r\n\r\n")
-    assert not connection.persistent
+def test_an_answer_while_the_body_still_comes_is_the_last(line: Line) -> None:
+    line.ask(b"PUT", b"Content-Length: 10").respond(413, b"Too large", [], b"")
+    assert line.written.endswith(b"\r\nConnection: close\r\n\r\n")
+    assert not line.persistent
 
 
-def test_a_head_waits_for_the_body_but_not_for_ever(connection: Connection) -> None:
-    request = ask(connection)
+def test_a_head_waits_for_the_body_but_not_for_ever(line: Line) -> None:
+    request = line.ask()
     request.begin(200, b"OK", b"", 5)
-    assert connection.written == b""
+    assert line.written == b""
     request.flush()
-    assert connection.written == b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+    assert line.written == b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
     request.flush()
     request.write(b"hello")
     request.finish()
-    assert connection.written == b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+    assert line.written == b"hello"
 
 
-def test_a_cut_answer_stays_as_it_is(connection: Connection) -> None:
-    request = ask(connection)
+def test_what_is_over_does_not_touch_the_next_answer(line: Line) -> None:
+    """Who is told late that the client is gone may still write, flush, or refuse."""
+    first = line.ask()
+    first.respond(200, b"OK", [], b"one")
+    second = line.ask()
+    second.begin(200, b"OK", b"", 5)
+    first.write(b"late")
+    first.flush()
+    first.refuse(ProxyError(Problem.INTERNAL))
+    first.finish()
+    first.cut()
+    assert line.written == b""
+    second.write(b"hello")
+    second.finish()
+    assert line.written == b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+    assert line.house.statuses == [200, 200]
+
+
+def test_a_cut_answer_stays_as_it_is(line: Line) -> None:
+    request = line.ask()
     request.begin(200, b"OK", b"", None)
     request.write(b"hello")
     request.cut()
     request.write(b"more")
     request.finish()
-    assert connection.written.endswith(b"\r\n\r\n5\r\nhello\r\n")
-    assert connection.events == ["cut"]
+    assert line.written.endswith(b"\r\n\r\n5\r\nhello\r\n")
+    assert line.browser.wire.was_reset
+    assert line.house.statuses == [200]
 
 
-def test_a_failure_is_a_page_before_the_answer_and_a_cut_within(connection: Connection) -> None:
-    error = ProxyError(Problem.UPSTREAM_BROKEN, "why")
-    before = ask(connection)
-    before.refuse(error)
-    unsent = ask(connection)
-    unsent.begin(200, b"OK", b"", 5)
-    unsent.refuse(error)
-    within = ask(connection)
-    within.begin(200, b"OK", b"", 5)
-    within.flush()
-    within.refuse(error)
-    assert connection.events == ["refused 502", "refused 502", "cut"]
-    assert (before.note, within.note) == ("why", "why")
+def test_a_failure_is_a_page_as_long_as_nothing_is_sent(line: Line) -> None:
+    for begun in (False, True):
+        request = line.ask()
+        if begun:
+            request.begin(200, b"OK", b"", None)
+        request.refuse(ProxyError(Problem.UPSTREAM_BROKEN, "why"))
+        assert line.written == b"HTTP/1.1 502 Refused\r\nContent-Length: 3\r\n\r\nno\n"
+        assert request.note == "why"
+    assert line.persistent
 
 
-def test_interim_answers_pass_before_the_answer(connection: Connection) -> None:
-    request = ask(connection)
+def test_a_failure_within_an_answer_cuts_it(line: Line) -> None:
+    request = line.ask()
+    request.begin(200, b"OK", b"", 5)
+    request.flush()
+    request.refuse(ProxyError(Problem.UPSTREAM_BROKEN, "why"))
+    assert line.written.endswith(b"\r\nContent-Length: 5\r\n\r\n")
+    assert line.browser.wire.was_reset
+    assert not line.house.desk.refused
+    assert request.note == "why"
+
+
+def test_interim_answers_pass_before_the_answer(line: Line) -> None:
+    request = line.ask()
     request.interim(100, b"Continue", b"")
     request.interim(103, b"Early Hints", b"Link: </a>\r\n")
     request.respond(200, b"OK", [], b"")
     request.interim(103, b"Too late", b"")
-    assert connection.written == (
+    assert line.written == (
         b"HTTP/1.1 100 Continue\r\n\r\n"
         b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     )
 
 
-def test_http_1_0_knows_no_interim_answers(connection: Connection) -> None:
-    ask(connection, minor=0).interim(100, b"Continue", b"")
-    assert connection.written == b""
+def test_http_1_0_knows_no_interim_answers(line: Line) -> None:
+    line.ask(minor=0).interim(100, b"Continue", b"")
+    assert line.written == b""
 
 
-def test_bytes_of_the_body_are_counted(connection: Connection) -> None:
-    request = ask(connection)
+def test_bytes_of_the_body_are_counted(line: Line) -> None:
+    request = line.ask()
     request.begin(200, b"OK", b"", None)
     request.write(b"hello")
     request.write(b"world!")

@@ -9,7 +9,7 @@ import pytest
 from twisted.logger import capturedLogs
 
 from ipyproxy.config import Config
-from ipyproxy.daemon.components import clients_limits
+from ipyproxy.daemon.limits import clients_limits
 from ipyproxy.errors import Problem
 from ipyproxy.http.forwarding import TrustedProxies
 from ipyproxy.server.clients import MOST_TOLD, Rate

@@ -7,7 +7,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 import bcrypt
-import pytest
 from twisted.internet.defer import execute
 from twisted.internet.task import Clock
 
@@ -82,7 +81,6 @@ class Entrance:
 
     def __init__(
         self,
-        monkeypatch: pytest.MonkeyPatch,
         directory: Path,
         *rules: tuple[str, str, str],
         methods: dict[str, Method] | None = None,
@@ -104,10 +102,9 @@ class Entrance:
         )
         gate = AuthGate(made, {"htpasswd": self.login, **(methods or {})}, prefix="/ipython")
         self.hall = Hall(
-            monkeypatch,
             auth=gate,
             withheld=ReservedFields(["X-Remote-User"], basic=True),
-            site_cookies=OWN_COOKIES,
+            site_cookies=tuple(name.decode() for name in OWN_COOKIES),
             login=LoginPages(self.login, self.sessions, "Example Lab <it@example.org>"),
             notebook_domain=notebook_domain,
             trusted_origins=trusted_origins,

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-import pytest
+import attrs
 
 from ipyproxy import auth
-from ipyproxy.access.cors import TrustedPages
-from ipyproxy.access.origins import Policy
 from ipyproxy.access.reserved import ReservedFields
 from ipyproxy.config import Config, Health
+from ipyproxy.config.values import Ports
 from ipyproxy.encoding.compression import Compression
 from ipyproxy.files.named import NamedFiles
-from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.gateway.resource import Notebooks
 from ipyproxy.net.sockdiag import Listener
-from ipyproxy.routes.notebooks import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
-from ipyproxy.upstream import pool, probes
-from ipyproxy.upstream.advice import Adviser
 from ipyproxy.upstream.connection import ClientLimits
-from ipyproxy.upstream.health import HealthChecker
-from ipyproxy.upstream.pool import Pool
 from ipyproxy.upstream.tenancy import Tenants
-from ipyproxy.upstream.upstream import Upstream, UpstreamTable
+from ipyproxy.upstream.upstream import Upstream
 from ipyproxy.web.login import LoginPages
-from ipyproxy.web.site import PublicSite, Root, mounts_of
-from ipyproxy.web.waiting import States
-from ipyproxy.websocket.bridge import Bridges
-from tests.front import Browser, House
-from tests.wires import Dialler, Loop, Wire
+from tests.front import Browser
+from tests.web.routed import Wired
+from tests.wires import Wire
 
 HOST = b"Host: hub.example"
 LIMITS = ClientLimits(
@@ -56,15 +48,14 @@ def head_of(data: bytes) -> tuple[bytes, set[bytes]]:
     return start, set(lines)
 
 
-class Gate(House):
-    """The proxy but for sockets, TLS and the configuration: serves ``hub.example``.
+class Gate(Wired):
+    """The proxy as it is wired, but for sockets and TLS: serves ``hub.example``.
 
     :param auth: asks who somebody is; by default nobody does.
     """
 
     def __init__(
         self,
-        monkeypatch: pytest.MonkeyPatch,
         *,
         per_port: int = 128,
         prefix: str = "/ipython",
@@ -74,74 +65,54 @@ class Gate(House):
         health: Health = UNWATCHED,
         auth: auth.Gate | None = None,
         withheld: ReservedFields | None = None,
-        site_cookies: tuple[bytes, ...] = (b"galaxysession",),
+        site_cookies: tuple[str, ...] = ("galaxysession",),
         applications: tuple[int, ...] = (),
         compression: Compression | None = None,
         named_files: NamedFiles | None = None,
         login: LoginPages | None = None,
         **others: Any,
     ) -> None:
-        loop = Loop()
-        self.dialler = Dialler()
-        monkeypatch.setattr(pool, "Dial", self.dialler)
-        self.prober = Dialler()
-        monkeypatch.setattr(probes, "Dial", self.prober)
+        config = Config()
+        config = attrs.evolve(
+            config,
+            health=health,
+            limits=attrs.evolve(config.limits, connections_per_port=per_port),
+            site=attrs.evolve(
+                config.site,
+                hosts=("hub.example",),
+                trusted_origins=trusted_origins,
+                notebook_domain=notebook_domain,
+            ),
+            notebooks=attrs.evolve(
+                config.notebooks,
+                prefix=prefix,
+                site_cookies=site_cookies,
+                applications=Ports([(port, port) for port in applications]),
+            ),
+        )
         self.listeners: dict[int, Listener] = {}
-        self.tenants = Tenants(self.listeners.get)
-        self.pool = Pool(loop, loop, client_limits, self.tenants.confirm)
-        self.tenants.leaving.append(lambda name, ago: self.pool.part(name))
-        self.own_ports: set[int] = set()
-        self.ports = ServedPorts(Config().notebooks.ports, self.own_ports)
-        self.table = UpstreamTable(per_port)
-        self.policy = Policy(("hub.example", f"*.{notebook_domain}"), trusted_origins)
-        self.bridges = Bridges(loop, 0)
-        trusted = frozenset(origin.encode("ascii") for origin in trusted_origins)
-        self.health = HealthChecker(loop, health, prefix, self.table, lambda: 0.9)
-        self.health.startService()
-        trusted_pages = TrustedPages(trusted_origins) if trusted_origins else None
-        adviser, tenants = Adviser(loop.seconds), self.tenants
-        context = GatewayContext(
-            self.pool,
-            self.health,
-            self.bridges,
-            tenants,
-            adviser,
-            trusted,
-            trusted_pages,
-            compression,
-            named_files,
-        )
-        if compression is not None:
-            store, table = compression.store, self.table
-            tenants.leaving.append(lambda name, ago: store.drop(table.notebook(int(name))))
-        notebooks = Notebooks(
-            self.ports, prefix, site_cookies, self.table, context, withheld, applications
-        )
-        self.notebooks = notebooks
-        root = Root(prefix, notebooks)
-        root.put(STATE_PATH, States(self.ports, self.table, self.health))
-        hosts = NotebookHosts(notebook_domain, prefix) if notebook_domain else None
-        site = PublicSite(
-            mounts_of(root),
-            self.policy,
-            auth,
-            trusted_pages,
-            hosts,
-            states=StatePaths(prefix),
-            login=login,
-        )
-        super().__init__(loop=loop, site=site, **others)
+        if compression is None:
+            config = attrs.evolve(config, compression=attrs.evolve(config.compression, codings=()))
+        tenants = Tenants(self.listeners.get)
+        super().__init__(config, tenants, compression=compression, **others)
+        self.pool.limits = client_limits
+        self.health.draw = lambda: 0.9
+        self.sites.public.gate = auth
+        self.sites.public.login = login
+        mount = self.sites.public.routes.match(b"", prefix.encode())
+        assert mount is not None
+        assert isinstance(mount.resource, Notebooks)
+        self.notebooks = mount.resource
+        if withheld is not None:
+            self.notebooks.withheld = withheld.kept
+        if named_files is not None:
+            self.notebooks.context = replace(self.notebooks.context, named_files=named_files)
 
     def notebook(self) -> Wire:
         """A notebook takes the connection that is being dialled."""
         wire = self.dialler.next().succeed()
         self.loop.settle()
         return wire
-
-    def tell(self, wire: Wire, data: bytes) -> None:
-        """A notebook sends."""
-        wire.say(data)
-        self.loop.settle()
 
     def end(self, wire: Wire, how: str = "hang up") -> None:
         """A notebook's connection ends."""
@@ -153,24 +124,7 @@ class Gate(House):
 
     def upstream(self, port: int = 10000) -> Upstream:
         """What is known of a notebook."""
-        return self.table.notebook(port)
-
-    def wait(self, seconds: float) -> None:
-        self.loop.pass_time(
-            seconds,
-            self.server.sweep,
-            self.pool.sweep,
-            lambda: self.table.sweep(self.loop.seconds()),
-        )
-
-    @property
-    def is_at_rest(self) -> bool:
-        """Whether no exchange is left over, neither counted nor connected."""
-        return (
-            all(upstream.open_work == 0 for upstream in self.table.all())
-            and not self.pool._connections
-            and not self.dialler.attempts
-        )
+        return self.components.upstreams.notebook(port)
 
 
 def ask(browser: Browser, start: bytes = b"GET /ipython/10000/ HTTP/1.1", *lines: bytes) -> bytes:

@@ -6,46 +6,78 @@ import errno
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
 from ipyproxy.config import Config, parse
-from ipyproxy.daemon.components import make_components, make_sites, refit, secure
+from ipyproxy.daemon.components import Dials, make_components, make_sites, refit, secure
 from ipyproxy.daemon.gate import read_files
+from ipyproxy.encoding.compression import Compression
 from ipyproxy.server.request import NO_PAGES
-from ipyproxy.upstream import pool, probes
 from ipyproxy.upstream.tenancy import Tenants, nobody
 from ipyproxy.upstream.upstream import Upstream
 from tests.front import House
 from tests.wires import Attempt, Dialler, Loop, Wire
 
 
-class Routed(House):
-    """The proxy with a configuration; dials are for the test to answer.
+class Wired(House):
+    """The proxy as it is wired, but for sockets and TLS; dials are for the test to answer.
 
+    :param compression: takes the place of the one that the configuration describes.
     :param subject: that of every client's certificate; None: clients show none.
     """
 
     def __init__(
         self,
-        monkeypatch: pytest.MonkeyPatch,
-        toml: str,
+        config: Config,
+        tenants: Tenants,
         *,
+        compression: Compression | None = None,
         subject: str | None = None,
         **others: Any,
     ) -> None:
         loop = Loop()
-        self.dialler = Dialler()
-        monkeypatch.setattr(pool, "Dial", self.dialler)
-        self.prober = Dialler()
-        monkeypatch.setattr(probes, "Dial", self.prober)
-        config = parse(toml, {}, "test")
-        made = make_components(loop, loop, config, Tenants(nobody))
-        self.components = made._replace(auth=made.auth._replace(subject=lambda _: subject))
-        secure(self.components, None)
-        settings = _settings(config)
-        self.sites = make_sites(self.components, settings, 443)
-        self.components.health.startService()
+        self.dialler, self.prober = Dialler(), Dialler()
+        made = make_components(loop, loop, config, tenants, Dials(self.dialler, self.prober))
+        made = made._replace(auth=made.auth._replace(subject=lambda _: subject))
+        if compression is not None:
+            store, table = compression.store, made.upstreams
+            tenants.leaving.append(lambda name, ago: store.drop(table.notebook(int(name))))
+            made = made._replace(compression=compression)
+        self.components = made
+        self.tenants, self.pool, self.health = tenants, made.pool, made.health
+        self.bridges, self.table, self.own_ports = made.bridges, made.upstreams, made.own_ports
+        secure(made, None)
+        self.sites = make_sites(made, _settings(config), 443)
+        self.policy = self.sites.public.policy
+        made.health.startService()
         super().__init__(loop=loop, site=self.sites.public, **others)
+
+    def tell(self, wire: Wire, data: bytes) -> None:
+        """A notebook or an application sends."""
+        wire.say(data)
+        self.loop.settle()
+
+    def wait(self, seconds: float) -> None:
+        self.loop.pass_time(
+            seconds,
+            self.server.sweep,
+            self.pool.sweep,
+            lambda: self.table.sweep(self.loop.seconds()),
+        )
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether no exchange is left over, neither counted nor connected."""
+        return (
+            all(upstream.open_work == 0 for upstream in self.table.all())
+            and not self.pool._connections
+            and not self.dialler.attempts
+        )
+
+
+class Routed(Wired):
+    """The proxy with a configuration file."""
+
+    def __init__(self, toml: str, **others: Any) -> None:
+        super().__init__(parse(toml, {}, "test"), Tenants(nobody), **others)
 
     def reload(self, toml: str) -> None:
         """Take another configuration, as the service does."""
@@ -73,32 +105,10 @@ class Routed(House):
         self.loop.settle()
         return where(attempt)
 
-    def tell(self, wire: Wire, data: bytes) -> None:
-        """An application sends."""
-        wire.say(data)
-        self.loop.settle()
-
     def upstream(self, name: str) -> Upstream:
         """What is known of a server."""
         (found,) = (one for one in self.components.upstreams.all() if one.name == name)
         return found
-
-    def wait(self, seconds: float) -> None:
-        self.loop.pass_time(
-            seconds,
-            self.server.sweep,
-            self.components.pool.sweep,
-            lambda: self.components.upstreams.sweep(self.loop.seconds()),
-        )
-
-    @property
-    def is_at_rest(self) -> bool:
-        """Whether no exchange is left over, neither counted nor connected."""
-        return (
-            all(upstream.open_work == 0 for upstream in self.components.upstreams.all())
-            and not self.components.pool._connections
-            and not self.dialler.attempts
-        )
 
 
 def _settings(config: Config) -> Any:
@@ -107,7 +117,8 @@ def _settings(config: Config) -> Any:
         config=config,
         certificates=(),
         auth_files=read_files(config.auth),
-        acme=None, error_pages=NO_PAGES,
+        acme=None,
+        error_pages=NO_PAGES,
     )
 
 

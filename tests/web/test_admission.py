@@ -51,9 +51,7 @@ class Door:
 
     health = UNWATCHED
 
-    def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, *rules: tuple[str, str, str], **methods: Method
-    ) -> None:
+    def __init__(self, *rules: tuple[str, str, str], **methods: Method) -> None:
         self.users = InMemory({"alice": "a", "bob": "b"})
         made = Rules(
             Rule(path.encode(), parse_requirement(require), frozenset(users.split()))
@@ -62,7 +60,7 @@ class Door:
         known: dict[str, Method] = {"htpasswd": self.users, **methods}
         gate = AuthGate(made, known, prefix="/ipython")
         withheld = ReservedFields(["X-Remote-User"], basic=True)
-        self.gate = Gate(monkeypatch, auth=gate, withheld=withheld, health=self.health)
+        self.gate = Gate(auth=gate, withheld=withheld, health=self.health)
 
     def knock(self, path: bytes, *lines: bytes) -> tuple[Browser, bytes]:
         browser = self.gate.connect()
@@ -80,9 +78,8 @@ class WatchedDoor(Door):
 
 
 @pytest.fixture
-def door(monkeypatch: pytest.MonkeyPatch) -> Door:
+def door() -> Door:
     return Door(
-        monkeypatch,
         ("/", "none", ""),
         ("/ipython", "htpasswd", ""),
         ("/ipython/10001", "htpasswd", "bob carol"),
@@ -159,14 +156,14 @@ class TestBothKinds:
 
 
 class TestTheFrontPage:
-    def test_a_rule_covers_it_like_anything_else(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        door = Door(monkeypatch, ("/", "htpasswd", ""))
+    def test_a_rule_covers_it_like_anything_else(self) -> None:
+        door = Door(("/", "htpasswd", ""))
         for path in (b"/", b"/nowhere", b"/_ipyproxy/state/10000"):
             assert status(door.knock(path)[1]) == 401
             assert status(door.knock(path, ALICE)[1]) in (200, 404)
 
-    def test_without_a_rule_nothing_is_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        door = Door(monkeypatch, ("/ipython/10001", "htpasswd", ""))
+    def test_without_a_rule_nothing_is_asked(self) -> None:
+        door = Door(("/ipython/10001", "htpasswd", ""))
         assert status(door.knock(b"/", EVE)[1]) == 200
         assert door.users.asked == []
 
@@ -174,11 +171,11 @@ class TestTheFrontPage:
 class TestTheStateOfANotebook:
     """It is for whoever may reach the notebook, and nobody else makes us look at a port."""
 
-    def door(self, monkeypatch: pytest.MonkeyPatch, *rules: tuple[str, str, str]) -> Door:
-        return WatchedDoor(monkeypatch, ("/ipython", "htpasswd", ""), *rules)
+    def door(self, *rules: tuple[str, str, str]) -> Door:
+        return WatchedDoor(("/ipython", "htpasswd", ""), *rules)
 
-    def test_a_stranger_is_told_nothing_of_any_port(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        door = self.door(monkeypatch)
+    def test_a_stranger_is_told_nothing_of_any_port(self) -> None:
+        door = self.door()
         for port in (1, 22, 5432, 8443, *range(10000, 10020), 14999, 15000, 65535):
             for lines in ([], [EVE], [*WEBSOCKET]):
                 browser, heard = door.knock(b"/_ipyproxy/state/%d" % port, *lines)
@@ -189,8 +186,8 @@ class TestTheStateOfANotebook:
         assert door.gate.health.watched == 0
         assert door.gate.table.all() == []
 
-    def test_whoever_may_reach_it_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        door = self.door(monkeypatch)
+    def test_whoever_may_reach_it_is_told(self) -> None:
+        door = self.door()
         _, heard = door.knock(b"/_ipyproxy/state/10000", ALICE)
         assert heard.endswith(b'{"state": "unknown"}\n')
         door.gate.wait(1)
@@ -209,19 +206,18 @@ class TestTheStateOfANotebook:
     )
     def test_it_is_refused_where_the_notebook_is(
         self,
-        monkeypatch: pytest.MonkeyPatch,
         rule: tuple[str, str, str],
         lines: list[bytes],
         rest: bytes,
     ) -> None:
-        door = self.door(monkeypatch, rule)
+        door = self.door(rule)
         _, of_notebook = door.knock(b"/ipython/" + rest, *lines)
         _, of_state = door.knock(b"/_ipyproxy/state/" + rest, *lines)
         refusals = [heard and status(heard) in (401, 403) for heard in (of_notebook, of_state)]
         assert refusals[0] == refusals[1] or not of_notebook
 
-    def test_who_may_is_asked_of_the_notebook(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        door = self.door(monkeypatch)
+    def test_who_may_is_asked_of_the_notebook(self) -> None:
+        door = self.door()
         door.knock(b"/_ipyproxy/state/10000?a=b", ALICE)
         [facts] = door.users.asked
         assert (facts.target, facts.path) == (b"/ipython/10000/", b"/ipython/10000/")
@@ -300,12 +296,12 @@ class TestBodies:
 
 
 class TestRequirements:
-    def door(self, monkeypatch: pytest.MonkeyPatch, require: str, **methods: Method) -> Door:
-        return Door(monkeypatch, ("/", require, ""), **methods)
+    def door(self, require: str, **methods: Method) -> Door:
+        return Door(("/", require, ""), **methods)
 
-    def test_one_of_several_is_enough(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_one_of_several_is_enough(self) -> None:
         link = Says(Failed(Lack.NOTHING))
-        door = self.door(monkeypatch, "link or htpasswd", link=link)
+        door = self.door("link or htpasswd", link=link)
         assert status(door.knock(b"/")[1]) == 401
         assert status(door.knock(b"/", ALICE)[1]) == 200
         link.finding = Passed("carol")
@@ -313,9 +309,9 @@ class TestRequirements:
         assert status(door.knock(b"/")[1]) == 200
         assert len(door.users.asked) == asked
 
-    def test_two_together_have_to_mean_one_user(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_two_together_have_to_mean_one_user(self) -> None:
         certificate = Says(Failed(Lack.NOTHING))
-        door = self.door(monkeypatch, "certificate and htpasswd", certificate=certificate)
+        door = self.door("certificate and htpasswd", certificate=certificate)
         assert status(door.knock(b"/", ALICE)[1]) == 403
         assert door.users.asked == [], "a password was tried without a certificate"
         certificate.finding = Passed("alice")
@@ -323,26 +319,26 @@ class TestRequirements:
         assert status(door.knock(b"/", BOB)[1]) == 403
         assert status(door.knock(b"/", ALICE)[1]) == 200
 
-    def test_each_is_asked_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_each_is_asked_once(self) -> None:
         link = Says(Failed(Lack.NOTHING))
-        door = self.door(monkeypatch, "htpasswd and link or htpasswd", link=link)
+        door = self.door("htpasswd and link or htpasswd", link=link)
         assert status(door.knock(b"/", ALICE)[1]) == 200
         assert len(door.users.asked) == 1
 
-    def test_what_cannot_be_found_out_lets_nobody_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_cannot_be_found_out_lets_nobody_in(self) -> None:
         broken = Says(ProxyError(Problem.AUTH_UNAVAILABLE, "it is down"))
-        door = self.door(monkeypatch, "forward or htpasswd", forward=broken)
+        door = self.door("forward or htpasswd", forward=broken)
         assert status(door.knock(b"/", ALICE)[1]) == 502
 
-    def test_a_mistake_of_ours_lets_nobody_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        door = self.door(monkeypatch, "forward", forward=Says(ValueError("mistake")))
+    def test_a_mistake_of_ours_lets_nobody_in(self) -> None:
+        door = self.door("forward", forward=Says(ValueError("mistake")))
         for lines in ([], WEBSOCKET):
             assert status(door.knock(b"/ipython/10000/", *lines)[1]) == 500
         assert door.gate.dialler.attempts == []
 
-    def test_lines_of_a_method_go_upstream(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_lines_of_a_method_go_upstream(self) -> None:
         found = Passed("dave", (b"X-Group: staff",))
-        door = self.door(monkeypatch, "forward", forward=Says(found))
+        door = self.door("forward", forward=Says(found))
         door.knock(b"/ipython/10000/")
         assert {b"X-Remote-User: dave", b"X-Group: staff"} <= door.upstream()
 
@@ -385,7 +381,7 @@ def test_without_a_gate_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise AssertionError("a Deferred was made")
 
-    gate = Gate(monkeypatch)
+    gate = Gate()
     monkeypatch.setattr(Deferred, "__init__", fail)
     assert ask(gate.connect()) == b""
     assert gate.notebook().hear().startswith(b"GET /ipython/10000/ ")

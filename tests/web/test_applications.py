@@ -55,8 +55,8 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
 
 @pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> Routed:
-    return Routed(monkeypatch, SMALL_HOST)
+def host() -> Routed:
+    return Routed(SMALL_HOST)
 
 
 def ask(host: Routed, start: bytes, *lines: bytes, body: bytes = b"") -> Browser:
@@ -121,11 +121,9 @@ class TestWhoIsAsked:
         assert status(heard) == 403
         assert not host.dialler.attempts
 
-    def test_below_the_domain_of_notebooks_there_is_no_application(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_below_the_domain_of_notebooks_there_is_no_application(self) -> None:
         toml = 'site.notebook_domain = "nb.org"\nsite.hosts = ["a.org"]\n'
-        host = Routed(monkeypatch, toml + '[[routes]]\nto = "unix:/app"')
+        host = Routed(toml + '[[routes]]\nto = "unix:/app"')
         for path, expected in (b"/", 303), (b"/x", 404), (b"/ipython/10001/", 421):
             browser = host.connect()
             heard = browser.say(message(b"GET %b HTTP/1.1" % path, b"Host: 10000.nb.org"))
@@ -212,19 +210,17 @@ class TestRequests:
         ("target", "names"), [(b"/x", [b"Remote-Name: alice"]), (b"/api/x", [])]
     )
     def test_it_is_told_the_user_and_a_secret_and_no_client_can_tell_it_so(
-        self, monkeypatch: pytest.MonkeyPatch, target: bytes, names: list[bytes]
+        self, target: bytes, names: list[bytes]
     ) -> None:
-        host = Routed(monkeypatch, self.NAMING, subject="CN=alice")
+        host = Routed(self.NAMING, subject="CN=alice")
         _, app = asked(host, b"GET " + target, HERE, *self.LIES)
         lines = head_of(app.hear())[1]
         said = [line for line in lines if line.lower().startswith((b"remote", b"gx"))]
         assert sorted(said) == [b"GX-SECRET: s3cret", *names]
         assert b"X-Other: 1" in lines
 
-    def test_without_a_user_nothing_goes_where_one_is_asked_for(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        host = Routed(monkeypatch, self.NAMING)
+    def test_without_a_user_nothing_goes_where_one_is_asked_for(self) -> None:
+        host = Routed(self.NAMING)
         heard = host.connect().say(message(b"GET /x HTTP/1.1", HERE, *self.LIES))
         assert status(heard) == 403
         assert not host.dialler.attempts
@@ -256,11 +252,11 @@ class TestAmbiguousPaths:
     """
 
     @pytest.fixture
-    def guarded(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Routed:
+    def guarded(self, tmp_path: Path) -> Routed:
         users = tmp_path / "users"
         users.touch()
         toml = self.RULES.replace('"users"', f'"{users}"')
-        return Routed(monkeypatch, 'site.hosts = ["example.org"]\n' + toml)
+        return Routed('site.hosts = ["example.org"]\n' + toml)
 
     @pytest.mark.parametrize(
         "path",
@@ -406,10 +402,8 @@ class TestWebSockets:
         assert browser.hear() == HELLO
         assert len(host.upstream("unix:/srv/gunicorn.sock").bridges) == 1
 
-    def test_of_several_servers_the_next_one_is_asked_if_one_is_not_there(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        host = Routed(monkeypatch, SEVERAL)
+    def test_of_several_servers_the_next_one_is_asked_if_one_is_not_there(self) -> None:
+        host = Routed(SEVERAL)
         browser = ask(host, b"GET /ws", HERE, *HANDSHAKE)
         first = host.refuse()
         second, app = host.accept()
@@ -430,8 +424,8 @@ SEVERAL = """
 
 class TestSeveralServers:
     @pytest.fixture
-    def host(self, monkeypatch: pytest.MonkeyPatch) -> Routed:
-        return Routed(monkeypatch, SEVERAL)
+    def host(self) -> Routed:
+        return Routed(SEVERAL)
 
     def test_they_take_turns(self, host: Routed) -> None:
         addresses = []
@@ -550,21 +544,17 @@ class TestWhatIsKept:
         assert (document["port"], document["upstream"]) == (None, "unix:/srv/gunicorn.sock")
         assert document["target"] == "/"
 
-    def test_it_is_probed_by_connecting_however_notebooks_are(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        host = Routed(monkeypatch, SEVERAL.replace('["unix:/a", "unix:/b"]', '"unix:/a"'))
+    def test_it_is_probed_by_connecting_however_notebooks_are(self) -> None:
+        host = Routed(SEVERAL.replace('["unix:/a", "unix:/b"]', '"unix:/a"'))
         ask(host, b"GET /", HERE)
         host.refuse()
         assert host.upstream("unix:/a").is_down
         host.wait(30)
         assert {where(attempt) for attempt in host.prober.attempts} == {UNIXPath("/a")}
 
-    def test_each_server_has_as_many_places_as_its_route_says(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_each_server_has_as_many_places_as_its_route_says(self) -> None:
         toml = SEVERAL.replace('["unix:/a", "unix:/b"]', '"unix:/a"\nconnections = 2')
-        host = Routed(monkeypatch, toml)
+        host = Routed(toml)
         for _ in range(2):
             ask(host, b"GET /", HERE)
         late = ask(host, b"GET /", HERE)
@@ -572,8 +562,8 @@ class TestWhatIsKept:
         host.wait(10)
         assert status(late.hear()) == 503
 
-    def test_a_reload_with_other_routes(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        host = Routed(monkeypatch, SEVERAL)
+    def test_a_reload_with_other_routes(self) -> None:
+        host = Routed(SEVERAL)
         browser, _ = asked(host, b"GET /", HERE)
         host.reload('site.hosts = ["example.org"]\n[[routes]]\nto = "unix:/c"')
         names = [upstream.name for upstream in host.components.upstreams.all()]

@@ -24,8 +24,8 @@ STATE = b"GET /_ipyproxy/state/10000 HTTP/1.1"
 
 
 @pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    return Gate(monkeypatch, health=Health())
+def gate() -> Gate:
+    return Gate(health=Health())
 
 
 def refuse(gate: Gate) -> None:
@@ -213,8 +213,8 @@ class TestWhatItCosts:
 
 class TestBridges:
     @pytest.fixture
-    def hall(self, monkeypatch: pytest.MonkeyPatch) -> Hall:
-        return Hall(monkeypatch, health=Health(fall=1))
+    def hall(self) -> Hall:
+        return Hall(health=Health(fall=1))
 
     def hang(self, hall: Hall) -> None:
         """A probe finds that the port takes no connections."""

@@ -17,8 +17,8 @@ WEBSOCKET = (
 
 
 @pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    return Gate(monkeypatch, notebook_domain="nb.example")
+def gate() -> Gate:
+    return Gate(notebook_domain="nb.example")
 
 
 def answer_to(gate: Gate, start: bytes, *lines: bytes) -> tuple[int, set[bytes]]:

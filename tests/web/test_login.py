@@ -36,9 +36,8 @@ BASIC = b'Basic realm="notebooks", charset="UTF-8"'
 
 
 @pytest.fixture
-def entrance(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Entrance:
+def entrance(tmp_path: Path) -> Entrance:
     return Entrance(
-        monkeypatch,
         tmp_path,
         ("/ipython", "htpasswd", ""),
         ("/ipython/10003", "htpasswd", "bob"),
@@ -99,10 +98,8 @@ class TestTheWayThere:
     def test_what_is_open_stays_open(self, entrance: Entrance) -> None:
         assert entrance.passes("/ipython/10002/", *OPENS) is not None
 
-    def test_the_pages_are_there_whatever_the_rules_ask(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        entrance = Entrance(monkeypatch, tmp_path, ("/", "htpasswd", ""))
+    def test_the_pages_are_there_whatever_the_rules_ask(self, tmp_path: Path) -> None:
+        entrance = Entrance(tmp_path, ("/", "htpasswd", ""))
         for path in (LOGIN, LOGOUT):
             assert entrance.ask(path)[1].status == 200
         assert entrance.ask("/_ipyproxy/other")[1].status == 401
@@ -206,11 +203,9 @@ class TestTheForm:
         for path in (LOGIN, LOGOUT):
             assert entrance.ask(path, ORIGIN, method=b"PUT")[1].status == 405
 
-    def test_it_is_taken_from_this_very_origin_only(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
+    def test_it_is_taken_from_this_very_origin_only(self, tmp_path: Path) -> None:
         trusted = "https://galaxy.example"
-        entrance = Entrance(monkeypatch, tmp_path, trusted_origins=(trusted,))
+        entrance = Entrance(tmp_path, trusted_origins=(trusted,))
         for lines in (
             [b"Origin: https://evil.example"],
             [b"Origin: " + trusted.encode()],
@@ -389,10 +384,8 @@ class TestTheSession:
         assert entrance.ask(LAB, cookie)[1].status == 502
         assert entrance.log_in().status == 502
 
-    def test_it_is_no_session_at_another_host(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        entrance = Entrance(monkeypatch, tmp_path, notebook_domain="nb.example")
+    def test_it_is_no_session_at_another_host(self, tmp_path: Path) -> None:
+        entrance = Entrance(tmp_path, notebook_domain="nb.example")
         host = b"Host: 10000.nb.example"
         _, answer = entrance.ask(LAB, *OPENS, host=host)
         address = answer.one(b"location").decode()
@@ -487,38 +480,32 @@ class TestLoggingOut:
 
 
 class TestAnotherLoginServer:
-    def entrance(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int = 401
-    ) -> Entrance:
+    def entrance(self, tmp_path: Path, status: int = 401) -> Entrance:
         login = "https://login.example/start?rd={url}"
         says = Says(Failed(Lack.NOTHING, status, (b"WWW-Authenticate: Bearer",), login))
         rules = [("/ipython", "forward", ""), ("/ipython/10001", "link or htpasswd or forward", "")]
         link = Says(Failed(Lack.NOTHING))
-        return Entrance(monkeypatch, tmp_path, *rules, methods={"forward": says, "link": link})
+        return Entrance(tmp_path, *rules, methods={"forward": says, "link": link})
 
-    def test_a_person_is_led_there(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        entrance = self.entrance(monkeypatch, tmp_path)
+    def test_a_person_is_led_there(self, tmp_path: Path) -> None:
+        entrance = self.entrance(tmp_path)
         _, answer = entrance.ask(LAB + "?a=b&c", *OPENS)
         assert answer.status == 303
         address = urlsplit(answer.one(b"location").decode())
         assert (address.netloc, address.path) == ("login.example", "/start")
         assert parse_qs(address.query) == {"rd": [f"https://hub.example{LAB}?a=b&c"]}
 
-    def test_a_program_is_not(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        entrance = self.entrance(monkeypatch, tmp_path)
+    def test_a_program_is_not(self, tmp_path: Path) -> None:
+        entrance = self.entrance(tmp_path)
         for lines in ([], FETCHES, WEBSOCKET):
             _, answer = entrance.ask(LAB, *lines)
             assert (answer.status, answer.one(b"www-authenticate")) == (401, b"Bearer")
 
-    def test_nor_one_whom_a_login_would_not_help(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        entrance = self.entrance(monkeypatch, tmp_path, 403)
+    def test_nor_one_whom_a_login_would_not_help(self, tmp_path: Path) -> None:
+        entrance = self.entrance(tmp_path, 403)
         assert entrance.ask(LAB, *OPENS)[1].status == 403
 
-    def test_of_several_the_first_counts(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        entrance = self.entrance(monkeypatch, tmp_path)
+    def test_of_several_the_first_counts(self, tmp_path: Path) -> None:
+        entrance = self.entrance(tmp_path)
         _, answer = entrance.ask("/ipython/10001/", *OPENS)
         assert answer.one(b"location").startswith(b"/_ipyproxy/login?to=")

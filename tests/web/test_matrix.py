@@ -10,6 +10,7 @@ import pytest
 from ipyproxy.access.origins import Policy
 from ipyproxy.errors import ProxyError
 from ipyproxy.http1.head import RequestHead
+from ipyproxy.routes.notebooks import ServedPorts
 from tests.refusals import ALL, HOSTS, ORIGINS, PORTS, Case, spelled
 from tests.web.gate import Gate
 
@@ -27,8 +28,8 @@ _check_origin: Check = Policy.check_origin
 
 
 @pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    gate = Gate(monkeypatch)
+def gate() -> Gate:
+    gate = Gate()
     gate.own_ports.add(NAMES["own"])  # type: ignore[arg-type]
     return gate
 
@@ -119,7 +120,7 @@ def test_without_the_check_of_origins_it_shows(gate: Gate, monkeypatch: pytest.M
 
 
 def test_without_the_list_of_ports_it_shows(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(gate.ports), "__contains__", lambda self, port: True)
+    monkeypatch.setattr(ServedPorts, "__contains__", lambda self, port: True)
     for websocket in (False, True):
         assert carried(gate, PORTS, websocket=websocket)
         assert carried(gate, [*HOSTS, *ORIGINS], websocket=websocket) == []

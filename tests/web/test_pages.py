@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipyproxy.errors import Problem
-from ipyproxy.web.pages import RETRY_AFTER, Page, front_page, problem_page, wants_json
+from ipyproxy.web.negotiation import wants_json
+from ipyproxy.web.pages import RETRY_AFTER, Page, front_page, problem_page
 
 FIREFOX = b"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 CHROMIUM = (

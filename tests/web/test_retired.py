@@ -29,8 +29,8 @@ class Terms:
 
 
 @pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    return Gate(monkeypatch)
+def gate() -> Gate:
+    return Gate()
 
 
 def change(gate: Gate, terms: Terms | None) -> None:
@@ -62,8 +62,8 @@ class TestConnectionsToNotebooks:
         assert browser.hear().endswith(b"hi")
         assert wire.is_closed
 
-    def test_a_bridge_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        hall = Hall(monkeypatch)
+    def test_a_bridge_ends(self) -> None:
+        hall = Hall()
         browser, notebook = hall.open()
         browser.hear()
         change(hall, Terms("a"))
@@ -71,8 +71,8 @@ class TestConnectionsToNotebooks:
         assert browser.hear() == b""
         assert browser.wire.has_ended
 
-    def test_so_does_one_that_opens_only_then(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        hall = Hall(monkeypatch)
+    def test_so_does_one_that_opens_only_then(self) -> None:
+        hall = Hall()
         browser, notebook, request = hall.ask()
         change(hall, Terms("a"))
         notebook.switch(request)
@@ -163,8 +163,8 @@ class TestConnectionsOfClients:
         assert browser.get() == b""
         assert browser.wire.has_ended
 
-    def test_a_bridge_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        hall = Hall(monkeypatch)
+    def test_a_bridge_ends(self) -> None:
+        hall = Hall()
         browser, notebook = hall.open()
         browser.hear()
         hall.server.retire()
@@ -174,8 +174,8 @@ class TestConnectionsOfClients:
         assert notebook.wire.has_ended
         assert hall.loop.failures == []
 
-    def test_so_does_one_that_opens_only_then(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        hall = Hall(monkeypatch)
+    def test_so_does_one_that_opens_only_then(self) -> None:
+        hall = Hall()
         browser, notebook, request = hall.ask()
         hall.server.retire()
         notebook.switch(request)

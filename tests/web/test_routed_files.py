@@ -22,7 +22,7 @@ def site(tmp_path: Path) -> Path:
 
 
 def routed(monkeypatch: pytest.MonkeyPatch, toml: str) -> Routed:
-    made = Routed(monkeypatch, toml)
+    made = Routed(toml)
     reader = Reader(at_once=True)
     for disk in made.components.disks._disks.values():
         monkeypatch.setattr(disk, "run", reader.run)

@@ -12,8 +12,8 @@ from tests.web.gate import HOST, Gate, ask, head_of, message
 
 
 @pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    return Gate(monkeypatch)
+def gate() -> Gate:
+    return Gate()
 
 
 def answer_to(gate: House, start: bytes, *lines: bytes) -> tuple[int, bytes]:
@@ -87,10 +87,8 @@ class TestTheTree:
         assert answer_to(gate, b"GET /ipython/10443/ HTTP/1.1", HOST)[0] == 404
         assert gate.dialler.attempts == []
 
-    def test_a_longer_prefix_has_nothing_at_its_steps(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        gate = Gate(monkeypatch, prefix="/galaxy/ie/ipython")
+    def test_a_longer_prefix_has_nothing_at_its_steps(self) -> None:
+        gate = Gate(prefix="/galaxy/ie/ipython")
         for path in (b"/galaxy", b"/galaxy/", b"/galaxy/ie", b"/galaxy/ie/x", b"/ipython/10000/"):
             assert answer_to(gate, b"GET %b HTTP/1.1" % path, HOST)[0] == 404
         assert answer_to(gate, b"GET /galaxy/ie/ipython/10000/ HTTP/1.1", HOST)[0] == 0
@@ -170,8 +168,8 @@ class TestAccess:
         assert answer_to(gate, start, HOST, b"Sec-Fetch-Site: cross-site")[0] == 403
         assert gate.dialler.attempts == []
 
-    def test_our_own_origin_and_trusted_ones_may(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        gate = Gate(monkeypatch, trusted_origins=("https://galaxy.example",))
+    def test_our_own_origin_and_trusted_ones_may(self) -> None:
+        gate = Gate(trusted_origins=("https://galaxy.example",))
         for origin in (b"https://hub.example", b"https://galaxy.example"):
             start = b"POST /ipython/10000/ HTTP/1.1"
             assert answer_to(gate, start, HOST, b"Origin: " + origin)[0] == 0
@@ -215,8 +213,8 @@ def test_browsers_are_told_to_insist_on_https(gate: Gate) -> None:
     assert b"Strict-Transport-Security" not in heard
 
 
-def test_whoever_asks_too_fast_is_told_when_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = Gate(monkeypatch, requests=Rate(0.1, 1))
+def test_whoever_asks_too_fast_is_told_when_to_come_again() -> None:
+    gate = Gate(requests=Rate(0.1, 1))
     assert answer_to(gate, b"GET / HTTP/1.1", HOST)[0] == 200
     status, heard = answer_to(gate, b"GET /ipython/10000/ HTTP/1.1", HOST)
     assert status == 429

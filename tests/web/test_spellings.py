@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,9 +19,7 @@ PIECES = st.sampled_from(
 
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(PIECES, min_size=1, max_size=8).map(b"".join), st.sampled_from([b"GET", b"POST"]))
-def test_no_spelling_leads_past_a_rule(
-    monkeypatch: pytest.MonkeyPatch, target: bytes, method: bytes
-) -> None:
+def test_no_spelling_leads_past_a_rule(target: bytes, method: bytes) -> None:
     users = InMemory({})
     rules = Rules(
         [
@@ -30,7 +27,7 @@ def test_no_spelling_leads_past_a_rule(
             Rule(b"/ipython", parse_requirement("none")),
         ]
     )
-    gate = Gate(monkeypatch, auth=AuthGate(rules, {"htpasswd": users}, prefix="/ipython"))
+    gate = Gate(auth=AuthGate(rules, {"htpasswd": users}, prefix="/ipython"))
     ask(gate.connect(), b"%b %b HTTP/1.1" % (method, target))
     assert [attempt.address[1] for attempt in gate.dialler.attempts] in ([], [10001])
     gate.dialler.attempts.clear()

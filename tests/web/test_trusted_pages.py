@@ -11,8 +11,8 @@ ALLOWED = b"Access-Control-Allow-Origin: https://galaxy.example"
 
 
 @pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
-    return Gate(monkeypatch, trusted_origins=("https://galaxy.example",))
+def gate() -> Gate:
+    return Gate(trusted_origins=("https://galaxy.example",))
 
 
 def answered(gate: Gate, *lines: bytes) -> set[bytes]:
@@ -63,7 +63,7 @@ def test_a_problem_can_be_read_too(gate: Gate) -> None:
     assert ALLOWED in lines
 
 
-def test_without_trusted_origins_nothing_of_this_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = answered(Gate(monkeypatch), b"Origin: https://hub.example")
+def test_without_trusted_origins_nothing_of_this_is_said() -> None:
+    lines = answered(Gate(), b"Origin: https://hub.example")
     assert b"X-Frame-Options: SAMEORIGIN" in lines
     assert b"Vary: Origin" not in lines

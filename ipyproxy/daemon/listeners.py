@@ -1,0 +1,154 @@
+"""What clients connect to: the listeners of HTTPS and plain HTTP, and the servers behind them.
+
+Knows sockets, TLS and the PROXY protocol, and which server takes a connection. What is served is
+handed in, and replaced at a reload.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
+
+from ipyproxy.config import Config
+from ipyproxy.daemon.components import Components, Sites
+from ipyproxy.daemon.limits import channel_limits
+from ipyproxy.http.forwarding import UNIX, TrustedProxies, name_of
+from ipyproxy.net.descriptors import Descriptors, Reactor
+from ipyproxy.net.endpoints import listen, spoken
+from ipyproxy.net.sockets import Accept, Announcement, Listener
+from ipyproxy.net.tcp import TCPTransport
+from ipyproxy.net.tls import TLSTransport
+from ipyproxy.server.server import HTTPServer, Record
+from ipyproxy.server.site import Site
+from ipyproxy.tls import ServerTLS
+
+
+class Listeners:
+    """The listeners of one process; they stay as they are at every reload.
+
+    First :meth:`bind`, then :meth:`serve`; connections come no earlier than the reactor runs.
+
+    :ivar https_port: the public port of HTTPS.
+    :ivar https: the server of HTTPS.
+    :ivar http: the server of plain HTTP.
+    """
+
+    https_port: int
+    https: HTTPServer
+    http: HTTPServer
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        descriptors: Descriptors,
+        components: Components,
+        tls: ServerTLS,
+        config: Config,
+    ) -> None:
+        self._reactor = reactor
+        self._descriptors = descriptors
+        self._components = components
+        self._tls = tls
+        self._bound = config.listen
+        self._config = config
+        self._listeners: list[Listener] = []
+
+    def bind(self) -> None:
+        """Bind the ports. Raises :class:`~ipyproxy.net.endpoints.StartError`."""
+        https = self._listen(self._bound.https, self._take_https)
+        if self._bound.http is not None:
+            self._listen(self._bound.http, self._take_http)
+        self.https_port = getattr(https, "port", 443)
+
+    def _listen(self, where: int | str, accept: Accept) -> IAddress:
+        backlog = self._bound.backlog
+        listener = listen(self._reactor, self._descriptors, where, backlog, accept)
+        self._listeners.append(listener)
+        self.note(listener.address)
+        return listener.address
+
+    def note(self, address: IAddress) -> None:
+        """Know of an address that the process listens on; no route leads there."""
+        self._components.condition.listeners.append(spoken(address))
+        own = getattr(address, "port", None)
+        if own is not None:
+            self._components.own_ports.add(own)
+
+    def serve(self, sites: Sites, record: Record) -> None:
+        """Serve ``sites``.
+
+        :param record: is called with each request once it is over.
+        """
+        self.https = self._make_server(sites.public, record)
+        self.http = self._make_server(sites.redirects, record)
+        self._components.condition.handshakes = self.https.handshakes
+
+    def _make_server(self, site: Site, record: Record) -> HTTPServer:
+        limits = channel_limits(self._config)
+        proxies = TrustedProxies(self._config.listen.trusted_proxies)
+        return HTTPServer(self._reactor, site, limits, self._components.clients, proxies, record)
+
+    @property
+    def servers(self) -> tuple[HTTPServer, HTTPServer]:
+        """Both."""
+        return self.https, self.http
+
+    def put(self, config: Config, sites: Sites) -> tuple[str, ...]:
+        """Serve ``sites`` as ``config`` says from now on; what is open stays open.
+
+        :returns: the keys of ``listen`` that have changed and take a restart.
+        """
+        self._config = config
+        for server, site in (self.https, sites.public), (self.http, sites.redirects):
+            server.site = site
+            server.limits = channel_limits(config)
+            server.proxies = TrustedProxies(config.listen.trusted_proxies)
+        fixed = "https", "http", "backlog"
+        return tuple(
+            key for key in fixed if getattr(config.listen, key) != getattr(self._bound, key)
+        )
+
+    @property
+    def has_nameless_clients(self) -> bool:
+        """Whether whoever connects is not told apart."""
+        by_path = any(isinstance(each.address, UNIXAddress) for each in self._listeners)
+        return by_path and UNIX not in self._config.listen.trusted_proxies
+
+    def _take_https(self, sock: socket.socket, peer: IAddress) -> None:
+        config = self._config
+        if not config.listen.proxy_protocol:
+            self._accept_tls(sock, peer)
+        elif name_of(peer) in self.https.proxies:
+            Announcement(self._reactor, sock, peer, config.timeouts.head, self._accept_tls)
+        else:
+            # Whoever is not a proxy could say it is anybody.
+            sock.close()
+
+    def _accept_tls(self, sock: socket.socket, peer: IAddress) -> None:
+        channel = self.https.open_channel(peer)
+        if channel is None:
+            sock.close()
+            return
+        tls, high_water = self._tls.connection(sock), self._config.limits.buffer_bytes
+        TLSTransport(self._descriptors, sock, channel, peer, tls, high_water=high_water).start()
+
+    def _take_http(self, sock: socket.socket, peer: IAddress) -> None:
+        channel = self.http.open_channel(peer)
+        if channel is None:
+            sock.close()
+            return
+        high_water = self._config.limits.buffer_bytes
+        TCPTransport(self._descriptors, sock, channel, peer, high_water=high_water).start()
+
+    def sweep(self) -> None:
+        """Look at the deadlines of all connections."""
+        for server in self.servers:
+            server.sweep()
+
+    def stop(self) -> list[Deferred[None]]:
+        """Accept nothing more; what is open stays open."""
+        stopped = [listener.stop() for listener in self._listeners]
+        return [each for each in stopped if each is not None]

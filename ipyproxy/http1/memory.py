@@ -1,0 +1,239 @@
+"""The fields of heads, as they are read: what was met before is looked up instead of parsed.
+
+Knows what is remembered, where, and how much of it. What a line comes to is for
+:mod:`ipyproxy.http1.lines` to say; what a name means is handed in.
+
+What was met before is kept in two places, both bounded in bytes. Lines that many send and that are
+no secret (:class:`FieldMemory`) are shared by all connections. Everything else, and above all
+cookies, credentials, and tokens in a Referer, is kept by the connection that it came on
+(:class:`FieldReader`), and gone with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.http1.lines import (
+    Fields,
+    Loose,
+    Parsed,
+    Special,
+    SpecialFields,
+    lines_of,
+    split_field_line,
+)
+
+SHARED_BYTES: Final = 512 * 1024
+"""What the lines of one :class:`FieldMemory` may take."""
+OWN_LINES_BYTES: Final = 4 * 1024
+OWN_GROUPS_BYTES: Final = 12 * 1024
+"""What a connection's own lines may take, and its groups of special fields."""
+HEAD_BYTES: Final = 4096
+"""Bytes of field lines above which a head is not compared with the one before."""
+_SHARED_LINE: Final = 512
+# Beside its bytes, a line has two objects and a place in a table; a group has these for each of its
+# fields, and in all what follows from it.
+_LINE_COST: Final = 300
+_FIELD_COST: Final = 120
+_GROUP_COST: Final = 1024
+# So many lines at the end of a head may change before it is worth finding out where that begins.
+_FEW_LINES: Final = 3
+
+
+class FieldMemory:
+    """Field lines that many send, with what they come to: the line to pass on, or a special field.
+
+    Browsers repeat most of their field lines byte for byte, so looking a line up instead of
+    parsing it is what makes a strict grammar cheap. Parsing depends on the line alone, so nothing
+    of one request can show in another. No more than :data:`SHARED_BYTES`: long lines are never
+    kept, and a full memory starts anew.
+
+    :param shared: names (lower-case) of fields that are no secret, whoever sends them.
+    :param read: names (lower-case) of fields that are read, and passed on as they came.
+    :param is_taken: tells by a name (lower-case) which fields are rewritten or dropped.
+    :param loose: the name (lower-case) of the one that is :class:`Loose`, if there is one.
+    """
+
+    def __init__(
+        self,
+        shared: frozenset[bytes],
+        read: frozenset[bytes],
+        is_taken: Callable[[bytes], bool],
+        loose: bytes = b"",
+    ) -> None:
+        self._shared = shared
+        self._read = read
+        self._is_taken = is_taken
+        self._loose = loose
+        self.lines: dict[bytes, Parsed] = {}
+        """What is remembered."""
+        self._held = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes that all of it takes, about."""
+        return self._held
+
+    def parse(self, line: bytes) -> tuple[Parsed, bool]:
+        """What ``line`` (without its CRLF) comes to, and whether that is remembered from now on.
+
+        Raises :class:`ProxyError` (``BAD_REQUEST``).
+        """
+        name, value = split_field_line(line)
+        lower = name.lower()
+        # What is passed on is spelled anew: the name as it came, a colon, one space, the value.
+        spelled = b"%b: %b\r\n" % (name, value)
+        parsed: Parsed = spelled
+        if lower in self._read:
+            parsed = Special(lower, value, spelled)
+        elif lower == self._loose:
+            parsed = Loose(value)
+        elif self._is_taken(lower):
+            parsed = Special(lower, value, b"")
+        is_shared = lower in self._shared and len(line) <= _SHARED_LINE
+        if is_shared:
+            self._keep(line, parsed)
+        return parsed, is_shared
+
+    def _keep(self, line: bytes, parsed: Parsed) -> None:
+        cost = _line_cost(line)
+        if self._held + cost > SHARED_BYTES:
+            self.lines.clear()
+            self._held = 0
+        self.lines[line] = parsed
+        self._held += cost
+
+
+def _line_cost(line: bytes) -> int:
+    """Bytes that a remembered line takes: as it came, as it is passed on, and its value."""
+    return 3 * len(line) + _LINE_COST
+
+
+def _group(special: tuple[Special, ...]) -> SpecialFields:
+    group = SpecialFields()
+    group.verbatim = b"".join([field.line for field in special])
+    for field in special:
+        group.setdefault(field.name, []).append(field.value)
+    return group
+
+
+class FieldReader:
+    """Reads the field lines of one connection's heads.
+
+    On one connection they mostly begin with the same lines, and these are taken apart only when
+    they change. What a line comes to depends on that line alone, so this changes no result.
+    Of a head of up to :data:`HEAD_BYTES` this keeps three copies, besides what has come on this
+    connection: :data:`OWN_LINES_BYTES` of lines, :data:`OWN_GROUPS_BYTES` of special fields.
+    """
+
+    __slots__ = (
+        "_groups", "_held_groups", "_held_lines", "_last", "_lines", "_loose", "_memory", "_plain",
+        "_prefix", "_prefix_lines", "_special",
+    )  # fmt: skip
+
+    def __init__(self, memory: FieldMemory) -> None:
+        self._memory = memory
+        self._last = b""
+        self._prefix = b""
+        self._prefix_lines = 0
+        self._plain = b""
+        self._special: tuple[Special, ...] = ()
+        self._loose: tuple[bytes, ...] = ()
+        self._lines: dict[bytes, Special | Loose] = {}
+        self._groups: dict[tuple[Special, ...], SpecialFields] = {}
+        self._held_lines = self._held_groups = 0
+
+    def read(self, block: bytes, most: int) -> Fields:
+        """The fields that ``block`` spells, whose every line has its CRLF.
+
+        Raises :class:`ProxyError`: ``BAD_REQUEST``, ``HEAD_TOO_LARGE`` if they are more than
+        ``most``.
+        """
+        if not block.startswith(self._prefix):
+            self._remember(b"")
+        rest = block[len(self._prefix) :]
+        # Counting takes as long as everything else, so what is known by heart is not counted.
+        lines = rest.count(b"\r\n")
+        if self._prefix_lines + lines > most:
+            raise ProxyError(Problem.HEAD_TOO_LARGE, f"{self._prefix_lines + lines} fields")
+        if len(block) > HEAD_BYTES:
+            self._last = b""
+        else:
+            if lines > _FEW_LINES:
+                self._remember(_common_lines(block, self._last))
+                rest = block[len(self._prefix) :]
+            self._last = block
+        if not rest:
+            return Fields(self._plain, self._group(self._special), self._loose)
+        plain, special, loose = self._take(rest)
+        return Fields(
+            self._plain + plain, self._group(self._special + special), self._loose + loose
+        )
+
+    def _remember(self, prefix: bytes) -> None:
+        if prefix != self._prefix:
+            self._plain, self._special, self._loose = self._take(prefix)
+            self._prefix = prefix
+            self._prefix_lines = prefix.count(b"\r\n")
+
+    def _take(self, block: bytes) -> tuple[bytes, tuple[Special, ...], tuple[bytes, ...]]:
+        """The lines of ``block`` that pass as they are, its special fields, and the loose one."""
+        plain: list[bytes] = []
+        special: list[Special] = []
+        loose: tuple[bytes, ...] = ()
+        shared, own = self._memory.lines, self._lines
+        for line in lines_of(block):
+            field = shared.get(line) or own.get(line)
+            if field is None:
+                field = self._meet(line)
+            if isinstance(field, bytes):
+                plain.append(field)
+            elif isinstance(field, Special):
+                special.append(field)
+            else:
+                loose += (field.value,)
+        return b"".join(plain), tuple(special), loose
+
+    def _meet(self, line: bytes) -> Parsed:
+        """What a line that is not known comes to; it is known from now on, if it is not too long.
+
+        (Lines that pass as they are change often, and nothing follows from them.)
+        """
+        field, is_shared = self._memory.parse(line)
+        if is_shared or isinstance(field, bytes):
+            return field
+        cost = _line_cost(line)
+        if cost <= OWN_LINES_BYTES:
+            self._held_lines += cost
+            if self._held_lines > OWN_LINES_BYTES:
+                self._lines.clear()
+                self._held_lines = cost
+            self._lines[line] = field
+        return field
+
+    def _group(self, special: tuple[Special, ...]) -> SpecialFields:
+        """The special fields of one head; the same object for the same fields, if seen lately."""
+        group = self._groups.get(special)
+        if group is None:
+            group = _group(special)
+            values = sum([len(field.value) for field in special])
+            cost = 2 * values + _FIELD_COST * len(special) + _GROUP_COST
+            if cost <= OWN_GROUPS_BYTES:
+                self._held_groups += cost
+                if self._held_groups > OWN_GROUPS_BYTES:
+                    self._groups.clear()
+                    self._held_groups = cost
+                self._groups[special] = group
+        return group
+
+
+def _common_lines(block: bytes, other: bytes) -> bytes:
+    """The lines with which both begin."""
+    size = 0
+    for mine, its in zip(block.split(b"\r\n"), other.split(b"\r\n"), strict=False):
+        if mine != its:
+            break
+        size += len(mine) + 2
+    return block[:size]
