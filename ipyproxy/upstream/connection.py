@@ -267,6 +267,7 @@ class UpstreamConnection(StreamProtocol):
 
     def hand_over(self, tunnel: Tunnel) -> None:
         """Give the connection to ``tunnel`` after :meth:`Receiver.switched`."""
+        self._fields = response_fields_reader()  # what it remembers is not needed any more
         self._tunnel = tunnel
         self.transport.setTcpKeepAlive(True)
 
