@@ -5,14 +5,13 @@ Knows the kinds of destinations. Opens, reads and dials nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from twisted.web.resource import Resource
 
-from ipyproxy.access.reserved import ReservedFields
+from ipyproxy.access.reserved import ReservedFields, withholding
 from ipyproxy.config import Config
 from ipyproxy.config.routes import OWN_PATH
 from ipyproxy.files.disk import Disks
@@ -78,17 +77,6 @@ def _spelled(host: str) -> bytes:
     return f"[{host}]".encode() if ":" in host and parse_address(host) else host.encode("ascii")
 
 
-def _withheld(
-    route: Route, usual: ReservedFields | None
-) -> Callable[[list[bytes]], list[bytes]] | None:
-    """What drops the fields that a client may not say: the usual ones, and those of the route."""
-    if not route.sent:
-        return None if usual is None else usual.kept
-    names = [line.partition(b":")[0].decode("ascii") for line in route.sent]
-    own = ReservedFields(names, basic=False)
-    return own.kept if usual is None else lambda lines: own.kept(usual.kept(lines))
-
-
 def _resource(route: Route, fittings: Fittings) -> Resource:
     destination = route.destination
     if isinstance(destination, Redirect):
@@ -111,7 +99,10 @@ def _resource(route: Route, fittings: Fittings) -> Resource:
         prefix=route.prefix + b"/",
         port=0,
         site_cookies=fittings.cookies,
-        withheld=_withheld(route, fittings.withheld),
+        withheld=withholding(
+            fittings.withheld,
+            [line.partition(b":")[0].decode("ascii") for line in route.sent],
+        ),
         scheme=b"https" if destination.servers[0].tls_name else b"http",
         manners=Manners.APPLICATION,
         confined=False,

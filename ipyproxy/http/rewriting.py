@@ -255,7 +255,7 @@ def _rewritten_response(
     """Names of the plain fields that Connection drops, and the special lines to send."""
     dropped = _nominated(special)
     lines: list[bytes] = []
-    rewrites = _CONFINED if rewriting.confined else _STRIPPED if rewriting.stripped else _FREE
+    rewrites = _REWRITES[rewriting.confined, rewriting.stripped]
     for name, label, rewrite in rewrites:
         if name in special and name not in dropped:
             lines += [label + rewrite(value, public, rewriting) for value in special[name]]
@@ -345,11 +345,17 @@ _FREE = (
     (b"nel", b"NEL: ", _as_said),
     (b"origin-agent-cluster", b"Origin-Agent-Cluster: ", _as_said),
 )
-_STRIPPED = (
+_RESTORED = (
     (b"location", b"Location: ", _restored),
     (b"content-location", b"Content-Location: ", _restored),
-    *_FREE[2:],
 )
+_REWRITES = {
+    (False, False): _FREE,
+    (False, True): (*_RESTORED, *_FREE[2:]),
+    (True, False): _CONFINED,
+    (True, True): (*_RESTORED, *_CONFINED[2:]),
+}
+"""By whether answers are confined, and whether the prefix is taken off."""
 
 
 def _nominated(special: SpecialFields) -> Collection[bytes]:

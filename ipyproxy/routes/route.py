@@ -65,7 +65,11 @@ class Notebooks(NamedTuple):
     """A destination: the notebooks of this host, one below each port."""
 
 
-Destination = Application | StaticFiles | Redirect | Notebooks
+class InteractiveTools(NamedTuple):
+    """A destination: the interactive tools of a Galaxy, each with an address of its own below."""
+
+
+Destination = Application | StaticFiles | Redirect | Notebooks | InteractiveTools
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,7 @@ resource does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from twisted.web.resource import Resource
 
@@ -19,7 +19,7 @@ from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http.forwarding import Networks
 from ipyproxy.routes.notebooks import NotebookHosts, StatePaths, parse_target
 from ipyproxy.routes.readings import other_reading
-from ipyproxy.routes.route import Notebooks, Redirect, Route
+from ipyproxy.routes.route import InteractiveTools, Notebooks, Redirect, Route
 from ipyproxy.routes.table import RouteTable
 from ipyproxy.server.request import NO_PAGES, STATUS_LINE, Request
 from ipyproxy.web import acme
@@ -64,15 +64,23 @@ class Mount:
     :ivar is_strict: whether requests of other sites' pages are refused. An application checks
         itself what its pages have sent; a notebook can't, since it is told that all are its own.
     :ivar decodes: whether it may read a path in another way than byte for byte.
+    :ivar access_path: gives the path that access to a host and a path is decided by, where that is
+        another one, or raises :class:`ProxyError` where there is nothing; None: it is the same.
     """
 
-    __slots__ = ("allowed", "below", "decodes", "is_strict", "lines", "resource")
+    __slots__ = ("access_path", "allowed", "below", "decodes", "is_strict", "lines", "resource")
 
-    def __init__(self, resource: Resource, route: Route) -> None:
+    def __init__(
+        self,
+        resource: Resource,
+        route: Route,
+        access_path: Callable[[bytes, bytes], bytes] | None = None,
+    ) -> None:
         self.resource = resource
+        self.access_path = access_path
         self.below = len(route.prefix) + 1
         self.is_strict = isinstance(route.destination, Notebooks)
-        self.decodes = not isinstance(route.destination, (Notebooks, Redirect))
+        self.decodes = not isinstance(route.destination, (Notebooks, Redirect, InteractiveTools))
         self.allowed = Networks(route.allow) if route.allow else None
         self.lines = route.lines
 
@@ -155,6 +163,8 @@ class PublicSite:
             self._login.answer(request, target.path)
             return
         path = target.path if self._states is None else self._states.decisive(target.path)
+        if mount.access_path is not None:
+            path = mount.access_path(host, path)
         if (
             self._hosts is not None
             and mount.is_strict
@@ -169,6 +179,8 @@ class PublicSite:
             request.target = path
 
         def go_on(admitted: Admitted) -> None:
+            if mount.access_path is not None and path is not target.path:
+                admitted = admitted._replace(target=target.origin_form)
             self._admit(request, mount, target.path, admitted)
 
         admission = Admission(request, go_on)

@@ -1,0 +1,146 @@
+"""The map in a file: a table of SQLite's, or a JSON object; read, and never written or held locked.
+
+Knows files, and how to tell cheaply that one has changed. Everything here may take as long as a
+disk does, so it is for a thread.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ipyproxy.galaxy.entries import KEY_TYPE, MOST_ENTRIES, Row
+from ipyproxy.galaxy.source import MapAwayError
+
+PAUSE = 1.0
+"""Seconds from one look at a file to the next."""
+_LOCKED_FOR = 0.5
+"""Seconds that a writer is waited for within one look; then there is the next."""
+_CHANGE_COUNTER = slice(24, 28)
+_SALTS = 32
+_MOST_JSON = 256 * 2**20
+# A file that was changed so short a time ago may be changed again without its time telling.
+_SETTLED_AFTER = 2_000_000_000
+_SELECT = f"SELECT key, key_type, token, host, port, info FROM gxitproxy LIMIT {MOST_ENTRIES}"
+
+
+class SQLiteSource:
+    """The table ``gxitproxy`` in a file of SQLite's.
+
+    A look at an unchanged file costs two calls of stat and 32 bytes read. Of a changed one all rows
+    are read at once, and the file is closed again before they are looked at: Galaxy's writer waits
+    for a reader, some milliseconds here. The file is opened for reading only, so that nothing is
+    made where there is none, and no half-written transaction is undone but by Galaxy.
+    """
+
+    pause = PAUSE
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: object = None
+
+    def look(self) -> Sequence[Row] | None:
+        """See :class:`~ipyproxy.galaxy.source.Source`."""
+        try:
+            seen = self._state()
+            if seen == self._seen:
+                return None
+            rows = self._rows()
+        except OSError as error:
+            raise MapAwayError(f"{self._path} cannot be read ({error.strerror})") from None
+        except sqlite3.Error as error:
+            raise MapAwayError(f"{self._path} cannot be read ({error})") from None
+        self._seen = seen
+        return rows
+
+    def _state(self) -> tuple[Any, ...]:
+        """What changes whenever somebody has written.
+
+        In the file's head there is a counter of its transactions; with a write-ahead log there are
+        other salts at the beginning of that, or more of it (sqlite.org/fileformat2.html).
+        """
+        with self._path.open("rb") as file:
+            main = os.fstat(file.fileno())
+            head = file.read(_CHANGE_COUNTER.stop)
+        try:
+            with Path(f"{self._path}-wal").open("rb") as log:
+                status = os.fstat(log.fileno())
+                ahead = status.st_size, status.st_mtime_ns, log.read(_SALTS)
+        except FileNotFoundError:
+            ahead = None
+        return main.st_ino, main.st_size, main.st_mtime_ns, head[_CHANGE_COUNTER], ahead
+
+    def _rows(self) -> list[Row]:
+        connection = sqlite3.connect(
+            f"file:{quote(str(self._path))}?mode=ro",
+            uri=True,
+            timeout=_LOCKED_FOR,
+            isolation_level=None,
+        )
+        try:
+            # What is no UTF-8 is a row that nothing is made of, and not the end of all others.
+            connection.text_factory = lambda text: text.decode("utf-8", "replace")
+            rows = connection.execute(_SELECT).fetchall()
+        finally:
+            connection.close()
+        return [Row(*row) for row in rows]
+
+    def close(self) -> None:
+        """See :class:`~ipyproxy.galaxy.source.Source`."""
+
+
+class JSONSource:
+    """A JSON object with an entry under each key, as gx-it-proxy takes it."""
+
+    pause = PAUSE
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: object = None
+
+    def look(self) -> Sequence[Row] | None:
+        """See :class:`~ipyproxy.galaxy.source.Source`."""
+        try:
+            with self._path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                seen = status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+                if seen == self._seen:
+                    return None
+                text = file.read(_MOST_JSON)
+        except OSError as error:
+            raise MapAwayError(f"{self._path} cannot be read ({error.strerror})") from None
+        rows = self._rows(text)
+        is_settled = time.time_ns() - status.st_mtime_ns > _SETTLED_AFTER
+        self._seen = seen if is_settled else None
+        return rows
+
+    def _rows(self, text: bytes) -> list[Row]:
+        try:
+            document = json.loads(text)
+        except (ValueError, RecursionError):
+            raise MapAwayError(f"{self._path} is no JSON; perhaps it is being written") from None
+        if not isinstance(document, dict):
+            raise MapAwayError(f"{self._path} is no JSON object with an entry under each key")
+        return [_row(key, entry) for key, entry in list(document.items())[:MOST_ENTRIES]]
+
+    def close(self) -> None:
+        """See :class:`~ipyproxy.galaxy.source.Source`."""
+
+
+def _row(key: str, entry: object) -> Row:
+    told = entry if isinstance(entry, dict) else {}
+    token, host, port, info = (_plain(told.get(name)) for name in ("token", "host", "port", "info"))
+    if isinstance(port, str) and port.isascii() and port.isdigit() and len(port) <= 5:
+        port = int(port)  # gx-it-proxy takes it so
+    return Row(key, KEY_TYPE, token, host, port, info)
+
+
+def _plain(value: object) -> object:
+    """``value``, if it is one that a column could hold."""
+    return value if isinstance(value, (str, int)) else None
