@@ -23,6 +23,8 @@ from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.clock import Calendar
 from ipyproxy.config import Config
 from ipyproxy.daemon.gate import AuthContext, make_gate, make_methods, withheld
+from ipyproxy.daemon.live import LiveRoutes
+from ipyproxy.daemon.retirement import Memories, Retirement
 from ipyproxy.daemon.routing import Fittings, make_routes
 from ipyproxy.daemon.settings import Settings
 from ipyproxy.encoding.compression import Compression, Dynamic
@@ -53,7 +55,7 @@ from ipyproxy.upstream.health import HealthChecker
 from ipyproxy.upstream.owners import PatientThreads
 from ipyproxy.upstream.pool import Pool
 from ipyproxy.upstream.tenancy import Tenants
-from ipyproxy.upstream.upstream import UpstreamTable
+from ipyproxy.upstream.upstream import Upstream, UpstreamTable
 from ipyproxy.web.acme import Challenges
 from ipyproxy.web.login import LoginPages
 from ipyproxy.web.site import Mount, PublicSite, RedirectSite, Root
@@ -65,7 +67,7 @@ class Components(NamedTuple):
     """What outlives a reload.
 
     ``own_ports`` are those that the proxy itself listens on; ``sights`` show the administrator what
-    goes on.
+    goes on; ``listed`` are the servers that routes of the configuration hold.
     """
 
     upstreams: UpstreamTable
@@ -85,6 +87,9 @@ class Components(NamedTuple):
     compression: Compression
     challenges: PatientThreads
     disks: Disks
+    live: LiveRoutes
+    retirement: Retirement
+    listed: dict[Server, Upstream]
 
 
 def make_components(
@@ -118,6 +123,8 @@ def make_components(
         lag=LoopLag(reactor),
         sweeps=Histogram(),
     )
+    memories = Memories(upstreams, pool, health, sources.statistics, compression.store)
+    retirement = Retirement(memories, reactor.seconds, config.timeouts.drain)
     made = Components(
         upstreams=upstreams,
         pool=pool,
@@ -146,6 +153,9 @@ def make_components(
         compression=compression,
         challenges=PatientThreads(reactor, 1, "ACME challenges"),
         disks=Disks(reactor),
+        live=LiveRoutes(upstreams, retirement),
+        retirement=retirement,
+        listed={},
     )
     _list_applications(made, config)
     return made
@@ -157,10 +167,21 @@ def _list_applications(components: Components, config: Config) -> None:
     for entry in config.routes:
         for server in entry.servers:
             places[server] = max(entry.connections, places.get(server, 0))
-    table = components.upstreams
-    table.keep_applications({server.name for server in places})
+    listed = components.listed
     for server, most in places.items():
-        table.application(server.name, server.address).places.resize(most)
+        if server not in listed:
+            listed[server] = components.upstreams.acquire(server.name, server.address)
+        listed[server].places.resize(most)
+
+
+def _release_unlisted(components: Components, config: Config) -> None:
+    """Let go of the servers that the configuration names no more.
+
+    Not before its routes are in place, since whoever asks for one until then still gets there.
+    """
+    named = {server for entry in config.routes for server in entry.servers}
+    for server in [server for server in components.listed if server not in named]:
+        components.retirement.let_go(components.listed.pop(server))
 
 
 def make_compression(reactor: Any, config: Config) -> Compression:
@@ -181,7 +202,8 @@ def refit(components: Components, config: Config) -> None:
     """Give the components the limits of another ``config``; what is open stays open."""
     components.tenants.strict = bool(config.auth.methods)
     components.upstreams.resize(config.limits.connections_per_port)
-    _list_applications(components, config)
+    _release_unlisted(components, config)
+    components.retirement.patience = config.timeouts.drain
     components.pool.limits = client_limits(config)
     components.health.configure(config.health, config.notebooks.prefix)
     components.health.connect_timeout = config.timeouts.connect
@@ -204,18 +226,23 @@ def secure(
     components.upstreams.notebook_tls = notebooks
     for upstream in components.upstreams.all():
         is_notebook = upstream.port is not None
-        tls = notebooks if is_notebook else applications.get(upstream.name)
+        # A live route brings its own.
+        tls = notebooks if is_notebook else applications.get(upstream.name, upstream.tls)
         if upstream.tls != tls:
             components.pool.part(upstream.name)
             upstream.tls = tls
 
 
 class Sites(NamedTuple):
-    """What is served: ``public`` by HTTPS, ``redirects`` by plain HTTP, ``status`` on its own."""
+    """What is served: ``public`` by HTTPS, ``redirects`` by plain HTTP, ``status`` on its own.
+
+    ``fittings`` are for live routes, once these sites are in place.
+    """
 
     public: PublicSite
     redirects: RedirectSite
     status: StatusSite
+    fittings: Fittings
 
 
 def make_sites(components: Components, settings: Settings, https_port: int) -> Sites:
@@ -242,9 +269,10 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
     if {"htpasswd", "link"} & set(methods):
         typed = passwords if isinstance(passwords, PasswordLogin) else None
         login = LoginPages(typed, components.auth.sessions, _operator(settings))
+    routes, fittings = _routes(components, config, trusted_pages, login=login is not None)
     return Sites(
         PublicSite(
-            _routes(components, config, trusted_pages, login=login is not None),
+            routes,
             policy,
             gate,
             trusted_pages,
@@ -253,9 +281,11 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
             error_pages=settings.error_pages,
             login=login,
             hsts=hsts(settings),
+            live=components.live,
         ),
         RedirectSite(policy, https_port, _challenges(components, settings)),
         _status(components, names),
+        fittings,
     )
 
 
@@ -287,7 +317,7 @@ def _operator(settings: Settings) -> str:
 
 def _routes(
     components: Components, config: Config, trusted_pages: TrustedPages | None, *, login: bool
-) -> RouteTable[Mount]:
+) -> tuple[RouteTable[Mount], Fittings]:
     prefix = config.notebooks.prefix
     ports = ServedPorts(config.notebooks.ports, components.own_ports)
     context = GatewayContext(
@@ -315,8 +345,9 @@ def _routes(
         pages = {**pages, **components.sights.resources}
     for path, resource in pages.items():
         root.put(path, resource)
+    _list_applications(components, config)
     fittings = Fittings(components.upstreams, context, kept_back, components.disks, own)
-    return make_routes(config, root, notebooks, fittings)
+    return make_routes(config, root, notebooks, fittings), fittings
 
 
 def _status(components: Components, names: Iterable[str]) -> StatusSite:

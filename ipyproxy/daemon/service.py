@@ -116,6 +116,7 @@ class ProxyService(Service):
         self._https_port = getattr(https, "port", 443)
         sites = make_sites(self._components, self._settings, self._https_port)
         self._public = sites.public
+        self._components.live.fit(sites.fittings)
         self._https = self._make_server(sites.public)
         self._http = self._make_server(sites.redirects)
         self._components.condition.handshakes = self._https.handshakes
@@ -250,6 +251,7 @@ class ProxyService(Service):
             self._note_listener(address)
             self.log.info("listening on {address}", address=spoken(address))
         self._components.pool.sweep()
+        self._components.retirement.sweep()
         self._components.upstreams.sweep(self._reactor.seconds())
         self._components.tenants.sweep(self._reactor.seconds())
         self._memory.note(self._reactor.seconds(), self._components.clients.connections)
@@ -354,6 +356,7 @@ class ProxyService(Service):
         self._directory.refresh()
         secure(self._components, settings.notebooks_tls, settings.applications_tls)
         self._public = sites.public
+        self._components.live.fit(sites.fittings)
         for server, site in (self._https, sites.public), (self._http, sites.redirects):
             server.site = site
             server.limits = channel_limits(config)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import Enum
+from urllib.parse import unquote_to_bytes
 
 from ipyproxy.http1.head import RequestHead, ResponseHead
 from ipyproxy.http1.lines import SpecialFields, block_of, lines_of, remembered
@@ -27,6 +28,7 @@ _COOKIE_PATH = 1024
 # No dot steps, however encoded, and nothing that a URL parser reads as a step or as an end.
 _PLAIN_PATH = re.compile(rb"(?:/(?!(?:\.|%2[Ee]){1,2}(?:/|\Z))[A-Za-z0-9._~%!$&'()*+,;=:@-]*)+")
 _VIA = b"1.1 ipyproxy"
+_PERCENT_SIGN = b"%"[0]
 
 
 class Manners(Enum):
@@ -65,6 +67,7 @@ class Rewriting:
         stands beside other notebooks is; an application that an administrator gives a route is not.
     :param stripped: whether the prefix is taken off before a request goes upstream.
     :param sent: field lines that upstream gets besides, see :func:`told_lines`.
+    :param prepended: what a target is put behind, without a slash at its end.
     """
 
     authority: bytes
@@ -77,6 +80,7 @@ class Rewriting:
     confined: bool = True
     stripped: bool = False
     sent: tuple[bytes, ...] = ()
+    prepended: bytes = b""
     origin: bytes = field(init=False)
     """``http://127.0.0.1:<port>``, or ``https:``."""
     own_origins: tuple[bytes, ...] = field(init=False)
@@ -235,10 +239,20 @@ def told_lines(sent: tuple[bytes, ...], user: str | None) -> bytes:
 
 def upstream_target(target: bytes, rewriting: Rewriting) -> bytes:
     """The target that goes upstream: as it is, or without the prefix that is taken off."""
-    if not rewriting.stripped:
-        return target
-    rest = target[len(rewriting.prefix) - 1 :]
-    return rest if rest.startswith(b"/") else b"/" + rest
+    if rewriting.stripped:
+        rest = _behind(target, rewriting.prefix[:-1])
+        target = rest if rest.startswith(b"/") else b"/" + rest
+    return rewriting.prepended + target
+
+
+def _behind(target: bytes, prefix: bytes) -> bytes:
+    """``target`` without ``prefix``, however the two spell what they have in common."""
+    if target.startswith(prefix):
+        return target[len(prefix) :]
+    at = 0
+    for _ in unquote_to_bytes(prefix):
+        at += 3 if target[at] == _PERCENT_SIGN else 1
+    return target[at:]
 
 
 def response_fields(head: ResponseHead, public: bytes, rewriting: Rewriting) -> bytes:

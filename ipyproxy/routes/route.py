@@ -31,10 +31,12 @@ class Application:
     """A destination: servers of which any may answer.
 
     :ivar sendfile: directories with files that the application may have sent by naming them.
+    :ivar below: a path of the servers that all requests go below, without a slash at its end.
     """
 
     servers: tuple[Server, ...]
     sendfile: tuple[PurePath, ...] = ()
+    below: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +106,8 @@ class Route:
     @property
     def prefix(self) -> bytes:
         """The path as it stands before whatever comes below it: nothing for ``/``."""
-        return self.path.rstrip("/").encode("ascii")
+        return self.path.rstrip("/").encode("utf-8", "surrogateescape")
+
+    def leads_as(self, other: Route) -> bool:
+        """Whether requests fare on this route as on ``other``."""
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)

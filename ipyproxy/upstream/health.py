@@ -110,6 +110,8 @@ class HealthChecker(Service):
             # It is looked after closely, and that is to go on.
             upstream.wanted_at = upstream.last_activity = now
             return
+        if upstream.is_retired:
+            raise ProxyError(Problem.UPSTREAM_DEAD, "no route leads there any more")
         watch = self._want(upstream, now)
         if upstream.admit(now):
             return
@@ -200,7 +202,7 @@ class HealthChecker(Service):
     def observe(self, upstream: Upstream, outcome: Outcome, *, rise: int) -> None:
         """Count what a probe or a request came to."""
         config = self.config
-        if config.mode == "off":
+        if config.mode == "off" or upstream.is_retired:
             return
         before, since, now = upstream.state, upstream.since, self.now()
         patience = config.dead_after or math.inf
@@ -235,6 +237,12 @@ class HealthChecker(Service):
         self._watches.pop(upstream).stop()
         upstream.forget(self.now())
         self._table.release(upstream)
+
+    def leave(self, upstream: Upstream) -> None:
+        """No route leads there any more, so it is looked after no longer."""
+        watch = self._watches.pop(upstream, None)
+        if watch is not None:
+            watch.stop()
 
     def _want(self, upstream: Upstream, now: float) -> _Watch | None:
         rested = not upstream.is_active(now)

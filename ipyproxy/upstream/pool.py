@@ -223,6 +223,22 @@ class Pool:
                 for connection in list(idle):
                     self.drop(connection)
 
+    def leave(self, upstream: Upstream) -> None:
+        """Use nothing again that leads to ``upstream``; what was asked may still be answered."""
+        for connection in list(self._idle.get(upstream, ())):
+            self.drop(connection)
+        if upstream.open_work:
+            for connection in self._of(upstream):
+                connection.retired = True
+
+    def break_off(self, upstream: Upstream) -> None:
+        """Close every connection to ``upstream``, whatever is on its way."""
+        for connection in self._of(upstream):
+            connection.transport.abortConnection()
+
+    def _of(self, upstream: Upstream) -> list[UpstreamConnection]:
+        return [each for each, whose in self._connections.items() if whose is upstream]
+
     def sweep(self) -> None:
         """Check every connection's deadline; to be called about once a second."""
         now = self.reactor.seconds()
