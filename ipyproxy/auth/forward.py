@@ -222,7 +222,9 @@ def _told(facts: RequestFacts, withheld: ReservedFields) -> Headers:
 
 def _shown(facts: RequestFacts) -> Headers:
     """What a server gets to know that is asked who may reach a tool."""
-    headers = Headers({b"X-Forwarded-For": [facts.client.encode()], b"X-Forwarded-Proto": [b"https"]})
+    headers = Headers()
+    headers.addRawHeader(b"X-Forwarded-For", facts.client.encode())
+    headers.addRawHeader(b"X-Forwarded-Proto", b"https")
     for cookie in facts.cookies:
         headers.addRawHeader(b"Cookie", without_cookies(cookie, OWN_COOKIES))
     return headers

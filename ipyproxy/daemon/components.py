@@ -22,6 +22,7 @@ from ipyproxy.auth.sessions import Sessions
 from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.clock import Calendar
 from ipyproxy.config import Config
+from ipyproxy.daemon.galaxy import GalaxyTools, make_mounts
 from ipyproxy.daemon.gate import AuthContext, make_gate, make_methods, withheld
 from ipyproxy.daemon.live import LiveRoutes
 from ipyproxy.daemon.retirement import Memories, Retirement
@@ -90,6 +91,7 @@ class Components(NamedTuple):
     live: LiveRoutes
     retirement: Retirement
     listed: dict[Server, Upstream]
+    galaxy: GalaxyTools
 
 
 def make_components(
@@ -125,6 +127,9 @@ def make_components(
     )
     memories = Memories(upstreams, pool, health, sources.statistics, compression.store)
     retirement = Retirement(memories, reactor.seconds, config.timeouts.drain)
+    own_ports: set[int] = set()
+    galaxy = GalaxyTools(reactor, upstreams, retirement.let_go, own_ports)
+    galaxy.configure(config.galaxy)
     made = Components(
         upstreams=upstreams,
         pool=pool,
@@ -138,7 +143,7 @@ def make_components(
         sweeps=sources.sweeps,
         sights=make_sights(sources, reactor),
         tenants=tenants,
-        own_ports=set(),
+        own_ports=own_ports,
         auth=AuthContext(
             reactor,
             time.time,
@@ -156,6 +161,7 @@ def make_components(
         live=LiveRoutes(upstreams, retirement),
         retirement=retirement,
         listed={},
+        galaxy=galaxy,
     )
     _list_applications(made, config)
     return made
@@ -204,6 +210,7 @@ def refit(components: Components, config: Config) -> None:
     components.upstreams.resize(config.limits.connections_per_port)
     _release_unlisted(components, config)
     components.retirement.patience = config.timeouts.drain
+    components.galaxy.configure(config.galaxy)
     components.pool.limits = client_limits(config)
     components.health.configure(config.health, config.notebooks.prefix)
     components.health.connect_timeout = config.timeouts.connect
@@ -254,6 +261,7 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
     names = {name for each in settings.certificates for name in each.names}
     names.update(config.site.hosts, config.certificate_names)
     names.update(route.host for route in config.routes if route.host)
+    names.update(_tool_hosts(config))
     hosts = None
     if domain := config.site.notebook_domain:
         names.add(f"*.{domain}")
@@ -262,7 +270,9 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
         TrustedPages(config.site.trusted_origins) if config.site.trusted_origins else None
     )
     policy = Policy(names, config.site.trusted_origins)
-    methods = make_methods(config.auth, settings.auth_files, components.auth)
+    methods = make_methods(
+        config.auth, settings.auth_files, components.auth, config.galaxy.path
+    )
     gate = make_gate(config.auth, methods, config.notebooks.prefix, components.auth)
     passwords = methods.get("htpasswd")
     login = None
@@ -287,6 +297,12 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
         _status(components, names),
         fittings,
     )
+
+
+def _tool_hosts(config: Config) -> Iterable[str]:
+    """The hosts that interactive tools are at; no certificate has to bear them in path mode."""
+    galaxy = config.galaxy
+    return (galaxy.host, f"*.{galaxy.domain}") if galaxy.domain else ()
 
 
 def _challenges(components: Components, settings: Settings) -> Challenges | None:
@@ -347,7 +363,8 @@ def _routes(
         root.put(path, resource)
     _list_applications(components, config)
     fittings = Fittings(components.upstreams, context, kept_back, components.disks, own)
-    return make_routes(config, root, notebooks, fittings), fittings
+    tools = make_mounts(config.galaxy, components.galaxy, context, kept_back, cookies)
+    return make_routes(config, root, notebooks, fittings, tools), fittings
 
 
 def _status(components: Components, names: Iterable[str]) -> StatusSite:

@@ -53,7 +53,7 @@ class GalaxyTools:
             self.stop()
             self._place = config.map
             if config.map is None:
-                self._took(NOTHING)
+                self.take(NOTHING)
             elif self._is_started:
                 self._follow(config.map)
         entries = self.tools.entries
@@ -74,10 +74,11 @@ class GalaxyTools:
     def _follow(self, place: MapPlace) -> None:
         # A thread of its own: the one of another map may wait for a server that is away.
         run = PatientThreads(self._reactor, 1, "interactive tools").run
-        self._follower = Follower(self._reactor, run, source_of(place), str(place), self._took)
+        self._follower = Follower(self._reactor, run, source_of(place), str(place), self.take)
         self._follower.start()
 
-    def _took(self, contents: Contents) -> None:
+    def take(self, contents: Contents) -> None:
+        """The map holds something else: what is open to tools that are gone ends."""
         gone = changed(self.tools.entries, contents.entries)
         self.tools.entries = contents.entries
         self.used.end(gone)
@@ -89,12 +90,14 @@ def make_mounts(
     context: GatewayContext,
     withheld: ReservedFields | None,
     cookies: tuple[bytes, ...],
-) -> list[tuple[str, Mount]]:
-    """What stands where tools are, each with its host: all at one path, and each at a host.
+) -> list[tuple[str, str, Mount]]:
+    """What stands where tools are, by host and path: all at one path, and each at a host.
 
     :param withheld: what of a client's own fields no upstream gets to see.
     :param cookies: names of the cookies that tools do not get to see.
     """
+    if config.map is None:
+        return []
     # Which pages of notebooks may be framed says nothing about tools.
     context = replace(context, trusted_pages=None)
 
@@ -103,13 +106,13 @@ def make_mounts(
 
     prefix = config.path.encode("ascii") + b"/"
     by_path = made(split_path(prefix), _by_path(prefix, withheld, cookies))
-    at_path = Route(InteractiveTools(), config.host, config.path)
-    mounts = [(config.host, Mount(by_path, at_path, access_path=_own_path(by_path)))]
+    at_path = Route(InteractiveTools(), path=config.path)
+    mounts = [("", config.path, Mount(by_path, at_path, access_path=_own_path(by_path)))]
     if config.domain:
         by_host = made(split_host, _by_host(withheld, cookies))
         at_host = Route(InteractiveTools(), f"*.{config.domain}")
-        access_path = _path_of(by_host, prefix)
-        mounts.append((at_host.host, Mount(by_host, at_host, access_path=access_path)))
+        mount = Mount(by_host, at_host, access_path=_path_of(by_host, prefix))
+        mounts.append((at_host.host, "/", mount))
     return mounts
 
 

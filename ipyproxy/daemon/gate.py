@@ -55,6 +55,9 @@ class AuthContext(NamedTuple):
     subject: Callable[[Any], str | None]
 
 
+_Maker = Callable[[Auth, AuthFiles, AuthContext], Method]
+
+
 def make_methods(
     auth: Auth, files: AuthFiles, around: AuthContext, tools: str = ""
 ) -> dict[str, Method]:
@@ -63,7 +66,7 @@ def make_methods(
     :param files: those that ``auth`` names.
     :param tools: the path that interactive tools are below.
     """
-    makers = {**_MAKERS, "forward": partial(_make_forward, tools)}
+    makers: dict[str, _Maker] = {**_MAKERS, "forward": partial(_make_forward, tools)}
     return {name: makers[name](auth, files, around) for name in auth.methods}
 
 
@@ -156,7 +159,7 @@ def _make_certificates(auth: Auth, files: AuthFiles, around: AuthContext) -> Met
     return Certificates(Subjects(auth.certificates))
 
 
-_MAKERS: dict[str, Callable[[Auth, AuthFiles, AuthContext], Method]] = {
+_MAKERS: dict[str, _Maker] = {
     "certificate": _make_certificates,
     "htpasswd": _make_htpasswd,
     "link": _make_links,

@@ -5,7 +5,7 @@ Knows the kinds of destinations. Opens, reads and dials nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -50,12 +50,19 @@ class Fittings(NamedTuple):
 
 
 def make_routes(
-    config: Config, root: Root, notebooks: Resource, fittings: Fittings
+    config: Config,
+    root: Root,
+    notebooks: Resource,
+    fittings: Fittings,
+    tools: Iterable[tuple[str, str, Mount]] = (),
 ) -> RouteTable[Mount]:
     """The table: the proxy's own pages and the notebooks, then what the configuration lists.
 
     The proxy's own pages are at every host; the front page gives way to a live route. Below
     ``site.notebook_domain`` there is nothing but notebooks.
+
+    :param tools: what stands where interactive tools are, by host and path; an empty host is every
+        one.
     """
     table: RouteTable[Mount] = RouteTable()
     prefix = config.notebooks.prefix
@@ -75,6 +82,9 @@ def make_routes(
         route = entry.route
         mount = Mount(_resource(route, fittings), route)
         table.put(_spelled(route.host), route.path.encode("ascii"), mount)
+    for name, path, mount in tools:
+        for host in [name.encode("ascii")] if name else hosts:
+            table.put(host, path.encode("ascii"), mount)
     return table
 
 

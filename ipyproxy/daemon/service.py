@@ -163,6 +163,7 @@ class ProxyService(Service):
         self._sweeping.start(_SWEEP, now=False)
         self._components.health.startService()
         self._components.lag.start()
+        self._components.galaxy.start()
         self._components.auth.revocations.keep(self._settings.state_directory / "revocations.json")
         self._components.auth.sessions.keep(self._settings.state_directory / "sessions.json")
         self.log.info(
@@ -409,6 +410,7 @@ class ProxyService(Service):
         super().stopService()
         self._components.condition.phase = Phase.DRAINING
         self._keeping.stop()
+        self._components.galaxy.stop()
         self._components.sights.live.close()
         stopped = [listener.stop() for listener in self._listeners]
         patience = self._patience or Patience(self._settings.config.timeouts.drain, 0)

@@ -25,36 +25,12 @@ _KEY = re.compile(r"[a-z0-9]{1,64}", re.ASCII)
 _TOKEN = re.compile(r"[A-Za-z0-9]{1,64}", re.ASCII)
 _FIELD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 # What frames a message, is about a connection, or says who the client is, is the proxy's to say.
-_NOT_TO_SET = frozenset(
-    [
-        "authorization",
-        "connection",
-        "content-length",
-        "cookie",
-        "date",
-        "expect",
-        "forwarded",
-        "host",
-        "keep-alive",
-        "origin",
-        "proxy-authorization",
-        "referer",
-        "sec-websocket-extensions",
-        "sec-websocket-key",
-        "sec-websocket-protocol",
-        "sec-websocket-version",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "via",
-        "x-forwarded-for",
-        "x-forwarded-host",
-        "x-forwarded-port",
-        "x-forwarded-prefix",
-        "x-forwarded-proto",
-    ]
-)
+_NOT_TO_SET = {
+    *("authorization", "connection", "content-length", "cookie", "date", "expect", "forwarded"),
+    *("host", "keep-alive", "origin", "proxy-authorization", "referer", "te", "trailer"),
+    *("transfer-encoding", "upgrade", "via"),
+}
+_FAMILIES_NOT_TO_SET = ("sec-", "x-forwarded-")
 
 
 class Row(NamedTuple):
@@ -127,7 +103,8 @@ def _is_text(host: object) -> bool:
 def _may_be_set(name: str) -> bool:
     # Applications that read X_Script_Name and X-Script-Name alike read Transfer_Encoding so too.
     plain = name.lower().replace("_", "-")
-    return _FIELD_NAME.fullmatch(name) is not None and plain not in _NOT_TO_SET
+    is_ours = plain in _NOT_TO_SET or plain.startswith(_FAMILIES_NOT_TO_SET)
+    return _FIELD_NAME.fullmatch(name) is not None and not is_ours
 
 
 def _info(key: str, info: object) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ipyproxy.galaxy.entries import KEY_TYPE, MOST_ENTRIES, Row
-from ipyproxy.galaxy.source import MapAwayError
+from ipyproxy.galaxy.source import SELECT, MapAwayError
 
 PAUSE = 1.0
 """Seconds from one look at a file to the next."""
@@ -27,7 +27,6 @@ _SALTS = 32
 _MOST_JSON = 256 * 2**20
 # A file that was changed so short a time ago may be changed again without its time telling.
 _SETTLED_AFTER = 2_000_000_000
-_SELECT = f"SELECT key, key_type, token, host, port, info FROM gxitproxy LIMIT {MOST_ENTRIES}"
 
 
 class SQLiteSource:
@@ -86,7 +85,7 @@ class SQLiteSource:
         try:
             # What is no UTF-8 is a row that nothing is made of, and not the end of all others.
             connection.text_factory = lambda text: text.decode("utf-8", "replace")
-            rows = connection.execute(_SELECT).fetchall()
+            rows = connection.execute(SELECT).fetchall()
         finally:
             connection.close()
         return [Row(*row) for row in rows]

@@ -117,13 +117,13 @@ class Follower:
             self.log.failure("the map could not be read; please report this", failure)
         why = failure.getErrorMessage()
         if not self._away:
+            nothing = self._contents is None
+            kept = "there are no tools until then" if nothing else "what it held counts until then"
             self.log.warn(
                 "the map {map} is away: {why}; it is waited for, and {kept}",
                 map=self._name,
                 why=why,
-                kept="there are no interactive tools until then"
-                if self._contents is None
-                else "what it held counts until then",
+                kept=kept,
             )
         self._away = why
         self._failures += 1

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ipyproxy.galaxy.entries import MOST_ENTRIES, Row
-from ipyproxy.galaxy.source import MapAwayError
+from ipyproxy.galaxy.entries import Row
+from ipyproxy.galaxy.source import SELECT, MapAwayError
 
 PAUSE = 0.5
 """Seconds from one look to the next, however many notifications come."""
@@ -26,7 +26,6 @@ LOST_AFTER = 10_000
 
 # Whatever changes, this does, and it is one row: most looks find nothing new.
 _FINGERPRINT = "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)), 0) FROM gxitproxy t"
-_SELECT = f"SELECT key, key_type, token, host, port, info FROM gxitproxy LIMIT {MOST_ENTRIES}"
 
 
 class PostgreSQLSource:
@@ -84,7 +83,7 @@ class PostgreSQLSource:
         seen = self._connection.execute(_FINGERPRINT).fetchone()
         if seen == self._seen:
             return None
-        rows = [Row(*row) for row in self._connection.execute(_SELECT)]
+        rows = [Row(*row) for row in self._connection.execute(SELECT)]
         # Of before the rows: whatever has changed since is found by the next look.
         self._seen = seen
         return rows

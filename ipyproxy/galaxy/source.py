@@ -7,6 +7,9 @@ from typing import Protocol
 
 from ipyproxy.galaxy.entries import Row
 
+SELECT = "SELECT key, key_type, token, host, port, info FROM gxitproxy LIMIT 1000000"
+"""All rows, or MOST_ENTRIES of them, in the words of every database."""
+
 
 class MapAwayError(Exception):
     """The map cannot be read now: what is wrong, in one sentence without a full stop."""
