@@ -49,9 +49,10 @@ class Office:
         self.map = Scripted()
         self.held: list[list[str]] = []
         self.run: Callable[[Callable[[], Any]], Deferred[Any]] = maybeDeferred
-        self.follower = Follower(
-            self.clock, lambda work: self.run(work), self.map, "m", self.took, lambda: 1.0
-        )
+        self.follower = Follower(self.clock, self.work, self.map, "m", self.took, lambda: 1.0)
+
+    def work(self, look: Callable[[], Any]) -> Deferred[Any]:
+        return self.run(look)
 
     def took(self, contents: Contents) -> None:
         self.held.append(sorted(contents.entries))

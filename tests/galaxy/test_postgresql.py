@@ -123,9 +123,10 @@ class TestLooking:
             args=["BEGIN; LOCK TABLE gxitproxy; SELECT pg_sleep(1); COMMIT"],
         )
         holding.start()
+        while "gxitproxy" not in database.sql("SELECT relation::regclass FROM pg_locks"):
+            time.sleep(0.01)
         with pytest.raises(MapAwayError, match="statement timeout"):
-            for _ in range(20):
-                source.look()
+            source.look()
         holding.join()
         assert source.look() is None
 
