@@ -75,7 +75,9 @@ class Site:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"], scope="module")
-def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
     directory = tmp_path_factory.mktemp(request.param)
     database = None
     url = f"sqlite:///{directory}/interactivetools_map.sqlite"
@@ -98,7 +100,9 @@ class TestWhatGalaxyWrites:
         assert "is away" in site.proxy.child.log()
         site.galaxy.save(1, "0a1b", tool.port)
         within(lambda: site.is_there(1, "0a1b"))
-        by_path = site.visitor.ask(path(1, "0a1b", "/x?y=%2F"), headers={"Origin": f"https://{HOST}"})
+        by_path = site.visitor.ask(
+            path(1, "0a1b", "/x?y=%2F"), headers={"Origin": f"https://{HOST}"}
+        )
         assert by_path.status == 200
         assert by_path.body["target"] == "/x?y=%2F"
         assert by_path.body["host"] == [HOST]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Mapping
@@ -16,7 +17,16 @@ from websockets.sync.server import ServerConnection, serve
 
 HOST = "galaxy.example.org"
 #: What of a request a tool repeats.
-_REPEATED = ("host", "origin", "x-root-path", "x-own", "content-type", "range", "authorization")
+_REPEATED = (
+    "host",
+    "origin",
+    "x-root-path",
+    "x-own",
+    "content-type",
+    "range",
+    "authorization",
+    "cookie",
+)
 _HEADERS = {"Content-Type": "application/json", "X-Tool": "yes", "ETag": '"1"'}
 
 
@@ -131,12 +141,8 @@ class Visitor:
     def websocket(self, target: str, host: str = HOST, **more: Any) -> ClientConnection:
         """Open a WebSocket."""
         scheme = "ws" if self.tls is None else "wss"
-        return connect(
-            f"{scheme}://{host}{target}", sock=_dial(self.port), ssl=self.tls, **more
-        )
+        return connect(f"{scheme}://{host}{target}", sock=_dial(self.port), ssl=self.tls, **more)
 
 
-def _dial(port: int) -> Any:
-    import socket
-
+def _dial(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=20)
