@@ -21,7 +21,7 @@ _REQUIREMENTS = (
 
 
 class GalaxyMap:
-    """Writes to the map at *url*, which is spelled as in galaxy.yml (``interactivetoolsproxy_map``).
+    """Writes to the map at *url*, spelled as in galaxy.yml (``interactivetoolsproxy_map``).
 
     Entry points have numbers; :func:`key` gives the key of one.
     """

@@ -78,12 +78,11 @@ class Database:
             list(map(str, command)),
             cwd=self.directory,
             capture_output=True,
-            text=True,
             check=False,
             **self._as,
         )
         assert done.returncode == 0, done.stderr
-        return done.stdout
+        return str(done.stdout, "utf-8")
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
@@ -101,7 +100,7 @@ class Database:
         self.server.wait_until(self._answers, seconds=60)
 
     def _answers(self) -> bool:
-        ready = [_PROGRAMS[0] / "pg_isready", "-h", self.directory, "-p", str(self.port)]
+        ready = [str(_PROGRAMS[0] / "pg_isready"), "-h", str(self.directory), "-p", str(self.port)]
         return subprocess.run(ready, capture_output=True, check=False).returncode == 0
 
     def stop(self) -> None:

@@ -141,7 +141,9 @@ class Visitor:
     def websocket(self, target: str, host: str = HOST, **more: Any) -> ClientConnection:
         """Open a WebSocket."""
         scheme = "ws" if self.tls is None else "wss"
-        return connect(f"{scheme}://{host}{target}", sock=_dial(self.port), ssl=self.tls, **more)
+        address = f"{scheme}://{host}{target}"
+        opened: ClientConnection = connect(address, sock=_dial(self.port), ssl=self.tls, **more)
+        return opened
 
 
 def _dial(port: int) -> socket.socket:

@@ -352,7 +352,7 @@ class Visit:
         hold(self.host, row())
 
     def ask(self, url: str, headers: Headers) -> Deferred[Any]:
-        self.asked.append((url, dict(headers.getAllRawHeaders())))
+        self.asked.append((url, {name: list(said) for name, said in headers.getAllRawHeaders()}))
         said = SimpleNamespace(code=self.code, headers=Headers(), deliverBody=lambda protocol: None)
         return succeed(said)
 
