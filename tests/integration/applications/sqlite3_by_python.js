@@ -17,7 +17,8 @@ class Database {
   }
 
   each(statement, row, done) {
-    const read = spawnSync("python3", ["-c", PROGRAM, this.path, statement]);
+    const most = { maxBuffer: 1 << 30 };
+    const read = spawnSync("python3", ["-c", PROGRAM, this.path, statement], most);
     for (const found of JSON.parse(String(read.stdout) || "[]")) row(null, found);
     done();
   }
