@@ -15,7 +15,8 @@ from typing import Any
 from setuptools import setup
 
 COMPILED = (
-    "access/origins", "gateway/exchange", "gateway/resource", "gateway/websocket",
+    "access/origins", "gateway/exchange", "gateway/resource", "gateway/tools",
+    "gateway/websocket",
     "http/forwarding", "http/rewriting", "http1/framing", "http1/head", "http1/lines",
     "net/descriptors", "net/handshake", "net/hosts", "net/pace", "net/protocol", "net/tcp",
     "net/tls", "records/accesslog", "records/logwriter", "records/recorder", "records/statistics",

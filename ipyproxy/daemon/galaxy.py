@@ -18,6 +18,7 @@ from ipyproxy.galaxy.sources import source_of
 from ipyproxy.galaxy.spelling import MapPlace
 from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.gateway.tools import Rewrite, ToolsResource, UsedTools, split_host, split_path
+from ipyproxy.http.forwarding import Networks
 from ipyproxy.http.rewriting import Manners, Rewriting
 from ipyproxy.routes.route import InteractiveTools, Route
 from ipyproxy.upstream.owners import PatientThreads
@@ -47,7 +48,7 @@ class GalaxyTools:
 
     def configure(self, config: Galaxy) -> None:
         """Go by another configuration. What the map held counts until it is read anew."""
-        self.tools.networks = config.networks
+        self.tools.networks = Networks(config.networks)
         self.used.refit()
         if config.map != self._place:
             self.stop()

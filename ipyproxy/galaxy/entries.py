@@ -9,10 +9,10 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from ipyproxy.http.forwarding import Networks
 from ipyproxy.net.address import LOOPBACK, TCPAddress, is_loopback
 from ipyproxy.net.hosts import parse_address
 
@@ -184,7 +184,7 @@ class Tools:
 
     def __init__(self, own_ports: Container[int] = ()) -> None:
         self.entries: Entries = {}
-        self.networks: Sequence[IPv4Network | IPv6Network] = ()
+        self.networks = Networks()
         self._own_ports = own_ports
 
     def find(self, key: bytes, token: bytes) -> Entry | None:
@@ -199,5 +199,4 @@ class Tools:
         address = entry.address
         if address.port in self._own_ports and is_loopback(address):
             return False
-        literal = parse_address(address.host)
-        return literal is not None and any(literal in network for network in self.networks)
+        return address.host in self.networks

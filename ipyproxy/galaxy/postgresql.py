@@ -7,6 +7,7 @@ the first look.
 
 from __future__ import annotations
 
+import select
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,9 +56,7 @@ class PostgreSQLSource:
             if self._connection is None:
                 self._connection = self._connect(psycopg)
             else:
-                # However many there are by now, one look is enough.
-                for _ in self._connection.notifies(timeout=POLL, stop_after=1):
-                    pass
+                _wait_for_input(self._connection.fileno())
             return self._changed()
         except psycopg.Error as error:
             self.close()
@@ -70,6 +69,9 @@ class PostgreSQLSource:
             application_name="ipyproxy",
             **_usual(psycopg.conninfo.conninfo_to_dict(self._conninfo)),
         )
+        # However many there are, one look is enough: each statement takes what has come, and if
+        # nobody heard of them they would all be kept.
+        connection.add_notify_handler(_ignore)
         try:
             connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT}")
             connection.execute("SET default_transaction_read_only = on")
@@ -93,6 +95,20 @@ class PostgreSQLSource:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _wait_for_input(descriptor: int) -> None:
+    """Wait for a notification, or the end of the connection, for :data:`POLL` at most.
+
+    With TLS one may be in libpq's own buffer, unseen from here; then it is the time that counts.
+    """
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    waiting.poll(POLL * 1000)
+
+
+def _ignore(notification: Any) -> None:
+    """Nothing: that there is one is all that it says."""
 
 
 def _usual(given: Any) -> dict[str, Any]:

@@ -230,7 +230,8 @@ class PublicSite:
     def _decisive(self, mount: Mount, host: bytes, path: bytes) -> bytes:
         """The path that access is decided by."""
         if mount.access_path is not None:
-            return mount.access_path(host, path)
+            # Nobody is asked without a gate, and whoever carries the request looks for himself.
+            return path if self.gate is None else mount.access_path(host, path)
         return path if self._states is None else self._states.decisive(path)
 
     def _mount_at(self, host: bytes, path: bytes) -> Mount:

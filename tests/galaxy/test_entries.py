@@ -17,6 +17,7 @@ from ipyproxy.galaxy.entries import (
     changed,
     entry_of,
 )
+from ipyproxy.http.forwarding import Networks
 from ipyproxy.net.address import TCPAddress
 from tests.galaxy.writing import info
 
@@ -104,7 +105,7 @@ class TestReadingAMap:
 class TestWhoGetsIn:
     def tools(self, *networks: str, **said: Any) -> Tools:
         tools = Tools(own_ports={8443})
-        tools.networks = [ip_network(each) for each in networks]
+        tools.networks = Networks([ip_network(each) for each in networks])
         tools.entries = {"e3c1915314cbd610": entry(**said)}
         return tools
 

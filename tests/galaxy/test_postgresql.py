@@ -105,6 +105,18 @@ class TestLooking:
         assert time.monotonic() - began < 20
         writing.join()
 
+    def test_a_thousand_notifications_are_one(
+        self, database: Database, source: PostgreSQLSource, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(postgresql, "POLL", 0.5)
+        source.look()
+        for _ in range(3):
+            database.sql("SELECT pg_notify('gxitproxy', n::text) FROM generate_series(1, 1000) n")
+        assert source.look() is None
+        began = time.monotonic()
+        assert source.look() is None
+        assert time.monotonic() - began >= 0.5
+
     def test_nothing_can_be_written(self, source: PostgreSQLSource) -> None:
         import psycopg
 
