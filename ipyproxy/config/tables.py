@@ -325,7 +325,6 @@ class Config:
                         key="routes.tls_ca",
                     )
 
-
     def _check_tools(self) -> None:
         """Refuse what stands in the way of Galaxy's interactive tools."""
         path, domain = self.galaxy.path, self.galaxy.domain

@@ -270,9 +270,7 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
         TrustedPages(config.site.trusted_origins) if config.site.trusted_origins else None
     )
     policy = Policy(names, config.site.trusted_origins)
-    methods = make_methods(
-        config.auth, settings.auth_files, components.auth, config.galaxy.path
-    )
+    methods = make_methods(config.auth, settings.auth_files, components.auth, config.galaxy.path)
     gate = make_gate(config.auth, methods, config.notebooks.prefix, components.auth)
     passwords = methods.get("htpasswd")
     login = None

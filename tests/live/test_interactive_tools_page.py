@@ -47,7 +47,7 @@ class Host:
         for each in self.etc, self.srv / "config", self.srv / "database", directory / "bin":
             each.mkdir(parents=True)
         self.configuration = self.etc / "ipyproxy.toml"
-        self.proxy: Proxy | None = None
+        self.proxy = Proxy(self.etc, f'site.hosts = ["{HOST}"]\n')
 
     def placed(self, text: str) -> str:
         """*text* with the paths of this machine."""
@@ -57,7 +57,6 @@ class Host:
     def run(self, text: str) -> subprocess.CompletedProcess[str]:
         """Do what the page says."""
         shim = self.directory / "bin" / "systemctl"
-        assert self.proxy is not None
         shim.write_text(f"#!/bin/sh\n[ $1 = reload ] && kill -HUP {self.proxy.child.pid}\n")
         shim.chmod(shim.stat().st_mode | stat.S_IXUSR)
         path = [str(shim.parent), sysconfig.get_path("scripts"), os.environ["PATH"]]
@@ -72,7 +71,6 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
     made = Host(tmp_path)
-    made.proxy = Proxy(made.etc, f'site.hosts = ["{HOST}"]\n')
     yield made
     made.proxy.child.stop()
 
@@ -82,7 +80,6 @@ def test_five_steps(host: Host) -> None:
     galaxy_yml.write_text(BEFORE)
     read, add, reload = PAGE.blocks("From nginx and gx-it-proxy in five steps")
     (changed,) = PAGE.blocks("From nginx and gx-it-proxy in five steps", "yaml")
-    assert host.proxy is not None
 
     done = host.run(read)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 4), done.stderr
@@ -129,7 +126,6 @@ def test_only_the_owner_may_open_a_tool(host: Host) -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     place = host.srv / "database" / "map.sqlite"
     file = host.etc / "ipyproxy.toml"
-    assert host.proxy is not None
     file.write_text(
         f'site.hosts = ["{HOST}"]\n{rules.replace("8080", str(server.server_port))}\n'
         f'[galaxy]\nmap = "sqlite:///{place}"\nhost = "{HOST}"\n'
