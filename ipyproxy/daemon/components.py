@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -38,6 +39,7 @@ from ipyproxy.http1.head import HeadLimits
 from ipyproxy.net.address import ClientTLS
 from ipyproxy.net.descriptors import Descriptors
 from ipyproxy.net.hosts import parse_address
+from ipyproxy.net.names import Names, system_look_up
 from ipyproxy.records.statistics import Histogram, Statistics
 from ipyproxy.routes.notebooks import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
 from ipyproxy.routes.route import Server
@@ -81,6 +83,7 @@ class Components(NamedTuple):
     condition: Condition
     lag: LoopLag
     sweeps: Histogram
+    sources: Sources
     sights: Sights
     tenants: Tenants
     own_ports: set[int]
@@ -115,6 +118,10 @@ def make_components(
         may_probe=tenants.may_probe,
     )
     health.connect_timeout = config.timeouts.connect
+    asking = PatientThreads(reactor, 4, "names")
+    pool.names = health.names = Names(
+        lambda name: asking.run(partial(system_look_up, name)), reactor
+    )
     sources = Sources(
         upstreams=upstreams,
         health=health,
@@ -141,6 +148,7 @@ def make_components(
         condition=sources.condition,
         lag=sources.lag,
         sweeps=sources.sweeps,
+        sources=sources,
         sights=make_sights(sources, reactor),
         tenants=tenants,
         own_ports=own_ports,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from ipyproxy.config.routes import OWN_PATH
 from ipyproxy.daemon.retirement import Retirement
 from ipyproxy.daemon.routing import Fittings, make_application
-from ipyproxy.gateway.websocket import RouteBridges
+from ipyproxy.gateway.exchange import RouteWork
 from ipyproxy.net.address import ClientTLS
 from ipyproxy.routes.route import Application, Route
 from ipyproxy.routes.table import RouteTable
@@ -24,10 +24,13 @@ class RouteRefusedError(ValueError):
     """A route that nobody may put in; the sentence says why."""
 
 
-class _Live:
-    """One route, and what has been made for it so far."""
+class LiveRoute:
+    """One route, and what has been made for it so far.
 
-    __slots__ = ("bridges", "mount", "places", "route", "tls", "upstreams")
+    :ivar work: what goes on there; None: nobody has asked for it yet.
+    """
+
+    __slots__ = ("mount", "places", "route", "tls", "upstreams", "work")
 
     def __init__(self, route: Route, tls: ClientTLS | None, places: int) -> None:
         self.route = route
@@ -35,7 +38,7 @@ class _Live:
         self.places = places
         self.mount: Mount | None = None
         self.upstreams: Sequence[Upstream] = ()
-        self.bridges: RouteBridges | None = None
+        self.work: RouteWork | None = None
 
 
 class LiveRoutes:
@@ -48,10 +51,11 @@ class LiveRoutes:
     def __init__(self, upstreams: UpstreamTable, retirement: Retirement) -> None:
         self._upstreams = upstreams
         self._retirement = retirement
-        self._table: RouteTable[_Live] = RouteTable()
+        self._table: RouteTable[LiveRoute] = RouteTable()
         self._count = 0
         self._fittings: Fittings | None = None
-        self._used: dict[_Live, None] = {}
+        self._used: dict[LiveRoute, None] = {}
+        self._bridged: set[RouteWork] = set()
 
     def __len__(self) -> int:
         """How many there are."""
@@ -71,11 +75,11 @@ class LiveRoutes:
         *,
         tls: ClientTLS | None = None,
         places: int = 1024,
-    ) -> None:
+    ) -> LiveRoute:
         """Let ``route``, whose destination is an application, stand at ``host`` and ``path``.
 
-        If another one stands there, it is removed; if that leads where this one does, it goes on,
-        and so do its WebSockets.
+        If another one stands there, it is removed. If that leads where this one does, it goes on
+        instead, and so do its WebSockets. Gives the one that stands there then.
 
         :param host: lower-case; empty: any.
         :param path: decoded; with a slash first and none last.
@@ -90,11 +94,13 @@ class LiveRoutes:
         former = self._table.at(host, path)
         if former is not None:
             if former.tls == tls and former.route.leads_as(route):
-                return
+                return former
             self._end(former)
         else:
             self._count += 1
-        self._table.put(host, path, _Live(route, tls, places))
+        live = LiveRoute(route, tls, places)
+        self._table.put(host, path, live)
+        return live
 
     def remove(self, host: bytes, path: bytes) -> None:
         """Let nothing stand there any more, and end the WebSockets that came by it.
@@ -107,12 +113,17 @@ class LiveRoutes:
         if former is not None:
             self._end(former)
 
-    def _end(self, live: _Live) -> None:
+    def _end(self, live: LiveRoute) -> None:
         self._used.pop(live, None)
-        if live.bridges is not None:
-            live.bridges.end()
+        if live.work is not None:
+            live.work.end()
         for upstream in live.upstreams:
             self._retirement.let_go(upstream)
+
+    def sweep(self, now: float) -> None:
+        """See on which routes there was traffic; to be called about once a second."""
+        for work in self._bridged:
+            work.look(now)
 
     def match(self, host: bytes, path: bytes) -> Mount | None:
         """What stands at ``host`` and the decoded ``path``, or nearest above it."""
@@ -121,13 +132,13 @@ class LiveRoutes:
             return None
         return live.mount or self._make(live)
 
-    def _make(self, live: _Live) -> Mount | None:
+    def _make(self, live: LiveRoute) -> Mount | None:
         application, fittings = live.route.destination, self._fittings
         assert isinstance(application, Application)
         if fittings is None:
             return None
-        if live.bridges is None:
-            live.bridges = RouteBridges()
+        if live.work is None:
+            live.work = RouteWork(self._bridged)
             live.upstreams = [
                 self._upstreams.acquire(server.name, server.address, live.tls)
                 for server in application.servers
@@ -135,6 +146,6 @@ class LiveRoutes:
             for upstream in live.upstreams:
                 upstream.places.resize(live.places)
             self._used[live] = None
-        resource = make_application(live.route, application, live.upstreams, fittings, live.bridges)
+        resource = make_application(live.route, application, live.upstreams, fittings, live.work)
         live.mount = Mount(resource, live.route, is_live=True)
         return live.mount

@@ -20,8 +20,7 @@ from ipyproxy.files.disk import Disks
 from ipyproxy.files.named import NamedFiles
 from ipyproxy.files.resource import Files
 from ipyproxy.gateway.application import ApplicationResource
-from ipyproxy.gateway.exchange import GatewayContext
-from ipyproxy.gateway.websocket import RouteBridges
+from ipyproxy.gateway.exchange import GatewayContext, RouteWork
 from ipyproxy.http.rewriting import Manners, Rewriting
 from ipyproxy.net.hosts import parse_address
 from ipyproxy.routes.route import Application, Notebooks, Redirect, Route, StaticFiles
@@ -116,11 +115,11 @@ def make_application(
     application: Application,
     upstreams: Sequence[Upstream],
     fittings: Fittings,
-    bridges: RouteBridges | None = None,
+    work: RouteWork | None = None,
 ) -> Resource:
     """What stands at a route to an application on ``upstreams``.
 
-    :param bridges: where those of the route are kept, if it may be removed.
+    :param work: what goes on at the route, if it may be removed.
     """
     server = application.servers[0]
     rewriting = Rewriting(
@@ -138,9 +137,11 @@ def make_application(
         stripped=route.strip and route.path != "/",
         sent=route.sent,
         prepended=application.below,
+        tells=route.tells,
+        redirects=route.redirects,
     )
     context = fittings.context
     if application.sendfile:
         named_files = NamedFiles(map(Path, application.sendfile), fittings.disks)
         context = replace(context, named_files=named_files)
-    return ApplicationResource(upstreams, rewriting, context, route.timeout, bridges)
+    return ApplicationResource(upstreams, rewriting, context, route.timeout, work)

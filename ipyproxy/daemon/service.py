@@ -83,7 +83,7 @@ class ProxyService(Service):
         self._bound = config.listen
         self._listeners: list[Listener] = []
         self._writer = _log_writer(config.log.access)
-        self._descriptors = _descriptors(reactor)
+        self._descriptors = make_descriptors(reactor)
         self._reader = PatientThreads(reactor, 1, "settings")
         self._directory = Directory(reactor, PatientThreads(reactor, 2, "users").run, groups_of)
         owners = self._settings.owners
@@ -95,7 +95,7 @@ class ProxyService(Service):
         access_log = AccessLog(self._writer.write, config.log.format, time.time)
         self._recorder = Recorder(self._components.statistics, access_log, self._components.clients)
         sweep = timed(self._sweep, self._components.sweeps, time.perf_counter)
-        self._sweeping = LoopingCall(_guarded(sweep, self.log))
+        self._sweeping = LoopingCall(guarded(sweep, self.log))
         self._sweeping.clock = reactor
         self._memory = FreeMemory()
         self._reloads_asked = 0
@@ -253,6 +253,7 @@ class ProxyService(Service):
             self.log.info("listening on {address}", address=spoken(address))
         self._components.pool.sweep()
         self._components.retirement.sweep()
+        self._components.live.sweep(self._reactor.seconds())
         self._components.upstreams.sweep(self._reactor.seconds())
         self._components.tenants.sweep(self._reactor.seconds())
         self._memory.note(self._reactor.seconds(), self._components.clients.connections)
@@ -465,7 +466,7 @@ def _within_descriptors(settings: Settings) -> Settings:
     return settings._replace(config=attrs.evolve(config, limits=limits))
 
 
-def _descriptors(reactor: Any) -> Descriptors:
+def make_descriptors(reactor: Any) -> Descriptors:
     """Where the transports wait: the cheaper set where there is one, else the reactor."""
     return EpollSet(reactor) if hasattr(select, "epoll") else reactor
 
@@ -484,7 +485,7 @@ def _started(writer: LogWriter) -> LogWriter:
     return writer
 
 
-def _guarded(call: Callable[[], None], log: Logger) -> Callable[[], None]:
+def guarded(call: Callable[[], None], log: Logger) -> Callable[[], None]:
     """``call``, but an exception is logged instead of stopping the LoopingCall for good."""
 
     def guarded() -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from twisted.web.resource import Resource
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.gateway.exchange import Exchange, GatewayContext
-from ipyproxy.gateway.websocket import BridgeExchange, RouteBridges, is_websocket
+from ipyproxy.gateway.exchange import Exchange, GatewayContext, RouteWork
+from ipyproxy.gateway.websocket import BridgeExchange, is_websocket
 from ipyproxy.http.rewriting import Rewriting
 from ipyproxy.upstream.upstream import Upstream
 from ipyproxy.web.resources import NOT_DONE_YET
@@ -28,7 +28,7 @@ class ApplicationResource(Resource):
     sent twice.
 
     :param timeout: seconds for which an answer may not begin; None: as for all upstreams.
-    :param bridges: the bridges of the route, where it may be removed; None: it stays.
+    :param work: what goes on at the route, where it may be removed; None: it stays.
     """
 
     isLeaf = True
@@ -39,14 +39,14 @@ class ApplicationResource(Resource):
         rewriting: Rewriting,
         context: GatewayContext,
         timeout: float | None = None,
-        bridges: RouteBridges | None = None,
+        work: RouteWork | None = None,
     ) -> None:
         super().__init__()
         self._upstreams = list(upstreams)
         self._rewriting = rewriting
         self._context = context
         self._timeout = timeout
-        self._bridges = bridges
+        self._work = work
         self._turn = 0
 
     def getChild(self, path: bytes, request: Any) -> Resource:
@@ -58,17 +58,13 @@ class ApplicationResource(Resource):
 
         Raises :class:`ProxyError` as :meth:`.exchange.Exchange.start` does for the last server.
         """
-        for_bridge = is_websocket(request.head)
+        kind = BridgeExchange if is_websocket(request.head) else Exchange
         waiting = self._in_order()
         while True:
             upstream, *waiting = waiting
             request.upstream = upstream
-            exchange: Exchange
-            if for_bridge:
-                exchange = BridgeExchange(request, upstream, self._rewriting, self._context)
-                exchange.siblings = self._bridges
-            else:
-                exchange = Exchange(request, upstream, self._rewriting, self._context)
+            exchange = kind(request, upstream, self._rewriting, self._context)
+            exchange.work = self._work
             exchange.others = waiting
             exchange.timeout = self._timeout
             try:

@@ -42,38 +42,8 @@ def is_websocket(head: RequestHead) -> bool:
     )
 
 
-class RouteBridges:
-    """The bridges that are open on one route, so that they can end with it."""
-
-    __slots__ = ("_ended", "_open")
-
-    def __init__(self) -> None:
-        self._open: set[Bridge] = set()
-        self._ended = False
-
-    def add(self, bridge: Bridge) -> None:
-        """One is open now. It ends at once if the route was removed during the handshakes."""
-        if self._ended:
-            bridge.lose_route()
-        else:
-            self._open.add(bridge)
-
-    def discard(self, bridge: Bridge) -> None:
-        """One has ended."""
-        self._open.discard(bridge)
-
-    def end(self) -> None:
-        """The route is removed."""
-        self._ended = True
-        for bridge in list(self._open):
-            bridge.lose_route()
-
-
 class BridgeExchange(Exchange):
     """Carries one WebSocket. What happens to it until it is open are events of the table."""
-
-    siblings: RouteBridges | None = None
-    """All bridges of the route, where it may be removed; None: it stays."""
 
     def __init__(
         self, request: Request, upstream: Upstream, rewriting: Rewriting, context: GatewayContext
@@ -204,8 +174,8 @@ class BridgeExchange(Exchange):
         request.connection.hand_over(bridge.client)
         if rest:
             bridge.upstream.dataReceived(rest)
-        if self.siblings is not None:
-            self.siblings.add(bridge)
+        if self.work is not None:
+            self.work.add(bridge)
         elif self._upstream.is_retired:
             bridge.lose_route()
 
@@ -233,8 +203,8 @@ class BridgeExchange(Exchange):
     def _bridge_ended(self, bridge: Bridge) -> None:
         self._leave_place()
         self._upstream.bridge_ended(bridge)
-        if self.siblings is not None:
-            self.siblings.discard(bridge)
+        if self.work is not None:
+            self.work.discard(bridge, self._context.pool.reactor.seconds())
         request, traffic = self._request, bridge.traffic
         request.body_bytes_received = traffic.bytes_up
         request.body_bytes_sent = traffic.bytes_down

@@ -53,6 +53,18 @@ class Manners(Enum):
     -Proto say the same: as of any other gateway."""
 
 
+@dataclass(frozen=True, slots=True)
+class Redirects:
+    """What becomes of an address of the upstream's own when it redirects to it.
+
+    :param host: whether it is that of the public side then, with the port.
+    :param scheme: which scheme it has then; empty: the same.
+    """
+
+    host: bool
+    scheme: bytes
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Rewriting:
     """The names of both sides of one upstream.
@@ -68,6 +80,8 @@ class Rewriting:
     :param stripped: whether the prefix is taken off before a request goes upstream.
     :param sent: field lines that upstream gets besides, see :func:`told_lines`.
     :param prepended: what a target is put behind, without a slash at its end.
+    :param tells: whether upstream gets X-Forwarded-*.
+    :param redirects: what becomes of an address of the upstream's own in Location.
     """
 
     authority: bytes
@@ -81,6 +95,8 @@ class Rewriting:
     stripped: bool = False
     sent: tuple[bytes, ...] = ()
     prepended: bytes = b""
+    tells: bool = True
+    redirects: Redirects | None = None
     origin: bytes = field(init=False)
     """``http://127.0.0.1:<port>``, or ``https:``."""
     own_origins: tuple[bytes, ...] = field(init=False)
@@ -198,10 +214,12 @@ def forwarded_block(client: str, public: bytes, said: Said, manners: Manners) ->
     if manners is Manners.APPLICATION:
         host = _authority_of(public)
         named, _, port = host.rpartition(b":")
+        scheme = public.partition(b":")[0]
+        usual = b"443" if scheme == b"https" else b"80"
         lines += [
-            b"X-Forwarded-Proto: https",
+            b"X-Forwarded-Proto: " + scheme,
             b"X-Forwarded-Host: " + host,
-            b"X-Forwarded-Port: " + (port if named and port.isdigit() else b"443"),
+            b"X-Forwarded-Port: " + (port if named and port.isdigit() else usual),
         ]
     return block_of([*lines, b"Via: " + b", ".join([*said.via, _VIA])])
 
@@ -221,6 +239,8 @@ def forwarded(
 ) -> bytes:
     """:func:`forwarded_block` behind what the request says."""
     said = said_before(special, trusted=trusted)
+    if not rewriting.tells:
+        return block_of([b"Via: " + b", ".join([*said.via, _VIA])])
     block = forwarded_block(client, public, said, rewriting.manners)
     if rewriting.stripped:
         block += b"X-Forwarded-Prefix: %b\r\n" % rewriting.prefix.rstrip(b"/")
@@ -269,12 +289,33 @@ def _rewritten_response(
     """Names of the plain fields that Connection drops, and the special lines to send."""
     dropped = _nominated(special)
     lines: list[bytes] = []
-    rewrites = _REWRITES[rewriting.confined, rewriting.stripped]
+    rewrites = _rewrites(rewriting)
     for name, label, rewrite in rewrites:
         if name in special and name not in dropped:
             lines += [label + rewrite(value, public, rewriting) for value in special[name]]
     read = _without(special.verbatim, dropped) if dropped else special.verbatim
     return dropped, read + block_of(lines)
+
+
+def _rewrites(rewriting: Rewriting) -> Rewrites:
+    if rewriting.confined:
+        return _STRIPPED_CONFINED if rewriting.stripped else _CONFINED
+    if rewriting.redirects is not None:
+        return _MOVED
+    return _STRIPPED if rewriting.stripped else _FREE
+
+
+def _moved(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
+    """An address of the upstream's own, as clients can ask for it; others as they are."""
+    own, redirects = _PUBLIC_URL.fullmatch(value), rewriting.redirects
+    if own is None or redirects is None:
+        return value
+    scheme, _, authority = own[1].partition(b"://")
+    if authority.lower() != rewriting.authority:
+        return value
+    if redirects.host:
+        authority = _authority_of(public)
+    return b"%b://%b%b" % (redirects.scheme or scheme, authority, own[2] or b"")
 
 
 def _location(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
@@ -337,7 +378,9 @@ def _as_said(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
     return value
 
 
-_CONFINED = (
+Rewrites = tuple[tuple[bytes, bytes, Callable[[bytes, bytes, Rewriting], bytes]], ...]
+
+_CONFINED: Rewrites = (
     (b"location", b"Location: ", _location),
     (b"content-location", b"Content-Location: ", _location),
     (b"access-control-allow-origin", b"Access-Control-Allow-Origin: ", _allow_origin),
@@ -345,7 +388,7 @@ _CONFINED = (
     (b"service-worker-allowed", b"Service-Worker-Allowed: ", _service_worker_allowed),
 )
 
-_FREE = (
+_FREE: Rewrites = (
     (b"location", b"Location: ", _as_said),
     (b"content-location", b"Content-Location: ", _as_said),
     (b"access-control-allow-origin", b"Access-Control-Allow-Origin: ", _as_said),
@@ -359,17 +402,13 @@ _FREE = (
     (b"nel", b"NEL: ", _as_said),
     (b"origin-agent-cluster", b"Origin-Agent-Cluster: ", _as_said),
 )
-_RESTORED = (
+_MOVED: Rewrites = ((b"location", b"Location: ", _moved), *_FREE[1:])
+_RESTORED: Rewrites = (
     (b"location", b"Location: ", _restored),
     (b"content-location", b"Content-Location: ", _restored),
 )
-_REWRITES = {
-    (False, False): _FREE,
-    (False, True): (*_RESTORED, *_FREE[2:]),
-    (True, False): _CONFINED,
-    (True, True): (*_RESTORED, *_CONFINED[2:]),
-}
-"""By whether answers are confined, and whether the prefix is taken off."""
+_STRIPPED: Rewrites = (*_RESTORED, *_FREE[2:])
+_STRIPPED_CONFINED: Rewrites = (*_RESTORED, *_CONFINED[2:])
 
 
 def _nominated(special: SpecialFields) -> Collection[bytes]:

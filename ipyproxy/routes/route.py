@@ -11,6 +11,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import PurePath
 from typing import NamedTuple
 
+from ipyproxy.http.rewriting import Redirects
 from ipyproxy.net.address import Address
 
 
@@ -87,6 +88,8 @@ class Route:
     :ivar sent: field lines that the application gets with every request, and that no client can
         say itself; ``{user}`` in one stands for the name of the user, and without a user that line
         is left out.
+    :ivar tells: whether the application gets X-Forwarded-*.
+    :ivar redirects: what becomes of the application's own address in Location; None: it stays.
     """
 
     destination: Destination
@@ -97,6 +100,8 @@ class Route:
     allow: tuple[IPv4Network | IPv6Network, ...] = ()
     lines: tuple[bytes, ...] = ()
     sent: tuple[bytes, ...] = ()
+    tells: bool = True
+    redirects: Redirects | None = None
 
     @property
     def name(self) -> str:
