@@ -61,9 +61,10 @@ def _read_template(value: object) -> str:
 def _read_url(value: object) -> str:
     text = value if isinstance(value, str) and re.fullmatch(r"[!-~]*", value) else "?"
     before, _, behind = text.partition(TOOL)
-    # In the path: what is asked is never who is asked.
-    in_path = text == before + behind or urlsplit(before).path.endswith("/")
-    if text and not (in_path and _is_url(before + behind) and TOOL not in behind):
+    # A segment of the path: what is asked is never who is asked.
+    in_path = before.endswith("/") and "?" not in before and urlsplit(before).path
+    is_whole = TOOL not in text or (in_path and TOOL not in behind and behind[:1] in ("/", ""))
+    if text and not (is_whole and _is_url(before + behind)):
         raise refused(value, "is not a URL such as http://127.0.0.1:4180/oauth2/auth")
     return text
 

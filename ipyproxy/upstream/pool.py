@@ -164,6 +164,9 @@ class Pool:
         self, upstream: Upstream, receiver: Receiver, mark: int | None, tls: ClientTLS | None
     ) -> bool:
         try:
+            if upstream.is_retired:
+                # Whoever listens there by now is not who the request was for.
+                raise ProxyError(Problem.UPSTREAM_DEAD, "no route leads there any more")
             if tls != upstream.tls:
                 raise ProxyError(Problem.DRAINING, "the terms of TLS have changed meanwhile")
             self._confirm(upstream, self.reactor.seconds(), mark)

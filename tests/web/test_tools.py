@@ -297,6 +297,16 @@ class TestWhenTheMapChanges:
         hold(host, row())
         reached(host, b"GET %b/" % PATH, GALAXY)  # by a new one
 
+    def test_a_request_that_was_for_who_was_there_before_is_sent_to_nobody(
+        self, host: Routed
+    ) -> None:
+        browser = ask(host, b"GET %b/" % PATH, GALAXY)
+        hold(host, row("new", token="n3w"))  # which has the address now
+        _, wire = host.accept()
+        assert wire.hear() == b""
+        assert wire.is_closed
+        assert browser.hear().startswith(b"HTTP/1.1 50")
+
     def test_networks_that_are_allowed_no_more(self, host: Routed) -> None:
         browser, _ = bridged(host, b"GET %b/ws" % PATH, GALAXY)
         host.reload(HOST.replace(', "10.1.0.0/16"', ""))
