@@ -104,33 +104,35 @@ def _install() -> None:
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of figure."""
+    """What is measured at once, and the columns that it fills."""
 
-    title: str
-    measure: Callable[[Running, Site, float], float]
-
-
-def _requests(running: Running, site: Site, seconds: float) -> float:
-    return load.requests(running, site, _CONNECTIONS, seconds).rate
+    titles: tuple[str, ...]
+    measure: Callable[[Running, Site, float], tuple[float, ...]]
 
 
-def _latency(running: Running, site: Site, seconds: float) -> float:
-    return load.requests(running, site, 1, seconds).p50_us
+def _requests(running: Running, site: Site, seconds: float) -> tuple[float, ...]:
+    told = load.requests(running, site, _CONNECTIONS, seconds)
+    return told.rate, told.cpu_each * 10_000
 
 
-def _messages(running: Running, site: Site, seconds: float) -> float:
-    return load.round_trips(running, site, _BRIDGES, 64, seconds).rate
+def _latency(running: Running, site: Site, seconds: float) -> tuple[float, ...]:
+    return (load.requests(running, site, 1, seconds).p50_us,)
 
 
-def _memory(running: Running, site: Site, seconds: float) -> float:
-    return rss_kib(running.pids()) / 1024
+def _messages(running: Running, site: Site, seconds: float) -> tuple[float, ...]:
+    told = load.round_trips(running, site, _BRIDGES, 64, seconds)
+    return told.rate, told.cpu_each * 10_000
+
+
+def _memory(running: Running, site: Site, seconds: float) -> tuple[float, ...]:
+    return (rss_kib(running.pids()) / 1024,)
 
 
 ROWS = (
-    Row("requests/s ↑", _requests),
-    Row("p50 µs ↓", _latency),
-    Row("messages/s ↑", _messages),
-    Row("MiB afterwards ↓", _memory),
+    Row(("requests/s ↑", "CPU s per 10,000 ↓"), _requests),
+    Row(("p50 µs ↓",), _latency),
+    Row(("messages/s ↑", "CPU s per 10,000 ↓"), _messages),
+    Row(("MiB ↓",), _memory),
 )
 
 
@@ -154,7 +156,7 @@ def _peers(directory: Path, site: Site) -> Iterable[tuple[str, Peer]]:
 
 def _measured(rounds: int, seconds: float) -> dict[str, list[float]]:
     """The medians of each peer's rows, by its title; the peers take turns."""
-    found: dict[str, list[list[float]]] = {}
+    found: dict[str, list[tuple[float, ...]]] = {}
     with TemporaryDirectory(prefix="ipyproxy-benchmarks-") as scratch, ExitStack() as stack:
         directory = Path(scratch)
         directory.chmod(0o755)
@@ -164,15 +166,20 @@ def _measured(rounds: int, seconds: float) -> dict[str, list[float]]:
         for title, peer in _peers(directory, site):
             running[title] = Running(peer, site, directory / peer.name)
             stack.callback(running[title].stop)
-            found[title] = [[] for _ in ROWS]
+            found[title] = []
+        titles = list(running)
         for at in range(rounds):
-            titles = list(running)
-            for row, figures in zip(ROWS, range(len(ROWS)), strict=True):
-                for title in titles[at % len(titles) :] + titles[: at % len(titles)]:
-                    figure = row.measure(running[title], site, seconds)
-                    found[title][figures].append(figure)
-                    print(f"{at + 1}/{rounds}  {title:40} {row.title:18} {figure:,.1f}", flush=True)
-    return {title: [median(each) for each in figures] for title, figures in found.items()}
+            turn: dict[str, tuple[float, ...]] = dict.fromkeys(titles, ())
+            first = at % len(titles)
+            for row in ROWS:
+                for title in titles[first:] + titles[:first]:
+                    figures = row.measure(running[title], site, seconds)
+                    turn[title] += figures
+                    shown = "  ".join(map(number, figures))
+                    print(f"{at + 1}/{rounds}  {title:40} {row.titles[0]:14} {shown}", flush=True)
+            for title, all_figures in turn.items():
+                found[title].append(all_figures)
+    return {title: list(map(median, zip(*each, strict=True))) for title, each in found.items()}
 
 
 _HEAD = """\
@@ -182,7 +189,8 @@ Made by `python -m benchmarks.tools --write`; how measuring is done is told in
 `benchmarks/README.md`. gx-it-proxy {version} speaks no TLS, so it stands behind nginx, as Galaxy's
 documentation has it; both run on core 0, as ipyproxy does, load and tools on core 1. Medians of
 {rounds} interleaved rounds. Requests: 1 KiB at {connections} connections, latency at one. Messages:
-64 bytes, there and back, on {bridges} WebSockets. Memory is all processes' together, at the end.
+64 bytes, there and back, on {bridges} WebSockets. CPU and memory are of all processes together,
+memory at the end. ↑ more is better, ↓ less is better.
 {note}
 | | {titles} |
 |---|{rule}|
@@ -190,14 +198,15 @@ documentation has it; both run on core 0, as ipyproxy does, load and tools on co
 
 
 def _page(results: dict[str, list[float]], rounds: int, note: str) -> str:
+    columns = [title for row in ROWS for title in row.titles]
     head = _HEAD.format(
         version=_PACKAGE.rpartition("@")[2],
         rounds=rounds,
         connections=_CONNECTIONS,
         bridges=_BRIDGES,
         note=f"{note}\n" if note else "",
-        titles=" | ".join(row.title for row in ROWS),
-        rule="|".join("---:" for _ in ROWS),
+        titles=" | ".join(columns),
+        rule="|".join("---:" for _ in columns),
     )
     lines = [f"| {title} | {' | '.join(map(number, each))} |" for title, each in results.items()]
     return head + "\n".join(lines) + "\n"
