@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from ipyproxy.galaxy.entries import KEY_TYPE, MOST_ENTRIES, Row
@@ -23,10 +23,39 @@ PAUSE = 1.0
 _LOCKED_FOR = 0.5
 """Seconds that a writer is waited for within one look; then there is the next."""
 _CHANGE_COUNTER = slice(24, 28)
+_VERSION = slice(18, 20)
+_WITH_LOG = b"\2\2"
 _SALTS = 32
 _MOST_JSON = 256 * 2**20
 # A file that was changed so short a time ago may be changed again without its time telling.
 _SETTLED_AFTER = 2_000_000_000
+
+
+class _State(NamedTuple):
+    """What is seen of a file of SQLite's from outside.
+
+    :ivar main: what changes with the file.
+    :ivar has_log: whether it is written by way of a write-ahead log.
+    :ivar log: what changes with that; None: there is none.
+    """
+
+    main: tuple[Any, ...]
+    has_log: bool
+    log: tuple[Any, ...] | None
+
+
+_READ_ONLY, _BESIDE_A_LOG, _UNLOCKED = "mode=ro", "mode=ro&readonly_shm=1", "immutable=1"
+
+
+def _how(state: _State) -> str:
+    """How to open the file so that none is made beside it (sqlite.org/uri.html).
+
+    With a write-ahead log even a reader makes what is missing of it, and Galaxy could not write to
+    files of another user.
+    """
+    if not state.has_log:
+        return _READ_ONLY
+    return _UNLOCKED if state.log is None else _BESIDE_A_LOG
 
 
 class SQLiteSource:
@@ -50,7 +79,10 @@ class SQLiteSource:
             seen = self._state()
             if seen == self._seen:
                 return None
-            rows = self._rows()
+            how = _how(seen)
+            rows = self._rows(how)
+            if how == _UNLOCKED and seen != self._state():
+                return None  # somebody writes: there is a log now, and the next look reads it
         except OSError as error:
             raise MapAwayError(f"{self._path} cannot be read ({error.strerror})") from None
         except sqlite3.Error as error:
@@ -58,7 +90,7 @@ class SQLiteSource:
         self._seen = seen
         return rows
 
-    def _state(self) -> tuple[Any, ...]:
+    def _state(self) -> _State:
         """What changes whenever somebody has written.
 
         In the file's head there is a counter of its transactions; with a write-ahead log there are
@@ -73,11 +105,12 @@ class SQLiteSource:
                 ahead = status.st_size, status.st_mtime_ns, log.read(_SALTS)
         except FileNotFoundError:
             ahead = None
-        return main.st_ino, main.st_size, main.st_mtime_ns, head[_CHANGE_COUNTER], ahead
+        changed = main.st_ino, main.st_size, main.st_mtime_ns, head[_CHANGE_COUNTER]
+        return _State(changed, head[_VERSION] == _WITH_LOG, ahead)
 
-    def _rows(self) -> list[Row]:
+    def _rows(self, how: str) -> list[Row]:
         connection = sqlite3.connect(
-            f"file:{quote(str(self._path))}?mode=ro",
+            f"file:{quote(str(self._path))}?{how}",
             uri=True,
             timeout=_LOCKED_FOR,
             isolation_level=None,

@@ -108,6 +108,20 @@ class TestSQLite:
             assert source.look() == []
             assert source.look() is None
 
+    def test_no_log_is_made_where_there_is_none(self, galaxy: Galaxy, source: SQLiteSource) -> None:
+        galaxy.save("abc", "t0k3n", "127.0.0.1", 8000)
+        with closing(sqlite3.connect(galaxy.path)) as writer:
+            writer.execute("PRAGMA journal_mode = WAL")
+        assert source.look() == [TOOL]
+        assert [each.name for each in galaxy.path.parent.iterdir()] == [galaxy.path.name]
+        assert source.look() is None
+        with closing(sqlite3.connect(galaxy.path)) as writer, writer:
+            writer.execute("DELETE FROM gxitproxy")
+            writer.commit()
+            assert source.look() == []
+        assert source.look() in ([], None)
+        assert [each.name for each in galaxy.path.parent.iterdir()] == [galaxy.path.name]
+
     def test_nothing_is_written(self, galaxy: Galaxy, source: SQLiteSource) -> None:
         galaxy.save("abc", "t0k3n", "127.0.0.1", 8000)
         before = galaxy.path.read_bytes(), galaxy.path.stat().st_mtime_ns
