@@ -30,7 +30,7 @@ class Galaxy:
 
     def save(self, key: str, token: str, host: str, port: int, told: str | None = None) -> None:
         """Save an entry point: the row is deleted and written anew, in one transaction."""
-        with closing(sqlite3.connect(self.path)) as connection, connection:
+        with closing(self._connect()) as connection, connection:
             found = connection.execute("SELECT name FROM sqlite_master WHERE name = 'gxitproxy'")
             if found.fetchone() is None:
                 connection.execute(TABLE)
@@ -43,7 +43,7 @@ class Galaxy:
 
     def remove(self, key: str) -> None:
         """A tool has been stopped."""
-        with closing(sqlite3.connect(self.path)) as connection, connection:
+        with closing(self._connect()) as connection, connection:
             self._delete(connection, key)
 
     def fill(self, count: int) -> None:
@@ -55,6 +55,12 @@ class Galaxy:
         ]
         with closing(sqlite3.connect(self.path)) as connection, connection:
             connection.executemany("INSERT INTO gxitproxy VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=30)
+        # Who waits for the disk is no part of what is tested.
+        connection.execute("PRAGMA synchronous = OFF")
+        return connection
 
     @staticmethod
     def _delete(connection: sqlite3.Connection, key: str) -> None:

@@ -110,6 +110,8 @@ class Database:
 
     def kill(self) -> None:
         """End it and all that is left of it."""
+        # Without waiting for whoever is connected.
+        self.server.signal(signal.SIGINT)
         self.server.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
 
