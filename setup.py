@@ -16,7 +16,7 @@ from setuptools import setup
 
 COMPILED = (
     "access/origins", "encoding/compression", "encoding/store", "gateway/exchange",
-    "gateway/resource", "gateway/websocket", "http/forwarding", "http/rewriting",
+    "gateway/resource", "gateway/tools", "gateway/websocket", "http/forwarding", "http/rewriting",
     "http1/framing", "http1/head", "http1/lines", "http1/memory", "net/descriptors",
     "net/handshake", "net/hosts", "net/openssl", "net/pace", "net/protocol", "net/tcp",
     "net/tls", "net/tlsclient",

@@ -61,6 +61,12 @@ class Problem(Enum):
         "This proxy does not serve that port. The administrator sets the served ones with the "
         "key ports.",
     )
+    NO_SUCH_TOOL = (
+        404,
+        "No such interactive tool",
+        "The tool has ended, or the address is not whole. Galaxy lists the tools that run under "
+        "Interactive Tools.",
+    )
     METHOD_NOT_ALLOWED = (
         405,
         "Method not allowed",

@@ -5,7 +5,7 @@ Knows names of fields and the one scheme of Authorization that may be ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 from ipyproxy.access.basic import is_basic
@@ -41,6 +41,16 @@ class ReservedFields:
 
     def _look(self, name: bytes) -> bool:
         return alike(name) in self._names
+
+
+def withholding(
+    usual: ReservedFields | None, names: Sequence[str] = ()
+) -> Callable[[list[bytes]], list[bytes]] | None:
+    """What drops the fields that a client may not say: the usual ones, and those of ``names``."""
+    if not names:
+        return None if usual is None else usual.kept
+    own = ReservedFields(names, basic=False)
+    return own.kept if usual is None else lambda lines: own.kept(usual.kept(lines))
 
 
 def alike(name: bytes) -> bytes:

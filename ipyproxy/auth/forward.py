@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -46,6 +46,9 @@ _PASSED_ON = ("WWW-Authenticate", "Location")
 _OUR_FAMILIES = (b"x-original-", b"x-forwarded-", b"x-auth-request-", b"if-")
 _OURS = frozenset((b"x-real-ip", b"accept-encoding", b"range", b"expect"))
 
+_TOOL = "{tool}"
+_TOOL_KEY = re.compile(rb"[a-z0-9]+(?=/|\Z)")
+
 Ask = Callable[[str, Headers], Deferred[IResponse]]
 """Sends a GET, and gives the answer once its head has come."""
 
@@ -76,6 +79,9 @@ class ForwardAuth:
         be told exactly the same; 0: each request is asked for.
     :param login: where browsers are sent to log in, as
         :func:`~ipyproxy.access.navigation.login_address` takes it; empty: nowhere.
+    :param tools: the path that interactive tools are below; for a URL with ``{tool}`` in it. Such a
+        server is asked who may reach a tool, whatever is done there, so it is told the cookies and
+        nothing else of the request.
     """
 
     def __init__(
@@ -90,10 +96,12 @@ class ForwardAuth:
         timeout: float = 5.0,
         remembered: float = 0.0,
         login: str = "",
+        tools: str = "",
     ) -> None:
         self._ask = ask
         self._clock = clock
         self._url = url
+        self._tools = tools.encode("ascii") + b"/" if _TOOL in url else None
         self._user_header = user_header
         self._headers = tuple(headers)
         self._timeout = timeout
@@ -107,14 +115,22 @@ class ForwardAuth:
 
     def examine(self, facts: RequestFacts) -> Deferred[Finding]:
         """See :class:`~ipyproxy.auth.gate.Method`."""
-        told = _told(facts, self._withheld)
-        key: Hashable = self._key(told, facts) if self._remembered else object()
-        return self._answers.ask(facts.client, key, lambda: self._send(told, facts))
+        url = self._url
+        if self._tools is None:
+            told = _told(facts, self._withheld)
+        else:
+            tool = _TOOL_KEY.match(facts.path.removeprefix(self._tools))
+            if tool is None or not facts.path.startswith(self._tools):
+                return succeed(Failed(Lack.FOREIGN))
+            url = url.replace(_TOOL, tool[0].decode("ascii"))
+            told = _shown(facts)
+        key: Hashable = self._key(url, told, facts) if self._remembered else object()
+        return self._answers.ask(facts.client, key, lambda: self._send(url, told, facts))
 
     def _lasting(self, finding: Finding) -> float:
         return self._remembered if isinstance(finding, Passed) else 0.0
 
-    def _key(self, told: Headers, facts: RequestFacts) -> bytes:
+    def _key(self, url: str, told: Headers, facts: RequestFacts) -> bytes:
         """All that the answer depends on, and nothing from which it can be learnt.
 
         No value holds a line feed. A port's change of hands voids what was remembered for it.
@@ -124,11 +140,11 @@ class ForwardAuth:
             for name, values in told.getAllRawHeaders()
             for value in values
         ]
-        content = b"\n".join([b"%f" % facts.revoked, *sorted(lines)])
+        content = b"\n".join([url.encode("ascii"), b"%f" % facts.revoked, *sorted(lines)])
         return hmac.new(self._secret, content, hashlib.sha256).digest()
 
-    def _send(self, told: Headers, facts: RequestFacts) -> Deferred[Finding]:
-        answer = self._ask(self._url, told)
+    def _send(self, url: str, told: Headers, facts: RequestFacts) -> Deferred[Finding]:
+        answer = self._ask(url, told)
         answer.addTimeout(self._timeout, twisted_clock(self._clock))
         found: Deferred[Finding] = answer.addCallbacks(
             self._understand, self._explain, callbackArgs=(facts,)
@@ -202,6 +218,16 @@ def _told(facts: RequestFacts, withheld: ReservedFields) -> Headers:
         (b"X-Real-IP", client),
     ):
         headers.setRawHeaders(name, [value])
+    return headers
+
+
+def _shown(facts: RequestFacts) -> Headers:
+    """What a server gets to know that is asked who may reach a tool."""
+    headers = Headers()
+    headers.addRawHeader(b"X-Forwarded-For", facts.client.encode())
+    headers.addRawHeader(b"X-Forwarded-Proto", b"https")
+    for cookie in facts.cookies:
+        headers.addRawHeader(b"Cookie", without_cookies(cookie, OWN_COOKIES))
     return headers
 
 

@@ -1,6 +1,7 @@
 """What can be configured, and how it is read: TOML text and options -> a frozen :class:`Config`."""
 
 from ipyproxy.config.auth import Auth, AuthRule
+from ipyproxy.config.galaxy import Galaxy
 from ipyproxy.config.reading import FLAGS, ConfigError, parse
 from ipyproxy.config.routes import RouteEntry
 from ipyproxy.config.tables import (
@@ -24,6 +25,7 @@ __all__ = [
     "AuthRule",
     "Config",
     "ConfigError",
+    "Galaxy",
     "Health",
     "Limits",
     "Listen",

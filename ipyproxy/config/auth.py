@@ -25,6 +25,10 @@ _OURS = frozenset(
 _OUR_FAMILIES = ("sec-", "x-forwarded-")
 
 
+TOOL = "{tool}"
+"""Stands in ``forward_url`` for the key of the interactive tool that is asked for."""
+
+
 def _read_requirement(value: object) -> Requirement:
     try:
         return parse_requirement(value if isinstance(value, str) else "")
@@ -56,7 +60,11 @@ def _read_template(value: object) -> str:
 
 def _read_url(value: object) -> str:
     text = value if isinstance(value, str) and re.fullmatch(r"[!-~]*", value) else "?"
-    if text and not _is_url(text):
+    before, _, behind = text.partition(TOOL)
+    # A segment of the path: what is asked is never who is asked.
+    in_path = before.endswith("/") and "?" not in before and urlsplit(before).path
+    is_whole = TOOL not in text or (in_path and TOOL not in behind and behind[:1] in ("/", ""))
+    if text and not (is_whole and _is_url(before + behind)):
         raise refused(value, "is not a URL such as http://127.0.0.1:4180/oauth2/auth")
     return text
 

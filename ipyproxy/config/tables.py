@@ -13,8 +13,9 @@ from typing import Annotated, Literal
 import attrs
 
 from ipyproxy.config.acme import Acme
-from ipyproxy.config.auth import Auth
-from ipyproxy.config.routes import RouteEntry
+from ipyproxy.config.auth import TOOL, Auth
+from ipyproxy.config.galaxy import Galaxy
+from ipyproxy.config.routes import OWN_PATH, RouteEntry
 from ipyproxy.config.values import (
     Ports,
     RefusedError,
@@ -33,6 +34,7 @@ from ipyproxy.config.values import (
     seconds,
     size,
 )
+from ipyproxy.galaxy import spelling
 from ipyproxy.net.address import Address, TCPAddress, is_loopback
 
 Host = Annotated[str, read_host]
@@ -268,6 +270,7 @@ class Config:
     log: Log = attrs.field(factory=Log)
     status: Status = attrs.field(factory=Status)
     state: State = attrs.field(factory=State)
+    galaxy: Galaxy = attrs.field(factory=Galaxy)
     routes: tuple[RouteEntry, ...] = ()
 
     def __attrs_post_init__(self) -> None:
@@ -283,6 +286,10 @@ class Config:
             why = 'needs a rule in auth.rules, such as path = "/_ipyproxy", that asks for something'
             raise RefusedError(why, key="status.public")
         self._check_routes()
+        if self.galaxy.map is not None:
+            self._check_tools()
+        if TOOL in self.auth.forward_url:
+            self._check_tool_rules()
         if "certificate" in self.auth.methods and self.tls.client_ca is None:
             raise RefusedError('"certificate" needs tls.client_ca beside it', key="auth.rules")
 
@@ -318,6 +325,37 @@ class Config:
                         key="routes.tls_ca",
                     )
 
+    def _check_tools(self) -> None:
+        """Refuse what stands in the way of Galaxy's interactive tools."""
+        path, domain = self.galaxy.path, self.galaxy.domain
+        for own in (self.notebooks.prefix, OWN_PATH):
+            if _is_within(path, own) or _is_within(own, path):
+                raise RefusedError(f"{path} meets {own}, which is another's", key="galaxy.prefix")
+        for route in self.routes:
+            if _is_within(route.path, path):
+                raise RefusedError(
+                    f"{route.path} belongs to the interactive tools (galaxy)", key="routes.path"
+                )
+            if domain and route.host.endswith(f".{domain}"):
+                raise RefusedError(
+                    f"{route.host} belongs to an interactive tool (galaxy.host)", key="routes.host"
+                )
+
+    def _check_tool_rules(self) -> None:
+        """Refuse to ask about a tool where there is none."""
+        if self.galaxy.map is None:
+            raise RefusedError(f"{TOOL} needs galaxy.map", key="auth.forward_url")
+        tools = self.galaxy.path.rpartition("/")[0]
+        for rule in self.auth.rules:
+            asks = any("forward" in methods for methods in rule.require)
+            if asks and not _is_within(rule.path, tools):
+                why = f"{rule.path} is more than {tools}, and forward_url asks about {TOOL}"
+                raise RefusedError(why, key="auth.rules")
+
+
+def _is_within(path: str, above: str) -> bool:
+    return f"{path}/".startswith(f"{above}/")
+
 
 def _is_own(address: Address, listen: Listen) -> bool:
     """Whether the proxy itself listens there, as far as its configuration tells by numbers."""
@@ -351,6 +389,10 @@ def anchored(config: Config, directory: Path) -> Config:
         ),
         site=attrs.evolve(config.site, error_pages=anchor(config.site.error_pages)),
         notebooks=attrs.evolve(config.notebooks, tls_ca=anchor(config.notebooks.tls_ca)),
+        galaxy=attrs.evolve(
+            config.galaxy,
+            map=config.galaxy.map and spelling.anchored(config.galaxy.map, directory),
+        ),
         routes=tuple(
             attrs.evolve(each, tls_ca=anchor(each.tls_ca), files=anchor(each.files))
             for each in config.routes

@@ -32,8 +32,11 @@ def doubts_of(config: Config, users: WatchedFile[Users] | None) -> Iterator[str]
     :param users: the file of users, as it was read; None if none is named.
     """
     auth = config.auth
+    served = [route.path for route in config.routes]
+    if config.galaxy.map is not None:
+        served.append(config.galaxy.path)
     for rule in auth.rules:
-        if not any(_meet(rule.path, route.path) for route in config.routes):
+        if not any(_meet(rule.path, path) for path in served):
             yield from _unreached(rule, config.notebooks)
     yield from _unasked(auth)
     if auth.htpasswd is None or users is None:

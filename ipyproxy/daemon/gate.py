@@ -6,6 +6,7 @@ Knows the configuration and every method. Decides nothing about requests.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -55,12 +56,19 @@ class AuthContext(NamedTuple):
     subject: Callable[[Any], str | None]
 
 
-def make_methods(auth: Auth, files: AuthFiles, around: AuthContext) -> dict[str, Method]:
+_Maker = Callable[[Auth, AuthFiles, AuthContext], Method]
+
+
+def make_methods(
+    auth: Auth, files: AuthFiles, around: AuthContext, tools: str = ""
+) -> dict[str, Method]:
     """The methods that rules ask for, by their names.
 
     :param files: those that ``auth`` names.
+    :param tools: the path that interactive tools are below.
     """
-    return {name: _MAKERS[name](auth, files, around) for name in auth.methods}
+    makers: dict[str, _Maker] = {**_MAKERS, "forward": partial(_make_forward, tools)}
+    return {name: makers[name](auth, files, around) for name in auth.methods}
 
 
 def make_gate(
@@ -126,7 +134,7 @@ def _make_htpasswd(auth: Auth, files: AuthFiles, around: AuthContext) -> Method:
     return PasswordLogin(passwords, around.sessions, round(auth.session_lifetime))
 
 
-def _make_forward(auth: Auth, files: AuthFiles, around: AuthContext) -> Method:
+def _make_forward(tools: str, auth: Auth, files: AuthFiles, around: AuthContext) -> Method:
     # Twisted's HTTP client is much to load for those who don't use it.
     from ipyproxy.auth.forward import ForwardAuth, agent
 
@@ -140,6 +148,7 @@ def _make_forward(auth: Auth, files: AuthFiles, around: AuthContext) -> Method:
         timeout=auth.forward_timeout,
         remembered=auth.forward_cache,
         login=auth.forward_login,
+        tools=tools,
     )
 
 
@@ -151,9 +160,8 @@ def _make_certificates(auth: Auth, files: AuthFiles, around: AuthContext) -> Met
     return Certificates(Subjects(auth.certificates))
 
 
-_MAKERS: dict[str, Callable[[Auth, AuthFiles, AuthContext], Method]] = {
+_MAKERS: dict[str, _Maker] = {
     "certificate": _make_certificates,
-    "forward": _make_forward,
     "htpasswd": _make_htpasswd,
     "link": _make_links,
 }

@@ -61,7 +61,7 @@ class ProxyService(Service):
         self._settings = _fitting(read())
         config = self._settings.config
         self._tls = ServerTLS(self._settings.certificates, self._settings.terms, reactor.seconds)
-        self._descriptors = _descriptors(reactor)
+        self._descriptors = make_descriptors(reactor)
         self._directory = Directory(reactor, PatientThreads(reactor, 2, "users").run, groups_of)
         owners = self._settings.owners
         tenants = Tenants(find_kernel(owners), self._known(owners))
@@ -73,7 +73,7 @@ class ProxyService(Service):
         self._recording = Recording(self._components, config)
         self._listeners = Listeners(reactor, self._descriptors, self._components, self._tls, config)
         sweep = timed(self._sweep, self._components.sweeps, time.perf_counter)
-        self._sweeping = LoopingCall(_guarded(sweep, self.log))
+        self._sweeping = LoopingCall(guarded(sweep, self.log))
         self._sweeping.clock = twisted_clock(reactor)
         self._memory = FreeMemory()
         self._drain: Drain | None = None
@@ -94,6 +94,7 @@ class ProxyService(Service):
         self._listeners.bind()
         sites = make_sites(self._components, self._settings, self._listeners.https_port)
         self._public = sites.public
+        self._components.live.fit(sites.fittings)
         self._listeners.serve(sites, self._recording.record)
         limits = channel_limits(self._settings.config)
         self._status = StatusServer(self._reactor, self._descriptors, sites.status, limits)
@@ -114,6 +115,7 @@ class ProxyService(Service):
         self._sweeping.start(_SWEEP, now=False)
         self._components.health.startService()
         self._components.lag.start()
+        self._components.galaxy.start()
         self._components.auth.revocations.keep(self.state_directory / "revocations.json")
         self._components.auth.sessions.keep(self.state_directory / "sessions.json")
         self.log.info(
@@ -136,6 +138,8 @@ class ProxyService(Service):
             self._listeners.note(address)
             self.log.info("listening on {address}", address=spoken(address))
         self._components.pool.sweep()
+        self._components.retirement.sweep()
+        self._components.live.sweep(now)
         self._components.upstreams.sweep(now)
         self._components.tenants.sweep(now)
         self._memory.note(now, self._components.clients.connections)
@@ -192,6 +196,7 @@ class ProxyService(Service):
         self._directory.refresh()
         secure(self._components, settings.notebooks_tls, settings.applications_tls)
         self._public = sites.public
+        self._components.live.fit(sites.fittings)
         fixed = self._listeners.put(config, sites)
         self._status.server.site = sites.status
         self._components.sights.live.close()
@@ -245,6 +250,7 @@ class ProxyService(Service):
         super().stopService()
         self._components.condition.phase = Phase.DRAINING
         self._keeping.stop()
+        self._components.galaxy.stop()
         self._components.sights.live.close()
         stopped = self._listeners.stop()
         patience = self._patience or Patience(self._settings.config.timeouts.drain, 0)
@@ -280,12 +286,12 @@ def _fitting(settings: Settings) -> Settings:
     return settings._replace(config=within_descriptors(settings.config))
 
 
-def _descriptors(reactor: Any) -> Descriptors:
+def make_descriptors(reactor: Any) -> Descriptors:
     """Where the transports wait: the cheaper set where there is one, else the reactor."""
     return EpollSet(reactor) if hasattr(select, "epoll") else reactor
 
 
-def _guarded(call: Callable[[], None], log: Logger) -> Callable[[], None]:
+def guarded(call: Callable[[], None], log: Logger) -> Callable[[], None]:
     """``call``, but an exception is logged instead of stopping the LoopingCall for good."""
 
     def guarded() -> None:

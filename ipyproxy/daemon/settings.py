@@ -287,6 +287,12 @@ def _unborne(config: Config, certificates: Sequence[Certificate]) -> Iterator[st
     for route in config.routes:
         if names and route.host and not _bears(names, route.host):
             yield f"routes: no certificate bears the name {route.host}"
+    tools = config.galaxy.domain
+    if names and tools and f"*.{tools}" not in names:
+        yield (
+            f"galaxy.host: no certificate bears the name *.{tools}, so browsers warn of tools that "
+            "need a host of their own; those at a path need none"
+        )
     domain = config.site.notebook_domain
     if names and domain and f"*.{domain}" not in names:
         yield f"site.notebook_domain: no certificate bears the name *.{domain}"

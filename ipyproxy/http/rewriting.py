@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from ipyproxy.http1.head import RequestHead, ResponseHead
 from ipyproxy.http1.lines import SpecialFields, block_of, lines_of
@@ -30,6 +31,7 @@ _PLAIN_PATH: Final = re.compile(
     rb"(?:/(?!(?:\.|%2[Ee]){1,2}(?:/|\Z))[A-Za-z0-9._~%!$&'()*+,;=:@-]*)+"
 )
 _VIA: Final = b"1.1 ipyproxy"
+_PERCENT_SIGN: Final = b"%"[0]
 
 
 class Manners(Enum):
@@ -57,6 +59,18 @@ class Manners(Enum):
 _APPLICATION: Final = Manners.APPLICATION
 
 
+@dataclass(frozen=True, slots=True)
+class Redirects:
+    """What becomes of an address of the upstream's own when it redirects to it.
+
+    :param host: whether it is that of the public side then, with the port.
+    :param scheme: which scheme it has then; empty: the same.
+    """
+
+    host: bool
+    scheme: bytes
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Rewriting:
     """The names of both sides of one upstream.
@@ -71,6 +85,9 @@ class Rewriting:
         stands beside other notebooks is; an application that an administrator gives a route is not.
     :param stripped: whether the prefix is taken off before a request goes upstream.
     :param sent: field lines that upstream gets besides, see :func:`told_lines`.
+    :param prepended: what a target is put behind, without a slash at its end.
+    :param tells: whether upstream gets X-Forwarded-*.
+    :param redirects: what becomes of an address of the upstream's own in Location.
     """
 
     authority: bytes
@@ -83,6 +100,9 @@ class Rewriting:
     confined: bool = True
     stripped: bool = False
     sent: tuple[bytes, ...] = ()
+    prepended: bytes = b""
+    tells: bool = True
+    redirects: Redirects | None = None
     origin: bytes = field(init=False)
     """``http://127.0.0.1:<port>``, or ``https:``."""
     own_origins: tuple[bytes, ...] = field(init=False)
@@ -204,10 +224,12 @@ def forwarded_block(client: str, public: bytes, said: Said, manners: Manners) ->
     if manners is _APPLICATION:
         host = _authority_of(public)
         named, _, port = host.rpartition(b":")
+        scheme = public.partition(b":")[0]
+        usual = b"443" if scheme == b"https" else b"80"
         lines += [
-            b"X-Forwarded-Proto: https",
+            b"X-Forwarded-Proto: " + scheme,
             b"X-Forwarded-Host: " + host,
-            b"X-Forwarded-Port: " + (port if named and port.isdigit() else b"443"),
+            b"X-Forwarded-Port: " + (port if named and port.isdigit() else usual),
         ]
     return block_of([*lines, b"Via: " + b", ".join([*said.via, _VIA])])
 
@@ -237,6 +259,8 @@ def _forwarded(
     special: SpecialFields, client: str, public: bytes, trusted: bool, rewriting: Rewriting
 ) -> bytes:
     said = said_before(special, trusted=trusted)
+    if not rewriting.tells:
+        return block_of([b"Via: " + b", ".join([*said.via, _VIA])])
     block = forwarded_block(client, public, said, rewriting.manners)
     if rewriting.stripped:
         block += b"X-Forwarded-Prefix: %b\r\n" % rewriting.prefix.rstrip(b"/")
@@ -255,10 +279,20 @@ def told_lines(sent: tuple[bytes, ...], user: str | None) -> bytes:
 
 def upstream_target(target: bytes, rewriting: Rewriting) -> bytes:
     """The target that goes upstream: as it is, or without the prefix that is taken off."""
-    if not rewriting.stripped:
-        return target
-    rest = target[len(rewriting.prefix) - 1 :]
-    return rest if rest.startswith(b"/") else b"/" + rest
+    if rewriting.stripped:
+        rest = _behind(target, rewriting.prefix[:-1])
+        target = rest if rest.startswith(b"/") else b"/" + rest
+    return rewriting.prepended + target
+
+
+def _behind(target: bytes, prefix: bytes) -> bytes:
+    """``target`` without ``prefix``, however the two spell what they have in common."""
+    if target.startswith(prefix):
+        return target[len(prefix) :]
+    at = 0
+    for _ in unquote_to_bytes(prefix):
+        at += 3 if target[at] == _PERCENT_SIGN else 1
+    return target[at:]
 
 
 def response_fields(head: ResponseHead, public: bytes, rewriting: Rewriting) -> bytes:
@@ -276,7 +310,7 @@ def response_fields(head: ResponseHead, public: bytes, rewriting: Rewriting) -> 
 def _rewritten_response(special: SpecialFields, public: bytes, rewriting: Rewriting) -> _Rewritten:
     dropped = _nominated(special)
     lines: list[bytes] = []
-    rewrites = _CONFINED if rewriting.confined else _STRIPPED if rewriting.stripped else _FREE
+    rewrites = _rewrites(rewriting)
     for name, label, rewrite in rewrites:
         if name in special and name not in dropped:
             lines += [label + rewrite(value, public, rewriting) for value in special[name]]
@@ -285,6 +319,28 @@ def _rewritten_response(special: SpecialFields, public: bytes, rewriting: Rewrit
 
 
 _Rewrite = Callable[[bytes, bytes, Rewriting], bytes]
+_Rewrites = tuple[tuple[bytes, bytes, _Rewrite], ...]
+
+
+def _rewrites(rewriting: Rewriting) -> _Rewrites:
+    if rewriting.confined:
+        return _STRIPPED_CONFINED if rewriting.stripped else _CONFINED
+    if rewriting.redirects is not None:
+        return _MOVED
+    return _STRIPPED if rewriting.stripped else _FREE
+
+
+def _moved(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
+    """An address of the upstream's own, as clients can ask for it; others as they are."""
+    own, redirects = _PUBLIC_URL.fullmatch(value), rewriting.redirects
+    if own is None or redirects is None:
+        return value
+    scheme, _, authority = own[1].partition(b"://")
+    if authority.lower() != rewriting.authority:
+        return value
+    if redirects.host:
+        authority = _authority_of(public)
+    return b"%b://%b%b" % (redirects.scheme or scheme, authority, own[2] or b"")
 
 
 def _location(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
@@ -347,7 +403,7 @@ def _as_said(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
     return value
 
 
-def _each(rewrite: _Rewrite, *names: bytes) -> tuple[tuple[bytes, bytes, _Rewrite], ...]:
+def _each(rewrite: _Rewrite, *names: bytes) -> _Rewrites:
     return tuple((name.lower(), name + b": ", rewrite) for name in names)
 
 
@@ -364,7 +420,12 @@ _OWN_HOST: Final = _each(
     b"NEL", b"Origin-Agent-Cluster",
 )  # fmt: skip
 _FREE: Final = (*_each(_as_said, b"Location", b"Content-Location"), *_OWN_HOST)
-_STRIPPED: Final = (*_each(_restored, b"Location", b"Content-Location"), *_OWN_HOST)
+_MOVED: Final = (
+    *_each(_moved, b"Location"), *_each(_as_said, b"Content-Location"), *_OWN_HOST
+)  # fmt: skip
+_RESTORED: Final = _each(_restored, b"Location", b"Content-Location")
+_STRIPPED: Final = (*_RESTORED, *_OWN_HOST)
+_STRIPPED_CONFINED: Final = (*_RESTORED, *_CONFINED[2:])
 
 
 def _nominated(special: SpecialFields) -> Collection[bytes]:

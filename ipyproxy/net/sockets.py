@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IAddress, IReadDescriptor, IWriteDescrip
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ipyproxy.net.address import Address, UNIXPath
+from ipyproxy.net.address import Literal, UNIXPath
 from ipyproxy.net.descriptors import Descriptors
 from ipyproxy.net.proxyprotocol import ProxyProtocolError, parse_header
 from ipyproxy.net.tcp import INHERITED, address_of
@@ -182,7 +182,7 @@ class Announcement:
             self._timer.cancel()
 
 
-def peer_of(address: Address) -> IAddress:
+def peer_of(address: Literal) -> IAddress:
     """Twisted's address for the other end of a connection that was dialled."""
     return address_of(address.path if isinstance(address, UNIXPath) else address)
 
@@ -195,7 +195,7 @@ class Attempt(Protocol):
 
 
 Dialling = Callable[
-    [Descriptors, Address, float, Callable[[socket.socket], None], Callable[[OSError], None]],
+    [Descriptors, Literal, float, Callable[[socket.socket], None], Callable[[OSError], None]],
     Attempt,
 ]
 """Begins an attempt to connect, as :class:`Dial` does."""
@@ -215,7 +215,7 @@ class Dial:
     def __init__(
         self,
         reactor: Descriptors,
-        address: Address,
+        address: Literal,
         timeout: float,
         connected: Callable[[socket.socket], None],
         failed: Callable[[OSError], None],

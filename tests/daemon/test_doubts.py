@@ -46,6 +46,12 @@ def test_a_rule_for_a_route_is_one(tmp_path: Path) -> None:
     assert len(told_of(configured(tmp_path, rule("/galxy") + route))) == 1
 
 
+def test_a_rule_for_interactive_tools_is_one(tmp_path: Path) -> None:
+    tools = '[galaxy]\nmap = "/srv/map.sqlite"\n'
+    assert told_of(configured(tmp_path, rule("/interactivetool") + tools)) == []
+    assert len(told_of(configured(tmp_path, rule("/interactivetool")))) == 1
+
+
 @pytest.mark.parametrize(("path", "why"), [
     ("/ipyton", "notebooks are served below /ipython, and the proxy's own pages below /_ipyproxy"),
     ("/ipython/9999", "9999 is none of notebooks.ports (10000-10249,10251-11210,11212-14999)"),

@@ -47,6 +47,7 @@ class Wired(House):
         secure(made, None)
         self.sites = make_sites(made, _settings(config), 443)
         self.policy = self.sites.public.policy
+        made.live.fit(self.sites.fittings)
         made.health.startService()
         super().__init__(loop=loop, site=self.sites.public, **others)
 
@@ -60,6 +61,7 @@ class Wired(House):
             seconds,
             self.server.sweep,
             self.pool.sweep,
+            self.components.retirement.sweep,
             lambda: self.table.sweep(self.loop.seconds()),
         )
 
@@ -86,6 +88,7 @@ class Routed(Wired):
         sites = make_sites(self.components, settings, 443)
         refit(self.components, config)
         secure(self.components, None)
+        self.components.live.fit(sites.fittings)
         self.server.site = sites.public
 
     def accept(self) -> tuple[Any, Wire]:

@@ -1,0 +1,202 @@
+"""The rows of Galaxy's map, and what each says: which tool runs where, and how it is spoken to.
+
+Knows the six columns of the table ``gxitproxy`` (galaxy.managers.interactivetool). Knows nothing
+of where the rows come from, nor of requests. Pure.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+from collections.abc import Container, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from ipyproxy.http.forwarding import Networks
+from ipyproxy.net.address import LOOPBACK, TCPAddress, is_loopback
+from ipyproxy.net.hosts import parse_address
+
+KEY_TYPE = "interactivetoolentrypoint"
+MOST_ENTRIES = 1_000_000
+"""Rows that are read of a map; Galaxy has as many as there are tools running."""
+_LONGEST_INFO = 4096
+
+_KEY = re.compile(r"[a-z0-9]{1,64}", re.ASCII)
+_TOKEN = re.compile(r"[A-Za-z0-9]{1,64}", re.ASCII)
+_FIELD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
+# What frames a message, is about a connection, or says who the client is, is the proxy's to say.
+_NOT_TO_SET = {
+    *("authorization", "connection", "content-length", "cookie", "date", "expect", "forwarded"),
+    *("host", "keep-alive", "origin", "proxy-authorization", "referer", "te", "trailer"),
+    *("transfer-encoding", "upgrade", "via"),
+}
+_FAMILIES_NOT_TO_SET = ("sec-", "x-forwarded-")
+
+
+class Row(NamedTuple):
+    """One row as it stands in the map, whatever it holds."""
+
+    key: Any
+    key_type: Any
+    token: Any
+    host: Any
+    port: Any
+    info: Any
+
+
+class Entry(NamedTuple):
+    """An entry point of a tool that runs.
+
+    :ivar token: what the address of the tool has to have beside the key.
+    :ivar keeps_path: whether the tool gets the path as the browser asks for it, in path mode.
+    :ivar header: the field in which the tool is told its path, in path mode; empty: in none.
+    """
+
+    key: str
+    token: bytes
+    address: TCPAddress
+    keeps_path: bool = False
+    header: str = ""
+
+    def opens_to(self, token: bytes) -> bool:
+        """Whether ``token`` is the right one; takes as long for one that is nearly right."""
+        return hmac.compare_digest(self.token, token)
+
+
+Entries = Mapping[str, Entry]
+"""All that a map has, by key."""
+
+
+class EntryError(ValueError):
+    """What is wrong with a row. Never holds the token."""
+
+
+def entry_of(row: Row) -> Entry | None:
+    """What a row says; None for another type of key.
+
+    :raises EntryError: if nothing can be served by it.
+    """
+    key, key_type, token, host, port, info = row
+    if key_type != KEY_TYPE:
+        return None
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        raise EntryError("a key that is not of lower-case letters and digits")
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        raise EntryError(f"{key} has no token of letters and digits")
+    literal = parse_address(LOOPBACK if host == "localhost" else host) if _is_text(host) else None
+    if literal is None:
+        raise EntryError(f"{key} has a host that is no IP address; no name is looked up")
+    if type(port) is not int or not 0 < port < 65536:
+        raise EntryError(f"{key} has no port from 1 to 65535")
+    told = _info(key, info)
+    header = told.get("requires_path_in_header_named") or ""
+    if not isinstance(header, str) or (header and not _may_be_set(header)):
+        raise EntryError(f"{key} asks for a header field that cannot be set for it")
+    keeps_path = told.get("requires_path_in_url") is True
+    return Entry(key, token.encode("ascii"), TCPAddress(str(literal), port), keeps_path, header)
+
+
+def _is_text(host: object) -> bool:
+    return isinstance(host, str) and 0 < len(host) <= 64 and "%" not in host
+
+
+def _may_be_set(name: str) -> bool:
+    # Applications that read X_Script_Name and X-Script-Name alike read Transfer_Encoding so too.
+    plain = name.lower().replace("_", "-")
+    is_ours = plain in _NOT_TO_SET or plain.startswith(_FAMILIES_NOT_TO_SET)
+    return _FIELD_NAME.fullmatch(name) is not None and not is_ours
+
+
+def _info(key: str, info: object) -> Mapping[str, Any]:
+    """What the column ``info`` says: nothing (NULL, as Galaxy up to 20.09 has it) or JSON."""
+    if info is None or info == "":
+        return {}
+    if not isinstance(info, str) or len(info) > _LONGEST_INFO:
+        raise EntryError(f"{key} has an info that is no JSON text")
+    try:
+        told = json.loads(info)
+    except (ValueError, RecursionError):
+        raise EntryError(f"{key} has an info that is no JSON text") from None
+    if told is None:
+        return {}
+    if not isinstance(told, dict):
+        raise EntryError(f"{key} has an info that is no JSON object")
+    return told
+
+
+class Contents(NamedTuple):
+    """What a map holds.
+
+    :ivar entries: by key.
+    :ivar problems: what is wrong with the rows that are left out, one sentence each.
+    """
+
+    entries: Entries
+    problems: tuple[str, ...] = ()
+
+
+NOTHING = Contents({})
+
+
+class Reader:
+    """Makes entries of rows; of one that it has seen before, without taking it apart again."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Row, Entry | EntryError | None] = {}
+
+    def read(self, rows: Iterable[Row]) -> Contents:
+        """What ``rows`` say. Those that say nothing usable are left out, and told."""
+        seen: dict[Row, Entry | EntryError | None] = {}
+        entries: dict[str, Entry] = {}
+        problems: list[str] = []
+        for row in rows:
+            said = self._seen.get(row, _UNSEEN)
+            if said is _UNSEEN:
+                try:
+                    said = entry_of(row)
+                except EntryError as error:
+                    said = error
+            seen[row] = said
+            if isinstance(said, EntryError):
+                problems.append(str(said))
+            elif said is not None:
+                entries[said.key] = said
+        self._seen = seen
+        return Contents(entries, tuple(problems))
+
+
+_UNSEEN: Any = object()
+
+
+def changed(before: Entries, after: Entries) -> list[str]:
+    """The keys of entries that are gone, or are others now; what is open to them has to end."""
+    return [key for key, entry in before.items() if after.get(key) != entry]
+
+
+class Tools:
+    """The tools that may be reached: entries of the map, in the networks that are allowed.
+
+    :ivar entries: what the map last held; may be replaced at any time.
+    :ivar networks: where tools may run; likewise.
+    :param own_ports: the ports of this machine that the proxy itself listens on: leading a request
+        there would be a loop.
+    """
+
+    def __init__(self, own_ports: Container[int] = ()) -> None:
+        self.entries: Entries = {}
+        self.networks = Networks()
+        self._own_ports = own_ports
+
+    def find(self, key: bytes, token: bytes) -> Entry | None:
+        """The entry with this key, if this is its token and it is where tools may run."""
+        entry = self.entries.get(key.decode("latin-1"))
+        if entry is None or not entry.opens_to(token):
+            return None
+        return entry if self.allows(entry) else None
+
+    def allows(self, entry: Entry) -> bool:
+        """Whether a tool may run there."""
+        address = entry.address
+        if address.port in self._own_ports and is_loopback(address):
+            return False
+        return address.host in self.networks

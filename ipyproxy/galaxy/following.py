@@ -1,0 +1,139 @@
+"""Follows the map: looks again and again, keeps what was last seen, and tells what has changed.
+
+Knows when to look and what to log. Knows no kind of source, and nothing of requests.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ipyproxy.galaxy.entries import NOTHING, Contents, Reader
+from ipyproxy.galaxy.source import MapAwayError, Source
+
+Run = Callable[[Callable[[], Any]], Deferred[Any]]
+"""Does some work in a thread; one after the other."""
+
+FIRST_BACKOFF = 1.0
+LONGEST_BACKOFF = 30.0
+"""Seconds between looks at a map that is away: each wait is up to twice the last, up to this."""
+_TOLD_AT_ONCE = 10
+
+
+class Follower:
+    """Keeps ``took`` up to date with what the map holds.
+
+    A map that is away, or not there yet, is told once and waited for; what was seen last counts
+    until then. One look is under way at once.
+
+    :param name: what people know the map by; holds no password.
+    :param took: called with what the map holds, whenever that is something else.
+    :param draw: gives random numbers from 0 up to 1, so that many hosts come back one by one.
+    """
+
+    log = Logger(namespace="ipyproxy.galaxy")
+
+    def __init__(
+        self,
+        reactor: Any,
+        run: Run,
+        source: Source,
+        name: str,
+        took: Callable[[Contents], None],
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._reactor = reactor
+        self._run = run
+        self._source = source
+        self._name = name
+        self._took = took
+        self._draw = draw
+        self._reader = Reader()
+        self._contents: Contents | None = None
+        self._away = ""
+        self._failures = 0
+        self._timer: Any = None
+        self._stopped = False
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._look()
+
+    def stop(self) -> None:
+        """Look no more, and take nothing more of what is being looked at."""
+        self._stopped = True
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._run(self._source.close).addErrback(lambda _: None)
+
+    def _look(self) -> None:
+        self._run(self._read).addCallbacks(self._seen, self._missed).addErrback(self._broken)
+
+    def _read(self) -> Contents | None:
+        """In the thread: what the map holds; None: the same as before."""
+        rows = self._source.look()
+        return None if rows is None else self._reader.read(rows)
+
+    def _seen(self, contents: Contents | None) -> None:
+        if self._stopped:
+            return
+        if self._away:
+            self.log.info("the map {map} is there again", map=self._name)
+        self._away, self._failures = "", 0
+        if contents is not None:
+            self._take(contents)
+        self._timer = self._reactor.callLater(self._source.pause, self._look)
+
+    def _take(self, contents: Contents) -> None:
+        before = self._contents
+        self._contents = contents
+        if before is None:
+            self.log.info(
+                "the map {map} has {count} interactive tools",
+                map=self._name,
+                count=len(contents.entries),
+            )
+        self._tell(contents.problems, (before or NOTHING).problems)
+        if before is None or before.entries != contents.entries:
+            self._took(contents)
+
+    def _tell(self, problems: tuple[str, ...], before: tuple[str, ...]) -> None:
+        new = sorted(set(problems).difference(before))
+        for problem in new[:_TOLD_AT_ONCE]:
+            self.log.warn("left out of the map {map}: {problem}", map=self._name, problem=problem)
+        if len(new) > _TOLD_AT_ONCE:
+            more = len(new) - _TOLD_AT_ONCE
+            self.log.warn("{more} more are left out of it", more=more)
+
+    def _missed(self, failure: Failure) -> None:
+        if self._stopped:
+            return
+        if not failure.check(MapAwayError):
+            self.log.failure("the map could not be read; please report this", failure)
+        why = failure.getErrorMessage()
+        if not self._away:
+            nothing = self._contents is None
+            kept = "there are no tools until then" if nothing else "what it held counts until then"
+            self.log.warn(
+                "the map {map} is away: {why}; it is waited for, and {kept}",
+                map=self._name,
+                why=why,
+                kept=kept,
+            )
+        self._away = why
+        self._failures += 1
+        longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(self._failures - 1, 10))
+        wait = longest * (0.5 + self._draw() / 2)
+        self._timer = self._reactor.callLater(wait, self._look)
+
+    def _broken(self, failure: Failure) -> None:
+        """A mistake of ours must not be the end of looking."""
+        self.log.failure(
+            "what the map holds could not be put in place; please report this", failure
+        )
+        self._timer = self._reactor.callLater(LONGEST_BACKOFF, self._look)

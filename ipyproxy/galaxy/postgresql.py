@@ -1,0 +1,129 @@
+"""The map in a database of PostgreSQL's, by psycopg 3.
+
+Knows one connection, LISTEN and SELECT. Waits for the server in each call, so it is for a thread.
+psycopg is no dependency of the package's (``pip install ipyproxy[postgresql]``), and loaded with
+the first look.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Sequence
+from typing import Any
+
+from ipyproxy.galaxy.entries import Row
+from ipyproxy.galaxy.source import SELECT, MapAwayError
+
+PAUSE = 0.5
+"""Seconds from one look to the next, however many notifications come."""
+POLL = 2.0
+"""Seconds for which a notification is waited for before the table is looked at anyhow."""
+STATEMENT_TIMEOUT = 5000
+"""Milliseconds after which the server gives up a statement."""
+CONNECT_TIMEOUT = 5
+"""Seconds that a connection may take to be made."""
+LOST_AFTER = 10_000
+"""Milliseconds after which a server that acknowledges nothing counts as lost (tcp(7))."""
+
+# Whatever changes, this does, and it is one row: most looks find nothing new.
+_FINGERPRINT = "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)), 0) FROM gxitproxy t"
+
+
+class PostgreSQLSource:
+    """The table ``gxitproxy`` in the database that a libpq URI names.
+
+    Each look waits for ``NOTIFY gxitproxy``, but no longer than :data:`POLL`. The session is one
+    for reading only.
+    """
+
+    pause = PAUSE
+
+    def __init__(self, conninfo: str) -> None:
+        self._conninfo = conninfo
+        self._connection: Any = None
+        self._seen: object = None
+
+    def look(self) -> Sequence[Row] | None:
+        """See :class:`~ipyproxy.galaxy.source.Source`."""
+        try:
+            import psycopg
+        except ImportError:
+            raise MapAwayError(
+                "psycopg is not installed; pip install 'ipyproxy[postgresql]', or Debian's "
+                "python3-psycopg"
+            ) from None
+        try:
+            if self._connection is None:
+                self._connection = self._connect(psycopg)
+            else:
+                _wait_for_input(self._connection.fileno())
+            return self._changed()
+        except psycopg.Error as error:
+            self.close()
+            raise MapAwayError(_told(error)) from None
+
+    def _connect(self, psycopg: Any) -> Any:
+        connection = psycopg.connect(
+            self._conninfo,
+            autocommit=True,
+            application_name="ipyproxy",
+            **_usual(psycopg.conninfo.conninfo_to_dict(self._conninfo)),
+        )
+        # However many there are, one look is enough: each statement takes what has come, and if
+        # nobody heard of them they would all be kept.
+        connection.add_notify_handler(_ignore)
+        try:
+            connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT}")
+            connection.execute("SET default_transaction_read_only = on")
+            connection.execute("LISTEN gxitproxy")
+        except psycopg.Error:
+            connection.close()
+            raise
+        return connection
+
+    def _changed(self) -> Sequence[Row] | None:
+        seen = self._connection.execute(_FINGERPRINT).fetchone()
+        if seen == self._seen:
+            return None
+        rows = [Row(*row) for row in self._connection.execute(SELECT)]
+        # Of before the rows: whatever has changed since is found by the next look.
+        self._seen = seen
+        return rows
+
+    def close(self) -> None:
+        """See :class:`~ipyproxy.galaxy.source.Source`."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _wait_for_input(descriptor: int) -> None:
+    """Wait for a notification, or the end of the connection, for :data:`POLL` at most.
+
+    With TLS one may be in libpq's own buffer, unseen from here; then it is the time that counts.
+    """
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    waiting.poll(POLL * 1000)
+
+
+def _ignore(notification: Any) -> None:
+    """Nothing: that there is one is all that it says."""
+
+
+def _usual(given: Any) -> dict[str, Any]:
+    """What is asked of a connection unless the URI says otherwise."""
+    usual = {
+        "connect_timeout": CONNECT_TIMEOUT,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": LOST_AFTER,
+    }
+    return {name: value for name, value in usual.items() if name not in given}
+
+
+def _told(error: Exception) -> str:
+    """What libpq says, on one line. It says names of hosts and users, never a password."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return ("; ".join(line for line in lines if line) or type(error).__name__)[:500].rstrip(".")

@@ -1,0 +1,31 @@
+"""What a source of the map is. Knows no kind of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ipyproxy.galaxy.entries import Row
+
+SELECT = "SELECT key, key_type, token, host, port, info FROM gxitproxy LIMIT 1000000"
+"""All rows, or MOST_ENTRIES of them, in the words of every database."""
+
+
+class MapAwayError(Exception):
+    """The map cannot be read now: what is wrong, in one sentence without a full stop."""
+
+
+class Source(Protocol):
+    """Where the map is. All calls are made in one thread, which is not the reactor's."""
+
+    pause: float
+    """Seconds to wait from one look to the next."""
+
+    def look(self) -> Sequence[Row] | None:
+        """All rows; None if nothing has changed since the last look. Takes as long as it likes.
+
+        :raises MapAwayError: if the map cannot be read.
+        """
+
+    def close(self) -> None:
+        """Let go of whatever is open."""

@@ -1,0 +1,85 @@
+"""Where Galaxy's map is, in each of the spellings that Galaxy and gx-it-proxy take.
+
+Knows ``interactivetools_map`` (a path, or a URL of SQLAlchemy's) and ``interactivetoolsproxy_map``
+(such a URL). Opens nothing. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+_URL = re.compile(r"(?P<backend>[a-z0-9]+)(?:\+(?P<driver>[a-z0-9_]+))?://(?P<rest>.*)", re.DOTALL)
+_PASSWORD = re.compile(r"(?<=:)[^:@/]*(?=@)|(?<=password=)[^&]*")
+
+
+class SQLiteMap(NamedTuple):
+    """The map is a table in a file of SQLite's."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+class JSONMap(NamedTuple):
+    """The map is a file with one JSON object."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+class PostgreSQLMap(NamedTuple):
+    """The map is a table in a database of PostgreSQL's.
+
+    :ivar conninfo: a connection URI of libpq's, perhaps with a password.
+    """
+
+    conninfo: str
+
+    def __str__(self) -> str:
+        return _PASSWORD.sub("...", self.conninfo)
+
+
+MapPlace = SQLiteMap | JSONMap | PostgreSQLMap
+
+
+def read_place(text: str) -> MapPlace:
+    """Where the map is that ``text`` names.
+
+    ``sqlite:///`` is followed by a path as SQLAlchemy has it: relative with three slashes, absolute
+    with four. The name of a driver (``postgresql+psycopg2``) is Galaxy's business, and left out.
+
+    :raises ValueError: with what is wrong.
+    """
+    url = _URL.fullmatch(text)
+    if url is None:
+        return _file(text)
+    backend, rest = url["backend"], url["rest"]
+    if backend == "sqlite":
+        path = rest.partition("?")[0]
+        if path[:1] != "/" or path in ("/", "/:memory:") or path.startswith("/file:"):
+            raise ValueError("is no sqlite:/// with the path of a file behind it")
+        return SQLiteMap(Path(path[1:]))
+    if backend in ("postgresql", "postgres"):
+        if not rest:
+            raise ValueError("names no database")
+        return PostgreSQLMap("postgresql://" + rest)
+    raise ValueError("is of a kind that is not read: give SQLite, PostgreSQL or a JSON file")
+
+
+def _file(text: str) -> MapPlace:
+    if not text or "\0" in text or "://" in text:
+        raise ValueError("is neither a path nor a URL such as sqlite:////srv/galaxy/map.sqlite")
+    path = Path(text)
+    return JSONMap(path) if path.suffix == ".json" else SQLiteMap(path)
+
+
+def anchored(place: MapPlace, directory: Path) -> MapPlace:
+    """The same place, a relative path starting from ``directory``."""
+    if isinstance(place, PostgreSQLMap):
+        return place
+    return place._replace(path=directory / place.path)

@@ -1,0 +1,200 @@
+"""The map in PostgreSQL, on a real server that stops, hangs, and comes back."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from ipyproxy.galaxy import postgresql
+from ipyproxy.galaxy.entries import KEY_TYPE, Row
+from ipyproxy.galaxy.postgresql import PostgreSQLSource
+from ipyproxy.galaxy.source import MapAwayError
+from ipyproxy.galaxy.spelling import PostgreSQLMap, read_place
+from tests.certificates import Authority
+from tests.galaxy.writing import TABLE, info
+from tests.integration.postgres import Database
+
+pytest.importorskip("psycopg", reason="pip install 'ipyproxy[postgresql]'")
+pytestmark = pytest.mark.integration
+
+INSERT = (
+    "BEGIN; DELETE FROM gxitproxy WHERE key = '{0}'; INSERT INTO gxitproxy VALUES "
+    "('{0}', 'interactivetoolentrypoint', 't0k3n', '127.0.0.1', 8000, '{1}'); COMMIT"
+)
+TRIGGER = """
+CREATE FUNCTION notify_gxitproxy() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN NOTIFY gxitproxy; RETURN NULL; END $$;
+CREATE TRIGGER notify_gxitproxy AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON gxitproxy
+    FOR EACH STATEMENT EXECUTE FUNCTION notify_gxitproxy();
+"""
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Database]:
+    issued = authority.issue("127.0.0.1")
+    made = Database(issued.write(tmp_path_factory.mktemp("tls")))
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def table(database: Database) -> Iterator[None]:
+    database.sql(TABLE)
+    yield
+    database.sql("DROP TABLE IF EXISTS gxitproxy; DROP FUNCTION IF EXISTS notify_gxitproxy")
+
+
+@pytest.fixture
+def source(database: Database) -> Iterator[PostgreSQLSource]:
+    made = of(database.url)
+    yield made
+    made.close()
+
+
+def of(url: str) -> PostgreSQLSource:
+    place = read_place(url)
+    assert isinstance(place, PostgreSQLMap)
+    return PostgreSQLSource(place.conninfo)
+
+
+def save(database: Database, key: str) -> None:
+    database.sql(INSERT.format(key, info()))
+
+
+def keys(rows: Sequence[Row] | None) -> list[str] | None:
+    return None if rows is None else sorted(row.key for row in rows)
+
+
+@pytest.mark.usefixtures("table")
+class TestLooking:
+    @pytest.mark.parametrize("way", ["url", "by_socket"])
+    def test_all_six_columns(self, database: Database, way: str) -> None:
+        save(database, "abc")
+        source = of(getattr(database, way))
+        assert source.look() == [Row("abc", KEY_TYPE, "t0k3n", "127.0.0.1", 8000, info())]
+        source.close()
+
+    def test_a_change_is_found_without_a_notification(
+        self, database: Database, source: PostgreSQLSource, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(postgresql, "POLL", 0.1)
+        assert source.look() == []
+        assert source.look() is None
+        save(database, "abc")
+        assert keys(source.look()) == ["abc"]
+        save(database, "abc")  # the same again
+        assert source.look() is None
+        database.sql("DELETE FROM gxitproxy")
+        assert source.look() == []
+
+    def test_a_notification_wakes_it(
+        self, database: Database, source: PostgreSQLSource, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(postgresql, "POLL", 60.0)
+        database.sql(TRIGGER)
+        assert source.look() == []
+        writing = threading.Timer(0.2, save, [database, "abc"])
+        writing.start()
+        began = time.monotonic()
+        assert keys(source.look()) == ["abc"]
+        assert time.monotonic() - began < 20
+        writing.join()
+
+    def test_a_thousand_notifications_are_one(
+        self, database: Database, source: PostgreSQLSource, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(postgresql, "POLL", 0.5)
+        source.look()
+        for _ in range(3):
+            database.sql("SELECT pg_notify('gxitproxy', n::text) FROM generate_series(1, 1000) n")
+        assert source.look() is None
+        began = time.monotonic()
+        assert source.look() is None
+        assert time.monotonic() - began >= 0.5
+
+    def test_nothing_can_be_written(self, source: PostgreSQLSource) -> None:
+        import psycopg
+
+        source.look()
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            source._connection.execute("DELETE FROM gxitproxy")
+
+    def test_a_statement_that_takes_too_long_is_given_up(
+        self, database: Database, source: PostgreSQLSource, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(postgresql, "STATEMENT_TIMEOUT", 100)
+        monkeypatch.setattr(postgresql, "POLL", 0.1)
+        source.look()
+        holding = threading.Thread(
+            target=database.sql,
+            args=["BEGIN; LOCK TABLE gxitproxy; SELECT pg_sleep(1); COMMIT"],
+        )
+        holding.start()
+        while "gxitproxy" not in database.sql("SELECT relation::regclass FROM pg_locks"):
+            time.sleep(0.01)
+        with pytest.raises(MapAwayError, match="statement timeout"):
+            source.look()
+        holding.join()
+        assert source.look() is None
+
+
+class TestWhatIsAway:
+    def test_no_table(self, database: Database, source: PostgreSQLSource) -> None:
+        with pytest.raises(MapAwayError, match='relation "gxitproxy" does not exist'):
+            source.look()
+        database.sql(TABLE)
+        assert source.look() == []
+        database.sql("DROP TABLE gxitproxy")
+
+    def test_a_wrong_password_is_not_told(self, database: Database) -> None:
+        source = of(database.url.replace("secret", "guess"))
+        with pytest.raises(MapAwayError, match="password authentication failed") as caught:
+            source.look()
+        assert "guess" not in str(caught.value)
+
+    @pytest.mark.usefixtures("table")
+    def test_a_server_that_stops_and_comes_back(
+        self, database: Database, source: PostgreSQLSource
+    ) -> None:
+        assert source.look() == []
+        database.stop()
+        for _ in range(2):
+            with pytest.raises(MapAwayError):
+                source.look()
+        database.start()
+        assert source.look() is None
+        save(database, "abc")
+        assert keys(source.look()) == ["abc"]
+
+    @pytest.mark.usefixtures("table")
+    def test_one_that_hangs_is_given_up(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(postgresql, "CONNECT_TIMEOUT", 2)
+        source = of(database.url)
+        database.server.signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(MapAwayError, match="timeout"):
+                source.look()
+        finally:
+            database.server.signal(signal.SIGCONT)
+
+
+@pytest.mark.usefixtures("table")
+class TestTLS:
+    def test_a_server_that_is_the_one(self, database: Database, root: Path) -> None:
+        source = of(f"{database.url}?sslmode=verify-full&sslrootcert={root}")
+        assert source.look() == []
+        assert source._connection.pgconn.ssl_in_use
+        source.close()
+
+    def test_one_that_nobody_vouches_for(self, database: Database, tmp_path: Path) -> None:
+        other = Authority("Another").write(tmp_path)
+        source = of(f"{database.url}?sslmode=verify-full&sslrootcert={other}")
+        with pytest.raises(MapAwayError, match="certificate verify failed"):
+            source.look()

@@ -1,0 +1,68 @@
+"""Where the map is, in Galaxy's spellings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ipyproxy.galaxy.spelling import (
+    JSONMap,
+    MapPlace,
+    PostgreSQLMap,
+    SQLiteMap,
+    anchored,
+    read_place,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("/srv/galaxy/map.sqlite", SQLiteMap(Path("/srv/galaxy/map.sqlite"))),
+        ("database/map.db", SQLiteMap(Path("database/map.db"))),
+        ("/srv/galaxy/map.json", JSONMap(Path("/srv/galaxy/map.json"))),
+        ("sqlite:////srv/galaxy/map.sqlite", SQLiteMap(Path("/srv/galaxy/map.sqlite"))),
+        ("sqlite:///database/map.sqlite", SQLiteMap(Path("database/map.sqlite"))),
+        ("sqlite:///./database/map.sqlite?isolation_level=IMMEDIATE",
+         SQLiteMap(Path("database/map.sqlite"))),
+        ("sqlite+pysqlite:////srv/map", SQLiteMap(Path("/srv/map"))),
+        ("postgresql://u:p@db.example.org/galaxy",
+         PostgreSQLMap("postgresql://u:p@db.example.org/galaxy")),
+        ("postgresql+psycopg2://u@db/galaxy?sslmode=verify-full",
+         PostgreSQLMap("postgresql://u@db/galaxy?sslmode=verify-full")),
+        ("postgres://db/galaxy", PostgreSQLMap("postgresql://db/galaxy")),
+        ("postgresql:///galaxy?host=/var/run/postgresql",
+         PostgreSQLMap("postgresql:///galaxy?host=/var/run/postgresql")),
+    ],
+)  # fmt: skip
+def test_as_galaxy_writes_it(text: str, place: MapPlace) -> None:
+    assert read_place(text) == place
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file:map?uri=true",
+     "mysql://u@db/galaxy", "postgresql://", "http://db/", "a\0b", "9x:://"],
+)  # fmt: skip
+def test_what_names_no_map(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is |names "):
+        read_place(text)
+
+
+def test_relative_paths_start_where_they_are_said_to() -> None:
+    here = Path("/etc/ipyproxy")
+    assert anchored(SQLiteMap(Path("map.sqlite")), here) == SQLiteMap(here / "map.sqlite")
+    assert anchored(JSONMap(Path("/srv/m.json")), here) == JSONMap(Path("/srv/m.json"))
+    database = PostgreSQLMap("postgresql://db/galaxy")
+    assert anchored(database, here) == database
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["postgresql://u:secret@db/galaxy", "postgresql://db/galaxy?user=u&password=secret&a=b",
+     "postgresql://u:sec:secret@db/galaxy"],
+)  # fmt: skip
+def test_nobody_is_told_a_password(uri: str) -> None:
+    assert "secret" not in str(read_place(uri))
+    assert "db/galaxy" in str(read_place(uri))

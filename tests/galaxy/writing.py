@@ -1,0 +1,67 @@
+"""Writes a map as Galaxy does: the same statements, in the same transactions."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+TABLE = """
+CREATE TABLE gxitproxy (
+    "key" VARCHAR(16) NOT NULL, key_type TEXT NOT NULL, token VARCHAR(32), host TEXT,
+    port INTEGER, info TEXT, PRIMARY KEY ("key", key_type)
+)
+"""
+KEY_TYPE = "interactivetoolentrypoint"
+
+
+def info(*, path: bool = False, header: str | None = None) -> str:
+    """What Galaxy says of an entry point."""
+    return json.dumps({"requires_path_in_url": path, "requires_path_in_header_named": header})
+
+
+class Galaxy:
+    """Galaxy's writer, on a file of SQLite's."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def save(self, key: str, token: str, host: str, port: int, told: str | None = None) -> None:
+        """Save an entry point: the row is deleted and written anew, in one transaction."""
+        with closing(self._connect()) as connection, connection:
+            found = connection.execute("SELECT name FROM sqlite_master WHERE name = 'gxitproxy'")
+            if found.fetchone() is None:
+                connection.execute(TABLE)
+            self._delete(connection, key)
+            connection.execute(
+                "INSERT INTO gxitproxy (key, key_type, token, host, port, info) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (key, KEY_TYPE, token, host, port, info() if told is None else told),
+            )
+
+    def remove(self, key: str) -> None:
+        """A tool has been stopped."""
+        with closing(self._connect()) as connection, connection:
+            self._delete(connection, key)
+
+    def fill(self, count: int) -> None:
+        """Save many at once, for what takes a large map."""
+        self.save("first", "t", "127.0.0.1", 1)
+        rows: list[Any] = [
+            (f"k{at:x}z", KEY_TYPE, f"t{at:x}", "10.9.8.7", 1024 + at % 60000, info())
+            for at in range(count)
+        ]
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            connection.executemany("INSERT INTO gxitproxy VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=30)
+        # Who waits for the disk is no part of what is tested.
+        connection.execute("PRAGMA synchronous = OFF")
+        return connection
+
+    @staticmethod
+    def _delete(connection: sqlite3.Connection, key: str) -> None:
+        connection.execute("DELETE FROM gxitproxy WHERE key = ? AND key_type = ?", (key, KEY_TYPE))
