@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,7 @@ _TESTS += ("requests-mock", "virtualenv")
 _CHP = "configurable-http-proxy@5.3.0"
 
 #: The proxy under test, as a program; the code that these tests import is the code that runs.
-COMMAND = (sys.executable, "-m", "ipyproxy.hub.command")
+COMMAND = (sys.executable, "-c", "from ipyproxy.cli.chp import main; main()")
 
 
 def jupyterhub(*, former: bool = False) -> Path:
@@ -59,7 +60,7 @@ def in_its_place(directory: Path) -> Path:
     commands = directory / "in-its-place"
     commands.mkdir()
     command = commands / "configurable-http-proxy"
-    line = f'PYTHONPATH="{ROOT}" exec {" ".join(COMMAND)} "$@"'
+    line = f'PYTHONPATH="{ROOT}" exec {shlex.join(COMMAND)} "$@"'
     command.write_text(f"#!/bin/sh\n{line}\n")
     command.chmod(0o755)
     return commands
