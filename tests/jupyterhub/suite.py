@@ -76,7 +76,15 @@ def run(
         }
         command = [str(programs / "python"), "-m", "pytest", "-q", "-c", str(ini)]
         command += ["-p", "names", "-p", "no:jupyter_server", "-p", "no:cacheprovider"]
-        command += ["-m", "not browser", "--disable-warnings", "--rootdir", str(programs.parent), f"--junitxml={report}", "--pyargs"]
+        command += [
+            "-m",
+            "not browser",
+            "--disable-warnings",
+            "--rootdir",
+            str(programs.parent),
+            f"--junitxml={report}",
+            "--pyargs",
+        ]
         done = subprocess.run(
             [*command, *(f"jupyterhub.tests.{test}" for test in modules)],
             env=environment,
