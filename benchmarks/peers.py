@@ -31,7 +31,7 @@ from ipyproxy import __version__
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ipyproxy-benchmarks"
 
 _APACHE_MODULES = Path("/usr/lib/apache2/modules")
-_CHP = CACHE / "node_modules" / "configurable-http-proxy" / "bin" / "configurable-http-proxy"
+CHP = CACHE / "node_modules" / "configurable-http-proxy" / "bin" / "configurable-http-proxy"
 _CHECKOUT = HERE.parent
 _COMPILED = _CHECKOUT / "build" / "compiled"
 _START_WITHIN = 20.0  # seconds
@@ -215,19 +215,19 @@ def _chp(site: Site, port: int, _directory: Path) -> list[list[str]]:
     tls = ["--ssl-cert", str(site.certificate), "--ssl-key", str(site.key)]
     addresses = ["--ip", "127.0.0.1", "--port", str(port)]
     api = ["--api-ip", "127.0.0.1", "--api-port", str(port + 1)]
-    return [["node", str(_CHP), *addresses, *api, *tls]]
+    return [["node", str(CHP), *addresses, *api, *tls]]
 
 
-def _chp_is_missing() -> str:
+def chp_is_missing() -> str:
     """Install it into the cache, unless it is there."""
-    if _CHP.exists():
+    if CHP.exists():
         return ""
     if not shutil.which("npm"):
         return "no npm: apt-get install npm"
     CACHE.mkdir(parents=True, exist_ok=True)
     argv = ["npm", "install", "--prefix", str(CACHE), "configurable-http-proxy"]
     done = subprocess.run(argv, check=False, capture_output=True, text=True)
-    return "" if _CHP.exists() else f"npm install failed: {done.stderr.strip()[-200:]}"
+    return "" if CHP.exists() else f"npm install failed: {done.stderr.strip()[-200:]}"
 
 
 def _chp_routes(site: Site, port: int) -> None:
@@ -310,8 +310,8 @@ PEERS = (
         "chp",
         "configurable-http-proxy",
         _chp,
-        _says("node", str(_CHP), "--version"),
-        _chp_is_missing,
+        _says("node", str(CHP), "--version"),
+        chp_is_missing,
         prepare=_chp_routes,
     ),
     Peer(

@@ -22,6 +22,12 @@ _AUTHORITY: Final = re.compile(
     rb"(\[(?=[^]]*:)[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._-]{1,253})(?::([1-9][0-9]{0,4}))?"
 )
 _SAFE_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+# The same where any host is served, by a name that RFC 3986 (section 3.2.2) allows: clients such as
+# aiohttp spell the path of a UNIX socket so (http+unix://%2Frun%2Fhub.sock).
+_ANY_AUTHORITY: Final = re.compile(
+    rb"(\[(?=[^]]*:)[0-9A-Fa-f:.]{2,45}\]|(?:[0-9A-Za-z._-]|%[0-9A-Fa-f]{2}){1,253})"
+    rb"(?::([1-9][0-9]{0,4}))?"
+)
 # Sec-Fetch-Site of a request that no other site's page caused; browsers too old send none.
 _OWN_SITE: Final[tuple[list[bytes], ...]] = ([], [b"same-origin"], [b"none"])
 # The same of a request that no page at all caused. One of our own may be a hostile notebook's.
@@ -61,7 +67,8 @@ class Policy:
 
     def _find_served(self, authority: bytes) -> tuple[bytes, bytes]:
         """The host that ``authority`` names, without its port, and its public origin."""
-        match = _AUTHORITY.fullmatch(authority)
+        grammar = _ANY_AUTHORITY if self._names is None else _AUTHORITY
+        match = grammar.fullmatch(authority)
         if match is None or int(match[2] or 0) > 65535:
             # Names such as a!b.example are found in the DNS where there is a *.example.
             why = "Host is not a host name with a port"

@@ -15,6 +15,7 @@ import attrs
 from ipyproxy.config.acme import Acme
 from ipyproxy.config.auth import TOOL, Auth
 from ipyproxy.config.galaxy import Galaxy
+from ipyproxy.config.hub import JupyterHub
 from ipyproxy.config.routes import OWN_PATH, RouteEntry
 from ipyproxy.config.values import (
     Ports,
@@ -271,6 +272,7 @@ class Config:
     status: Status = attrs.field(factory=Status)
     state: State = attrs.field(factory=State)
     galaxy: Galaxy = attrs.field(factory=Galaxy)
+    jupyterhub: JupyterHub = attrs.field(factory=JupyterHub)
     routes: tuple[RouteEntry, ...] = ()
 
     def __attrs_post_init__(self) -> None:
@@ -401,4 +403,5 @@ def anchored(config: Config, directory: Path) -> Config:
             config.log, access=access if access in ("", "-") else str(directory / access)
         ),
         state=State(anchor(config.state.directory)),
+        jupyterhub=config.jupyterhub.anchored(directory),
     )

@@ -10,7 +10,7 @@ import select
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import DeferredList
@@ -40,6 +40,9 @@ from ipyproxy.tls import Certificate, CertificateError, ServerTLS
 from ipyproxy.upstream.owners import Directory, KnownOwners, Owners, PatientThreads, groups_of
 from ipyproxy.upstream.tenancy import Tenants, find_kernel
 
+if TYPE_CHECKING:
+    from ipyproxy.daemon.hub import Hub
+
 # A client that goes away is missed within a second, even where nothing of it is read.
 _SWEEP = 0.5
 # Seconds for what is still to be written into the state directory; a disk may be gone for good.
@@ -60,6 +63,8 @@ class ProxyService(Service):
         self._manager = manager
         self._settings = _fitting(read())
         config = self._settings.config
+        self._bound_hub = config.jupyterhub
+        self._hub: Hub | None = None
         self._tls = ServerTLS(self._settings.certificates, self._settings.terms, reactor.seconds)
         self._descriptors = make_descriptors(reactor)
         self._directory = Directory(reactor, PatientThreads(reactor, 2, "users").run, groups_of)
@@ -98,6 +103,26 @@ class ProxyService(Service):
         self._listeners.serve(sites, self._recording.record)
         limits = channel_limits(self._settings.config)
         self._status = StatusServer(self._reactor, self._descriptors, sites.status, limits)
+        self._hub = self._make_hub()
+
+    def _make_hub(self) -> Hub | None:
+        """What a hub says its routes to, if there is to be one."""
+        config, files = self._settings.config, self._settings.hub
+        if files is None:
+            return None
+        # Nobody else pays for what this loads.
+        from ipyproxy.daemon.hub import Hub
+
+        kept = self.state_directory if config.jupyterhub.keep_routes else None
+        return Hub(
+            self._reactor,
+            self._descriptors,
+            self._components,
+            channel_limits(config),
+            config.jupyterhub,
+            files,
+            kept,
+        )
 
     def startService(self) -> None:
         """Begin to serve."""
@@ -109,6 +134,8 @@ class ProxyService(Service):
         address = self._status.listen(self._settings.config.status.listen, self.state_directory)
         if address is not None:
             self._listeners.note(address)
+        if self._hub is not None:
+            self._hub.start()
         self._manager.keep_watch(self._reactor, self._descriptors)
         # Not earlier: before it runs, the reactor does not even know of signals.
         self._reactor.callWhenRunning(self._manager.ready)
@@ -137,6 +164,8 @@ class ProxyService(Service):
         if (address := self._status.sweep()) is not None:
             self._listeners.note(address)
             self.log.info("listening on {address}", address=spoken(address))
+        if self._hub is not None:
+            self._hub.sweep()
         self._components.pool.sweep()
         self._components.retirement.sweep()
         self._components.live.sweep(now)
@@ -202,6 +231,10 @@ class ProxyService(Service):
         self._components.sights.live.close()
         self._recording.put(writer, config)
         self._keeping.follow(settings)
+        if self._hub is not None and settings.hub is not None:
+            self._hub.follow(settings.hub)
+        if config.jupyterhub != self._bound_hub:
+            self.log.warn("[jupyterhub] has changed: that takes a restart")
         for key in fixed:
             self.log.warn("listen.{key} has changed: that takes a restart", key=key)
         if config.status.listen != self._status.where:
@@ -235,6 +268,8 @@ class ProxyService(Service):
         if self._patience is None:
             self.log.info("retiring: WebSockets may stay")
             self._status.give_up_place()
+            if self._hub is not None:
+                self._hub.give_up_place()
             self._stop_with(Patience(timeouts.drain, timeouts.drain_websocket))
 
     def _stop_with(self, patience: Patience) -> None:
@@ -267,6 +302,8 @@ class ProxyService(Service):
         self._components.compression.close()
         kept = self._components.auth.revocations, self._components.auth.sessions
         written = [each.written() for each in kept]
+        if self._hub is not None:
+            written.append(self._hub.stop())
         for each in written:
             each.addTimeout(_STATE_WITHIN, twisted_clock(self._reactor)).addErrback(lambda _: None)
         return DeferredList([*written, *filter(None, [self._status.stop()])])

@@ -21,6 +21,9 @@ from ipyproxy.upstream.upstream import Upstream
 NO_PAGES: Final[Mapping[int, bytes]] = MappingProxyType({})
 _WITHOUT_BODY: Final = (204, 304)
 
+Unserved = Callable[["Request", ProxyError], None]
+"""Answers a request that cannot be carried."""
+
 
 class BodyConsumer(Protocol):
     """Who takes a request's body as it arrives, and wants to know if the client goes away."""
@@ -63,6 +66,8 @@ class Request:
     note = ""
     # Pages of the site's own for what goes wrong, by status.
     error_pages: Mapping[int, bytes] = NO_PAGES
+    # Who says what went wrong, in the place of the site; None: the site.
+    unserved: Unserved | None = None
     bridge: dict[str, int | str] | None = None
     # Whether the answer has no body, whatever is written: to HEAD, and with some statuses.
     bodyless = False

@@ -22,7 +22,7 @@ from ipyproxy.routes.notebooks import NotebookHosts, StatePaths, parse_target
 from ipyproxy.routes.readings import decoded, other_reading
 from ipyproxy.routes.route import InteractiveTools, Notebooks, Redirect, Route
 from ipyproxy.routes.table import RouteTable
-from ipyproxy.server.request import NO_PAGES, Request
+from ipyproxy.server.request import NO_PAGES, Request, Unserved
 from ipyproxy.web import acme
 from ipyproxy.web.acme import Challenges
 from ipyproxy.web.admission import Admission
@@ -72,6 +72,7 @@ class Mount:
     :ivar access_path: gives the path that access to a host and a path is decided by, where that is
         another one, or raises :class:`ProxyError` where there is nothing; None: it is the same.
     :ivar is_live: whether it came while the proxy runs; then its path was compared decoded.
+    :ivar unserved: who answers what cannot be carried; None: the site.
     :ivar rank: of two that fit, one from the configuration and one that is live, the higher counts.
     """
 
@@ -85,6 +86,7 @@ class Mount:
         "lines",
         "rank",
         "resource",
+        "unserved",
     )
 
     def __init__(
@@ -94,11 +96,13 @@ class Mount:
         *,
         access_path: AccessPath | None = None,
         is_live: bool = False,
+        unserved: Unserved | None = None,
         rank: tuple[int, int] | None = None,
     ) -> None:
         self.resource = resource
         self.access_path = access_path
         self.is_live = is_live
+        self.unserved = unserved
         self.rank = rank or rank_of(route.host, route.path)
         self.below = len(route.prefix) + 1
         self.is_strict = isinstance(route.destination, Notebooks)
@@ -249,6 +253,7 @@ class PublicSite:
         Raises :class:`ProxyError`: ``ACCESS_DENIED``, ``BAD_TARGET``.
         """
         request.extra_lines = mount.lines
+        request.unserved = mount.unserved
         if mount.allowed is not None and request.client not in mount.allowed:
             raise ProxyError(Problem.ACCESS_DENIED, "not from a network that the route allows")
         if mount.is_live:
@@ -300,6 +305,9 @@ class PublicSite:
             # What comes behind is meant for another protocol, and is no request.
             request.close_after()
         if self.login is not None and self.login.explain(request, error):
+            return
+        if request.unserved is not None and not error.login:
+            request.unserved(request, error)
             return
         if error.login and is_navigation(request.head):
             request.refused = True

@@ -1,0 +1,1 @@
+"""ipyproxy-chp beside configurable-http-proxy, doing what a JupyterHub has its proxy do."""
