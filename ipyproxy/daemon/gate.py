@@ -25,6 +25,7 @@ from ipyproxy.auth.sessions import Sessions
 from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.auth.watchedfile import UnusableFileError, WatchedFile
 from ipyproxy.config import Auth, ConfigError
+from ipyproxy.net.hosts import as_in_field
 
 T = TypeVar("T")
 
@@ -84,7 +85,10 @@ def make_gate(
 def make_rules(auth: Auth) -> Rules:
     """The rules of a configuration."""
     return Rules(
-        Rule(rule.path.encode("ascii"), rule.require, frozenset(rule.users)) for rule in auth.rules
+        Rule(
+            rule.path.encode("ascii"), rule.require, frozenset(rule.users), as_in_field(rule.host)
+        )
+        for rule in auth.rules
     )
 
 

@@ -21,7 +21,7 @@ from ipyproxy.files.resource import Files
 from ipyproxy.gateway.application import ApplicationResource
 from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.http.rewriting import Manners, Rewriting
-from ipyproxy.net.hosts import parse_address
+from ipyproxy.net.hosts import as_in_field
 from ipyproxy.routes.route import Application, Notebooks, Redirect, Route, StaticFiles
 from ipyproxy.routes.table import RouteTable
 from ipyproxy.upstream.upstream import UpstreamTable
@@ -61,7 +61,7 @@ def make_routes(
     for host in (b"", b"*." + domain.encode("ascii")) if domain else (b"",):
         table.put(host, b"/", of_root)
         table.put(host, prefix, of_notebooks)
-    hosts = {b"", *(_spelled(entry.host) for entry in config.routes)}
+    hosts = {b"", *(as_in_field(entry.host) for entry in config.routes)}
     if own is not None:
         of_own = Mount(own, Route(Notebooks(), path=OWN_PATH))
         for host in hosts:
@@ -69,13 +69,8 @@ def make_routes(
     for entry in config.routes:
         route = entry.route
         mount = Mount(_resource(route, fittings), route)
-        table.put(_spelled(route.host), route.path.encode("ascii"), mount)
+        table.put(as_in_field(route.host), route.path.encode("ascii"), mount)
     return table
-
-
-def _spelled(host: str) -> bytes:
-    """``host`` as it stands in a Host field."""
-    return f"[{host}]".encode() if ":" in host and parse_address(host) else host.encode("ascii")
 
 
 def _withheld(

@@ -172,7 +172,7 @@ class PublicSite:
             self._admit(request, mount, target.path, admitted)
 
         admission = Admission(request, go_on)
-        admission.wait(self.gate.decide(request, path))
+        admission.wait(self.gate.decide(request, host, path))
 
     def _take_route(self, request: Request, host: bytes, path: bytes, mount: Mount) -> None:
         """See to what holds for this route only.
@@ -185,7 +185,8 @@ class PublicSite:
         other = other_reading(path) if mount.decodes else path
         if other == path:
             return
-        same_rule = self.gate is None or self.gate.rule(path) is self.gate.rule(other)
+        gate = self.gate
+        same_rule = gate is None or gate.rule(host, path) is gate.rule(host, other)
         if not same_rule or self.routes.match(host, other) is not mount:
             raise ProxyError(
                 Problem.BAD_TARGET, "decoded, the path would take another route or rule"

@@ -117,7 +117,7 @@ class Host:
 
     def uploaded(self, told: dict[str, Any]) -> Path:
         """Where the server has put it."""
-        return self.directory / "uploads" / told["url"].rpartition("/")[2]
+        return self.directory / "uploads" / str(told["url"]).rpartition("/")[2]
 
     def stop(self) -> None:
         assert self.proxy.child.stop() == 0, self.proxy.child.log_tail()

@@ -239,6 +239,40 @@ class TestRequests:
         assert app.hear() == b"x" * 30000
 
 
+def test_a_rule_for_one_host_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "users").touch()
+    routed = Routed(
+        monkeypatch,
+        f"""
+        site.hosts = ["example.org", "reports.example.org", "app.example.org"]
+        auth.htpasswd = "{tmp_path}/users"
+        [[auth.rules]]
+        host = "reports.example.org"
+        require = "htpasswd"
+        [[auth.rules]]
+        host = "*.example.org"
+        path = "/admin"
+        require = "htpasswd"
+        [[routes]]
+        to = "unix:/app"
+        """,
+    )
+    browser = routed.connect()
+    for host, path, expected in (
+        (b"reports.example.org", b"/", 401),
+        (b"Reports.Example.org:443", b"/x", 401),
+        (b"app.example.org", b"/admin", 401),
+        (b"app.example.org", b"/%61dmin", 400),
+        (b"example.org", b"/%61dmin", None),
+    ):
+        heard = browser.say(message(b"GET %b HTTP/1.1" % path, b"Host: " + host))
+        if expected is None:
+            assert routed.accept()
+        else:
+            assert status(heard) == expected
+            assert not routed.dialler.attempts
+
+
 class TestAmbiguousPaths:
     RULES = """
         auth.htpasswd = "users"

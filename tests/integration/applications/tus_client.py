@@ -1,4 +1,4 @@
-"""Uploads a file by tuspy, in pieces and with a break, and says where it is and how long it took."""
+"""Uploads a file by tuspy, in pieces and with a break; says where it is and how long it took."""
 
 from __future__ import annotations
 
