@@ -91,7 +91,7 @@ class TestWhichRuleCovers:
 
 
 class TestRulesOfHosts:
-    """As with routes: the very host, then one with a star, then any; and of its paths the longest."""
+    """As with routes: the very host, then one with a star, then any; then the longest path."""
 
     RULES = Rules(
         [

@@ -1,4 +1,4 @@
-"""A configuration of one page beside nginx with the one that Galaxy documents.
+"""The configuration of docs/galaxy.md beside nginx with the one that Galaxy documents.
 
 nginx has what Galaxy's documentation says: gunicorn on a UNIX socket, /static and two files, and
 X-Accel-Redirect. Both are asked the same more than two hundred times. Every difference that is
@@ -6,6 +6,11 @@ allowed is listed with its reason.
 """
 
 from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -15,6 +20,7 @@ from tests.integration.proxy import Proxy
 from . import neighbours, requests
 from .asking import Answer, Ask, ask
 from .comparing import Allowed, unexplained
+from .neighbours import changed
 from .served import Ground, ground
 from .shelf import fill
 
@@ -53,31 +59,7 @@ NGINX = """
         location /_x_accel_redirect/ {{ internal; alias /; }}
     }}
 """
-OURS = """
-[tls]
-certificate = "server.pem"
-key = "server.key"
-
-[[routes]]
-to = "unix:{socket}"
-timeout = 180
-sendfile = ["{server}/static"]
-
-[[routes]]
-path = "/static"
-files = "{server}/static"
-max_age = 86400
-
-[[routes]]
-path = "/robots.txt"
-files = "{server}/static/robots.txt"
-max_age = 86400
-
-[[routes]]
-path = "/favicon.ico"
-files = "{server}/static/favicon.ico"
-max_age = 86400
-"""
+PAGE = Path(__file__).parents[3] / "docs" / "galaxy.md"
 SAFE = "what can be read in two ways is refused: neither repaired nor passed on"
 SECRET = ("file at /../secret", "file at /..%2fsecret", "file at /%2e%2e/secret")
 COMPRESSED = ("file gzip style.css", "file gzip index.html")
@@ -113,6 +95,24 @@ def _both(here: Ground, theirs: int, ours: Proxy, asked: Ask) -> tuple[Answer, A
     return ask(there, here.tls, "localhost", asked), ask(other, here.tls, "localhost", asked)
 
 
+def ours(there: Mapping[str, str]) -> str:
+    """The page's configuration, with the paths and names of here."""
+    block = re.search(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert block
+    return changed(
+        dedent(f"   {block[1].lstrip()}"),
+        {
+            "https = 443\n": "",
+            "http = 80 ": "#http = 80 ",
+            "/etc/ipyproxy/tls/galaxy.example.org.pem": there["certificate"],
+            "/etc/ipyproxy/tls/galaxy.example.org.key": there["key"],
+            "/srv/galaxy/var/gunicorn.sock": there["socket"],
+            "/srv/galaxy/server/database/files": f"{there['server']}/static",
+            "/srv/galaxy/server": there["server"],
+        },
+    )
+
+
 def test_galaxy() -> None:
     with ground() as here:
         shelf = fill(here.directory / "server" / "static", "/static")
@@ -125,7 +125,7 @@ def test_galaxy() -> None:
         here.run(f"unix:{there['socket']}", TOLD_FILES=f"{there['server']}/static")
         port = free_port()
         here.keep(neighbours.nginx(here.directory, NGINX.format(port=port, **there), port))
-        proxy = Proxy(here.directory, OURS.format(**there), trusted=here.trusted)
+        proxy = Proxy(here.directory, ours(there), trusted=here.trusted)
         here.keep(proxy.child)
         asks = [
             *requests.to_application(),
