@@ -63,10 +63,11 @@ class Mount:
     :ivar below: bytes of a path up to what is below the route.
     :ivar is_strict: whether requests of other sites' pages are refused. An application checks
         itself what its pages have sent; a notebook can't, since it is told that all are its own.
+    :ivar strips: whether its path is taken off before a request goes on.
     :ivar decodes: whether it may read a path in another way than byte for byte.
     """
 
-    __slots__ = ("allowed", "below", "decodes", "is_strict", "lines", "resource")
+    __slots__ = ("allowed", "below", "decodes", "is_strict", "lines", "resource", "strips")
 
     def __init__(self, resource: Resource, route: Route) -> None:
         self.resource = resource
@@ -75,6 +76,7 @@ class Mount:
         self.decodes = not isinstance(route.destination, (Notebooks, Redirect))
         self.allowed = Networks(route.allow) if route.allow else None
         self.lines = route.lines
+        self.strips = route.strip and route.path != "/"
 
 
 def mounts_of(root: Resource) -> RouteTable[Mount]:
@@ -182,6 +184,10 @@ class PublicSite:
         request.extra_lines = mount.lines
         if mount.allowed is not None and request.client not in mount.allowed:
             raise ProxyError(Problem.ACCESS_DENIED, "not from a network that the route allows")
+        if mount.strips and path[mount.below : mount.below + 1] == b"/":
+            raise ProxyError(
+                Problem.BAD_TARGET, "two slashes behind the route, which is taken off"
+            )
         other = other_reading(path) if mount.decodes else path
         if other == path:
             return

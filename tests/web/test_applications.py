@@ -273,6 +273,19 @@ def test_a_rule_for_one_host_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
             assert not routed.dialler.attempts
 
 
+def test_no_host_can_be_read_where_the_path_was_taken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As "//evil.example" is refused where nothing is taken off: who adds a slash leads there."""
+    toml = 'site.hosts = ["example.org"]\n[[routes]]\npath = "/r"\nto = "unix:/app"\nstrip = true\n'
+    routed = Routed(monkeypatch, toml)
+    browser = routed.connect()
+    for path in b"/r//evil.example", b"/r///":
+        assert status(browser.say(message(b"GET %b HTTP/1.1" % path, HERE))) == 400
+    assert not routed.dialler.attempts
+    browser.say(message(b"GET /r/a//b HTTP/1.1", HERE))
+    _, application = routed.accept()
+    assert application.hear().startswith(b"GET /a//b HTTP/1.1\r\n")
+
+
 class TestAmbiguousPaths:
     RULES = """
         auth.htpasswd = "users"
