@@ -85,9 +85,7 @@ def make_gate(
 def make_rules(auth: Auth) -> Rules:
     """The rules of a configuration."""
     return Rules(
-        Rule(
-            rule.path.encode("ascii"), rule.require, frozenset(rule.users), as_in_field(rule.host)
-        )
+        Rule(rule.path.encode("ascii"), rule.require, frozenset(rule.users), as_in_field(rule.host))
         for rule in auth.rules
     )
 

@@ -185,9 +185,7 @@ class PublicSite:
         if mount.allowed is not None and request.client not in mount.allowed:
             raise ProxyError(Problem.ACCESS_DENIED, "not from a network that the route allows")
         if mount.strips and path[mount.below : mount.below + 1] == b"/":
-            raise ProxyError(
-                Problem.BAD_TARGET, "two slashes behind the route, which is taken off"
-            )
+            raise ProxyError(Problem.BAD_TARGET, "two slashes behind the route, which is taken off")
         other = other_reading(path) if mount.decodes else path
         if other == path:
             return
