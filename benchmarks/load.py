@@ -84,6 +84,17 @@ def _wrk(
     return Load(told["requests"], told["seconds"], cpu, told["p50_us"], told["p99_us"])
 
 
+def one_target(running: Running, site: Site, target: str, connections: int, seconds: float) -> Load:
+    """Ask for one target again and again on connections that are kept."""
+    url = f"https://localhost:{running.port}{target}"
+    options = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s"]
+    script = ["-s", str(HERE / "one.lua"), url]
+    told, cpu = _run(running, site, ["wrk", *options, *script], seconds)
+    if told["refused"] or told["broken"]:
+        raise LoadError(f"{told['refused']} refused and {told['broken']} broken")
+    return Load(told["requests"], told["seconds"], cpu, told["p50_us"], told["p99_us"])
+
+
 def handshakes(running: Running, site: Site, resume: bool, seconds: float) -> Load:
     """Connect, ask for 1 KiB, close; with the ticket of the connection before, or without."""
     options = ["-c", str(_HANDSHAKES_AT_ONCE), "-d", str(seconds)]
@@ -100,6 +111,16 @@ def download(running: Running, site: Site) -> Load:
     """Fetch the large file once."""
     url = f"https://localhost:{running.port}{site.http_prefix}files/large.bin"
     return _curl(running, site, [url])
+
+
+def named_file(running: Running, site: Site) -> Load:
+    """Fetch the large file once, which the application names and the proxy sends."""
+    return _curl(running, site, [f"https://localhost:{running.port}/application/named"])
+
+
+def proxied_file(running: Running, site: Site) -> Load:
+    """Fetch the large file once, which the application sends itself."""
+    return _curl(running, site, [f"https://localhost:{running.port}/application/large.bin"])
 
 
 def upload(running: Running, site: Site) -> Load:

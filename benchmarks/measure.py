@@ -26,7 +26,7 @@ MIB = 1024 * 1024
 MB = 1_000_000
 GB = 1_000_000_000
 
-Group = Literal["http", "ws"]
+Group = Literal["http", "ws", "files"]
 Figures = dict[str, float]
 Tell = Callable[[str], None]
 
@@ -77,6 +77,21 @@ def _handshakes(resume: bool, running: Running, site: Site, effort: Effort) -> S
 
 def _bytes(done: Load) -> Sequence[float]:
     return done.rate / MB, done.cpu_each * GB
+
+
+def _small_files(running: Running, site: Site, effort: Effort) -> Sequence[float]:
+    done = load.one_target(running, site, "/static/kibibyte.css", 64, effort.seconds)
+    return done.rate, done.cpu_each * 10_000
+
+
+def _large_files(running: Running, site: Site, effort: Effort) -> Sequence[float]:
+    done = load.one_target(running, site, "/static/mebibyte.css", 4, effort.seconds * 0.6)
+    return done.rate * MIB / MB, done.cpu_each / MIB * GB
+
+
+def _application(running: Running, site: Site, effort: Effort) -> Sequence[float]:
+    done = load.one_target(running, site, "/application/", 64, effort.seconds)
+    return done.rate, done.cpu_each * 10_000
 
 
 def _memory(running: Running, _site: Site, _effort: Effort) -> Sequence[float]:
@@ -131,6 +146,22 @@ JOBS = (
         lambda running, site, _effort: _bytes(load.upload(running, site)),
     ),
     Job("memory after load", "http", ("load_mib",), _memory),
+    Job("files of 1 KiB", "files", ("small_files", "small_files_cpu"), _small_files),
+    Job("files of 1 MiB", "files", ("large_files", "large_files_cpu"), _large_files),
+    Job("application at a UNIX socket", "files", ("socket", "socket_cpu"), _application),
+    Job(
+        "file that an application names",
+        "files",
+        ("named", "named_cpu"),
+        lambda running, site, _effort: _bytes(load.named_file(running, site)),
+    ),
+    Job(
+        "the same file by the application",
+        "files",
+        ("proxied", "proxied_cpu"),
+        lambda running, site, _effort: _bytes(load.proxied_file(running, site)),
+    ),
+    Job("memory after files", "files", ("files_mib",), _memory),
     # First among its kind, on a fresh process: memory that was freed would be used again, not seen.
     Job("1000 idle bridges", "ws", ("bridge_kib",), _idle),
     *(_round_trip_job(size, n) for size in (KIB, 64 * KIB) for n in (1, 100, 1000)),
@@ -194,7 +225,8 @@ def run(
             jobs = [job for job in JOBS if job.group == group]
             room = site.directory / f"{group}-{number}"
             with ExitStack() as stack:
-                started = list(_start(order, jobs, site, room, results, stack))
+                able = [peer for peer in order if group in peer.groups]
+                started = list(_start(able, jobs, site, room, results, stack))
                 for job in jobs:
                     for running in started:
                         _measure(job, running, site, effort, results, tell)

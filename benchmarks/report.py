@@ -80,6 +80,25 @@ TABLES = (
         ),
     ),
     Table(
+        "Files and applications at routes",
+        "A file of 1 KiB on 64 connections, one of 1 MiB on 4, an application of 1 KiB at a UNIX "
+        "socket on 64; and the large file once, named by the application in X-Accel-Redirect "
+        "(Apache: X-Sendfile) and sent by the proxy, beside the same sent by the application.",
+        (
+            Column("small_files", "files/s of 1 KiB", more=True),
+            Column("small_files_cpu", "CPU s per 10,000"),
+            Column("large_files", "MB/s of 1 MiB", more=True),
+            Column("large_files_cpu", "CPU s per GB"),
+            Column("socket", "application/s", more=True),
+            Column("socket_cpu", "CPU s per 10,000"),
+            Column("named", "named file MB/s", more=True),
+            Column("named_cpu", "CPU s per GB"),
+            Column("proxied", "the same proxied MB/s", more=True),
+            Column("proxied_cpu", "CPU s per GB"),
+            Column("files_mib", "MiB afterwards"),
+        ),
+    ),
+    Table(
         "Start and memory",
         "From exec to the first answer that comes from the upstream; resident memory of all its "
         "processes two seconds later, and after all the rows above; how much each of 1000 idle "

@@ -71,6 +71,16 @@ class Site:
         return self.directory / "openssl.cnf"
 
     @property
+    def static(self) -> Path:
+        """A directory with a file of 1 KiB and one of 1 MiB."""
+        return self.directory / "static"
+
+    @property
+    def socket(self) -> Path:
+        """Where an application listens."""
+        return self.directory / "upstream" / "application.sock"
+
+    @property
     def http_prefix(self) -> str:
         return f"/ipython/{self.http_port}/"
 
@@ -91,6 +101,9 @@ class Site:
             "key": str(self.key),
             "bundle": str(self.bundle),
             "large_file": str(self.large_file),
+            "static": str(self.static),
+            "socket": str(self.socket),
+            "root": str(self.directory),
             "kibibyte": "x" * 1024,
             **{name: str(value) for name, value in more.items()},
         }
@@ -181,6 +194,11 @@ def _make_files(site: Site) -> None:
     site.client_tls.write_text(_CLIENT_TLS)
     with site.large_file.open("wb") as file:
         file.truncate(site.large_bytes)
+    site.static.mkdir()
+    for name, size in (("kibibyte", 1024), ("mebibyte", 1024 * 1024)):
+        (site.static / f"{name}.css").write_bytes(
+            b"a { b: c }\n" * (size // 11) + b" " * (size % 11)
+        )
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"]
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
     files = ["-keyout", str(site.key), "-out", str(site.certificate)]

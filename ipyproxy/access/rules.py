@@ -54,11 +54,13 @@ class Rule(NamedTuple):
     """What is asked of requests at ``path`` and everything below it.
 
     :param users: the only names that may pass; empty for any.
+    :param host: the host that it is for; ``*.`` stands for one label; empty: any.
     """
 
     path: bytes
     require: Requirement
     users: frozenset[str] = frozenset()
+    host: bytes = b""
 
     def asks(self, method: str) -> bool:
         """Whether ``method`` is one of those that may be asked."""
@@ -66,22 +68,40 @@ class Rule(NamedTuple):
 
 
 class Rules:
-    """All rules; of those that cover a path, the longest counts.
+    """All rules; of those that cover a path, the longest of the best host counts.
 
-    Paths are compared byte for byte, as the tree of resources does, so no other spelling leads
+    Hosts come in the order that routes have: the very one, then one with a star, then none. Paths
+    are compared byte for byte, as the tree of resources does, so no other spelling leads
     to the same place.
     """
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        self._rules = sorted(rules, key=lambda rule: len(rule.path), reverse=True)
+        self._by_host: dict[bytes, list[Rule]] = {b"": []}
+        for rule in sorted(rules, key=lambda rule: len(rule.path), reverse=True):
+            self._by_host.setdefault(rule.host, []).append(rule)
 
-    def covering(self, path: bytes) -> Rule | None:
-        """The rule for ``path``; None if there is none."""
-        for rule in self._rules:
-            stem = rule.path.rstrip(b"/")
-            if path.startswith(stem) and path[len(stem) : len(stem) + 1] in (b"/", b""):
-                return rule
-        return None
+    @property
+    def hosts(self) -> Iterable[bytes]:
+        """The hosts that rules are for, and the empty one."""
+        return self._by_host
+
+    def covering(self, path: bytes, host: bytes = b"") -> Rule | None:
+        """The rule for ``path`` at ``host`` (lower-case); None if there is none."""
+        if len(self._by_host) > 1:
+            for better in (host, b"*" + host[host.find(b".") :] if b"." in host else b""):
+                found = _covering(self._by_host.get(better, ()) if better else (), path)
+                if found is not None:
+                    return found
+        return _covering(self._by_host[b""], path)
+
+
+def _covering(rules: Iterable[Rule], path: bytes) -> Rule | None:
+    """The first that covers ``path``."""
+    for rule in rules:
+        stem = rule.path.rstrip(b"/")
+        if path.startswith(stem) and path[len(stem) : len(stem) + 1] in (b"/", b""):
+            return rule
+    return None
 
 
 def agree(passed: Sequence[Passed], users: frozenset[str]) -> Passed | Failed:

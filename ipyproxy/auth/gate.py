@@ -65,17 +65,17 @@ class Gate:
         self._revoked = revoked
         self._subject = subject
 
-    def rule(self, path: bytes) -> Rule | None:
-        """The rule that covers ``path``; None if there is none."""
-        return self._rules.covering(path)
+    def rule(self, host: bytes, path: bytes) -> Rule | None:
+        """The rule that covers ``path`` at ``host``; None if there is none."""
+        return self._rules.covering(path, host)
 
-    def decide(self, request: Request, path: bytes) -> Deferred[Admitted]:
+    def decide(self, request: Request, host: bytes, path: bytes) -> Deferred[Admitted]:
         """Find out whether ``request`` may go on; ``request.target`` is in origin-form by now.
 
         Fails with :class:`~ipyproxy.errors.ProxyError`: ``UNAUTHENTICATED``, ``LOGIN_FAILED``,
         ``ACCESS_DENIED``, or what a method raises.
         """
-        rule = self.rule(path)
+        rule = self.rule(host, path)
         if rule is None:
             return succeed(Admitted(None, (), request.target))
         return Deferred.fromCoroutine(self._pass(rule, self._facts(rule, request, path)))

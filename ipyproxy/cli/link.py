@@ -22,7 +22,7 @@ from ipyproxy.config import Config, ConfigError, RefusedError
 from ipyproxy.config.values import read_origin
 from ipyproxy.daemon.gate import make_rules
 from ipyproxy.daemon.settings import configured_names
-from ipyproxy.net.hosts import covers
+from ipyproxy.net.hosts import as_in_field, covers
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = 366 * _UNITS["d"]
@@ -114,7 +114,9 @@ def make_link(
     if port not in config.notebooks.ports:
         raise ConfigError([f"{port} is none of notebooks.ports"])
     route = f"{config.notebooks.prefix}/{port}"
-    rule = make_rules(config.auth).covering(route.encode("ascii"))
+    public = origin or _public_origin(config, port)
+    host = as_in_field(urlsplit(public).hostname or "")
+    rule = make_rules(config.auth).covering(route.encode("ascii"), host)
     if config.auth.link_keys is None or rule is None or not rule.asks("link"):
         raise ConfigError([f"auth.rules: no rule for {route} asks for a link"])
     if rule.users and user not in rule.users:
@@ -126,7 +128,7 @@ def make_link(
     now = int(time.time())
     ticket = Ticket(user, now, now + seconds, enclosed)
     token = keys.sign(route.encode("ascii"), ticket).decode("ascii")
-    return f"{origin or _public_origin(config, port)}{route}/?token={token}"
+    return f"{public}{route}/?token={token}"
 
 
 def _public_origin(config: Config, port: int) -> str:

@@ -14,7 +14,14 @@ import attrs
 
 from ipyproxy.access.rules import Requirement, Rule, Rules, is_user, parse_requirement
 from ipyproxy.access.subjects import is_template
-from ipyproxy.config.values import RefusedError, matching, read_optional_path, refused, seconds
+from ipyproxy.config.values import (
+    RefusedError,
+    matching,
+    read_optional_host,
+    read_optional_path,
+    refused,
+    seconds,
+)
 
 # Fields that frame a message, steer a connection or are rewritten: nobody else may set them.
 _OURS = frozenset(
@@ -99,6 +106,7 @@ Template = Annotated[str, _read_template]
 class AuthRule:
     """What is asked of requests at ``path`` and below; of all that cover one, the longest counts.
 
+    Rules for the ``host`` of a request come before those for any.
     ``require`` holds alternatives, each a set of methods. ``users``, if any, are the only ones.
     """
 
@@ -111,6 +119,7 @@ class AuthRule:
     ] = "/"
     require: Annotated[Requirement, _read_requirement] = ()
     users: tuple[User, ...] = ()
+    host: Annotated[str, read_optional_host] = ""
 
     def __attrs_post_init__(self) -> None:
         """Refuse a rule that asks for nothing, or for certain users and nothing."""
@@ -150,10 +159,10 @@ class Auth:
             key, value = needs[method]
             if not value:
                 raise RefusedError(f'"{method}" needs auth.{key} beside it', key="rules")
-        paths = [rule.path for rule in self.rules]
-        for path in paths:
-            if paths.count(path) > 1:
-                raise RefusedError(f"{path} has two rules", key="rules")
+        places = [rule.host + rule.path for rule in self.rules]
+        for place in places:
+            if places.count(place) > 1:
+                raise RefusedError(f"{place} has two rules", key="rules")
 
     @property
     def methods(self) -> frozenset[str]:
@@ -163,10 +172,13 @@ class Auth:
         )
 
     def guards(self, path: str) -> bool:
-        """Whether nobody gets at ``path`` unasked."""
-        rules = Rules(Rule(rule.path.encode("ascii"), rule.require) for rule in self.rules)
-        rule = rules.covering(path.encode("ascii"))
-        return rule is not None and () not in rule.require
+        """Whether nobody gets at ``path`` unasked, at any host."""
+        rules = Rules(
+            Rule(rule.path.encode("ascii"), rule.require, host=rule.host.encode("ascii"))
+            for rule in self.rules
+        )
+        found = [rules.covering(path.encode("ascii"), host) for host in rules.hosts]
+        return all(rule is not None and () not in rule.require for rule in found)
 
     def check_depth(self, prefix: str) -> None:
         """Refuse a rule for a part of a notebook: the notebook may know other spellings of it.

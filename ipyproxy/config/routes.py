@@ -20,8 +20,8 @@ from ipyproxy.config.values import (
     RefusedError,
     count,
     matching,
-    read_host,
     read_network,
+    read_optional_host,
     read_optional_path,
     refused,
     seconds,
@@ -51,10 +51,6 @@ _NOT_TO_SET = frozenset(
 )
 _REDIRECT = re.compile(r"https?://[0-9A-Za-z.:\[\]_-]+(/[!$-.0-;=@-Z_a-z~/]*)?")
 _REDIRECTS = (301, 302, 303, 307, 308)
-
-
-def _read_route_host(value: object) -> str:
-    return "" if value == "" else read_host(value)
 
 
 def _read_server(value: object) -> Server:
@@ -133,10 +129,8 @@ def _read_sent(value: object) -> tuple[str, ...]:
     return _read_lines(value)
 
 
-def _read_optional_host(value: object) -> str:
-    if value == "":
-        return ""
-    host = read_host(value)
+def _read_tls_name(value: object) -> str:
+    host = read_optional_host(value)
     if host.startswith("*"):
         raise refused(value, "names no single host")
     return host
@@ -172,7 +166,7 @@ class RouteEntry:
     and WebSockets that each server may have at once.
     """
 
-    host: Annotated[str, _read_route_host] = ""
+    host: Annotated[str, read_optional_host] = ""
     path: Annotated[
         str,
         matching(
@@ -185,7 +179,7 @@ class RouteEntry:
     timeout: Annotated[float, _read_timeout] = 0.0
     connections: Annotated[int, count(1, 1_000_000)] = 1024
     send: Annotated[tuple[str, ...], _read_sent] = ()
-    tls_name: Annotated[str, _read_optional_host] = ""
+    tls_name: Annotated[str, _read_tls_name] = ""
     tls_ca: Annotated[Path | None, read_optional_path] = None
     sendfile: tuple[Annotated[Path, _read_directory], ...] = ()
     files: Annotated[Path | None, read_optional_path] = None

@@ -171,6 +171,11 @@ def read_host(value: object) -> str:
     )
 
 
+def read_optional_host(value: object) -> str:
+    """Read a host, or that none is meant in particular."""
+    return "" if value == "" else read_host(value)
+
+
 def read_domain(value: object) -> str:
     """Read a DNS name that others lie below, or that there is none."""
     if value == "":

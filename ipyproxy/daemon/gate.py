@@ -27,6 +27,7 @@ from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.auth.watchedfile import UnusableFileError, WatchedFile
 from ipyproxy.clock import Clock
 from ipyproxy.config import Auth, ConfigError
+from ipyproxy.net.hosts import as_in_field
 
 T = TypeVar("T")
 
@@ -93,7 +94,8 @@ def make_gate(
 def make_rules(auth: Auth) -> Rules:
     """The rules of a configuration."""
     return Rules(
-        Rule(rule.path.encode("ascii"), rule.require, frozenset(rule.users)) for rule in auth.rules
+        Rule(rule.path.encode("ascii"), rule.require, frozenset(rule.users), as_in_field(rule.host))
+        for rule in auth.rules
     )
 
 

@@ -22,7 +22,7 @@ from ipyproxy.files.resource import Files
 from ipyproxy.gateway.application import ApplicationResource
 from ipyproxy.gateway.exchange import GatewayContext, RouteWork
 from ipyproxy.http.rewriting import Manners, Rewriting
-from ipyproxy.net.hosts import parse_address
+from ipyproxy.net.hosts import as_in_field
 from ipyproxy.routes.route import Application, Notebooks, Redirect, Route, StaticFiles
 from ipyproxy.routes.table import RouteTable
 from ipyproxy.upstream.upstream import Upstream, UpstreamTable
@@ -72,7 +72,7 @@ def make_routes(
         of_root = Mount(root, Route(Notebooks()), rank=PREVAILS if name else YIELDS)
         table.put(name.encode("ascii"), b"/", of_root)
         table.put(name.encode("ascii"), prefix.encode("ascii"), of_notebooks)
-    hosts = {b"", *(_spelled(entry.host) for entry in config.routes)}
+    hosts = {b"", *(as_in_field(entry.host) for entry in config.routes)}
     if own is not None:
         of_own = Mount(own, Route(Notebooks(), path=OWN_PATH), rank=PREVAILS)
         for host in hosts:
@@ -80,16 +80,11 @@ def make_routes(
     for entry in config.routes:
         route = entry.route
         mount = Mount(_resource(route, fittings), route)
-        table.put(_spelled(route.host), route.path.encode("ascii"), mount)
+        table.put(as_in_field(route.host), route.path.encode("ascii"), mount)
     for name, path, mount in tools:
         for host in [name.encode("ascii")] if name else hosts:
             table.put(host, path.encode("ascii"), mount)
     return table
-
-
-def _spelled(host: str) -> bytes:
-    """``host`` as it stands in a Host field."""
-    return f"[{host}]".encode() if ":" in host and parse_address(host) else host.encode("ascii")
 
 
 def _resource(route: Route, fittings: Fittings) -> Resource:

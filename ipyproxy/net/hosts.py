@@ -43,3 +43,8 @@ def covers(names: Collection[str], host: str) -> bool:
     _, dot, parent = host.partition(".")
     wildcard = f"*.{parent}" if dot else host
     return any(name.lower() in (host, wildcard) for name in names)
+
+
+def as_in_field(host: str) -> bytes:
+    """``host`` as it stands in a Host field, without a port (RFC 9110 section 7.2)."""
+    return f"[{host}]".encode() if ":" in host and parse_address(host) else host.encode("ascii")

@@ -68,6 +68,7 @@ class Mount:
     :ivar below: bytes of a path up to what is below the route.
     :ivar is_strict: whether requests of other sites' pages are refused. An application checks
         itself what its pages have sent; a notebook can't, since it is told that all are its own.
+    :ivar strips: whether its path is taken off before a request goes on.
     :ivar decodes: whether it may read a path in another way than byte for byte.
     :ivar access_path: gives the path that access to a host and a path is decided by, where that is
         another one, or raises :class:`ProxyError` where there is nothing; None: it is the same.
@@ -86,6 +87,7 @@ class Mount:
         "lines",
         "rank",
         "resource",
+        "strips",
         "unserved",
     )
 
@@ -109,6 +111,7 @@ class Mount:
         self.decodes = not is_live and not isinstance(route.destination, _UNREAD)
         self.allowed = Networks(route.allow) if route.allow else None
         self.lines = route.lines
+        self.strips = route.strip and route.path != "/"
 
 
 YIELDS, PREVAILS = (-1, 0), (3, 0)
@@ -229,7 +232,7 @@ class PublicSite:
             self._admit(request, mount, target.path, admitted)
 
         admission = Admission(request, go_on)
-        admission.wait(self.gate.decide(request, path))
+        admission.wait(self.gate.decide(request, host, path))
 
     def _decisive(self, mount: Mount, host: bytes, path: bytes) -> bytes:
         """The path that access is decided by."""
@@ -256,13 +259,16 @@ class PublicSite:
         request.unserved = mount.unserved
         if mount.allowed is not None and request.client not in mount.allowed:
             raise ProxyError(Problem.ACCESS_DENIED, "not from a network that the route allows")
+        if mount.strips and path[mount.below : mount.below + 1] == b"/":
+            raise ProxyError(Problem.BAD_TARGET, "two slashes behind the route, which is taken off")
         if mount.is_live:
             other = decoded(path)
         else:
             other = other_reading(path) if mount.decodes else path
         if other == path:
             return
-        same_rule = self.gate is None or self.gate.rule(path) is self.gate.rule(other)
+        gate = self.gate
+        same_rule = gate is None or gate.rule(host, path) is gate.rule(host, other)
         if not same_rule or (mount.decodes and self._mount_at(host, other) is not mount):
             raise ProxyError(
                 Problem.BAD_TARGET, "decoded, the path would take another route or rule"

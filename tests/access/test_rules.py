@@ -90,6 +90,39 @@ class TestWhichRuleCovers:
             assert found.path == covered_by
 
 
+class TestRulesOfHosts:
+    """As with routes: the very host, then one with a star, then any; then the longest path."""
+
+    RULES = Rules(
+        [
+            rule(b"/"),
+            rule(b"/admin"),
+            Rule(b"/", (("link",),), host=b"app.example.org"),
+            Rule(b"/deep/er", (("link",),), host=b"*.example.org"),
+        ]
+    )
+
+    @pytest.mark.parametrize(
+        ("host", "path", "covered_by"),
+        [
+            (b"example.org", b"/admin/x", (b"", b"/admin")),
+            (b"app.example.org", b"/admin/x", (b"app.example.org", b"/")),
+            (b"app.example.org", b"/deep/er", (b"app.example.org", b"/")),
+            (b"b.example.org", b"/deep/er", (b"*.example.org", b"/deep/er")),
+            (b"b.example.org", b"/deep", (b"", b"/")),
+            (b"a.b.example.org", b"/deep/er", (b"", b"/")),
+            (b"localhost", b"/admin", (b"", b"/admin")),
+            (b"", b"/admin", (b"", b"/admin")),
+        ],
+    )
+    def test_the_best_host_counts(
+        self, host: bytes, path: bytes, covered_by: tuple[bytes, bytes]
+    ) -> None:
+        found = self.RULES.covering(path, host)
+        assert found is not None
+        assert (found.host, found.path) == covered_by
+
+
 class TestWhatMethodsAgreeOn:
     def test_one_name(self) -> None:
         passed = [Passed("alice", (b"A: 1",)), Passed(None, (b"B: 2",)), Passed("alice")]

@@ -235,6 +235,52 @@ class TestRequests:
         assert app.hear() == b"x" * 30000
 
 
+def test_a_rule_for_one_host_only(tmp_path: Path) -> None:
+    (tmp_path / "users").touch()
+    routed = Routed(
+        f"""
+        site.hosts = ["example.org", "reports.example.org", "app.example.org"]
+        auth.htpasswd = "{tmp_path}/users"
+        [[auth.rules]]
+        host = "reports.example.org"
+        require = "htpasswd"
+        [[auth.rules]]
+        host = "*.example.org"
+        path = "/admin"
+        require = "htpasswd"
+        [[routes]]
+        to = "unix:/app"
+        """,
+    )
+    browser = routed.connect()
+    for host, path, expected in (
+        (b"reports.example.org", b"/", 401),
+        (b"Reports.Example.org:443", b"/x", 401),
+        (b"app.example.org", b"/admin", 401),
+        (b"app.example.org", b"/%61dmin", 400),
+        (b"example.org", b"/%61dmin", None),
+    ):
+        heard = browser.say(message(b"GET %b HTTP/1.1" % path, b"Host: " + host))
+        if expected is None:
+            assert routed.accept()
+        else:
+            assert status(heard) == expected
+            assert not routed.dialler.attempts
+
+
+def test_no_host_can_be_read_where_the_path_was_taken_off() -> None:
+    """As "//evil.example" is refused where nothing is taken off: who adds a slash leads there."""
+    toml = 'site.hosts = ["example.org"]\n[[routes]]\npath = "/r"\nto = "unix:/app"\nstrip = true\n'
+    routed = Routed(toml)
+    browser = routed.connect()
+    for path in b"/r//evil.example", b"/r///":
+        assert status(browser.say(message(b"GET %b HTTP/1.1" % path, HERE))) == 400
+    assert not routed.dialler.attempts
+    browser.say(message(b"GET /r/a//b HTTP/1.1", HERE))
+    _, application = routed.accept()
+    assert application.hear().startswith(b"GET /a//b HTTP/1.1\r\n")
+
+
 class TestAmbiguousPaths:
     RULES = """
         auth.htpasswd = "users"

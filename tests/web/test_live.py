@@ -49,7 +49,7 @@ def remove(proxy: Routed, path: str, host: str = "") -> None:
 
 
 @pytest.fixture
-def proxy(monkeypatch: pytest.MonkeyPatch) -> Routed:
+def proxy() -> Routed:
     return Routed(PLAIN)
 
 

@@ -48,7 +48,7 @@ def hold(host: Routed, *rows: Row) -> None:
 
 
 @pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> Routed:
+def host() -> Routed:
     made = Routed(HOST)
     hold(made, row())
     return made
@@ -171,7 +171,7 @@ class TestWhoGetsNothing:
         ):
             assert refused(host, b"GET /", b"Host: " + name) == 421
 
-    def test_before_the_map_was_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_before_the_map_was_read(self) -> None:
         host = Routed(HOST)
         assert refused(host, b"GET %b/" % PATH, GALAXY) == 404
 

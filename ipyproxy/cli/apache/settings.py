@@ -267,6 +267,15 @@ class Settings:
     def _include(self, directive: Directive, scope: Scope) -> str | None:
         raise LeftError("name the files that it includes to this command, too")
 
+    def _output_filter(self, directive: Directive, scope: Scope) -> str | None:
+        if directive.arguments[:1] != ["DEFLATE"]:
+            raise LeftError("answers are passed on as they are")
+        return "answers of applications are compressed; see [compression]"
+
+    def _error_page(self, directive: Directive, scope: Scope) -> str | None:
+        status = directive.arguments[0]
+        raise LeftError(f"site.error_pages is a directory of such pages: {status}.html")
+
     def _body_limit(self, directive: Directive, scope: Scope) -> str | None:
         if scope.path != "/" or not self.plan.set("limits.body_bytes", int(directive.arguments[0])):
             raise LeftError("limits.body_bytes is for all paths")
@@ -282,6 +291,7 @@ def _network(text: str) -> str:
 
 
 SETTINGS: dict[str, Callable[[Any, Directive, Scope], str | None]] = {
+    "addoutputfilterbytype": Settings._output_filter,
     "allow": Settings._old_access,
     "allowoverride": Settings._override,
     "authbasicprovider": Settings._auth_provider,
@@ -289,6 +299,7 @@ SETTINGS: dict[str, Callable[[Any, Directive, Scope], str | None]] = {
     "authuserfile": Settings._auth_file,
     "deny": Settings._old_access,
     "directoryindex": Settings._index,
+    "errordocument": Settings._error_page,
     "expiresdefault": Settings._expires,
     "include": Settings._include,
     "includeoptional": Settings._include,

@@ -177,7 +177,7 @@ class Translation(Settings):
             raise LeftError("a route can redirect to http:// and https://, by 301, 302, 303, 307 "
                             "and 308")  # fmt: skip
         if scope.host.is_plain and not path and target.startswith("https://"):
-            name = target.removeprefix("https://")
+            name = target.removeprefix("https://").lower()
             if not scope.host.names or name in scope.host.names:
                 return "listen.http leads to HTTPS"
         if not target.endswith(path):

@@ -1,0 +1,1 @@
+"""ipyproxy beside Apache and nginx: the same configuration, the same requests, the same answers."""
