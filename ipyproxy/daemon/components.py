@@ -30,6 +30,7 @@ from ipyproxy.encoding.store import Store
 from ipyproxy.encoding.worker import Worker
 from ipyproxy.files.disk import Disks
 from ipyproxy.gateway.exchange import GatewayContext
+from ipyproxy.gateway.preloads import Preloads
 from ipyproxy.gateway.resource import Notebooks
 from ipyproxy.http1.head import HeadLimits
 from ipyproxy.net.address import ClientTLS
@@ -83,6 +84,7 @@ class Components(NamedTuple):
     own_ports: set[int]
     auth: AuthContext
     compression: Compression
+    preloads: Preloads
     challenges: PatientThreads
     disks: Disks
 
@@ -99,6 +101,8 @@ def make_components(
     tenants.leaving.append(lambda name, ago: revocations.revoke(name, time.time() - ago))
     compression = make_compression(reactor, config)
     tenants.leaving.append(lambda name, ago: compression.store.drop(upstreams.notebook(int(name))))
+    preloads = Preloads()
+    tenants.leaving.append(lambda name, ago: preloads.drop(upstreams.notebook(int(name))))
     tenants.strict = bool(config.auth.methods)
     health = HealthChecker(
         reactor,
@@ -144,6 +148,7 @@ def make_components(
             lambda transport: client_subject(transport.tls),
         ),
         compression=compression,
+        preloads=preloads,
         challenges=PatientThreads(reactor, 1, "ACME challenges"),
         disks=Disks(reactor),
     )
@@ -165,7 +170,7 @@ def _list_applications(components: Components, config: Config) -> None:
 
 def make_compression(reactor: Any, config: Config) -> Compression:
     """What compresses answers, as ``config`` wants it."""
-    worker, idler = Worker(reactor, "compression", 5), Worker(reactor, "better compression", 19)
+    worker, idler = Worker(reactor, "compression", 0), Worker(reactor, "better compression", 19)
     compression = Compression(Store(config.compression.cache_bytes), worker, idler)
     _configure(compression, config)
     return compression
@@ -299,6 +304,7 @@ def _routes(
         frozenset(origin.encode("ascii") for origin in config.site.trusted_origins),
         trusted_pages,
         components.compression if config.compression.codings else None,
+        components.preloads if config.compression.codings else None,
     )
     # Whatever is asked for now: a browser keeps what it got under an earlier configuration.
     own = OWN_COOKIES

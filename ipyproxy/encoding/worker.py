@@ -37,7 +37,8 @@ class Work(Protocol):
 class Worker:
     """One thread, which begins with the first work; what is asked first is done first.
 
-    :param niceness: how much it gives way to others (setpriority(2)): 0 not at all, 19 to all.
+    :param niceness: how much it gives way to the rest of this process (setpriority(2)): 0 not at
+        all, 19 to everything.
     """
 
     def __init__(self, reactor: Any, name: str, niceness: int) -> None:
@@ -48,7 +49,9 @@ class Worker:
 
     def _give_way(self) -> None:
         with suppress(OSError, AttributeError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
+            thread = threading.get_native_id()
+            own = os.getpriority(os.PRIO_PROCESS, thread)
+            os.setpriority(os.PRIO_PROCESS, thread, min(own + self._niceness, 19))
 
     @property
     def goes_on(self) -> bool:

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from ipyproxy.access.cors import TrustedPages
 from ipyproxy.encoding.body import EncodedBody, KeptBody
 from ipyproxy.encoding.compression import Answer, Asked, Compression
+from ipyproxy.encoding.decision import SMALLEST
 from ipyproxy.errors import HungUpError, Problem, ProxyError
 from ipyproxy.files.named import NamedFiles
 from ipyproxy.files.sending import Sending
+from ipyproxy.gateway.preloads import Preloads
 from ipyproxy.http.rewriting import (
     Rewriting,
     forwarded,
@@ -58,6 +60,8 @@ class GatewayContext:
     trusted_pages: TrustedPages | None = None
     compression: Compression | None = None
     """None: answers pass as they are."""
+    preloads: Preloads | None = None
+    """What pages are going to ask for; None: they are not told of it."""
     named_files: NamedFiles | None = None
     """What an upstream may have sent by naming a file; None: nothing."""
 
@@ -224,7 +228,7 @@ class Exchange:
             self._file = named_files.sending(request, head.fields.special, fields)
             if self._file is not None:
                 return
-        length = stated_length(head) if body is None else body.length
+        size = length = stated_length(head) if body is None else body.length
         status, reason = head.status, head.reason
         compression = self._context.compression
         if compression is not None:
@@ -235,6 +239,8 @@ class Exchange:
                 self._body = self._begin_body(compression, answer, length)
                 status, reason = answer.status, answer.reason
                 fields, length = answer.fields, answer.length
+        if status == 200:
+            fields = self._with_preloads(head, fields, size)
         if self._context.trusted_pages is not None and self._rewriting.confined:
             fields = block_of(self._context.trusted_pages.opened(lines_of(fields)))
         if head.status in STATUSES:
@@ -253,6 +259,25 @@ class Exchange:
         source = self._connection.transport
         return compression.encode(
             answer, upstream, self._client, request, source, length, self._encoding_failed
+        )
+
+    def _with_preloads(self, head: ResponseHead, fields: bytes, size: int | None) -> bytes:
+        """Tell the browser what the page is going to ask for, if it is a page."""
+        preloads = self._context.preloads
+        if self._asked is not None and self._asked.kept is not None:
+            size = self._asked.kept.size
+        if preloads is None or (size is not None and size < SMALLEST):
+            return fields
+        request = self._request
+        return preloads.answered(
+            self._upstream,
+            request.head,
+            request.public,
+            head.fields.special,
+            fields,
+            size or 0,
+            self._client,
+            request.started,
         )
 
     def _encoding_failed(self) -> None:
