@@ -121,6 +121,7 @@ def make_components(
         condition=Condition(Calendar(reactor.seconds, time.time)),
         lag=LoopLag(reactor),
         sweeps=Histogram(),
+        compressed=compression.store,
     )
     made = Components(
         upstreams=upstreams,

@@ -237,9 +237,11 @@ class Compression:
         self._in_all += 1
         self._encoding_for[client] = self._encoding_for.get(client, 0) + 1
         recording = None
-        if answer.key is not None and self._is_new(owner, answer.key, answer.condition):
-            kept = decision.fields_to_keep(answer.fields)
-            recording = Recording(self.store, owner, answer.key, answer.condition, kept)
+        if answer.key is not None:
+            self.store.misses += 1
+            if self._is_new(owner, answer.key, answer.condition):
+                kept = decision.fields_to_keep(answer.fields)
+                recording = Recording(self.store, owner, answer.key, answer.condition, kept)
 
         def left(whole: Recording | None, size: int) -> None:
             self._leave(client)

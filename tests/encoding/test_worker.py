@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from queue import Queue
@@ -40,14 +41,32 @@ def test_it_is_done_elsewhere_in_order_and_told_here() -> None:
     worker.close()
 
 
-def test_it_gives_way_to_others() -> None:
-    reactor = Calls()
-    worker = Worker(reactor, "test", 19)
-    told: list[int | None] = []
-    worker.run(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), told.append)
-    reactor.take()
-    assert told == [19]
-    worker.close()
+_NICENESS = """\
+import os, threading
+from queue import Queue
+from ipyproxy.encoding.worker import Worker
+
+class Reactor:
+    calls = Queue()
+
+    def callFromThread(self, *call):
+        self.calls.put(call)
+
+told = []
+os.nice(4)
+worker = Worker(Reactor(), "test", 5)
+worker.run(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), told.append)
+call, *arguments = Reactor.calls.get(timeout=20)
+call(*arguments)
+print(told[0] - os.getpriority(os.PRIO_PROCESS, 0))
+"""
+
+
+def test_it_gives_way_to_the_rest_of_its_process_however_that_stands() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _NICENESS], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "5\n"
 
 
 def test_what_fails_is_told_as_none() -> None:

@@ -14,6 +14,7 @@ from ipyproxy.config import Config, Health
 from ipyproxy.encoding.compression import Compression
 from ipyproxy.files.named import NamedFiles
 from ipyproxy.gateway.exchange import GatewayContext
+from ipyproxy.gateway.preloads import Preloads
 from ipyproxy.gateway.resource import Notebooks
 from ipyproxy.net.sockdiag import Listener
 from ipyproxy.routes.notebooks import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
@@ -77,6 +78,7 @@ class Gate(House):
         site_cookies: tuple[bytes, ...] = (b"galaxysession",),
         applications: tuple[int, ...] = (),
         compression: Compression | None = None,
+        preloads: Preloads | None = None,
         named_files: NamedFiles | None = None,
         login: LoginPages | None = None,
         **others: Any,
@@ -109,11 +111,15 @@ class Gate(House):
             trusted,
             trusted_pages,
             compression,
+            preloads,
             named_files,
         )
         if compression is not None:
             store, table = compression.store, self.table
             tenants.leaving.append(lambda name, ago: store.drop(table.notebook(int(name))))
+        if preloads is not None:
+            forget = preloads.drop
+            tenants.leaving.append(lambda name, ago: forget(self.table.notebook(int(name))))
         notebooks = Notebooks(
             self.ports, prefix, site_cookies, self.table, context, withheld, applications
         )
