@@ -14,7 +14,7 @@ from time import monotonic, sleep
 from playwright.sync_api import Error, sync_playwright
 
 from benchmarks.lab import report
-from benchmarks.lab.opening import Browsers, Link, Opened, lab, line
+from benchmarks.lab.opening import Browsers, Link, Opened, lab, line, many
 from benchmarks.lab.proxies import PROXIES, Proxy
 from benchmarks.processes import Process
 from benchmarks.site import PEER_PORTS, UPSTREAM_PORTS, Site, free_ports, wait_for_port
@@ -32,6 +32,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--links", default=LINKS, help=f"round trip/Mbit/s ({LINKS})")
     parser.add_argument("--only", default="", help=f"of {','.join(p.name for p in PROXIES)}")
+    parser.add_argument("--many", action="store_true", help="a page of 300 small requests instead")
     parser.add_argument("--write", action="store_true", help="into docs/")
     return parser.parse_args()
 
@@ -114,14 +115,14 @@ def main() -> None:
         directory = Path(scratch)
         directory.chmod(0o755)
         site = _site(directory)
-        jupyter = lab(site)
+        upstream = many(site) if options.many else lab(site)
         try:
             browsers = Browsers(playwright, site)
             # The notebook's own first time, which has nothing to do with the proxy.
             _visits(proxies[0], Link(0, 0), site, browsers, -1)
             results = _measure(proxies, links, options.rounds, site, browsers)
         finally:
-            jupyter.stop()
+            upstream.stop()
     text = report.markdown(results, proxies, links, options.rounds)
     if options.write:
         (DOCS / "opening-lab.md").write_text(text)

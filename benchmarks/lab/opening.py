@@ -74,6 +74,14 @@ def lab(site: Site) -> Process:
     return process
 
 
+def many(site: Site) -> Process:
+    """A page of many small requests on the site's port."""
+    argv = [sys.executable, str(Path(__file__).with_name("many.py")), str(site.http_port)]
+    process = Process(argv, site.directory / "many.log", _CORE)
+    wait_for_port(process, site.http_port, patience=20)
+    return process
+
+
 @contextmanager
 def line(link: Link, to_port: int) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """A relay to ``to_port``; gives its own port and its process."""

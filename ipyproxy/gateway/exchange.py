@@ -16,7 +16,7 @@ from ipyproxy.encoding.decision import SMALLEST
 from ipyproxy.errors import HungUpError, Problem, ProxyError
 from ipyproxy.files.named import NamedFiles
 from ipyproxy.files.sending import Sending
-from ipyproxy.gateway.preloads import Preloads
+from ipyproxy.gateway.preloads import LONGEST_HEAD, LONGEST_HEAD_FOR_PROXIES, Preloads
 from ipyproxy.http.rewriting import (
     Rewriting,
     forwarded,
@@ -263,21 +263,22 @@ class Exchange:
 
     def _with_preloads(self, head: ResponseHead, fields: bytes, size: int | None) -> bytes:
         """Tell the browser what the page is going to ask for, if it is a page."""
-        preloads = self._context.preloads
-        if self._asked is not None and self._asked.kept is not None:
-            size = self._asked.kept.size
-        if preloads is None or (size is not None and size < SMALLEST):
+        request, preloads = self._request, self._context.preloads
+        if preloads is None:
             return fields
-        request = self._request
+        # No page is that small.
+        if size is not None and size < SMALLEST and request.started > preloads.learning_until:
+            return fields
+        longest = LONGEST_HEAD_FOR_PROXIES if request.connection.trusted else LONGEST_HEAD
         return preloads.answered(
             self._upstream,
             request.head,
             request.public,
             head.fields.special,
             fields,
-            size or 0,
             self._client,
             request.started,
+            longest,
         )
 
     def _encoding_failed(self) -> None:

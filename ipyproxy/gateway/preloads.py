@@ -18,23 +18,24 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import NamedTuple
 
 from ipyproxy.http1.head import RequestHead
 from ipyproxy.http1.lines import SpecialFields
 
 LEARNING = 10.0
 """Seconds from a page to the last file that counts as a part of it."""
-LONGEST_HEAD = 4000
-"""Bytes that a page's field lines may have with this one: by default, nginx refuses an answer whose
-head has more than 4096."""
+LONGEST_HEAD = 8000
+"""Bytes that a page's field lines may have with this one."""
+LONGEST_HEAD_FOR_PROXIES = 4000
+"""The same where a proxy stands between here and the browser: by default, nginx refuses an answer
+whose head has more than 4096."""
 RENEWED_AFTER = 50
 """So many visitors are told the same; then it is learnt anew, since files come out of use."""
 _MOST_UPSTREAMS = 128
 _MOST_PAGES = 4
 _MOST_TEACHERS = 8
 _MOST_FILES = 64
-_LONGEST_FILE = 256
+_LONGEST_FILE = 160
 
 _DESTINATION = re.compile(
     rb"^sec-fetch-dest: (document|script|style)\r$", re.IGNORECASE | re.MULTILINE
@@ -45,16 +46,10 @@ _NO_CORS = re.compile(rb"^sec-fetch-mode: no-cors\r$", re.IGNORECASE | re.MULTIL
 _FILE = re.compile(rb"/(?!/)[A-Za-z0-9._~@%+/-]+(?:\?v=[0-9A-Za-z._-]{1,64})?")
 
 
-class _File(NamedTuple):
-    kind: bytes
-    """What it is asked for as: ``script`` or ``style``."""
-    size: int
-
-
 class _Page:
     """What is known of one page.
 
-    :ivar files: in the order in which they were first asked for.
+    :ivar files: what each was asked for as, in the order in which they were first asked for.
     :ivar teachers: the clients who have got the page, and until when what they ask for counts.
     :ivar told: how many visitors have been told of the files.
     """
@@ -63,7 +58,7 @@ class _Page:
 
     def __init__(self, path: bytes) -> None:
         self._directory = path[: path.rfind(b"/") + 1]
-        self.files: dict[bytes, _File] = {}
+        self.files: dict[bytes, bytes] = {}
         self.teachers: dict[str, float] = {}
         self.told = 0
 
@@ -73,32 +68,32 @@ class _Page:
             del self.teachers[next(iter(self.teachers))]
         self.teachers[client] = until
 
-    def learn(self, target: bytes, file: _File) -> None:
+    def learn(self, target: bytes, kind: bytes) -> None:
         if len(self.files) < _MOST_FILES and len(target) <= _LONGEST_FILE:
-            self.files.setdefault(target, file)
+            self.files.setdefault(target, kind)
 
     def line(self, room: int) -> bytes:
-        """The field line that names the largest files, in ``room`` bytes; empty if none does."""
+        """The field line that names the first files, in ``room`` bytes; empty if none fits."""
         if self.told >= RENEWED_AFTER:
             self.files.clear()
             self.told = 0
         room -= len(b"Link: \r\n")
-        named = set()
-        for target, file in sorted(self.files.items(), key=lambda item: -item[1].size):
-            room -= len(self._link(target, file)) + 2
-            if room >= 0:
-                named.add(target)
-        if not named:
+        links = []
+        for target, kind in self.files.items():
+            link = b"<%b>;rel=preload;as=%b" % (self._reference(target), kind)
+            room -= len(link) + len(b", ")
+            if room < 0:
+                break
+            links.append(link)
+        if not links:
             return b""
         self.told += 1
-        links = [self._link(*item) for item in self.files.items() if item[0] in named]
         return b"Link: %b\r\n" % b", ".join(links)
 
-    def _link(self, target: bytes, file: _File) -> bytes:
-        """The shortest reference that leads from the page to ``target``."""
+    def _reference(self, target: bytes) -> bytes:
+        """The shortest that leads from the page to ``target``."""
         near = target.removeprefix(self._directory)
-        reference = near if near[:1] != b"/" else target
-        return b"<%b>;rel=preload;as=%b" % (reference, file.kind)
+        return target if near.startswith(b"/") else near
 
 
 class Preloads:
@@ -106,6 +101,8 @@ class Preloads:
 
     def __init__(self) -> None:
         self._upstreams: OrderedDict[Hashable, OrderedDict[bytes, _Page]] = OrderedDict()
+        self.learning_until = 0.0
+        """Until when small files matter, too: they may be a part of a page."""
 
     def answered(
         self,
@@ -114,9 +111,9 @@ class Preloads:
         public: bytes,
         answer: SpecialFields,
         fields: bytes,
-        size: int,
         client: str,
         now: float,
+        longest: int,
     ) -> bytes:
         """Take note of what ``client`` gets by an answer with status 200.
 
@@ -124,7 +121,7 @@ class Preloads:
         :param public: the origin that the request was addressed to.
         :param answer: the fields of the answer that are read.
         :param fields: all field lines of the answer.
-        :param size: bytes of its body; 0 if nobody knows.
+        :param longest: bytes that they may have.
         :returns: ``fields``, with one more if there is something to tell.
         """
         if asked.method != b"GET":
@@ -137,12 +134,13 @@ class Preloads:
             media = (answer.first(b"content-type") or b"").partition(b";")[0]
             if media.strip(b" \t").lower() == b"text/html":
                 page = self._page(owner, public, asked.target.partition(b"?")[0])
-                page.given_to(client, now + LEARNING)
-                return fields + page.line(LONGEST_HEAD - len(fields))
+                self.learning_until = now + LEARNING
+                page.given_to(client, self.learning_until)
+                return fields + page.line(longest - len(fields))
         elif b"no-store" not in answer.tokens(b"cache-control"):
             wanting = self._page_of(owner, asked)
             if wanting is not None and wanting.teachers.get(client, now) > now:
-                wanting.learn(asked.target, _File(kind, size))
+                wanting.learn(asked.target, kind)
         return fields
 
     def _page(self, owner: Hashable, public: bytes, path: bytes) -> _Page:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from ipaddress import ip_network
+from typing import Any
+
 import pytest
 
 from ipyproxy.encoding.compression import Compression, Dynamic
 from ipyproxy.encoding.store import Store
 from ipyproxy.gateway import preloads as rules
 from ipyproxy.gateway.preloads import Preloads
+from ipyproxy.http.forwarding import TrustedProxies
 from ipyproxy.http1.head import HeadLimits, parse_request
 from ipyproxy.http1.lines import SpecialFields
 from ipyproxy.net.sockdiag import Listener
@@ -32,8 +37,8 @@ OF_THE_PAGE = (
 class Scene:
     """A gate, visitors, and the notebook at port 10000."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.gate = Gate(monkeypatch, preloads=Preloads())
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
+        self.gate = Gate(monkeypatch, preloads=Preloads(), **options)
         self._notebook: Wire | None = None
 
     def ask(
@@ -156,17 +161,27 @@ def test_only_whoever_gets_the_page_is_told(scene: Scene) -> None:
     assert len(scene.visit()) == 1
 
 
-def test_the_head_stays_below_what_proxies_take_and_the_smallest_are_left_out(scene: Scene) -> None:
+@pytest.mark.parametrize(("proxies", "longest"), [((), 8192), (("192.0.2.1",), 4096)])
+def test_the_head_stays_below_what_proxies_take_and_the_last_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, proxies: tuple[str, ...], longest: int
+) -> None:
+    scene = Scene(monkeypatch, proxies=TrustedProxies([ip_network(proxy) for proxy in proxies]))
     scene.visit()
-    for number in range(100, 160):
-        target = b"/ipython/10000/static/lab/%d.7d0c8b1e5f2a4d39.js?v=7d0c8b1e5f2a4d39" % number
-        scene.ask(target, *OF_THE_PAGE, body=bytes(1500 + number))
-    (link,) = scene.ask(PAGE, *DOCUMENT, answer=(HTML, b"Set-Cookie: a=" + b"b" * 800))
-    assert 3800 < len(scene.head) < 4096
-    assert link.count(b"preload") > 30
-    assert b"<static/lab/159." in link
-    assert b"<static/lab/100." not in link
-    assert scene.ask(PAGE, *DOCUMENT, answer=(HTML, b"X-Long: " + b"b" * 4000)) == []
+    for number in range(10, 74):
+        path = b"/ipython/10000/lab/extensions/another-extension/static/"
+        target = path + b"%d.7d0c8b1e5f2a4d39.js?v=7d0c8b1e5f2a4d39" % number
+        scene.ask(target, *OF_THE_PAGE)
+    (link,) = scene.ask(PAGE, *DOCUMENT, answer=(HTML, b"Set-Cookie: a=" + b"b" * 1400))
+    assert longest - 300 < len(scene.head) < longest
+    names = re.findall(rb"<(?:[a-z-]+/)+(\d+)\.", link)
+    assert names == [b"%d" % number for number in range(10, 10 + len(names))]
+    assert scene.ask(PAGE, *DOCUMENT, answer=(HTML, b"X-Long: " + b"b" * 8000)) == []
+
+
+def test_small_files_are_a_part_as_well(scene: Scene) -> None:
+    scene.visit()
+    scene.ask(A, *OF_THE_PAGE, body=b"1")
+    assert scene.visit() == [b"Link: <a.js>;rel=preload;as=script"]
 
 
 def test_the_next_tenant_of_a_port_begins_anew(scene: Scene) -> None:
@@ -190,17 +205,15 @@ def test_what_comes_out_of_use_is_forgotten(scene: Scene) -> None:
     assert scene.visit() == [b"Link: <new.js>;rel=preload;as=script"]
 
 
-def test_a_file_that_was_kept_counts_with_its_whole_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that a 304 stands for has no length of its own."""
+def test_a_file_that_is_kept_compressed_counts_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The notebook answers 304, and the visitor gets it all the same."""
     compression = Compression(Store(1_000_000), Turns(), Turns())
     compression.configure((b"gzip",), 1_000_000, dynamic=Dynamic.NEVER)
-    scene = Scene(monkeypatch)
-    scene.gate = Gate(monkeypatch, preloads=Preloads(), compression=compression)
+    scene = Scene(monkeypatch, compression=compression)
     gzip, tag = b"Accept-Encoding: gzip", b'ETag: "1"'
-    scene.ask(b"/ipython/10000/a.js", gzip, answer=(SCRIPT, tag))
+    scene.ask(A, gzip, answer=(SCRIPT, tag))
     scene.visit()
-    unchanged = b"304 Not Modified"
-    scene.ask(b"/ipython/10000/a.js", gzip, *OF_THE_PAGE, answer=(tag,), status=unchanged, body=b"")
+    scene.ask(A, gzip, *OF_THE_PAGE, answer=(tag,), status=b"304 Not Modified", body=b"")
     assert scene.head.startswith(b"HTTP/1.1 200 ")
     assert scene.visit() == [b"Link: <a.js>;rel=preload;as=script"]
 
@@ -213,13 +226,13 @@ class TestBounds:
         head = parse_request(lines, HeadLimits())
         html = SpecialFields()
         html[b"content-type"] = [b"text/html"]
-        return preloads.answered(owner, head, b"https://hub.example", html, b"", 0, client, 0.0)
+        return preloads.answered(owner, head, b"https://hub.example", html, b"", client, 0.0, 4000)
 
     def teach(self, preloads: Preloads, owner: str, path: bytes, client: str = "a") -> None:
         referer = b"Referer: https://hub.example" + path
         lines = b"\r\n".join([b"GET /x.js HTTP/1.1", HOST, *OF_THE_PAGE[:3], referer])
         head, public = parse_request(lines, HeadLimits()), b"https://hub.example"
-        preloads.answered(owner, head, public, SpecialFields(), b"", 5000, client, 1.0)
+        preloads.answered(owner, head, public, SpecialFields(), b"", client, 1.0, 4000)
 
     def test_those_who_have_many_pages_push_out_their_own(self) -> None:
         preloads = Preloads()
