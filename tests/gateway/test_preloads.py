@@ -218,6 +218,28 @@ def test_a_file_that_is_kept_compressed_counts_as_well(monkeypatch: pytest.Monke
     assert scene.visit() == [b"Link: <a.js>;rel=preload;as=script"]
 
 
+def test_no_address_leads_to_another_host() -> None:
+    preloads = Preloads()
+    told, public = SpecialFields(), b"https://hub.example"
+    told[b"content-type"] = [b"text/html"]
+
+    def answered(target: bytes, *lines: bytes) -> bytes:
+        block = b"\r\n".join([b"GET %b HTTP/1.1" % target, HOST, *lines])
+        head = parse_request(block, HeadLimits())
+        return preloads.answered("owner", head, public, told, b"", "client", 0.0, 4000)
+
+    page = (DEST, MODE, SITE, b"Referer: https://hub.example/lab")
+    assert answered(b"/lab", *DOCUMENT) == b""
+    answered(b"//evil.example/a.js", *page)
+    assert answered(b"/lab", *DOCUMENT) == b""
+    # Nor does what is left of one that is near the page.
+    answered(b"/x//evil.example/a.js", *page)
+    assert b"<x//evil.example/a.js>" in answered(b"/lab", *DOCUMENT)
+    answered(b"/x/", *DOCUMENT)
+    answered(b"/x//evil.example/a.js", DEST, MODE, SITE, b"Referer: https://hub.example/x/")
+    assert b"</x//evil.example/a.js>" in answered(b"/x/", *DOCUMENT)
+
+
 class TestBounds:
     """One upstream, one client, one page take no more than their part."""
 
