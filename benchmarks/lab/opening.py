@@ -38,9 +38,14 @@ class Link:
     megabits: int
 
     @property
+    def order(self) -> tuple[int, int]:
+        """Slow ones stand last."""
+        return self.round_trip, -self.megabits
+
+    @property
     def title(self) -> str:
         rate = f"{self.megabits} Mbit/s" if self.megabits else "any rate"
-        return f"{self.round_trip} ms, {rate}"
+        return f"{self.round_trip} ms, {rate}" if self.round_trip else f"no delay, {rate}"
 
 
 @dataclass(frozen=True)
