@@ -30,6 +30,9 @@ class Work(Protocol):
     def run(self, work: Callable[[], T], done: Callable[[T | None], None]) -> None:
         """Do ``work`` elsewhere, then call ``done`` here; None: it has failed."""
 
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call ``call`` here after so many seconds, if work is still wanted then."""
+
     def close(self) -> None:
         """Begin no further work, and tell nobody of what is under way."""
 
@@ -64,6 +67,10 @@ class Worker:
             return
         future = self._executor.submit(work)
         future.add_done_callback(lambda ended: self._reactor.callFromThread(_tell, ended, done))
+
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """See :class:`Work`."""
+        self._reactor.callLater(seconds, lambda: None if self._closed else call())
 
     def close(self) -> None:
         """See :class:`Work`."""

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from queue import Queue
 from typing import Any
 
+from twisted.internet.task import Clock
+
 from ipyproxy.encoding.worker import Worker
 
 _PATIENCE = 20
@@ -44,6 +46,8 @@ def test_it_is_done_elsewhere_in_order_and_told_here() -> None:
 _NICENESS = """\
 import os, threading
 from queue import Queue
+from twisted.internet.task import Clock
+
 from ipyproxy.encoding.worker import Worker
 
 class Reactor:
@@ -67,6 +71,19 @@ def test_it_gives_way_to_the_rest_of_its_process_however_that_stands() -> None:
         [sys.executable, "-c", _NICENESS], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == "5\n"
+
+
+def test_later_is_in_the_reactor_s_time_and_never_after_the_end() -> None:
+    clock = Clock()
+    worker = Worker(clock, "test", 19)
+    told: list[str] = []
+    worker.later(8.0, lambda: told.append("wanted"))
+    worker.later(9.0, lambda: told.append("too late"))
+    clock.advance(8)
+    assert told == ["wanted"]
+    worker.close()
+    clock.advance(1)
+    assert told == ["wanted"]
 
 
 def test_what_fails_is_told_as_none() -> None:
