@@ -128,34 +128,6 @@ def test_a_notebook_in_jupyterlab_outlives_a_reload(page: Page, client: Client, 
     assert run_cell(page, "print(answer + 1)") == "43"
 
 
-def test_jupyterlab_s_page_names_its_scripts_and_each_is_fetched_once(
-    page: Page, client: Client, lab: Lab
-) -> None:
-    """What one visitor asked for, the next is told of: it fetches all of it, and nothing twice."""
-    files: list[str] = []
-
-    def note(response: Response) -> None:
-        if response.request.resource_type in ("script", "stylesheet"):
-            files.append(response.url)
-
-    page.on("response", note)
-
-    def visit() -> tuple[list[str], set[str]]:
-        page.context.new_cdp_session(page).send("Network.clearBrowserCache")
-        files.clear()
-        answer = page.goto(client.url(f"lab?reset&token={lab.token}"))
-        expect(page.locator(".jp-LauncherCard").first).to_be_visible(timeout=PATIENCE)
-        assert answer is not None
-        links = re.findall("<(.+?)>", answer.headers.get("link", ""))
-        return list(files), {client.url(link) for link in links}
-
-    visit()
-    fetched, named = visit()
-    assert len(named) > 30
-    assert named <= set(fetched)
-    assert len(fetched) == len(set(fetched))
-
-
 def test_a_notebook_opens_after_a_login_by_password(
     page: Page, galaxy_user: Client, classic: Classic
 ) -> None:
