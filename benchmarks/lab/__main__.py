@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from collections import defaultdict
@@ -14,14 +15,14 @@ from time import monotonic, sleep
 from playwright.sync_api import Error, sync_playwright
 
 from benchmarks.lab import report
-from benchmarks.lab.opening import Browsers, Link, Opened, lab, line
+from benchmarks.lab.opening import Browsers, Link, Opened, lab, line, many
 from benchmarks.lab.proxies import PROXIES, Proxy
 from benchmarks.processes import Process
 from benchmarks.site import PEER_PORTS, UPSTREAM_PORTS, Site, free_ports, wait_for_port
 
 DOCS = Path(__file__).parents[2] / "docs"
-LINKS = "100/10,20/100,100/5"
-IMPROVED_WITHIN = 15.0  # seconds from a first visit until what is kept is as small as it gets
+LINKS = "0/0,20/100,100/10,100/5,200/10"
+IMPROVED_WITHIN = 16.0  # seconds from a first visit until what is kept is as small as it gets
 FIRST, SECOND, AGAIN = "first", "second", "again"
 
 Results = dict[tuple[str, Link, str], list[Opened]]
@@ -32,6 +33,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--links", default=LINKS, help=f"round trip/Mbit/s ({LINKS})")
     parser.add_argument("--only", default="", help=f"of {','.join(p.name for p in PROXIES)}")
+    parser.add_argument("--many", action="store_true", help="a page of 300 small requests instead")
+    parser.add_argument("--add-to", type=Path, help="a file with the results of earlier runs")
     parser.add_argument("--write", action="store_true", help="into docs/")
     return parser.parse_args()
 
@@ -70,10 +73,32 @@ def _visits(
     return {FIRST: first, SECOND: second, AGAIN: again}
 
 
-def _measure(
-    proxies: Sequence[Proxy], links: Sequence[Link], rounds: int, site: Site, browsers: Browsers
-) -> Results:
+def _earlier(file: Path | None) -> Results:
+    """The results of earlier runs."""
     results: Results = defaultdict(list)
+    if file is not None and file.exists():
+        for name, round_trip, megabits, kind, seconds, down in json.loads(file.read_text()):
+            results[name, Link(round_trip, megabits), kind].append(Opened(seconds, down))
+    return results
+
+
+def _keep(results: Results, file: Path) -> None:
+    rows = [
+        (name, link.round_trip, link.megabits, kind, each.seconds, each.down)
+        for (name, link, kind), opened in results.items()
+        for each in opened
+    ]
+    file.write_text(json.dumps(rows))
+
+
+def _measure(
+    results: Results,
+    proxies: Sequence[Proxy],
+    links: Sequence[Link],
+    rounds: int,
+    site: Site,
+    browsers: Browsers,
+) -> None:
     began = monotonic()
     for number in range(rounds):
         for link in links:
@@ -96,7 +121,6 @@ def _measure(
                 )
                 for kind, each in visits.items():
                     results[proxy.name, link, kind].append(each)
-    return results
 
 
 def main() -> None:
@@ -114,15 +138,20 @@ def main() -> None:
         directory = Path(scratch)
         directory.chmod(0o755)
         site = _site(directory)
-        jupyter = lab(site)
+        upstream = many(site) if options.many else lab(site)
+        results = _earlier(options.add_to)
         try:
             browsers = Browsers(playwright, site)
             # The notebook's own first time, which has nothing to do with the proxy.
             _visits(proxies[0], Link(0, 0), site, browsers, -1)
-            results = _measure(proxies, links, options.rounds, site, browsers)
+            _measure(results, proxies, links, options.rounds, site, browsers)
         finally:
-            jupyter.stop()
-    text = report.markdown(results, proxies, links, options.rounds)
+            upstream.stop()
+    if options.add_to is not None:
+        _keep(results, options.add_to)
+        proxies = [proxy for proxy in PROXIES if any(name == proxy.name for name, *_ in results)]
+        links = sorted({link for _, link, _ in results}, key=lambda link: link.order)
+    text = report.markdown(results, proxies, links)
     if options.write:
         (DOCS / "opening-lab.md").write_text(text)
         report.draw(results, proxies, links, DOCS / "opening-lab.svg")

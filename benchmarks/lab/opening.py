@@ -38,9 +38,14 @@ class Link:
     megabits: int
 
     @property
+    def order(self) -> tuple[int, int]:
+        """Slow ones stand last."""
+        return self.round_trip, -self.megabits
+
+    @property
     def title(self) -> str:
         rate = f"{self.megabits} Mbit/s" if self.megabits else "any rate"
-        return f"{self.round_trip} ms, {rate}"
+        return f"{self.round_trip} ms, {rate}" if self.round_trip else f"no delay, {rate}"
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,14 @@ def lab(site: Site) -> Process:
     own = {name: str(home) for name in ("HOME", "JUPYTER_CONFIG_DIR", "IPYTHONDIR")}
     process = Process(argv, site.directory / "jupyter.log", _CORE, own)
     wait_for_port(process, site.http_port, patience=60)
+    return process
+
+
+def many(site: Site) -> Process:
+    """A page of many small requests on the site's port."""
+    argv = [sys.executable, str(Path(__file__).with_name("many.py")), str(site.http_port)]
+    process = Process(argv, site.directory / "many.log", _CORE)
+    wait_for_port(process, site.http_port, patience=20)
     return process
 
 

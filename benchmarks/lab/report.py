@@ -21,7 +21,7 @@ Results = Mapping[tuple[str, Link, str], Sequence[Opened]]
 _HEAD = """\
 # Opening JupyterLab over a slow line
 
-Made by `python -m benchmarks.lab --write` on {date}; medians, rounds: {rounds}. Chromium opens
+Made by `make bench-lab` on {date}; medians of the rounds that each table names. Chromium opens
 JupyterLab 4 until the launcher's first card can be clicked. Between browser and proxy is a relay
 (`benchmarks/lab/relay.py`) with a round trip, a rate and TCP's slow start. Each proxy is started
 anew. The **first visitor** finds nothing compressed yet and has an empty cache, the **second
@@ -36,13 +36,16 @@ def _median(opened: Sequence[Opened]) -> tuple[float, float]:
     return seconds, statistics.median(each.down for each in opened) / 1e6
 
 
-def markdown(results: Results, proxies: Sequence[Proxy], links: Sequence[Link], rounds: int) -> str:
-    parts = [_HEAD.format(date=f"{datetime.now(UTC):%Y-%m-%d}", rounds=rounds)]
+def markdown(results: Results, proxies: Sequence[Proxy], links: Sequence[Link]) -> str:
+    parts = [_HEAD.format(date=f"{datetime.now(UTC):%Y-%m-%d}")]
     for link in links:
-        titles = [f"{title}: s | MB" for title in KINDS.values()]
-        lines = ["| | " + " | ".join(titles) + " |", "|---|" + "---:|" * (2 * len(KINDS))]
+        titles = ["rounds", *(f"{title}: s | MB" for title in KINDS.values())]
+        lines = ["| | " + " | ".join(titles) + " |", "|---|" + "---:|" * (2 * len(KINDS) + 1)]
         for proxy in proxies:
-            cells = []
+            rounds = len(results.get((proxy.name, link, "first"), ()))
+            if not rounds:
+                continue
+            cells = [str(rounds)]
             for kind in KINDS:
                 opened = results.get((proxy.name, link, kind))
                 cells += [f"{n:.2f}" for n in _median(opened)] if opened else ["–", "–"]

@@ -35,6 +35,7 @@ from ipyproxy.encoding.store import Store
 from ipyproxy.encoding.worker import Worker
 from ipyproxy.files.disk import Disks
 from ipyproxy.gateway.exchange import GatewayContext
+from ipyproxy.gateway.preloads import Preloads
 from ipyproxy.gateway.resource import Notebooks
 from ipyproxy.net.address import ClientTLS
 from ipyproxy.net.descriptors import Descriptors, Reactor
@@ -88,6 +89,7 @@ class Components(NamedTuple):
     own_ports: set[int]
     auth: AuthContext
     compression: Compression
+    preloads: Preloads
     challenges: PatientThreads
     disks: Disks
     live: LiveRoutes
@@ -119,6 +121,8 @@ def make_components(
     tenants.leaving.append(lambda name, ago: revocations.revoke(name, time.time() - ago))
     compression = make_compression(reactor, config)
     tenants.leaving.append(lambda name, ago: compression.store.drop(upstreams.notebook(int(name))))
+    preloads = Preloads()
+    tenants.leaving.append(lambda name, ago: preloads.drop(upstreams.notebook(int(name))))
     tenants.strict = bool(config.auth.methods)
     health = HealthChecker(
         reactor,
@@ -142,8 +146,9 @@ def make_components(
         condition=Condition(Calendar(reactor.seconds, time.time)),
         lag=LoopLag(reactor),
         sweeps=Histogram(),
+        compressed=compression.store,
     )
-    memories = Memories(upstreams, pool, health, sources.statistics, compression.store)
+    memories = Memories(upstreams, pool, health, sources.statistics, compression.store, preloads)
     retirement = Retirement(memories, reactor.seconds, config.timeouts.drain)
     own_ports: set[int] = set()
     galaxy = GalaxyTools(reactor, upstreams, retirement.let_go, own_ports)
@@ -175,6 +180,7 @@ def make_components(
             lambda connection: client_subject(connection.tls),
         ),
         compression=compression,
+        preloads=preloads,
         challenges=PatientThreads(reactor, 1, "ACME challenges"),
         disks=Disks(reactor),
         live=LiveRoutes(upstreams, retirement),
@@ -211,7 +217,7 @@ def _release_unlisted(components: Components, config: Config) -> None:
 
 def make_compression(reactor: Reactor, config: Config) -> Compression:
     """What compresses answers, as ``config`` wants it."""
-    worker, idler = Worker(reactor, "compression", 5), Worker(reactor, "better compression", 19)
+    worker, idler = Worker(reactor, "compression", 0), Worker(reactor, "better compression", 19)
     compression = Compression(Store(config.compression.cache_bytes), worker, idler)
     _configure(compression, config)
     return compression
@@ -362,6 +368,7 @@ def _routes(
         frozenset(origin.encode("ascii") for origin in config.site.trusted_origins),
         trusted_pages,
         components.compression if config.compression.codings else None,
+        components.preloads if config.compression.codings else None,
     )
     # Whatever is asked for now: a browser keeps what it got under an earlier configuration.
     own = OWN_COOKIES

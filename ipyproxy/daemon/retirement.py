@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ipyproxy.encoding.store import Store
+from ipyproxy.gateway.preloads import Preloads
 from ipyproxy.records.statistics import Statistics
 from ipyproxy.upstream.health import HealthChecker
 from ipyproxy.upstream.pool import Pool
@@ -23,6 +24,7 @@ class Memories(NamedTuple):
     health: HealthChecker
     statistics: Statistics
     compressed: Store
+    preloads: Preloads
 
 
 class Retirement:
@@ -77,3 +79,4 @@ class Retirement:
     def _drop(self, upstream: Upstream) -> None:
         self._memories.statistics.drop(upstream)
         self._memories.compressed.drop(upstream)
+        self._memories.preloads.drop(upstream)

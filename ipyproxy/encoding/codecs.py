@@ -4,7 +4,7 @@ Knows the libraries, and loads each when it is first needed. Knows nothing of an
 
 | coding | while it is sent | what is kept |
 |---|---|---|
-| ``zstd`` (RFC 8878) | level 3, window of 256 KiB: 200 MB/s, 1.4 MB of memory | level 19: 3 MB/s |
+| ``zstd`` (RFC 8878) | level 6, window of 256 KiB: 78 MB/s, 1.3 MB of memory | level 19: 3 MB/s |
 | ``br`` (RFC 7932) | quality 4, window of 256 KiB: 65 MB/s, 1.1 MB | quality 11: 0.6 MB/s |
 | ``gzip`` (RFC 1952) | level 4: 63 MB/s, 0.3 MB | level 9: 22 MB/s |
 """
@@ -108,7 +108,10 @@ def _brotli() -> Any:
 
 
 _QUICK: dict[bytes, Callable[[int | None], Encoder]] = {
-    b"zstd": lambda size: _Zstd(size, compression_level=3, window_log=_WINDOW),
+    # Smaller tables than the level has by itself: 1.3 MiB instead of 3.1, and 0.5 % larger.
+    b"zstd": lambda size: _Zstd(
+        size, compression_level=6, window_log=_WINDOW, chain_log=17, hash_log=17
+    ),
     b"br": lambda _: _Brotli(4, _WINDOW),
     b"gzip": lambda _: _Gzip(4),
 }

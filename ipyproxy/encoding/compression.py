@@ -34,6 +34,9 @@ _log = Logger(namespace="ipyproxy.encoding")
 MOST_ENCODED = 32
 """Bodies that are encoded at a time; each takes up to 1.5 MiB. Others are sent as they are."""
 _MOST_TO_IMPROVE = 256
+IMPROVED_AFTER = 8.0
+"""Seconds from a body to its second compression: by then the page that it belongs to is open, for
+which the processor is needed more."""
 _OWN_CONDITIONS = re.compile(rb"^(?:if-[a-z-]+|range):", re.IGNORECASE | re.MULTILINE)
 
 
@@ -238,9 +241,11 @@ class Compression:
         self._in_all += 1
         self._encoding_for[client] = self._encoding_for.get(client, 0) + 1
         recording = None
-        if answer.key is not None and self._is_new(owner, answer.key, answer.condition):
-            kept = decision.fields_to_keep(answer.fields)
-            recording = Recording(self.store, owner, answer.key, answer.condition, kept)
+        if answer.key is not None:
+            self.store.misses += 1
+            if self._is_new(owner, answer.key, answer.condition):
+                kept = decision.fields_to_keep(answer.fields)
+                recording = Recording(self.store, owner, answer.key, answer.condition, kept)
 
         def left(whole: Recording | None, size: int) -> None:
             self._leave(client)
@@ -293,17 +298,23 @@ class Improver:
         self._worker = worker
         self._store = store
         self._queue: deque[tuple[Hashable, Key]] = deque()
+        self._waiting = 0
         self._busy = False
 
     def improve(self, owner: Hashable, entry: Entry) -> None:
         """Do so with ``entry`` when its turn comes, unless too many wait or it is too large."""
-        if entry.size <= LARGEST and len(self._queue) < _MOST_TO_IMPROVE:
-            self._queue.append((owner, entry.key))
-            self._go_on()
+        if entry.size <= LARGEST and self._waiting < _MOST_TO_IMPROVE:
+            self._waiting += 1
+            self._worker.later(IMPROVED_AFTER, lambda: self._take(owner, entry.key))
+
+    def _take(self, owner: Hashable, key: Key) -> None:
+        self._queue.append((owner, key))
+        self._go_on()
 
     def _go_on(self) -> None:
         while self._queue and not self._busy:
             owner, key = self._queue.popleft()
+            self._waiting -= 1
             entry = self._store.find(owner, key)
             if entry is not None:
                 self._busy = True

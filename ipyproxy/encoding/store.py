@@ -77,11 +77,13 @@ class Store:
 
     :param limit: bytes of all together; 0: nothing is kept.
     :ivar hits: how often an entry was sent.
+    :ivar misses: how often a body was compressed that could have been kept before.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.hits = 0
+        self.misses = 0
         self.drops = 0
         """How often an owner has lost all that was kept."""
         self._held = 0

@@ -15,11 +15,15 @@ from typing import Protocol, TypeVar
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ipyproxy.clock import MainThread
+from ipyproxy.clock import Clock, MainThread
 
 T = TypeVar("T")
 
 _log = Logger(namespace="ipyproxy.encoding")
+
+
+class Reactor(Clock, MainThread, Protocol):
+    """What a worker needs of the reactor."""
 
 
 class Work(Protocol):
@@ -32,6 +36,9 @@ class Work(Protocol):
     def run(self, work: Callable[[], T], done: Callable[[T | None], None]) -> None:
         """Do ``work`` elsewhere, then call ``done`` here; None: it has failed."""
 
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call ``call`` here after so many seconds, if work is still wanted then."""
+
     def close(self) -> None:
         """Begin no further work, and tell nobody of what is under way."""
 
@@ -39,10 +46,11 @@ class Work(Protocol):
 class Worker:
     """One thread, which begins with the first work; what is asked first is done first.
 
-    :param niceness: how much it gives way to others (setpriority(2)): 0 not at all, 19 to all.
+    :param niceness: how much it gives way to the rest of this process (setpriority(2)): 0 not at
+        all, 19 to everything.
     """
 
-    def __init__(self, reactor: MainThread, name: str, niceness: int) -> None:
+    def __init__(self, reactor: Reactor, name: str, niceness: int) -> None:
         self._reactor = reactor
         self._niceness = niceness
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name, initializer=self._give_way)
@@ -50,7 +58,9 @@ class Worker:
 
     def _give_way(self) -> None:
         with suppress(OSError, AttributeError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
+            thread = threading.get_native_id()
+            own = os.getpriority(os.PRIO_PROCESS, thread)
+            os.setpriority(os.PRIO_PROCESS, thread, min(own + self._niceness, 19))
 
     @property
     def goes_on(self) -> bool:
@@ -63,6 +73,10 @@ class Worker:
             return
         future = self._executor.submit(work)
         future.add_done_callback(lambda ended: self._reactor.callFromThread(_tell, ended, done))
+
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """See :class:`Work`."""
+        self._reactor.callLater(seconds, lambda: None if self._closed else call())
 
     def close(self) -> None:
         """See :class:`Work`."""

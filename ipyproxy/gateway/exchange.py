@@ -17,9 +17,11 @@ from typing import Final
 from ipyproxy.access.cors import TrustedPages
 from ipyproxy.encoding.body import EncodedBody, KeptBody
 from ipyproxy.encoding.compression import Answer, Asked, Compression
+from ipyproxy.encoding.decision import SMALLEST
 from ipyproxy.errors import HungUpError, Problem, ProxyError
 from ipyproxy.files.named import NamedFiles
 from ipyproxy.files.sending import Sending
+from ipyproxy.gateway.preloads import LONGEST_HEAD, LONGEST_HEAD_FOR_PROXIES, Preloads
 from ipyproxy.http.rewriting import (
     Rewriting,
     forwarded,
@@ -63,6 +65,8 @@ class GatewayContext:
     trusted_pages: TrustedPages | None = None
     compression: Compression | None = None
     """None: answers pass as they are."""
+    preloads: Preloads | None = None
+    """What pages are going to ask for; None: they are not told of it."""
     named_files: NamedFiles | None = None
     """What an upstream may have sent by naming a file; None: nothing."""
 
@@ -307,7 +311,7 @@ class Exchange:
             self._file = named_files.sending(request, head.fields.special, fields)
             if self._file is not None:
                 return
-        length = stated_length(head) if body is None else body.length
+        size = length = stated_length(head) if body is None else body.length
         status, reason = head.status, head.reason
         compression = self._context.compression
         if compression is not None:
@@ -318,6 +322,8 @@ class Exchange:
                 self._body = self._begin_body(compression, answer, length)
                 status, reason = answer.status, answer.reason
                 fields, length = answer.fields, answer.length
+        if status == 200:
+            fields = self._with_preloads(head, fields, size)
         if self._context.trusted_pages is not None and self._rewriting.confined:
             fields = block_of(self._context.trusted_pages.opened(lines_of(fields)))
         if head.status in STATUSES:
@@ -336,6 +342,26 @@ class Exchange:
         source = self._connection.transport
         return compression.encode(
             answer, upstream, self._client, request, source, length, self._encoding_failed
+        )
+
+    def _with_preloads(self, head: ResponseHead, fields: bytes, size: int | None) -> bytes:
+        """Tell the browser what the page is going to ask for, if it is a page."""
+        request, preloads = self._request, self._context.preloads
+        if preloads is None:
+            return fields
+        # No page is that small.
+        if size is not None and size < SMALLEST and request.started > preloads.learning_until:
+            return fields
+        longest = LONGEST_HEAD_FOR_PROXIES if request.connection.trusted else LONGEST_HEAD
+        return preloads.answered(
+            self._upstream,
+            request.head,
+            request.public,
+            head.fields.special,
+            fields,
+            self._client,
+            request.started,
+            longest,
         )
 
     def _encoding_failed(self) -> None:

@@ -20,6 +20,7 @@ from OpenSSL.SSL import OPENSSL_VERSION, SSLeay_version
 import twisted
 from ipyproxy import __version__
 from ipyproxy.clock import Calendar
+from ipyproxy.encoding.store import Store
 from ipyproxy.records.statistics import Histogram, Hour, Statistics, Tally, quantile
 from ipyproxy.server.clients import Clients
 from ipyproxy.status.condition import Condition
@@ -51,6 +52,7 @@ class Sources(NamedTuple):
     condition: Condition
     lag: LoopLag
     sweeps: Histogram
+    compressed: Store
 
 
 class UpstreamFacts(NamedTuple):
@@ -76,6 +78,19 @@ class UpstreamFacts(NamedTuple):
     hour: Hour
 
 
+class CompressedFacts(NamedTuple):
+    """Compressed answers that are kept.
+
+    ``hits`` is how often one was sent, ``misses`` how often one had to be compressed first.
+    """
+
+    entries: int
+    bytes: int
+    most_bytes: int
+    hits: int
+    misses: int
+
+
 class Facts(NamedTuple):
     """All there is to see at ``now``; the units are those of :class:`UpstreamFacts`."""
 
@@ -95,6 +110,7 @@ class Facts(NamedTuple):
     lag: float
     sweeps: int
     sweep: float | None
+    compressed: CompressedFacts
 
 
 def gather(sources: Sources) -> Facts:
@@ -128,7 +144,12 @@ def gather(sources: Sources) -> Facts:
         lag=sources.lag.worst,
         sweeps=sources.sweeps.count,
         sweep=quantile(sources.sweeps.buckets, 0.99),
+        compressed=_compressed(sources.compressed),
     )
+
+
+def _compressed(store: Store) -> CompressedFacts:
+    return CompressedFacts(len(store), store.held, store.limit, store.hits, store.misses)
 
 
 def _is_nobodys(upstream: Upstream) -> bool:
@@ -217,6 +238,7 @@ def document(facts: Facts) -> dict[str, Any]:
         "connections": {"open": facts.connections, "most": facts.most_connections},
         "event_loop": {"worst_lag_seconds_last_minute": _rounded(facts.lag)},
         "sweeps": {"count": facts.sweeps, "p99_seconds": _rounded(facts.sweep)},
+        "compressed": facts.compressed._asdict(),
         "requests": {
             "total": facts.requests,
             "errors": facts.errors,

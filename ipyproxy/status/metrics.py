@@ -68,6 +68,7 @@ class _Figures(Collector):
         """Look at everything."""
         yield from self._traffic()
         yield from self._upstreams()
+        yield from self._compressed()
         yield from self._daemon()
 
     def _traffic(self) -> Iterator[Metric]:
@@ -169,6 +170,22 @@ class _Figures(Collector):
             name = "not_made" if outcome is None else outcome.name.lower()
             probes.add_metric([name], self._sources.health.probes[outcome])
         yield probes
+
+    def _compressed(self) -> Iterator[Metric]:
+        store = self._sources.compressed
+        yield _gauge("ipyproxy_compressed_entries", "Compressed answers that are kept.", len(store))
+        yield _gauge("ipyproxy_compressed_bytes", "Bytes that the kept answers take.", store.held)
+        yield _gauge("ipyproxy_compressed_bytes_max", "Bytes that they may take.", store.limit)
+        yield _counter(
+            "ipyproxy_compressed_hits_total",
+            "Answers that were sent from what is kept.",
+            store.hits,
+        )
+        yield _counter(
+            "ipyproxy_compressed_misses_total",
+            "Answers that may be kept, and were compressed because they were not.",
+            store.misses,
+        )
 
     def _daemon(self) -> Iterator[Metric]:
         condition = self._sources.condition

@@ -12,9 +12,9 @@ from importlib.resources import files
 from zlib import crc32
 
 from ipyproxy.status.condition import Condition
-from ipyproxy.status.facts import Facts, UpstreamFacts, versions
+from ipyproxy.status.facts import CompressedFacts, Facts, UpstreamFacts, versions
 from ipyproxy.status.plot import plot
-from ipyproxy.status.words import age, ago, count, duration, escaped, lasting, some
+from ipyproxy.status.words import age, ago, count, duration, escaped, lasting, size, some
 from ipyproxy.upstream.upstream import State
 from ipyproxy.web.pages import Page, source_hash
 
@@ -220,6 +220,7 @@ def _daemon(facts: Facts) -> str:
         )),
         *_renewals(condition),
         ("Reloads", f"{condition.reloads} done, {condition.refused_reloads} refused"),
+        ("Compressed", _compressed(facts.compressed)),
         ("Sweeps", f"99 of 100 within {duration(facts.sweep)}"),
         ("Versions", escaped(", ".join(map(" ".join, versions().items())))),
     ]  # fmt: skip
@@ -232,6 +233,14 @@ def _renewals(condition: Condition) -> Iterator[tuple[str, str]]:
         renewals = condition.renewals()
         told = f"{renewals.got} got, {renewals.failed} attempts failed since the start"
         yield "Renewals", _lines((told, *renewals.concerns))
+
+
+def _compressed(facts: CompressedFacts) -> str:
+    return (
+        f"{some(facts.entries, 'answer', 'answers')} kept, {size(facts.bytes)} of at most "
+        f"{size(facts.most_bytes)}; sent {some(facts.hits, 'time', 'times')}, "
+        f"compressed {some(facts.misses, 'time', 'times')}"
+    )
 
 
 def _lines(texts: Iterable[str]) -> str:

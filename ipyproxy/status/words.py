@@ -19,6 +19,11 @@ def some(number: int, one: str, many: str) -> str:
     return f"{count(number)} {one if number == 1 else many}"
 
 
+def size(number: int) -> str:
+    """So many bytes, in MiB."""
+    return f"{number / 2**20:.1f} MiB"
+
+
 def duration(seconds: float | None) -> str:
     """A short duration, to two digits or three."""
     if seconds is None:

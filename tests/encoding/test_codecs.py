@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from threading import Thread
+from time import perf_counter
+
 import pytest
 
 from ipyproxy.encoding import codecs
@@ -58,3 +61,30 @@ def test_only_codings_with_a_library_are_used(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(codecs, "_is_there", lambda name: name == "brotli")
     assert codecs.usable((b"gzip", b"zstd", b"br")) == (b"br", b"gzip")
     assert codecs.usable(()) == ()
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_other_threads_go_on_meanwhile(coding: bytes) -> None:
+    """The library lets go of the interpreter, so that a piece holds up nobody else's request."""
+    body, between = script(4_000_000), False
+    for _ in range(5):  # the machine may have had nothing left for this thread
+        times: list[float] = []
+
+        def encode(times: list[float] = times) -> None:
+            encodes = codecs.encoder(coding, None)
+            times.append(perf_counter())
+            encodes.encode(body)
+            times.append(perf_counter())
+
+        thread, seen = Thread(target=encode), []
+        thread.start()
+        while thread.is_alive():
+            seen.append(perf_counter())
+        thread.join()
+        began, ended = times
+        # Nothing of this can have been done while the other thread waited for the interpreter.
+        inner = (ended - began) / 4
+        between = any(began + inner < at < ended - inner for at in seen)
+        if between:
+            break
+    assert between

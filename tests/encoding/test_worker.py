@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from queue import Queue
 from typing import Any
+
+from twisted.internet.task import Clock
 
 from ipyproxy.encoding.worker import Worker
 
 _PATIENCE = 20
 
 
-class Calls:
+class Calls(Clock):
     """The reactor's side: calls from threads wait until the test takes them."""
 
     def __init__(self) -> None:
-        self.calls: Queue[tuple[Callable[..., object], tuple[Any, ...]]] = Queue()
+        super().__init__()
+        self.calls_from_threads: Queue[tuple[Callable[..., object], tuple[Any, ...]]] = Queue()
 
     def callFromThread(self, call: Callable[..., object], *arguments: Any) -> None:
-        self.calls.put((call, arguments))
+        self.calls_from_threads.put((call, arguments))
 
     def take(self) -> None:
-        call, arguments = self.calls.get(timeout=_PATIENCE)
+        call, arguments = self.calls_from_threads.get(timeout=_PATIENCE)
         call(*arguments)
 
 
@@ -40,14 +44,46 @@ def test_it_is_done_elsewhere_in_order_and_told_here() -> None:
     worker.close()
 
 
-def test_it_gives_way_to_others() -> None:
-    reactor = Calls()
-    worker = Worker(reactor, "test", 19)
-    told: list[int | None] = []
-    worker.run(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), told.append)
-    reactor.take()
-    assert told == [19]
+_NICENESS = """\
+import os, threading
+from queue import Queue
+
+from ipyproxy.encoding.worker import Worker
+
+class Reactor:
+    calls = Queue()
+
+    def callFromThread(self, *call):
+        self.calls.put(call)
+
+told = []
+os.nice(4)
+worker = Worker(Reactor(), "test", 5)
+worker.run(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), told.append)
+call, *arguments = Reactor.calls.get(timeout=20)
+call(*arguments)
+print(told[0] - os.getpriority(os.PRIO_PROCESS, 0))
+"""
+
+
+def test_it_gives_way_to_the_rest_of_its_process_however_that_stands() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _NICENESS], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "5\n"
+
+
+def test_later_is_in_the_reactor_s_time_and_never_after_the_end() -> None:
+    clock = Calls()
+    worker = Worker(clock, "test", 19)
+    told: list[str] = []
+    worker.later(8.0, lambda: told.append("wanted"))
+    worker.later(9.0, lambda: told.append("too late"))
+    clock.advance(8)
+    assert told == ["wanted"]
     worker.close()
+    clock.advance(1)
+    assert told == ["wanted"]
 
 
 def test_what_fails_is_told_as_none() -> None:

@@ -34,6 +34,9 @@ class Turns:
         else:
             self.loop.callLater(0, do)
 
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        self.waiting.append(call)
+
     def do(self) -> None:
         """Do what waits, and what that asks for."""
         while self.waiting:

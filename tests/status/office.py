@@ -10,6 +10,7 @@ from typing import Any, cast
 from ipyproxy.access.origins import Policy
 from ipyproxy.clock import Calendar
 from ipyproxy.config import Health
+from ipyproxy.encoding.store import Entry, Key, Store
 from ipyproxy.records.statistics import Histogram, Statistics
 from ipyproxy.server.clients import Clients, ClientsLimits
 from ipyproxy.status.condition import Condition, Phase
@@ -35,6 +36,16 @@ def certificate(*names: str, not_after: float = START + 100.5 * 86400.0) -> Cert
     )
 
 
+def keep(office: Office) -> None:
+    """One compressed answer, which was sent twice."""
+    store = office.compressed
+    entry = Entry(Key(b"https://hub.example", b"/a.js", b"gzip"), b"", b"", bytes(1000), 5000)
+    store.put("notebook", entry)
+    store.lend(entry)
+    store.lend(entry)
+    store.misses = 3
+
+
 class Office(House):
     """A daemon that serves since :data:`START`, and its status site."""
 
@@ -51,6 +62,7 @@ class Office(House):
         self.condition.certificates = (certificate("hub.example"),)
         self.lag = LoopLag(loop)
         self.sweeps = Histogram()
+        self.compressed = Store(64 * 2**20)
         self.health = HealthChecker(loop, Health(), "/ipython", self.upstreams)
         self.sources = Sources(
             self.upstreams,
@@ -61,6 +73,7 @@ class Office(House):
             self.condition,
             self.lag,
             self.sweeps,
+            self.compressed,
         )
         self.sights = make_sights(self.sources, loop)
         resources = {**health_resources(self.condition), **self.sights.resources}

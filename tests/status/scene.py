@@ -17,6 +17,7 @@ from twisted.internet.epollreactor import EPollReactor
 from ipyproxy.access.origins import Policy
 from ipyproxy.clock import Calendar
 from ipyproxy.config import Health
+from ipyproxy.encoding.store import Store
 from ipyproxy.records.statistics import MINUTES, Histogram, Statistics
 from ipyproxy.server.clients import Clients, ClientsLimits
 from ipyproxy.status.condition import Condition, Phase
@@ -79,6 +80,7 @@ class Scene:
             condition,
             LoopLag(reactor),
             Histogram(),
+            Store(64 * 2**20),
         )
         for _ in range(1000):
             self.sources.sweeps.add(self.chance.uniform(0.0003, 0.004))

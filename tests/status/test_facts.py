@@ -13,7 +13,7 @@ from ipyproxy.status.facts import MOST_SHOWN, document, gather, worth_telling
 from ipyproxy.upstream.upstream import NO_TRAFFIC, Outcome, State
 from tests.upstreams import notebook
 
-from .office import START, Office
+from .office import START, Office, keep
 
 EMPTY = [0] * 60
 
@@ -153,6 +153,14 @@ def test_how_late_the_loop_was_and_how_long_a_sweep_takes() -> None:
     assert shown["event_loop"] == {"worst_lag_seconds_last_minute": 0.25}
     assert shown["sweeps"]["count"] == 1
     assert 0.003 <= shown["sweeps"]["p99_seconds"] <= 0.004
+
+
+def test_what_compression_has_kept() -> None:
+    office = Office()
+    keep(office)
+    shown = office.document()["compressed"]
+    assert 1000 < shown.pop("bytes") < 2000
+    assert shown == {"entries": 1, "most_bytes": 64 * 2**20, "hits": 2, "misses": 3}
 
 
 def test_whoever_asks_for_every_port_fills_no_page() -> None:

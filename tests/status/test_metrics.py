@@ -17,7 +17,7 @@ from ipyproxy.status.facts import MOST_SHOWN
 from ipyproxy.status.metrics import LAG_BOUNDS, REQUEST_BOUNDS, ProcessFigures
 from ipyproxy.upstream.upstream import NO_TRAFFIC, Outcome, Traffic
 
-from .office import START, Office
+from .office import START, Office, keep
 
 OPENMETRICS = b"Accept: application/openmetrics-text;version=1.0.0"
 
@@ -47,6 +47,7 @@ def busy() -> Office:
     office.bridges.open.add(bridge)
     office.lag.late.add(0.3)
     office.sweeps.add(0.002)
+    keep(office)
     office.condition.reloads = 2
     office.condition.renewals = lambda: Renewals(3, 1, ("hub.example: it is due",))
     office.condition.handshakes.done = 5
@@ -120,6 +121,11 @@ def test_what_is_open_and_how_the_daemon_is() -> None:
     office.condition.renewals = None
     assert not any("certificate_attempts" in name for name in samples(office))
     assert seen["ipyproxy_reloads_total result=done"] == 2
+    assert seen["ipyproxy_compressed_entries"] == 1
+    assert 1000 < seen["ipyproxy_compressed_bytes"] < 2000
+    assert seen["ipyproxy_compressed_bytes_max"] == 64 * 2**20
+    assert seen["ipyproxy_compressed_hits_total"] == 2
+    assert seen["ipyproxy_compressed_misses_total"] == 3
     assert seen["ipyproxy_tls_handshakes_total"] == 5
     assert seen["ipyproxy_tls_handshake_failures_total"] == 1
     assert seen["ipyproxy_probes_total result=answered"] == 2

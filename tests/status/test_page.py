@@ -15,7 +15,7 @@ from ipyproxy.status.condition import Renewals
 from ipyproxy.status.plot import plot
 from ipyproxy.upstream.upstream import Outcome
 
-from .office import START, Office, certificate
+from .office import START, Office, certificate, keep
 
 VOID = {"meta", "br", "path"}
 
@@ -172,6 +172,13 @@ def test_certificates_that_do_not_come_are_told_of() -> None:
     text = Reader(office.read(b"").decode()).text
     assert "2 got, 7 attempts failed since the start" in text
     assert "hub.example: <it> is due" in text
+
+
+def test_what_compression_has_kept() -> None:
+    office = Office()
+    keep(office)
+    told = "1 answer kept, 0.0 MiB of at most 64.0 MiB; sent 2 times, compressed 3 times"
+    assert told in Reader(office.read(b"").decode()).text
 
 
 def test_times_are_exact_for_whoever_points_at_them() -> None:

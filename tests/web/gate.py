@@ -13,6 +13,7 @@ from ipyproxy.config import Config, Health
 from ipyproxy.config.values import Ports
 from ipyproxy.encoding.compression import Compression
 from ipyproxy.files.named import NamedFiles
+from ipyproxy.gateway.preloads import Preloads
 from ipyproxy.gateway.resource import Notebooks
 from ipyproxy.net.sockdiag import Listener
 from ipyproxy.upstream.connection import ClientLimits
@@ -68,6 +69,7 @@ class Gate(Wired):
         site_cookies: tuple[str, ...] = ("galaxysession",),
         applications: tuple[int, ...] = (),
         compression: Compression | None = None,
+        preloads: Preloads | None = None,
         named_files: NamedFiles | None = None,
         login: LoginPages | None = None,
         **others: Any,
@@ -105,8 +107,12 @@ class Gate(Wired):
         self.notebooks = mount.resource
         if withheld is not None:
             self.notebooks.withheld = withheld.kept
-        if named_files is not None:
-            self.notebooks.context = replace(self.notebooks.context, named_files=named_files)
+        if preloads is not None:
+            forget = preloads.drop
+            tenants.leaving.append(lambda name, ago: forget(self.table.notebook(int(name))))
+        self.notebooks.context = replace(
+            self.notebooks.context, preloads=preloads, named_files=named_files
+        )
 
     def notebook(self) -> Wire:
         """A notebook takes the connection that is being dialled."""

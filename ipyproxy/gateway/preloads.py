@@ -1,0 +1,172 @@
+"""Files that a page is going to ask for, named in the head of the page: ``Link`` with ``preload``.
+
+A browser learns of a page's scripts one after the other: JupyterLab's page names one script, which
+asks for two more, which ask for forty. Each step costs a round trip, and the line is idle
+meanwhile. If the page's head names all of them (RFC 8288, W3C Preload), the browser fetches them at
+once. That is what 103 (RFC 8297) is for as well, but browsers take it by HTTP/2 and HTTP/3 only.
+
+Knows which files the visitors of a page have asked for, of whom that is learnt, and who is told.
+Knows nothing of connections, nor of what the files hold.
+
+Nobody learns or teaches anything here whom the notebook itself has not let in: files count only
+while they are asked for by a client who has just got the page, and they are named only in an
+answer that is the page. Whatever a browser does with it, it asks the notebook for each file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Hashable
+
+from ipyproxy.http1.head import RequestHead
+from ipyproxy.http1.lines import SpecialFields
+
+LEARNING = 10.0
+"""Seconds from a page to the last file that counts as a part of it."""
+LONGEST_HEAD = 8000
+"""Bytes that a page's field lines may have with this one."""
+LONGEST_HEAD_FOR_PROXIES = 4000
+"""The same where a proxy stands between here and the browser: by default, nginx refuses an answer
+whose head has more than 4096."""
+RENEWED_AFTER = 50
+"""So many visitors are told the same; then it is learnt anew, since files come out of use."""
+_MOST_UPSTREAMS = 128
+_MOST_PAGES = 4
+_MOST_TEACHERS = 8
+_MOST_FILES = 64
+_LONGEST_FILE = 160
+
+_DESTINATION = re.compile(
+    rb"^sec-fetch-dest: (document|script|style)\r$", re.IGNORECASE | re.MULTILINE
+)
+_NO_CORS = re.compile(rb"^sec-fetch-mode: no-cors\r$", re.IGNORECASE | re.MULTILINE)
+# No query but the version of a file: others may hold a secret of whoever asked. Two slashes at the
+# beginning would name another host.
+_FILE = re.compile(rb"/(?!/)[A-Za-z0-9._~@%+/-]+(?:\?v=[0-9A-Za-z._-]{1,64})?")
+
+
+class _Page:
+    """What is known of one page.
+
+    :ivar files: what each was asked for as, in the order in which they were first asked for.
+    :ivar teachers: the clients who have got the page, and until when what they ask for counts.
+    :ivar told: how many visitors have been told of the files.
+    """
+
+    __slots__ = ("_directory", "files", "teachers", "told")
+
+    def __init__(self, path: bytes) -> None:
+        self._directory = path[: path.rfind(b"/") + 1]
+        self.files: dict[bytes, bytes] = {}
+        self.teachers: dict[str, float] = {}
+        self.told = 0
+
+    def given_to(self, client: str, until: float) -> None:
+        self.teachers.pop(client, None)
+        if len(self.teachers) >= _MOST_TEACHERS:
+            del self.teachers[next(iter(self.teachers))]
+        self.teachers[client] = until
+
+    def learn(self, target: bytes, kind: bytes) -> None:
+        if len(self.files) < _MOST_FILES and len(target) <= _LONGEST_FILE:
+            self.files.setdefault(target, kind)
+
+    def line(self, room: int) -> bytes:
+        """The field line that names the first files, in ``room`` bytes; empty if none fits."""
+        if self.told >= RENEWED_AFTER:
+            self.files.clear()
+            self.told = 0
+        room -= len(b"Link: \r\n")
+        links = []
+        for target, kind in self.files.items():
+            link = b"<%b>;rel=preload;as=%b" % (self._reference(target), kind)
+            room -= len(link) + len(b", ")
+            if room < 0:
+                break
+            links.append(link)
+        if not links:
+            return b""
+        self.told += 1
+        return b"Link: %b\r\n" % b", ".join(links)
+
+    def _reference(self, target: bytes) -> bytes:
+        """The shortest that leads from the page to ``target``."""
+        near = target.removeprefix(self._directory)
+        return target if near.startswith(b"/") else near
+
+
+class Preloads:
+    """The pages of all upstreams."""
+
+    def __init__(self) -> None:
+        self._upstreams: OrderedDict[Hashable, OrderedDict[bytes, _Page]] = OrderedDict()
+        self.learning_until = 0.0
+        """Until when small files matter, too: they may be a part of a page."""
+
+    def answered(
+        self,
+        owner: Hashable,
+        asked: RequestHead,
+        public: bytes,
+        answer: SpecialFields,
+        fields: bytes,
+        client: str,
+        now: float,
+        longest: int,
+    ) -> bytes:
+        """Take note of what ``client`` gets by an answer with status 200.
+
+        :param owner: the upstream that has it.
+        :param public: the origin that the request was addressed to.
+        :param answer: the fields of the answer that are read.
+        :param fields: all field lines of the answer.
+        :param longest: bytes that they may have.
+        :returns: ``fields``, with one more if there is something to tell.
+        """
+        if asked.method != b"GET":
+            return fields
+        kinds: list[bytes] = _DESTINATION.findall(asked.fields.plain)
+        if len(kinds) != 1:
+            return fields
+        kind = kinds[0].lower()
+        if kind == b"document":
+            media = (answer.first(b"content-type") or b"").partition(b";")[0]
+            if media.strip(b" \t").lower() == b"text/html":
+                page = self._page(owner, public, asked.target.partition(b"?")[0])
+                self.learning_until = now + LEARNING
+                page.given_to(client, self.learning_until)
+                return fields + page.line(longest - len(fields))
+        elif b"no-store" not in answer.tokens(b"cache-control"):
+            wanting = self._page_of(owner, asked)
+            if wanting is not None and wanting.teachers.get(client, now) > now:
+                wanting.learn(asked.target, kind)
+        return fields
+
+    def _page(self, owner: Hashable, public: bytes, path: bytes) -> _Page:
+        pages = self._upstreams.setdefault(owner, OrderedDict())
+        self._upstreams.move_to_end(owner)
+        if len(self._upstreams) > _MOST_UPSTREAMS:
+            self._upstreams.popitem(last=False)
+        address = public + path
+        page = pages.setdefault(address, _Page(path))
+        pages.move_to_end(address)
+        if len(pages) > _MOST_PAGES:
+            pages.popitem(last=False)
+        return page
+
+    def _page_of(self, owner: Hashable, asked: RequestHead) -> _Page | None:
+        """The page that wants the file that is ``asked`` for; None: it is none to be told of."""
+        pages = self._upstreams.get(owner)
+        fields = asked.fields
+        if pages is None or len(fields.loose) != 1 or not _FILE.fullmatch(asked.target):
+            return None
+        if fields.special.values_of(b"sec-fetch-site") != [b"same-origin"]:
+            return None
+        if not _NO_CORS.search(fields.plain):
+            return None
+        return pages.get(fields.loose[0].partition(b"#")[0].partition(b"?")[0])
+
+    def drop(self, owner: Hashable) -> None:
+        """Forget the pages of ``owner``: somebody else has its port."""
+        self._upstreams.pop(owner, None)
