@@ -103,4 +103,4 @@ def test_nothing_begins_once_it_is_closed() -> None:
     worker.close()
     assert not worker.goes_on
     worker.run(lambda: 1, lambda result: None)
-    assert reactor.calls.empty()
+    assert reactor.calls_from_threads.empty()
