@@ -42,7 +42,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="how often each row is measured (5)")
     parser.add_argument("--quick", action="store_true", help="a round of one second a row")
     parser.add_argument("--only", default="", help=f"of {','.join(peer.name for peer in PEERS)}")
-    parser.add_argument("--rows", default=",".join(_GROUPS), help="http, ws or both")
+    parser.add_argument("--rows", default=",".join(_GROUPS), help="of http,ws,files")
     parser.add_argument(
         "--generator",
         choices=("realtime", "fair"),
