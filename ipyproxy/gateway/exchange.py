@@ -269,8 +269,6 @@ class Exchange:
         # No page is that small.
         if size is not None and size < SMALLEST and request.started > preloads.learning_until:
             return fields
-        if self._asked is not None and self._asked.kept is not None:
-            size = self._asked.kept.size
         longest = LONGEST_HEAD_FOR_PROXIES if request.connection.trusted else LONGEST_HEAD
         return preloads.answered(
             self._upstream,
@@ -278,7 +276,6 @@ class Exchange:
             request.public,
             head.fields.special,
             fields,
-            size or 0,
             self._client,
             request.started,
             longest,

@@ -18,8 +18,6 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Hashable
-from operator import itemgetter
-from typing import NamedTuple
 
 from ipyproxy.http1.head import RequestHead
 from ipyproxy.http1.lines import SpecialFields
@@ -48,12 +46,6 @@ _NO_CORS = re.compile(rb"^sec-fetch-mode: no-cors\r$", re.IGNORECASE | re.MULTIL
 _FILE = re.compile(rb"/(?!/)[A-Za-z0-9._~@%+/-]+(?:\?v=[0-9A-Za-z._-]{1,64})?")
 
 
-class _File(NamedTuple):
-    kind: bytes
-    """What it is asked for as: ``script`` or ``style``."""
-    size: int
-
-
 class _Page:
     """What is known of one page.
 
@@ -66,7 +58,7 @@ class _Page:
 
     def __init__(self, path: bytes) -> None:
         self._directory = path[: path.rfind(b"/") + 1]
-        self.files: dict[bytes, _File] = {}
+        self.files: dict[bytes, bytes] = {}
         self.teachers: dict[str, float] = {}
         self.told = 0
 
@@ -76,30 +68,27 @@ class _Page:
             del self.teachers[next(iter(self.teachers))]
         self.teachers[client] = until
 
-    def learn(self, target: bytes, file: _File) -> None:
+    def learn(self, target: bytes, kind: bytes) -> None:
         if len(self.files) < _MOST_FILES and len(target) <= _LONGEST_FILE:
-            self.files.setdefault(target, file)
+            self.files.setdefault(target, kind)
 
     def line(self, room: int) -> bytes:
-        """The field line that names the first files, in ``room`` bytes; empty if none fits.
-
-        The largest stands first: browsers ask in this order, and what takes longest begins at once.
-        """
+        """The field line that names the first files, in ``room`` bytes; empty if none fits."""
         if self.told >= RENEWED_AFTER:
             self.files.clear()
             self.told = 0
         room -= len(b"Link: \r\n")
         links = []
-        for target, file in self.files.items():
-            link = b"<%b>;rel=preload;as=%b" % (self._reference(target), file.kind)
+        for target, kind in self.files.items():
+            link = b"<%b>;rel=preload;as=%b" % (self._reference(target), kind)
             room -= len(link) + len(b", ")
             if room < 0:
                 break
-            links.append((-file.size, link))
+            links.append(link)
         if not links:
             return b""
         self.told += 1
-        return b"Link: %b\r\n" % b", ".join(link for _, link in sorted(links, key=itemgetter(0)))
+        return b"Link: %b\r\n" % b", ".join(links)
 
     def _reference(self, target: bytes) -> bytes:
         """The shortest that leads from the page to ``target``."""
@@ -122,7 +111,6 @@ class Preloads:
         public: bytes,
         answer: SpecialFields,
         fields: bytes,
-        size: int,
         client: str,
         now: float,
         longest: int,
@@ -133,7 +121,6 @@ class Preloads:
         :param public: the origin that the request was addressed to.
         :param answer: the fields of the answer that are read.
         :param fields: all field lines of the answer.
-        :param size: bytes of its body; 0 if nobody knows.
         :param longest: bytes that they may have.
         :returns: ``fields``, with one more if there is something to tell.
         """
@@ -153,7 +140,7 @@ class Preloads:
         elif b"no-store" not in answer.tokens(b"cache-control"):
             wanting = self._page_of(owner, asked)
             if wanting is not None and wanting.teachers.get(client, now) > now:
-                wanting.learn(asked.target, _File(kind, size))
+                wanting.learn(asked.target, kind)
         return fields
 
     def _page(self, owner: Hashable, public: bytes, path: bytes) -> _Page:
