@@ -18,9 +18,9 @@ COMPILED = (
     "access/origins", "gateway/exchange", "gateway/resource", "gateway/websocket",
     "http/forwarding", "http/rewriting", "http1/framing", "http1/head", "http1/lines",
     "net/descriptors", "net/handshake", "net/hosts", "net/openssl", "net/pace", "net/protocol",
-    "net/tcp", "net/tls", "records/accesslog", "records/logwriter", "records/recorder", "records/statistics",
-    "routes/notebooks", "routes/table", "server/clients", "server/http1", "server/phases",
-    "server/request", "server/server", "server/site",
+    "net/tcp", "net/tls", "records/accesslog", "records/logwriter", "records/recorder",
+    "records/statistics", "routes/notebooks", "routes/table", "server/clients", "server/http1",
+    "server/phases", "server/request", "server/server", "server/site",
     "upstream/connection", "upstream/health", "upstream/places", "upstream/pool",
     "upstream/upstream", "web/site", "websocket/bridge", "websocket/frames", "websocket/states",
 )  # fmt: skip
