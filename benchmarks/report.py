@@ -176,11 +176,11 @@ _HEAD = """\
 # Benchmarks
 
 Made by `make bench`; how it is done is told in `benchmarks/README.md`.
-Each proxy runs on core 0, the load generator and the upstream on core 1. TLS 1.3, AES-128-GCM,
-X25519, one P-256 certificate. {generator} Medians; interleaved rounds: {rounds}. In brackets: the ratio to
-nginx. ↑ more is better, ↓ less is better. "No proxy" is the upstream itself with TLS, on the
-proxy's core: the ceiling of this machine and these load generators. How long a browser takes to
-open JupyterLab over a slow line has [a page of its own](opening-lab.md).
+Each proxy runs on core 0, the load generator and the upstream on core 1. {generator}
+TLS 1.3, AES-128-GCM, X25519, one P-256 certificate. Medians; interleaved rounds: {rounds}. In
+brackets: the ratio to nginx. ↑ more is better, ↓ less is better. "No proxy" is the upstream itself
+with TLS, on the proxy's core: the ceiling of this machine and these load generators. How long a
+browser takes to open JupyterLab over a slow line has [a page of its own](opening-lab.md).
 
 [![Seconds until JupyterLab is open](opening-lab.svg)](opening-lab.md)"""
 

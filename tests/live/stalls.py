@@ -53,7 +53,7 @@ class Stalls:
             took = time.clock_gettime(self._clock) - self._last
             if took > max(_WORTH_A_LOOK, self.worst):
                 frame = sys._current_frames().get(self._thread)
-                names = []
+                names: list[str] = []
                 while frame is not None and len(names) < _FRAMES:
                     names.append(f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}")
                     frame = frame.f_back

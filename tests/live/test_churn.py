@@ -37,7 +37,8 @@ FORMS = [
 UNDER_WAY = 3
 """Objects of a kind that may be there by chance: some question is always under way."""
 
-Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
+Reader = asyncio.StreamReader
+Writer = asyncio.StreamWriter
 
 
 @pytest.fixture
