@@ -2,15 +2,11 @@
 -- changes every time, and so does If-None-Match; Referer changes from time to time. The body is
 -- asked for afresh every time, for no entity tag is ever the right one.
 
--- With a first upstream and their number as further arguments, each request goes to another one.
-
-local before, after, count, first, upstreams, path = "", "", 0, 0, 1, ""
+local before, after, count = "", "", 0
 
 function init(args)
   local port, prefix = args[1], args[2]
-  first, upstreams = tonumber(args[3] or 0), tonumber(args[4] or 1)
-  before = "api/contents/notebooks/analysis-"
-  path = prefix
+  before = "GET " .. prefix .. "api/contents/notebooks/analysis-"
   after = table.concat({
     " HTTP/1.1",
     "Host: localhost:" .. port,
@@ -41,8 +37,7 @@ end
 
 function request()
   count = count + 1
-  local to = first > 0 and "/ipython/" .. first + count % upstreams .. "/" or path
-  return "GET " .. to .. before .. count % 100 .. ".ipynb?content=0&_=" .. 1760000000000 + count .. after
+  return before .. count % 100 .. ".ipynb?content=0&_=" .. 1760000000000 + count .. after
     .. math.floor(count / 64) % 100 .. '.ipynb\r\nIf-None-Match: "' .. 7919 * count .. '"\r\n\r\n'
 end
 

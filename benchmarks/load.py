@@ -59,23 +59,9 @@ class Load:
 
 def requests(running: Running, site: Site, connections: int, seconds: float) -> Load:
     """Ask for 1 KiB again and again on connections that are kept, with changing heads."""
-    return _wrk(running, site, connections, seconds, ())
-
-
-def requests_among(
-    running: Running, site: Site, first: int, upstreams: int, connections: int, seconds: float
-) -> Load:
-    """Ask so many upstreams in turn, from the port ``first`` on, with changing heads."""
-    return _wrk(running, site, connections, seconds, (str(first), str(upstreams)))
-
-
-def _wrk(
-    running: Running, site: Site, connections: int, seconds: float, among: Sequence[str]
-) -> Load:
     url = f"https://localhost:{running.port}"
     options = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s"]
     script = ["-s", str(HERE / "browser.lua"), url, "--", str(running.port), site.http_prefix]
-    script += among
     told, cpu = _run(running, site, ["wrk", *options, *script], seconds)
     if told["refused"]:
         raise LoadError(f"{told['refused']} of {told['requests']} answers were not 2xx or 3xx")
@@ -132,16 +118,6 @@ def upload(running: Running, site: Site) -> Load:
 def round_trips(running: Running, site: Site, connections: int, size: int, seconds: float) -> Load:
     """Echo messages, one under way on each bridge."""
     return _messages(running, site, "rtt", ["-c", str(connections)], size, seconds)
-
-
-def round_trips_among(
-    running: Running, site: Site, first: int, upstreams: int, connections: int, seconds: float
-) -> Load:
-    """The same with messages of 1 KiB, on bridges that lead to so many upstreams in turn."""
-    argv = ["rtt", "-c", str(connections), "-d", str(seconds), "-u", str(first)]
-    argv += ["-n", str(upstreams), str(running.ws_port), "/ipython/*/api/kernels/1/channels"]
-    told, cpu = _wsload(running, site, argv, seconds)
-    return Load(told["messages"], told["seconds"], cpu, told["p50_us"], told["p99_us"])
 
 
 def flood(running: Running, site: Site, upwards: bool, size: int, seconds: float) -> Load:

@@ -1,14 +1,12 @@
 /* The client: WebSocket and TLS handshake load, always over TLS 1.3, always to loopback.
  *
- *   wsload MODE [-c CONNECTIONS] [-s BYTES] [-d SECONDS] [-u FIRST -n COUNT] PORT TARGET
+ *   wsload MODE [-c CONNECTIONS] [-s BYTES] [-d SECONDS] PORT TARGET
  *
  *   rtt         one message of BYTES under way on each connection
  *   down, up    counts messages of BYTES that came; that were sent and answered
  *   idle        opens the connections and holds them until standard input ends
  *   handshake   connects, GETs TARGET once, closes, over and over; no session is resumed
  *   resume      the same, and each connection offers the ticket of the one before it
- *
- * For "*" in TARGET stands the port of an upstream: FIRST and the COUNT - 1 behind it in turn.
  *
  * It prints "open" when measuring begins, and a line of JSON when it is over. On anything
  * unexpected it prints a sentence to standard error and ends with status 1.
@@ -46,8 +44,6 @@ static SSL_CTX *tls;
 static int loop;
 static struct sockaddr_in proxy = {.sin_family = AF_INET};
 static const char *target;
-static unsigned first_upstream, upstreams = 1;
-static struct browser *browsers;
 static size_t message_size = 1024;
 static unsigned wanted = 1;
 static uint8_t pattern[MESSAGE_MAX];    /* what every message holds */
@@ -67,16 +63,11 @@ static bool only_shakes(void)
 static void put_request(struct conn *c)
 {
     int port = ntohs(proxy.sin_port);
-    size_t before = strcspn(target, "*");
-    put_text(c, "GET %.*s", (int)before, target);
-    if (target[before])
-        put_text(c, "%u%s", first_upstream + (unsigned)((struct browser *)c->own - browsers)
-                 % upstreams, target + before + 1);
-    put_text(c, " HTTP/1.1\r\nHost: localhost:%d\r\n"
+    put_text(c, "GET %s HTTP/1.1\r\nHost: localhost:%d\r\n"
                 "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101\r\n"
                 "Accept: */*\r\nAccept-Language: en-GB,en;q=0.5\r\n"
                 "Cookie: _xsrf=2|8f1c7a40|0d5c3f; username-localhost=2|1:0|10:1760000000\r\n",
-             port);
+             target, port);
     if (only_shakes()) {
         put_text(c, "Connection: close\r\n\r\n");
         return;
@@ -226,7 +217,7 @@ static void on_event(struct conn *c)
 
 /* ---- the run ---- */
 
-static void begin_measuring(void)
+static void begin_measuring(struct browser *browsers)
 {
     puts("open");
     fflush(stdout);
@@ -246,7 +237,7 @@ static void begin_measuring(void)
     }
 }
 
-static double run(uint64_t duration_ns)      /* seconds measured */
+static double run(struct browser *browsers, uint64_t duration_ns)      /* seconds measured */
 {
     unsigned begun = 0, at_once = only_shakes() ? wanted : OPENING_AT_ONCE;
     uint64_t began = now_ns(), end = began + OPEN_WITHIN_S * 1000000000ull;
@@ -257,7 +248,7 @@ static double run(uint64_t duration_ns)      /* seconds measured */
         if (!measuring && (only_shakes() || opened == wanted)) {
             began = now_ns();
             end = began + duration_ns;
-            begin_measuring();
+            begin_measuring(browsers);
         }
         int n = epoll_wait(loop, events, 256, 50);
         for (int i = 0; i < n; i++)
@@ -296,17 +287,15 @@ int main(int argc, char **argv)
     mode = named;
     argc--, argv++;
     double seconds = 1;
-    for (int option; (option = getopt(argc, argv, "c:s:d:u:n:")) != -1;) {
+    for (int option; (option = getopt(argc, argv, "c:s:d:")) != -1;) {
         switch (option) {
         case 'c': wanted = (unsigned)strtoul(optarg, NULL, 10); break;
         case 's': message_size = strtoul(optarg, NULL, 10); break;
-        case 'u': first_upstream = (unsigned)strtoul(optarg, NULL, 10); break;
-        case 'n': upstreams = (unsigned)strtoul(optarg, NULL, 10); break;
         case 'd': seconds = strtod(optarg, NULL); break;
         default: return 1;
         }
     }
-    if (argc - optind != 2 || message_size > MESSAGE_MAX || !wanted || !upstreams)
+    if (argc - optind != 2 || message_size > MESSAGE_MAX || !wanted)
         die("wsload: PORT and TARGET are needed, a connection, and at most 16 MiB");
     proxy.sin_port = htons((uint16_t)strtoul(argv[optind], NULL, 10));
     proxy.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -318,9 +307,9 @@ int main(int argc, char **argv)
     SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(tls, ticket_came);
     loop = epoll_create1(EPOLL_CLOEXEC);
-    browsers = calloc(wanted, sizeof *browsers);
+    struct browser *browsers = calloc(wanted, sizeof *browsers);
     if (!browsers)
         die("out of memory");
-    print_result(run((uint64_t)(seconds * 1e9)));
+    print_result(run(browsers, (uint64_t)(seconds * 1e9)));
     return 0;
 }

@@ -1,6 +1,6 @@
 /* The upstream: a WebSocket server, and a place to upload to.
  *
- *   wsserve PORT[-LAST] [CERTIFICATE KEY]
+ *   wsserve PORT [CERTIFICATE KEY]
  *
  * It answers a PUT with Content-Length when the body is in, and any other request with "ok".
  * A WebSocket's target says what to do: "?flood=BYTES" sends such messages for ever, "?sink"
@@ -19,8 +19,6 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-
-enum { MOST_PORTS = 2000 };
 
 struct client {
     struct conn conn;
@@ -149,48 +147,37 @@ static void accept_all(int listener, int loop, SSL_CTX *tls)
     }
 }
 
-static int listen_on(unsigned port)
+static int listen_on(const char *port)
 {
     int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)port),
+                                  .sin_port = htons((uint16_t)strtoul(port, NULL, 10)),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(fd, (struct sockaddr *)&address, sizeof address) || listen(fd, 4096))
-        die("port %u: %s", port, strerror(errno));
+        die("port %s: %s", port, strerror(errno));
     return fd;
 }
 
 int main(int argc, char **argv)
 {
     if (argc != 2 && argc != 4)
-        die("wsserve PORT[-LAST] [CERTIFICATE KEY]");
+        die("wsserve PORT [CERTIFICATE KEY]");
     signal(SIGPIPE, SIG_IGN);
     SSL_CTX *tls = argc == 4 ? make_tls() : NULL;
     if (tls && (SSL_CTX_use_certificate_chain_file(tls, argv[2]) != 1
                 || SSL_CTX_use_PrivateKey_file(tls, argv[3], SSL_FILETYPE_PEM) != 1))
         die("no certificate and key in %s and %s", argv[2], argv[3]);
-    static int listeners[MOST_PORTS];
-    char *rest;
-    unsigned first = (unsigned)strtoul(argv[1], &rest, 10);
-    unsigned count = *rest == '-' ? (unsigned)strtoul(rest + 1, NULL, 10) - first + 1 : 1;
-    if (count > MOST_PORTS)
-        die("at most %u ports", MOST_PORTS);
-    int loop = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event events[256];
-    for (unsigned i = 0; i < count; i++) {
-        struct epoll_event event = {.events = EPOLLIN, .data.ptr = &listeners[i]};
-        listeners[i] = listen_on(first + i);
-        epoll_ctl(loop, EPOLL_CTL_ADD, listeners[i], &event);
-    }
+    int loop = epoll_create1(EPOLL_CLOEXEC), listener = listen_on(argv[1]);
+    struct epoll_event event = {.events = EPOLLIN}, events[256];
+    epoll_ctl(loop, EPOLL_CTL_ADD, listener, &event);
     for (;;) {
         int n = epoll_wait(loop, events, 256, -1);
         for (int i = 0; i < n; i++) {
-            int *listener = events[i].data.ptr;
-            if (listener >= listeners && listener < listeners + count)
-                accept_all(*listener, loop, tls);
-            else
+            if (events[i].data.ptr)
                 on_event(events[i].data.ptr, loop);
+            else
+                accept_all(listener, loop, tls);
         }
     }
 }

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 
@@ -37,8 +37,8 @@ FORMS = [
 UNDER_WAY = 3
 """Objects of a kind that may be there by chance: some question is always under way."""
 
-Reader: TypeAlias = asyncio.StreamReader
-Writer: TypeAlias = asyncio.StreamWriter
+Reader = asyncio.StreamReader
+Writer = asyncio.StreamWriter
 
 
 @pytest.fixture
