@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from ipyproxy import __version__
 
 if TYPE_CHECKING:
-    from ipyproxy.daemon.hubproxy import HubProxySettings, Identity, Place, ServerTerms
+    from ipyproxy.daemon.hubproxy import HubProxySettings, Place
+    from ipyproxy.daemon.hubterms import Identity, ServerTerms
     from ipyproxy.http.forwarding import Network
     from ipyproxy.hub.store import Manner
 
@@ -282,7 +283,7 @@ def _identity(
     options: argparse.Namespace, family: str, environment: Mapping[str, str]
 ) -> Identity | None:
     """The certificate of one of our sides, and whom it asks for one; None: there is no TLS."""
-    from ipyproxy.daemon.hubproxy import Identity
+    from ipyproxy.daemon.hubterms import Identity
     from ipyproxy.tls import (
         CertificateError,
         ClientAuthorities,
@@ -312,7 +313,7 @@ def _identity(
 
 
 def _server_terms(options: argparse.Namespace) -> ServerTerms:
-    from ipyproxy.daemon.hubproxy import ServerTerms
+    from ipyproxy.daemon.hubterms import ServerTerms
     from ipyproxy.tls import CertificateError, load_certificate, load_trusted
 
     key, certificate, ca = options.client_ssl_key, options.client_ssl_cert, options.client_ssl_ca
@@ -324,3 +325,7 @@ def _server_terms(options: argparse.Namespace) -> ServerTerms:
     except CertificateError as error:
         raise OptionError(str(error)) from None
     return ServerTerms(own, authorities, not options.insecure)
+
+
+if __name__ == "__main__":
+    main()

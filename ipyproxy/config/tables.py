@@ -14,6 +14,7 @@ import attrs
 
 from ipyproxy.config.acme import Acme
 from ipyproxy.config.auth import Auth
+from ipyproxy.config.hub import JupyterHub
 from ipyproxy.config.routes import RouteEntry
 from ipyproxy.config.values import (
     Ports,
@@ -268,6 +269,7 @@ class Config:
     log: Log = attrs.field(factory=Log)
     status: Status = attrs.field(factory=Status)
     state: State = attrs.field(factory=State)
+    jupyterhub: JupyterHub = attrs.field(factory=JupyterHub)
     routes: tuple[RouteEntry, ...] = ()
 
     def __attrs_post_init__(self) -> None:
@@ -359,4 +361,5 @@ def anchored(config: Config, directory: Path) -> Config:
             config.log, access=access if access in ("", "-") else str(directory / access)
         ),
         state=State(anchor(config.state.directory)),
+        jupyterhub=config.jupyterhub.anchored(directory),
     )

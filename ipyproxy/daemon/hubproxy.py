@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import attrs
-from cryptography import x509
 from twisted.application.service import Service
 from twisted.internet.interfaces import IAddress
 from twisted.internet.task import LoopingCall
@@ -24,33 +23,32 @@ from ipyproxy.config import Config
 from ipyproxy.config.tables import Compression, Health, Limits, Timeouts
 from ipyproxy.daemon.components import Components, channel_limits, make_components
 from ipyproxy.daemon.draining import Drain, Patience
+from ipyproxy.daemon.hub import CONNECTIONS as API_CONNECTIONS
+from ipyproxy.daemon.hub import make_error_pages
+from ipyproxy.daemon.hubterms import Identity, ServerTerms, TermsOf
 from ipyproxy.daemon.routing import Fittings
 from ipyproxy.daemon.service import guarded, make_descriptors
 from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.http.forwarding import Network, TrustedProxies
 from ipyproxy.hub.api import ApiSite
-from ipyproxy.hub.errorpages import Asked, ErrorPages, ErrorTarget
 from ipyproxy.hub.figures import Figures
-from ipyproxy.hub.reading import read_target
 from ipyproxy.hub.site import HubSite, MovedSite
 from ipyproxy.hub.store import HubRoutes, Manner
 from ipyproxy.net.endpoints import StartError, listen, listen_at_path, spoken
 from ipyproxy.net.sockets import Accept, Listener, claim_descriptors
 from ipyproxy.net.tcp import TCPTransport
 from ipyproxy.net.tls import TLSTransport
-from ipyproxy.routes.route import Server
 from ipyproxy.server.clients import Clients, ClientsLimits, connections_within, descriptors_for
 from ipyproxy.server.request import Request
 from ipyproxy.server.server import HTTPServer
 from ipyproxy.server.site import Site
 from ipyproxy.status.metrics import Metrics
-from ipyproxy.tls import Certificate, ServerTLS, Terms, UpstreamTLS
+from ipyproxy.tls import ServerTLS
 from ipyproxy.upstream.tenancy import Tenants, nobody
 from ipyproxy.web.scraping import MetricsSite
 
 _SWEEP = 0.5
 _CONNECTIONS = 100_000
-_API_CONNECTIONS = 256
 _BACKLOG = 1024
 
 
@@ -66,26 +64,6 @@ class Place(NamedTuple):
 
     def __str__(self) -> str:
         return str(self.path) if self.path is not None else f"{self.host or '*'}:{self.port}"
-
-
-class Identity(NamedTuple):
-    """How one side of the proxy is known: its certificate, and on which terms it is shown."""
-
-    certificate: Certificate
-    terms: Terms
-
-
-class ServerTerms(NamedTuple):
-    """How servers are spoken to by TLS.
-
-    :ivar own: the certificate that the proxy shows; None: none.
-    :ivar authorities: who may have issued theirs; None: whom this system trusts.
-    :ivar verifies: whether that is looked at at all.
-    """
-
-    own: Certificate | None = None
-    authorities: tuple[x509.Certificate, ...] | None = None
-    verifies: bool = True
 
 
 @attrs.frozen
@@ -108,26 +86,6 @@ class HubProxySettings:
     trusted: tuple[Network, ...] = ()
     body_timeout: float = 60.0
     keepalive_timeout: float = 75.0
-
-
-class TermsOf:
-    """The terms of TLS for each host, made once for all servers on it; bounded."""
-
-    _MOST = 4096
-
-    def __init__(self, servers: ServerTerms) -> None:
-        self._servers = servers
-        self._made: dict[str, UpstreamTLS] = {}
-
-    def __call__(self, server: Server) -> UpstreamTLS:
-        """The terms on which ``server`` is spoken to."""
-        made = self._made.get(server.tls_name)
-        if made is None:
-            own, authorities, verifies = self._servers
-            made = UpstreamTLS(server.tls_name, authorities, own, verifies=verifies)
-            if len(self._made) < self._MOST:
-                self._made[server.tls_name] = made
-        return made
 
 
 def _config(settings: HubProxySettings) -> Config:
@@ -170,7 +128,9 @@ class HubProxy(Service):
         live.fit(_fittings(self._components))
         calendar = Calendar(reactor.seconds, time.time)
         terms = TermsOf(settings.servers)
-        self._terms = terms
+        self._pages = make_error_pages(
+            self._components, settings.error_target, terms, settings.error_files
+        )
         self.routes = HubRoutes(live, settings.manner, calendar, terms)
         if settings.default_target:
             self.routes.add("/", {"target": settings.default_target})
@@ -179,11 +139,10 @@ class HubProxy(Service):
         """Listen, and begin to serve."""
         super().startService()
         settings, components, figures = self._settings, self._components, self._figures
-        pages = ErrorPages(settings.error_files, self._error_target())
         secure = settings.public_tls is not None
         site = HubSite(
             components.live,
-            pages,
+            self._pages,
             figures,
             host_routing=settings.manner.host_routing,
             secure=secure,
@@ -229,18 +188,9 @@ class HubProxy(Service):
         if not settings.token:
             self.log.warn("REST API is not authenticated.")
 
-    def _error_target(self) -> Asked | None:
-        if not self._settings.error_target:
-            return None
-        application = read_target(self._settings.error_target)
-        (server,) = application.servers
-        tls = self._terms(server) if server.tls_name else None
-        upstream = self._components.upstreams.acquire(server.name, server.address, tls)
-        return ErrorTarget(self._components.pool, upstream, application.below)
-
     def _private(self, site: Site) -> HTTPServer:
         """A server for programs, of which there are few, and none is to be slowed down."""
-        few = Clients(ClientsLimits(_API_CONNECTIONS, _API_CONNECTIONS))
+        few = Clients(ClientsLimits(API_CONNECTIONS, API_CONNECTIONS))
         return self._server(site, few, TrustedProxies(), lambda request, duration: None)
 
     def _server(

@@ -16,6 +16,7 @@ from ipyproxy.gateway.exchange import RouteWork
 from ipyproxy.net.address import ClientTLS
 from ipyproxy.routes.route import Application, Route
 from ipyproxy.routes.table import RouteTable
+from ipyproxy.server.request import Unserved
 from ipyproxy.upstream.upstream import Upstream, UpstreamTable
 from ipyproxy.web.site import Mount
 
@@ -30,12 +31,15 @@ class LiveRoute:
     :ivar work: what goes on there; None: nobody has asked for it yet.
     """
 
-    __slots__ = ("mount", "places", "route", "tls", "upstreams", "work")
+    __slots__ = ("mount", "places", "route", "tls", "unserved", "upstreams", "work")
 
-    def __init__(self, route: Route, tls: ClientTLS | None, places: int) -> None:
+    def __init__(
+        self, route: Route, tls: ClientTLS | None, places: int, unserved: Unserved | None
+    ) -> None:
         self.route = route
         self.tls = tls
         self.places = places
+        self.unserved = unserved
         self.mount: Mount | None = None
         self.upstreams: Sequence[Upstream] = ()
         self.work: RouteWork | None = None
@@ -75,6 +79,7 @@ class LiveRoutes:
         *,
         tls: ClientTLS | None = None,
         places: int = 1024,
+        unserved: Unserved | None = None,
     ) -> LiveRoute:
         """Let ``route``, whose destination is an application, stand at ``host`` and ``path``.
 
@@ -85,6 +90,7 @@ class LiveRoutes:
         :param path: decoded; with a slash first and none last.
         :param tls: the terms on which its servers are spoken to; None: plainly.
         :param places: how many exchanges and bridges each server may have.
+        :param unserved: who answers a request that its server does not; None: the site.
         :raises RouteRefusedError: where the proxy's own pages are.
         """
         own = OWN_PATH.encode("ascii")
@@ -98,7 +104,7 @@ class LiveRoutes:
             self._end(former)
         else:
             self._count += 1
-        live = LiveRoute(route, tls, places)
+        live = LiveRoute(route, tls, places, unserved)
         self._table.put(host, path, live)
         return live
 
@@ -147,5 +153,5 @@ class LiveRoutes:
                 upstream.places.resize(live.places)
             self._used[live] = None
         resource = make_application(live.route, application, live.upstreams, fittings, live.work)
-        live.mount = Mount(resource, live.route, is_live=True)
+        live.mount = Mount(resource, live.route, is_live=True, unserved=live.unserved)
         return live.mount

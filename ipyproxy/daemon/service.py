@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.application.service import Service
@@ -57,6 +57,9 @@ from ipyproxy.tls import Certificate, CertificateError, ServerTLS
 from ipyproxy.upstream.owners import Directory, KnownOwners, Owners, PatientThreads, groups_of
 from ipyproxy.upstream.tenancy import Tenants, find_kernel
 
+if TYPE_CHECKING:
+    from ipyproxy.daemon.hub import Hub
+
 # A client that goes away is missed within a second, even where nothing of it is read.
 _SWEEP = 0.5
 # Seconds for what is still to be written into the state directory; a disk may be gone for good.
@@ -81,6 +84,8 @@ class ProxyService(Service):
         config = self._settings.config
         self._tls = ServerTLS(self._settings.certificates, self._settings.terms, reactor.seconds)
         self._bound = config.listen
+        self._bound_hub = config.jupyterhub
+        self._hub: Hub | None = None
         self._listeners: list[Listener] = []
         self._writer = _log_writer(config.log.access)
         self._descriptors = make_descriptors(reactor)
@@ -122,6 +127,26 @@ class ProxyService(Service):
         self._components.condition.handshakes = self._https.handshakes
         limits = channel_limits(self._settings.config)
         self._status = StatusServer(self._reactor, self._descriptors, sites.status, limits)
+        self._hub = self._make_hub()
+
+    def _make_hub(self) -> Hub | None:
+        """What a hub says its routes to, if there is to be one."""
+        config, files = self._settings.config, self._settings.hub
+        if files is None:
+            return None
+        # Nobody else pays for what this loads.
+        from ipyproxy.daemon.hub import Hub
+
+        kept = self._settings.state_directory if config.jupyterhub.keep_routes else None
+        return Hub(
+            self._reactor,
+            self._descriptors,
+            self._components,
+            channel_limits(config),
+            config.jupyterhub,
+            files,
+            kept,
+        )
 
     def _listen(self, where: int | str, accept: Accept) -> IAddress:
         backlog = self._bound.backlog
@@ -157,6 +182,8 @@ class ProxyService(Service):
         except ConfigError as error:
             raise StartError(f"ipyproxy: {error}") from None
         self._listen_for_status()
+        if self._hub is not None:
+            self._hub.start()
         self._manager.keep_watch(self._reactor, self._descriptors)
         # Not earlier: before it runs, the reactor does not even know of signals.
         self._reactor.callWhenRunning(self._manager.ready)
@@ -250,6 +277,8 @@ class ProxyService(Service):
         if (address := self._status.sweep()) is not None:
             self._note_listener(address)
             self.log.info("listening on {address}", address=spoken(address))
+        if self._hub is not None:
+            self._hub.sweep()
         self._components.pool.sweep()
         self._components.retirement.sweep()
         self._components.live.sweep(self._reactor.seconds())
@@ -371,6 +400,10 @@ class ProxyService(Service):
             self._writer.close()
             self._writer = writer
         self._keeping.follow(settings)
+        if self._hub is not None and settings.hub is not None:
+            self._hub.follow(settings.hub)
+        if config.jupyterhub != self._bound_hub:
+            self.log.warn("[jupyterhub] has changed: that takes a restart")
         for key in ("https", "http", "backlog"):
             if getattr(config.listen, key) != getattr(self._bound, key):
                 self.log.warn("listen.{key} has changed: that takes a restart", key=key)
@@ -395,6 +428,8 @@ class ProxyService(Service):
         if self._patience is None:
             self.log.info("retiring: WebSockets may stay")
             self._status.give_up_place()
+            if self._hub is not None:
+                self._hub.give_up_place()
             self._stop_with(Patience(timeouts.drain, timeouts.drain_websocket))
 
     def _stop_with(self, patience: Patience) -> None:
@@ -427,6 +462,8 @@ class ProxyService(Service):
         self._components.compression.close()
         kept = self._components.auth.revocations, self._components.auth.sessions
         written = [each.written() for each in kept]
+        if self._hub is not None:
+            written.append(self._hub.stop())
         for each in written:
             each.addTimeout(_STATE_WITHIN, self._reactor).addErrback(lambda _: None)
         return DeferredList([*written, *filter(None, [self._status.stop()])])

@@ -7,6 +7,7 @@ what is made of it all.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from cryptography import x509
 
 from ipyproxy.config import Config, ConfigError, Notebooks, RouteEntry, Tls
+from ipyproxy.config.hub import JupyterHub
 from ipyproxy.daemon.doubts import doubts_of, unwritable
 from ipyproxy.daemon.errorpages import read_error_pages
 from ipyproxy.daemon.gate import AuthFiles, read_files
+from ipyproxy.daemon.hubterms import HubFiles, Identity, ServerTerms
 from ipyproxy.net.address import TCPAddress, is_loopback
 from ipyproxy.net.hosts import covers
 from ipyproxy.server.request import NO_PAGES
@@ -33,6 +36,7 @@ from ipyproxy.tls import (
     UpstreamTLS,
     load_all,
     load_authorities,
+    load_certificate,
     load_trusted,
 )
 from ipyproxy.tls.checking import ages, problems, warnings
@@ -73,6 +77,8 @@ class Settings(NamedTuple):
     """What is probably not meant, one sentence each."""
     error_pages: Mapping[int, bytes] = NO_PAGES
     """Pages of the site's own for what goes wrong, by status."""
+    hub: HubFiles | None = None
+    """What the API of a hub is served with; None: there is no hub."""
 
 
 def load(config: Config, state_directory: Path) -> Settings:
@@ -111,7 +117,40 @@ def load(config: Config, state_directory: Path) -> Settings:
         acme,
         tuple(doubts),
         read_error_pages(config.site.error_pages),
+        _hub(config.jupyterhub),
     )
+
+
+def _hub(hub: JupyterHub) -> HubFiles | None:
+    """What the files of a hub hold."""
+    if hub.api is None:
+        return None
+    token = b"" if hub.token_file is None else _token(hub.token_file)
+    api = own = None
+    with _named("jupyterhub.api_certificate"):
+        if hub.api_certificate is not None and hub.api_key is not None:
+            shown = load_certificate(hub.api_certificate, hub.api_key)
+            asked = None
+            if hub.api_ca is not None:
+                asked = ClientAuthorities(load_trusted(hub.api_ca), required=True)
+            api = Identity(shown, Terms(clients=asked))
+    with _named("jupyterhub.client_certificate"):
+        if hub.client_certificate is not None and hub.client_key is not None:
+            own = load_certificate(hub.client_certificate, hub.client_key)
+        trusted = None if hub.client_ca is None else load_trusted(hub.client_ca)
+    return HubFiles(token, api, ServerTerms(own, trusted))
+
+
+def _token(file: Path) -> bytes:
+    try:
+        token = file.read_bytes().strip()
+    except OSError as error:
+        why = f"{file} cannot be read ({error.strerror})"
+        raise ConfigError([f"jupyterhub.token_file: {why}"]) from error
+    if not re.fullmatch(rb"[!-~]{1,4096}", token):
+        why = f"{file} has to hold the token, printable ASCII, and nothing else"
+        raise ConfigError([f"jupyterhub.token_file: {why}"])
+    return token
 
 
 def _acme(config: Config, state_directory: Path, files: Sequence[Certificate]) -> Acme | None:

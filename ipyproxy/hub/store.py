@@ -16,6 +16,7 @@ from ipyproxy.http.rewriting import Redirects
 from ipyproxy.hub.reading import MalformedError, clean_path, place_of, read_target
 from ipyproxy.net.address import ClientTLS
 from ipyproxy.routes.route import Route, Server
+from ipyproxy.server.request import Unserved
 
 MOST_ROUTES = 200_000
 
@@ -39,7 +40,14 @@ class Routes(Protocol):
     """Where routes are put; see :class:`ipyproxy.daemon.live.LiveRoutes`."""
 
     def put(
-        self, host: bytes, path: bytes, route: Route, *, tls: ClientTLS | None, places: int
+        self,
+        host: bytes,
+        path: bytes,
+        route: Route,
+        *,
+        tls: ClientTLS | None,
+        places: int,
+        unserved: Unserved | None,
     ) -> Served:
         """Let ``route`` stand there."""
 
@@ -62,6 +70,7 @@ class Manner:
     :ivar places: how many exchanges and WebSockets each server may have at once.
     :ivar tells: whether servers get X-Forwarded-*.
     :ivar redirects: what becomes of a server's own address in Location; None: it stays.
+    :ivar unserved: answers a request that its server does not; None: whoever serves the route.
     """
 
     host_routing: bool = False
@@ -72,6 +81,7 @@ class Manner:
     places: int = 4096
     tells: bool = True
     redirects: Redirects | None = None
+    unserved: Unserved | None = None
 
 
 class _Kept:
@@ -151,7 +161,9 @@ class HubRoutes:
         )
         tls = self._terms(server) if server.tls_name else None
         try:
-            served = self._routes.put(host, below, route, tls=tls, places=manner.places)
+            served = self._routes.put(
+                host, below, route, tls=tls, places=manner.places, unserved=manner.unserved
+            )
         except ValueError as error:
             raise MalformedError(str(error)) from None
         if manner.host_routing and path != "/":

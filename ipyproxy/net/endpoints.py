@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
+from ipyproxy.net.address import TCPAddress
 from ipyproxy.net.sockets import Accept, Listener
 from ipyproxy.statefiles import own_directory
 
@@ -86,6 +87,11 @@ def listen_at_path(descriptors: Any, path: Path, backlog: int, accept: Accept) -
     return Listener(descriptors, _PathPort(path, backlog, None), accept)
 
 
+def try_listen(descriptors: Any, address: TCPAddress, backlog: int, accept: Accept) -> Listener:
+    """Listen on an address and a port. Raises OSError, which may be for a moment only."""
+    return Listener(descriptors, _AddressPort(address, backlog), accept)
+
+
 def _who_listens(path: Path) -> str:
     """The process that takes connections at a UNIX socket; empty if none does."""
     with socket.socket(socket.AF_UNIX) as probe:
@@ -144,6 +150,32 @@ class _PathPort:
         with contextlib.suppress(FileNotFoundError):
             if self._path.stat().st_ino == self._inode:
                 self._path.unlink()
+        self._socket.close()
+
+
+class _AddressPort:
+    """A socket at an address and a port, in the place of a port of Twisted's."""
+
+    def __init__(self, address: TCPAddress, backlog: int) -> None:
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        self._socket = socket.socket(family)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._socket.bind(address)
+            self._socket.listen(backlog)
+        except OSError:
+            self._socket.close()
+            raise
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._socket.fileno()
+
+    def stopReading(self) -> None:
+        """Nobody reads but the listener."""
+
+    def stopListening(self) -> None:
+        """Close it."""
         self._socket.close()
 
 

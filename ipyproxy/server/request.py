@@ -20,6 +20,9 @@ from ipyproxy.upstream.upstream import Upstream
 STATUS_LINE = b"HTTP/1.1 %d %b"
 """The first line of an answer; field lines that every answer of a site bears may stand behind."""
 
+Unserved = Callable[["Request", ProxyError], None]
+"""Answers a request that cannot be carried."""
+
 NO_PAGES: Mapping[int, bytes] = MappingProxyType({})
 _WITHOUT_BODY = (204, 304)
 
@@ -105,6 +108,8 @@ class Request:
     note = ""
     # Pages of the site's own for what goes wrong, by status.
     error_pages: Mapping[int, bytes] = NO_PAGES
+    # Who says what went wrong, in the place of the site; None: the site.
+    unserved: Unserved | None = None
     bridge: dict[str, int | str] | None = None
     _unsent_head = b""
     _chunked = False

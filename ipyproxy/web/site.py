@@ -22,7 +22,7 @@ from ipyproxy.routes.notebooks import NotebookHosts, StatePaths, parse_target
 from ipyproxy.routes.readings import decoded, other_reading
 from ipyproxy.routes.route import Notebooks, Redirect, Route
 from ipyproxy.routes.table import RouteTable
-from ipyproxy.server.request import NO_PAGES, STATUS_LINE, Request
+from ipyproxy.server.request import NO_PAGES, STATUS_LINE, Request, Unserved
 from ipyproxy.web import acme
 from ipyproxy.web.acme import Challenges
 from ipyproxy.web.admission import Admission
@@ -66,10 +66,21 @@ class Mount:
         itself what its pages have sent; a notebook can't, since it is told that all are its own.
     :ivar decodes: whether it may read a path in another way than byte for byte.
     :ivar is_live: whether it came while the proxy runs; then its path was compared decoded.
+    :ivar unserved: who answers what cannot be carried; None: the site.
     :ivar rank: of two that fit, one from the configuration and one that is live, the higher counts.
     """
 
-    __slots__ = ("allowed", "below", "decodes", "is_live", "is_strict", "lines", "rank", "resource")
+    __slots__ = (
+        "allowed",
+        "below",
+        "decodes",
+        "is_live",
+        "is_strict",
+        "lines",
+        "rank",
+        "resource",
+        "unserved",
+    )
 
     def __init__(
         self,
@@ -77,10 +88,12 @@ class Mount:
         route: Route,
         *,
         is_live: bool = False,
+        unserved: Unserved | None = None,
         rank: tuple[int, int] | None = None,
     ) -> None:
         self.resource = resource
         self.is_live = is_live
+        self.unserved = unserved
         self.rank = rank or rank_of(route.host, route.path)
         self.below = len(route.prefix) + 1
         self.is_strict = isinstance(route.destination, Notebooks)
@@ -222,6 +235,7 @@ class PublicSite:
         Raises :class:`ProxyError`: ``ACCESS_DENIED``, ``BAD_TARGET``.
         """
         request.extra_lines = mount.lines
+        request.unserved = mount.unserved
         if mount.allowed is not None and request.client not in mount.allowed:
             raise ProxyError(Problem.ACCESS_DENIED, "not from a network that the route allows")
         if mount.is_live:
@@ -273,6 +287,9 @@ class PublicSite:
             # What comes behind is meant for another protocol, and is no request.
             request.connection.persistent = False
         if self._login is not None and self._login.explain(request, error):
+            return
+        if request.unserved is not None and not error.login:
+            request.unserved(request, error)
             return
         if error.login and is_navigation(request.head):
             request.refused = True

@@ -1,0 +1,221 @@
+"""A hub beside everything else that the service carries: its API, its routes, and what is kept.
+
+Knows how these are made and put together. Decides nothing about requests.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.logger import Logger
+
+from ipyproxy import statefiles
+from ipyproxy.auth.keeping import KeptFile
+from ipyproxy.config.hub import JupyterHub
+from ipyproxy.daemon.components import Components
+from ipyproxy.daemon.hubterms import HubFiles, TermsOf
+from ipyproxy.http.forwarding import TrustedProxies
+from ipyproxy.hub.api import ApiSite
+from ipyproxy.hub.errorpages import ErrorPages, ErrorTarget
+from ipyproxy.hub.figures import Figures
+from ipyproxy.hub.reading import read_target
+from ipyproxy.hub.store import HubRoutes, Manner
+from ipyproxy.net.address import UNIXPath
+from ipyproxy.net.descriptors import Descriptors
+from ipyproxy.net.endpoints import listen_privately, try_listen
+from ipyproxy.net.sockets import Listener
+from ipyproxy.net.tcp import TCPTransport
+from ipyproxy.net.tls import TLSTransport
+from ipyproxy.server.clients import Clients, ClientsLimits
+from ipyproxy.server.server import HTTPServer
+from ipyproxy.server.site import ChannelLimits
+from ipyproxy.tls import ServerTLS
+from ipyproxy.upstream.owners import PatientThreads
+
+KEPT = "hub-routes.json"
+"""Name of the file that routes are kept in, in the state directory."""
+CONNECTIONS = 256
+"""Connections of the API; a hub has about ten."""
+_BACKLOG = 128
+_TRY_EVERY = 1.0
+_WRITE_EVERY = 2.0
+
+
+def make_error_pages(
+    components: Components, target: str, terms: TermsOf, files: Mapping[int, bytes]
+) -> ErrorPages:
+    """What answers requests that cannot be carried.
+
+    :param target: where pages are asked for; empty: nowhere.
+    """
+    if not target:
+        return ErrorPages(files)
+    application = read_target(target)
+    (server,) = application.servers
+    tls = terms(server) if server.tls_name else None
+    upstream = components.upstreams.acquire(server.name, server.address, tls)
+    return ErrorPages(files, ErrorTarget(components.pool, upstream, application.below))
+
+
+class Hub:
+    """A hub's routes and its API.
+
+    :param directory: where routes are kept; None: nowhere.
+    """
+
+    log = Logger(namespace="ipyproxy.hub")
+
+    def __init__(
+        self,
+        reactor: Any,
+        descriptors: Descriptors,
+        components: Components,
+        limits: ChannelLimits,
+        config: JupyterHub,
+        files: HubFiles,
+        directory: Path | None,
+    ) -> None:
+        assert config.api is not None
+        self._reactor = reactor
+        self._descriptors = descriptors
+        self._where = config.api
+        self._limits = limits
+        self._tls: ServerTLS | None = None
+        self._listener: Listener | None = None
+        self._has_told = False
+        self._is_leaving = False
+        self._try_again = self._write_again = 0.0
+        self._is_behind = False
+        terms = TermsOf(files.servers)
+        pages = make_error_pages(components, config.error_target, terms, {})
+        manner = Manner(
+            host_routing=config.host_routing, places=config.connections, unserved=pages.answer
+        )
+        calendar = components.condition.calendar
+        self.routes = HubRoutes(components.live, manner, calendar, terms, self._changed)
+        run = PatientThreads(reactor, 1, "hub routes").run
+        self._kept = KeptFile(run, self._content, self._not_written)
+        self._file = None if directory is None else directory / KEPT
+        few = Clients(ClientsLimits(CONNECTIONS, CONNECTIONS))
+        self._figures = Figures()
+        site = ApiSite(self.routes, files.token, self._figures)
+        self.server = HTTPServer(
+            reactor, site, limits, few, TrustedProxies(), lambda request, duration: None
+        )
+        self.follow(files)
+
+    def follow(self, files: HubFiles) -> None:
+        """Take another token and another certificate of the API from now on."""
+        self.server.site = ApiSite(self.routes, files.token, self._figures)
+        self._tls = None
+        if files.api is not None:
+            self._tls = ServerTLS((files.api.certificate,), files.api.terms, self._reactor.seconds)
+
+    def start(self) -> None:
+        """Put back the routes that were kept, and begin to listen."""
+        if self._file is not None:
+            self._restore(self._file)
+        self.sweep()
+
+    def _restore(self, file: Path) -> None:
+        self._kept.path = file
+        try:
+            kept = json.loads(statefiles.read(file))
+            count = self.routes.restore(kept) if isinstance(kept, dict) else 0
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            self.log.error(
+                "{file} cannot be read ({why}): there are no routes of the hub until it says them",
+                file=str(file),
+                why=why,
+            )
+            return
+        self.log.info("{count} routes of the hub are as they were", count=count)
+
+    def sweep(self) -> None:
+        """Look at deadlines, listen once that is possible, and write what has changed."""
+        self.server.sweep()
+        now = self._reactor.seconds()
+        if self._listener is None and not self._is_leaving and now >= self._try_again:
+            self._try_again = now + _TRY_EVERY
+            self._listen()
+        if self._is_behind and now >= self._write_again:
+            # All of them are written each time, and a hub that starts says thousands at once.
+            began = self._reactor.seconds()
+            self._is_behind = False
+            self._kept.change()
+            self._write_again = now + _WRITE_EVERY + 20 * (self._reactor.seconds() - began)
+
+    def _listen(self) -> None:
+        where = self._where
+        try:
+            if isinstance(where, UNIXPath):
+                path = Path(where.path)
+                self._listener = listen_privately(self._descriptors, path, _BACKLOG, self._accept)
+            else:
+                self._listener = try_listen(self._descriptors, where, _BACKLOG, self._accept)
+        except OSError as error:
+            if not self._has_told:
+                self.log.warn(
+                    "the hub's API cannot be had at {where} ({why}); it is tried again",
+                    where=str(where),
+                    why=error.strerror or str(error),
+                )
+            self._has_told = True
+            return
+        self._has_told = False
+        self.log.info("the hub's API is at {where}", where=str(where))
+
+    def _accept(self, sock: socket.socket, peer: IAddress) -> None:
+        channel = self.server.open_channel(peer)
+        if channel is None:
+            sock.close()
+            return
+        high_water = self._limits.buffer_bytes
+        if self._tls is None:
+            transport = TCPTransport(self._descriptors, sock, channel, peer, high_water=high_water)
+            transport.start()
+            return
+        tls = self._tls.connection(sock)
+        TLSTransport(self._descriptors, sock, channel, peer, tls, high_water=high_water).start()
+
+    def give_up_place(self) -> None:
+        """Leave the API to another process, which has the routes from the file."""
+        self._is_leaving = True
+        if self._listener is not None:
+            self._listener.stop()
+            self._listener = None
+        for channel in list(self.server.channels):
+            channel.retire()
+
+    def stop(self) -> Deferred[None]:
+        """Listen no more, and end all connections; called back once what there is is kept."""
+        was_ours = self._listener is not None
+        self.give_up_place()
+        for channel in list(self.server.channels):
+            channel.transport.abortConnection()
+        if was_ours and self._file is not None:
+            self._kept.change()
+        return self._kept.written()
+
+    def _changed(self) -> None:
+        self._is_behind = self._file is not None and not self._is_leaving
+
+    def _content(self) -> bytes:
+        return json.dumps(self.routes.to_keep()).encode()
+
+    def _not_written(self, file: Path, why: str) -> None:
+        self.log.error(
+            "{file} cannot be written ({why}): after a restart there are no routes of the hub "
+            "until it says them again",
+            file=str(file),
+            why=why,
+        )
