@@ -108,7 +108,7 @@ def notebook(hub: Hub, user: str) -> str:
     """An empty notebook in a user's home; returns its name."""
     home = hub.homes / user
     home.mkdir(parents=True, exist_ok=True)
-    cell = {
+    cell: dict[str, object] = {
         "id": "first", "cell_type": "code", "source": "", "metadata": {},
         "execution_count": None, "outputs": [],
     }  # fmt: skip
