@@ -142,9 +142,9 @@ def _run(settings: HubProxySettings, level: str, pid_file: Path | None) -> None:
 
 def read_settings(options: argparse.Namespace, environment: Mapping[str, str]) -> HubProxySettings:
     """What ``options`` mean. Raises :class:`OptionError`."""
+    _check(options)
     from ipyproxy.daemon.hubproxy import HubProxySettings, Place
 
-    _check(options)
     port = options.port or 8000
     redirect = options.redirect_port
     kept_alive = options.keep_alive_timeout

@@ -126,7 +126,7 @@ class HubProxy(Service):
         self._sweeping = LoopingCall(guarded(self._sweep, self.log))
         self._sweeping.clock = reactor
         live = self._components.live
-        live.fit(_fittings(self._components))
+        live.fit(make_fittings(self._components))
         calendar = Calendar(reactor.seconds, time.time)
         terms = TermsOf(settings.servers)
         self._pages = make_error_pages(
@@ -295,7 +295,8 @@ class HubProxy(Service):
         self._components.compression.close()
 
 
-def _fittings(components: Components) -> Fittings:
+def make_fittings(components: Components) -> Fittings:
+    """What routes need where there is nothing but them."""
     context = GatewayContext(
         components.pool,
         components.health,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ipyproxy.access.cors import TrustedPages
+from ipyproxy.access.navigation import is_navigation
 from ipyproxy.encoding.body import EncodedBody, KeptBody
 from ipyproxy.encoding.compression import Answer, Asked, Compression
 from ipyproxy.encoding.decision import SMALLEST
@@ -73,7 +74,6 @@ class GatewayContext:
 
 _ACTIVE_BELOW = 300
 _POLLING = b"no_track_activity="
-_NAVIGATES = [b"navigate"]
 
 
 class RouteWork:
@@ -142,7 +142,7 @@ class RouteWork:
         if request.method not in _SAFE:
             by_person = request.target.find(_POLLING) < 0
         else:
-            by_person = request.head.fields.values(b"sec-fetch-mode") == _NAVIGATES
+            by_person = is_navigation(request.head)
         if by_person:
             self.person_at = now
 

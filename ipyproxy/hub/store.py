@@ -6,6 +6,7 @@ route is served.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -93,10 +94,10 @@ class _Kept:
         self.data = data
         self.served = served
         self.active_at = active_at
-        self.person_at = 0.0
+        self.person_at = -math.inf
 
     def last_used(self) -> tuple[float, float]:
-        """When it was last active, and a person last did something there (0: never)."""
+        """When it was last active, and a person last did something there; minus infinity: never."""
         work = self.served.work
         if work is None:
             return self.active_at, self.person_at
@@ -208,7 +209,7 @@ class HubRoutes:
         return {
             **kept.data,
             "last_activity": self._spelled(active),
-            "last_activity_person": self._spelled(person) if person > 0 else None,
+            "last_activity_person": self._spelled(person) if person > -math.inf else None,
         }
 
     def _spelled(self, at: float) -> str:
@@ -239,7 +240,7 @@ class HubRoutes:
                 continue
             one = self._kept[path]
             one.active_at = self._since(told.get("last_activity"), one.active_at)
-            one.person_at = self._since(told.get("last_activity_person"), 0.0)
+            one.person_at = self._since(told.get("last_activity_person"), -math.inf)
             count += 1
         return count
 
