@@ -30,7 +30,7 @@ from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
 
 from ipyproxy import __version__
-from ipyproxy.acme.client import Answer
+from ipyproxy.acme.account import Answer
 from ipyproxy.acme.documents import AcmeError
 
 TIMEOUT = 30.0
@@ -47,7 +47,7 @@ _HINT = (
 
 
 class Web:
-    """Sends requests: :class:`ipyproxy.acme.client.Send`. No redirect is followed.
+    """Sends requests: :class:`ipyproxy.acme.account.Send`. No redirect is followed.
 
     :param trusted: who may have issued the authority's own certificate; None: any root that this
         system trusts.
@@ -66,7 +66,7 @@ class Web:
         self._agent = Agent(reactor, policy, connectTimeout=TIMEOUT, pool=pool)
 
     def __call__(self, method: str, url: str, body: bytes | None = None) -> Deferred[Answer]:
-        """See :class:`ipyproxy.acme.client.Send`."""
+        """See :class:`ipyproxy.acme.account.Send`."""
         if not _URL.fullmatch(url):
             raise AcmeError("the authority leads to an address that is not https")
         headers = Headers({"User-Agent": [f"ipyproxy/{__version__}"]})

@@ -17,8 +17,10 @@ from ipyproxy.cli import (
     doctor,
     import_apache,
     link,
+    rekey,
     reload,
     renew,
+    revoke,
     status,
 )
 from ipyproxy.config import ConfigError
@@ -29,8 +31,10 @@ COMMANDS = (
     doctor,
     import_apache,
     link,
+    rekey,
     reload,
     renew,
+    revoke,
     status,
 )
 """The modules of the commands, in the order in which they are told of."""

@@ -21,7 +21,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseNeverReceived
 
-from ipyproxy.acme.documents import AcmeError
+from ipyproxy.acme.client import Task
+from ipyproxy.acme.documents import AcmeError, Challenge
 from ipyproxy.acme.proofs import Http
 from ipyproxy.acme.store import Store
 from ipyproxy.acme.web import MOST_BYTES, Web, _explained
@@ -91,7 +92,8 @@ from pathlib import Path
 from cryptography.x509 import load_pem_x509_certificates
 from twisted.internet.task import react
 from ipyproxy.acme import web
-from ipyproxy.acme.documents import AcmeError
+from ipyproxy.acme.client import Task
+from ipyproxy.acme.documents import AcmeError, Challenge
 
 async def main(reactor):
     asked = json.loads(sys.argv[1])
@@ -188,7 +190,8 @@ def test_one_that_is_no_longer_wanted_is_no_failure() -> None:
 @pytest.mark.parametrize("token", ["", "../../x", "a/b", "a.b", "é", "a\0"])
 def test_no_token_of_an_authority_s_leads_out_of_the_directory(tmp_path: Path, token: str) -> None:
     store = Store(tmp_path, ["hub.example.org"])
-    showing = Deferred.fromCoroutine(Http(store, at_once).show("hub.example.org", token, "x"))
+    task = Task("hub.example.org", Challenge("http-01", "", token), "x", "")
+    showing = Deferred.fromCoroutine(Http(store, at_once).show(task))
     failures: list[Any] = []
     showing.addErrback(failures.append)
     assert isinstance(failures[0].value, AcmeError)
