@@ -15,8 +15,10 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from twisted.internet.address import HostnameAddress
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError
+from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
+from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseNeverReceived
@@ -177,12 +179,27 @@ def test_no_other_scheme_is_spoken(url: str) -> None:
 
 
 def test_a_sandbox_that_lets_nothing_out_is_told_of() -> None:
-    failure = Failure(ConnectError(1, "Operation not permitted"))
-    assert "The service's sandbox" in str(_explained(failure, "acme.example", in_time=True))
+    for error in (
+        ConnectError(1, "Operation not permitted"),
+        DNSLookupError("Temporary failure in name resolution"),
+        ConnectTimeout(),
+    ):
+        explained = _explained(Failure(error), "acme.example", in_time=True)
+        assert "The service's sandbox" in str(explained)
+
+
+def test_so_is_one_that_is_late() -> None:
+    for error in CancelledError(), ConnectingCancelledError(HostnameAddress(b"acme.example", 443)):
+        explained = _explained(Failure(error), "acme.example", in_time=False)
+        assert str(explained) == "acme.example cannot be asked: no answer within 30 seconds"
 
 
 def test_one_that_is_no_longer_wanted_is_no_failure() -> None:
-    for error in CancelledError(), ResponseNeverReceived([Failure(CancelledError())]):
+    for error in (
+        CancelledError(),
+        ConnectingCancelledError(HostnameAddress(b"acme.example", 443)),
+        ResponseNeverReceived([Failure(CancelledError())]),
+    ):
         explained = _explained(Failure(error), "acme.example", in_time=True)
         assert isinstance(explained, CancelledError)
 
