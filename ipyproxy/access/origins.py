@@ -40,12 +40,21 @@ def is_by_page(special: SpecialFields) -> bool:
 class Policy:
     """What the configuration and the certificate say about hosts and origins.
 
-    :param names: host names and addresses that this proxy serves, lower-case, ``*.`` allowed.
+    :param names: host names and addresses that this proxy serves, lower-case, ``*.`` allowed; None:
+        any.
     :param trusted_origins: origins (``scheme://host[:port]``) whose pages may send requests too.
+    :param secure: whether browsers come by HTTPS.
     """
 
-    def __init__(self, names: Iterable[str], trusted_origins: Iterable[str]) -> None:
-        self._names = frozenset(names)
+    def __init__(
+        self,
+        names: Iterable[str] | None,
+        trusted_origins: Iterable[str],
+        *,
+        secure: bool = True,
+    ) -> None:
+        self._names = None if names is None else frozenset(names)
+        self._scheme, self._usual = (b"https://", b"443") if secure else (b"http://", b"80")
         self._trusted = frozenset(origin.encode("ascii") for origin in trusted_origins)
         self._served = lru_cache(_HOSTS_REMEMBERED)(self._find_served)
 
@@ -57,11 +66,11 @@ class Policy:
             why = "Host is not a host name with a port"
             raise ProxyError(Problem.BAD_REQUEST, why, by_page=True)
         host, port = match.groups()
-        if not covers(self._names, host.decode("ascii").strip("[]")):
+        if self._names is not None and not covers(self._names, host.decode("ascii").strip("[]")):
             raise ProxyError(Problem.MISDIRECTED, f"Host {authority.decode('ascii')}")
         host = host.lower()
-        suffix = b"" if port is None or port == b"443" else b":" + port
-        return host, b"https://" + host + suffix
+        suffix = b"" if port is None or port == self._usual else b":" + port
+        return host, self._scheme + host + suffix
 
     def _addressed(self, special: SpecialFields, authority: bytes | None) -> tuple[bytes, bytes]:
         hosts = special.values_of(b"host")

@@ -17,8 +17,10 @@ from twisted.logger import (
     ILogObserver,
     LogEvent,
     LogLevel,
+    LogLevelFilterPredicate,
     PredicateResult,
     eventAsText,
+    globalLogBeginner,
     textFileLogObserver,
 )
 from zope.interface import implementer, provider
@@ -59,6 +61,15 @@ def observer(logfile: str | None, environment: Mapping[str, str]) -> ILogObserve
     else:
         writer = textFileLogObserver(sys.stdout)
     return FilteringLogObserver(writer, [without_noise])
+
+
+def begin_log(level: str) -> None:
+    """Write the log of this process to standard output, from the level of this name on."""
+    least = LogLevel.lookupByName({"warning": "warn"}.get(level.lower(), level.lower()))
+    enough = FilteringLogObserver(
+        observer(None, os.environ), [LogLevelFilterPredicate(defaultLogLevel=least)]
+    )
+    globalLogBeginner.beginLoggingTo([enough], redirectStandardIO=False)
 
 
 @implementer(ILogObserver)

@@ -5,10 +5,11 @@ Knows the kinds of destinations. Opens, reads and dials nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote_from_bytes
 
 from twisted.web.resource import Resource
 
@@ -19,14 +20,17 @@ from ipyproxy.files.disk import Disks
 from ipyproxy.files.named import NamedFiles
 from ipyproxy.files.resource import Files
 from ipyproxy.gateway.application import ApplicationResource
-from ipyproxy.gateway.exchange import GatewayContext
+from ipyproxy.gateway.exchange import GatewayContext, RouteWork
 from ipyproxy.http.rewriting import Manners, Rewriting
 from ipyproxy.net.hosts import parse_address
 from ipyproxy.routes.route import Application, Notebooks, Redirect, Route, StaticFiles
 from ipyproxy.routes.table import RouteTable
-from ipyproxy.upstream.upstream import UpstreamTable
+from ipyproxy.upstream.upstream import Upstream, UpstreamTable
 from ipyproxy.web.resources import RedirectResource
-from ipyproxy.web.site import Mount, Root
+from ipyproxy.web.site import PREVAILS, YIELDS, Mount, Root
+
+# What stands in a path as it is (RFC 3986 section 3.3).
+_PLAIN = "/~!$&'()*+,;=:@"
 
 
 class Fittings(NamedTuple):
@@ -49,21 +53,21 @@ def make_routes(
 ) -> RouteTable[Mount]:
     """The table: the proxy's own pages and the notebooks, then what the configuration lists.
 
-    The proxy's own pages are at every host. Below ``site.notebook_domain`` there is nothing but
-    notebooks.
+    The proxy's own pages are at every host; the front page gives way to a live route. Below
+    ``site.notebook_domain`` there is nothing but notebooks.
     """
     table: RouteTable[Mount] = RouteTable()
-    prefix = config.notebooks.prefix.encode("ascii")
-    of_notebooks = Mount(notebooks, Route(Notebooks(), path=config.notebooks.prefix))
-    of_root = Mount(root, Route(Notebooks()))
+    prefix = config.notebooks.prefix
     own = root.children.get(OWN_PATH[1:].encode("ascii"))
     domain = config.site.notebook_domain
-    for host in (b"", b"*." + domain.encode("ascii")) if domain else (b"",):
-        table.put(host, b"/", of_root)
-        table.put(host, prefix, of_notebooks)
+    for name in ("", "*." + domain) if domain else ("",):
+        of_notebooks = Mount(notebooks, Route(Notebooks(), name, prefix))
+        of_root = Mount(root, Route(Notebooks()), rank=PREVAILS if name else YIELDS)
+        table.put(name.encode("ascii"), b"/", of_root)
+        table.put(name.encode("ascii"), prefix.encode("ascii"), of_notebooks)
     hosts = {b"", *(_spelled(entry.host) for entry in config.routes)}
     if own is not None:
-        of_own = Mount(own, Route(Notebooks(), path=OWN_PATH))
+        of_own = Mount(own, Route(Notebooks(), path=OWN_PATH), rank=PREVAILS)
         for host in hosts:
             table.put(host, OWN_PATH.encode("ascii"), of_own)
     for entry in config.routes:
@@ -102,24 +106,40 @@ def _resource(route: Route, fittings: Fittings) -> Resource:
             immutable=destination.immutable,
         )
     assert isinstance(destination, Application)
-    upstreams = [
-        fittings.upstreams.application(server.name, server.address)
-        for server in destination.servers
-    ]
+    # The configuration's own servers are known by now, and held.
+    upstreams = [fittings.upstreams.server(server.name) for server in destination.servers]
+    return make_application(route, destination, upstreams, fittings)
+
+
+def make_application(
+    route: Route,
+    application: Application,
+    upstreams: Sequence[Upstream],
+    fittings: Fittings,
+    work: RouteWork | None = None,
+) -> Resource:
+    """What stands at a route to an application on ``upstreams``.
+
+    :param work: what goes on at the route, if it may be removed.
+    """
+    server = application.servers[0]
     rewriting = Rewriting(
-        authority=str(destination.servers[0].address).encode("ascii", "backslashreplace"),
-        prefix=route.prefix + b"/",
+        authority=str(server.address).encode("ascii", "backslashreplace"),
+        prefix=quote_from_bytes(route.prefix, _PLAIN).encode("ascii") + b"/",
         port=0,
         site_cookies=fittings.cookies,
         withheld=_withheld(route, fittings.withheld),
-        scheme=b"https" if destination.servers[0].tls_name else b"http",
+        scheme=b"https" if server.tls_name else b"http",
         manners=Manners.APPLICATION,
         confined=False,
         stripped=route.strip and route.path != "/",
         sent=route.sent,
+        prepended=application.below,
+        tells=route.tells,
+        redirects=route.redirects,
     )
     context = fittings.context
-    if destination.sendfile:
-        named_files = NamedFiles(map(Path, destination.sendfile), fittings.disks)
+    if application.sendfile:
+        named_files = NamedFiles(map(Path, application.sendfile), fittings.disks)
         context = replace(context, named_files=named_files)
-    return ApplicationResource(upstreams, rewriting, context, route.timeout)
+    return ApplicationResource(upstreams, rewriting, context, route.timeout, work)

@@ -83,7 +83,7 @@ class ProxyService(Service):
         self._bound = config.listen
         self._listeners: list[Listener] = []
         self._writer = _log_writer(config.log.access)
-        self._descriptors = _descriptors(reactor)
+        self._descriptors = make_descriptors(reactor)
         self._reader = PatientThreads(reactor, 1, "settings")
         self._directory = Directory(reactor, PatientThreads(reactor, 2, "users").run, groups_of)
         owners = self._settings.owners
@@ -95,7 +95,7 @@ class ProxyService(Service):
         access_log = AccessLog(self._writer.write, config.log.format, time.time)
         self._recorder = Recorder(self._components.statistics, access_log, self._components.clients)
         sweep = timed(self._sweep, self._components.sweeps, time.perf_counter)
-        self._sweeping = LoopingCall(_guarded(sweep, self.log))
+        self._sweeping = LoopingCall(guarded(sweep, self.log))
         self._sweeping.clock = reactor
         self._memory = FreeMemory()
         self._reloads_asked = 0
@@ -116,6 +116,7 @@ class ProxyService(Service):
         self._https_port = getattr(https, "port", 443)
         sites = make_sites(self._components, self._settings, self._https_port)
         self._public = sites.public
+        self._components.live.fit(sites.fittings)
         self._https = self._make_server(sites.public)
         self._http = self._make_server(sites.redirects)
         self._components.condition.handshakes = self._https.handshakes
@@ -250,6 +251,8 @@ class ProxyService(Service):
             self._note_listener(address)
             self.log.info("listening on {address}", address=spoken(address))
         self._components.pool.sweep()
+        self._components.retirement.sweep()
+        self._components.live.sweep(self._reactor.seconds())
         self._components.upstreams.sweep(self._reactor.seconds())
         self._components.tenants.sweep(self._reactor.seconds())
         self._memory.note(self._reactor.seconds(), self._components.clients.connections)
@@ -354,6 +357,7 @@ class ProxyService(Service):
         self._directory.refresh()
         secure(self._components, settings.notebooks_tls, settings.applications_tls)
         self._public = sites.public
+        self._components.live.fit(sites.fittings)
         for server, site in (self._https, sites.public), (self._http, sites.redirects):
             server.site = site
             server.limits = channel_limits(config)
@@ -460,7 +464,7 @@ def _within_descriptors(settings: Settings) -> Settings:
     return settings._replace(config=attrs.evolve(config, limits=limits))
 
 
-def _descriptors(reactor: Any) -> Descriptors:
+def make_descriptors(reactor: Any) -> Descriptors:
     """Where the transports wait: the cheaper set where there is one, else the reactor."""
     return EpollSet(reactor) if hasattr(select, "epoll") else reactor
 
@@ -479,7 +483,7 @@ def _started(writer: LogWriter) -> LogWriter:
     return writer
 
 
-def _guarded(call: Callable[[], None], log: Logger) -> Callable[[], None]:
+def guarded(call: Callable[[], None], log: Logger) -> Callable[[], None]:
     """``call``, but an exception is logged instead of stopping the LoopingCall for good."""
 
     def guarded() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from twisted.web.resource import Resource
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.gateway.exchange import Exchange, GatewayContext
+from ipyproxy.gateway.exchange import Exchange, GatewayContext, RouteWork
 from ipyproxy.gateway.websocket import BridgeExchange, is_websocket
 from ipyproxy.http.rewriting import Rewriting
 from ipyproxy.upstream.upstream import Upstream
@@ -28,6 +28,7 @@ class ApplicationResource(Resource):
     sent twice.
 
     :param timeout: seconds for which an answer may not begin; None: as for all upstreams.
+    :param work: what goes on at the route, where it may be removed; None: it stays.
     """
 
     isLeaf = True
@@ -38,12 +39,14 @@ class ApplicationResource(Resource):
         rewriting: Rewriting,
         context: GatewayContext,
         timeout: float | None = None,
+        work: RouteWork | None = None,
     ) -> None:
         super().__init__()
         self._upstreams = list(upstreams)
         self._rewriting = rewriting
         self._context = context
         self._timeout = timeout
+        self._work = work
         self._turn = 0
 
     def getChild(self, path: bytes, request: Any) -> Resource:
@@ -61,6 +64,7 @@ class ApplicationResource(Resource):
             upstream, *waiting = waiting
             request.upstream = upstream
             exchange = kind(request, upstream, self._rewriting, self._context)
+            exchange.work = self._work
             exchange.others = waiting
             exchange.timeout = self._timeout
             try:

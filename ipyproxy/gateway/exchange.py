@@ -6,6 +6,7 @@ gateway changes in between. Knows nothing of sockets, and decides nothing about 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,7 +37,7 @@ from ipyproxy.upstream.places import Places
 from ipyproxy.upstream.pool import Pool
 from ipyproxy.upstream.tenancy import Tenants
 from ipyproxy.upstream.upstream import Upstream
-from ipyproxy.websocket.bridge import Bridges
+from ipyproxy.websocket.bridge import Bridge, Bridges
 
 # Without a length some servers wait for a body of these (RFC 9110 section 8.6).
 _WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
@@ -62,6 +63,82 @@ class GatewayContext:
     """What an upstream may have sent by naming a file; None: nothing."""
 
 
+_ACTIVE_BELOW = 300
+_POLLING = b"no_track_activity="
+_NAVIGATES = [b"navigate"]
+
+
+class RouteWork:
+    """What goes on at one route that may be removed: its bridges, and when it was last used.
+
+    Times are seconds of the reactor's clock; minus infinity: never.
+
+    :param bridged: has all routes with open bridges.
+    :ivar active_at: when there last was traffic: bytes of a request's body, an answer below 300
+        that came to its end, bytes on a bridge.
+    :ivar person_at: when a person last did something: a page was navigated to, or a request that
+        may change something was sent, and the answer was below 300; or the client sent (a part of)
+        a message on a bridge. What pages ask for by GET, over and over, and pings are no sign.
+    """
+
+    __slots__ = ("_bridged", "_bridges", "_ended", "active_at", "person_at")
+
+    def __init__(self, bridged: set[RouteWork]) -> None:
+        self.active_at = -math.inf
+        self.person_at = -math.inf
+        self._bridged = bridged
+        self._bridges: dict[Bridge, int] = {}
+        self._ended = False
+
+    def add(self, bridge: Bridge) -> None:
+        """One is open now. It ends at once if the route was removed during the handshakes."""
+        if self._ended:
+            bridge.lose_route()
+            return
+        self._bridges[bridge] = 0
+        self._bridged.add(self)
+
+    def discard(self, bridge: Bridge, now: float) -> None:
+        """One has ended."""
+        if bridge in self._bridges:
+            self._look_at(bridge, now)
+            del self._bridges[bridge]
+            if not self._bridges:
+                self._bridged.discard(self)
+
+    def end(self) -> None:
+        """The route is removed."""
+        self._ended = True
+        for bridge in list(self._bridges):
+            bridge.lose_route()
+
+    def look(self, now: float) -> None:
+        """See whether there was traffic on its bridges since the last look."""
+        for bridge in self._bridges:
+            self._look_at(bridge, now)
+
+    def _look_at(self, bridge: Bridge, now: float) -> None:
+        traffic = bridge.traffic
+        carried = traffic.bytes_up + traffic.bytes_down
+        if carried != self._bridges[bridge]:
+            self._bridges[bridge] = carried
+            self.active_at = now
+        if traffic.messages_up:
+            self.person_at = max(self.person_at, bridge.last_activity)
+
+    def answered(self, request: Request, now: float) -> None:
+        """The answer to a request came to its end."""
+        if request.status >= _ACTIVE_BELOW:
+            return
+        self.active_at = now
+        if request.method not in _SAFE:
+            by_person = request.target.find(_POLLING) < 0
+        else:
+            by_person = request.head.fields.values(b"sec-fetch-mode") == _NAVIGATES
+        if by_person:
+            self.person_at = now
+
+
 class Exchange:
     """Carries one request. Its own methods are what the server and the client call."""
 
@@ -80,6 +157,8 @@ class Exchange:
     """Where the request may go instead, in this order."""
     timeout: float | None = None
     """Seconds for which the answer may not begin; None: as for all."""
+    work: RouteWork | None = None
+    """What goes on at the route, where it may be removed; None: it stays."""
 
     def __init__(
         self, request: Request, upstream: Upstream, rewriting: Rewriting, context: GatewayContext
@@ -300,6 +379,8 @@ class Exchange:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
         body, self._body = self._body, None
         self._end()
+        if self.work is not None:
+            self.work.answered(self._request, self._context.pool.reactor.seconds())
         if self._file is not None:
             self._file.start()
         elif body is None:
@@ -385,6 +466,8 @@ class Exchange:
             self._request.pending_body += data
             self._request.transport.pauseProducing()
             return
+        if self.work is not None:
+            self.work.active_at = self._context.pool.reactor.seconds()
         body = self._request.body
         chunked = body is not None and body.length is None
         self._connection.transport.write(chunk(data) if chunked else data)

@@ -174,6 +174,10 @@ class BridgeExchange(Exchange):
         request.connection.hand_over(bridge.client)
         if rest:
             bridge.upstream.dataReceived(rest)
+        if self.work is not None:
+            self.work.add(bridge)
+        elif self._upstream.is_retired:
+            bridge.lose_route()
 
     def _accepted_extensions(self, fields: Fields) -> list[bytes]:
         """What upstream says of extensions: nothing, or that it takes the one that was offered.
@@ -199,6 +203,8 @@ class BridgeExchange(Exchange):
     def _bridge_ended(self, bridge: Bridge) -> None:
         self._leave_place()
         self._upstream.bridge_ended(bridge)
+        if self.work is not None:
+            self.work.discard(bridge, self._context.pool.reactor.seconds())
         request, traffic = self._request, bridge.traffic
         request.body_bytes_received = traffic.bytes_up
         request.body_bytes_sent = traffic.bytes_down

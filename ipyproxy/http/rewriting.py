@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import Enum
+from urllib.parse import unquote_to_bytes
 
 from ipyproxy.http1.head import RequestHead, ResponseHead
 from ipyproxy.http1.lines import SpecialFields, block_of, lines_of, remembered
@@ -27,6 +28,7 @@ _COOKIE_PATH = 1024
 # No dot steps, however encoded, and nothing that a URL parser reads as a step or as an end.
 _PLAIN_PATH = re.compile(rb"(?:/(?!(?:\.|%2[Ee]){1,2}(?:/|\Z))[A-Za-z0-9._~%!$&'()*+,;=:@-]*)+")
 _VIA = b"1.1 ipyproxy"
+_PERCENT_SIGN = b"%"[0]
 
 
 class Manners(Enum):
@@ -51,6 +53,18 @@ class Manners(Enum):
     -Proto say the same: as of any other gateway."""
 
 
+@dataclass(frozen=True, slots=True)
+class Redirects:
+    """What becomes of an address of the upstream's own when it redirects to it.
+
+    :param host: whether it is that of the public side then, with the port.
+    :param scheme: which scheme it has then; empty: the same.
+    """
+
+    host: bool
+    scheme: bytes
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Rewriting:
     """The names of both sides of one upstream.
@@ -65,6 +79,9 @@ class Rewriting:
         stands beside other notebooks is; an application that an administrator gives a route is not.
     :param stripped: whether the prefix is taken off before a request goes upstream.
     :param sent: field lines that upstream gets besides, see :func:`told_lines`.
+    :param prepended: what a target is put behind, without a slash at its end.
+    :param tells: whether upstream gets X-Forwarded-*.
+    :param redirects: what becomes of an address of the upstream's own in Location.
     """
 
     authority: bytes
@@ -77,6 +94,9 @@ class Rewriting:
     confined: bool = True
     stripped: bool = False
     sent: tuple[bytes, ...] = ()
+    prepended: bytes = b""
+    tells: bool = True
+    redirects: Redirects | None = None
     origin: bytes = field(init=False)
     """``http://127.0.0.1:<port>``, or ``https:``."""
     own_origins: tuple[bytes, ...] = field(init=False)
@@ -194,10 +214,12 @@ def forwarded_block(client: str, public: bytes, said: Said, manners: Manners) ->
     if manners is Manners.APPLICATION:
         host = _authority_of(public)
         named, _, port = host.rpartition(b":")
+        scheme = public.partition(b":")[0]
+        usual = b"443" if scheme == b"https" else b"80"
         lines += [
-            b"X-Forwarded-Proto: https",
+            b"X-Forwarded-Proto: " + scheme,
             b"X-Forwarded-Host: " + host,
-            b"X-Forwarded-Port: " + (port if named and port.isdigit() else b"443"),
+            b"X-Forwarded-Port: " + (port if named and port.isdigit() else usual),
         ]
     return block_of([*lines, b"Via: " + b", ".join([*said.via, _VIA])])
 
@@ -217,6 +239,8 @@ def forwarded(
 ) -> bytes:
     """:func:`forwarded_block` behind what the request says."""
     said = said_before(special, trusted=trusted)
+    if not rewriting.tells:
+        return block_of([b"Via: " + b", ".join([*said.via, _VIA])])
     block = forwarded_block(client, public, said, rewriting.manners)
     if rewriting.stripped:
         block += b"X-Forwarded-Prefix: %b\r\n" % rewriting.prefix.rstrip(b"/")
@@ -235,10 +259,20 @@ def told_lines(sent: tuple[bytes, ...], user: str | None) -> bytes:
 
 def upstream_target(target: bytes, rewriting: Rewriting) -> bytes:
     """The target that goes upstream: as it is, or without the prefix that is taken off."""
-    if not rewriting.stripped:
-        return target
-    rest = target[len(rewriting.prefix) - 1 :]
-    return rest if rest.startswith(b"/") else b"/" + rest
+    if rewriting.stripped:
+        rest = _behind(target, rewriting.prefix[:-1])
+        target = rest if rest.startswith(b"/") else b"/" + rest
+    return rewriting.prepended + target
+
+
+def _behind(target: bytes, prefix: bytes) -> bytes:
+    """``target`` without ``prefix``, however the two spell what they have in common."""
+    if target.startswith(prefix):
+        return target[len(prefix) :]
+    at = 0
+    for _ in unquote_to_bytes(prefix):
+        at += 3 if target[at] == _PERCENT_SIGN else 1
+    return target[at:]
 
 
 def response_fields(head: ResponseHead, public: bytes, rewriting: Rewriting) -> bytes:
@@ -255,12 +289,33 @@ def _rewritten_response(
     """Names of the plain fields that Connection drops, and the special lines to send."""
     dropped = _nominated(special)
     lines: list[bytes] = []
-    rewrites = _CONFINED if rewriting.confined else _STRIPPED if rewriting.stripped else _FREE
+    rewrites = _rewrites(rewriting)
     for name, label, rewrite in rewrites:
         if name in special and name not in dropped:
             lines += [label + rewrite(value, public, rewriting) for value in special[name]]
     read = _without(special.verbatim, dropped) if dropped else special.verbatim
     return dropped, read + block_of(lines)
+
+
+def _rewrites(rewriting: Rewriting) -> Rewrites:
+    if rewriting.confined:
+        return _CONFINED
+    if rewriting.redirects is not None:
+        return _MOVED
+    return _STRIPPED if rewriting.stripped else _FREE
+
+
+def _moved(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
+    """An address of the upstream's own, as clients can ask for it; others as they are."""
+    own, redirects = _PUBLIC_URL.fullmatch(value), rewriting.redirects
+    if own is None or redirects is None:
+        return value
+    scheme, _, authority = own[1].partition(b"://")
+    if authority.lower() != rewriting.authority:
+        return value
+    if redirects.host:
+        authority = _authority_of(public)
+    return b"%b://%b%b" % (redirects.scheme or scheme, authority, own[2] or b"")
 
 
 def _location(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
@@ -323,7 +378,9 @@ def _as_said(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
     return value
 
 
-_CONFINED = (
+Rewrites = tuple[tuple[bytes, bytes, Callable[[bytes, bytes, Rewriting], bytes]], ...]
+
+_CONFINED: Rewrites = (
     (b"location", b"Location: ", _location),
     (b"content-location", b"Content-Location: ", _location),
     (b"access-control-allow-origin", b"Access-Control-Allow-Origin: ", _allow_origin),
@@ -331,7 +388,7 @@ _CONFINED = (
     (b"service-worker-allowed", b"Service-Worker-Allowed: ", _service_worker_allowed),
 )
 
-_FREE = (
+_FREE: Rewrites = (
     (b"location", b"Location: ", _as_said),
     (b"content-location", b"Content-Location: ", _as_said),
     (b"access-control-allow-origin", b"Access-Control-Allow-Origin: ", _as_said),
@@ -345,7 +402,8 @@ _FREE = (
     (b"nel", b"NEL: ", _as_said),
     (b"origin-agent-cluster", b"Origin-Agent-Cluster: ", _as_said),
 )
-_STRIPPED = (
+_MOVED: Rewrites = ((b"location", b"Location: ", _moved), *_FREE[1:])
+_STRIPPED: Rewrites = (
     (b"location", b"Location: ", _restored),
     (b"content-location", b"Content-Location: ", _restored),
     *_FREE[2:],

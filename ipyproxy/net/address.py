@@ -31,7 +31,20 @@ class UNIXPath(NamedTuple):
         return f"unix:{self.path}"
 
 
-Address = TCPAddress | UNIXPath
+class NamedAddress(NamedTuple):
+    """The name of a host, which is looked up for each connection, and a port."""
+
+    name: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.port}"
+
+
+Literal = TCPAddress | UNIXPath
+"""What can be dialled as it stands."""
+
+Address = Literal | NamedAddress
 
 
 def loopback(port: int) -> TCPAddress:

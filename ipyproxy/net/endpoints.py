@@ -70,7 +70,20 @@ def listen_privately(descriptors: Any, path: Path, backlog: int, accept: Accept)
             if other := _who_listens(path):
                 raise OSError(errno.EADDRINUSE, f"{other} listens there")
             path.unlink()
-        return Listener(descriptors, _PathPort(path, backlog), accept)
+        return Listener(descriptors, _PathPort(path, backlog, 0o177), accept)
+
+
+def listen_at_path(descriptors: Any, path: Path, backlog: int, accept: Accept) -> Listener:
+    """Listen on a UNIX socket at ``path``, which the process's umask says who can connect to.
+
+    A socket that a process has left behind is replaced. Raises OSError, with ``EADDRINUSE`` where
+    a process listens at it or anything else is there.
+    """
+    if path.is_socket():
+        if other := _who_listens(path):
+            raise OSError(errno.EADDRINUSE, f"{other} listens there")
+        path.unlink()
+    return Listener(descriptors, _PathPort(path, backlog, None), accept)
 
 
 def _who_listens(path: Path) -> str:
@@ -103,11 +116,11 @@ class _PathPort:
     That one changes the mode after it has bound, and removes at its end whatever is at its path.
     """
 
-    def __init__(self, path: Path, backlog: int) -> None:
+    def __init__(self, path: Path, backlog: int, mask: int | None) -> None:
         self._path = path
         self._socket = socket.socket(socket.AF_UNIX)
         # Born with the right mode: changed afterwards, it would lie open for a moment.
-        mask = os.umask(0o177)
+        before = None if mask is None else os.umask(mask)
         try:
             self._socket.bind(str(path))
             self._socket.listen(backlog)
@@ -116,7 +129,8 @@ class _PathPort:
             self._socket.close()
             raise
         finally:
-            os.umask(mask)
+            if before is not None:
+                os.umask(before)
 
     def fileno(self) -> int:
         """The socket's descriptor."""

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IAddress, IReadDescriptor, IWriteDescrip
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ipyproxy.net.address import Address, UNIXPath
+from ipyproxy.net.address import Literal, UNIXPath
 from ipyproxy.net.proxyprotocol import ProxyProtocolError, parse_header
 from ipyproxy.net.tcp import INHERITED, address_of
 
@@ -176,7 +176,7 @@ class Announcement:
             self._timer.cancel()
 
 
-def peer_of(address: Address) -> IAddress:
+def peer_of(address: Literal) -> IAddress:
     """Twisted's address for the other end of a connection that was dialled."""
     return address_of(address.path if isinstance(address, UNIXPath) else address)
 
@@ -195,7 +195,7 @@ class Dial:
     def __init__(
         self,
         reactor: Any,
-        address: Address,
+        address: Literal,
         timeout: float,
         connected: Callable[[socket.socket], None],
         failed: Callable[[OSError], None],

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IHandshakeListener
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ipyproxy.net.address import Address, ClientTLS
+from ipyproxy.net.address import ClientTLS, Literal
 from ipyproxy.net.descriptors import Descriptors
 from ipyproxy.net.sockets import Dial, peer_of
 from ipyproxy.net.tcp import HIGH_WATER
@@ -59,7 +59,7 @@ class SecureDial(protocol.Protocol):
     def __init__(
         self,
         reactor: Descriptors,
-        address: Address,
+        address: Literal,
         timeout: float,
         tls: ClientTLS,
         connected: Callable[[TLSTransport], None],

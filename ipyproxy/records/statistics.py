@@ -127,6 +127,22 @@ class Tally:
         self.minute = minute
         self._marks.append(Mark(minute, self.requests, self.errors, self.durations.buckets.copy()))
 
+    def absorb(self, other: Tally) -> None:
+        """Count from now on what ``other`` has counted, in no minute of the last hour."""
+        requests, errors, buckets = other.requests, other.errors, other.durations.buckets
+        for at, mark in enumerate(self._marks):
+            self._marks[at] = Mark(
+                mark.minute,
+                mark.requests + requests,
+                mark.errors + errors,
+                added((mark.buckets, buckets)),
+            )
+        self.classes = added((self.classes, other.classes))
+        self.durations.buckets = added((self.durations.buckets, buckets))
+        self.durations.seconds += other.durations.seconds
+        self.received += other.received
+        self.sent += other.sent
+
     def hour(self, minute: int) -> Hour:
         """The hour whose last minute is ``minute``, the present one.
 
@@ -176,9 +192,18 @@ class Statistics:
         if status != _SWITCHED:
             tally.durations.add(duration)
 
+    def drop(self, upstream: Upstream) -> None:
+        """Keep no tally of an upstream; its requests count among those for none from now on.
+
+        Else the sums over all tallies would fall, and they are counters.
+        """
+        tally = self.tallies.pop(upstream, None)
+        if tally is not None:
+            self._tally(None).absorb(tally)
+
     def _tally(self, upstream: Upstream | None) -> Tally:
         """The tally of an upstream that has none of its own so far."""
-        if upstream is not None and not upstream.is_known:
+        if upstream is not None and (not upstream.is_known or upstream.is_retired):
             upstream = None
         tally = self.tallies.get(upstream)
         if tally is None:

@@ -12,6 +12,11 @@ from urllib.parse import unquote_to_bytes
 _PERCENT_SIGN, _SEMICOLON = b"%;"
 
 
+def decoded(path: bytes) -> bytes:
+    """``path`` with every percent-encoding decoded."""
+    return unquote_to_bytes(path) if _PERCENT_SIGN in path else path
+
+
 def other_reading(path: bytes) -> bytes:
     """``path`` decoded, without parameters and empty segments; ``path`` itself if that is the same.
 

@@ -11,6 +11,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import PurePath
 from typing import NamedTuple
 
+from ipyproxy.http.rewriting import Redirects
 from ipyproxy.net.address import Address
 
 
@@ -31,10 +32,12 @@ class Application:
     """A destination: servers of which any may answer.
 
     :ivar sendfile: directories with files that the application may have sent by naming them.
+    :ivar below: a path of the servers that all requests go below, without a slash at its end.
     """
 
     servers: tuple[Server, ...]
     sendfile: tuple[PurePath, ...] = ()
+    below: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,8 @@ class Route:
     :ivar sent: field lines that the application gets with every request, and that no client can
         say itself; ``{user}`` in one stands for the name of the user, and without a user that line
         is left out.
+    :ivar tells: whether the application gets X-Forwarded-*.
+    :ivar redirects: what becomes of the application's own address in Location; None: it stays.
     """
 
     destination: Destination
@@ -91,6 +96,8 @@ class Route:
     allow: tuple[IPv4Network | IPv6Network, ...] = ()
     lines: tuple[bytes, ...] = ()
     sent: tuple[bytes, ...] = ()
+    tells: bool = True
+    redirects: Redirects | None = None
 
     @property
     def name(self) -> str:
@@ -100,4 +107,8 @@ class Route:
     @property
     def prefix(self) -> bytes:
         """The path as it stands before whatever comes below it: nothing for ``/``."""
-        return self.path.rstrip("/").encode("ascii")
+        return self.path.rstrip("/").encode("utf-8", "surrogateescape")
+
+    def leads_as(self, other: Route) -> bool:
+        """Whether requests fare on this route as on ``other``."""
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)

@@ -19,8 +19,12 @@ class _Node(Generic[T]):
     __slots__ = ("children", "here")
 
     def __init__(self) -> None:
-        self.children: dict[bytes, _Node[T]] = {}
+        # Most routes have none below them, and an empty dictionary takes 64 bytes.
+        self.children: dict[bytes, _Node[T]] | None = None
         self.here: T | None = None
+
+    def child(self, segment: bytes) -> _Node[T] | None:
+        return None if self.children is None else self.children.get(segment)
 
 
 class RouteTable(Generic[T]):
@@ -43,11 +47,23 @@ class RouteTable(Generic[T]):
             node = _Node() if found is None else found
             self._hosts[host] = node
         for segment in _segments(path):
-            child = node.children.get(segment)
+            child = node.child(segment)
             if child is None:
-                child = node.children[segment] = _Node()
+                child = _Node()
+                if node.children is None:
+                    node.children = {}
+                node.children[segment] = child
             node = child
         node.here = what
+
+    def at(self, host: bytes, path: bytes) -> T | None:
+        """What was put at ``host`` and ``path``, and not above it; None if nothing was."""
+        node = self._hosts.get(host) if host else self._anywhere
+        for segment in _segments(path):
+            if node is None:
+                return None
+            node = node.child(segment)
+        return None if node is None else node.here
 
     def remove(self, host: bytes, path: bytes) -> None:
         """Let nothing stand at ``path`` any more; what is below stays. Nothing is left behind.
@@ -58,15 +74,19 @@ class RouteTable(Generic[T]):
         way = [top]
         segments = _segments(path)
         for segment in segments:
-            way.append(way[-1].children[segment])
+            child = way[-1].child(segment)
+            if child is None:
+                raise KeyError(path)
+            way.append(child)
         if way[-1].here is None:
             raise KeyError(path)
         way[-1].here = None
-        for parent, segment in zip(reversed(way[:-1]), reversed(segments), strict=True):
-            child = parent.children[segment]
-            if child.here is not None or child.children:
+        for node, parent, segment in zip(way[:0:-1], way[-2::-1], segments[::-1], strict=True):
+            if node.here is not None or node.children or parent.children is None:
                 break
             del parent.children[segment]
+            if not parent.children:
+                parent.children = None
         if host and top.here is None and not top.children:
             del self._hosts[host]
 
@@ -94,7 +114,7 @@ def _segments(path: bytes) -> list[bytes]:
 def _nearest(node: _Node[T], path: bytes) -> T | None:
     found = node.here
     rest, slash = path[1:], b"/"
-    while slash and node.children:
+    while slash and node.children is not None:
         segment, slash, rest = rest.partition(b"/")
         child = node.children.get(segment)
         if child is None:

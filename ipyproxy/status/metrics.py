@@ -122,9 +122,9 @@ class _Figures(Collector):
             "WebSocket messages, up to notebooks and down to browsers.",
             labels=["direction"],
         )
-        traffic = [upstream.traffic for upstream in upstreams]
-        messages.add_metric(["up"], sum(one.messages_up for one in traffic))
-        messages.add_metric(["down"], sum(one.messages_down for one in traffic))
+        traffic = sources.upstreams.traffic
+        messages.add_metric(["up"], traffic.messages_up)
+        messages.add_metric(["down"], traffic.messages_down)
         yield messages
 
     def _upstreams(self) -> Iterator[Metric]:

@@ -94,11 +94,12 @@ def server_context(
     if terms.clients is not None:
         ask_for_certificate(context, terms.clients)
     for certificate in certificates:
-        _use(context, certificate)
+        use(context, certificate)
     return context
 
 
-def _use(context: SSL.Context, certificate: Certificate) -> None:
+def use(context: SSL.Context, certificate: Certificate) -> None:
+    """Let ``context`` show ``certificate``. Raises CertificateError."""
     try:
         _use_chain(context, certificate.chain)
         context.use_privatekey(certificate.private_key)

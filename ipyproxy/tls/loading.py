@@ -17,13 +17,15 @@ from ipyproxy.tls.certificates import Certificate, CertificateError
 from ipyproxy.tls.contexts import Terms, server_context
 
 
-def load_certificate(certificate: Path, key: Path) -> Certificate:
+def load_certificate(certificate: Path, key: Path, passphrase: bytes | None = None) -> Certificate:
     """Read and validate the PEM files of a certificate chain and of its key (it may be one file).
 
     An expired one is loaded: a warning page is better than none. Raises CertificateError.
+
+    :param passphrase: what the key is encrypted with; None: it is not.
     """
     chain = _read_chain(certificate)
-    private_key = _read_key(key)
+    private_key = _read_key(key, passphrase)
     public_key = private_key.public_key()
     try:
         belongs = [link.public_key() == public_key for link in chain]
@@ -122,10 +124,14 @@ def _read_chain(path: Path) -> tuple[x509.Certificate, ...]:
     return chain
 
 
-def _read_key(path: Path) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
+def _read_key(
+    path: Path, passphrase: bytes | None = None
+) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
     try:
-        key = serialization.load_pem_private_key(_read(path), password=None)
+        key = serialization.load_pem_private_key(_read(path), password=passphrase)
     except TypeError as error:
+        if passphrase is not None:
+            return _read_key(path)  # one that is not encrypted needs none
         raise CertificateError(
             f"The private key in {path} is encrypted, and a service has nobody to ask for the "
             "passphrase; write it unencrypted with 'openssl pkey', readable by the service only."

@@ -13,6 +13,8 @@ from service_identity import CertificateError, VerificationError
 from service_identity.pyopenssl import verify_hostname, verify_ip_address
 
 from ipyproxy.net.hosts import parse_address
+from ipyproxy.tls.certificates import Certificate
+from ipyproxy.tls.contexts import use
 
 
 class UpstreamTLS:
@@ -21,18 +23,31 @@ class UpstreamTLS:
     :param name: the host name or address that their certificates have to bear.
     :param authorities: who may have issued them, or the certificates themselves; None: any
         authority that this system trusts.
+    :param own: the certificate that the proxy shows; None: none.
+    :param verifies: whether it is looked at all whose certificate it is.
     """
 
-    def __init__(self, name: str, authorities: tuple[x509.Certificate, ...] | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        authorities: tuple[x509.Certificate, ...] | None,
+        own: Certificate | None = None,
+        *,
+        verifies: bool = True,
+    ) -> None:
         self._name = name
         self._authorities = authorities
+        self._own = own
+        self._verifies = verifies
         self._is_address = parse_address(name) is not None
         context = self._context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         context.set_alpn_protos([b"http/1.1"])
-        context.set_verify(SSL.VERIFY_PEER)
+        context.set_verify(SSL.VERIFY_PEER if verifies else SSL.VERIFY_NONE)
+        if own is not None:
+            use(context, own)
         if authorities is None:
             context.set_default_verify_paths()
             return
@@ -47,10 +62,14 @@ class UpstreamTLS:
         """Whether the terms are the same, so that what was found out on these holds on those."""
         if not isinstance(other, UpstreamTLS):
             return NotImplemented
-        return (self._name, self._authorities) == (other._name, other._authorities)
+        return self._terms == other._terms
 
     def __hash__(self) -> int:
-        return hash((self._name, self._authorities))
+        return hash(self._terms)
+
+    @property
+    def _terms(self) -> tuple[object, ...]:
+        return self._name, self._authorities, self._own, self._verifies
 
     def connection(self, sock: socket | None) -> SSL.Connection:
         """The client's end of a new connection, on ``sock`` or memory BIOs."""
@@ -62,6 +81,8 @@ class UpstreamTLS:
 
     def fault(self, connection: SSL.Connection) -> str | None:
         """Why the notebook's certificate, which holds, is not one for our name; None if it is."""
+        if not self._verifies:
+            return None
         verify = verify_ip_address if self._is_address else verify_hostname
         try:
             verify(connection, self._name)

@@ -17,6 +17,8 @@ from twisted.logger import Logger
 
 from ipyproxy.config import Health
 from ipyproxy.errors import HungUpError, Problem, ProxyError
+from ipyproxy.net.address import NamedAddress
+from ipyproxy.net.names import Names
 from ipyproxy.upstream.probes import HOLD, HTTPProbe, NoProbe, Patience, Probe, TCPProbe, Told
 from ipyproxy.upstream.upstream import Outcome, State, Upstream, UpstreamTable
 
@@ -43,6 +45,7 @@ class HealthChecker(Service):
     :param draw: gives random numbers from 0 up to 1.
     :param may_probe: tells of an upstream and the time whether it may be touched at all.
     :ivar connect_timeout: seconds that a connection may take to be taken.
+    :ivar names: knows where hosts are that have a name only; None: there are none.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class HealthChecker(Service):
     ) -> None:
         self.config = config
         self.connect_timeout = 2.0
+        self.names: Names | None = None
         self.draw = draw
         self._reactor = reactor
         self._prefix = prefix
@@ -110,6 +114,8 @@ class HealthChecker(Service):
             # It is looked after closely, and that is to go on.
             upstream.wanted_at = upstream.last_activity = now
             return
+        if upstream.is_retired:
+            raise ProxyError(Problem.UPSTREAM_DEAD, "no route leads there any more")
         watch = self._want(upstream, now)
         if upstream.admit(now):
             return
@@ -189,6 +195,11 @@ class HealthChecker(Service):
         config, address, port = self.config, upstream.address, upstream.port
         if not self._may_probe(upstream, self.now()):
             return NoProbe(self._reactor, told)
+        if isinstance(address, NamedAddress):
+            known = None if self.names is None else self.names.known(address)
+            if known is None:
+                return NoProbe(self._reactor, told, None)
+            address = known
         if config.mode == "tcp" or port is None:
             hold = 0.0 if upstream.has_answered else HOLD
             patience = Patience(self.connect_timeout, config.timeout, hold)
@@ -200,7 +211,7 @@ class HealthChecker(Service):
     def observe(self, upstream: Upstream, outcome: Outcome, *, rise: int) -> None:
         """Count what a probe or a request came to."""
         config = self.config
-        if config.mode == "off":
+        if config.mode == "off" or upstream.is_retired:
             return
         before, since, now = upstream.state, upstream.since, self.now()
         patience = config.dead_after or math.inf
@@ -235,6 +246,12 @@ class HealthChecker(Service):
         self._watches.pop(upstream).stop()
         upstream.forget(self.now())
         self._table.release(upstream)
+
+    def leave(self, upstream: Upstream) -> None:
+        """No route leads there any more, so it is looked after no longer."""
+        watch = self._watches.pop(upstream, None)
+        if watch is not None:
+            watch.stop()
 
     def _want(self, upstream: Upstream, now: float) -> _Watch | None:
         rested = not upstream.is_active(now)

@@ -13,8 +13,9 @@ from typing import Any
 from twisted.logger import Logger
 
 from ipyproxy.errors import HungUpError, Problem, ProxyError
-from ipyproxy.net.address import ClientTLS
+from ipyproxy.net.address import ClientTLS, Literal, NamedAddress, TCPAddress
 from ipyproxy.net.descriptors import Descriptors
+from ipyproxy.net.names import Names
 from ipyproxy.net.sockets import Dial, peer_of
 from ipyproxy.net.tcp import TCPTransport
 from ipyproxy.net.tls import TLSTransport
@@ -53,6 +54,8 @@ class Pool:
         self._descriptors = descriptors
         self._confirm = confirm
         self.limits = limits
+        self.names: Names | None = None
+        """Finds hosts that have a name only; None: there are none."""
         self._idle: dict[Upstream, list[UpstreamConnection]] = {}
         self._kept = 0
         self._connections: dict[UpstreamConnection, Upstream] = {}
@@ -98,7 +101,29 @@ class Pool:
 
     def dial(self, upstream: Upstream, receiver: Receiver, mark: int | None = None) -> Attempt:
         """Make a new connection to ``upstream`` for ``receiver``; the attempt can be cancelled."""
-        address, tls = upstream.address, upstream.tls
+        address = upstream.address
+
+        def failed(caught: OSError) -> None:
+            receiver.failed(_dial_error(caught))
+
+        if not isinstance(address, NamedAddress):
+            return self._dial(upstream, address, receiver, mark, failed)
+        assert self.names is not None
+
+        def begin(found: TCPAddress, failed: Callable[[OSError], None]) -> Attempt:
+            return self._dial(upstream, found, receiver, mark, failed)
+
+        return self.names.dial(address, begin, failed)
+
+    def _dial(
+        self,
+        upstream: Upstream,
+        address: Literal,
+        receiver: Receiver,
+        mark: int | None,
+        failed: Callable[[OSError], None],
+    ) -> Attempt:
+        tls = upstream.tls
 
         def connected(sock: socket.socket) -> None:
             if not self._is_confirmed(upstream, receiver, mark, tls):
@@ -117,9 +142,6 @@ class Pool:
             connection = transport.protocol = self._made(upstream)
             connection.makeConnection(transport)
             self._offer(connection, receiver)
-
-        def failed(caught: OSError) -> None:
-            receiver.failed(_dial_error(caught))
 
         timeout = self.limits.connect_timeout
         if tls is None:
@@ -222,6 +244,22 @@ class Pool:
             if name in (upstream.name, None):
                 for connection in list(idle):
                     self.drop(connection)
+
+    def leave(self, upstream: Upstream) -> None:
+        """Use nothing again that leads to ``upstream``; what was asked may still be answered."""
+        for connection in list(self._idle.get(upstream, ())):
+            self.drop(connection)
+        if upstream.open_work:
+            for connection in self._of(upstream):
+                connection.retired = True
+
+    def break_off(self, upstream: Upstream) -> None:
+        """Close every connection to ``upstream``, whatever is on its way."""
+        for connection in self._of(upstream):
+            connection.transport.abortConnection()
+
+    def _of(self, upstream: Upstream) -> list[UpstreamConnection]:
+        return [each for each, whose in self._connections.items() if whose is upstream]
 
     def sweep(self) -> None:
         """Check every connection's deadline; to be called about once a second."""

@@ -15,7 +15,7 @@ from twisted.internet import protocol
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from ipyproxy.net.address import Address, ClientTLS
+from ipyproxy.net.address import ClientTLS, Literal
 from ipyproxy.net.sockets import Dial, peer_of
 from ipyproxy.net.tcp import TCPTransport
 from ipyproxy.net.tls import TLSTransport
@@ -57,10 +57,10 @@ class Probe(Protocol):
 
 
 class NoProbe:
-    """Leaves a port alone: it counts as one where nobody listens."""
+    """Leaves a port alone: it counts as one where nobody listens, or as ``outcome`` says."""
 
-    def __init__(self, reactor: Any, told: Told) -> None:
-        self._timer = reactor.callLater(0, told, Outcome.REFUSED)
+    def __init__(self, reactor: Any, told: Told, outcome: Outcome | None = Outcome.REFUSED) -> None:
+        self._timer = reactor.callLater(0, told, outcome)
 
     def cancel(self) -> None:
         """Give up without a word."""
@@ -86,7 +86,7 @@ class TCPProbe(protocol.Protocol):
     def __init__(
         self,
         reactor: Any,
-        address: Address,
+        address: Literal,
         patience: Patience,
         told: Told,
         late: Callable[[], None],
@@ -178,7 +178,7 @@ class HTTPProbe(TCPProbe):
     def __init__(
         self,
         reactor: Any,
-        address: Address,
+        address: Literal,
         target: bytes,
         patience: Patience,
         told: Told,

@@ -144,6 +144,9 @@ class OpenBridge(Protocol):
     def traffic(self) -> Traffic:
         """What it has carried so far."""
 
+    def lose_route(self) -> None:
+        """End, because no route leads there any more."""
+
 
 @dataclass(slots=True, eq=False)
 class Upstream:
@@ -161,7 +164,8 @@ class Upstream:
     ``answered_at`` when it last answered a request; minus infinity if it has not since it was last
     starting, dead or forgotten. ``seen`` is what the last try came to. It ``refuses`` if that was
     refused or hung up on, and no other try is under way. ``is_known`` is whether it ever answered
-    anything.
+    anything. ``routes`` are those that hold the record of an application's server; it is
+    ``is_retired`` when the last of them has let go, and nothing new begins there.
     """
 
     address: Address
@@ -183,6 +187,8 @@ class Upstream:
     seen: Outcome | None = None
     refuses: bool = False
     is_known: bool = False
+    routes: int = 0
+    is_retired: bool = False
     answers: int = 0
     misses: int = 0
     silent_since: float = math.inf
@@ -325,7 +331,9 @@ class UpstreamTable:
         self.notebook_tls: ClientTLS | None = None
         self._places = places
         self._upstreams: dict[str, Upstream] = {}
-        self._applications: frozenset[str] = frozenset()
+        self.retired: dict[Upstream, None] = {}
+        """Those that no route leads to any more, until what is open there has ended."""
+        self._past_traffic = NO_TRAFFIC
 
     def notebook(self, port: int) -> Upstream:
         """The record of the notebook on ``port``, made at its first use."""
@@ -336,18 +344,42 @@ class UpstreamTable:
             self._upstreams[name] = upstream
         return upstream
 
-    def application(self, name: str, address: Address) -> Upstream:
-        """The record of a server of an application, made at its first use."""
+    def acquire(self, name: str, address: Address, tls: ClientTLS | None = None) -> Upstream:
+        """The record of a server of an application, held by one route more."""
         upstream = self._upstreams.get(name)
         if upstream is None:
-            upstream = self._upstreams[name] = Upstream(address, name)
+            upstream = self._upstreams[name] = Upstream(address, name, tls=tls)
+        upstream.routes += 1
         return upstream
 
-    def keep_applications(self, names: Iterable[str]) -> None:
-        """These are the servers that routes lead to; others go once nobody wants them."""
-        self._applications = frozenset(names)
-        for upstream in list(self._upstreams.values()):
-            self.release(upstream)
+    def server(self, name: str) -> Upstream:
+        """The record of a server that a route holds."""
+        return self._upstreams[name]
+
+    def let_go(self, upstream: Upstream) -> bool:
+        """One route less leads to a server. Whether that was the last: the record is gone then.
+
+        What else is known of it is for the caller to drop; see ``daemon/retirement.py``.
+        """
+        upstream.routes -= 1
+        if upstream.routes:
+            return False
+        upstream.is_retired = True
+        upstream.state = State.UNKNOWN
+        del self._upstreams[upstream.name]
+        self.retired[upstream] = None
+        return True
+
+    def forget(self, upstream: Upstream) -> None:
+        """Nothing is open any more at one that is retired: keep only what was carried."""
+        del self.retired[upstream]
+        self._past_traffic = _sum([self._past_traffic, upstream.traffic])
+
+    @property
+    def traffic(self) -> Traffic:
+        """What bridges to all upstreams have carried, to those that have gone too."""
+        known = [upstream.traffic for upstream in (*self._upstreams.values(), *self.retired)]
+        return _sum([self._past_traffic, *known])
 
     def resize(self, places: int) -> None:
         """Let there be so many places at each notebook."""
@@ -358,21 +390,17 @@ class UpstreamTable:
 
     def sweep(self, now: float) -> None:
         """Sweep the places of each that is in use; to be called about once a second."""
-        for upstream in list(self._upstreams.values()):
+        for upstream in [*self._upstreams.values(), *self.retired]:
             if upstream.exchanges or upstream.bridges:
                 upstream.places.sweep(now)
 
     def release(self, upstream: Upstream) -> None:
         """Keep no record of a notebook's port where nobody ever answered, and nothing is open.
 
-        Else whoever asks for all ports, one after the other, would leave a row for each. Of a
-        server none is kept that no route leads to any more.
+        Else whoever asks for all ports, one after the other, would leave a row for each. The
+        record of an application's server stays for as long as routes hold it.
         """
-        if upstream.port is None:
-            is_wanted = upstream.name in self._applications
-        else:
-            is_wanted = upstream.is_known
-        if not is_wanted and not upstream.open_work:
+        if upstream.port is not None and not upstream.is_known and not upstream.open_work:
             self._upstreams.pop(upstream.name, None)
 
     def all(self) -> list[Upstream]:

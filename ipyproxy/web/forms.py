@@ -1,4 +1,4 @@
-"""The body of a small form, read whole.
+"""A small body, read whole: a form, or whatever else the caller makes of it.
 
 Knows how browsers spell a form (``application/x-www-form-urlencoded``), and how much of one is
 taken. Knows nothing of what stands in it.
@@ -24,7 +24,16 @@ def read_form(request: Request, then: Callable[[Form], object]) -> None:
 
     :param then: may raise :class:`ProxyError`, with which the request is refused.
     """
-    reader = _Reader(request, then)
+    read_body(request, FORM_BYTES, lambda body: then(parse_form(body)))
+
+
+def read_body(request: Request, most: int, then: Callable[[bytes], object]) -> None:
+    """Call ``then`` with the body of ``request``, once all of it has come.
+
+    :param most: bytes of a body that is taken; a longer one is refused.
+    :param then: may raise :class:`ProxyError`, with which the request is refused.
+    """
+    reader = _Reader(request, most, then)
     if request.body is None:
         reader.body_ended()
     else:
@@ -43,8 +52,9 @@ def parse_form(body: bytes) -> Form:
 class _Reader:
     """Takes the body. See :class:`ipyproxy.server.request.BodyConsumer`."""
 
-    def __init__(self, request: Request, then: Callable[[Form], object]) -> None:
+    def __init__(self, request: Request, most: int, then: Callable[[bytes], object]) -> None:
         self._request = request
+        self._most = most
         self._then = then
         self._body = b""
         self._is_over = False
@@ -54,8 +64,8 @@ class _Reader:
         if self._is_over:
             return
         self._body += data
-        if len(self._body) > FORM_BYTES:
-            self._refuse(ProxyError(Problem.BODY_TOO_LARGE, "a form"))
+        if len(self._body) > self._most:
+            self._refuse(ProxyError(Problem.BODY_TOO_LARGE, f"more than {self._most} bytes"))
 
     def body_ended(self) -> None:
         """The form is whole."""
@@ -64,7 +74,7 @@ class _Reader:
         self._is_over = True
         self._request.consumer = None
         try:
-            self._then(parse_form(self._body))
+            self._then(self._body)
         except ProxyError as error:
             self._request.refuse(error)
 

@@ -7,6 +7,7 @@ resource does.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from twisted.web.resource import Resource
 
@@ -18,7 +19,7 @@ from ipyproxy.auth import Gate
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http.forwarding import Networks
 from ipyproxy.routes.notebooks import NotebookHosts, StatePaths, parse_target
-from ipyproxy.routes.readings import other_reading
+from ipyproxy.routes.readings import decoded, other_reading
 from ipyproxy.routes.route import Notebooks, Redirect, Route
 from ipyproxy.routes.table import RouteTable
 from ipyproxy.server.request import NO_PAGES, STATUS_LINE, Request
@@ -64,17 +65,47 @@ class Mount:
     :ivar is_strict: whether requests of other sites' pages are refused. An application checks
         itself what its pages have sent; a notebook can't, since it is told that all are its own.
     :ivar decodes: whether it may read a path in another way than byte for byte.
+    :ivar is_live: whether it came while the proxy runs; then its path was compared decoded.
+    :ivar rank: of two that fit, one from the configuration and one that is live, the higher counts.
     """
 
-    __slots__ = ("allowed", "below", "decodes", "is_strict", "lines", "resource")
+    __slots__ = ("allowed", "below", "decodes", "is_live", "is_strict", "lines", "rank", "resource")
 
-    def __init__(self, resource: Resource, route: Route) -> None:
+    def __init__(
+        self,
+        resource: Resource,
+        route: Route,
+        *,
+        is_live: bool = False,
+        rank: tuple[int, int] | None = None,
+    ) -> None:
         self.resource = resource
+        self.is_live = is_live
+        self.rank = rank or rank_of(route.host, route.path)
         self.below = len(route.prefix) + 1
         self.is_strict = isinstance(route.destination, Notebooks)
-        self.decodes = not isinstance(route.destination, (Notebooks, Redirect))
+        self.decodes = not is_live and not isinstance(route.destination, (Notebooks, Redirect))
         self.allowed = Networks(route.allow) if route.allow else None
         self.lines = route.lines
+
+
+YIELDS, PREVAILS = (-1, 0), (3, 0)
+"""The ranks of what any live route goes before, and of what none does."""
+
+
+def rank_of(host: str, path: str) -> tuple[int, int]:
+    """The rank of a route: the host counts before the path, as it does in the table."""
+    return (0 if not host else 1 if host.startswith("*.") else 2), len(path)
+
+
+class LiveMounts(Protocol):
+    """Routes that come and go while the proxy runs."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def match(self, host: bytes, path: bytes) -> Mount | None:
+        """What stands at ``host`` and the decoded ``path``, or nearest above it."""
 
 
 def mounts_of(root: Resource) -> RouteTable[Mount]:
@@ -95,6 +126,7 @@ class PublicSite:
     :param error_pages: pages of the site's own for what goes wrong, by status.
     :param login: the pages on which people log in and out; None: there are none.
     :param hsts: seconds for which browsers are to come by HTTPS only (RFC 6797); 0: not said.
+    :param live: routes beside ``routes``, which come and go; None: there are none.
     """
 
     def __init__(
@@ -109,6 +141,7 @@ class PublicSite:
         error_pages: Mapping[int, bytes] = NO_PAGES,
         login: LoginPages | None = None,
         hsts: int = 0,
+        live: LiveMounts | None = None,
     ) -> None:
         self.insist(hsts)
         self.routes = routes
@@ -119,6 +152,7 @@ class PublicSite:
         self._states = states
         self._error_pages = error_pages
         self._login = login
+        self._live = live
 
     def insist(self, hsts: int) -> None:
         """Tell browsers from now on for how many seconds they are to come by HTTPS only."""
@@ -134,8 +168,7 @@ class PublicSite:
         target = parse_target(head.method, head.target)
         server_name = request.connection.server_name
         host, request.public = self.policy.addressed(head, target.authority, server_name)
-        mount = self.routes.match(host, target.path)
-        assert mount is not None
+        mount = self._mount_at(host, target.path)
         special = head.fields.special
         if mount.is_strict:
             self.policy.check_origin(head, request.public)
@@ -174,6 +207,15 @@ class PublicSite:
         admission = Admission(request, go_on)
         admission.wait(self.gate.decide(request, path))
 
+    def _mount_at(self, host: bytes, path: bytes) -> Mount:
+        mount = self.routes.match(host, path)
+        assert mount is not None
+        if self._live is not None and len(self._live):
+            live = self._live.match(host, decoded(path))
+            if live is not None and live.rank > mount.rank:
+                return live
+        return mount
+
     def _take_route(self, request: Request, host: bytes, path: bytes, mount: Mount) -> None:
         """See to what holds for this route only.
 
@@ -182,11 +224,14 @@ class PublicSite:
         request.extra_lines = mount.lines
         if mount.allowed is not None and request.client not in mount.allowed:
             raise ProxyError(Problem.ACCESS_DENIED, "not from a network that the route allows")
-        other = other_reading(path) if mount.decodes else path
+        if mount.is_live:
+            other = decoded(path)
+        else:
+            other = other_reading(path) if mount.decodes else path
         if other == path:
             return
         same_rule = self.gate is None or self.gate.rule(path) is self.gate.rule(other)
-        if not same_rule or self.routes.match(host, other) is not mount:
+        if not same_rule or (mount.decodes and self._mount_at(host, other) is not mount):
             raise ProxyError(
                 Problem.BAD_TARGET, "decoded, the path would take another route or rule"
             )

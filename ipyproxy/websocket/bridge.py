@@ -229,6 +229,10 @@ class Bridge:
         """The proxy is to stop."""
         self._on(Event.DRAINED)
 
+    def lose_route(self) -> None:
+        """No route leads here any more."""
+        self._on(Event.UNROUTED)
+
     def check(self, now: float) -> None:
         """Look at silence and deadlines; called every few seconds."""
         if self.state is State.OPEN:

@@ -56,6 +56,8 @@ class Event(Enum):
     UPSTREAM_VIOLATED = auto()
     DRAINED = auto()
     """The proxy is to stop."""
+    UNROUTED = auto()
+    """The route that it came by is gone."""
     ALL_SAID = auto()
     """Nothing more passes in either direction."""
     CLIENT_SILENT = auto()
@@ -108,6 +110,7 @@ ENDS = {
     Event.CLIENT_LOST: "client gone",
     Event.UPSTREAM_LOST: "notebook gone",
     Event.DRAINED: "proxy stopped",
+    Event.UNROUTED: "route removed",
 }
 """Why an open bridge ends, in the words of logs and metrics: by the event that began its end."""
 
@@ -137,6 +140,9 @@ TABLE: dict[tuple[State, Event], tuple[State, tuple[Action, ...]]] = {
     # No close frame of ours: browsers' pages connect again after a connection that just ended, but
     # JupyterLab not after 1000 and 1001, and the classic notebook after no close frame at all.
     (_S.OPEN, _E.DRAINED): (_S.ENDING, (_A.END_CLIENT, _A.END_UPSTREAM)),
+    # Nor here: the page tries again, as behind any proxy whose server was stopped, and the answer
+    # to that says what has become of the server.
+    (_S.OPEN, _E.UNROUTED): (_S.ENDING, (_A.END_CLIENT, _A.END_UPSTREAM)),
     (_S.OPEN, _E.CLIENT_SILENT): (_S.OPEN, (_A.ABORT_CLIENT,)),
     (_S.OPEN, _E.CLIENT_LOST): (_S.UPSTREAM_CLOSING, (_A.END_UPSTREAM,)),
     (_S.OPEN, _E.UPSTREAM_LOST): (_S.CLIENT_CLOSING, (_A.END_CLIENT,)),

@@ -14,8 +14,7 @@ def busy() -> Office:
     """A notebook and an application that have answered."""
     office = Office()
     office.count(10000, 200, 0.01, 0, 0)
-    office.upstreams.keep_applications([NAME])
-    application = office.upstreams.application(NAME, UNIXPath("/srv/<galaxy>.sock"))
+    application = office.upstreams.acquire(NAME, UNIXPath("/srv/<galaxy>.sock"))
     for upstream in office.upstreams.all():
         upstream.observe(Outcome.ANSWERED, START, fall=1, rise=1)
     office.statistics.add(application, 502, 0.01, 0, 0)
@@ -47,11 +46,8 @@ def test_metrics_have_a_label_of_their_own_for_it() -> None:
     assert seen[f"ipyproxy_upstream_bridges upstream={NAME}"] == 0
 
 
-def test_one_that_no_route_leads_to_any_more_goes_once_it_has_nothing_open() -> None:
+def test_one_that_no_route_leads_to_any_more_is_told_of_no_more() -> None:
     office = busy()
-    office.upstreams.keep_applications([])
-    assert len(office.upstreams.all()) == 2
     (application,) = (one for one in office.upstreams.all() if one.port is None)
-    application.exchanges = 0
-    office.upstreams.release(application)
+    assert office.upstreams.let_go(application)
     assert [one.port for one in office.upstreams.all()] == [10000]

@@ -25,7 +25,7 @@ DASHBOARD = ROOT / "etc" / "grafana-dashboard.json"
 def busy() -> Office:
     """An office with an application beside its notebooks."""
     office = notebooks_busy()
-    application = office.upstreams.application("unix:/app.sock", UNIXPath("/app.sock"))
+    application = office.upstreams.acquire("unix:/app.sock", UNIXPath("/app.sock"))
     application.is_known = True
     office.statistics.add(application, 200, 0.01, 0, 0)
     return office

@@ -27,6 +27,9 @@ class Bridge:
     def __init__(self, last_activity: float) -> None:
         self.last_activity = last_activity
 
+    def lose_route(self) -> None:
+        """It goes on."""
+
 
 def the_only_upstream(office: Office) -> Any:
     (upstream,) = office.document()["upstreams"]

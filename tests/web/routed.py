@@ -44,6 +44,7 @@ class Routed(House):
         secure(self.components, None)
         settings = _settings(config)
         self.sites = make_sites(self.components, settings, 443)
+        self.components.live.fit(self.sites.fittings)
         self.components.health.startService()
         super().__init__(loop=loop, site=self.sites.public, **others)
 
@@ -54,6 +55,7 @@ class Routed(House):
         sites = make_sites(self.components, settings, 443)
         refit(self.components, config)
         secure(self.components, None)
+        self.components.live.fit(sites.fittings)
         self.server.site = sites.public
 
     def accept(self) -> tuple[Any, Wire]:
@@ -88,6 +90,7 @@ class Routed(House):
             seconds,
             self.server.sweep,
             self.components.pool.sweep,
+            self.components.retirement.sweep,
             lambda: self.components.upstreams.sweep(self.loop.seconds()),
         )
 
@@ -107,7 +110,8 @@ def _settings(config: Config) -> Any:
         config=config,
         certificates=(),
         auth_files=read_files(config.auth),
-        acme=None, error_pages=NO_PAGES,
+        acme=None,
+        error_pages=NO_PAGES,
     )
 
 

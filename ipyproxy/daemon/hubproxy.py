@@ -1,0 +1,358 @@
+"""The proxy of a JupyterHub as a program of its own, put together from the same parts.
+
+There is no configuration file, and there are no notebooks: all routes come by the API. Knows every
+part's constructor, and what begins when. Decides nothing about requests.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import attrs
+from cryptography import x509
+from twisted.application.service import Service
+from twisted.internet.interfaces import IAddress
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from ipyproxy.clock import Calendar
+from ipyproxy.config import Config
+from ipyproxy.config.tables import Compression, Health, Limits, Timeouts
+from ipyproxy.daemon.components import Components, channel_limits, make_components
+from ipyproxy.daemon.draining import Drain, Patience
+from ipyproxy.daemon.routing import Fittings
+from ipyproxy.daemon.service import guarded, make_descriptors
+from ipyproxy.gateway.exchange import GatewayContext
+from ipyproxy.http.forwarding import Network, TrustedProxies
+from ipyproxy.hub.api import ApiSite
+from ipyproxy.hub.errorpages import Asked, ErrorPages, ErrorTarget
+from ipyproxy.hub.figures import Figures
+from ipyproxy.hub.reading import read_target
+from ipyproxy.hub.site import HubSite, MovedSite
+from ipyproxy.hub.store import HubRoutes, Manner
+from ipyproxy.net.endpoints import StartError, listen, listen_at_path, spoken
+from ipyproxy.net.sockets import Accept, Listener, claim_descriptors
+from ipyproxy.net.tcp import TCPTransport
+from ipyproxy.net.tls import TLSTransport
+from ipyproxy.routes.route import Server
+from ipyproxy.server.clients import Clients, ClientsLimits, connections_within, descriptors_for
+from ipyproxy.server.request import Request
+from ipyproxy.server.server import HTTPServer
+from ipyproxy.server.site import Site
+from ipyproxy.status.metrics import Metrics
+from ipyproxy.tls import Certificate, ServerTLS, Terms, UpstreamTLS
+from ipyproxy.upstream.tenancy import Tenants, nobody
+from ipyproxy.web.scraping import MetricsSite
+
+_SWEEP = 0.5
+_CONNECTIONS = 100_000
+_API_CONNECTIONS = 256
+_BACKLOG = 1024
+
+
+class Place(NamedTuple):
+    """Where to listen: an address and a port, or the path of a UNIX socket.
+
+    :ivar host: a literal address; empty: all there are.
+    """
+
+    host: str = ""
+    port: int = 0
+    path: Path | None = None
+
+    def __str__(self) -> str:
+        return str(self.path) if self.path is not None else f"{self.host or '*'}:{self.port}"
+
+
+class Identity(NamedTuple):
+    """How one side of the proxy is known: its certificate, and on which terms it is shown."""
+
+    certificate: Certificate
+    terms: Terms
+
+
+class ServerTerms(NamedTuple):
+    """How servers are spoken to by TLS.
+
+    :ivar own: the certificate that the proxy shows; None: none.
+    :ivar authorities: who may have issued theirs; None: whom this system trusts.
+    :ivar verifies: whether that is looked at at all.
+    """
+
+    own: Certificate | None = None
+    authorities: tuple[x509.Certificate, ...] | None = None
+    verifies: bool = True
+
+
+@attrs.frozen
+class HubProxySettings:
+    """All that the program runs with; see ``ipyproxy-chp --help`` for what it means."""
+
+    public: Place
+    api: Place
+    token: bytes = attrs.field(repr=False)
+    manner: Manner = attrs.field(factory=Manner)
+    public_tls: Identity | None = None
+    api_tls: Identity | None = None
+    servers: ServerTerms = attrs.field(factory=ServerTerms)
+    default_target: str = ""
+    error_target: str = ""
+    error_files: Mapping[int, bytes] = attrs.field(factory=dict)
+    metrics: Place | None = None
+    redirect: Place | None = None
+    redirect_to: int = 443
+    trusted: tuple[Network, ...] = ()
+    body_timeout: float = 60.0
+    keepalive_timeout: float = 75.0
+
+
+class TermsOf:
+    """The terms of TLS for each host, made once for all servers on it; bounded."""
+
+    _MOST = 4096
+
+    def __init__(self, servers: ServerTerms) -> None:
+        self._servers = servers
+        self._made: dict[str, UpstreamTLS] = {}
+
+    def __call__(self, server: Server) -> UpstreamTLS:
+        """The terms on which ``server`` is spoken to."""
+        made = self._made.get(server.tls_name)
+        if made is None:
+            own, authorities, verifies = self._servers
+            made = UpstreamTLS(server.tls_name, authorities, own, verifies=verifies)
+            if len(self._made) < self._MOST:
+                self._made[server.tls_name] = made
+        return made
+
+
+def _config(settings: HubProxySettings) -> Config:
+    """The limits of a hub's proxy.
+
+    Behind one address there may be a thousand users, so nobody is slowed down for how much comes
+    from an address; a share of the connections is all that limits it. Nobody is probed: the hub
+    looks after its servers itself.
+    """
+    have = claim_descriptors(descriptors_for(_CONNECTIONS))
+    connections = min(_CONNECTIONS, connections_within(have))
+    limits = Limits(connections=connections, connection_rate=0.0, request_rate=0.0)
+    timeouts = Timeouts(
+        body=settings.body_timeout, keepalive=settings.keepalive_timeout, response=0.0
+    )
+    return Config(
+        limits=limits, timeouts=timeouts, health=Health(mode="off"), compression=Compression()
+    )
+
+
+class HubProxy(Service):
+    """The daemon: its listeners, its sweeps and its end."""
+
+    log = Logger(namespace="ipyproxy.hub")
+
+    def __init__(self, reactor: Any, settings: HubProxySettings) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._config = _config(settings)
+        self._descriptors = make_descriptors(reactor)
+        self._components = make_components(
+            reactor, self._descriptors, self._config, Tenants(nobody)
+        )
+        self._figures = Figures()
+        self._listeners: list[Listener] = []
+        self._servers: list[HTTPServer] = []
+        self._sweeping = LoopingCall(guarded(self._sweep, self.log))
+        self._sweeping.clock = reactor
+        live = self._components.live
+        live.fit(_fittings(self._components))
+        calendar = Calendar(reactor.seconds, time.time)
+        terms = TermsOf(settings.servers)
+        self._terms = terms
+        self.routes = HubRoutes(live, settings.manner, calendar, terms)
+        if settings.default_target:
+            self.routes.add("/", {"target": settings.default_target})
+
+    def startService(self) -> None:
+        """Listen, and begin to serve."""
+        super().startService()
+        settings, components, figures = self._settings, self._components, self._figures
+        pages = ErrorPages(settings.error_files, self._error_target())
+        secure = settings.public_tls is not None
+        site = HubSite(
+            components.live,
+            pages,
+            figures,
+            host_routing=settings.manner.host_routing,
+            secure=secure,
+        )
+        trusted = TrustedProxies(settings.trusted)
+        public = self._server(site, components.clients, trusted, self._record)
+        self._listen(settings.public, self._taking(public, settings.public_tls))
+        api = self._private(ApiSite(self.routes, settings.token, figures))
+        self._listen(settings.api, self._taking(api, settings.api_tls))
+        if settings.metrics is not None:
+            scraped = Metrics(components.sources)
+            expose = lambda: scraped.exposed(b"")[1] + figures.exposed()  # noqa: E731
+            metrics = self._private(MetricsSite(expose))
+            self._listen(settings.metrics, self._taking(metrics, None))
+        if settings.redirect is not None:
+            redirects = self._private(MovedSite(settings.redirect_to))
+            self._listen(settings.redirect, self._taking(redirects, None))
+        self._sweeping.start(_SWEEP, now=False)
+        self._tell()
+
+    def _tell(self) -> None:
+        settings = self._settings
+        scheme = "http" if settings.public_tls is None else "https"
+        target = settings.default_target or "(no default)"
+        self.log.info(
+            "Proxying {scheme}://{where} to {target}",
+            scheme=scheme,
+            where=str(settings.public),
+            target=target,
+        )
+        scheme = "http" if settings.api_tls is None else "https"
+        self.log.info(
+            "Proxy API at {scheme}://{where}/api/routes", scheme=scheme, where=str(settings.api)
+        )
+        if settings.metrics is not None:
+            self.log.info("Serve metrics at http://{where}/metrics", where=str(settings.metrics))
+        if settings.redirect is not None:
+            self.log.info(
+                "Added HTTP to HTTPS redirection from {where} to {port}",
+                where=str(settings.redirect),
+                port=settings.redirect_to,
+            )
+        if not settings.token:
+            self.log.warn("REST API is not authenticated.")
+
+    def _error_target(self) -> Asked | None:
+        if not self._settings.error_target:
+            return None
+        application = read_target(self._settings.error_target)
+        (server,) = application.servers
+        tls = self._terms(server) if server.tls_name else None
+        upstream = self._components.upstreams.acquire(server.name, server.address, tls)
+        return ErrorTarget(self._components.pool, upstream, application.below)
+
+    def _private(self, site: Site) -> HTTPServer:
+        """A server for programs, of which there are few, and none is to be slowed down."""
+        few = Clients(ClientsLimits(_API_CONNECTIONS, _API_CONNECTIONS))
+        return self._server(site, few, TrustedProxies(), lambda request, duration: None)
+
+    def _server(
+        self,
+        site: Site,
+        clients: Clients,
+        trusted: TrustedProxies,
+        record: Callable[[Request, float], None],
+    ) -> HTTPServer:
+        limits = channel_limits(self._config)
+        server = HTTPServer(self._reactor, site, limits, clients, trusted, record)
+        self._servers.append(server)
+        return server
+
+    def _record(self, request: Request, duration: float) -> None:
+        """Count a request that has ended."""
+        self._figures.proxied[request.status] += 1
+        if request.status < 300:
+            self._figures.noted += 1
+        self._components.statistics.add(
+            request.upstream,
+            request.status,
+            duration,
+            request.body_bytes_received,
+            request.body_bytes_sent,
+        )
+        if request.status >= 500 and request.note:
+            path = request.target.partition(b"?")[0].decode("latin-1")
+            self.log.error(
+                "{status} {method} {path} {note}",
+                status=request.status,
+                method=request.method.decode("latin-1"),
+                path=path,
+                note=request.note,
+            )
+
+    def _listen(self, place: Place, accept: Accept) -> None:
+        if place.path is None:
+            host = place.host.replace(":", r"\:")
+            kind = "tcp6" if ":" in place.host else "tcp"
+            where = f"{kind}:{place.port}:interface={host}" if host else place.port
+            listener = listen(self._reactor, self._descriptors, where, _BACKLOG, accept)
+        else:
+            try:
+                listener = listen_at_path(self._descriptors, place.path, _BACKLOG, accept)
+            except OSError as error:
+                reason = error.strerror or error
+                raise StartError(f"ipyproxy-chp: cannot listen on {place.path}: {reason}") from None
+        self._listeners.append(listener)
+        self.log.debug("listening on {address}", address=spoken(listener.address))
+
+    def _taking(self, server: HTTPServer, identity: Identity | None) -> Accept:
+        """What takes connections for ``server``."""
+        descriptors, high_water = self._descriptors, self._config.limits.buffer_bytes
+        tls = None
+        if identity is not None:
+            tls = ServerTLS((identity.certificate,), identity.terms, self._reactor.seconds)
+
+        def accept(sock: socket.socket, peer: IAddress) -> None:
+            channel = server.open_channel(peer)
+            if channel is None:
+                sock.close()
+            elif tls is None:
+                TCPTransport(descriptors, sock, channel, peer, high_water=high_water).start()
+            else:
+                connection = tls.connection(sock)
+                TLSTransport(
+                    descriptors, sock, channel, peer, connection, high_water=high_water
+                ).start()
+
+        return accept
+
+    def _sweep(self) -> None:
+        components, now = self._components, self._reactor.seconds()
+        for server in self._servers:
+            server.sweep()
+        components.pool.sweep()
+        components.retirement.sweep()
+        components.live.sweep(now)
+        components.upstreams.sweep(now)
+        components.bridges.sweep()
+        components.statistics.tick(now)
+
+    def stop(self) -> None:
+        """End at once: the hub starts another one as soon as it misses this one."""
+        self.log.warn("Terminated")
+        self._reactor.stop()
+
+    def stopService(self) -> Any:
+        """Take nothing new, and end what is open."""
+        super().stopService()
+        for listener in self._listeners:
+            listener.stop()
+        drain = Drain(self._reactor, self._servers, self._components, Patience(0, 0))
+        return drain.done.addCallback(lambda _: self._end())
+
+    def _end(self) -> None:
+        if self._sweeping.running:
+            self._sweeping.stop()
+        self._components.auth.threads.close()
+        self._components.compression.close()
+
+
+def _fittings(components: Components) -> Fittings:
+    context = GatewayContext(
+        components.pool,
+        components.health,
+        components.bridges,
+        components.tenants,
+        components.adviser,
+        frozenset(),
+        None,
+        components.compression,
+    )
+    return Fittings(components.upstreams, context, None, components.disks, ())

@@ -1,0 +1,139 @@
+"""The REST API, as configurable-http-proxy answers it.
+
+Knows methods, statuses and the token. Knows nothing of how a route is served.
+
+Nothing is read, said or changed for whoever does not know the token. What a body and all routes
+together may take is bounded.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from twisted.logger import Logger
+
+from ipyproxy.errors import ProxyError
+from ipyproxy.hub.figures import Figures
+from ipyproxy.hub.reading import MalformedError, read_data, read_inactive_since, route_path
+from ipyproxy.hub.store import MOST_ROUTES, HubRoutes, TooManyError
+from ipyproxy.server.request import STATUS_LINE, Request
+from ipyproxy.web.forms import read_body
+
+LONGEST_BODY = 65536
+"""Bytes that what is said of one route may have."""
+_TOKEN = re.compile(rb"token\s+(\S+)")
+_JSON = b"Content-Type: application/json"
+_TEXT = b"Content-Type: text/plain; charset=utf-8"
+
+_log = Logger(namespace="ipyproxy.hub")
+
+
+class ApiSite:
+    """What the listener of the API serves.
+
+    :param token: what the hub has to know; empty: nothing.
+    """
+
+    status_line = STATUS_LINE
+
+    def __init__(self, routes: HubRoutes, token: bytes, figures: Figures) -> None:
+        self._routes = routes
+        self._token = token
+        self._figures = figures
+
+    def handle(self, request: Request) -> None:
+        """Answer a request of the hub's."""
+        raw, _, query = request.target.partition(b"?")
+        try:
+            path = route_path(raw)
+        except MalformedError as error:
+            self._answer(request, 400, str(error))
+            return
+        if path is None:
+            self._answer(request, 404, "Not Found")
+            return
+        if request.method not in (b"GET", b"HEAD", b"POST", b"DELETE"):
+            self._answer(request, 405, "Method not supported")
+            return
+        if not self._is_authorized(request):
+            self._answer(request, 403)
+            return
+        try:
+            if request.method == b"POST":
+                read_body(request, LONGEST_BODY, lambda body: self._post(request, path, body))
+            elif request.method == b"DELETE":
+                self._figures.deletes += 1
+                self._answer(request, 204 if self._routes.remove(path) else 404)
+            elif path != "/" or not raw.rstrip(b"/").endswith(b"/api/routes"):
+                self._get(request, path)
+            else:
+                self._get_all(request, query.decode("latin-1"))
+        except MalformedError as error:
+            self._answer(request, 400, str(error))
+
+    def refuse(self, request: Request, error: ProxyError) -> None:
+        """Answer what could not be read."""
+        self._answer(request, error.problem.status, error.problem.title)
+
+    def _is_authorized(self, request: Request) -> bool:
+        if not self._token:
+            return True
+        said = request.head.fields.first(b"authorization") or b""
+        match = _TOKEN.search(said)
+        # In any case, and as a whole, so that the time that it takes tells nothing.
+        return hmac.compare_digest(match[1] if match else b"", self._token)
+
+    def _get(self, request: Request, path: str) -> None:
+        told = self._routes.get(path)
+        if told is None:
+            self._answer(request, 404)
+        else:
+            self._respond(request, 200, _JSON, json.dumps(told).encode())
+
+    def _get_all(self, request: Request, query: str) -> None:
+        since = read_inactive_since(query)
+        self._figures.gets += 1
+        pieces = _spelled(self._routes.all(since))
+        self._respond(request, 200, _JSON, b"".join(pieces))
+
+    def _post(self, request: Request, path: str, body: bytes) -> None:
+        try:
+            self._routes.add(path, read_data(body))
+        except MalformedError as error:
+            self._answer(request, 400, str(error))
+        except TooManyError:
+            self._answer(request, 507, f"there are {MOST_ROUTES} routes, and may be no more")
+        else:
+            self._figures.adds += 1
+            self._answer(request, 201)
+
+    def _answer(self, request: Request, status: int, text: str = "") -> None:
+        request.refused = status in (400, 403, 404, 405)
+        self._respond(request, status, _TEXT if text else None, text.encode())
+
+    def _respond(self, request: Request, status: int, kind: bytes | None, body: bytes) -> None:
+        self._figures.api[status] += 1
+        path = request.target.partition(b"?")[0].decode("ascii", "backslashreplace")
+        emit = _log.info if status < 400 else _log.warn
+        emit(
+            "{status} {method} {path}",
+            status=status,
+            method=request.method.decode("ascii", "backslashreplace"),
+            path=path,
+        )
+        reason = HTTPStatus(status).phrase.encode("ascii")
+        request.respond(status, reason, [kind] if kind else [], body)
+
+
+def _spelled(routes: Iterator[tuple[str, Any]]) -> Iterator[bytes]:
+    """A JSON object of all routes."""
+    before = "{"
+    for path, told in routes:
+        yield f"{before}{json.dumps(path)}: {json.dumps(told)}".encode()
+        before = ", "
+    yield b"{}" if before == "{" else b"}"

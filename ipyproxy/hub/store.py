@@ -1,0 +1,246 @@
+"""The routes of one hub: what it has said of each, and when each was last used.
+
+Knows the data of routes, and dates. Knows nothing of requests, of JSON on the wire, or of how a
+route is served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from ipyproxy.clock import Calendar
+from ipyproxy.http.rewriting import Redirects
+from ipyproxy.hub.reading import MalformedError, clean_path, place_of, read_target
+from ipyproxy.net.address import ClientTLS
+from ipyproxy.routes.route import Route, Server
+
+MOST_ROUTES = 200_000
+
+
+class Work(Protocol):
+    """When a route was last used, in seconds of the reactor's clock; minus infinity: never."""
+
+    active_at: float
+    person_at: float
+
+
+class Served(Protocol):
+    """A route as it is served."""
+
+    @property
+    def work(self) -> Work | None:
+        """What goes on there; None: nobody has asked for it yet."""
+
+
+class Routes(Protocol):
+    """Where routes are put; see :class:`ipyproxy.daemon.live.LiveRoutes`."""
+
+    def put(
+        self, host: bytes, path: bytes, route: Route, *, tls: ClientTLS | None, places: int
+    ) -> Served:
+        """Let ``route`` stand there."""
+
+    def remove(self, host: bytes, path: bytes) -> None:
+        """Let nothing stand there."""
+
+    def sweep(self, now: float) -> None:
+        """See on which routes there was traffic."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """What all routes of a hub have in common.
+
+    :ivar host_routing: whether the first segment of a route's path is its host.
+    :ivar prepends: whether the path of a target comes before that of a request.
+    :ivar keeps_prefix: whether a request keeps the path of its route.
+    :ivar sent: field lines that servers get with every request.
+    :ivar timeout: seconds for which an answer may not begin; None: as for all.
+    :ivar places: how many exchanges and WebSockets each server may have at once.
+    :ivar tells: whether servers get X-Forwarded-*.
+    :ivar redirects: what becomes of a server's own address in Location; None: it stays.
+    """
+
+    host_routing: bool = False
+    prepends: bool = True
+    keeps_prefix: bool = True
+    sent: tuple[bytes, ...] = ()
+    timeout: float | None = None
+    places: int = 4096
+    tells: bool = True
+    redirects: Redirects | None = None
+
+
+class _Kept:
+    """One route: what was said of it, and when; times are seconds of the reactor's clock."""
+
+    __slots__ = ("active_at", "data", "person_at", "served")
+
+    def __init__(self, data: dict[str, Any], served: Served, active_at: float) -> None:
+        self.data = data
+        self.served = served
+        self.active_at = active_at
+        self.person_at = 0.0
+
+    def last_used(self) -> tuple[float, float]:
+        """When it was last active, and a person last did something there (0: never)."""
+        work = self.served.work
+        if work is None:
+            return self.active_at, self.person_at
+        return max(self.active_at, work.active_at), max(self.person_at, work.person_at)
+
+
+class TooManyError(Exception):
+    """There is no room for another route."""
+
+
+class HubRoutes:
+    """The routes of a hub, by path.
+
+    :param routes: where they are put.
+    :param terms: the terms on which a server is spoken to by TLS.
+    :param changed: called when something is to be kept.
+    """
+
+    def __init__(
+        self,
+        routes: Routes,
+        manner: Manner,
+        calendar: Calendar,
+        terms: Callable[[Server], ClientTLS],
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._routes = routes
+        self._manner = manner
+        self._calendar = calendar
+        self._terms = terms
+        self._changed = changed
+        self._kept: dict[str, _Kept] = {}
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._kept)
+
+    def add(self, path: str, data: dict[str, Any]) -> None:
+        """Let a route stand at ``path``, in the place of whatever stood there.
+
+        :raises MalformedError: if its target is none, or nothing may stand there.
+        :raises TooManyError: if there are too many.
+        """
+        path = clean_path(path)
+        if path not in self._kept and len(self._kept) >= MOST_ROUTES:
+            raise TooManyError
+        manner = self._manner
+        application = read_target(data["target"])
+        if not manner.prepends:
+            application = type(application)(application.servers)
+        host, below = place_of(path, host_routing=manner.host_routing)
+        (server,) = application.servers
+        route = Route(
+            application,
+            host.decode(),
+            below.decode("utf-8", "surrogateescape"),
+            strip=not manner.keeps_prefix,
+            timeout=manner.timeout,
+            sent=manner.sent,
+            tells=manner.tells,
+            redirects=manner.redirects,
+        )
+        tls = self._terms(server) if server.tls_name else None
+        try:
+            served = self._routes.put(host, below, route, tls=tls, places=manner.places)
+        except ValueError as error:
+            raise MalformedError(str(error)) from None
+        if manner.host_routing and path != "/":
+            data["host"] = path.split("/")[1]
+        former = self._kept.get(path)
+        now = self._calendar.seconds()
+        kept = self._kept[path] = _Kept(data, served, now)
+        if former is not None and former.served is served:
+            kept.person_at = former.person_at
+        self._changed()
+
+    def remove(self, path: str) -> bool:
+        """Let nothing stand at ``path``; whether something did."""
+        path = clean_path(path)
+        if self._kept.pop(path, None) is None:
+            return False
+        self._routes.remove(*place_of(path, host_routing=self._manner.host_routing))
+        self._changed()
+        return True
+
+    def get(self, path: str) -> Mapping[str, Any] | None:
+        """What is told of the route at ``path``; None: there is none."""
+        kept = self._kept.get(clean_path(path))
+        if kept is None:
+            return None
+        self._routes.sweep(self._calendar.seconds())
+        return self._told(kept)
+
+    def all(self, inactive_since: float | None = None) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """What is told of each route, by path.
+
+        :param inactive_since: only of those that were not active from then on, in seconds since
+            the epoch.
+        """
+        self._routes.sweep(self._calendar.seconds())
+        for path, kept in self._kept.items():
+            if inactive_since is None or self._calendar.date(kept.last_used()[0]) < inactive_since:
+                yield path, self._told(kept)
+
+    def _told(self, kept: _Kept) -> Mapping[str, Any]:
+        active, person = kept.last_used()
+        return {
+            **kept.data,
+            "last_activity": self._spelled(active),
+            "last_activity_person": self._spelled(person) if person > 0 else None,
+        }
+
+    def _spelled(self, at: float) -> str:
+        date = datetime.fromtimestamp(self._calendar.date(at), UTC)
+        return date.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    # What outlives the process.
+
+    def to_keep(self) -> dict[str, Any]:
+        """All of it, to be kept in a file."""
+        return {path: dict(told) for path, told in self.all()}
+
+    def restore(self, kept: Mapping[str, Any]) -> int:
+        """Put back what was kept, as far as it makes sense; how many routes that is.
+
+        What the hub has said since counts.
+        """
+        count = 0
+        for path, told in kept.items():
+            if path in self._kept or not isinstance(told, dict):
+                continue
+            data = {name: value for name, value in told.items() if name not in _OURS}
+            try:
+                if not isinstance(data.get("target"), str):
+                    continue
+                self.add(path, data)
+            except (MalformedError, TooManyError):
+                continue
+            one = self._kept[path]
+            one.active_at = self._since(told.get("last_activity"), one.active_at)
+            one.person_at = self._since(told.get("last_activity_person"), 0.0)
+            count += 1
+        return count
+
+    def _since(self, date: object, otherwise: float) -> float:
+        """The time of the reactor's clock at a ``date``, which is in the past."""
+        if not isinstance(date, str):
+            return otherwise
+        try:
+            then = datetime.fromisoformat(date).timestamp()
+        except ValueError:
+            return otherwise
+        now = self._calendar.seconds()
+        return min(now, now - (self._calendar.now() - then))
+
+
+_OURS = ("last_activity", "last_activity_person")

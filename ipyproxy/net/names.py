@@ -1,0 +1,160 @@
+"""Hosts that are known by name: looked up when a connection is made, in a thread.
+
+Knows names, addresses and for how long what was found is taken for granted. Knows nothing of what a
+connection is for.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from ipyproxy.net.address import NamedAddress, TCPAddress
+from ipyproxy.net.tlsdial import Attempt
+
+FRESH_FOR = 10.0
+"""Seconds for which an answer is taken for granted, as it is for containers that are replaced."""
+WAIT = 5.0
+"""Seconds that a connection waits for its host to be looked up."""
+_REMEMBERED = 4096
+
+LookUp = Callable[[str], Deferred[list[str]]]
+"""Gives the addresses of a host; fails with OSError if there are none."""
+Begin = Callable[[TCPAddress, Callable[[OSError], None]], Attempt]
+"""Begins to connect to an address; the callable is told if that fails."""
+
+
+def system_look_up(name: str) -> list[str]:
+    """Ask the system (``/etc/hosts``, DNS) for a host's addresses. Blocks; raises OSError."""
+    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+class _Host:
+    """What is known of one host."""
+
+    __slots__ = ("addresses", "at", "waiting")
+
+    def __init__(self) -> None:
+        self.addresses: list[str] = []
+        self.at = 0.0
+        self.waiting: list[NamedAttempt] | None = None
+
+
+class Names:
+    """The hosts that have been looked up; bounded.
+
+    :param look_up: asks.
+    :param reactor: for its clock.
+    """
+
+    def __init__(self, look_up: LookUp, reactor: Any) -> None:
+        self._look_up = look_up
+        self._reactor = reactor
+        self._hosts: OrderedDict[str, _Host] = OrderedDict()
+
+    def dial(
+        self, address: NamedAddress, begin: Begin, failed: Callable[[OSError], None]
+    ) -> Attempt:
+        """Connect to one of the addresses of a host: to the first that takes the connection."""
+        return NamedAttempt(self, self._reactor, address, begin, failed)
+
+    def known(self, address: NamedAddress) -> TCPAddress | None:
+        """Where the host was last found; None: it was not."""
+        host = self._hosts.get(address.name)
+        if host is None or not host.addresses:
+            return None
+        return TCPAddress(host.addresses[0], address.port)
+
+    def find(self, attempt: NamedAttempt, name: str) -> None:
+        """Tell ``attempt`` the addresses, now or once they are known."""
+        host = self._hosts.get(name)
+        if host is None:
+            host = self._hosts[name] = _Host()
+            if len(self._hosts) > _REMEMBERED:
+                self._hosts.popitem(last=False)
+        else:
+            self._hosts.move_to_end(name)
+        now = self._reactor.seconds()
+        if host.addresses and now - host.at < FRESH_FOR:
+            attempt.found(list(host.addresses))
+            return
+        if host.waiting is not None:
+            host.waiting.append(attempt)
+            return
+        host.waiting = [attempt]
+        answer = self._look_up(name)
+        answer.addCallbacks(
+            self._answered, self._not_answered, callbackArgs=(host,), errbackArgs=(host,)
+        )
+
+    def _answered(self, addresses: list[str], host: _Host) -> None:
+        host.addresses = addresses
+        host.at = self._reactor.seconds()
+        self._tell(host)
+
+    def _not_answered(self, failure: Failure, host: _Host) -> None:
+        # What was found before may still be right: a name server that is away stops nobody.
+        self._tell(host)
+
+    def _tell(self, host: _Host) -> None:
+        waiting, host.waiting = host.waiting or [], None
+        for attempt in waiting:
+            attempt.found(list(host.addresses))
+
+
+class NamedAttempt:
+    """One attempt to connect to a host that is known by name."""
+
+    def __init__(
+        self,
+        names: Names,
+        reactor: Any,
+        address: NamedAddress,
+        begin: Begin,
+        failed: Callable[[OSError], None],
+    ) -> None:
+        self._address = address
+        self._begin = begin
+        self._failed = failed
+        self._rest: list[str] = []
+        self._attempt: Attempt | None = None
+        self._is_over = False
+        self._timer: Any = reactor.callLater(WAIT, self._expire)
+        names.find(self, address.name)
+
+    def found(self, addresses: list[str]) -> None:
+        """These are the host's; none: nobody knows it."""
+        if self._is_over:
+            return
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._rest = addresses
+        self._next(OSError(errno.EHOSTUNREACH, f"{self._address.name} is not known"))
+
+    def _next(self, caught: OSError) -> None:
+        if self._is_over:
+            return
+        if not self._rest:
+            self._is_over = True
+            self._failed(caught)
+            return
+        address = TCPAddress(self._rest.pop(0), self._address.port)
+        self._attempt = self._begin(address, self._next)
+
+    def _expire(self) -> None:
+        self._next(TimeoutError(errno.ETIMEDOUT, f"{self._address.name} could not be looked up"))
+
+    def cancel(self) -> None:
+        """Give up without a word."""
+        self._is_over = True
+        if self._timer.active():
+            self._timer.cancel()
+        if self._attempt is not None:
+            self._attempt.cancel()
