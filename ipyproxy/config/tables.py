@@ -14,6 +14,7 @@ import attrs
 
 from ipyproxy.config.acme import Acme
 from ipyproxy.config.auth import Auth
+from ipyproxy.config.containers import Containers
 from ipyproxy.config.routes import RouteEntry
 from ipyproxy.config.values import (
     Ports,
@@ -268,6 +269,7 @@ class Config:
     log: Log = attrs.field(factory=Log)
     status: Status = attrs.field(factory=Status)
     state: State = attrs.field(factory=State)
+    containers: Containers = attrs.field(factory=Containers)
     routes: tuple[RouteEntry, ...] = ()
 
     def __attrs_post_init__(self) -> None:

@@ -32,6 +32,7 @@ from ipyproxy.daemon.components import (
     refit,
     secure,
 )
+from ipyproxy.daemon.containers import ContainerRoutes
 from ipyproxy.daemon.draining import Drain, Patience
 from ipyproxy.daemon.keeping import Keeping
 from ipyproxy.daemon.memory import FreeMemory
@@ -90,6 +91,7 @@ class ProxyService(Service):
         tenants = Tenants(find_kernel(owners), self._known(owners))
         self._components = make_components(reactor, self._descriptors, config, tenants)
         condition = self._components.condition
+        self._containers = ContainerRoutes(reactor, self._components.live)
         self._keeping = Keeping(reactor, condition, self._tls, self._put_in_place)
         secure(self._components, self._settings.notebooks_tls, self._settings.applications_tls)
         access_log = AccessLog(self._writer.write, config.log.format, time.time)
@@ -174,6 +176,7 @@ class ProxyService(Service):
             self.log.info("listening on {address}", address=address)
         self._tell_settings()
         self._reactor.callWhenRunning(lambda: self._keeping.follow(self._settings))
+        self._reactor.callWhenRunning(lambda: self._containers.follow(self._settings.config))
         self._components.condition.phase = Phase.SERVING
 
     def _tell_settings(self) -> None:
@@ -371,6 +374,7 @@ class ProxyService(Service):
             self._writer.close()
             self._writer = writer
         self._keeping.follow(settings)
+        self._containers.follow(config)
         for key in ("https", "http", "backlog"):
             if getattr(config.listen, key) != getattr(self._bound, key):
                 self.log.warn("listen.{key} has changed: that takes a restart", key=key)
@@ -410,6 +414,7 @@ class ProxyService(Service):
         super().stopService()
         self._components.condition.phase = Phase.DRAINING
         self._keeping.stop()
+        self._containers.stop()
         self._components.sights.live.close()
         stopped = [listener.stop() for listener in self._listeners]
         patience = self._patience or Patience(self._settings.config.timeouts.drain, 0)
