@@ -7,6 +7,7 @@ program with faults of its own. Knows nothing of how a document comes here.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,9 @@ T = TypeVar("T")
 
 _PREFIX = "urn:ietf:params:acme:error:"
 _LONGEST_DETAIL = 500
+_MOST_ISSUERS = 10
+_ISSUER = re.compile(r"[a-z0-9.-]{1,253}")
+_ACCOUNT = re.compile(r"[!#-:<-~]{0,500}")
 
 
 class AcmeError(Exception):
@@ -63,6 +67,8 @@ class Directory:
     new_account: str
     new_order: str
     renewal_info: str | None
+    revoke_certificate: str | None
+    key_change: str | None
     profiles: frozenset[str]
     needs_binding: bool
 
@@ -81,11 +87,17 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """One way to prove that a name is ours (section 8)."""
+    """One way to prove that a name is ours (section 8).
+
+    A lasting record in the DNS has no token: it says for which of the ``issuers`` it is, and for
+    which account; "" for the account's own URL (draft-ietf-acme-dns-persist-01 section 3.1).
+    """
 
     kind: str
     url: str
-    token: str
+    token: str = ""
+    issuers: tuple[str, ...] = ()
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +129,8 @@ def read_directory(document: Mapping[str, Any]) -> Directory:
         _required(document, "newAccount", str),
         _required(document, "newOrder", str),
         _optional(document, "renewalInfo", str),
+        _optional(document, "revokeCert", str),
+        _optional(document, "keyChange", str),
         frozenset(_optional(meta, "profiles", dict) or {}),
         bool(meta.get("externalAccountRequired")),
     )
@@ -139,19 +153,27 @@ def read_order(document: Mapping[str, Any]) -> Order:
 
 
 def read_authorization(document: Mapping[str, Any]) -> Authorization:
-    """See :class:`Authorization`. A challenge without a token is of a kind that we do not know."""
-    challenges = []
-    whys = []
-    for one in _required(document, "challenges", list):
-        if isinstance(one, dict):
-            if isinstance(one.get("token"), str):
-                challenge = Challenge(
-                    _required(one, "type", str), _required(one, "url", str), one["token"]
-                )
-                challenges.append(challenge)
-            whys.append(_why(one.get("error")))
-    why = "; ".join(filter(None, whys))
-    return Authorization(_required(document, "status", str), tuple(challenges), why)
+    """See :class:`Authorization`."""
+    told = [one for one in _required(document, "challenges", list) if isinstance(one, dict)]
+    challenges = tuple(challenge for one in told if (challenge := _challenge(one)) is not None)
+    why = "; ".join(filter(None, (_why(one.get("error")) for one in told)))
+    return Authorization(_required(document, "status", str), challenges, why)
+
+
+def _challenge(document: Mapping[str, Any]) -> Challenge | None:
+    """One that is of a kind that we know: with a token, or with names of issuers."""
+    kind, url = _required(document, "type", str), _required(document, "url", str)
+    token = _optional(document, "token", str)
+    if token is not None:
+        return Challenge(kind, url, token)
+    issuers = _optional(document, "issuer-domain-names", list) or ()
+    account = _optional(document, "accounturi", str) or ""
+    # They become part of a record, which people copy.
+    if not 1 <= len(issuers) <= _MOST_ISSUERS or not _ACCOUNT.fullmatch(account):
+        return None
+    if not all(isinstance(name, str) and _ISSUER.fullmatch(name) for name in issuers):
+        return None
+    return Challenge(kind, url, "", tuple(issuers), account)
 
 
 def read_window(document: Mapping[str, Any]) -> Window:

@@ -7,7 +7,7 @@ Whatever fails, what is served stays. Knows nothing of connections, or of the co
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -16,10 +16,12 @@ from twisted.logger import Logger
 
 from ipyproxy.acme.client import Client, Proof, Wanted
 from ipyproxy.acme.documents import AcmeError
+from ipyproxy.acme.errands import Errands
 from ipyproxy.acme.jose import AccountKey
 from ipyproxy.acme.material import (
     Key,
     KeyKind,
+    Reason,
     certificate_id,
     key_pem,
     kind_of,
@@ -28,7 +30,7 @@ from ipyproxy.acme.material import (
 )
 from ipyproxy.acme.proofs import Run, usable
 from ipyproxy.acme.renewal import Attempts, Window, after_failure, may_try
-from ipyproxy.acme.standing import Kept, Standing, due_by_itself, told
+from ipyproxy.acme.standing import Kept, Standing, concerns, due_by_itself, told
 from ipyproxy.acme.store import Stamp, Store
 from ipyproxy.clock import Clock, twisted_clock
 from ipyproxy.tls import Certificate, CertificateError
@@ -52,7 +54,8 @@ class _Look(NamedTuple):
     stamps: Mapping[str, Stamp]
     changed: Mapping[str, Kept | None]
     attempts: dict[str, Attempts]
-    asked: frozenset[str]
+    asked: Mapping[str, Reason | None]
+    has_errands: bool
 
 
 class Policy(NamedTuple):
@@ -104,6 +107,7 @@ class Keeper:
         self._lock: int | None = None
         self._trouble = ""
         self._stopped = False
+        self._errands = Errands(store, run, reactor.seconds)
         self._looping = LoopingCall(self._begin_turn)
         self._looping.clock = twisted_clock(reactor)
         self.standings: Mapping[str, Standing] = {}
@@ -142,18 +146,21 @@ class Keeper:
     async def _take_turn(self) -> None:
         try:
             look = await self._look()
+            if look.has_errands and not await self._run_errands():
+                return  # another node asks
             await self._ask_for_window()
             while (name := self._first_due(look)) is not None:
-                if not await self._attempt(name, look.attempts[name]):
+                if not await self._attempt(name, look):
                     return  # another node asks
                 look = await self._look()
             self._trouble = ""
         except CancelledError:
             pass
         except Exception as error:
-            if repr(error) == self._trouble:
+            trouble = str(error) if isinstance(error, OSError) else repr(error)
+            if trouble == self._trouble:
                 return  # it was told, and the next look is soon
-            self._trouble = repr(error)
+            self._trouble = trouble
             if isinstance(error, OSError):
                 self.log.error("certificates cannot be kept: {error}", error=error)
             else:
@@ -183,7 +190,7 @@ class Keeper:
             asked = self._store.asked()
         except FileNotFoundError:
             self._store.prepare()
-            asked = frozenset()
+            asked = {}
         self._store.see_challenges()
         stamps = self._store.stamps()
         changed: dict[str, Kept | None] = {}
@@ -197,7 +204,7 @@ class Keeper:
                 else:
                     changed[name] = Kept(certificate, self._store.authority(name))
         attempts = {name: self._store.attempts(name) for name in self._store.names}
-        return _Look(stamps, changed, attempts, asked)
+        return _Look(stamps, changed, attempts, asked, self._errands.look())
 
     def _take_over(self, name: str, kept: Kept) -> None:
         self._have_served(name, kept.certificate)
@@ -217,7 +224,7 @@ class Keeper:
 
     def _is_of_another_kind(self, kept: Kept) -> bool:
         """Whether the configuration asks for other certificates than it did then."""
-        if self._client is not None and kept.authority != self._client.authority.url:
+        if self._client is not None and kept.authority != self._client.account.authority.url:
             return True
         return kind_of(kept.certificate.private_key) != self._policy.key
 
@@ -249,7 +256,7 @@ class Keeper:
         kept = self._kept[name]
         identifier = certificate_id(kept.certificate.chain[0])
         client = await self._known_client()
-        if identifier is None or kept.authority != client.authority.url:
+        if identifier is None or kept.authority != client.account.authority.url:
             return
         try:
             found = await self._in_time(client.renewal_window(identifier))
@@ -261,26 +268,59 @@ class Keeper:
             again = min(max(again or _WINDOW_ASKED, _WINDOW_LEAST), _WINDOW_MOST)
             self._windows_due[name] = now + again
 
+    def concerns(self) -> Iterator[str]:
+        """What an administrator is to know, in sentences."""
+        if self._trouble:
+            yield f"certificates are not looked after: {self._trouble}"
+        yield from concerns(self.standings, self._wall_clock())
+        yield from self._errands.concerns()
+
     # Asking.
 
     async def _known_client(self) -> Client:
-        if self._client is None:
-            self._client = self._connect(await self._run(self._store.account_key))
+        key = await self._run(self._store.account_key)
+        if self._client is None or self._client.account.key.thumbprint != key.thumbprint:
+            # It is new, or another node has changed it.
+            self._client = self._connect(key)
         return self._client
 
-    async def _attempt(self, name: str, attempts: Attempts) -> bool:
+    async def _run_errands(self) -> bool:
+        """Do what else people have asked for; whether it is our turn to ask."""
+        if not await self._run(self._take_lock):
+            return False
+        try:
+            await self._errands.run(await self._known_client(), self._in_time)
+        finally:
+            self._let_go()
+        return True
+
+    async def _attempt(self, name: str, look: _Look) -> bool:
         """Get a certificate for ``name``; whether it is our turn to ask."""
         if not await self._run(self._take_lock):
             return False
         try:
             stamps = await self._run(self._store.stamps)
             if stamps.get(name) == self._stamps.get(name):
-                # Whoever asks from now on wants another one.
-                await self._run(lambda: self._store.answered(name))
-                await self._get(name, attempts)
+                await self._replace(name, look.attempts[name], look.asked.get(name))
         finally:
             self._let_go()
         return True
+
+    async def _replace(self, name: str, attempts: Attempts, reason: Reason | None) -> None:
+        """Get a certificate; the one before is to be revoked, if there is a ``reason``."""
+        kept = self._kept.get(name)
+        is_compromised = reason is Reason.COMPROMISED
+        if kept is not None and is_compromised:
+            await self._note_revocation(kept, Reason.COMPROMISED)  # whatever comes of the rest
+        # Whoever asks from now on wants another one.
+        await self._run(lambda: self._store.answered(name))
+        got = await self._get(name, attempts, new_key=is_compromised)
+        if kept is not None and got and reason is not None and not is_compromised:
+            await self._note_revocation(kept, reason)
+
+    async def _note_revocation(self, kept: Kept, reason: Reason) -> None:
+        old = kept.certificate.chain[0]
+        await self._run(lambda: self._store.note_revocation(old, reason))
 
     def _take_lock(self) -> bool:
         """In a thread, so that this may be stopped before it is done."""
@@ -294,10 +334,10 @@ class Keeper:
         if lock is not None:
             self._store.let_go(lock)
 
-    async def _get(self, name: str, attempts: Attempts) -> None:
-        """Get a certificate and keep it, or note why there is none."""
+    async def _get(self, name: str, attempts: Attempts, *, new_key: bool) -> bool:
+        """Get a certificate and keep it, or note why there is none; whether there is one."""
         try:
-            await self._in_time(self._obtain(name, attempts.failures))
+            await self._in_time(self._obtain(name, attempts.failures, new_key=new_key))
         except CancelledError:
             raise
         except (AcmeError, CertificateError, OSError) as error:
@@ -312,6 +352,8 @@ class Keeper:
             self._got_at[name] = self._reactor.seconds()
             await self._run(lambda: self._store.note(name, Attempts()))
             self.log.info("got a certificate for {name}", name=name)
+            return True
+        return False
 
     async def _note_failure(
         self, name: str, attempts: Attempts, why: str, retry_after: float
@@ -337,20 +379,20 @@ class Keeper:
         )
         await self._run(lambda: self._store.note(name, attempts))
 
-    async def _obtain(self, name: str, failures: int) -> None:
+    async def _obtain(self, name: str, failures: int, *, new_key: bool) -> None:
         client = await self._known_client()
         proofs = usable(name, self._proofs)
         if not proofs:
-            raise AcmeError("a name with a * takes tls.dns_hook")
+            raise AcmeError("a name with a * takes tls.dns_hook or tls.dns_persist")
         turn = failures % len(proofs)  # what has failed may work in another way
         kept = self._kept.get(name)
-        key = await self._run(lambda: self._key_for(kept))
+        key = await self._run(lambda: self._key_for(None if new_key else kept))
         replaces = None
-        if kept is not None and kept.authority == client.authority.url:
+        if kept is not None and kept.authority == client.account.authority.url:
             replaces = certificate_id(kept.certificate.chain[0])
         wanted = Wanted(name, signing_request(key, name), replaces)
         chain = await client.obtain(wanted, [*proofs[turn:], *proofs[:turn]])
-        url = client.authority.url
+        url = client.account.authority.url
         await self._run(lambda: self._store.save(name, url, key_pem(key), chain))
 
     def _key_for(self, kept: Kept | None) -> Key:

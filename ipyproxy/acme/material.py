@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Literal
 
 from cryptography import x509
@@ -17,6 +18,14 @@ from cryptography.x509.oid import NameOID
 
 from ipyproxy.acme.jose import base64url
 from ipyproxy.net.hosts import parse_address
+
+
+class Reason(Enum):
+    """Why a certificate is revoked, with its number (RFC 5280 section 5.3.1)."""
+
+    COMPROMISED = 1
+    SUPERSEDED = 4
+
 
 KeyKind = Literal["ecdsa", "rsa"]
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from ipyproxy.acme.client import Proof
+from ipyproxy.acme.client import Proof, Task
 from ipyproxy.acme.documents import AcmeError
 from ipyproxy.acme.jose import base64url
 from ipyproxy.acme.material import challenge_certificate
@@ -34,7 +34,15 @@ HOOK_TIMEOUT = 180.0
 _log = Logger(namespace="ipyproxy.acme")
 
 
-class TlsAlpn:
+class _Shown:
+    """A proof that is shown for as long as the authority looks for it."""
+
+    def advice(self, task: Task) -> str:
+        """See :class:`ipyproxy.acme.client.Proof`: the authority alone knows what is wrong."""
+        return ""
+
+
+class TlsAlpn(_Shown):
     """By a certificate of our own, shown on port 443 to whoever offers ``acme-tls/1`` alone."""
 
     kind = "tls-alpn-01"
@@ -43,17 +51,17 @@ class TlsAlpn:
         self._store = store
         self._run = run
 
-    async def show(self, name: str, token: str, key_authorization: str) -> None:
+    async def show(self, task: Task) -> None:
         """See :class:`ipyproxy.acme.client.Proof`."""
-        content = challenge_certificate(name, key_authorization, datetime.now(UTC))
-        await self._run(lambda: self._store.show(name, content))
+        content = challenge_certificate(task.name, task.key_authorization, datetime.now(UTC))
+        await self._run(lambda: self._store.show(task.name, content))
 
-    async def withdraw(self, name: str, token: str, key_authorization: str) -> None:
+    async def withdraw(self, task: Task) -> None:
         """See :class:`ipyproxy.acme.client.Proof`."""
-        await _quietly(self._run, lambda: self._store.withdraw(name))
+        await _quietly(self._run, lambda: self._store.withdraw(task.name))
 
 
-class Http:
+class Http(_Shown):
     """By a page, shown on port 80."""
 
     kind = "http-01"
@@ -62,13 +70,14 @@ class Http:
         self._store = store
         self._run = run
 
-    async def show(self, name: str, token: str, key_authorization: str) -> None:
+    async def show(self, task: Task) -> None:
         """See :class:`ipyproxy.acme.client.Proof`."""
-        path = self._path(token)
-        await self._run(lambda: write(path, key_authorization.encode()))
+        path = self._path(task.challenge.token)
+        await self._run(lambda: write(path, task.key_authorization.encode()))
 
-    async def withdraw(self, name: str, token: str, key_authorization: str) -> None:
+    async def withdraw(self, task: Task) -> None:
         """See :class:`ipyproxy.acme.client.Proof`."""
+        token = task.challenge.token
         await _quietly(self._run, lambda: self._path(token).unlink(missing_ok=True))
 
     def _path(self, token: str) -> Path:
@@ -78,7 +87,7 @@ class Http:
         return self._store.token_path(token)
 
 
-class Dns:
+class Dns(_Shown):
     """By a record in the DNS, which a program sets and clears: ``hook set|clear NAME VALUE``.
 
     ``set`` returns once the name's servers tell of the record.
@@ -90,17 +99,17 @@ class Dns:
         self._hook = hook
         self._run = run
 
-    async def show(self, name: str, token: str, key_authorization: str) -> None:
+    async def show(self, task: Task) -> None:
         """See :class:`ipyproxy.acme.client.Proof`."""
-        await self._run(lambda: self._call("set", name, key_authorization))
+        await self._run(lambda: self._call("set", task))
 
-    async def withdraw(self, name: str, token: str, key_authorization: str) -> None:
+    async def withdraw(self, task: Task) -> None:
         """See :class:`ipyproxy.acme.client.Proof`."""
-        await _quietly(self._run, lambda: self._call("clear", name, key_authorization))
+        await _quietly(self._run, lambda: self._call("clear", task))
 
-    def _call(self, verb: str, name: str, key_authorization: str) -> None:
-        record = "_acme-challenge." + name.removeprefix("*.")
-        value = base64url(hashlib.sha256(key_authorization.encode()).digest())
+    def _call(self, verb: str, task: Task) -> None:
+        record = "_acme-challenge." + task.name.removeprefix("*.")
+        value = base64url(hashlib.sha256(task.key_authorization.encode()).digest())
         command = [str(self._hook), verb, record, value]
         try:
             done = subprocess.run(  # noqa: S603  the administrator's own program; no shell
@@ -121,6 +130,28 @@ class Dns:
             )
 
 
+class LastingRecord:
+    """By a record that a person has put into the DNS for good (draft-ietf-acme-dns-persist-01)."""
+
+    kind = "dns-persist-01"
+
+    async def show(self, task: Task) -> None:
+        """See :class:`ipyproxy.acme.client.Proof`: it is there already, or nobody has put it."""
+
+    async def withdraw(self, task: Task) -> None:
+        """See :class:`ipyproxy.acme.client.Proof`: it stays."""
+
+    def advice(self, task: Task) -> str:
+        """See :class:`ipyproxy.acme.client.Proof`."""
+        (issuer, *_), account = task.challenge.issuers, task.challenge.account or task.account
+        star = "; policy=wildcard" if task.name.startswith("*.") else ""
+        name = "_validation-persist." + task.name.removeprefix("*.")
+        return (
+            "with tls.dns_persist the DNS has to have this record, once and for all: "
+            f'{name}. TXT "{issuer}; accounturi={account}{star}"'
+        )
+
+
 async def _quietly(run: Run, work: Callable[[], object]) -> None:
     """A proof that stays where it was harms nobody, and the next one takes its place."""
     try:
@@ -129,10 +160,13 @@ async def _quietly(run: Run, work: Callable[[], object]) -> None:
         _log.warn("a proof could not be taken away: {error}", error=error)
 
 
+_IN_THE_DNS = (Dns.kind, LastingRecord.kind)
+
+
 def usable(name: str, proofs: Sequence[Proof]) -> list[Proof]:
     """Those of ``proofs`` that can be for ``name``: a ``*`` is in the DNS alone, no address is."""
     if name.startswith("*."):
-        return [proof for proof in proofs if proof.kind == Dns.kind]
+        return [proof for proof in proofs if proof.kind in _IN_THE_DNS]
     if parse_address(name) is not None:
-        return [proof for proof in proofs if proof.kind != Dns.kind]
+        return [proof for proof in proofs if proof.kind not in _IN_THE_DNS]
     return list(proofs)

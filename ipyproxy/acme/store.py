@@ -1,9 +1,13 @@
 """What is kept of ACME, in one directory: back it up by copying it, share it by mounting it.
 
     account.pem           the account's key
+    account.next.pem      the one that it is to have, while it is changed
+    rekey                 somebody wants the account's key to be changed
     certificates/NAME.pem key, certificate and chain; "_" stands for a "*"
     attempts/NAME.json    what came of asking, if it failed
-    asked/NAME            somebody wants this one to be renewed at once
+    asked/NAME            somebody wants this one to be renewed at once; why the old one is revoked
+    revocations/*.pem     certificates that the authority is to revoke, and why
+    revoked/*.pem         those that it has revoked
     challenges/NAME.pem   what an ACME server is shown that looks at NAME (tls-alpn-01)
     http/                 the same for http-01, as a site's directory
     lock                  held by whoever asks an authority
@@ -22,10 +26,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.logger import Logger
 
 from ipyproxy.acme.jose import AccountKey
-from ipyproxy.acme.material import server_name
+from ipyproxy.acme.material import Reason, server_name
 from ipyproxy.acme.renewal import Attempts
 from ipyproxy.statefiles import own_directory, read, write
 from ipyproxy.tls import Certificate, CertificateError, load_certificate
@@ -57,7 +63,7 @@ class Store:
 
     def prepare(self) -> None:
         """Make the directories that others look for."""
-        for name in (".", "certificates", "attempts", "asked", "challenges"):
+        for name in (".", "certificates", "attempts", "asked", "revocations", "challenges"):
             with own_directory(self.directory / name):
                 pass
 
@@ -125,12 +131,25 @@ class Store:
 
     def account_key(self) -> AccountKey:
         """The account's key; a new one if there is none, or none that can be used."""
-        path = self.directory / "account.pem"
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            return AccountKey.load(read(path))
-        key = AccountKey.make()
-        write(path, key.pem())
-        return key
+        return _kept_key(self.directory / "account.pem")
+
+    def next_account_key(self) -> AccountKey:
+        """The key that the account is to have next. It is the same until it is taken over."""
+        return _kept_key(self.directory / "account.next.pem")
+
+    def take_next_account_key(self) -> None:
+        """Let the next key be the account's, and nobody want another one."""
+        with own_directory(self.directory):
+            (self.directory / "account.next.pem").replace(self.directory / "account.pem")
+        (self.directory / "rekey").unlink(missing_ok=True)
+
+    def ask_for_account_key(self) -> None:
+        """Let the running proxy change the account's key."""
+        write(self.directory / "rekey", b"")
+
+    def wants_account_key(self) -> bool:
+        """Whether somebody wants that."""
+        return (self.directory / "rekey").exists()
 
     def attempts(self, name: str) -> Attempts:
         """What came of asking for ``name``."""
@@ -152,18 +171,52 @@ class Store:
 
     # What people ask for.
 
-    def asked(self) -> frozenset[str]:
-        """The names that somebody wants to be renewed at once."""
-        wanted = {path.name for path in (self.directory / "asked").iterdir()}
-        return frozenset(name for name in self.names if _file_name(name) in wanted)
+    def asked(self) -> Mapping[str, Reason | None]:
+        """The names that somebody wants to be renewed at once.
 
-    def ask(self, name: str) -> None:
-        """Let the running proxy ask for ``name`` at once."""
-        write(self.directory / "asked" / _file_name(name), b"")
+        With each is why the certificate that it has now is to be revoked; None: it is not.
+        """
+        wanted = {path.name: path for path in (self.directory / "asked").iterdir()}
+        return {
+            name: _reason(read(wanted[_file_name(name)]))
+            for name in self.names
+            if _file_name(name) in wanted
+        }
+
+    def ask(self, name: str, reason: Reason | None = None) -> None:
+        """Let the running proxy ask for ``name`` at once, and revoke what it has now."""
+        write(self.directory / "asked" / _file_name(name), b"" if reason is None else _line(reason))
 
     def answered(self, name: str) -> None:
         """That has been done."""
         (self.directory / "asked" / _file_name(name)).unlink(missing_ok=True)
+
+    # What is to be revoked.
+
+    def note_revocation(self, certificate: x509.Certificate, reason: Reason) -> None:
+        """Let ``certificate`` be revoked, for ``reason``."""
+        content = _line(reason) + certificate.public_bytes(Encoding.PEM)
+        write(self.directory / "revocations" / _serial_name(certificate), content)
+
+    def revocations(self) -> Mapping[x509.Certificate, Reason]:
+        """The certificates that are to be revoked."""
+        found = {}
+        for path in sorted((self.directory / "revocations").glob("*.pem")):
+            content = read(path)
+            with contextlib.suppress(ValueError):
+                certificate = x509.load_pem_x509_certificate(content)
+                found[certificate] = _reason(content) or Reason.SUPERSEDED
+        return found
+
+    def note_revoked(self, certificate: x509.Certificate) -> None:
+        """Keep in mind that ``certificate`` is revoked."""
+        name = _serial_name(certificate)
+        with own_directory(self.directory / "revoked"):
+            (self.directory / "revocations" / name).replace(self.directory / "revoked" / name)
+
+    def is_revoked(self, certificate: x509.Certificate) -> bool:
+        """Whether ``certificate`` has been revoked because somebody asked for it."""
+        return (self.directory / "revoked" / _serial_name(certificate)).exists()
 
     # Challenges.
 
@@ -226,6 +279,28 @@ class Store:
     def let_go(self, lock: int) -> None:
         """Let somebody else ask."""
         os.close(lock)
+
+
+def _kept_key(path: Path) -> AccountKey:
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return AccountKey.load(read(path))
+    key = AccountKey.make()
+    write(path, key.pem())
+    return key
+
+
+def _serial_name(certificate: x509.Certificate) -> str:
+    return f"{certificate.serial_number:x}.pem"
+
+
+def _line(reason: Reason) -> bytes:
+    return f"{reason.name.lower()}\n".encode()
+
+
+def _reason(content: bytes) -> Reason | None:
+    """What :func:`_line` has written at the beginning of ``content``."""
+    line = content.partition(b"\n")[0]
+    return next((reason for reason in Reason if _line(reason) == line + b"\n"), None)
 
 
 def _file_name(name: str) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 from cryptography import x509
 from OpenSSL import SSL, crypto
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
-from twisted.internet.error import DNSLookupError
+from twisted.internet.error import ConnectingCancelledError, DNSLookupError
+from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IConsumer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
@@ -30,17 +31,20 @@ from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
 
 from ipyproxy import __version__
-from ipyproxy.acme.client import Answer
+from ipyproxy.acme.account import Answer
 from ipyproxy.acme.documents import AcmeError
 from ipyproxy.clock import Clock
 
 TIMEOUT = 30.0
 """Seconds for a whole answer."""
+CONNECT_TIMEOUT = 10.0
+"""Seconds of these for a connection."""
 MOST_BYTES = 1 << 20
 """Of an answer's body."""
 _IDLE = 20
 _URL = re.compile(r"https://[!-~]+")
 
+# systemd drops packets silently; what it says to a resolver elsewhere is an error.
 _HINT = (
     "; if ipyproxy runs as a systemd service, its unit lets it connect to this host only: see "
     '"The service\'s sandbox" in docs/tls.md'
@@ -48,7 +52,7 @@ _HINT = (
 
 
 class Web:
-    """Sends requests: :class:`ipyproxy.acme.client.Send`. No redirect is followed.
+    """Sends requests: :class:`ipyproxy.acme.account.Send`. No redirect is followed.
 
     :param trusted: who may have issued the authority's own certificate; None: any root that this
         system trusts.
@@ -64,10 +68,10 @@ class Web:
         pool = HTTPConnectionPool(reactor)
         pool.maxPersistentPerHost = 1
         pool.cachedConnectionTimeout = _IDLE
-        self._agent = Agent(reactor, policy, connectTimeout=TIMEOUT, pool=pool)
+        self._agent = Agent(reactor, policy, connectTimeout=CONNECT_TIMEOUT, pool=pool)
 
     def __call__(self, method: str, url: str, body: bytes | None = None) -> Deferred[Answer]:
-        """See :class:`ipyproxy.acme.client.Send`."""
+        """See :class:`ipyproxy.acme.account.Send`."""
         if not _URL.fullmatch(url):
             raise AcmeError("the authority leads to an address that is not https")
         headers = Headers({"User-Agent": [f"ipyproxy/{__version__}"]})
@@ -112,13 +116,16 @@ def _explained(failure: Failure, host: str, *, in_time: bool) -> Exception:
         error = reasons[-1].value
         reasons = getattr(error, "reasons", None)
     hint = ""
-    if isinstance(error, CancelledError):
+    if isinstance(error, CancelledError | ConnectingCancelledError):
         if in_time:
-            return error
+            return CancelledError()
         said = f"no answer within {TIMEOUT:g} seconds"
     elif isinstance(error, SSL.Error):
         told = error.args[0] if error.args and isinstance(error.args[0], list) else ()
         said = ", ".join(str(entry[-1]) for entry in told) or "TLS failed"
+    elif isinstance(error, ConnectTimeout):
+        said = f"no connection within {CONNECT_TIMEOUT:g} seconds"
+        hint = _HINT
     else:
         said = " ".join(str(error).split()) or error.__class__.__name__
         refused = getattr(error, "osError", None) in (errno.EPERM, errno.EACCES)

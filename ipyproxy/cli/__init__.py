@@ -18,8 +18,10 @@ from ipyproxy.cli import (
     galaxy,
     import_apache,
     link,
+    rekey,
     reload,
     renew,
+    revoke,
     status,
 )
 from ipyproxy.config import ConfigError
@@ -31,8 +33,10 @@ COMMANDS = (
     galaxy,
     import_apache,
     link,
+    rekey,
     reload,
     renew,
+    revoke,
     status,
 )
 """The modules of the commands, in the order in which they are told of."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ipyproxy.acme.material import Reason
 from ipyproxy.acme.store import Store
 from ipyproxy.cli.certificates import own_store
 from ipyproxy.cli.configuration import add_file, read_file
@@ -36,14 +37,8 @@ def add(words: Any) -> None:
 
 
 def _run(given: argparse.Namespace) -> int:
-    config = read_file(given)
-    store = own_store(config, certificate_files(config))
-    if store is None:
-        raise ConfigError(["tls.acme is not on: whoever made the certificates renews them"])
     name = given.name.lower()
-    if name not in store.names:
-        got = ", ".join(store.names) or "no name"
-        raise ConfigError([f"{name}: certificates are got for {got}"])
+    store = store_for(given, name)
     try:
         went_well, said = renew(store, name, time.monotonic, time.sleep)
     except OSError as error:
@@ -52,15 +47,35 @@ def _run(given: argparse.Namespace) -> int:
     return 0 if went_well else 1
 
 
+def store_for(given: argparse.Namespace, name: str | None = None) -> Store:
+    """What is kept of ACME.
+
+    :param name: one that certificates have to be got for.
+    :raises ConfigError: if they are not, or it cannot be used.
+    """
+    config = read_file(given)
+    store = own_store(config, certificate_files(config))
+    if store is None:
+        raise ConfigError(["tls.acme is not on: whoever made the certificates renews them"])
+    if name is not None and name not in store.names:
+        got = ", ".join(store.names) or "no name"
+        raise ConfigError([f"{name}: certificates are got for {got}"])
+    return store
+
+
 def renew(
     store: Store,
     name: str,
     seconds: Callable[[], float],
     sleep: Callable[[float], object],
+    reason: Reason | None = None,
 ) -> tuple[bool, str]:
-    """Leave word and wait; whether there is a new certificate, and what to say."""
+    """Leave word and wait; whether there is a new certificate, and what to say.
+
+    :param reason: why the one before is to be revoked, if it is.
+    """
     stamp, attempts = store.stamps().get(name), store.attempts(name)
-    store.ask(name)
+    store.ask(name, reason)
     began = seconds()
     while seconds() - began < DONE:
         sleep(0.5)

@@ -53,6 +53,7 @@ class Acme:
     eab_kid: Annotated[str, matching(r"[!-~]*", "a key identifier without blanks")] = ""
     eab_hmac: Annotated[str, matching(r"([A-Za-z0-9_-]{4,}=*)?", "a key in base64url")] = ""
     dns_hook: Annotated[Path | None, read_optional_path] = None
+    dns_persist: bool = False
     key_type: Literal["ecdsa", "rsa"] = "ecdsa"
     reuse_key: bool = False
 
@@ -61,10 +62,17 @@ class Acme:
         if self.names and not self.acme:
             raise RefusedError("needs tls.acme = true beside it", key="names")
         for name in self.names:
-            if name.startswith("*.") and self.dns_hook is None:
-                raise RefusedError(f"{name} needs tls.dns_hook beside it", key="names")
+            if name.startswith("*.") and not self._reaches_dns:
+                raise RefusedError(
+                    f"{name} needs tls.dns_hook or tls.dns_persist beside it", key="names"
+                )
         if bool(self.eab_kid) != bool(self.eab_hmac):
             raise RefusedError("needs tls.eab_hmac beside it, and that needs it", key="eab_kid")
+
+    @property
+    def _reaches_dns(self) -> bool:
+        """Whether the DNS can tell whose a name is, as a name with a ``*`` needs it."""
+        return self.dns_hook is not None or self.dns_persist
 
     def wanted(self, hosts: Iterable[str], notebook_domain: str) -> tuple[str, ...]:
         """The names to get certificates for.
@@ -81,7 +89,7 @@ class Acme:
         found = [
             name
             for name in (*hosts, *stars)
-            if _is_public(name) and (self.dns_hook is not None or not name.startswith("*."))
+            if _is_public(name) and (self._reaches_dns or not name.startswith("*."))
         ]
         return tuple(dict.fromkeys(found))
 

@@ -14,6 +14,7 @@ import attrs
 
 from ipyproxy.config.acme import Acme
 from ipyproxy.config.auth import TOOL, Auth
+from ipyproxy.config.containers import Containers
 from ipyproxy.config.galaxy import Galaxy
 from ipyproxy.config.hub import JupyterHub
 from ipyproxy.config.routes import OWN_PATH, RouteEntry
@@ -273,6 +274,7 @@ class Config:
     state: State = attrs.field(factory=State)
     galaxy: Galaxy = attrs.field(factory=Galaxy)
     jupyterhub: JupyterHub = attrs.field(factory=JupyterHub)
+    containers: Containers = attrs.field(factory=Containers)
     routes: tuple[RouteEntry, ...] = ()
 
     def __attrs_post_init__(self) -> None:

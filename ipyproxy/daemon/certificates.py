@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from ipyproxy.acme.client import Authority, Client, Proof
+from ipyproxy.acme.account import Account, Authority
+from ipyproxy.acme.client import Client, Proof
 from ipyproxy.acme.jose import AccountKey, from_base64url
 from ipyproxy.acme.keeper import Keeper, Policy
-from ipyproxy.acme.proofs import Dns, Http, Run, TlsAlpn
-from ipyproxy.acme.standing import concerns
+from ipyproxy.acme.proofs import Dns, Http, LastingRecord, Run, TlsAlpn
 from ipyproxy.acme.store import Store
 from ipyproxy.acme.web import Web
 from ipyproxy.clock import Clock, twisted_clock
@@ -41,16 +40,16 @@ def make_keeper(
         return deferLater(twisted_clock(reactor), seconds)
 
     def connect(key: AccountKey) -> Client:
-        return Client(authority, key, web, sleep, time.time)
+        return Client(Account(authority, key, web, time.time), sleep)
 
-    proofs = _proofs(acme.store, run, config.listen.http is not None, config.tls.dns_hook)
+    proofs = _proofs(acme.store, run, config)
     policy = Policy(config.tls.key_type, config.tls.reuse_key)
     return Keeper(reactor, time.time, acme.store, connect, proofs, run, serve, policy)
 
 
 def renewals_of(keeper: Keeper) -> Renewals:
     """How it goes with them now."""
-    return Renewals(keeper.done, keeper.failed, tuple(concerns(keeper.standings, time.time())))
+    return Renewals(keeper.done, keeper.failed, tuple(keeper.concerns()))
 
 
 def _authority(tls: Tls) -> Authority:
@@ -58,11 +57,13 @@ def _authority(tls: Tls) -> Authority:
     return Authority(tls.acme_directory_url, tls.email, binding, tls.acme_profile)
 
 
-def _proofs(store: Store, run: Run, has_http: bool, hook: Path | None) -> list[Proof]:
+def _proofs(store: Store, run: Run, config: Config) -> list[Proof]:
     """The ways to prove that a name is ours, the simplest first."""
     proofs: list[Proof] = [TlsAlpn(store, run)]
-    if has_http:
+    if config.listen.http is not None:
         proofs.append(Http(store, run))
-    if hook is not None:
-        proofs.append(Dns(hook, run))
+    if config.tls.dns_persist:
+        proofs.append(LastingRecord())
+    if config.tls.dns_hook is not None:
+        proofs.append(Dns(config.tls.dns_hook, run))
     return proofs

@@ -1,4 +1,4 @@
-"""Routes that come and go while the proxy runs, whoever says so: JupyterHub, Galaxy's map.
+"""Routes that come and go while the proxy runs, whoever says so: JupyterHub, containers.
 
 They outlive a reload of the configuration. Knows how a route becomes a resource; that is made when
 somebody first asks for it, so that a route which nobody uses takes little more than its own text.
@@ -107,6 +107,10 @@ class LiveRoutes:
         live = LiveRoute(route, tls, places, unserved)
         self._table.put(host, path, live)
         return live
+
+    def at(self, host: bytes, path: bytes) -> LiveRoute | None:
+        """What stands at ``host`` and ``path`` themselves, whoever has put it."""
+        return self._table.at(host, path)
 
     def remove(self, host: bytes, path: bytes) -> None:
         """Let nothing stand there any more, and end the WebSockets that came by it.

@@ -21,7 +21,7 @@ from ipyproxy.files.named import NamedFiles
 from ipyproxy.files.resource import Files
 from ipyproxy.gateway.application import ApplicationResource
 from ipyproxy.gateway.exchange import GatewayContext, RouteWork
-from ipyproxy.http.rewriting import Manners, Rewriting
+from ipyproxy.http.rewriting import Rewriting
 from ipyproxy.net.hosts import as_in_field
 from ipyproxy.routes.route import Application, Notebooks, Redirect, Route, StaticFiles
 from ipyproxy.routes.table import RouteTable
@@ -127,7 +127,7 @@ def make_application(
             [line.partition(b":")[0].decode("ascii") for line in route.sent],
         ),
         scheme=b"https" if server.tls_name else b"http",
-        manners=Manners.APPLICATION,
+        manners=route.manners,
         confined=False,
         stripped=route.strip and route.path != "/",
         sent=route.sent,

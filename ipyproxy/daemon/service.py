@@ -21,6 +21,7 @@ from ipyproxy import __version__
 from ipyproxy.clock import twisted_clock
 from ipyproxy.config import ConfigError
 from ipyproxy.daemon.components import hsts, make_components, make_sites, refit, secure
+from ipyproxy.daemon.containers import ContainerRoutes
 from ipyproxy.daemon.draining import Drain, Patience
 from ipyproxy.daemon.keeping import Keeping
 from ipyproxy.daemon.limits import channel_limits, within_descriptors
@@ -73,6 +74,7 @@ class ProxyService(Service):
         self._components = make_components(reactor, self._descriptors, config, tenants)
         secure(self._components, self._settings.notebooks_tls, self._settings.applications_tls)
         condition = self._components.condition
+        self._containers = ContainerRoutes(reactor, self._components.live)
         self._keeping = Keeping(reactor, condition, self._tls, self._put_in_place)
         self._reloads = Reloads(reactor, read, manager, condition, self)
         self._recording = Recording(self._components, config)
@@ -154,6 +156,7 @@ class ProxyService(Service):
             self.log.info("listening on {address}", address=listening)
         self.tell_settings()
         self._reactor.callWhenRunning(lambda: self._keeping.follow(self._settings))
+        self._reactor.callWhenRunning(lambda: self._containers.follow(self._settings.config))
         self._components.condition.phase = Phase.SERVING
 
     # Running.
@@ -231,6 +234,7 @@ class ProxyService(Service):
         self._components.sights.live.close()
         self._recording.put(writer, config)
         self._keeping.follow(settings)
+        self._containers.follow(config)
         if self._hub is not None and settings.hub is not None:
             self._hub.follow(settings.hub)
         if config.jupyterhub != self._bound_hub:
@@ -286,6 +290,7 @@ class ProxyService(Service):
         self._components.condition.phase = Phase.DRAINING
         self._keeping.stop()
         self._components.galaxy.stop()
+        self._containers.stop()
         self._components.sights.live.close()
         stopped = self._listeners.stop()
         patience = self._patience or Patience(self._settings.config.timeouts.drain, 0)

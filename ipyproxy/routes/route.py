@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import PurePath
 from typing import NamedTuple
 
-from ipyproxy.http.rewriting import Redirects
+from ipyproxy.http.rewriting import Manners, Redirects
 from ipyproxy.net.address import Address
 
 
@@ -90,6 +90,7 @@ class Route:
         is left out.
     :ivar tells: whether the application gets X-Forwarded-*.
     :ivar redirects: what becomes of the application's own address in Location; None: it stays.
+    :ivar manners: what the application hears of the public side.
     """
 
     destination: Destination
@@ -102,6 +103,7 @@ class Route:
     sent: tuple[bytes, ...] = ()
     tells: bool = True
     redirects: Redirects | None = None
+    manners: Manners = Manners.APPLICATION
 
     @property
     def name(self) -> str:

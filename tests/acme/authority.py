@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from twisted.internet.defer import Deferred, fail, succeed
 
-from ipyproxy.acme.client import Answer
+from ipyproxy.acme.account import Answer
 from ipyproxy.acme.documents import AcmeError
 from ipyproxy.acme.material import server_name
 from ipyproxy.acme.store import Store
@@ -59,6 +59,7 @@ class OrderKept:
     authorized: str = "pending"
     why: str = ""
     token: str = ""
+    account: str = ""
     looks: int = 0
     chain: bytes = b""
 
@@ -74,6 +75,9 @@ class Faults:
     """Looks at a challenge or an order before there is something new."""
     forbidden: set[str] = field(default_factory=set)
     wrong_key: bool = False
+    refuse_revocations: bool = False
+    lose_answers: bool = False
+    """To a change of the account's key, which is made."""
     garbled: bool = False
 
 
@@ -103,6 +107,7 @@ class FakeAuthority:
         self.orders: list[OrderKept] = []
         self.issued: list[x509.Certificate] = []
         self.replaced: set[str] = set()
+        self.revoked: dict[int, int] = {}
         self.requests: list[str] = []
         self.methods_tried: list[str] = []
         self._nonces: set[str] = set()
@@ -151,6 +156,8 @@ class FakeAuthority:
             "newNonce": "https://acme.example/nonce",
             "newAccount": "https://acme.example/account",
             "newOrder": "https://acme.example/order",
+            "revokeCert": "https://acme.example/revoke",
+            "keyChange": "https://acme.example/key",
             "meta": {"profiles": self.profiles, "externalAccountRequired": bool(self.binding)},
         }
         if self.windows is not None:
@@ -180,7 +187,11 @@ class FakeAuthority:
         if path == "/account":
             return self._account(jwk, content)
         if path == "/order":
-            return self._order(content)
+            return self._order(content, protected["kid"])
+        if path == "/revoke":
+            return self._revoke(content)
+        if path == "/key":
+            return self._change_key(content, protected["kid"])
         _, kind, number = path.split("/")
         order = self.orders[int(number)]
         answers: dict[str, Callable[[OrderKept, Any], Answer]] = {
@@ -189,6 +200,7 @@ class FakeAuthority:
             "challenge-tls-alpn-01": lambda order, _: self._challenge(order, "tls-alpn-01"),
             "challenge-http-01": lambda order, _: self._challenge(order, "http-01"),
             "challenge-dns-01": lambda order, _: self._challenge(order, "dns-01"),
+            "challenge-dns-persist-01": lambda order, _: self._challenge(order, "dns-persist-01"),
             "finalize": self._finalize,
             "certificate": lambda order, _: Answer(200, {}, order.chain),
         }
@@ -210,6 +222,19 @@ class FakeAuthority:
         self.accounts[url] = jwk
         return _json({"status": "valid"}, 201, location=url)
 
+    def _change_key(self, content: Any, account: str) -> Answer:
+        protected = json.loads(decoded(content["protected"]))
+        assert protected.keys() == {"alg", "jwk", "url"}
+        assert protected["url"] == "https://acme.example/key"
+        _verify(protected["jwk"], content)
+        asked = json.loads(decoded(content["payload"]))
+        assert asked == {"account": account, "oldKey": self.accounts[account]}
+        assert protected["jwk"] not in self.accounts.values()
+        self.accounts[account] = protected["jwk"]
+        if self.faults.lose_answers:
+            raise RefusedError("serverInternal", "", 500)
+        return _json({"status": "valid"})
+
     def _check_binding(self, jwk: dict[str, Any], binding: dict[str, str]) -> None:
         assert self.binding is not None
         kid, secret = self.binding
@@ -222,7 +247,7 @@ class FakeAuthority:
 
     # Orders.
 
-    def _order(self, content: Any) -> Answer:
+    def _order(self, content: Any, account: str) -> Answer:
         if self.faults.refuse_orders is not None:
             raise self.faults.refuse_orders
         (identifier,) = content["identifiers"]
@@ -232,6 +257,7 @@ class FakeAuthority:
         if profile := content.get("profile"):
             assert profile in self.profiles
         order = OrderKept(identifier["value"], identifier["type"], profile, replaces)
+        order.account = account
         if order.name in self.faults.forbidden:
             order.why = "forbidden"
         order.token = encoded(hashlib.sha256(b"%d" % len(self.orders)).digest())
@@ -272,7 +298,7 @@ class FakeAuthority:
                     "type": kind,
                     "status": status,
                     "url": f"https://acme.example/challenge-{kind}/{number}",
-                    "token": order.token,
+                    **_particulars(kind, order),
                     **({"error": problem} if order.why and status == "invalid" else {}),
                 }
                 for kind in self._offered(order)
@@ -281,9 +307,10 @@ class FakeAuthority:
         return _json(told, 200, **{"retry-after": "2"})
 
     def _offered(self, order: OrderKept) -> list[str]:
+        in_the_dns = [kind for kind in self.offers if kind.startswith("dns-")]
         if order.name.startswith("*."):
-            return ["dns-01"]
-        return [kind for kind in self.offers if order.kind == "dns" or kind != "dns-01"]
+            return in_the_dns
+        return [kind for kind in self.offers if order.kind == "dns" or kind not in in_the_dns]
 
     def _challenge(self, order: OrderKept, kind: str) -> Answer:
         assert kind in self._offered(order)
@@ -311,8 +338,24 @@ class FakeAuthority:
             path = self.store.http / ".well-known" / "acme-challenge" / order.token
             said = path.read_text() if path.exists() else "nothing"
             return "" if said == expected else f"the host says {said}"
-        record = "_acme-challenge." + order.name.removeprefix("*.")
+        domain = order.name.removeprefix("*.")
+        if kind == "dns-persist-01":
+            record = f"_validation-persist.{domain}"
+            star = "; policy=wildcard" if domain != order.name else ""
+            wanted = f"authority.example; accounturi={order.account}{star}"
+            return "" if self.dns.get(record) == wanted else "No TXT records found"
+        record = f"_acme-challenge.{domain}"
         return "" if self.dns.get(record) == encoded(digest) else f"no TXT at {record}"
+
+    def _revoke(self, content: Any) -> Answer:
+        if self.faults.refuse_revocations:
+            raise RefusedError("serverInternal", "come back later", 503)
+        certificate = x509.load_der_x509_certificate(decoded(content["certificate"]))
+        assert certificate in self.issued
+        if certificate.serial_number in self.revoked:
+            raise RefusedError("alreadyRevoked", "", 400)
+        self.revoked[certificate.serial_number] = content["reason"]
+        return Answer(200, {}, b"")
 
     def _finalize(self, order: OrderKept, content: dict[str, str]) -> Answer:
         assert order.status == "ready"
@@ -346,6 +389,12 @@ class _Public:
         if self._wrong:
             return ec.generate_private_key(ec.SECP256R1()).public_key()
         return self._request.public_key()
+
+
+def _particulars(kind: str, order: OrderKept) -> dict[str, Any]:
+    if kind == "dns-persist-01":
+        return {"issuer-domain-names": ["authority.example"], "accounturi": order.account}
+    return {"token": order.token}
 
 
 def _json(content: Any, status: int = 200, **fields: str) -> Answer:

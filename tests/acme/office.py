@@ -9,7 +9,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock, deferLater
 
-from ipyproxy.acme.client import Authority, Client, Proof
+from ipyproxy.acme.account import Account, Authority
+from ipyproxy.acme.client import Client, Proof
 from ipyproxy.acme.jose import AccountKey
 from ipyproxy.acme.keeper import Keeper, Policy
 from ipyproxy.acme.proofs import Http, TlsAlpn
@@ -69,7 +70,7 @@ class Office:
         def sleep(seconds: float) -> Deferred[None]:
             return deferLater(self.clock, seconds)
 
-        return Client(self.asks, key, self.authority.send, sleep, self.now)
+        return Client(Account(self.asks, key, self.authority.send, self.now), sleep)
 
     def start(self) -> Office:
         self.keeper.start()

@@ -27,7 +27,15 @@ from ipyproxy.acme.renewal import Window
 KEYS = (
     *("newNonce", "newAccount", "newOrder", "meta", "status", "authorizations", "finalize"),
     *("certificate", "challenges", "token", "type", "url", "error", "suggestedWindow", "start"),
-    *("end", "detail", "subproblems", "profiles", "renewalInfo"),
+    *(
+        "end",
+        "detail",
+        "subproblems",
+        "profiles",
+        "renewalInfo",
+        "issuer-domain-names",
+        "accounturi",
+    ),
 )
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["valid"]),
@@ -75,6 +83,29 @@ def test_an_order_that_has_failed_says_for_which_names() -> None:
     assert order.step is Step.GIVE_UP
     assert order.why.startswith("compound: two names; caa: a  [31mx")
     assert len(order.why) < 510
+
+
+@pytest.mark.parametrize(
+    ("more", "kinds"),
+    [
+        ({"token": "x"}, ["dns-x"]),
+        ({"issuer-domain-names": ["ca.example", "ca.example.net"]}, ["dns-x"]),
+        ({"issuer-domain-names": ["ca.example"], "accounturi": "https://ca.example/1"}, ["dns-x"]),
+        ({}, []),
+        ({"issuer-domain-names": []}, []),
+        ({"issuer-domain-names": ["ca.example"] * 11}, []),
+        ({"issuer-domain-names": ['ca.example"; x']}, []),
+        ({"issuer-domain-names": ["CA.example"]}, []),
+        ({"issuer-domain-names": [7]}, []),
+        ({"issuer-domain-names": ["ca.example"], "accounturi": "a; policy=wildcard"}, []),
+        ({"issuer-domain-names": ["ca.example"], "accounturi": 'a" b'}, []),
+    ],
+)
+def test_a_challenge_counts_if_it_can_be_met(more: dict[str, Any], kinds: list[str]) -> None:
+    """With a token, or with names of issuers that can stand in a record as they are."""
+    told = {"type": "dns-x", "url": "https://acme.example/c", **more}
+    authorization = read_authorization({"status": "pending", "challenges": [told]})
+    assert [challenge.kind for challenge in authorization.challenges] == kinds
 
 
 def test_a_problem_has_its_word() -> None:

@@ -11,9 +11,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from twisted.logger import capturedLogs
 
-from ipyproxy.acme.client import Authority
+from ipyproxy.acme.account import Authority
 from ipyproxy.acme.keeper import Policy
-from ipyproxy.acme.proofs import Dns
+from ipyproxy.acme.material import Reason
+from ipyproxy.acme.proofs import Dns, LastingRecord, TlsAlpn
 from ipyproxy.acme.standing import concerns
 from ipyproxy.acme.store import Store
 from ipyproxy.tls import Certificate, CertificateError
@@ -199,7 +200,7 @@ class TestRenewal:
         office.store.ask(HUB)
         office.wait(10)
         assert len(office.served) == 2
-        assert office.store.asked() == frozenset()
+        assert office.store.asked() == {}
 
     def test_at_once_when_another_authority_or_kind_of_key_is_configured(
         self, office: Office, tmp_path: Path
@@ -463,10 +464,13 @@ class TestTheStore:
         told = [event for event in events if "cannot be kept" in (event["log_format"] or "")]
         assert len(told) == 1
         assert "others may write" in str(told[0]["error"])
+        (concern,) = office.keeper.concerns()
+        assert concern.startswith("certificates are not looked after: ")
         assert office.attempts() == 0
         (tmp_path / "acme").chmod(0o700)
         office.wait(10)
         assert len(office.served) == 1
+        assert list(office.keeper.concerns()) == []
         office.keeper.stop()
 
     def test_no_name_that_a_stranger_sends_is_looked_for(self, tmp_path: Path) -> None:
@@ -475,6 +479,178 @@ class TestTheStore:
         (tmp_path / "secret.pem").write_bytes(b"")
         for name in ("", "../secret", "other.example.org", "\0", "x" * 5000):
             assert store.challenge(name) is None
+
+
+class TestRevocations:
+    def test_the_old_one_once_there_is_another(self, office: Office) -> None:
+        office.wait(10)
+        office.store.ask(HUB, Reason.SUPERSEDED)
+        office.wait(20)
+        first, second = (each.chain[0] for each in office.served)
+        assert office.authority.revoked == {first.serial_number: 4}
+        assert office.store.is_revoked(first)
+        assert not office.store.is_revoked(second)
+        office.wait(DAY, step=HOUR)
+        assert len(office.authority.revoked) == 1
+
+    def test_not_if_no_other_can_be_got(self, office: Office) -> None:
+        office.wait(10)
+        office.authority.faults.forbidden.add(HUB)
+        office.store.ask(HUB, Reason.SUPERSEDED)
+        office.wait(HOUR)
+        assert office.authority.revoked == {}
+        assert len(office.served) == 1
+
+    def test_but_whatever_happens_if_others_may_have_its_key_which_is_not_used_again(
+        self, tmp_path: Path
+    ) -> None:
+        office = Office(tmp_path, policy=Policy(pinned=True)).start()
+        office.wait(10)
+        office.authority.faults.forbidden.add(HUB)
+        office.store.ask(HUB, Reason.COMPROMISED)
+        office.wait(20)
+        (first,) = office.served
+        assert office.authority.revoked == {first.chain[0].serial_number: 1}
+        office.authority.faults.forbidden.clear()
+        office.store.ask(HUB, Reason.COMPROMISED)
+        office.wait(20)
+        assert office.served[1].private_key.public_key() != first.private_key.public_key()
+        assert len(office.authority.revoked) == 1, "it was so already"
+        office.keeper.stop()
+
+    def test_an_authority_that_refuses_is_asked_again_every_hour_and_that_is_told(
+        self, office: Office, tmp_path: Path
+    ) -> None:
+        office.wait(10)
+        office.authority.faults.refuse_revocations = True
+        office.store.ask(HUB, Reason.SUPERSEDED)
+        office.wait(20)
+        (told,) = office.keeper.concerns()
+        assert told.endswith("is not revoked: serverInternal: come back later")
+        office.wait(10 * HOUR, step=60)
+        asked = [url for url in office.authority.requests if url.endswith("/revoke")]
+        assert 9 <= len(asked) <= 11
+        # A restart forgets nothing of it.
+        office.keeper.stop()
+        office.authority.faults.refuse_revocations = False
+        again = Office(tmp_path / "acme", clock=office.clock, authority=office.authority).start()
+        again.wait(10)
+        assert len(office.authority.revoked) == 1
+        assert list(again.keeper.concerns()) == []
+        again.keeper.stop()
+
+
+class TestTheAccountsKey:
+    def test_is_changed_and_the_account_stays(self, office: Office) -> None:
+        office.wait(10)
+        before = dict(office.authority.accounts)
+        office.store.ask_for_account_key()
+        office.wait(10)
+        assert not office.store.wants_account_key()
+        (account, key), *others = office.authority.accounts.items()
+        assert others == []
+        assert key != before[account]
+        assert key == office.store.account_key().jwk
+        office.store.ask(HUB)
+        office.wait(10)
+        assert len(office.served) == 2
+        assert len(office.authority.accounts) == 1
+
+    def test_before_there_is_an_account_it_is_the_one_that_opens_it(self, office: Office) -> None:
+        office.store.prepare()
+        before = office.store.account_key().jwk
+        office.store.ask_for_account_key()
+        office.wait(20)
+        assert len(office.served) == 1
+        assert before not in office.authority.accounts.values()
+
+    def test_an_answer_that_is_lost_loses_nothing(self, office: Office) -> None:
+        office.wait(10)
+        office.authority.faults.lose_answers = True
+        office.store.ask_for_account_key()
+        office.wait(10)
+        assert office.store.wants_account_key()
+        (told,) = office.keeper.concerns()
+        assert told.startswith("the account's key is not changed: ")
+        office.authority.faults.lose_answers = False
+        office.wait(2 * HOUR, step=60)
+        assert not office.store.wants_account_key()
+        office.store.ask(HUB)
+        office.wait(10)
+        assert len(office.served) == 2
+        assert len(office.authority.accounts) == 1
+
+    def test_the_other_nodes_take_it_over(self, tmp_path: Path) -> None:
+        first = Office(tmp_path).start()
+        first.wait(10)
+        second = Office(tmp_path, clock=first.clock, authority=first.authority).start()
+        first.authority.store = second.store
+        first.keeper.stop()
+        second.store.ask(HUB)
+        second.wait(10)
+        third = Office(tmp_path, clock=first.clock, authority=first.authority).start()
+        third.store.ask_for_account_key()
+        third.wait(10)
+        third.keeper.stop()
+        second.store.ask(HUB)
+        second.wait(10)
+        assert len(second.served) == 3
+        assert len(first.authority.accounts) == 1
+        second.keeper.stop()
+
+
+class TestARecordThatLasts:
+    """dns-persist-01: a person puts it into the DNS, once."""
+
+    STAR = "*.notebooks.example.org"
+
+    def office(self, tmp_path: Path, *names: str) -> Office:
+        made = Office(
+            tmp_path,
+            *names,
+            proofs=lambda store: [TlsAlpn(store, at_once), LastingRecord()],
+        )
+        made.authority.offers.append("dns-persist-01")
+        return made
+
+    def test_is_told_and_then_a_wildcard_needs_no_program(self, tmp_path: Path) -> None:
+        office = self.office(tmp_path, self.STAR).start()
+        office.wait(10)
+        why = office.store.attempts(self.STAR).why
+        assert "No TXT records found; with tls.dns_persist the DNS has to have" in why
+        name, _, value = why.rpartition(": ")[2].partition(". TXT ")
+        assert name == "_validation-persist.notebooks.example.org"
+        office.authority.dns[name] = value.strip('"')
+        office.wait(300)
+        (served,) = office.served
+        assert served.names == (self.STAR,)
+        # It is there for the next one too, and for another key of the account.
+        office.store.ask_for_account_key()
+        office.wait(10)
+        office.store.ask(self.STAR)
+        office.wait(10)
+        assert len(office.served) == 2
+        office.keeper.stop()
+
+    def test_is_for_a_name_that_nobody_can_connect_to(self, tmp_path: Path) -> None:
+        office = self.office(tmp_path, HUB)
+        office.store.challenge = no_challenge  # type: ignore[method-assign]
+        account = "https://acme.example/accounts/0"
+        office.authority.dns[f"_validation-persist.{HUB}"] = (
+            f"authority.example; accounturi={account}"
+        )
+        office.start().wait(100)
+        assert office.authority.methods_tried == ["tls-alpn-01", "dns-persist-01"]
+        assert len(office.served) == 1
+        office.keeper.stop()
+
+    def test_where_the_authority_does_not_offer_it_that_is_told(self, tmp_path: Path) -> None:
+        office = self.office(tmp_path, self.STAR)
+        office.authority.offers.remove("dns-persist-01")
+        office.start().wait(10)
+        why = office.store.attempts(self.STAR).why
+        assert why == "the authority offers dns-01, and here is dns-persist-01"
+        office.keeper.stop()
 
 
 HOOK = """\

@@ -15,13 +15,16 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from twisted.internet.address import HostnameAddress
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError
+from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
+from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseNeverReceived
 
-from ipyproxy.acme.documents import AcmeError
+from ipyproxy.acme.client import Task
+from ipyproxy.acme.documents import AcmeError, Challenge
 from ipyproxy.acme.proofs import Http
 from ipyproxy.acme.store import Store
 from ipyproxy.acme.web import MOST_BYTES, Web, _explained
@@ -91,7 +94,8 @@ from pathlib import Path
 from cryptography.x509 import load_pem_x509_certificates
 from twisted.internet.task import react
 from ipyproxy.acme import web
-from ipyproxy.acme.documents import AcmeError
+from ipyproxy.acme.client import Task
+from ipyproxy.acme.documents import AcmeError, Challenge
 
 async def main(reactor):
     asked = json.loads(sys.argv[1])
@@ -175,12 +179,27 @@ def test_no_other_scheme_is_spoken(url: str) -> None:
 
 
 def test_a_sandbox_that_lets_nothing_out_is_told_of() -> None:
-    failure = Failure(ConnectError(1, "Operation not permitted"))
-    assert "The service's sandbox" in str(_explained(failure, "acme.example", in_time=True))
+    for error in (
+        ConnectError(1, "Operation not permitted"),
+        DNSLookupError("Temporary failure in name resolution"),
+        ConnectTimeout(),
+    ):
+        explained = _explained(Failure(error), "acme.example", in_time=True)
+        assert "The service's sandbox" in str(explained)
+
+
+def test_so_is_one_that_is_late() -> None:
+    for error in CancelledError(), ConnectingCancelledError(HostnameAddress(b"acme.example", 443)):
+        explained = _explained(Failure(error), "acme.example", in_time=False)
+        assert str(explained) == "acme.example cannot be asked: no answer within 30 seconds"
 
 
 def test_one_that_is_no_longer_wanted_is_no_failure() -> None:
-    for error in CancelledError(), ResponseNeverReceived([Failure(CancelledError())]):
+    for error in (
+        CancelledError(),
+        ConnectingCancelledError(HostnameAddress(b"acme.example", 443)),
+        ResponseNeverReceived([Failure(CancelledError())]),
+    ):
         explained = _explained(Failure(error), "acme.example", in_time=True)
         assert isinstance(explained, CancelledError)
 
@@ -188,7 +207,8 @@ def test_one_that_is_no_longer_wanted_is_no_failure() -> None:
 @pytest.mark.parametrize("token", ["", "../../x", "a/b", "a.b", "é", "a\0"])
 def test_no_token_of_an_authority_s_leads_out_of_the_directory(tmp_path: Path, token: str) -> None:
     store = Store(tmp_path, ["hub.example.org"])
-    showing = Deferred.fromCoroutine(Http(store, at_once).show("hub.example.org", token, "x"))
+    task = Task("hub.example.org", Challenge("http-01", "", token), "x", "")
+    showing = Deferred.fromCoroutine(Http(store, at_once).show(task))
     failures: list[Any] = []
     showing.addErrback(failures.append)
     assert isinstance(failures[0].value, AcmeError)

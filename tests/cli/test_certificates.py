@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from ipyproxy.acme.material import key_pem
+from ipyproxy.acme.material import Reason, key_pem
 from ipyproxy.acme.renewal import Attempts
 from ipyproxy.acme.store import Store
 from ipyproxy.cli import main
 from ipyproxy.cli import renew as renewing
+from ipyproxy.cli.rekey import rekey
 from ipyproxy.cli.renew import DONE, renew
+from ipyproxy.cli.revoke import revoke
 from tests.certificates import Authority, pem
 
 HUB, LAB, PLAIN = "hub.example.org", "lab.example.org", "plain.example.org"
@@ -130,7 +132,7 @@ def test_a_new_certificate_is_told_of(store: Store, authority: Authority) -> Non
     put(store, authority, HUB)
 
     def proxy() -> None:
-        assert store.asked() == {HUB}
+        assert store.asked() == {HUB: None}
         store.answered(HUB)
         put(store, authority, HUB)
 
@@ -150,6 +152,85 @@ def test_so_is_why_there_is_none(store: Store) -> None:
         False,
         f"no certificate for {HUB}: caa: forbidden",
     )
+
+
+def test_one_is_replaced_and_the_old_one_revoked(store: Store, authority: Authority) -> None:
+    put(store, authority, HUB)
+    old = store.certificate(HUB).chain[0]
+
+    def proxy() -> None:
+        assert store.asked() == {HUB: Reason.SUPERSEDED}
+        store.answered(HUB)
+        put(store, authority, HUB)
+        store.note_revocation(old, Reason.SUPERSEDED)
+        assert store.revocations() == {old: Reason.SUPERSEDED}
+        store.note_revoked(old)
+        assert store.revocations() == {}
+
+    waiting = Waiting(proxy, 4)
+    went_well, said = revoke(store, HUB, Reason.SUPERSEDED, waiting.seconds, waiting.sleep)
+    assert went_well
+    assert said.endswith(f"; the one before ({old.serial_number:x}) is revoked")
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_without_another_one_it_is_revoked_only_if_others_may_have_its_key(
+    store: Store, authority: Authority, reason: Reason
+) -> None:
+    put(store, authority, HUB)
+    old = store.certificate(HUB).chain[0]
+
+    def proxy() -> None:
+        store.note(HUB, Attempts(1, 5.0, 65.0, (5.0,), "caa: forbidden"))
+        if reason is Reason.COMPROMISED:
+            store.note_revocation(old, reason)
+            store.note_revoked(old)
+
+    waiting = Waiting(proxy, 4)
+    went_well, said = revoke(store, HUB, reason, waiting.seconds, waiting.sleep)
+    assert went_well is (reason is Reason.COMPROMISED)
+    assert said.startswith(f"no certificate for {HUB}: caa: forbidden; the ")
+    assert said.endswith(" is revoked") is went_well
+
+
+def test_an_authority_that_does_not_revoke_it_is_told_of(
+    store: Store, authority: Authority
+) -> None:
+    put(store, authority, HUB)
+    waiting = Waiting(lambda: put(store, authority, HUB), 4)
+    went_well, said = revoke(store, HUB, Reason.SUPERSEDED, waiting.seconds, waiting.sleep)
+    assert not went_well
+    assert said.endswith("See the log; it is asked again every hour.")
+
+
+def test_only_what_there_is_can_be_revoked(
+    capsys: pytest.CaptureFixture[str], config: Path, store: Store
+) -> None:
+    status, (said,) = told(capsys, "revoke", HUB, "--config", str(config))
+    assert status == 2
+    assert said.endswith(f"{HUB} has no certificate")
+    status, (said,) = told(capsys, "revoke", PLAIN, "--config", str(config))
+    assert status == 2
+    assert said.endswith(f"{PLAIN}: certificates are got for {HUB}, {LAB}")
+
+
+def test_the_account_gets_another_key(store: Store) -> None:
+    before = store.account_key().jwk
+
+    def proxy() -> None:
+        assert store.wants_account_key()
+        key = store.next_account_key()
+        assert key.jwk == store.next_account_key().jwk
+        store.take_next_account_key()
+        assert store.account_key().jwk == key.jwk != before
+
+    waiting = Waiting(proxy, 4)
+    went_well, said = rekey(store, waiting.seconds, waiting.sleep)
+    assert (went_well, said) == (True, "the account has another key")
+    waiting = Waiting(lambda: None, 4)
+    went_well, said = rekey(store, waiting.seconds, waiting.sleep)
+    assert not went_well
+    assert "see the log" in said
 
 
 def test_so_is_that_nobody_takes_it_up_and_that_it_takes_too_long(store: Store) -> None:

@@ -55,6 +55,9 @@ def test_what_can_not_be_asked_for_is_refused() -> None:
     assert problem("tls.acme = true").endswith("set site.hosts, or tls.names")
     assert "needs tls.acme = true" in problem("tls.names = ['a.example.org']")
     assert "needs tls.dns_hook" in problem("tls.acme = true\ntls.names = ['*.example.org']")
+    assert names("tls.acme = true\ntls.names = ['*.example.org']\ntls.dns_persist = true") == (
+        "*.example.org",
+    )
     assert "tls.eab_hmac" in problem("tls.eab_kid = 'k'")
 
 

@@ -14,6 +14,7 @@ import ssl
 import subprocess
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,9 @@ from tests.certificates import Authority
 from tests.integration.processes import Child, free_port
 
 REQUIRED = ("pebble", "pebble-challtestsrv", "certbot")
+NEWER = "IPYPROXY_PEBBLE"
+"""The variable of the environment that names a newer ``pebble`` than Debian's: 2.10 or later has
+ARI, profiles and dns-persist-01."""
 _CERTBOT_TIMEOUT = 120.0
 
 
@@ -36,10 +40,16 @@ class Pebble:
 
     :param http: the port that it asks for challenges instead of 80; ``tls`` likewise of 443.
     :param faults: what goes wrong, by the names of its environment variables.
+    :param more: of its configuration.
     """
 
     def __init__(
-        self, directory: Path, http: int, tls: int = 0, faults: dict[str, str] | None = None
+        self,
+        directory: Path,
+        http: int,
+        tls: int = 0,
+        faults: dict[str, str] | None = None,
+        more: dict[str, Any] | None = None,
     ) -> None:
         own = Authority("Pebble's own")
         certificate, key = own.issue("localhost").write(directory, "pebble")
@@ -57,6 +67,7 @@ class Pebble:
                         "privateKey": str(key),
                         "httpPort": http,
                         "tlsPort": tls or free_port(),
+                        **(more or {}),
                     }
                 }
             )
@@ -80,7 +91,13 @@ class Pebble:
         )
         self._dns.wait_until(lambda: _answers(self.dns_management), seconds=30)
         resolver = ("-dnsserver", f"127.0.0.1:{dns}")
-        self._command = ["pebble", "-strict", "-config", str(config), *resolver]
+        self._command = [
+            os.environ.get(NEWER, "pebble"),
+            "-strict",
+            "-config",
+            str(config),
+            *resolver,
+        ]
         self._directory = directory
         self.start()
 
@@ -91,11 +108,36 @@ class Pebble:
 
     def write_root(self, path: Path) -> Path:
         """Write the root that its certificates lead to, which is made anew at each start."""
-        context = ssl.create_default_context(cafile=self.trusted)
-        url = f"https://localhost:{self._management}/roots/0"
-        with urllib.request.urlopen(url, context=context) as answer:
-            path.write_bytes(answer.read())
+        path.write_bytes(self.manage("roots/0"))
         return path
+
+    def manage(self, what: str, told: object = None) -> bytes:
+        """Ask for something that only whoever runs it may ask for, or tell it something."""
+        return self._ask(f"https://localhost:{self._management}/{what}", told)
+
+    def _ask(self, url: str, told: object = None) -> bytes:
+        context = ssl.create_default_context(cafile=self.trusted)
+        body = None if told is None else json.dumps(told).encode()
+        with urllib.request.urlopen(urllib.request.Request(url, body), context=context) as answer:
+            content: bytes = answer.read()
+            return content
+
+    def is_revoked(self, serial: int) -> bool:
+        """Whether it has revoked the certificate with this serial number."""
+        told = json.loads(self.manage(f"cert-status-by-serial/{serial:x}"))
+        return bool(told["Status"] == "Revoked")
+
+    def require(self, entry: str) -> None:
+        """Skip the test if its directory has no such entry: Debian's is not that new."""
+        directory = json.loads(self._ask(self.url))
+        if entry not in {**directory, **directory["meta"]}:
+            pytest.skip(f"Pebble has no {entry}; {NEWER} names a newer one")
+
+    def records(self, host: str, value: str) -> None:
+        """Let the DNS have a TXT record."""
+        told = json.dumps({"host": host, "value": value}).encode()
+        url = f"http://127.0.0.1:{self.dns_management}/set-txt"
+        urllib.request.urlopen(urllib.request.Request(url, told)).close()
 
     def lead_astray(self, name: str) -> None:
         """Let the DNS say that ``name`` is where nobody listens."""

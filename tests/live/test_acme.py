@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import re
-import signal
-import socket
-import ssl
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
-from cryptography import x509
 from websockets.asyncio.client import connect
 
-from ipyproxy.acme.store import Store
 from tests.daemon.running import PATIENCE, Echo, all_move, notebook
-from tests.integration.processes import free_port, poll
-from tests.integration.proxy import Proxy
 
-from .acme import Pebble, require_programs
+from .certified import Machine, machine, until
 
 pytestmark = pytest.mark.integration
 
@@ -38,94 +29,6 @@ set) curl -sf -d "{{\\"host\\":\\"$2.\\",\\"value\\":\\"$3\\"}}" http://127.0.0.
 clear) curl -sf -d "{{\\"host\\":\\"$2.\\"}}" http://127.0.0.1:{port}/clear-txt ;;
 esac
 """
-
-
-class Started(Proxy):
-    """A proxy that is up once it says so, whatever certificate it has."""
-
-    def _shakes_hands(self) -> bool:
-        return "leads to http" in self.child.log()
-
-
-class Machine:
-    """One machine with a Pebble that looks at it, and a proxy."""
-
-    def __init__(
-        self, directory: Path, faults: dict[str, str], *, reaches_tls: bool = True
-    ) -> None:
-        self.directory = directory
-        self.port, self.http = free_port(), free_port()
-        self.pebble = Pebble(directory, self.http, self.port if reaches_tls else 0, faults)
-        self.root = self.pebble.write_root(directory / "root.pem")
-        self.proxy: Proxy | None = None
-
-    def configuration(self, names: Sequence[str], *more: str, listen: str = "") -> str:
-        told = ", ".join(f'"{name}"' for name in names)
-        return (
-            f"[listen]\n{listen}\n[tls]\nacme = true\nnames = [{told}]\n"
-            f'acme_directory_url = "{self.pebble.url}"\nacme_ca = "{self.pebble.trusted}"\n'
-            'email = "admin@example.org"\n' + "\n".join(more)
-        )
-
-    def start(self, configuration: str) -> Proxy:
-        self.proxy = Started(self.directory, configuration, port=self.port)
-        return self.proxy
-
-    def configure(self, configuration: str) -> None:
-        """Write another configuration, and let it be read."""
-        (self.directory / "ipyproxy.toml").write_text(configuration)
-        assert self.proxy is not None
-        os.kill(self.proxy.child.pid, signal.SIGHUP)
-
-    def store(self, *names: str) -> Store:
-        return Store(self.directory / "acme", names)
-
-    def shown(self, name: str) -> int | None:
-        """The serial number of the certificate for ``name``, if browsers trust it."""
-        context = ssl.create_default_context(cafile=self.root)
-        try:
-            with (
-                socket.create_connection(("127.0.0.1", self.port), timeout=10) as tcp,
-                context.wrap_socket(tcp, server_hostname=name) as tls,
-            ):
-                shown = x509.load_der_x509_certificate(tls.getpeercert(binary_form=True) or b"")
-                return shown.serial_number
-        except OSError:
-            return None
-
-    def wait_for(self, name: str, other_than: int | None = None) -> int:
-        """Wait until browsers trust a certificate for ``name``."""
-
-        def look() -> int | None:
-            shown = self.shown(name)
-            return shown if shown != other_than else None
-
-        try:
-            return poll(look, seconds=60, waiting_for=f"the certificate for {name}")
-        except TimeoutError:
-            raise AssertionError(self.log()) from None
-
-    def log(self) -> str:
-        assert self.proxy is not None
-        return self.proxy.child.log()
-
-    def stop(self) -> None:
-        self.pebble.stop()
-        if self.proxy is not None:
-            assert "Traceback" not in self.log(), self.log()
-            self.proxy.child.stop()
-
-
-@contextlib.contextmanager
-def machine(
-    directory: Path, faults: dict[str, str] | None = None, *, reaches_tls: bool = True
-) -> Iterator[Machine]:
-    require_programs()
-    made = Machine(directory, faults or {}, reaches_tls=reaches_tls)
-    try:
-        yield made
-    finally:
-        made.stop()
 
 
 def test_a_trusted_page_within_a_minute_of_the_first_start(tmp_path: Path) -> None:
@@ -185,7 +88,7 @@ async def _while_people_are_connected(here: Machine) -> None:
         # An authority that is gone changes nothing, nor does one that has forgotten us.
         here.pebble.child.stop()
         store.ask(HUB)
-        await asyncio.to_thread(_until, lambda: store.attempts(HUB).failures == 1)
+        await asyncio.to_thread(until, lambda: store.attempts(HUB).failures == 1)
         assert here.shown(HUB) == second
         here.pebble.start()
         here.pebble.write_root(here.root)
@@ -194,11 +97,6 @@ async def _while_people_are_connected(here: Machine) -> None:
         await all_move(echoes)
         for echo in echoes:
             await echo.end()
-
-
-def _until(condition: object) -> None:
-    assert callable(condition)
-    poll(lambda: condition() or None, seconds=60, waiting_for="an attempt to fail")
 
 
 def test_by_plain_http_where_tls_is_not_reached_and_a_wildcard_and_an_address(
@@ -220,7 +118,7 @@ def test_by_plain_http_where_tls_is_not_reached_and_a_wildcard_and_an_address(
         here.wait_for("10000.notebooks.example.org")
         store = here.store(*names)
         for name in names[1:]:
-            _until(lambda name=name: store.attempts(name).failures)
+            until(partial(lambda name: store.attempts(name).failures, name))
             assert "tls-alpn-01" in store.attempts(name).why
             store.ask(name)  # now, and by the other way
             here.wait_for(name)

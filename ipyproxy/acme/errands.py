@@ -1,0 +1,102 @@
+"""What people ask of an authority beside new certificates: old ones revoked, another account key.
+
+Knows the store in which they leave word, and what is asked for whom. Knows nothing of when
+certificates are due. Whatever fails is told of, and tried again later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from cryptography import x509
+from twisted.logger import Logger
+
+from ipyproxy.acme.client import Client
+from ipyproxy.acme.documents import AcmeError
+from ipyproxy.acme.material import Reason
+from ipyproxy.acme.proofs import Run
+from ipyproxy.acme.store import Store
+
+RETRY = 3600.0
+"""Seconds after a failure until it is tried again, if the authority does not want more."""
+
+_ACCOUNT = "the account's key"
+
+
+class Errands:
+    """Those that the ``store`` has word of.
+
+    :param run: does work in a thread.
+    :param seconds: the reactor's clock.
+    """
+
+    log = Logger(namespace="ipyproxy.acme")
+
+    def __init__(self, store: Store, run: Run, seconds: Callable[[], float]) -> None:
+        self._store = store
+        self._run = run
+        self._seconds = seconds
+        self._changes_key = False
+        self._to_revoke: Mapping[x509.Certificate, Reason] = {}
+        self._not_before: dict[str, float] = {}
+        self._troubles: dict[str, str] = {}
+
+    def look(self) -> bool:
+        """Read what there is to do, in a thread; whether any of it is to be done now."""
+        self._changes_key = self._store.wants_account_key()
+        self._to_revoke = self._store.revocations()
+        left = {_ACCOUNT} if self._changes_key else set()
+        left |= {_told(certificate) for certificate in self._to_revoke}
+        for done in set(self._not_before) - left:  # by us, or by another node
+            self._not_before.pop(done)
+            self._troubles.pop(done, None)
+        return any(self._not_before.get(what, 0.0) <= self._seconds() for what in left)
+
+    async def run(self, client: Client, in_time: Callable[[Any], Awaitable[Any]]) -> None:
+        """Do it.
+
+        :param in_time: awaits something for so long as an authority may take. Raises AcmeError.
+        """
+        if self._changes_key:
+            await self._do(_ACCOUNT, "changed", in_time, partial(self._change_key, client))
+        for certificate, reason in self._to_revoke.items():
+            revoke = partial(self._revoke, client, certificate, reason)
+            await self._do(_told(certificate), "revoked", in_time, revoke)
+
+    async def _do(
+        self,
+        what: str,
+        done: str,
+        in_time: Callable[[Any], Awaitable[Any]],
+        work: Callable[[], Awaitable[None]],
+    ) -> None:
+        if self._not_before.get(what, 0.0) > self._seconds():
+            return
+        try:
+            await in_time(work())
+        except AcmeError as error:
+            self._not_before[what] = self._seconds() + max(RETRY, error.retry_after)
+            self._troubles[what] = f"{what} is not {done}: {error}"
+            self.log.warn("{why}; it is tried again in an hour", why=self._troubles[what])
+        else:
+            self._troubles.pop(what, None)
+            self.log.info("{what} is {done}", what=what, done=done)
+
+    async def _change_key(self, client: Client) -> None:
+        key = await self._run(self._store.next_account_key)
+        await client.account.change_key(key)
+        await self._run(self._store.take_next_account_key)
+
+    async def _revoke(self, client: Client, certificate: x509.Certificate, reason: Reason) -> None:
+        await client.revoke(certificate, reason)
+        await self._run(lambda: self._store.note_revoked(certificate))
+
+    def concerns(self) -> Iterator[str]:
+        """What an administrator is to know, in sentences."""
+        yield from self._troubles.values()
+
+
+def _told(certificate: x509.Certificate) -> str:
+    return f"the certificate with the serial number {certificate.serial_number:x}"

@@ -1,0 +1,74 @@
+"""``ipyproxy revoke NAME``: has a certificate replaced, and the old one revoked; says how it went.
+
+Knows the store that the command and the running proxy share. The proxy asks; this only leaves word.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ipyproxy.acme.material import Reason
+from ipyproxy.acme.store import Store
+from ipyproxy.cli.configuration import add_file
+from ipyproxy.cli.renew import DONE, renew, store_for
+from ipyproxy.config import ConfigError
+
+
+def add(words: Any) -> None:
+    """Add the word to those of the command."""
+    parser = words.add_parser(
+        "revoke",
+        help="replace the certificate for a name, and have the old one revoked",
+        description="The old one stays if no other can be got. The status is 1 if it is not "
+        "revoked.",
+    )
+    parser.add_argument("name", metavar="NAME", help="one of those that certificates are got for")
+    parser.add_argument(
+        "--compromised",
+        action="store_true",
+        help="somebody else may have its key: make a new one even if tls.reuse_key is on, and "
+        "revoke the certificate even if no other can be got",
+    )
+    add_file(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(given: argparse.Namespace) -> int:
+    name = given.name.lower()
+    store = store_for(given, name)
+    if name not in store.stamps():
+        raise ConfigError([f"{name} has no certificate"])
+    reason = Reason.COMPROMISED if given.compromised else Reason.SUPERSEDED
+    try:
+        went_well, said = revoke(store, name, reason, time.monotonic, time.sleep)
+    except OSError as error:
+        raise ConfigError([f"{store.directory}: {error.strerror}"]) from None
+    sys.stdout.write(said + "\n")
+    return 0 if went_well else 1
+
+
+def revoke(
+    store: Store,
+    name: str,
+    reason: Reason,
+    seconds: Callable[[], float],
+    sleep: Callable[[float], object],
+) -> tuple[bool, str]:
+    """Leave word and wait; whether the certificate is revoked, and what to say."""
+    old = store.certificate(name).chain[0]
+    renewed, said = renew(store, name, seconds, sleep, reason)
+    if not renewed and reason is not Reason.COMPROMISED:
+        return False, f"{said}; the certificate is not revoked"
+    began = seconds()
+    while not (done := store.is_revoked(old)) and seconds() - began < DONE:
+        sleep(0.5)
+    if done:
+        return True, f"{said}; the one before ({old.serial_number:x}) is revoked"
+    return False, (
+        f"{said}; the authority has not revoked the one before. See the log; it is asked again "
+        "every hour."
+    )

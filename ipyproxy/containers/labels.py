@@ -1,0 +1,221 @@
+"""What an engine says of a container, taken apart: where it wants to stand, and where it is.
+
+Pure. Labels are written by whoever starts containers, so each is checked as a configuration's key
+is; a container that is refused says why in a sentence. Knows nothing of how an engine is asked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+
+from ipyproxy.http.rewriting import Manners, Redirects
+from ipyproxy.net.address import LOOPBACK, TCPAddress
+from ipyproxy.net.hosts import is_host_name
+from ipyproxy.routes.route import Application, Route, Server
+
+PREFIX = "ipyproxy."
+ENABLE = "ipyproxy.enable"
+"""The label, with the value ``true``, that makes a container one of ours."""
+
+_KNOWN = frozenset(PREFIX + word for word in ("enable", "host", "manners", "path", "port"))
+_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)+")
+_PORT = re.compile(r"[1-9][0-9]{0,4}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_MOST_SHOWN = 80
+
+Place = tuple[bytes, bytes]
+"""Host and path of a route."""
+
+
+class Offer(NamedTuple):
+    """A container that wants requests: for what place, and where it takes them."""
+
+    container: str
+    host: str
+    path: str
+    address: TCPAddress
+    manners: Manners
+
+    @property
+    def place(self) -> Place:
+        """Where it stands; see :class:`ipyproxy.routes.table.RouteTable`."""
+        return self.host.encode("ascii"), self.path.encode("ascii")
+
+    def route(self) -> Route:
+        """The route to it."""
+        server = Server(f"{self.container} ({self.address})", self.address)
+        redirects = None
+        if self.manners is Manners.NOTEBOOK:
+            # It takes its own address for that of the site.
+            redirects = Redirects(host=True, scheme=b"https")
+        return Route(
+            Application((server,)),
+            self.host,
+            self.path,
+            manners=self.manners,
+            redirects=redirects,
+        )
+
+
+class RefusedContainerError(ValueError):
+    """A container that gets no route; the sentence says why."""
+
+
+class Plan(NamedTuple):
+    """The routes that there should be, and the containers that get none, in sentences."""
+
+    offers: Mapping[Place, Offer]
+    refusals: tuple[str, ...]
+
+
+def plan(containers: Iterable[object]) -> Plan:
+    """What follows from the containers that an engine lists.
+
+    Of two that want the same place the older one has it.
+    """
+    offers: dict[Place, Offer] = {}
+    refusals = []
+    for container in sorted(filter(_is_object, containers), key=_age):
+        name = _name(container)
+        try:
+            offer = read_container(name, container)
+            former = offers.setdefault(offer.place, offer)
+            if former is not offer:
+                where = f"{offer.host}{offer.path}"
+                raise RefusedContainerError(f"{former.container} stands at {where} already")
+        except RefusedContainerError as error:
+            refusals.append(f"the container {name} gets no route: {error}")
+    return Plan(offers, tuple(refusals))
+
+
+def read_container(name: str, container: Any) -> Offer:
+    """What ``container``, an entry of the engine's list, wants. Raises RefusedContainerError."""
+    labels = {key: str(value) for key, value in _object(container, "Labels").items()}
+    for label in labels:
+        if label.startswith(PREFIX) and label not in _KNOWN:
+            raise RefusedContainerError(f"it has a label {_shown(label)}, which is unknown")
+    host, path = labels.get("ipyproxy.host", ""), labels.get("ipyproxy.path", "")
+    if host and not is_host_name(host.lower()):
+        raise RefusedContainerError(f"ipyproxy.host is {_shown(host)}, which is no name of a host")
+    if not host and not path:
+        raise RefusedContainerError("it has neither a label ipyproxy.path nor ipyproxy.host")
+    port = _port(labels.get("ipyproxy.port"), container)
+    return Offer(
+        name, host.lower(), _path(path or "/"), _address(container, port), _manners(labels)
+    )
+
+
+def _path(path: str) -> str:
+    path = path.rstrip("/") or "/"
+    if path != "/":
+        segments = path.split("/")
+        if not _PATH.fullmatch(path) or "." in segments or ".." in segments:
+            raise RefusedContainerError(
+                f"ipyproxy.path is {_shown(path)}, which is no path such as /lab"
+            )
+    return path
+
+
+def _manners(labels: Mapping[str, str]) -> Manners:
+    said = labels.get("ipyproxy.manners", Manners.APPLICATION.value)
+    try:
+        return Manners(said)
+    except ValueError:
+        raise RefusedContainerError(
+            f"ipyproxy.manners is {_shown(said)}, and neither notebook nor application"
+        ) from None
+
+
+def _port(said: str | None, container: Any) -> int:
+    """The port in the container; never a guess between several."""
+    if said is not None:
+        if not _PORT.fullmatch(said) or int(said) > 65535:
+            raise RefusedContainerError(f"ipyproxy.port is {_shown(said)}, which is no port")
+        return int(said)
+    found = {port for port, _, _ in _ports(container)}
+    if len(found) != 1:
+        listed = ", ".join(map(str, sorted(found))) or "none"
+        raise RefusedContainerError(f"it has no label ipyproxy.port, and exposes {listed}")
+    return found.pop()
+
+
+def _ports(container: Any) -> Iterable[tuple[int, str, int | None]]:
+    """The TCP ports in the container, each with where it is published: address and port."""
+    for port in container.get("Ports") or ():
+        if _is_object(port) and port.get("Type") == "tcp":
+            inner, address, outer = port.get("PrivatePort"), port.get("IP"), port.get("PublicPort")
+            if type(inner) is int:
+                is_published = type(outer) is int and isinstance(address, str)
+                yield inner, address if is_published else "", outer if is_published else None
+
+
+def _address(container: Any, port: int) -> TCPAddress:
+    """Where ``port`` of the container is reached from this host."""
+    if _object(container, "HostConfig").get("NetworkMode") == "host":
+        return TCPAddress(LOOPBACK, port)
+    published = sorted(
+        (_reached(address), outer)
+        for inner, address, outer in _ports(container)
+        if inner == port and outer is not None
+    )
+    # 127.0.0.1 first, if it is there: the sandbox lets the proxy connect to this host.
+    for host, outer in sorted(published, key=lambda each: each[0] != LOOPBACK):
+        if host:
+            return TCPAddress(host, outer)
+    for host in _own_addresses(container):
+        return TCPAddress(host, port)
+    raise RefusedContainerError(
+        f"its port {port} is not published, and it has no address of its own"
+    )
+
+
+def _reached(address: str) -> str:
+    """Where this host reaches what is published at ``address``; "" if that is no address."""
+    try:
+        literal = ip_address(address)
+    except ValueError:
+        return ""
+    if literal.is_unspecified:
+        return LOOPBACK if literal.version == 4 else "::1"
+    return str(literal)
+
+
+def _own_addresses(container: Any) -> Iterable[str]:
+    networks = _object(_object(container, "NetworkSettings"), "Networks")
+    for name in sorted(networks):
+        network = _object(networks, name)
+        for key in ("IPAddress", "GlobalIPv6Address"):
+            address = network.get(key)
+            if isinstance(address, str) and (found := _reached(address)):
+                yield found
+
+
+def _name(container: Any) -> str:
+    names = container.get("Names")
+    for name in names if isinstance(names, list) else ():
+        if isinstance(name, str) and _NAME.fullmatch(name.removeprefix("/")):
+            return name.removeprefix("/")
+    return str(container.get("Id"))[:12]
+
+
+def _age(container: Any) -> tuple[int, str]:
+    created = container.get("Created")
+    return created if type(created) is int else 0, str(container.get("Id"))
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _object(container: Any, key: str) -> Mapping[str, Any]:
+    """What ``container`` has at ``key``, if that is an object; else an empty one."""
+    found = container.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _shown(text: str) -> str:
+    """What somebody else wrote, in quotation marks, on one line and of bounded length."""
+    return repr(text[:_MOST_SHOWN])

@@ -1,0 +1,189 @@
+"""Keeps routes as the containers are: lists them when something happens, and follows.
+
+An event only says that it is time to look; what there is comes from the list, so no event that was
+missed leaves a wrong route behind. While the engine is away, the routes stay. Knows nothing of how
+an engine is asked, or of how a route is served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from ipyproxy.containers.engine import Engine, EngineError
+from ipyproxy.containers.labels import Offer, Place, plan
+from ipyproxy.routes.route import Route
+
+LIST_EVERY = 60.0
+"""Seconds after which they are listed although nothing is said to have happened."""
+LEAST_BETWEEN = 0.25
+"""Seconds between two lists, however much happens."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+
+
+class Routes(Protocol):
+    """The live routes: see :class:`ipyproxy.daemon.live.LiveRoutes`."""
+
+    def at(self, host: bytes, path: bytes) -> object | None:
+        """What stands there, whoever has put it."""
+
+    def put(self, host: bytes, path: bytes, route: Route) -> object:
+        """Let ``route`` stand there; gives what stands there then. Raises ValueError."""
+
+    def remove(self, host: bytes, path: bytes) -> None:
+        """Let nothing stand there any more."""
+
+
+class Watcher:
+    """Keeps ``routes`` as the containers of ``engine`` are, from :meth:`start` to :meth:`stop`.
+
+    :ivar trouble: why the engine cannot be asked; "" before it was, None if it can.
+    """
+
+    log = Logger(namespace="ipyproxy.containers")
+
+    def __init__(self, reactor: Any, engine: Engine, routes: Routes) -> None:
+        self._reactor = reactor
+        self._engine = engine
+        self._routes = routes
+        self._mine: dict[Place, tuple[Offer, object]] = {}
+        self._told: frozenset[str] = frozenset()
+        self._running: Deferred[None] | None = None
+        self._wakes: Deferred[None] | None = None
+        self._happened = False
+        self._ended: EngineError | None = None
+        self.trouble: str | None = ""
+
+    def start(self) -> None:
+        """Begin."""
+        self._running = Deferred.fromCoroutine(self._run())
+        self._running.addErrback(lambda failure: failure.trap(CancelledError))
+
+    def stop(self) -> None:
+        """Ask no more; the routes stay."""
+        if self._running is not None:
+            self._running.cancel()
+
+    def leave(self) -> None:
+        """Take the routes away."""
+        for place in list(self._mine):
+            self._remove(place)
+
+    async def _run(self) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            began = self._reactor.seconds()
+            try:
+                await self._follow(await self._engine.version())
+            except EngineError as error:
+                self._tell_trouble(str(error))
+            except CancelledError:
+                raise
+            except Exception:
+                self.log.failure("containers were not looked after; please report this")
+            if self._reactor.seconds() > began + _LONGEST_PAUSE:
+                pause = _FIRST_PAUSE
+            await deferLater(self._reactor, pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _tell_trouble(self, why: str) -> None:
+        if why != self.trouble:
+            self.trouble = why
+            self.log.warn(
+                "containers cannot be listed at {address}: {why}; the routes to them stay as they "
+                "are",
+                address=self._engine.address,
+                why=why,
+            )
+
+    def _tell_success(self, version: str) -> None:
+        if self.trouble is not None:
+            self.trouble = None
+            said = "containers are followed at {address}, version {version} of its API"
+            self.log.info(said, address=self._engine.address, version=version)
+
+    # While the engine is there.
+
+    async def _follow(self, version: str) -> None:
+        """List them whenever something happens. Raises EngineError when the engine is gone."""
+        self._ended, self._happened = None, False
+        events = self._engine.events(version, self._wake).addErrback(self._end)
+        try:
+            while True:
+                self._happened = False
+                self._take_over(await self._engine.containers(version))
+                await deferLater(self._reactor, LEAST_BETWEEN)
+                if self._ended is not None:
+                    raise self._ended
+                self._tell_success(version)
+                await self._until_something_happens()
+        finally:
+            events.cancel()
+
+    def _wake(self) -> None:
+        self._happened = True
+        waiting, self._wakes = self._wakes, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    def _end(self, failure: Any) -> None:
+        error = failure.value
+        self._ended = error if isinstance(error, EngineError) else EngineError(repr(error))
+        self._wake()
+
+    async def _until_something_happens(self) -> None:
+        if self._happened:
+            return
+        self._wakes = Deferred()
+        later = self._reactor.callLater(LIST_EVERY, self._wake)
+        try:
+            await self._wakes
+        finally:
+            if later.active():
+                later.cancel()
+
+    # What there is.
+
+    def _take_over(self, containers: Sequence[object]) -> None:
+        wanted = plan(containers)
+        for place in [place for place in self._mine if place not in wanted.offers]:
+            self._remove(place)
+        refusals = list(wanted.refusals)
+        for place, offer in wanted.offers.items():
+            try:
+                self._put(place, offer)
+            except ValueError as error:
+                refusals.append(f"the container {offer.container} gets no route: {error}")
+        for refusal in refusals:
+            if refusal not in self._told:
+                self.log.warn("{refusal}", refusal=refusal)
+        self._told = frozenset(refusals)
+
+    def _put(self, place: Place, offer: Offer) -> None:
+        held = self._mine.get(place)
+        stands = self._routes.at(*place)
+        if stands is not None and (held is None or held[1] is not stands):
+            self._mine.pop(place, None)
+            raise ValueError(f"another route stands at {offer.host}{offer.path}")
+        if held is None or held[0] != offer:
+            self._mine[place] = offer, self._routes.put(*place, offer.route())
+            self.log.info(
+                "{route} leads to the container {container}, {address}",
+                route=offer.host + offer.path,
+                container=offer.container,
+                address=offer.address,
+            )
+
+    def _remove(self, place: Place) -> None:
+        offer, mine = self._mine.pop(place)
+        if self._routes.at(*place) is mine:
+            self._routes.remove(*place)
+            self.log.info(
+                "{route} leads to the container {container} no more",
+                route=offer.host + offer.path,
+                container=offer.container,
+            )

@@ -1,0 +1,74 @@
+"""Routes to containers: begun, changed and ended as the settings say.
+
+Knows what may not be taken from others by a container's label. What follows the containers is
+loaded only where the settings name an engine.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ipyproxy.config import Config
+from ipyproxy.daemon.live import LiveRoutes, RouteRefusedError
+from ipyproxy.net.address import Literal
+from ipyproxy.routes.route import Route
+
+if TYPE_CHECKING:
+    from ipyproxy.containers.watcher import Watcher
+
+
+class ContainerRoutes:
+    """The routes to containers, if there are any, among the ``live`` ones."""
+
+    def __init__(self, reactor: Any, live: LiveRoutes) -> None:
+        self._reactor = reactor
+        self._live = live
+        self._config: Config | None = None
+        self._asked: Literal | None = None
+        self._watcher: Watcher | None = None
+
+    def follow(self, config: Config) -> None:
+        """Have the routes that ``config`` asks for, now that it is in place."""
+        self._config = config
+        if config.containers.socket == self._asked:
+            return
+        if self._watcher is not None:
+            self.stop()
+            self._watcher.leave()
+            self._watcher = None
+        self._asked = config.containers.socket
+        if self._asked is not None:
+            self._begin(self._asked)
+
+    def _begin(self, address: Literal) -> None:
+        # Nobody else pays for what this loads.
+        from ipyproxy.containers.engine import Engine
+        from ipyproxy.containers.watcher import Watcher
+
+        self._watcher = Watcher(self._reactor, Engine(self._reactor, address), self)
+        self._watcher.start()
+
+    def stop(self) -> None:
+        """Ask the engine no more; the routes stay."""
+        if self._watcher is not None:
+            self._watcher.stop()
+
+    # What the watcher sees of the live routes: see :class:`ipyproxy.containers.watcher.Routes`.
+
+    def at(self, host: bytes, path: bytes) -> object | None:
+        """What stands there, whoever has put it."""
+        return self._live.at(host, path)
+
+    def put(self, host: bytes, path: bytes, route: Route) -> object:
+        """Let ``route`` stand there. Raises RouteRefusedError where notebooks are."""
+        assert self._config is not None
+        prefix, domain = self._config.notebooks.prefix, self._config.site.notebook_domain
+        if f"{route.path}/".startswith(f"{prefix}/"):
+            raise RouteRefusedError(f"{route.path} belongs to the notebooks (notebooks.prefix)")
+        if domain and route.host.endswith(f".{domain}"):
+            raise RouteRefusedError(f"{route.host} belongs to a notebook (site.notebook_domain)")
+        return self._live.put(host, path, route)
+
+    def remove(self, host: bytes, path: bytes) -> None:
+        """Let nothing stand there any more."""
+        self._live.remove(host, path)
