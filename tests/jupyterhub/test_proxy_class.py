@@ -16,7 +16,7 @@ from .programs import ROOT, jupyterhub
 pytestmark = pytest.mark.integration
 
 SEVEN = Path(__file__).parent / "inside" / "seven.py"
-TOKEN = "a token that only these two know"
+TOKEN = "a-token-that-only-these-two-know"
 
 
 @pytest.mark.parametrize("by", ["socket", "port"])
