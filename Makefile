@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test unit compiled test-compiled soak attacks conformance fuzz lint types schema docs bench bench-lab clean
+.PHONY: help run test unit compiled test-compiled soak attacks conformance fuzz lint types schema docs bench bench-lab bench-hub clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -74,6 +74,9 @@ bench: .venv/.bench compiled ## side by side with nginx, HAProxy, Apache, ... (B
 
 bench-lab: .venv/.bench compiled ## opening JupyterLab over a slow line (BENCH_ARGS="--rounds 1 --links 100/10")
 	@$(BIN)/python -m benchmarks.lab --write $(BENCH_ARGS)
+
+bench-hub: .venv/.bench compiled ## as a JupyterHub's proxy, beside its own (BENCH_ARGS="--rounds 3")
+	@$(BIN)/python -m benchmarks.hub $(BENCH_ARGS)
 
 clean: ## removes .venv and everything that was built
 	rm -rf .venv .venv-sslyze .venv-apps build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -80,24 +80,13 @@ def requests(front: Front, seconds: float) -> tuple[float, float]:
     return float(rate[1]), used / int(done[1]) * 1e6
 
 
-def kernels(front: Front) -> tuple[float, float]:
-    """Have 500 pages open: the milliseconds of a round of messages, KiB for each page."""
-    before = front.mib()
+def kernels(front: Front) -> float:
+    """Have 500 pages open: the milliseconds of a round of messages."""
     urls = [
         f"ws://127.0.0.1:{front.port}/user/u{number}/api/kernels/k/channels"
         for number in range(KERNELS)
     ]
-    grown = 0.0
-
-    async def run() -> float:
-        nonlocal grown
-        opened = asyncio.Event()
-        task = asyncio.create_task(servers.pages(urls, 10, opened))
-        await opened.wait()
-        grown = front.mib() - before
-        return await task
-
-    return asyncio.run(run()) * 1000, grown * 1024 / KERNELS
+    return asyncio.run(servers.pages(urls, 10)) * 1000
 
 
 def churn(front: Front, target: str) -> Iterator[float]:
@@ -186,11 +175,9 @@ class Measurement:
             for front in fronts:
                 call(front.api, (removing(f"/user/u{each}") for each in range(TABLES[-1])))
                 call(front.api, (adding(f"/user/u{each}", sockets) for each in range(KERNELS)))
-            for number, front in self._turns(fronts):
-                round_trip, kib = kernels(front)
-                self._note(front, f"a message to and fro on {KERNELS} WebSockets, ms", round_trip)
-                if number == 0:
-                    self._note(front, "memory of an open WebSocket, KiB", kib)
+            for front in self._turns(fronts):
+                row = f"a message to and fro on {KERNELS} WebSockets, ms"
+                self._note(front, row, kernels(front))
             for front in fronts:
                 memory = list(churn(front, sockets))
                 self._note(front, "memory after 4 hours of users, MiB", memory[3])
@@ -200,10 +187,9 @@ class Measurement:
         self.figures[row, front.name].append(value)
         self._tell(f"{row}: {front.name} {value:.4g}")
 
-    def _turns(self, fronts: list[Front]) -> Iterator[tuple[int, Front]]:
+    def _turns(self, fronts: list[Front]) -> Iterator[Front]:
         for number in range(self._rounds):
-            for front in fronts[:: 1 if number % 2 else -1]:
-                yield number, front
+            yield from fronts[:: 1 if number % 2 else -1]
 
     def _tables(self, fronts: list[Front], target: str) -> None:
         """Tables of routes that grow, and requests at each size."""
@@ -218,7 +204,7 @@ class Measurement:
                 if table == TABLES[0]:
                     small[front.name] = front.mib()
             there = table
-            for _, front in self._turns(fronts):
+            for front in self._turns(fronts):
                 rate, cpu = requests(front, 2)
                 self._note(front, f"requests/s with {table:,} routes", rate)
                 self._note(front, f"CPU of a request with {table:,} routes, us", cpu)

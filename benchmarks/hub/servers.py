@@ -23,7 +23,7 @@ async def _serve(port: int) -> None:
         await server.serve_forever()
 
 
-async def pages(urls: list[str], rounds: int, opened: asyncio.Event | None = None) -> float:
+async def pages(urls: list[str], rounds: int) -> float:
     """Open a WebSocket to each, and send messages round; the seconds that one round takes."""
     sockets = []
     for begin in range(0, len(urls), 20):
@@ -34,9 +34,6 @@ async def pages(urls: list[str], rounds: int, opened: asyncio.Event | None = Non
         await asyncio.gather(*(socket.send("x" * 200) for socket in sockets))
         await asyncio.gather(*(socket.recv() for socket in sockets))
     seconds = (time.monotonic() - began) / rounds
-    if opened is not None:
-        opened.set()
-        await asyncio.sleep(1)
     for begin in range(0, len(sockets), 50):
         await asyncio.gather(*(socket.close() for socket in sockets[begin : begin + 50]))
     return seconds

@@ -79,13 +79,13 @@ class IPyProxy(Proxy):  # type: ignore[misc] # jupyterhub is not in our environm
         """,
     )
 
-    @default("auth_token")
+    @default("auth_token")  # type: ignore[untyped-decorator] # traitlets has no annotations here
     def _auth_token_default(self) -> str:
         if self.token_file:
             return Path(self.token_file).read_text("ascii").strip()
         return os.environ.get("CONFIGPROXY_AUTH_TOKEN", "")
 
-    @validate("api_url")
+    @validate("api_url")  # type: ignore[untyped-decorator] # as above
     def _api_url_is_an_address(self, proposal: Any) -> str:
         url: str = proposal.value
         socket_path(url)

@@ -26,4 +26,4 @@ socket.getaddrinfo = getaddrinfo
 with contextlib.suppress(ImportError):
     from aiohttp import connector, resolver
 
-    connector.DefaultResolver = resolver.ThreadedResolver  # type: ignore[misc]
+    connector.DefaultResolver = resolver.ThreadedResolver

@@ -24,8 +24,10 @@ HUB = ("jupyterhub==6.1.*", "jupyterlab==4.6.*", "jupyterhub-idle-culler", "--ed
 #: The version before, which asks its proxy by Tornado's client.
 FORMER_HUB = ("jupyterhub==5.5.*", "jupyter-server", "--editable", str(ROOT))
 #: What JupyterHub's own tests need besides.
-_TESTS = ("pytest", "pytest-asyncio", "pytest-rerunfailures", "beautifulsoup4[html5lib]")
-_TESTS += ("requests-mock", "virtualenv")
+_TESTS = (
+    *("pytest", "pytest-asyncio", "pytest-rerunfailures", "beautifulsoup4[html5lib]"),
+    *("requests-mock", "virtualenv"),
+)
 _CHP = "configurable-http-proxy@5.3.0"
 
 #: The proxy under test, as a program; the code that these tests import is the code that runs.

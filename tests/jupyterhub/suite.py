@@ -105,7 +105,8 @@ def _results(report: Path, output: str) -> Results:
         kinds = {child.tag for child in case}
         outcome = "failed" if kinds & {"failure", "error"} else "passed"
         found["skipped" if "skipped" in kinds else outcome].add(name)
-    return Results(*(frozenset(names) for names in found.values()), output)
+    passed, failed, skipped = map(frozenset, found.values())
+    return Results(passed, failed, skipped, output)
 
 
 def main() -> int:

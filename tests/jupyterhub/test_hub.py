@@ -108,7 +108,7 @@ def notebook(hub: Hub, user: str) -> str:
     """An empty notebook in a user's home; returns its name."""
     home = hub.homes / user
     home.mkdir(parents=True, exist_ok=True)
-    cell = {
+    cell: dict[str, object] = {
         "id": "first", "cell_type": "code", "source": "", "metadata": {},
         "execution_count": None, "outputs": [],
     }  # fmt: skip
@@ -132,12 +132,14 @@ def test_a_day_of_a_user(started: Hub, browser: BrowserContext, tmp_path: Path) 
     page.goto(f"{started.public}/hub/home")
     page.locator(".new-server-name").fill("second")
     page.locator(".new-server-btn").click()
-    started.wait_for_servers("ada", ["", "second"])
-    page.goto(f"{started.public}/user/ada/second/lab")
+    row = page.locator("tr[data-server-name=second]")
+    expect(row).to_be_visible(timeout=PATIENCE)
+    page.goto(f"{started.public}/hub/spawn/ada/second")
     wait_for_lab(page)
+    started.wait_for_servers("ada", ["", "second"])
 
     page.goto(f"{started.public}/hub/home")
-    page.locator("tr[data-server-name=second] .stop-server").click()
+    row.locator(".stop-server").click()
     started.wait_for_servers("ada", [""])
     page.locator("#stop").click()
     started.wait_for_servers("ada", [])

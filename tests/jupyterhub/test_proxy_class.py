@@ -35,7 +35,8 @@ def check(directory: Path, by: str, *, host_routing: bool) -> None:
     token_file.write_text(f"{TOKEN}\n")
     token_file.chmod(0o600)
     api = f"unix:{directory}/hub.sock" if by == "socket" else f"127.0.0.1:{free_port()}"
-    table = f'[jupyterhub]\napi = "{api}"\ntoken_file = "{token_file}"\n'
+    names = 'site.hosts = ["localhost", "host.name", "other.host"]\n'
+    table = f'{names}[jupyterhub]\napi = "{api}"\ntoken_file = "{token_file}"\n'
     front = Proxy(directory, f"{table}host_routing = {str(host_routing).lower()}\n")
     try:
         where = {
