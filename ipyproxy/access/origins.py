@@ -60,21 +60,22 @@ class Policy:
         *,
         secure: bool = True,
     ) -> None:
-        self._names = None if names is None else frozenset(names)
+        self._names = frozenset(names or ())
+        self._any = names is None
         self._scheme, self._usual = (b"https://", b"443") if secure else (b"http://", b"80")
         self._trusted = frozenset(origin.encode("ascii") for origin in trusted_origins)
         self._served = lru_cache(_HOSTS_REMEMBERED)(self._find_served)
 
     def _find_served(self, authority: bytes) -> tuple[bytes, bytes]:
         """The host that ``authority`` names, without its port, and its public origin."""
-        grammar = _ANY_AUTHORITY if self._names is None else _AUTHORITY
+        grammar = _ANY_AUTHORITY if self._any else _AUTHORITY
         match = grammar.fullmatch(authority)
         if match is None or int(match[2] or 0) > 65535:
             # Names such as a!b.example are found in the DNS where there is a *.example.
             why = "Host is not a host name with a port"
             raise ProxyError(Problem.BAD_REQUEST, why, by_page=True)
         host, port = match.groups()
-        if self._names is not None and not covers(self._names, host.decode("ascii").strip("[]")):
+        if not self._any and not covers(self._names, host.decode("ascii").strip("[]")):
             raise ProxyError(Problem.MISDIRECTED, f"Host {authority.decode('ascii')}")
         host = host.lower()
         suffix = b"" if port is None or port == self._usual else b":" + port
