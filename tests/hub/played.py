@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
 from ipyproxy.clock import Calendar
 from ipyproxy.config import parse
-from ipyproxy.daemon.components import make_components
+from ipyproxy.daemon.components import Dials, make_components
 from ipyproxy.daemon.hubproxy import make_fittings
 from ipyproxy.daemon.hubterms import ServerTerms, TermsOf
 from ipyproxy.hub.api import ApiSite
@@ -17,7 +15,6 @@ from ipyproxy.hub.errorpages import ErrorPages
 from ipyproxy.hub.figures import Figures
 from ipyproxy.hub.site import HubSite
 from ipyproxy.hub.store import HubRoutes, Manner
-from ipyproxy.upstream import pool, probes
 from ipyproxy.upstream.tenancy import Tenants, nobody
 from tests.front import Browser, House
 from tests.web.gate import message
@@ -47,7 +44,6 @@ class PlayedHub(House):
 
     def __init__(
         self,
-        monkeypatch: pytest.MonkeyPatch,
         manner: Manner | None = None,
         *,
         token: bytes = TOKEN,
@@ -56,11 +52,11 @@ class PlayedHub(House):
     ) -> None:
         loop = Loop()
         self.dialler = Dialler()
-        monkeypatch.setattr(pool, "Dial", self.dialler)
-        monkeypatch.setattr(probes, "Dial", Dialler())
         self.manner = manner or Manner()
         config = parse('health.mode = "off"', {}, "test")
-        self.components = made = make_components(loop, loop, config, Tenants(nobody))
+        self.components = made = make_components(
+            loop, loop, config, Tenants(nobody), Dials(self.dialler, Dialler())
+        )
         made.live.fit(make_fittings(made))
         self.figures = Figures()
         calendar = Calendar(loop.seconds, lambda: START + loop.seconds())

@@ -9,8 +9,8 @@ from tests.hub.played import OK, TARGET, PlayedHub
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> PlayedHub:
-    played = PlayedHub(monkeypatch)
+def hub() -> PlayedHub:
+    played = PlayedHub()
     played.routes.add("/", {"target": "http://127.0.0.1:9000"})
     return played
 
@@ -75,8 +75,8 @@ class TestRoutes:
         assert hub.call("PATCH", "/user/bar").status == 405
         assert hub.call("GET", "x").status == 404
 
-    def test_with_host_routing_a_route_says_its_host(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        hub = PlayedHub(monkeypatch, store.Manner(host_routing=True))
+    def test_with_host_routing_a_route_says_its_host(self) -> None:
+        hub = PlayedHub(store.Manner(host_routing=True))
         hub.call("POST", "/ann.hub.org/user/ann", {"target": TARGET})
         assert hub.call("GET", "/ann.hub.org/user/ann").json["host"] == "ann.hub.org"
         hub.ask(b"GET /user/ann/", b"Host: Ann.hub.org:8000")

@@ -21,14 +21,14 @@ PING_MASKED = b"\x89\x80\x00\x00\x00\x00"
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> PlayedHub:
-    played = PlayedHub(monkeypatch)
+def hub() -> PlayedHub:
+    played = PlayedHub()
     played.routes.add("/", {"target": TARGET})
     return played
 
 
-def with_manner(monkeypatch: pytest.MonkeyPatch, **manner: Any) -> PlayedHub:
-    return PlayedHub(monkeypatch, Manner(**manner))
+def with_manner(**manner: Any) -> PlayedHub:
+    return PlayedHub(Manner(**manner))
 
 
 def asked(hub: PlayedHub, start: bytes, *lines: bytes) -> tuple[Any, Head, Any, Wire]:
@@ -53,10 +53,8 @@ class TestTargets:
             ({"keeps_prefix": False, "prepends": False}, b"/rest/of/it?q"),
         ],
     )
-    def test_paths_of_targets_and_routes(
-        self, monkeypatch: pytest.MonkeyPatch, manner: dict[str, bool], target: bytes
-    ) -> None:
-        hub = with_manner(monkeypatch, **manner)
+    def test_paths_of_targets_and_routes(self, manner: dict[str, bool], target: bytes) -> None:
+        hub = with_manner(**manner)
         hub.routes.add("/bar", {"target": TARGET + "/foo"})
         assert target_of(hub, b"/bar/rest/of/it?q") == target
 
@@ -83,18 +81,16 @@ class TestWhatServersHear:
         assert head.all(b"x-forwarded-proto") == [b"http"]
         assert head.all(b"x-forwarded-port") == [b"8000"]
 
-    def test_only_a_trusted_proxy_is_believed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_only_a_trusted_proxy_is_believed(self) -> None:
         said = b"X-Forwarded-Proto: https"
-        hub = PlayedHub(monkeypatch)
+        hub = PlayedHub()
         hub.routes.add("/", {"target": TARGET})
         _, head, _, _ = asked(hub, b"GET /x", HERE, said, b"X-Forwarded-For: 198.51.100.9")
         assert head.all(b"x-forwarded-proto") == [b"http"]
         assert b"198.51.100.9" not in head.all(b"x-forwarded-for")[0]
 
-    def test_nothing_of_that_and_fields_of_the_administrator(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        hub = with_manner(monkeypatch, tells=False, sent=(b"k1: v1",))
+    def test_nothing_of_that_and_fields_of_the_administrator(self) -> None:
+        hub = with_manner(tells=False, sent=(b"k1: v1",))
         hub.routes.add("/", {"target": TARGET})
         _, head, _, _ = asked(hub, b"GET /x", HERE, b"K1: forged")
         assert head.all(b"k1") == [b"v1"]
@@ -112,12 +108,11 @@ class TestWhatServersHear:
     )
     def test_location(
         self,
-        monkeypatch: pytest.MonkeyPatch,
         redirects: Redirects | None,
         location: bytes,
         told: bytes,
     ) -> None:
-        hub = with_manner(monkeypatch, redirects=redirects)
+        hub = with_manner(redirects=redirects)
         hub.routes.add("/", {"target": TARGET})
         _, _, browser, wire = asked(hub, b"GET /x")
         answer = message(b"HTTP/1.1 302 Found", b"Location: " + location, b"Content-Length: 0")
@@ -139,8 +134,8 @@ class TestErrors:
         wire.hang_up()
         assert browser.hear().startswith(b"HTTP/1.1 503 ")
 
-    def test_pages_from_files(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        hub = PlayedHub(monkeypatch, files={404: b"mine", OTHERS: b"unknown"})
+    def test_pages_from_files(self) -> None:
+        hub = PlayedHub(files={404: b"mine", OTHERS: b"unknown"})
         hub.routes.add("/missing", {"target": TARGET})
         heard = hub.ask(b"GET /nope").hear()
         assert heard.startswith(b"HTTP/1.1 404 ")
@@ -226,13 +221,11 @@ class TestActivity:
         hub.wait(5)
         assert self.told(hub)[1] is not None
 
-    def test_what_was_kept_comes_back_with_its_dates(
-        self, hub: PlayedHub, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_what_was_kept_comes_back_with_its_dates(self, hub: PlayedHub) -> None:
         self.answer(hub, b"POST /x", OK, b"Content-Length: 0")
         hub.routes.add("/user/ann", {"target": TARGET, "jupyterhub": True})
         kept = json.loads(json.dumps(hub.routes.to_keep()))
-        other = PlayedHub(monkeypatch)
+        other = PlayedHub()
         other.wait(100)
         other.routes.add("/user/ann", {"target": "http://127.0.0.1:1"})
         kept["/broken"] = {"target": 7}

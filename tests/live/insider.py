@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 ASK = signal.SIGRTMIN
 
@@ -21,27 +20,19 @@ def main() -> None:
     from twisted.internet import reactor
     from twisted.scripts.twistd import run
 
-    from ipyproxy.net.sockets import Dial
-    from ipyproxy.upstream import probes
+    from ipyproxy.upstream.health import HealthChecker
 
-    probed = 0
-
-    class Counted(Dial):
-        def __init__(self, *args: Any) -> None:
-            nonlocal probed
-            probed += 1
-            super().__init__(*args)
-
-    setattr(probes, "Dial", Counted)  # noqa: B010
     file = Path(sys.argv.pop(1))
 
     def write() -> None:
         gc.collect()
+        objects = gc.get_objects()
+        checkers = [one for one in objects if isinstance(one, HealthChecker)]
         found = {
             "timers": len(reactor.getDelayedCalls()),
             "descriptors": len(os.listdir("/proc/self/fd")),  # noqa: PTH208
-            "objects": len(gc.get_objects()),
-            "probes": probed,
+            "objects": len(objects),
+            "probes": sum(one.probes.total() for one in checkers),
         }
         written = file.with_suffix(".new")
         written.write_text(json.dumps(found))

@@ -12,7 +12,6 @@ from twisted.internet.protocol import Protocol
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.framing import Decoder
 from ipyproxy.http1.head import ResponseHead
-from ipyproxy.upstream import pool
 from ipyproxy.upstream.connection import ClientLimits, UpstreamConnection
 from ipyproxy.upstream.pool import JUST_USED, Pool
 from ipyproxy.upstream.upstream import UpstreamTable
@@ -80,7 +79,7 @@ class Town:
 
     def __init__(self, dialler: Dialler, limits: ClientLimits = LIMITS) -> None:
         self.loop = Loop()
-        self.pool = Pool(self.loop, self.loop, limits, lambda upstream, now, mark: None)
+        self.pool = Pool(self.loop, self.loop, limits, lambda upstream, now, mark: None, dialler)
         self.table = UpstreamTable()
         self.dialler = dialler
 
@@ -110,10 +109,8 @@ class Town:
 
 
 @pytest.fixture
-def dialler(monkeypatch: pytest.MonkeyPatch) -> Dialler:
-    made = Dialler()
-    monkeypatch.setattr(pool, "Dial", made)
-    return made
+def dialler() -> Dialler:
+    return Dialler()
 
 
 @pytest.fixture

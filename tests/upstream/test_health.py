@@ -105,8 +105,14 @@ class Host:
         self.answer: bytes | None = None
         self.table = UpstreamTable()
         config = Health(**health)
-        self.checker = HealthChecker(self.loop, config, "/ipython", self.table, draw)
+        self.checker = HealthChecker(
+            self.loop, config, "/ipython", self.table, draw, dial=self._dial
+        )
         self.checker.startService()
+
+    def _dial(self, loop: Any, address: Any, *rest: Any) -> Any:
+        assert address[0] == "127.0.0.1"
+        return _Dial(self, address[1], *rest)
 
     @property
     def upstream(self) -> Upstream:
@@ -192,35 +198,14 @@ class Host:
         return len(self.loop.getDelayedCalls())
 
 
-@pytest.fixture(autouse=True)
-def _played(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing in this file dials for real."""
-
-    def dial(reactor: Any, address: tuple[str, int], timeout: float, *calls: Any) -> _Dial:
-        assert address[0] == "127.0.0.1"
-        return _Dial(_hosts[reactor], address[1], timeout, *calls)
-
-    monkeypatch.setattr(probes, "Dial", dial)
-
-
-_hosts: dict[Any, Host] = {}
-
-
 @pytest.fixture
 def make(request: pytest.FixtureRequest) -> Callable[..., Host]:
-    return make_host
-
-
-def make_host(*args: Any, **kwargs: Any) -> Host:
-    host = Host(*args, **kwargs)
-    _hosts.clear()
-    _hosts[host.loop] = host
-    return host
+    return Host
 
 
 def up(**health: Any) -> Host:
     """A host whose notebook has just answered a request."""
-    host = make_host(**health)
+    host = Host(**health)
     host.become("listen")
     assert host.request() == 200
     return host
@@ -236,7 +221,7 @@ def dead(**health: Any) -> Host:
 
 class TestProbing:
     def test_nobody_is_probed_who_is_not_asked_for(self) -> None:
-        host = make_host()
+        host = Host()
         host.table.notebook(PORT)
         host.wait(3600)
         assert not host.dials
@@ -251,7 +236,7 @@ class TestProbing:
         assert wire.hear() == b""
 
     def test_whoever_speaks_unasked_is_there_too(self) -> None:
-        host = make_host()
+        host = Host()
         host.become("stopped")
         host.checker.ask(host.upstream)
         host.wait(0)
@@ -336,7 +321,7 @@ class TestProbing:
         assert host.times == [2 * i for i in range(1, 16)]
 
     def test_whoever_turned_it_off_has_no_probes_and_no_states(self) -> None:
-        host = make_host(mode="off")
+        host = Host(mode="off")
         assert host.request_for(2) == [503] * 20
         assert host.refusals.pop().problem is Problem.UPSTREAM_DEAD
         assert host.checker.ask(host.upstream) is State.UNKNOWN
@@ -370,7 +355,7 @@ class TestBackoff:
         assert min(gaps[5:]) < 15 < max(gaps[5:])
 
     def test_ports_that_died_together_are_not_probed_together(self) -> None:
-        host = make_host(draw=random.Random(1).random)
+        host = Host(draw=random.Random(1).random)
         for port in range(10000, 10100):
             host.request(port)
         host.wait(10)
@@ -389,7 +374,7 @@ class TestBackoff:
         assert len(host.dials) == 5
 
     def test_it_does_not_begin_anew_when_one_has_been_starting_for_too_long(self) -> None:
-        host = make_host(draw=lambda: MOST)
+        host = Host(draw=lambda: MOST)
         host.request()
         host.wait(STARTING_FOR + 2)
         assert host.state is State.DEAD
@@ -424,7 +409,7 @@ class TestBusy:
 
     @pytest.mark.parametrize("mode", ["tcp", "http"])
     def test_one_that_takes_connections_is_busy_and_gets_requests(self, mode: str) -> None:
-        host = make_host(mode=mode, timeout=1.0)
+        host = Host(mode=mode, timeout=1.0)
         host.answer = b"HTTP/1.1 200 OK\r\n\r\n"
         host.become("listen")
         host.request()
@@ -495,7 +480,7 @@ class TestBusy:
         assert host.state is State.DEAD
 
     def test_one_that_never_answered_is_busy_too_and_then_up(self) -> None:
-        host = make_host()
+        host = Host()
         host.become("stopped")
         host.checker.ask(host.upstream)
         host.wait(1.3)
@@ -512,7 +497,7 @@ class TestBusy:
         assert host.request() == 504
 
     def test_an_administrator_may_say_how_long_is_too_long(self) -> None:
-        host = make_host(mode="http", dead_after=60)
+        host = Host(mode="http", dead_after=60)
         host.answer = b"HTTP/1.1 200 OK\r\n\r\n"
         host.become("listen")
         host.request()
@@ -531,7 +516,7 @@ class TestBusy:
     def test_one_that_goes_on_to_speak_on_a_bridge_is_slow_and_not_busy(
         self, mode: str, state: State
     ) -> None:
-        host = make_host(mode=mode)
+        host = Host(mode=mode)
         host.answer = b"HTTP/1.1 200 OK\r\n\r\n"
         host.become("listen")
         host.request()
@@ -564,7 +549,7 @@ class TestContainers:
     @pytest.mark.parametrize("manner", ["docker", "reset"])
     @pytest.mark.parametrize("mode", ["tcp", "http"])
     def test_one_that_is_not_up_yet_is_starting(self, mode: str, manner: Manner) -> None:
-        host = make_host(mode=mode)
+        host = Host(mode=mode)
         host.become(manner)
         for _ in range(50):
             assert host.request() == 503
@@ -573,14 +558,14 @@ class TestContainers:
         assert host.state is State.STARTING
 
     def test_probes_alone_do_not_take_it_for_up(self) -> None:
-        host = make_host(ports=Ports.read(f"{PORT}"))
+        host = Host(ports=Ports.read(f"{PORT}"))
         host.become("docker")
         for _ in range(500):
             host.wait(0.1)
             assert host.state in (State.UNKNOWN, State.STARTING)
 
     def test_it_opens_once_the_server_listens(self) -> None:
-        host = make_host()
+        host = Host()
         host.become("docker")
         host.request()
         host.wait(20)
@@ -590,7 +575,7 @@ class TestContainers:
         assert host.checker.ask(host.upstream) is State.UP
 
     def test_after_a_minute_it_is_dead_and_stays_so(self) -> None:
-        host = make_host()
+        host = Host()
         host.become("docker")
         host.request_for(STARTING_FOR + 2, every=1)
         assert host.refusals.pop().problem is Problem.UPSTREAM_DEAD
@@ -612,7 +597,7 @@ class TestContainers:
         self,
     ) -> None:
         """Such as one that expects TLS. A page that waits for it must not reload in a circle."""
-        host = make_host()
+        host = Host()
         host.become("listen")
         error = HungUpError("hung up")
         told = []
@@ -624,7 +609,7 @@ class TestContainers:
         assert host.state is State.UP
 
     def test_one_that_only_probes_know_is_looked_at_again_if_it_hangs_up(self) -> None:
-        host = make_host()
+        host = Host()
         host.become("listen")
         host.checker.ask(host.upstream)
         host.wait(1)
@@ -636,7 +621,7 @@ class TestContainers:
 
     def test_one_whose_container_hangs_before_it_refuses_is_not_taken_for_up(self) -> None:
         """The proxy's own dial may take seconds to fail, so that it hangs up long after us."""
-        host = make_host()
+        host = Host()
         host.become("stopped")
         host.checker.ask(host.upstream)
         for _ in range(10):
@@ -658,7 +643,7 @@ class TestNoRecord:
     """Whoever asks for all ports, one after the other, leaves nothing behind."""
 
     def test_of_ports_where_nobody_listens(self) -> None:
-        host = make_host()
+        host = Host()
         for port in range(PORT, PORT + 500):
             assert host.request(port) == 503
         host.wait_roughly(IN_USE_FOR + 35)
@@ -666,7 +651,7 @@ class TestNoRecord:
         assert (host.checker.watched, host.timers) == (0, 0)
 
     def test_nor_where_nobody_looks(self) -> None:
-        host = make_host(mode="off")
+        host = Host(mode="off")
         assert host.request() == 503
         assert host.table.all() == []
 
@@ -751,7 +736,7 @@ class TestHanging:
 
 class TestRequests:
     def test_the_first_refusal_is_known_at_once(self) -> None:
-        host = make_host()
+        host = Host()
         assert host.request() == 503
         assert host.refusals.pop().problem is Problem.UPSTREAM_STARTING
         assert host.state is State.STARTING
@@ -762,7 +747,7 @@ class TestRequests:
         assert host.state is State.DEAD
 
     def test_starting_takes_so_long(self) -> None:
-        host = make_host()
+        host = Host()
         host.request_for(STARTING_FOR - 1, every=1.0)
         assert host.refusals.pop().problem is Problem.UPSTREAM_STARTING
         host.request_for(2, every=1.0)
@@ -832,7 +817,7 @@ class TestListed:
     """Ports that the configuration names."""
 
     def test_they_are_looked_after_from_the_start_and_for_ever(self) -> None:
-        host = make_host(ports=Ports.read(f"{PORT}-{PORT + 2}"))
+        host = Host(ports=Ports.read(f"{PORT}-{PORT + 2}"))
         host.ports = {PORT: "listen", PORT + 1: "listen"}
         host.wait(120)
         states = [upstream.state for upstream in host.table.all()]
@@ -844,14 +829,14 @@ class TestListed:
         assert host.state is State.DEAD
 
     def test_they_are_not_all_probed_at_once(self) -> None:
-        host = make_host(random.Random(3).random, ports=Ports.read("10000-10099"))
+        host = Host(random.Random(3).random, ports=Ports.read("10000-10099"))
         host.wait(10)
         moments = [round(time, 1) for time, _ in host.dials]
         assert len({port for _, port in host.dials}) == 100
         assert max(moments.count(moment) for moment in moments) < 20
 
     def test_another_configuration_may_list_others(self) -> None:
-        host = make_host(ports=Ports.read(f"{PORT}"))
+        host = Host(ports=Ports.read(f"{PORT}"))
         host.wait(20)
         host.checker.configure(Health(ports=Ports.read(f"{PORT + 1}")), "/ipython")
         host.wait(60)
@@ -861,14 +846,14 @@ class TestListed:
         assert {port for _, port in host.dials} == {PORT + 1}
 
     def test_whoever_turned_it_off_has_none(self) -> None:
-        host = make_host(mode="off", ports=Ports.read(f"{PORT}"))
+        host = Host(mode="off", ports=Ports.read(f"{PORT}"))
         host.wait(60)
         assert (host.dials, host.timers) == ([], 0)
 
 
 class TestAsking:
     def test_one_that_nobody_knows_is_probed_at_once(self) -> None:
-        host = make_host()
+        host = Host()
         host.become("listen")
         assert host.checker.ask(host.upstream) is State.UNKNOWN
         host.wait(probes.HOLD)
@@ -909,7 +894,7 @@ class TestAsking:
 
 class TestHTTP:
     def host(self, answer: bytes | None, **health: Any) -> Host:
-        host = make_host(mode="http", **health)
+        host = Host(mode="http", **health)
         host.become("listen")
         host.answer = answer
         return host
@@ -1043,7 +1028,7 @@ class TestHTTP:
 
 class TestCost:
     def test_500_dead_ports_cost_less_than_a_probe_a_second_each_and_ever_less(self) -> None:
-        host = make_host(draw=random.Random(7).random)
+        host = Host(draw=random.Random(7).random)
         ports = range(10000, 10500)
         for port in ports:
             host.request(port)
@@ -1066,7 +1051,7 @@ class TestCost:
         assert len(host.dials) <= 15
 
     def test_stopping_leaves_nothing_behind(self) -> None:
-        host = make_host()
+        host = Host()
         host.ports = {10001: "listen", 10002: "hang"}
         for port in (10000, 10001, 10002):
             host.request(port)
@@ -1104,42 +1089,38 @@ _Step = tuple[str, int, float]
 def test_in_any_order_of_events_there_is_one_timer_for_each_and_the_truth_is_found(
     mode: str, fall: int, rise: int, seed: int, steps: list[_Step]
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            probes, "Dial", lambda loop, address, *rest: _Dial(_hosts[loop], address[1], *rest)
-        )
-        host = make_host(random.Random(seed).random, mode=mode, fall=fall, rise=rise)
-        host.answer = b"HTTP/1.1 200 OK\r\n\r\n"
-        manners: dict[str, Manner] = {manner: manner for manner in get_args(Manner)}
-        for what, port, seconds in steps:
-            if what == "request":
-                host.request(port)
-            elif what == "ask":
-                host.checker.ask(host.table.notebook(port))
-            elif what == "bridge":
-                host.table.notebook(port).bridges ^= {A_BRIDGE}
-            else:
-                host.ports[port] = manners[what]
-            host.wait(seconds)
-            # A timer, or a probe's deadline and that of its dial.
-            assert host.checker.watched <= host.timers <= 2 * host.checker.watched
-        for port, manner in itertools.product(
-            range(PORT, PORT + 3), ["refuse", "listen", "stopped", "hang"]
-        ):
-            host.ports[port] = manners[manner]
-            for _ in range(15):
-                host.checker.ask(host.table.notebook(port))
-                host.wait(1)
-            assert (host.table.notebook(port).state is State.UP) == (manner == "listen")
-        for port in range(PORT, PORT + 3):
-            # One that is busy and in use has a probe that waits.
-            host.table.notebook(port).bridges.clear()
-        host.wait(IN_USE_FOR + 13)
-        assert all(wire.is_closed for wire in host.wires)
-        assert not host.loop.failures
-        host.checker.stopService()
-        host.loop.settle()
-        assert host.timers == 0
+    host = Host(random.Random(seed).random, mode=mode, fall=fall, rise=rise)
+    host.answer = b"HTTP/1.1 200 OK\r\n\r\n"
+    manners: dict[str, Manner] = {manner: manner for manner in get_args(Manner)}
+    for what, port, seconds in steps:
+        if what == "request":
+            host.request(port)
+        elif what == "ask":
+            host.checker.ask(host.table.notebook(port))
+        elif what == "bridge":
+            host.table.notebook(port).bridges ^= {A_BRIDGE}
+        else:
+            host.ports[port] = manners[what]
+        host.wait(seconds)
+        # A timer, or a probe's deadline and that of its dial.
+        assert host.checker.watched <= host.timers <= 2 * host.checker.watched
+    for port, manner in itertools.product(
+        range(PORT, PORT + 3), ["refuse", "listen", "stopped", "hang"]
+    ):
+        host.ports[port] = manners[manner]
+        for _ in range(15):
+            host.checker.ask(host.table.notebook(port))
+            host.wait(1)
+        assert (host.table.notebook(port).state is State.UP) == (manner == "listen")
+    for port in range(PORT, PORT + 3):
+        # One that is busy and in use has a probe that waits.
+        host.table.notebook(port).bridges.clear()
+    host.wait(IN_USE_FOR + 13)
+    assert all(wire.is_closed for wire in host.wires)
+    assert not host.loop.failures
+    host.checker.stopService()
+    host.loop.settle()
+    assert host.timers == 0
 
 
 def test_probes_are_counted_by_what_came_of_them() -> None:
