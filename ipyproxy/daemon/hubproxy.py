@@ -7,7 +7,6 @@ part's constructor, and what begins when. Decides nothing about requests.
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +17,6 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from ipyproxy.clock import Calendar
 from ipyproxy.config import Config
 from ipyproxy.config.tables import Compression, Health, Limits, Timeouts
 from ipyproxy.daemon.components import Components, make_components
@@ -127,7 +125,7 @@ class HubProxy(Service):
         self._sweeping.clock = reactor
         live = self._components.live
         live.fit(make_fittings(self._components))
-        calendar = Calendar(reactor.seconds, time.time)
+        calendar = self._components.condition.calendar
         terms = TermsOf(settings.servers)
         self._pages = make_error_pages(
             self._components, settings.error_target, terms, settings.error_files
