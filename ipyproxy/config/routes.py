@@ -26,8 +26,8 @@ from ipyproxy.config.values import (
     refused,
     seconds,
 )
-from ipyproxy.net.address import LOOPBACK, TCPAddress, UNIXPath
-from ipyproxy.net.hosts import parse_address
+from ipyproxy.net.address import LOOPBACK, NamedAddress, TCPAddress, UNIXPath
+from ipyproxy.net.hosts import is_host_name, parse_address
 from ipyproxy.routes.route import Application, Redirect, Route, Server, StaticFiles
 
 OWN_PATH = "/_ipyproxy"
@@ -70,11 +70,13 @@ def _read_server(value: object) -> Server:
         raise refused(value, "is no address such as http://127.0.0.1:8080 or unix:/run/app.sock")
     if url.path not in ("", "/") or url.query or url.fragment:
         raise refused(value, "has a path; a request's path goes on as it is, or without the prefix")
-    literal = LOOPBACK if host == "localhost" else host
-    if parse_address(literal) is None:
-        raise refused(value, "names a host; give its IP address, since no name is looked up")
     secure = url.scheme == "https"
-    address = TCPAddress(str(parse_address(literal)), port or (443 if secure else 80))
+    port = port or (443 if secure else 80)
+    literal = parse_address(LOOPBACK if host == "localhost" else host)
+    # A name that ends with digits is an address with a slip in it.
+    if literal is None and (host[-1:].isdigit() or not is_host_name(host)):
+        raise refused(value, f"{host} is neither an IP address nor a name of a host")
+    address = NamedAddress(host, port) if literal is None else TCPAddress(str(literal), port)
     return Server(value.rstrip("/"), address, host if secure else "")
 
 

@@ -76,7 +76,8 @@ def test_a_name_of_ones_own_for_certificates() -> None:
     [
         ('path = "/x"', "routes: needs one of to, files, redirect, and no more than one"),
         ('to = "unix:/x"\nredirect = "https://a.org"', "needs one of to, files, redirect, and"),
-        ('to = "http://app:8080"', "names a host; give its IP address, since no name is looked up"),
+        ('to = "http://-app:8080"', "-app is neither an IP address nor a name of a host"),
+        ('to = "http://10.0.0:8080"', "10.0.0 is neither an IP address nor a name of a host"),
         ('to = "http://127.0.0.1:8080/app"', "has a path; a request's path goes on as it is"),
         ('to = "http://127.0.0.1:0"', "is no address such as http://127.0.0.1:8080"),
         ('to = "http://127.0.0.1:99999"', "is no address such as"),

@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
+from twisted.internet.defer import Deferred, succeed
 
 from ipyproxy.net.address import TCPAddress, UNIXPath
+from ipyproxy.net.names import Names
 from ipyproxy.records.accesslog import AccessLog
 from ipyproxy.records.recorder import Recorder
 from ipyproxy.records.statistics import Statistics
@@ -619,3 +621,24 @@ class TestWhatIsKept:
         host.reload('site.hosts = ["example.org"]')
         assert status(host.connect().say(message(b"GET /x HTTP/1.1", HERE))) == 404
         assert browser.is_connected
+
+
+def test_an_application_on_a_host_that_is_known_by_name() -> None:
+    toml = 'health.mode = "off"\nsite.hosts = ["example.org"]\n[[routes]]\nto = "http://app.lan:8080"'
+    routed = Routed(toml)
+    asked: list[str] = []
+
+    def look_up(name: str) -> Deferred[list[str]]:
+        asked.append(name)
+        return succeed(["10.0.0.9"])
+
+    routed.pool.names = Names(look_up, routed.loop)
+    browser = ask(routed, b"GET /page", HERE)
+    assert asked == ["app.lan"]
+    attempt = routed.dialler.next()
+    assert attempt.address == TCPAddress("10.0.0.9", 8080)
+    wire = attempt.succeed()
+    routed.loop.settle()
+    assert b"Host: example.org\r\n" in wire.hear()
+    routed.tell(wire, OK)
+    assert status(browser.hear()) == 200

@@ -26,7 +26,6 @@ _SERVER = re.compile(
     r"(?:unix:(?P<socket>/[^|]*)\|\w+://[^/]*|(?P<scheme>https?|wss?)://(?P<server>[^/]+))"
     r"(?P<base>(?:/[^?]*)?)"
 )
-_LITERAL = re.compile(r"localhost|[0-9.]+|\[.*\]")
 _TRANSPARENT = ("ifmodule", "requireall", "requireany")
 _IGNORED_OPTIONS = ("upgrade", "nocanon", "flushpackets", "keepalive", "retry", "connectiontimeout",
                     "disablereuse", "enablereuse", "max", "min", "smax", "ttl")  # fmt: skip
@@ -215,9 +214,6 @@ class Translation(Settings):
         return None
 
     def _proxied(self, host: Host, path: str, server: str, base: str, directive: Directive) -> None:
-        name = server.rpartition("://")[2].rpartition(":")[0] or server.rpartition("://")[2]
-        if not server.startswith("unix:") and not _LITERAL.fullmatch(name):
-            raise LeftError(f"give the IP address of {name}, since no name is looked up")
         base = base.rstrip("/")
         if base not in ("", path.rstrip("/")):
             raise LeftError("a route keeps the path, or takes it off whole")
