@@ -16,7 +16,8 @@ from setuptools import setup
 
 COMPILED = (
     "access/origins", "encoding/compression", "encoding/store", "gateway/exchange",
-    "gateway/resource", "gateway/tools", "gateway/websocket", "http/forwarding", "http/rewriting",
+    "gateway/resource", "gateway/tools", "gateway/websocket", "http/answers",
+    "http/forwarding", "http/rewriting",
     "http1/framing", "http1/head", "http1/lines", "http1/memory", "net/descriptors",
     "net/handshake", "net/hosts", "net/openssl", "net/pace", "net/protocol", "net/tcp",
     "net/tls", "net/tlsclient",
@@ -24,8 +25,8 @@ COMPILED = (
     "routes/notebooks", "routes/table", "server/channel", "server/clients", "server/connection",
     "server/http1", "server/phases", "server/request", "server/server", "server/site",
     "upstream/connection", "upstream/health", "upstream/places", "upstream/pool",
-    "upstream/tenancy", "upstream/upstream", "web/site", "websocket/bridge", "websocket/frames",
-    "websocket/states",
+    "upstream/states", "upstream/tenancy", "upstream/upstream", "web/site",
+    "websocket/bridge", "websocket/frames", "websocket/states",
 )  # fmt: skip
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ipyproxy.errors import ProxyError
-from ipyproxy.http.rewriting import Rewriting, request_fields, response_fields
+from ipyproxy.http.answers import response_fields
+from ipyproxy.http.rewriting import Rewriting, request_fields
 from ipyproxy.http1.framing import ChunkedDecoder, request_framing, response_framing
 from ipyproxy.http1.head import (
     HeadLimits,

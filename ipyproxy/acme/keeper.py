@@ -2,6 +2,9 @@
 
 Knows when something is due (:mod:`ipyproxy.acme.renewal`), whom to ask and where things are kept.
 Whatever fails, what is served stays. Knows nothing of connections, or of the configuration.
+
+Longer than other modules, because it is one class: each step of one attempt says what is next, and
+what a failure leaves behind.
 """
 
 from __future__ import annotations

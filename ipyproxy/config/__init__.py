@@ -2,18 +2,16 @@
 
 from ipyproxy.config.auth import Auth, AuthRule
 from ipyproxy.config.galaxy import Galaxy
+from ipyproxy.config.limits import Health, Limits, Timeouts
 from ipyproxy.config.reading import FLAGS, ConfigError, parse
 from ipyproxy.config.routes import RouteEntry
 from ipyproxy.config.tables import (
     Config,
-    Health,
-    Limits,
     Listen,
     Log,
     Notebooks,
     Site,
     State,
-    Timeouts,
     Tls,
     anchored,
 )

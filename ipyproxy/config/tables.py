@@ -17,13 +17,14 @@ from ipyproxy.config.auth import TOOL, Auth
 from ipyproxy.config.containers import Containers
 from ipyproxy.config.galaxy import Galaxy
 from ipyproxy.config.hub import JupyterHub
+from ipyproxy.config.limits import Health, Limits, Timeouts
 from ipyproxy.config.routes import OWN_PATH, RouteEntry
 from ipyproxy.config.values import (
+    NO_PORTS,
     Ports,
     RefusedError,
     count,
     matching,
-    rate,
     read_domain,
     read_host,
     read_listener,
@@ -33,7 +34,6 @@ from ipyproxy.config.values import (
     read_origin,
     read_proxy,
     read_status_listener,
-    seconds,
     size,
 )
 from ipyproxy.galaxy import spelling
@@ -112,7 +112,6 @@ class Site:
 
 
 _DEFAULT_PORTS = Ports([(10000, 14999)])
-_NO_PORTS = Ports(())
 
 
 @attrs.frozen
@@ -131,7 +130,7 @@ class Notebooks:
         ),
     ] = "/ipython"
     ports: Annotated[Ports, Ports.read] = _DEFAULT_PORTS
-    applications: Annotated[Ports, read_optional_ports] = _NO_PORTS
+    applications: Annotated[Ports, read_optional_ports] = NO_PORTS
     owners: tuple[Owner, ...] = ()
     site_cookies: tuple[CookieName, ...] = ("galaxysession",)
     tls: bool = False
@@ -148,28 +147,6 @@ class Notebooks:
 
 
 @attrs.frozen
-class Limits:
-    """Counts, sizes in bytes, rates in bytes or times a second."""
-
-    connections: Annotated[int, count(1, 1_000_000)] = 4096
-    connections_per_client: Annotated[int, count(1, 1_000_000, "a share")] = 0
-    connections_per_port: Annotated[int, count(1, 1_000_000)] = 128
-    connection_rate: Annotated[float, rate(0.01, 1_000_000)] = 50.0
-    connection_burst: Annotated[int, count(1, 1_000_000)] = 1024
-    request_rate: Annotated[float, rate(0.01, 1_000_000)] = 500.0
-    request_burst: Annotated[int, count(1, 1_000_000)] = 20000
-    login_failures: Annotated[int, count(1, 1_000_000)] = 10
-    head_bytes: Annotated[int, size(1024, 2**20)] = 32768
-    head_fields: Annotated[int, count(10, 10_000)] = 100
-    target_bytes: Annotated[int, size(256, 2**20)] = 8192
-    body_bytes: Annotated[int, size(1, 2**40, "unlimited")] = 0
-    response_head_bytes: Annotated[int, size(1024, 2**24)] = 65536
-    buffer_bytes: Annotated[int, size(4096, 2**24)] = 65536
-    body_rate: Annotated[int, size(1, 2**30, "no floor")] = 512
-    message_bytes: Annotated[int, size(1, 2**40, "unlimited")] = 0
-
-
-@attrs.frozen
 class Compression:
     """Which content codings answers get: none, or those of these that the client wants.
 
@@ -180,53 +157,6 @@ class Compression:
     codings: tuple[Literal["zstd", "br", "gzip"], ...] = ("zstd", "br", "gzip")
     dynamic: Literal["never", "same-origin", "always"] = "same-origin"
     cache_bytes: Annotated[int, size(2**20, 2**40, "nothing is kept")] = 64 * 2**20
-
-
-@attrs.frozen
-class Timeouts:
-    """Deadlines and idle times, in seconds."""
-
-    handshake: Annotated[float, seconds(0.1, 600)] = 10.0
-    head: Annotated[float, seconds(0.1, 600)] = 10.0
-    body: Annotated[float, seconds(0.1, 3600)] = 60.0
-    keepalive: Annotated[float, seconds(0.1, 3600)] = 75.0
-    # Well under a minute: notebook containers that count connections would never stop.
-    upstream_idle: Annotated[float, seconds(0.1, 50)] = 15.0
-    connect: Annotated[float, seconds(0.1, 60)] = 2.0
-    response: Annotated[float, seconds(0.1, 86400, "never")] = 300.0
-    drain: Annotated[float, seconds(0, 3600)] = 30.0
-    drain_websocket: Annotated[float, seconds(0, 86400)] = 600.0
-
-
-@attrs.frozen
-class Health:
-    """How ports are probed; intervals in seconds, ``fall`` and ``rise`` in probes.
-
-    ``ports`` are those that are looked after even while nobody asks for them. ``dead_after`` is for
-    how long an http probe may get no answer until the notebook counts as dead.
-    """
-
-    mode: Literal["tcp", "http", "off"] = "tcp"
-    path: Annotated[
-        str,
-        matching(
-            r"(?!/)(?!(.*/)?\.\.?([/?]|$))[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*",
-            "a path below a notebook's prefix, such as api",
-        ),
-    ] = "api"
-    ports: Annotated[Ports, read_optional_ports] = _NO_PORTS
-    interval: Annotated[float, seconds(0.1, 3600)] = 2.0
-    idle_interval: Annotated[float, seconds(0.1, 3600)] = 10.0
-    timeout: Annotated[float, seconds(0.1, 60)] = 1.0
-    fall: Annotated[int, count(1, 100)] = 3
-    rise: Annotated[int, count(1, 100)] = 1
-    dead_after: Annotated[float, seconds(1, 86400, "never")] = 0.0
-    backoff_max: Annotated[float, seconds(0.1, 3600)] = 30.0
-
-    def __attrs_post_init__(self) -> None:
-        """Refuse a limit for answers where nothing is asked."""
-        if self.dead_after and self.mode != "http":
-            raise RefusedError('needs mode = "http" beside it', key="dead_after")
 
 
 @attrs.frozen

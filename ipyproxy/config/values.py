@@ -303,6 +303,10 @@ class Ports:
         return ",".join(f"{a}-{b}" if b > a else str(a) for a, b in self.ranges)
 
 
+NO_PORTS = Ports(())
+"""None."""
+
+
 def read_optional_ports(value: object) -> Ports:
     """Read a list of ports, or that there are none."""
     return Ports(()) if value in ("", []) else Ports.read(value)

@@ -18,7 +18,8 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from ipyproxy.config import Config
-from ipyproxy.config.tables import Compression, Health, Limits, Timeouts
+from ipyproxy.config.limits import Health, Limits, Timeouts
+from ipyproxy.config.tables import Compression
 from ipyproxy.daemon.components import Components, make_components
 from ipyproxy.daemon.draining import Drain, Patience
 from ipyproxy.daemon.hub import CONNECTIONS as API_CONNECTIONS

@@ -23,11 +23,11 @@ from ipyproxy.errors import HungUpError, Problem, ProxyError
 from ipyproxy.files.named import NamedFiles
 from ipyproxy.files.sending import Sending
 from ipyproxy.gateway.preloads import LONGEST_HEAD, LONGEST_HEAD_FOR_PROXIES, Preloads
+from ipyproxy.http.answers import response_fields
 from ipyproxy.http.rewriting import (
     Rewriting,
     forwarded,
     request_fields,
-    response_fields,
     told_lines,
     upstream_target,
 )

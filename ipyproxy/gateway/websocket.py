@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.gateway.exchange import Exchange, GatewayContext
-from ipyproxy.http.rewriting import Rewriting, response_fields
+from ipyproxy.http.answers import response_fields
+from ipyproxy.http.rewriting import Rewriting
 from ipyproxy.http1.framing import Decoder
 from ipyproxy.http1.head import RequestHead, ResponseHead, parse_response
 from ipyproxy.http1.lines import Fields, block_of

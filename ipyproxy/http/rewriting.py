@@ -1,4 +1,4 @@
-"""What a gateway changes in the fields that it passes on, both ways.
+"""What a gateway changes in the fields of a request that it passes on.
 
 Knows the names of fields and what the two sides are called. Knows nothing of connections, and
 decides nothing: by now the request is allowed.
@@ -6,30 +6,17 @@ decides nothing: by now the request is allowed.
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from ipyproxy.http1.head import RequestHead, ResponseHead
+from ipyproxy.http1.head import RequestHead
 from ipyproxy.http1.lines import SpecialFields, block_of, lines_of
 
 # Named in Connection by nearly everybody; they name no field that plain fields could hold.
 _USUAL_OPTIONS: Final = frozenset((b"close", b"keep-alive", b"upgrade"))
-_OWN_URL: Final = re.compile(
-    rb"(?:https?:)?//(?:127\.0\.0\.1|localhost|\[::1\]):([0-9]+)((?:[/?#].*)?)",
-    re.IGNORECASE | re.DOTALL,
-)
-_PUBLIC_URL: Final = re.compile(rb"(https?://[^/?#]+)([/?#].*)?", re.IGNORECASE | re.DOTALL)
-_COOKIE_PATH: Final = 1024
-"""Bytes of a cookie's Path above which browsers ignore it, and take a path of their own."""
-# No dot steps, however encoded, and nothing that a URL parser reads as a step or as an end.
-_PLAIN_PATH: Final = re.compile(
-    rb"(?:/(?!(?:\.|%2[Ee]){1,2}(?:/|\Z))[A-Za-z0-9._~%!$&'()*+,;=:@-]*)+"
-)
 _VIA: Final = b"1.1 ipyproxy"
 _PERCENT_SIGN: Final = b"%"[0]
 
@@ -118,7 +105,7 @@ class Rewriting:
             object.__setattr__(self, name, value)
 
 
-_Rewritten = tuple[Collection[bytes], bytes]
+Rewritten = tuple[Collection[bytes], bytes]
 """Names of the plain fields that Connection drops, and the special lines to send."""
 
 
@@ -131,7 +118,7 @@ def request_fields(
     :param trusted: further origins whose Referer is aligned like our own.
     """
     fields = head.fields
-    known: _Rewritten | None = fields.special.following.get(("request", public, rewriting))
+    known: Rewritten | None = fields.special.following.get(("request", public, rewriting))
     if known is None:
         known = _rewritten_request(fields.special, public, rewriting)
         fields.special.keep(("request", public, rewriting), known)
@@ -142,11 +129,11 @@ def request_fields(
     return rewritten + _kept(fields.plain, dropped, rewriting)
 
 
-def _rewritten_request(special: SpecialFields, public: bytes, rewriting: Rewriting) -> _Rewritten:
-    dropped = _nominated(special)
+def _rewritten_request(special: SpecialFields, public: bytes, rewriting: Rewriting) -> Rewritten:
+    dropped = nominated(special)
     origins = special.values_of(b"origin")
     if rewriting.manners is _APPLICATION:
-        host = _authority_of(public)
+        host = authority_of(public)
     else:
         host = rewriting.authority
         # Whoever is allowed to ask is one of the notebook's own pages to it.
@@ -165,10 +152,11 @@ def _kept(block: bytes, dropped: Collection[bytes], rewriting: Rewriting) -> byt
     """``block`` without what is withheld and what Connection drops."""
     if rewriting.withheld is not None:
         block = block_of(rewriting.withheld(lines_of(block)))
-    return _without(block, dropped) if dropped else block
+    return without(block, dropped) if dropped else block
 
 
-def _without(block: bytes, dropped: Collection[bytes]) -> bytes:
+def without(block: bytes, dropped: Collection[bytes]) -> bytes:
+    """``block`` without the fields that ``dropped`` names in lower case."""
     lines = lines_of(block)
     return block_of(line for line in lines if line.partition(b":")[0].lower() not in dropped)
 
@@ -200,7 +188,8 @@ def without_cookies(value: bytes, names: tuple[bytes, ...]) -> bytes:
     return b";".join(kept).strip(b" \t")
 
 
-def _authority_of(origin: bytes) -> bytes:
+def authority_of(origin: bytes) -> bytes:
+    """The host of an origin, with its port if it has one."""
     return origin.partition(b"://")[2]
 
 
@@ -222,7 +211,7 @@ def forwarded_block(client: str, public: bytes, said: Said, manners: Manners) ->
     """
     lines = [b"X-Forwarded-For: " + b", ".join([*said.x_forwarded_for, client.encode("ascii")])]
     if manners is _APPLICATION:
-        host = _authority_of(public)
+        host = authority_of(public)
         named, _, port = host.rpartition(b":")
         scheme = public.partition(b":")[0]
         usual = b"443" if scheme == b"https" else b"80"
@@ -295,153 +284,6 @@ def _behind(target: bytes, prefix: bytes) -> bytes:
     return target[at:]
 
 
-def response_fields(head: ResponseHead, public: bytes, rewriting: Rewriting) -> bytes:
-    """The field lines to send to the client, but for framing and Connection."""
-    plain = head.fields.plain
-    special = head.fields.special
-    known: _Rewritten | None = special.following.get(("response", public, rewriting))
-    if known is None:
-        known = _rewritten_response(special, public, rewriting)
-        special.keep(("response", public, rewriting), known)
-    dropped, rewritten = known
-    return (_without(plain, dropped) if dropped else plain) + rewritten
-
-
-def _rewritten_response(special: SpecialFields, public: bytes, rewriting: Rewriting) -> _Rewritten:
-    dropped = _nominated(special)
-    lines: list[bytes] = []
-    rewrites = _rewrites(rewriting)
-    for name, label, rewrite in rewrites:
-        if name in special and name not in dropped:
-            lines += [label + rewrite(value, public, rewriting) for value in special[name]]
-    read = _without(special.verbatim, dropped) if dropped else special.verbatim
-    return dropped, read + block_of(lines)
-
-
-_Rewrite = Callable[[bytes, bytes, Rewriting], bytes]
-_Rewrites = tuple[tuple[bytes, bytes, _Rewrite], ...]
-
-
-def _rewrites(rewriting: Rewriting) -> _Rewrites:
-    if rewriting.confined:
-        return _STRIPPED_CONFINED if rewriting.stripped else _CONFINED
-    if rewriting.redirects is not None:
-        return _MOVED
-    return _STRIPPED if rewriting.stripped else _FREE
-
-
-def _moved(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
-    """An address of the upstream's own, as clients can ask for it; others as they are."""
-    own, redirects = _PUBLIC_URL.fullmatch(value), rewriting.redirects
-    if own is None or redirects is None:
-        return value
-    scheme, _, authority = own[1].partition(b"://")
-    if authority.lower() != rewriting.authority:
-        return value
-    if redirects.host:
-        authority = _authority_of(public)
-    return b"%b://%b%b" % (redirects.scheme or scheme, authority, own[2] or b"")
-
-
-def _location(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
-    # Frameworks make the scheme from X-Forwarded-Proto and the rest from Host, or leave it out.
-    own = _OWN_URL.fullmatch(value)
-    return public + own[2] if own and own[1] == b"%d" % rewriting.port else value
-
-
-def _allow_origin(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
-    return public if value in rewriting.own_origins else value
-
-
-def _set_cookie(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
-    """Keep a notebook's cookie below its own prefix, on this host, on HTTPS only."""
-    pair, *attributes = value.split(b";")
-    kept: list[bytes] = []
-    path = rewriting.prefix
-    for attribute in attributes:
-        name, _, asked = attribute.partition(b"=")
-        name = name.strip(b" \t").lower()
-        if name == b"path":
-            asked = asked.strip(b" \t")
-            below = asked.startswith(rewriting.prefix) and len(asked) <= _COOKIE_PATH
-            path = asked if below else rewriting.prefix
-        elif name not in (b"domain", b"secure"):
-            kept.append(attribute)
-    return b";".join([pair + b"; Path=" + path + b"; Secure", *kept])
-
-
-def _service_worker_allowed(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
-    """The widest scope that a worker may ask for, at most all that is the upstream's own.
-
-    Only a plain path below the prefix stays: whatever climbs or names a host could lead out of it
-    (Service Workers, Update algorithm, step on ``Service-Worker-Allowed``).
-    """
-    below = value.startswith(rewriting.prefix) and _PLAIN_PATH.fullmatch(value)
-    return value if below else rewriting.prefix
-
-
-def _restored(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
-    """The address as clients have to ask for it, with the prefix that was taken off.
-
-    An application that has heard of the prefix (X-Forwarded-Prefix, SCRIPT_NAME) says it itself.
-    """
-    own = _PUBLIC_URL.fullmatch(value)
-    origin, path = (own[1], own[2] or b"/") if own else (b"", value)
-    if origin and origin not in (public, rewriting.origin):
-        return value
-    if not path.startswith(b"/") or path.startswith(b"//") or _is_below(path, rewriting.prefix):
-        return value
-    return (public if origin else b"") + rewriting.prefix + path[1:]
-
-
-def _is_below(path: bytes, prefix: bytes) -> bool:
-    stem = prefix[:-1]
-    return path.startswith(stem) and path[len(stem) : len(stem) + 1] in (b"/", b"?", b"#", b"")
-
-
-def _as_said(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
-    return value
-
-
-def _each(rewrite: _Rewrite, *names: bytes) -> _Rewrites:
-    return tuple((name.lower(), name + b": ", rewrite) for name in names)
-
-
-_CONFINED: Final = (
-    *_each(_location, b"Location", b"Content-Location"),
-    *_each(_allow_origin, b"Access-Control-Allow-Origin"),
-    *_each(_set_cookie, b"Set-Cookie"),
-    *_each(_service_worker_allowed, b"Service-Worker-Allowed"),
-)
-# An application has its host to itself, or shares it with what the administrator trusts.
-_OWN_HOST: Final = _each(
-    _as_said, b"Access-Control-Allow-Origin", b"Set-Cookie", b"Service-Worker-Allowed",
-    b"Clear-Site-Data", b"Strict-Transport-Security", b"Reporting-Endpoints", b"Report-To",
-    b"NEL", b"Origin-Agent-Cluster",
-)  # fmt: skip
-_FREE: Final = (*_each(_as_said, b"Location", b"Content-Location"), *_OWN_HOST)
-_MOVED: Final = (
-    *_each(_moved, b"Location"), *_each(_as_said, b"Content-Location"), *_OWN_HOST
-)  # fmt: skip
-_RESTORED: Final = _each(_restored, b"Location", b"Content-Location")
-_STRIPPED: Final = (*_RESTORED, *_OWN_HOST)
-_STRIPPED_CONFINED: Final = (*_RESTORED, *_CONFINED[2:])
-
-
-def _nominated(special: SpecialFields) -> Collection[bytes]:
+def nominated(special: SpecialFields) -> Collection[bytes]:
     """Names that Connection lists: they concern this hop alone (RFC 9110 section 7.6.1)."""
     return frozenset(special.tokens(b"connection")) - _USUAL_OPTIONS
-
-
-_KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"timeout=([0-9]{1,9})")
-
-
-def keep_alive_timeout(head: ResponseHead) -> float:
-    """Seconds for which a server keeps an idle connection open; infinite if it does not say.
-
-    ``Keep-Alive: timeout=5, max=100`` (RFC 2068 section 19.7.1), as Apache and Node.js say it.
-    """
-    for option in head.fields.tokens(b"keep-alive"):
-        if said := _KEEP_ALIVE_TIMEOUT.fullmatch(option):
-            return float(said[1])
-    return math.inf

@@ -4,6 +4,8 @@ Knows descriptors and buffers. Knows nothing of TLS or HTTP. The transport here 
 own interfaces, so that every protocol above runs on ``StringTransport`` in a test; it stands in
 for Twisted's because that costs three times as much per event.
 
+Longer than other modules, because it is one class: all that a protocol may ask of its transport.
+
 What it does differently: a write is sent at once, and only what the kernel did not take is kept.
 """
 

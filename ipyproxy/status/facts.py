@@ -26,7 +26,8 @@ from ipyproxy.server.clients import Clients
 from ipyproxy.status.condition import Condition
 from ipyproxy.status.lag import LoopLag
 from ipyproxy.upstream.health import HealthChecker
-from ipyproxy.upstream.upstream import Outcome, State, Upstream, UpstreamTable
+from ipyproxy.upstream.states import Outcome, State
+from ipyproxy.upstream.upstream import Upstream, UpstreamTable
 from ipyproxy.websocket.bridge import Bridges
 
 MOST_SHOWN = 500

@@ -25,7 +25,8 @@ from prometheus_client.registry import Collector
 from ipyproxy import __version__
 from ipyproxy.records.statistics import BOUNDS, Histogram, Tally, added
 from ipyproxy.status.facts import Sources, worth_telling
-from ipyproxy.upstream.upstream import Outcome, State, Upstream
+from ipyproxy.upstream.states import Outcome, State
+from ipyproxy.upstream.upstream import Upstream
 
 REQUEST_BOUNDS = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),

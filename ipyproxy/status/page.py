@@ -15,8 +15,9 @@ from ipyproxy.status.condition import Condition
 from ipyproxy.status.facts import CompressedFacts, Facts, UpstreamFacts, versions
 from ipyproxy.status.plot import plot
 from ipyproxy.status.words import age, ago, count, duration, escaped, lasting, size, some
-from ipyproxy.upstream.upstream import State
-from ipyproxy.web.pages import Page, source_hash
+from ipyproxy.upstream.states import State
+from ipyproxy.web.frame import source_hash
+from ipyproxy.web.pages import Page
 
 _STYLE = files("ipyproxy.status").joinpath("page.css").read_text("utf-8")
 _SCRIPT = files("ipyproxy.status").joinpath("page.js").read_text("utf-8")

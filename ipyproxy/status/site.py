@@ -20,7 +20,8 @@ from ipyproxy.status.condition import Condition
 from ipyproxy.status.facts import Sources, document, gather
 from ipyproxy.status.live import Board, Live
 from ipyproxy.status.metrics import Metrics
-from ipyproxy.web.pages import Field, Page
+from ipyproxy.web.frame import Field
+from ipyproxy.web.pages import Page
 from ipyproxy.web.resources import NOT_DONE_YET, Branch, send_page, send_problem, send_redirect
 
 PREFIX = "/_ipyproxy"

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from ipyproxy.clock import Clock
 from ipyproxy.errors import BrokenAnswerError, HungUpError, Problem, ProxyError
-from ipyproxy.http.rewriting import keep_alive_timeout
+from ipyproxy.http.answers import keep_alive_timeout
 from ipyproxy.http1.framing import Decoder, response_framing
 from ipyproxy.http1.head import (
     BARE_LF,

@@ -1,7 +1,10 @@
 """Finds out which upstreams answer: by probes, and by how requests fare.
 
 Knows when to probe, and what an upstream's state means for a request. Knows nothing of pages, nor
-of how requests are carried; the states are a table in ``upstream.py``.
+of how requests are carried; the states are a table in ``states.py``.
+
+Longer than other modules: the watch over one upstream and what requests find out change the same
+state, and each calls the other.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ from ipyproxy.net.descriptors import Poller
 from ipyproxy.net.names import Names
 from ipyproxy.net.sockets import Dial, Dialling
 from ipyproxy.upstream.probes import HOLD, HTTPProbe, NoProbe, Patience, Probe, TCPProbe, Told
-from ipyproxy.upstream.upstream import Outcome, State, Upstream, UpstreamTable
+from ipyproxy.upstream.states import Outcome, State
+from ipyproxy.upstream.upstream import Upstream, UpstreamTable
 
 FIRST_BACKOFF = 1.0
 """Seconds that the first wait for a port that is down may last; each may be twice the last."""

@@ -21,7 +21,7 @@ from ipyproxy.net.sockets import Attempt, Dial, Dialling, peer_of
 from ipyproxy.net.tcp import TCPTransport
 from ipyproxy.net.tls import TLSTransport
 from ipyproxy.net.tlsdial import NotSecuredError, SecureDial
-from ipyproxy.upstream.upstream import Outcome
+from ipyproxy.upstream.states import Outcome
 
 HOLD = 0.25
 """Seconds for which a probe waits before it hangs up, where it may be hung up on at once."""

@@ -10,7 +10,8 @@ import html
 
 from ipyproxy.access.sessions import LOGIN_PATH
 from ipyproxy.errors import Problem
-from ipyproxy.web.pages import Field, Page, html_body, page_fields
+from ipyproxy.web.frame import Field, html_body, page_fields
+from ipyproxy.web.pages import Page
 
 NAME, PASSWORD = "name", "password"
 """The fields of the form."""

@@ -6,8 +6,6 @@ Knows nothing of any request: no byte of one can come to stand on a page (CVE-20
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import json
 from datetime import datetime
@@ -17,7 +15,8 @@ from typing import NamedTuple
 from ipyproxy.access.sessions import LOGIN_PATH, LOGOUT_PATH
 from ipyproxy.errors import Problem
 from ipyproxy.routes.notebooks import STATE_PATH
-from ipyproxy.upstream.upstream import State
+from ipyproxy.upstream.states import State
+from ipyproxy.web.frame import WAITING_SCRIPT, Field, html_body, page_fields
 from ipyproxy.web.waysin import ways_in
 from ipyproxy.web.wording import OF_APPLICATIONS, Words
 
@@ -25,8 +24,6 @@ RETRY_AFTER = 5
 """Seconds that a page asks a client to wait when its caller knows no better figure."""
 STARTING_RETRY_AFTER = 1
 """The same, when a notebook is starting: trying costs next to nothing."""
-
-Field = tuple[bytes, bytes]
 
 
 class Page(NamedTuple):
@@ -94,84 +91,6 @@ _TO_LOGOUT = f'\n<a href="{LOGOUT_PATH.decode()}">Log out</a>'
 # of it is written here.
 _TRY_AGAIN = '\n<a href="">Try again</a>'
 
-_STYLE = """\
-:root{color-scheme:light dark;--ground:#f3f5f8;--sheet:#fff;--edge:#dde2e9;--ink:#1b2330;\
---soft:#586273;--accent:#0a6390;--on-accent:#fff}
-@media(prefers-color-scheme:dark){:root{--ground:#12161c;--sheet:#1b212a;--edge:#2d3542;\
---ink:#e8ebf0;--soft:#a0abba;--accent:#7cc4ee;--on-accent:#0d1b26}}
-*{box-sizing:border-box}
-html{-webkit-text-size-adjust:100%;text-size-adjust:100%}
-body{margin:0;min-height:100vh;min-height:100svh;display:grid;place-items:center;padding:1.25rem;\
-background:var(--ground);color:var(--ink);\
-font:1.0625rem/1.6 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif}
-main{width:100%;max-width:34rem;padding:2rem;background:var(--sheet);\
-border:1px solid var(--edge);border-top:4px solid var(--accent);border-radius:.5rem}
-h1{margin:0 0 .75rem;font-size:1.5rem;line-height:1.25;font-weight:650;text-wrap:balance}
-p{margin:0 0 1rem;overflow-wrap:break-word}
-code{display:block;margin:0 0 1rem;padding:.75rem 1rem;overflow-wrap:anywhere;\
-background:var(--ground);border-radius:.375rem;\
-font:.9375rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
-a{display:inline-block;margin-top:.25rem;padding:.5rem 1.125rem;border-radius:.375rem;\
-background:var(--accent);color:var(--on-accent);font-weight:600;text-decoration:none}
-a:hover{text-decoration:underline}
-a:focus-visible{outline:3px solid var(--ink);outline-offset:3px}
-footer{margin-top:1.5rem;padding-top:.875rem;border-top:1px solid var(--edge);\
-color:var(--soft);font-size:.875rem}
-@media(max-width:30rem){body{place-items:start center;padding:.75rem}main{padding:1.5rem 1.25rem}}
-"""
-
-# Looks for the notebook, at first often, and gives up after five minutes: a tab that was left open
-# must not knock for ever. It reloads only what answers, so that it can't reload in a circle.
-_SCRIPT = """\
-(() => {
-  const show = (id) => {
-    for (const element of document.querySelectorAll("p[id]")) element.hidden = element.id !== id;
-  };
-  const end = Date.now() + 300000;
-  let wait = 500;
-  const later = () => {
-    if (Date.now() > end) return show("late");
-    wait = Math.min(wait * 1.3, 2000);
-    setTimeout(look, wait);
-  };
-  const look = () => fetch(document.querySelector("main").dataset.state, {cache: "no-store"})
-    .then((answer) => answer.json())
-    .then((found) => { if (found.state === "up") location.reload(); else later(); })
-    .catch(later);
-  show("soon");
-  setTimeout(look, wait);
-})();
-"""
-
-
-def source_hash(text: str) -> str:
-    """How a Content-Security-Policy names an inline style or script."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-_STYLE_HASH = source_hash(_STYLE)
-_SCRIPT_HASH = source_hash(_SCRIPT)
-
-_HTML = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<main{state}>
-<h1>{title}</h1>
-{content}
-<footer>{footer}</footer>
-</main>
-{script}</body>
-</html>
-"""
-
 
 def problem_page(
     problem: Problem,
@@ -230,7 +149,7 @@ def waiting_page(problem: Problem, port: int) -> Page:
         content,
         f"ipyproxy · {problem.status}",
         state=f' data-state="{STATE_PATH}/{port}"',
-        script=f"<script>{_SCRIPT}</script>\n",
+        script=f"<script>{WAITING_SCRIPT}</script>\n",
     )
     seconds = STARTING_RETRY_AFTER if problem is Problem.UPSTREAM_STARTING else RETRY_AFTER
     retry_after = (b"Retry-After", b"%d" % seconds)
@@ -348,23 +267,6 @@ def _escape(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-def html_body(
-    title: str, content: str, footer: str, *, state: str = "", script: str = "", style: str = ""
-) -> bytes:
-    """A whole page. All but ``script`` and ``style`` (more of either) is HTML.
-
-    :param state: attributes of the part that is read.
-    """
-    return _HTML.format(
-        title=title,
-        content=content,
-        footer=footer,
-        style=_STYLE + style,
-        state=state,
-        script=script,
-    ).encode()
-
-
 def _document(problem: Problem, title: str, detail: str) -> dict[str, str | float]:
     """RFC 9457 problem details, and ``message``, which is what JupyterLab shows."""
     return {
@@ -380,29 +282,3 @@ def _json(problem: Problem, title: str, detail: str) -> bytes:
     if problem in _STATES:
         document["state"] = _STATES[problem].value
     return json.dumps(document).encode() + b"\n"
-
-
-def page_fields(
-    *, frame_ancestors: str, script: bool = False, style: str = "", form: bool = False
-) -> tuple[Field, ...]:
-    """The fields of a page: it may do nothing but what it is seen to do.
-
-    :param frame_ancestors: who may show it in a frame.
-    :param script: whether it has the script that waits for a notebook.
-    :param style: what :func:`html_body` was given.
-    :param form: whether it has a form, which goes to this host.
-    """
-    style_hash = source_hash(_STYLE + style) if style else _STYLE_HASH
-    action = "'self'" if form else "'none'"
-    allowed = f"script-src {_SCRIPT_HASH}; connect-src 'self'; " if script else ""
-    policy = (
-        f"default-src 'none'; style-src {style_hash}; {allowed}base-uri 'none'; "
-        f"form-action {action}; frame-ancestors {frame_ancestors}"
-    )
-    return (
-        (b"Content-Security-Policy", policy.encode()),
-        (b"X-Content-Type-Options", b"nosniff"),
-        # A form that no Referer goes with is sent with "Origin: null".
-        (b"Referrer-Policy", b"same-origin" if form else b"no-referrer"),
-        (b"Cache-Control", b"no-store"),
-    )

@@ -14,14 +14,7 @@ from twisted.web.resource import Resource
 from ipyproxy.errors import Problem
 from ipyproxy.server.request import Request
 from ipyproxy.web.negotiation import wants_json
-from ipyproxy.web.pages import (
-    WAITING,
-    Page,
-    busy_page,
-    own_page,
-    problem_page,
-    waiting_page,
-)
+from ipyproxy.web.pages import WAITING, Page, busy_page, own_page, problem_page, waiting_page
 
 NOT_DONE_YET = 1
 """What ``render`` gives here: the answer is sent by other means.

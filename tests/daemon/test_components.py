@@ -15,8 +15,8 @@ from ipyproxy.daemon.components import Components, make_components, make_sites, 
 from ipyproxy.daemon.settings import Settings, load
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.net.sockdiag import Listener
+from ipyproxy.upstream.states import State
 from ipyproxy.upstream.tenancy import Tenants, nobody
-from ipyproxy.upstream.upstream import State
 from tests.certificates import Authority
 from tests.upstreams import notebook
 from tests.wires import Loop

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ipyproxy.http.answers import response_fields
 from ipyproxy.http.rewriting import (
     NOTHING_SAID,
     Manners,
@@ -15,7 +16,6 @@ from ipyproxy.http.rewriting import (
     Said,
     forwarded_block,
     request_fields,
-    response_fields,
     said_before,
     told_lines,
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ipyproxy.config.tables import Limits
+from ipyproxy.config.limits import Limits
 from ipyproxy.net.tcp import READ_SIZE
 from tests.integration.proxy import Proxy
 

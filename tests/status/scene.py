@@ -26,7 +26,8 @@ from ipyproxy.status.lag import LoopLag
 from ipyproxy.status.serving import StatusServer
 from ipyproxy.status.site import StatusSite, make_sights
 from ipyproxy.upstream.health import HealthChecker
-from ipyproxy.upstream.upstream import NO_TRAFFIC, Outcome, Upstream, UpstreamTable
+from ipyproxy.upstream.states import Outcome
+from ipyproxy.upstream.upstream import NO_TRAFFIC, Upstream, UpstreamTable
 from ipyproxy.websocket.bridge import Bridges
 from tests.front import LIMITS
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipyproxy.net.address import UNIXPath
-from ipyproxy.upstream.upstream import Outcome
+from ipyproxy.upstream.states import Outcome
 from tests.status.office import START, Office
 from tests.status.test_metrics import samples
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipyproxy.status.facts import MOST_SHOWN, document, gather, worth_telling
-from ipyproxy.upstream.upstream import NO_TRAFFIC, Outcome, State
+from ipyproxy.upstream.states import Outcome, State
+from ipyproxy.upstream.upstream import NO_TRAFFIC
 from tests.upstreams import notebook
 
 from .office import START, Office, keep

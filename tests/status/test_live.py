@@ -10,7 +10,7 @@ import pytest
 
 from ipyproxy.status.facts import MOST_SHOWN
 from ipyproxy.status.live import MOST_REDRAWN, MOST_VIEWERS, QUIET
-from ipyproxy.upstream.upstream import Outcome
+from ipyproxy.upstream.states import Outcome
 from tests.front import Browser
 
 from .office import START, Office, status_of

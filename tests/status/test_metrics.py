@@ -15,7 +15,8 @@ from ipyproxy.records.statistics import BOUNDS
 from ipyproxy.status.condition import Renewals
 from ipyproxy.status.facts import MOST_SHOWN
 from ipyproxy.status.metrics import LAG_BOUNDS, REQUEST_BOUNDS, ProcessFigures
-from ipyproxy.upstream.upstream import NO_TRAFFIC, Outcome, Traffic
+from ipyproxy.upstream.states import Outcome
+from ipyproxy.upstream.upstream import NO_TRAFFIC, Traffic
 
 from .office import START, Office, keep
 

@@ -13,7 +13,7 @@ from ipyproxy.records.statistics import Hour, Tally
 from ipyproxy.status import words
 from ipyproxy.status.condition import Renewals
 from ipyproxy.status.plot import plot
-from ipyproxy.upstream.upstream import Outcome
+from ipyproxy.upstream.states import Outcome
 
 from .office import START, Office, certificate, keep
 

@@ -19,12 +19,11 @@ from ipyproxy.config.values import Ports
 from ipyproxy.errors import HungUpError, Problem, ProxyError
 from ipyproxy.upstream import probes
 from ipyproxy.upstream.health import HASTE_GAP, HealthChecker
+from ipyproxy.upstream.states import Outcome, State
 from ipyproxy.upstream.upstream import (
     IN_USE_FOR,
     STARTING_FOR,
     TRIAL_GAP,
-    Outcome,
-    State,
     Traffic,
     Upstream,
     UpstreamTable,

@@ -13,20 +13,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from ipyproxy.upstream.places import LONGEST_WAIT
+from ipyproxy.upstream.states import TABLE, Event, Outcome, State, step
 from ipyproxy.upstream.upstream import (
     ACTIVE_FOR,
     IN_USE_FOR,
     NO_TRAFFIC,
     STARTING_FOR,
-    TABLE,
     TRIAL_GAP,
-    Event,
-    Outcome,
-    State,
     Traffic,
     Upstream,
     UpstreamTable,
-    step,
 )
 from tests.upstreams import notebook
 

@@ -624,7 +624,9 @@ class TestWhatIsKept:
 
 
 def test_an_application_on_a_host_that_is_known_by_name() -> None:
-    toml = 'health.mode = "off"\nsite.hosts = ["example.org"]\n[[routes]]\nto = "http://app.lan:8080"'
+    toml = (
+        'health.mode = "off"\nsite.hosts = ["example.org"]\n[[routes]]\nto = "http://app.lan:8080"'
+    )
     routed = Routed(toml)
     asked: list[str] = []
 

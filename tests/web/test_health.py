@@ -11,7 +11,8 @@ import pytest
 from twisted.logger import capturedLogs
 
 from ipyproxy.config import Health
-from ipyproxy.upstream.upstream import STARTING_FOR, TRIAL_GAP, State
+from ipyproxy.upstream.states import State
+from ipyproxy.upstream.upstream import STARTING_FOR, TRIAL_GAP
 from tests.front import Browser
 from tests.gateway.test_websocket import HANDSHAKE, PORT, Hall, Notebook
 from tests.gateway.test_websocket import ask as ask_for_websocket
