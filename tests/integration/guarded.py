@@ -63,11 +63,11 @@ from ipyproxy.gateway.websocket import is_websocket
 
 decide, left_out = Gate.decide, sys.argv[1]
 
-def mutated(self, request, path):
+def mutated(self, request, host, path):
     kind = "WebSocket" if is_websocket(request.head) else "HTTP"
     if kind == left_out:
         return succeed(Admitted(None, (), request.target))
-    return decide(self, request, path)
+    return decide(self, request, host, path)
 
 Gate.decide = mutated
 del sys.argv[:2]
