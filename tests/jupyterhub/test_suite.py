@@ -11,23 +11,19 @@ from .suite import MODULES, run
 
 pytestmark = pytest.mark.integration
 
-#: What says most in little time: two restarts and a new token, odd names, sockets, certificates.
+#: What says most in little time: odd names, hosts, sockets.
 CHOICE = (
-    "test_proxy::test_external_proxy",
-    "test_proxy::test_check_routes[\\u79c0\\u6a39]",
     "test_proxy::test_check_routes[has@]",
     "test_proxy::test_extra_routes",
     "test_proxy::test_add_get_delete",
-    "test_proxy::test_proxy_bind_ip",
     "test_unix_socket",
-    "test_internal_ssl_connections",
 )
 
 
 def test_the_hub_is_content(tmp_path: Path) -> None:
     results = run(in_its_place(tmp_path), CHOICE)
     assert not results.failed, results.output
-    assert len(results.passed) >= 20, results.output
+    assert len(results.passed) >= 12, results.output
 
 
 @pytest.mark.soak
