@@ -19,7 +19,7 @@ from ipyproxy.auth import Gate
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http.forwarding import Networks
 from ipyproxy.routes.notebooks import NotebookHosts, StatePaths, parse_target
-from ipyproxy.routes.readings import decoded, other_reading
+from ipyproxy.routes.readings import behind, decoded, other_reading
 from ipyproxy.routes.route import InteractiveTools, Notebooks, Redirect, Route
 from ipyproxy.routes.table import RouteTable
 from ipyproxy.server.request import NO_PAGES, Request, Unserved
@@ -259,7 +259,7 @@ class PublicSite:
         request.unserved = mount.unserved
         if mount.allowed is not None and request.client not in mount.allowed:
             raise ProxyError(Problem.ACCESS_DENIED, "not from a network that the route allows")
-        if mount.strips and path[mount.below : mount.below + 1] == b"/":
+        if mount.strips and behind(path, mount.below - 1)[:2] == b"//":
             raise ProxyError(Problem.BAD_TARGET, "two slashes behind the route, which is taken off")
         if mount.is_live:
             other = decoded(path)
