@@ -222,13 +222,11 @@ class PublicSite:
         if self.gate is None:
             self._find(mount, target.path, request).render(request)
             return
-        if path is not target.path:
+        if path is not target.path and mount.access_path is None:
             # Whoever is asked who may is asked of the notebook.
             request.target = path
 
         def go_on(admitted: Admitted) -> None:
-            if mount.access_path is not None and path is not target.path:
-                admitted = admitted._replace(target=target.origin_form)
             self._admit(request, mount, target.path, admitted)
 
         admission = Admission(request, go_on)
