@@ -15,7 +15,7 @@ from typing import Final
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.head import RequestHead
 from ipyproxy.http1.lines import SpecialFields
-from ipyproxy.net.hosts import covers
+from ipyproxy.net.hosts import as_in_field, covers
 
 # Brackets hold a colon: an IPv6 address, and nothing else, is spelled in them.
 _AUTHORITY: Final = re.compile(
@@ -77,7 +77,8 @@ class Policy:
         host, port = match.groups()
         if not self._any and not covers(self._names, host.decode("ascii").strip("[]")):
             raise ProxyError(Problem.MISDIRECTED, f"Host {authority.decode('ascii')}")
-        host = host.lower()
+        # Routes and rules compare hosts byte for byte, so there has to be one spelling only.
+        host = as_in_field(host.decode("ascii").lower().strip("[]"))
         suffix = b"" if port is None or port == self._usual else b":" + port
         return host, self._scheme + host + suffix
 

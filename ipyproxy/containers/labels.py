@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from ipaddress import ip_address
 from typing import Any, NamedTuple
 
+from ipyproxy.http.forwarding import plain_address
 from ipyproxy.http.rewriting import Manners, Redirects
 from ipyproxy.net.address import LOOPBACK, TCPAddress
 from ipyproxy.net.hosts import is_host_name
@@ -144,11 +144,12 @@ def _port(said: str | None, container: Any) -> int:
 
 def _ports(container: Any) -> Iterable[tuple[int, str, int | None]]:
     """The TCP ports in the container, each with where it is published: address and port."""
-    for port in container.get("Ports") or ():
+    ports = container.get("Ports")
+    for port in ports if isinstance(ports, list) else ():
         if _is_object(port) and port.get("Type") == "tcp":
             inner, address, outer = port.get("PrivatePort"), port.get("IP"), port.get("PublicPort")
-            if type(inner) is int:
-                is_published = type(outer) is int and isinstance(address, str)
+            if _is_port(inner):
+                is_published = _is_port(outer) and isinstance(address, str)
                 yield inner, address if is_published else "", outer if is_published else None
 
 
@@ -172,11 +173,14 @@ def _address(container: Any, port: int) -> TCPAddress:
     )
 
 
+def _is_port(value: object) -> bool:
+    return type(value) is int and 0 < value < 65536
+
+
 def _reached(address: str) -> str:
     """Where this host reaches what is published at ``address``; "" if that is no address."""
-    try:
-        literal = ip_address(address)
-    except ValueError:
+    literal = plain_address(address)
+    if literal is None:
         return ""
     if literal.is_unspecified:
         return LOOPBACK if literal.version == 4 else "::1"
@@ -198,7 +202,8 @@ def _name(container: Any) -> str:
     for name in names if isinstance(names, list) else ():
         if isinstance(name, str) and _NAME.fullmatch(name.removeprefix("/")):
             return name.removeprefix("/")
-    return str(container.get("Id"))[:12]
+    identifier = str(container.get("Id"))[:12]
+    return identifier if _NAME.fullmatch(identifier) else "without a name"
 
 
 def _age(container: Any) -> tuple[int, str]:

@@ -53,6 +53,7 @@ class Watcher:
         self._mine: dict[Place, tuple[Offer, object]] = {}
         self._told: frozenset[str] = frozenset()
         self._running: Deferred[None] | None = None
+        self._is_stopped = False
         self._wakes: Deferred[None] | None = None
         self._happened = False
         self._ended: EngineError | None = None
@@ -65,6 +66,7 @@ class Watcher:
 
     def stop(self) -> None:
         """Ask no more; the routes stay."""
+        self._is_stopped = True
         if self._running is not None:
             self._running.cancel()
 
@@ -75,11 +77,13 @@ class Watcher:
 
     async def _run(self) -> None:
         pause = _FIRST_PAUSE
-        while True:
+        while not self._is_stopped:
             began = self._reactor.seconds()
             try:
                 await self._follow(await self._engine.version())
             except EngineError as error:
+                if self._is_stopped:
+                    return  # it was being asked then, and that was given up
                 self._tell_trouble(str(error))
             except CancelledError:
                 raise

@@ -6,23 +6,28 @@ loaded only where the settings name an engine.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import TYPE_CHECKING, Any
 
 from ipyproxy.config import Config
 from ipyproxy.daemon.live import LiveRoutes, RouteRefusedError
-from ipyproxy.net.address import Literal
-from ipyproxy.routes.route import Route
+from ipyproxy.net.address import Literal, is_loopback
+from ipyproxy.routes.route import Application, Route
 
 if TYPE_CHECKING:
     from ipyproxy.containers.watcher import Watcher
 
 
 class ContainerRoutes:
-    """The routes to containers, if there are any, among the ``live`` ones."""
+    """The routes to containers, if there are any, among the ``live`` ones.
 
-    def __init__(self, reactor: Any, live: LiveRoutes) -> None:
+    :param own_ports: the ports of this machine that the proxy itself listens on.
+    """
+
+    def __init__(self, reactor: Any, live: LiveRoutes, own_ports: Container[int]) -> None:
         self._reactor = reactor
         self._live = live
+        self._own_ports = own_ports
         self._config: Config | None = None
         self._asked: Literal | None = None
         self._watcher: Watcher | None = None
@@ -60,15 +65,35 @@ class ContainerRoutes:
         return self._live.at(host, path)
 
     def put(self, host: bytes, path: bytes, route: Route) -> object:
-        """Let ``route`` stand there. Raises RouteRefusedError where notebooks are."""
+        """Let ``route`` stand there. Raises RouteRefusedError for what is others'."""
         assert self._config is not None
-        prefix, domain = self._config.notebooks.prefix, self._config.site.notebook_domain
-        if f"{route.path}/".startswith(f"{prefix}/"):
-            raise RouteRefusedError(f"{route.path} belongs to the notebooks (notebooks.prefix)")
-        if domain and route.host.endswith(f".{domain}"):
-            raise RouteRefusedError(f"{route.host} belongs to a notebook (site.notebook_domain)")
+        self._refuse_places_of_others(self._config, route)
+        destination = route.destination
+        assert isinstance(destination, Application)
+        address = destination.servers[0].address
+        if is_loopback(address) and getattr(address, "port", 0) in self._own_ports:
+            raise RouteRefusedError(f"the proxy itself listens on {address}")
         return self._live.put(host, path, route)
+
+    def _refuse_places_of_others(self, config: Config, route: Route) -> None:
+        prefix, galaxy = config.notebooks.prefix, config.galaxy
+        if _is_below(route.path, prefix):
+            raise RouteRefusedError(f"{route.path} belongs to the notebooks (notebooks.prefix)")
+        if galaxy.map is not None and _is_below(route.path, galaxy.path):
+            raise RouteRefusedError(f"{route.path} belongs to interactive tools (galaxy.prefix)")
+        for domain, whose in (
+            (config.site.notebook_domain, "a notebook (site.notebook_domain)"),
+            (galaxy.domain, "an interactive tool (galaxy.host)"),
+        ):
+            if domain and route.host.endswith(f".{domain}"):
+                raise RouteRefusedError(f"{route.host} belongs to {whose}")
+        if any((one.host, one.path) == (route.host, route.path) for one in config.routes):
+            raise RouteRefusedError(f"{route.name} is in the configuration already")
 
     def remove(self, host: bytes, path: bytes) -> None:
         """Let nothing stand there any more."""
         self._live.remove(host, path)
+
+
+def _is_below(path: str, above: str) -> bool:
+    return f"{path}/".startswith(f"{above}/")

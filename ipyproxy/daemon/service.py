@@ -74,7 +74,9 @@ class ProxyService(Service):
         self._components = make_components(reactor, self._descriptors, config, tenants)
         secure(self._components, self._settings.notebooks_tls, self._settings.applications_tls)
         condition = self._components.condition
-        self._containers = ContainerRoutes(reactor, self._components.live)
+        self._containers = ContainerRoutes(
+            reactor, self._components.live, self._components.own_ports
+        )
         self._keeping = Keeping(reactor, condition, self._tls, self._put_in_place)
         self._reloads = Reloads(reactor, read, manager, condition, self)
         self._recording = Recording(self._components, config)

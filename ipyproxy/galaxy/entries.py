@@ -12,9 +12,8 @@ import re
 from collections.abc import Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ipyproxy.http.forwarding import Networks
+from ipyproxy.http.forwarding import Networks, plain_address
 from ipyproxy.net.address import LOOPBACK, TCPAddress, is_loopback
-from ipyproxy.net.hosts import parse_address
 
 KEY_TYPE = "interactivetoolentrypoint"
 MOST_ENTRIES = 1_000_000
@@ -83,9 +82,10 @@ def entry_of(row: Row) -> Entry | None:
         raise EntryError("a key that is not of lower-case letters and digits")
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise EntryError(f"{key} has no token of letters and digits")
-    literal = parse_address(LOOPBACK if host == "localhost" else host) if _is_text(host) else None
-    if literal is None:
-        raise EntryError(f"{key} has a host that is no IP address; no name is looked up")
+    literal = plain_address(LOOPBACK if host == "localhost" else host) if _is_text(host) else None
+    if literal is None or literal.is_unspecified:
+        # The kernel takes 0.0.0.0 and :: for this host, whatever networks say of that.
+        raise EntryError(f"{key} has a host that is no IP address of one; no name is looked up")
     if type(port) is not int or not 0 < port < 65536:
         raise EntryError(f"{key} has no port from 1 to 65535")
     told = _info(key, info)

@@ -31,6 +31,10 @@ _MOST_JSON = 256 * 2**20
 _SETTLED_AFTER = 2_000_000_000
 
 
+def _is_settled(changed: int) -> bool:
+    return time.time_ns() - changed > _SETTLED_AFTER
+
+
 class _State(NamedTuple):
     """What is seen of a file of SQLite's from outside.
 
@@ -87,7 +91,8 @@ class SQLiteSource:
             raise MapAwayError(f"{self._path} cannot be read ({error.strerror})") from None
         except sqlite3.Error as error:
             raise MapAwayError(f"{self._path} cannot be read ({error})") from None
-        self._seen = seen
+        # A log is written again from its beginning, and then its size does not tell either.
+        self._seen = seen if seen.log is None or _is_settled(seen.log[1]) else None
         return rows
 
     def _state(self) -> _State:
@@ -148,8 +153,7 @@ class JSONSource:
         except OSError as error:
             raise MapAwayError(f"{self._path} cannot be read ({error.strerror})") from None
         rows = self._rows(text)
-        is_settled = time.time_ns() - status.st_mtime_ns > _SETTLED_AFTER
-        self._seen = seen if is_settled else None
+        self._seen = seen if _is_settled(status.st_mtime_ns) else None
         return rows
 
     def _rows(self, text: bytes) -> list[Row]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _URL = re.compile(r"(?P<backend>[a-z0-9]+)(?:\+(?P<driver>[a-z0-9_]+))?://(?P<rest>.*)", re.DOTALL)
-_PASSWORD = re.compile(r"(?<=:)[^:@/]*(?=@)|(?<=password=)[^&]*")
+_PASSWORD = re.compile(r"(?<=//)(?P<user>[^:/?@]*:)[^@]*(?=@)|(?<=password=)[^&]*")
 
 
 class SQLiteMap(NamedTuple):
@@ -41,7 +41,7 @@ class PostgreSQLMap(NamedTuple):
     conninfo: str
 
     def __str__(self) -> str:
-        return _PASSWORD.sub("...", self.conninfo)
+        return _PASSWORD.sub(lambda found: (found["user"] or "") + "...", self.conninfo)
 
 
 MapPlace = SQLiteMap | JSONMap | PostgreSQLMap
@@ -67,6 +67,10 @@ def read_place(text: str) -> MapPlace:
     if backend in ("postgresql", "postgres"):
         if not rest:
             raise ValueError("names no database")
+        authority, _, path = rest.partition("?")[0].partition("/")
+        if authority.count("@") > 1 or "@" in path:
+            # libpq would take a part of the password for a host, and say so in what it complains.
+            raise ValueError("has a password in which @ or / is not percent-encoded")
         return PostgreSQLMap("postgresql://" + rest)
     raise ValueError("is of a kind that is not read: give SQLite, PostgreSQL or a JSON file")
 

@@ -40,6 +40,15 @@ _LONGEST_FILE = 160
 _DESTINATION = re.compile(
     rb"^sec-fetch-dest: (document|script|style)\r$", re.IGNORECASE | re.MULTILINE
 )
+# What answers with anything else may be no file at all: a page that logs out whoever asks for it.
+_MEDIA = {
+    b"script": rb"(?:text|application)/(?:x-)?(?:java|ecma)script",
+    b"style": rb"text/css",
+}
+_IS_OF = {
+    kind: re.compile(rb"^content-type:[ \t]*%b[ \t]*[;\r]" % media, re.IGNORECASE | re.MULTILINE)
+    for kind, media in _MEDIA.items()
+}
 _NO_CORS = re.compile(rb"^sec-fetch-mode: no-cors\r$", re.IGNORECASE | re.MULTILINE)
 # No query but the version of a file: others may hold a secret of whoever asked. Two slashes at the
 # beginning would name another host.
@@ -137,7 +146,7 @@ class Preloads:
                 self.learning_until = now + LEARNING
                 page.given_to(client, self.learning_until)
                 return fields + page.line(longest - len(fields))
-        elif b"no-store" not in answer.tokens(b"cache-control"):
+        elif b"no-store" not in answer.tokens(b"cache-control") and _IS_OF[kind].search(fields):
             wanting = self._page_of(owner, asked)
             if wanting is not None and wanting.teachers.get(client, now) > now:
                 wanting.learn(asked.target, kind)

@@ -126,15 +126,19 @@ class ToolsResource(Resource):
     def render(self, request: Any) -> int:
         """Carry the request; a WebSocket is one by its Upgrade, never by its path.
 
-        Raises :class:`ProxyError` as :meth:`find` and :meth:`.exchange.Exchange.start` do.
+        Raises :class:`ProxyError` as :meth:`find` and :meth:`.exchange.Exchange.start` do, and
+        ``BAD_TARGET``.
         """
         # The map may have changed while somebody was asked who may.
         host = request.public.partition(b"://")[2].partition(b":")[0]
-        entry = self.find(host, request.target.partition(b"?")[0])
+        path = request.target.partition(b"?")[0]
+        entry = self.find(host, path)
         upstream, rewritings = self._used.of(entry)
         rewriting = rewritings.get(self._rewrite)
         if rewriting is None:
             rewriting = rewritings[self._rewrite] = self._rewrite(entry)
+        if rewriting.stripped and path[len(rewriting.prefix) :].startswith(b"/"):
+            raise ProxyError(Problem.BAD_TARGET, "two slashes behind the path, which is taken off")
         request.upstream = upstream
         kind = BridgeExchange if is_websocket(request.head) else Exchange
         kind(request, upstream, rewriting, self._context).start()

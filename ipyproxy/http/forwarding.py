@@ -47,7 +47,7 @@ class Networks:
         return bool(self._networks) and self._has(address)
 
     def _find(self, text: str) -> bool:
-        address = _address(text)
+        address = plain_address(text)
         return address is not None and any(address in network for network in self._networks)
 
 
@@ -66,7 +66,7 @@ class TrustedProxies(Networks):
         client = peer
         nodes = b",".join(x_forwarded_for).split(b",")
         while nodes and client in self:
-            address = _address(_bare(nodes.pop().decode("latin-1").strip(" \t")))
+            address = plain_address(_bare(nodes.pop().decode("latin-1").strip(" \t")))
             if address is None:
                 break
             client = str(address)
@@ -79,7 +79,7 @@ def _bare(node: str) -> str:
     return node if match is None else match["ip6"] or match["ip4"]
 
 
-def _address(text: str) -> IPv4Address | IPv6Address | None:
+def plain_address(text: str) -> IPv4Address | IPv6Address | None:
     """The address that ``text`` spells; IPv4 in IPv6 clothes is IPv4."""
     if "%" in text:
         return None  # a scope (RFC 4007) may hold any text, and means nothing on another machine

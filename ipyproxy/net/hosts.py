@@ -46,5 +46,9 @@ def covers(names: Collection[str], host: str) -> bool:
 
 
 def as_in_field(host: str) -> bytes:
-    """``host`` as it stands in a Host field, without a port (RFC 9110 section 7.2)."""
-    return f"[{host}]".encode() if ":" in host and parse_address(host) else host.encode("ascii")
+    """``host`` as it stands in a Host field, without a port (RFC 9110 section 7.2).
+
+    An IPv6 address has many spellings; this is the one of RFC 5952, which browsers use.
+    """
+    address = parse_address(host) if ":" in host else None
+    return host.encode("ascii") if address is None else f"[{address}]".encode()

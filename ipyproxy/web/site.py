@@ -19,7 +19,7 @@ from ipyproxy.auth import Gate
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http.forwarding import Networks
 from ipyproxy.routes.notebooks import NotebookHosts, StatePaths, parse_target
-from ipyproxy.routes.readings import decoded, other_reading
+from ipyproxy.routes.readings import behind, decoded, other_reading
 from ipyproxy.routes.route import InteractiveTools, Notebooks, Redirect, Route
 from ipyproxy.routes.table import RouteTable
 from ipyproxy.server.request import NO_PAGES, Request, Unserved
@@ -222,13 +222,11 @@ class PublicSite:
         if self.gate is None:
             self._find(mount, target.path, request).render(request)
             return
-        if path is not target.path:
+        if path is not target.path and mount.access_path is None:
             # Whoever is asked who may is asked of the notebook.
             request.target = path
 
         def go_on(admitted: Admitted) -> None:
-            if mount.access_path is not None and path is not target.path:
-                admitted = admitted._replace(target=target.origin_form)
             self._admit(request, mount, target.path, admitted)
 
         admission = Admission(request, go_on)
@@ -259,7 +257,7 @@ class PublicSite:
         request.unserved = mount.unserved
         if mount.allowed is not None and request.client not in mount.allowed:
             raise ProxyError(Problem.ACCESS_DENIED, "not from a network that the route allows")
-        if mount.strips and path[mount.below : mount.below + 1] == b"/":
+        if mount.strips and behind(path, mount.below - 1)[:2] == b"//":
             raise ProxyError(Problem.BAD_TARGET, "two slashes behind the route, which is taken off")
         if mount.is_live:
             other = decoded(path)

@@ -55,6 +55,7 @@ def refusal_of(head: RequestHead, authority: bytes | None = None) -> Problem:
         (b"127.0.0.1:8443", b"127.0.0.1", b"https://127.0.0.1:8443"),
         (b"[2001:db8::7]:8443", b"[2001:db8::7]", b"https://[2001:db8::7]:8443"),
         (b"[2001:DB8::7]", b"[2001:db8::7]", b"https://[2001:db8::7]"),
+        (b"[2001:db8:0::0.0.0.7]:8443", b"[2001:db8::7]", b"https://[2001:db8::7]:8443"),
         (b"localhost:65535", b"localhost", b"https://localhost:65535"),
     ],
 )

@@ -180,3 +180,24 @@ values = st.recursive(
 def test_nonsense_is_refused_and_nothing_else(listed: list[Any]) -> None:
     planned = plan(json.loads(json.dumps(listed)))
     assert all("\n" not in refusal for refusal in planned.refusals)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"Ports": 5}, {"Ports": {"a": 1}}, {"Ports": [5, None]}, {"Labels": [1]}, {"Names": 5},
+        {"Names": ["/x\ny"], "Id": "x\ny"}, {"NetworkSettings": 1}, {"HostConfig": []},
+        {"Ports": [{"PrivatePort": 80, "Type": "tcp", "IP": "0.0.0.0", "PublicPort": 99999}]},
+        {"Ports": [{"PrivatePort": 80, "Type": "tcp", "IP": "::1%e\nth0", "PublicPort": 80}]},
+        {"Ports": [{"PrivatePort": 80, "Type": "tcp", "IP": "", "PublicPort": 80}]},
+        {"Ports": [{"PrivatePort": -1, "Type": "tcp"}]},
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_costs_no_other_container_its_route(said: dict[str, Any]) -> None:
+    broken = {**container("broken", created=1, path="/broken"), **said}
+    planned = plan([broken, container("lab", port(1), path="/lab")])
+    assert (b"", b"/lab") in planned.offers
+    assert "\n" not in "".join(planned.refusals)
+    for offer in planned.offers.values():
+        assert 0 < offer.address.port < 65536
+        assert "%" not in offer.address.host

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
-from ipyproxy.containers.engine import Engine, EngineError, _numbers
+from ipyproxy.containers.engine import Engine, EngineError, _explain, _numbers
 from ipyproxy.containers.watcher import Watcher
 from ipyproxy.net.address import UNIXPath
 from ipyproxy.routes.route import Route
@@ -175,6 +175,33 @@ def test_what_is_anothers_stays_anothers(watched: Watched) -> None:
     asked = watched.engine.lists
     watched.wait(300)
     assert watched.engine.lists == asked
+
+
+@pytest.mark.parametrize("question", ["version", "containers"])
+def test_whatever_is_asked_when_it_stops_is_not_gone_on_with(
+    watched: Watched, question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that is given up says so as any other that fails does."""
+    if question == "version":
+        watched.engine.go_away()
+        watched.wait(0.5)
+        watched.engine.is_away = False
+
+    async def given_up(*_: object) -> object:
+        return await never.addErrback(_explain)
+
+    never: Deferred[Any] = Deferred()
+    monkeypatch.setattr(watched.engine, question, given_up)
+    watched.engine.heard()
+    watched.wait(2)
+    with capturedLogs() as events:
+        watched.watcher.stop()
+        watched.watcher.leave()
+        monkeypatch.undo()
+        watched.wait(300)
+    assert watched.paths() == []
+    assert not [event for event in events if "cannot be listed" in event["log_format"]]
+    assert not watched.clock.getDelayedCalls()
 
 
 def test_the_version_is_the_newest_that_both_know() -> None:

@@ -49,7 +49,12 @@ class TestWhatARowSays:
         )
 
     @pytest.mark.parametrize(
-        ("host", "literal"), [("localhost", "127.0.0.1"), ("2001:DB8::7", "2001:db8::7")]
+        ("host", "literal"),
+        [
+            ("localhost", "127.0.0.1"),
+            ("2001:DB8::7", "2001:db8::7"),
+            ("::ffff:127.0.0.1", "127.0.0.1"),
+        ],
     )
     def test_addresses_in_their_one_spelling(self, host: str, literal: str) -> None:
         assert entry_of(row(host=host)) == entry(address=TCPAddress(literal, 1033))
@@ -65,6 +70,7 @@ class TestWhatARowSays:
             {"token": b"d76ec842"},
             {"host": None}, {"host": ""}, {"host": "node7.example.org"}, {"host": "10.1"},
             {"host": "127.0.0.1:80"}, {"host": "::1%eth0"},
+            {"host": "0.0.0.0"}, {"host": "::"}, {"host": "::ffff:0.0.0.0"},
             {"port": None}, {"port": 0}, {"port": 65536}, {"port": "80"}, {"port": True},
             {"info": "{"}, {"info": "[]"}, {"info": "1"}, {"info": b"{}"}, {"info": "[" * 5000},
             {"info": info(header="Transfer-Encoding")}, {"info": info(header="transfer_encoding")},
@@ -132,6 +138,10 @@ class TestWhoGetsIn:
     def test_not_where_tools_may_not_run(self, networks: tuple[str, ...]) -> None:
         assert self.tools(*networks).find(b"e3c1915314cbd610", b"d76ec842") is None
 
-    def test_not_the_proxy_itself(self) -> None:
-        tools = self.tools("127.0.0.0/8", address=TCPAddress("127.0.0.1", 8443))
+    @pytest.mark.parametrize(
+        "host", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::"]
+    )
+    def test_not_the_proxy_itself(self, host: str) -> None:
+        tools = self.tools("0.0.0.0/0", "::/0")
+        tools.entries = Reader().read([row(host=host, port=8443)]).entries
         assert tools.find(b"e3c1915314cbd610", b"d76ec842") is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -98,6 +99,26 @@ class TestSQLite:
         other.path.replace(galaxy.path)
         assert keys(source.look()) == ["xyz"]
 
+    def test_a_write_ahead_log_that_is_written_again_from_its_beginning(
+        self, galaxy: Galaxy, source: SQLiteSource
+    ) -> None:
+        # Then it gets no longer, and its time may be the same as before.
+        galaxy.save("abc", "t0k3n", "127.0.0.1", 8000)
+        log = Path(f"{galaxy.path}-wal")
+        with closing(sqlite3.connect(galaxy.path, isolation_level=None)) as writer:
+            writer.execute("PRAGMA journal_mode = WAL")
+            for number in range(9):
+                writer.execute("UPDATE gxitproxy SET port = ?", (number + 1,))
+            writer.execute("PRAGMA wal_checkpoint")
+            writer.execute("UPDATE gxitproxy SET port = 10")
+            now, size = time.time_ns(), log.stat().st_size
+            os.utime(log, ns=(now, now))
+            assert source.look() == [TOOL._replace(port=10)]
+            writer.execute("UPDATE gxitproxy SET port = 11")
+            os.utime(log, ns=(now, now))
+            assert log.stat().st_size == size
+            assert source.look() == [TOOL._replace(port=11)]
+
     def test_a_write_ahead_log(self, galaxy: Galaxy, source: SQLiteSource) -> None:
         galaxy.save("abc", "t0k3n", "127.0.0.1", 8000)
         with closing(sqlite3.connect(galaxy.path)) as writer:
@@ -105,6 +126,9 @@ class TestSQLite:
             assert keys(source.look()) == ["abc"]
             with writer:
                 writer.execute("DELETE FROM gxitproxy")
+            assert source.look() == []
+            # Nobody has written for some seconds.
+            os.utime(f"{galaxy.path}-wal", ns=(0, 0))
             assert source.look() == []
             assert source.look() is None
 

@@ -43,10 +43,11 @@ def test_as_galaxy_writes_it(text: str, place: MapPlace) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file:map?uri=true",
+     "postgresql://u:pass@word@db/galaxy", "postgresql://u:pass/word@db/galaxy",
      "mysql://u@db/galaxy", "postgresql://", "http://db/", "a\0b", "9x:://"],
 )  # fmt: skip
 def test_what_names_no_map(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is |names "):
+    with pytest.raises(ValueError, match=r"is |names |has "):
         read_place(text)
 
 
@@ -61,7 +62,7 @@ def test_relative_paths_start_where_they_are_said_to() -> None:
 @pytest.mark.parametrize(
     "uri",
     ["postgresql://u:secret@db/galaxy", "postgresql://db/galaxy?user=u&password=secret&a=b",
-     "postgresql://u:sec:secret@db/galaxy"],
+     "postgresql://u:secret:sec@db/galaxy", "postgresql://:secret@db/galaxy"],
 )  # fmt: skip
 def test_nobody_is_told_a_password(uri: str) -> None:
     assert "secret" not in str(read_place(uri))

@@ -114,7 +114,12 @@ DEST, MODE, SITE, REFERER = OF_THE_PAGE
         (A, (DEST, MODE, SITE, REFERER, REFERER), SCRIPT),
         (A, (DEST, MODE, SITE, b"Referer: https://hub.example/ipython/10000/tree"), SCRIPT),
         (A, (DEST, MODE, SITE, b"Referer: https://evil.example/ipython/10000/lab"), SCRIPT),
-        (A, OF_THE_PAGE, b"Cache-Control: no-store"),
+        (A, OF_THE_PAGE, SCRIPT + b"\r\nCache-Control: no-store"),
+        # What answers otherwise may do something when it is asked for.
+        (b"/ipython/10000/logout", OF_THE_PAGE, HTML),
+        (b"/ipython/10000/a.js", OF_THE_PAGE, b"Content-Type: text/css"),
+        (b"/ipython/10000/a.js", OF_THE_PAGE, b"X-Content-Type: text/javascript"),
+        (b"/ipython/10000/a.css", (b"Sec-Fetch-Dest: style", MODE, SITE, REFERER), SCRIPT),
     ],
 )
 def test_what_is_not_told_of(
@@ -226,7 +231,8 @@ def test_no_address_leads_to_another_host() -> None:
     def answered(target: bytes, *lines: bytes) -> bytes:
         block = b"\r\n".join([b"GET %b HTTP/1.1" % target, HOST, *lines])
         head = parse_request(block, HeadLimits())
-        return preloads.answered("owner", head, public, told, b"", "client", 0.0, 4000)
+        fields = b"" if lines == DOCUMENT else SCRIPT + b"\r\n"
+        return preloads.answered("owner", head, public, told, fields, "client", 0.0, 4000)
 
     page = (DEST, MODE, SITE, b"Referer: https://hub.example/lab")
     assert answered(b"/lab", *DOCUMENT) == b""
@@ -254,7 +260,8 @@ class TestBounds:
         referer = b"Referer: https://hub.example" + path
         lines = b"\r\n".join([b"GET /x.js HTTP/1.1", HOST, *OF_THE_PAGE[:3], referer])
         head, public = parse_request(lines, HeadLimits()), b"https://hub.example"
-        preloads.answered(owner, head, public, SpecialFields(), b"", client, 1.0, 4000)
+        fields = SCRIPT + b"\r\n"
+        preloads.answered(owner, head, public, SpecialFields(), fields, client, 1.0, 4000)
 
     def test_those_who_have_many_pages_push_out_their_own(self) -> None:
         preloads = Preloads()

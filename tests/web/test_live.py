@@ -119,6 +119,8 @@ class TestWhereRequestsGo:
         assert goes_to(proxy, b"/user/has%40/x%40") == (2, b"/x%40")
         assert goes_to(proxy, b"/%75ser/has%40") == (2, b"/")
         assert goes_to(proxy, b"/user/has@?y") == (2, b"/?y")
+        for path in b"/user/has@//x", b"/user/has%40//x", b"/%75ser/has@//x":
+            assert ask(proxy, b"GET " + path).hear().startswith(b"HTTP/1.1 400 ")
         assert goes_to(proxy, b"/tool/x") == (3, b"/base/tool/x")
         assert goes_to(proxy, b"/both/x") == (4, b"/base/x")
 

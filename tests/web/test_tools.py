@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from twisted.internet.defer import Deferred, succeed
@@ -84,7 +85,7 @@ class TestWhereARequestGoes:
 
     @pytest.mark.parametrize(
         ("asked", "got"),
-        [(b"", b"/"), (b"?a=b", b"/?a=b"), (b"/", b"/"), (b"//a", b"//a"), (b"/%2e", b"")],
+        [(b"", b"/"), (b"?a=b", b"/?a=b"), (b"/", b"/"), (b"//a", b""), (b"/%2e", b"")],
     )
     def test_whatever_is_behind_the_token(self, host: Routed, asked: bytes, got: bytes) -> None:
         if not got:
@@ -390,6 +391,19 @@ class TestSharing:
         visit.code = 403
         assert refused(visit.host, start, name) == 403
         assert refused(visit.host, start, name, *HANDSHAKE) == 403
+
+    @pytest.mark.parametrize(
+        ("start", "name"), [(b"GET %b/x?a" % PATH, GALAXY), (b"GET /x?a", OWN)]
+    )
+    def test_a_login_leads_back_to_where_somebody_was(
+        self, monkeypatch: pytest.MonkeyPatch, start: bytes, name: bytes
+    ) -> None:
+        login = 'forward_login = "https://login.example.org/start?rd={url}"\n    forward_cache'
+        visit = Visit(monkeypatch, GUARDED.replace("forward_cache", login))
+        visit.code = 401
+        said = ask(visit.host, start, name, b"Accept: text/html").hear()
+        back = quote(b"https://" + name.removeprefix(b"Host: ") + start.removeprefix(b"GET "), "")
+        assert back.encode() in said
 
     def test_it_is_asked_once_for_all_that_a_page_loads(self, visit: Visit) -> None:
         for target in b"/a", b"/b?c", b"/d":
