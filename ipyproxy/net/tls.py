@@ -157,8 +157,9 @@ class TLSTransport(TCPTransport):
 
     def resumeProducing(self) -> None:
         """See :class:`TCPTransport`."""
+        was_reading = self._reading
         super().resumeProducing()
-        if self._secured and self._appetite < RECORD:
+        if self._secured and not was_reading:
             self._read_on_soon()
 
     def _shake_hands(self) -> None:

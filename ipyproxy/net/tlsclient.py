@@ -174,7 +174,9 @@ class ClientTLSTransport(TLSTransport):
             self._sealed = self._sealed[self._socket.send(self._sealed) :]
 
     def _say_goodbye(self) -> None:
-        super()._say_goodbye()
+        # OpenSSL has made it once it is due: asked again, it would wait for the peer's.
+        if not self._goodbye_due:
+            super()._say_goodbye()
         if self._secured:
             self._goodbye_due = True
             self._send_sealed()

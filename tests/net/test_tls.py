@@ -351,3 +351,18 @@ class TestDearBytes:
         assert len(line.recorder.data) == before
         line.transport.resumeProducing()
         line.poll.until(lambda: len(line.recorder.data) == 16384 * 9, client.pump)
+
+    def test_nor_is_it_lost_if_the_next_read_would_take_a_whole_record(
+        self, line: Line, tmp_path: Path
+    ) -> None:
+        """A body comes while its upstream is dialled: the kernel has nothing more to tell."""
+        client = line.shake_hands(TLSClient(line.socket, tmp_path))
+        client.say(b"head")
+        line.poll.until(lambda: line.recorder.data, client.pump)
+        line.recorder.on_data = lambda data: line.transport.pauseProducing()
+        client.say(bytes(16384))
+        line.poll.until(lambda: len(line.recorder.data) > 4, client.pump)
+        line.poll.rest()
+        line.recorder.on_data = lambda data: None
+        line.transport.resumeProducing()
+        line.poll.until(lambda: len(line.recorder.data) == 4 + 16384, client.pump)

@@ -97,6 +97,17 @@ class Server:
             pass
 
 
+class Gate(socket.socket):
+    """A socket that takes nothing while it is shut, as one whose buffer is just full."""
+
+    is_shut = False
+
+    def send(self, data: bytes, flags: int = 0) -> int:  # type: ignore[override]
+        if self.is_shut:
+            raise BlockingIOError
+        return super().send(data, flags)
+
+
 class Line:
     """A transport, and the server that it has shaken hands with."""
 
@@ -179,6 +190,19 @@ class TestData:
         assert isinstance(narrow.until_lost(), error.ConnectionDone)
         narrow.until(lambda: len(narrow.server.data) == 300_000)
         assert narrow.server.tls.get_shutdown() & SSL.RECEIVED_SHUTDOWN
+
+    def test_a_goodbye_that_the_kernel_does_not_take_at_once_arrives(self, tmp_path: Path) -> None:
+        with connected() as (ours, theirs), Gate(fileno=ours.detach()) as gate:
+            gate.setblocking(False)
+            line = Line(gate, theirs, tmp_path)
+            gate.is_shut = True
+            line.transport.loseConnection()
+            line.poll.look()
+            assert line.recorder.reason is None
+            gate.is_shut = False
+            assert isinstance(line.until_lost(), error.ConnectionDone)
+            line.server.pump()
+            assert line.server.tls.get_shutdown() & SSL.RECEIVED_SHUTDOWN
 
     def test_the_servers_goodbye_right_behind_its_last_data(self, line: Line) -> None:
         line.server.say(noise(200_000))
