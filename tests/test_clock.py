@@ -24,7 +24,6 @@ DATES = {
     "daemon/certificates.py": "the ends of certificates, and when an authority was asked",
     "status/metrics.py": "when the machine was started",
     "cli/link.py": "a link's expiry",
-    "daemon/hubproxy.py": "when a hub's routes were last used",
     "files/sending.py": "whether a file has changed since the date that a browser names",
 }
 

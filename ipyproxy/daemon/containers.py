@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ipyproxy.config import Config
 from ipyproxy.daemon.live import LiveRoutes, RouteRefusedError
 from ipyproxy.net.address import Literal, is_loopback
+from ipyproxy.net.hosts import covers
 from ipyproxy.routes.route import Application, Route
 
 if TYPE_CHECKING:
@@ -87,6 +88,10 @@ class ContainerRoutes:
         ):
             if domain and route.host.endswith(f".{domain}"):
                 raise RouteRefusedError(f"{route.host} belongs to {whose}")
+        if _is_below(route.path, "/.well-known"):
+            raise RouteRefusedError(f"{route.path} would speak for the whole host (RFC 8615)")
+        if route.path == "/" and covers(config.site.hosts, route.host):
+            raise RouteRefusedError(f"{route.host} is the site's own (site.hosts): give a path")
         if any((one.host, one.path) == (route.host, route.path) for one in config.routes):
             raise RouteRefusedError(f"{route.name} is in the configuration already")
 

@@ -106,6 +106,9 @@ class Request:
         :param fields: field lines without framing and Connection, each with its CRLF.
         :param length: bytes of the body (or what they would be, for HEAD and 304); None: unknown.
         """
+        if self.finished:
+            # The next request's answer may be under way on this connection.
+            return
         self.begun = True
         self.status = status
         self.bodyless = self.method == b"HEAD" or status in _WITHOUT_BODY

@@ -105,7 +105,6 @@ class TestProxies:
     @pytest.mark.parametrize(
         "line",
         [
-            "ProxyPass / http://app.internal/",
             "ProxyPass /a http://127.0.0.1:80/b",
             "ProxyPass / balancer://cluster",
             "ProxyPass /a !",

@@ -13,7 +13,7 @@ from tests.containers.test_labels import container, port
 from tests.web.routed import Routed
 
 TOML = """
-    site.hosts = ["galaxy.example.org"]
+    site.hosts = ["galaxy.example.org", "hub.example.org"]
     site.notebook_domain = "nb.example.org"
 
     [galaxy]
@@ -53,7 +53,9 @@ def test_a_place_of_its_own() -> None:
         ({"host": "10000.nb.example.org"}, "belongs to a notebook"),
         ({"path": "/interactivetool/ep/abc"}, "belongs to interactive tools"),
         ({"host": "abc-t0k3n.ep.interactivetool.galaxy.example.org"}, "to an interactive tool"),
-        ({"host": "galaxy.example.org"}, "is in the configuration"),
+        ({"host": "galaxy.example.org"}, "is the site's own"),
+        ({"host": "hub.example.org"}, "is the site's own"),
+        ({"path": "/.well-known/acme-challenge"}, "would speak for the whole host"),
         ({"path": "/_ipyproxy/login"}, "is the proxy's own"),
     ],
 )

@@ -115,7 +115,7 @@ def test_a_head_waits_for_the_body_but_not_for_ever(line: Line) -> None:
 
 
 def test_what_is_over_does_not_touch_the_next_answer(line: Line) -> None:
-    """Who is told late that the client is gone may still write, flush, or refuse."""
+    """Who is told late that the client is gone may still answer, write, flush, or refuse."""
     first = line.ask()
     first.respond(200, b"OK", [], b"one")
     second = line.ask()
@@ -123,6 +123,7 @@ def test_what_is_over_does_not_touch_the_next_answer(line: Line) -> None:
     first.write(b"late")
     first.flush()
     first.refuse(ProxyError(Problem.INTERNAL))
+    first.respond(404, b"Not Found", [], b"late")
     first.finish()
     first.cut()
     assert line.written == b""
