@@ -208,16 +208,21 @@ class HubRoutes:
         self._routes.sweep(self._calendar.seconds())
         return self._told(kept)
 
-    def all(self, inactive_since: float | None = None) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """What is told of each route, by path.
+    def all(
+        self, inactive_since: float | None = None
+    ) -> Iterator[tuple[str, Mapping[str, Any]] | None]:
+        """What is told of each route, by path; None in the place of one that is left out.
 
-        :param inactive_since: only of those that were not active from then on, in seconds since
-            the epoch.
+        They are those of when the first is asked for, whatever is added or removed until the last.
+
+        :param inactive_since: leave out what was active from then on, in seconds since the epoch.
         """
         self._routes.sweep(self._calendar.seconds())
-        for path, kept in self._kept.items():
+        for path, kept in list(self._kept.items()):
             if inactive_since is None or self._calendar.date(kept.last_used()[0]) < inactive_since:
                 yield path, self._told(kept)
+            else:
+                yield None
 
     def _told(self, kept: _Kept) -> Mapping[str, Any]:
         active, person = kept.last_used()
@@ -230,12 +235,6 @@ class HubRoutes:
     def _spelled(self, at: float) -> str:
         date = datetime.fromtimestamp(self._calendar.date(at), UTC)
         return date.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-    # What outlives the process.
-
-    def to_keep(self) -> dict[str, Any]:
-        """All of it, to be kept in a file."""
-        return {path: dict(told) for path, told in self.all()}
 
     def restore(self, kept: Mapping[str, Any]) -> int:
         """Put back what was kept, as far as it makes sense; how many routes that is.
