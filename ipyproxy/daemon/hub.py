@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from ipyproxy.config.hub import JupyterHub
 from ipyproxy.daemon.components import Components
 from ipyproxy.daemon.hubterms import HubFiles, TermsOf
 from ipyproxy.http.forwarding import TrustedProxies
-from ipyproxy.hub.api import ApiSite
+from ipyproxy.hub.api import ApiSite, spelled
 from ipyproxy.hub.errorpages import ErrorPages, ErrorTarget
 from ipyproxy.hub.figures import Figures
+from ipyproxy.hub.gathering import Gathering
 from ipyproxy.hub.reading import read_target
 from ipyproxy.hub.store import HubRoutes, Manner
 from ipyproxy.net.address import UNIXPath
@@ -92,6 +94,8 @@ class Hub:
         self._is_leaving = False
         self._try_again = self._write_again = 0.0
         self._is_behind = False
+        self._spelling = False
+        self._text = b""
         terms = TermsOf(files.servers)
         pages = make_error_pages(components, config.error_target, terms, {})
         manner = Manner(
@@ -100,11 +104,11 @@ class Hub:
         calendar = components.condition.calendar
         self.routes = HubRoutes(components.live, manner, calendar, terms, self._changed)
         run = PatientThreads(reactor, 1, "hub routes").run
-        self._kept = KeptFile(run, self._content, self._not_written)
+        self._kept = KeptFile(run, lambda: self._text, self._not_written)
         self._file = None if directory is None else directory / KEPT
         few = Clients(ClientsLimits(CONNECTIONS, CONNECTIONS))
         self._figures = Figures()
-        site = ApiSite(self.routes, files.token, self._figures)
+        site = ApiSite(self._reactor, self.routes, files.token, self._figures)
         self.server = HTTPServer(
             reactor, site, limits, few, TrustedProxies(), lambda request, duration: None
         )
@@ -112,19 +116,22 @@ class Hub:
 
     def follow(self, files: HubFiles) -> None:
         """Take another token and another certificate of the API from now on."""
-        self.server.site = ApiSite(self.routes, files.token, self._figures)
+        self.server.site = ApiSite(self._reactor, self.routes, files.token, self._figures)
         self._tls = None
         if files.api is not None:
             self._tls = ServerTLS((files.api.certificate,), files.api.terms, self._reactor.seconds)
 
     def start(self) -> None:
         """Put back the routes that were kept, and begin to listen."""
-        if self._file is not None:
-            self._restore(self._file)
+        self._kept.path = self._file
+        self._restore()
         self.sweep()
 
-    def _restore(self, file: Path) -> None:
-        self._kept.path = file
+    def _restore(self) -> None:
+        """Take what is in the file, but for what is known already."""
+        file = self._file
+        if file is None:
+            return
         try:
             kept = json.loads(statefiles.read(file))
             count = self.routes.restore(kept) if isinstance(kept, dict) else 0
@@ -147,12 +154,22 @@ class Hub:
         if self._listener is None and not self._is_leaving and now >= self._try_again:
             self._try_again = now + _TRY_EVERY
             self._listen()
-        if self._is_behind and now >= self._write_again:
-            # All of them are written each time, and a hub that starts says thousands at once.
-            began = self._reactor.seconds()
-            self._is_behind = False
-            self._kept.change()
-            self._write_again = now + _WRITE_EVERY + 20 * (self._reactor.seconds() - began)
+        is_ours = self._listener is not None
+        if is_ours and self._is_behind and not self._spelling and now >= self._write_again:
+            self._is_behind, self._spelling = False, True
+            Gathering(self._reactor, spelled(self.routes.all()), partial(self._spelled, now))
+
+    def _spelled(self, began: float, text: bytes) -> None:
+        self._spelling = False
+        # All of them are written each time, and a hub that starts says thousands at once.
+        now = self._reactor.seconds()
+        self._write_again = now + _WRITE_EVERY + 20 * (now - began)
+        if not self._is_leaving:
+            self._write(text)
+
+    def _write(self, text: bytes) -> None:
+        self._text = text
+        self._kept.change()
 
     def _listen(self) -> None:
         where = self._where
@@ -171,6 +188,9 @@ class Hub:
                 )
             self._has_told = True
             return
+        if self._has_told:
+            # Whoever had the place until now may have heard of routes since the file was read.
+            self._restore()
         self._has_told = False
         self.log.info("the hub's API is at {where}", where=str(where))
 
@@ -189,28 +209,24 @@ class Hub:
 
     def give_up_place(self) -> None:
         """Leave the API to another process, which has the routes from the file."""
-        self._is_leaving = True
+        was_ours, self._is_leaving = self._listener is not None, True
         if self._listener is not None:
             self._listener.stop()
             self._listener = None
+        if was_ours and self._file is not None:
+            self._write(b"".join(spelled(self.routes.all())))
         for channel in list(self.server.channels):
             channel.retire()
 
     def stop(self) -> Deferred[None]:
         """Listen no more, and end all connections; called back once what there is is kept."""
-        was_ours = self._listener is not None
         self.give_up_place()
         for channel in list(self.server.channels):
             channel.transport.abortConnection()
-        if was_ours and self._file is not None:
-            self._kept.change()
         return self._kept.written()
 
     def _changed(self) -> None:
         self._is_behind = self._file is not None and not self._is_leaving
-
-    def _content(self) -> bytes:
-        return json.dumps(self.routes.to_keep()).encode()
 
     def _not_written(self, file: Path, why: str) -> None:
         self.log.error(

@@ -150,7 +150,7 @@ class HubProxy(Service):
         trusted = TrustedProxies(settings.trusted)
         public = self._server(site, components.clients, trusted, self._record)
         self._listen(settings.public, self._taking(public, settings.public_tls))
-        api = self._private(ApiSite(self.routes, settings.token, figures))
+        api = self._private(ApiSite(self._reactor, self.routes, settings.token, figures))
         self._listen(settings.api, self._taking(api, settings.api_tls))
         if settings.metrics is not None:
             scraped = Metrics(components.sources)

@@ -12,8 +12,6 @@ from cryptography import x509
 from ipyproxy.routes.route import Server
 from ipyproxy.tls import Certificate, Terms, UpstreamTLS
 
-_MOST_TERMS = 4096
-
 
 class Identity(NamedTuple):
     """How one side of the proxy is known: its certificate, and on which terms it is shown."""
@@ -36,21 +34,18 @@ class ServerTerms(NamedTuple):
 
 
 class TermsOf:
-    """The terms of TLS for each host, made once for all servers on it; bounded."""
+    """The terms of TLS for each server; they differ in its name alone."""
 
     def __init__(self, servers: ServerTerms) -> None:
         self._servers = servers
-        self._made: dict[str, UpstreamTLS] = {}
+        self._made: UpstreamTLS | None = None
 
     def __call__(self, server: Server) -> UpstreamTLS:
         """The terms on which ``server`` is spoken to."""
-        made = self._made.get(server.tls_name)
-        if made is None:
+        if self._made is None:
             own, authorities, verifies = self._servers
-            made = UpstreamTLS(server.tls_name, authorities, own, verifies=verifies)
-            if len(self._made) < _MOST_TERMS:
-                self._made[server.tls_name] = made
-        return made
+            self._made = UpstreamTLS(server.tls_name, authorities, own, verifies=verifies)
+        return self._made.named(server.tls_name)
 
 
 class HubFiles(NamedTuple):

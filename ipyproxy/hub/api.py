@@ -11,14 +11,17 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 from twisted.logger import Logger
 
+from ipyproxy.clock import Clock
 from ipyproxy.errors import ProxyError
 from ipyproxy.hub.figures import Figures
+from ipyproxy.hub.gathering import Gathering
 from ipyproxy.hub.reading import MalformedError, read_data, read_inactive_since, route_path
 from ipyproxy.hub.store import MOST_ROUTES, HubRoutes, TooManyError
 from ipyproxy.server.request import Request
@@ -41,7 +44,8 @@ class ApiSite:
 
     common_lines = b""
 
-    def __init__(self, routes: HubRoutes, token: bytes, figures: Figures) -> None:
+    def __init__(self, reactor: Clock, routes: HubRoutes, token: bytes, figures: Figures) -> None:
+        self._reactor = reactor
         self._routes = routes
         self._token = token
         self._figures = figures
@@ -98,8 +102,8 @@ class ApiSite:
     def _get_all(self, request: Request, query: str) -> None:
         since = read_inactive_since(query)
         self._figures.gets += 1
-        pieces = _spelled(self._routes.all(since))
-        self._respond(request, 200, _JSON, b"".join(pieces))
+        answer = partial(self._respond, request, 200, _JSON)
+        _Listing(self._reactor, request, spelled(self._routes.all(since)), answer)
 
     def _post(self, request: Request, path: str, body: bytes) -> None:
         try:
@@ -130,10 +134,44 @@ class ApiSite:
         request.respond(status, reason, [kind] if kind else [], body)
 
 
-def _spelled(routes: Iterator[tuple[str, Any]]) -> Iterator[bytes]:
-    """A JSON object of all routes."""
+class _Listing:
+    """All routes on their way to the hub; see :class:`ipyproxy.server.request.BodyConsumer`."""
+
+    def __init__(
+        self,
+        reactor: Clock,
+        request: Request,
+        pieces: Iterator[bytes],
+        answer: Callable[[bytes], None],
+    ) -> None:
+        self._request = request
+        self._answer = answer
+        request.consumer = self
+        self._gathering = Gathering(reactor, pieces, self._gathered)
+
+    def _gathered(self, text: bytes) -> None:
+        self._request.consumer = None
+        self._answer(text)
+
+    def body_received(self, data: bytes) -> None:
+        """Nothing is said by it."""
+
+    def body_ended(self) -> None:
+        """Likewise."""
+
+    def client_lost(self) -> None:
+        """Nobody waits any more."""
+        self._gathering.cancel()
+
+
+def spelled(routes: Iterator[tuple[str, Any] | None]) -> Iterator[bytes]:
+    """A JSON object of all routes; an empty piece in the place of one that is left out."""
     before = "{"
-    for path, told in routes:
+    for route in routes:
+        if route is None:
+            yield b""
+            continue
+        path, told = route
         yield f"{before}{json.dumps(path)}: {json.dumps(told)}".encode()
         before = ", "
     yield b"{}" if before == "{" else b"}"

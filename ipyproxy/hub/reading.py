@@ -27,7 +27,7 @@ class MalformedError(ValueError):
 def route_path(path: bytes) -> str | None:
     """The path of the route that a request to the API is about, decoded; None: it is about none.
 
-    It has a slash first and, but for ``/`` itself, none last. A path that is not UTF-8 raises
+    It has one slash first and, but for ``/`` itself, none last. A path that is not UTF-8 raises
     :class:`MalformedError`.
     """
     stem = ROUTES.encode("ascii")
@@ -41,21 +41,21 @@ def route_path(path: bytes) -> str | None:
 
 
 def clean_path(path: str) -> str:
-    """``path`` with a slash first and, but for ``/`` itself, none last."""
-    path = path if path.startswith("/") else "/" + path
-    return path[:-1] if len(path) > 1 and path.endswith("/") else path
+    """``path`` with one slash first and, but for ``/`` itself, none last."""
+    return "/" + path.strip("/")
 
 
 def place_of(path: str, *, host_routing: bool) -> tuple[bytes, bytes]:
     """The host and the path that requests of a route have: the first segment may be the host.
 
-    The path ``/`` is every host's. Slashes within are kept, but for those at the end.
+    No two paths that are clean give the same place, but where only the case of the host differs.
+
+    :param path: clean, see :func:`clean_path`; ``/`` is every host's.
     """
-    host = ""
-    if host_routing and path != "/":
-        host, _, path = path[1:].partition("/")
-    inner = path.strip("/")
-    return host.lower().encode(), b"/" + inner.encode("utf-8", "surrogateescape")
+    host, below = "", path[1:]
+    if host_routing:
+        host, _, below = below.partition("/")
+    return host.lower().encode(), b"/" + below.encode("utf-8", "surrogateescape")
 
 
 def read_data(body: bytes) -> dict[str, Any]:
@@ -88,7 +88,9 @@ def read_target(target: str) -> Application:
         raise MalformedError("the path of 'target' has to be percent-encoded")
     if url.scheme in _SOCKET_SCHEMES:
         path = unquote(url.netloc)
-        if not path.startswith("/") or "\0" in path or len(path.encode()) > LONGEST_SOCKET_PATH:
+        # Not so is a lone surrogate either, as JSON may spell one, which no file's name holds.
+        is_text = path.isprintable()
+        if not path.startswith("/") or not is_text or len(path.encode()) > LONGEST_SOCKET_PATH:
             raise MalformedError("'target' names no socket: its whole path, with %2F for /")
         return Application((Server(f"unix:{path}", UNIXPath(path)),), below=below.encode())
     if url.scheme not in ("http", "https"):

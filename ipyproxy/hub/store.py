@@ -52,6 +52,9 @@ class Routes(Protocol):
     ) -> Served:
         """Let ``route`` stand there."""
 
+    def at(self, host: bytes, path: bytes) -> Served | None:
+        """What stands there, whoever has put it."""
+
     def remove(self, host: bytes, path: bytes) -> None:
         """Let nothing stand there."""
 
@@ -141,7 +144,7 @@ class HubRoutes:
         :raises MalformedError: if its target is none, or nothing may stand there.
         :raises TooManyError: if there are too many.
         """
-        path = clean_path(path)
+        path = self._known_as(path)
         if path not in self._kept and len(self._kept) >= MOST_ROUTES:
             raise TooManyError
         manner = self._manner
@@ -178,31 +181,48 @@ class HubRoutes:
 
     def remove(self, path: str) -> bool:
         """Let nothing stand at ``path``; whether something did."""
-        path = clean_path(path)
-        if self._kept.pop(path, None) is None:
+        path = self._known_as(path)
+        kept = self._kept.pop(path, None)
+        if kept is None:
             return False
-        self._routes.remove(*place_of(path, host_routing=self._manner.host_routing))
+        place = place_of(path, host_routing=self._manner.host_routing)
+        # Somebody else, such as a container, may have a route of the same place by now.
+        if self._routes.at(*place) is kept.served:
+            self._routes.remove(*place)
         self._changed()
         return True
 
+    def _known_as(self, path: str) -> str:
+        """The one path of all that mean the same place; hosts are the same in any case."""
+        path = clean_path(path)
+        if not self._manner.host_routing:
+            return path
+        host, slash, below = path[1:].partition("/")
+        return f"/{host.lower()}{slash}{below}"
+
     def get(self, path: str) -> Mapping[str, Any] | None:
         """What is told of the route at ``path``; None: there is none."""
-        kept = self._kept.get(clean_path(path))
+        kept = self._kept.get(self._known_as(path))
         if kept is None:
             return None
         self._routes.sweep(self._calendar.seconds())
         return self._told(kept)
 
-    def all(self, inactive_since: float | None = None) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """What is told of each route, by path.
+    def all(
+        self, inactive_since: float | None = None
+    ) -> Iterator[tuple[str, Mapping[str, Any]] | None]:
+        """What is told of each route, by path; None in the place of one that is left out.
 
-        :param inactive_since: only of those that were not active from then on, in seconds since
-            the epoch.
+        They are those of when the first is asked for, whatever is added or removed until the last.
+
+        :param inactive_since: leave out what was active from then on, in seconds since the epoch.
         """
         self._routes.sweep(self._calendar.seconds())
-        for path, kept in self._kept.items():
+        for path, kept in list(self._kept.items()):
             if inactive_since is None or self._calendar.date(kept.last_used()[0]) < inactive_since:
                 yield path, self._told(kept)
+            else:
+                yield None
 
     def _told(self, kept: _Kept) -> Mapping[str, Any]:
         active, person = kept.last_used()
@@ -215,12 +235,6 @@ class HubRoutes:
     def _spelled(self, at: float) -> str:
         date = datetime.fromtimestamp(self._calendar.date(at), UTC)
         return date.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-    # What outlives the process.
-
-    def to_keep(self) -> dict[str, Any]:
-        """All of it, to be kept in a file."""
-        return {path: dict(told) for path, told in self.all()}
 
     def restore(self, kept: Mapping[str, Any]) -> int:
         """Put back what was kept, as far as it makes sense; how many routes that is.

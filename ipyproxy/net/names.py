@@ -67,10 +67,13 @@ class Names:
 
     def known(self, address: NamedAddress) -> TCPAddress | None:
         """Where the host was last found; None: it was not."""
-        host = self._hosts.get(address.name)
-        if host is None or not host.addresses:
-            return None
-        return TCPAddress(host.addresses[0], address.port)
+        addresses = self.last(address.name)
+        return TCPAddress(addresses[0], address.port) if addresses else None
+
+    def last(self, name: str) -> list[str]:
+        """The addresses at which a host was last found; none: it was not."""
+        host = self._hosts.get(name)
+        return [] if host is None else list(host.addresses)
 
     def find(self, attempt: NamedAttempt, name: str) -> None:
         """Tell ``attempt`` the addresses, now or once they are known."""
@@ -120,6 +123,7 @@ class NamedAttempt:
         begin: Begin,
         failed: Callable[[OSError], None],
     ) -> None:
+        self._names = names
         self._address = address
         self._begin = begin
         self._failed = failed
@@ -131,10 +135,9 @@ class NamedAttempt:
 
     def found(self, addresses: list[str]) -> None:
         """These are the host's; none: nobody knows it."""
-        if self._is_over:
+        if self._is_over or not self._timer.active():
             return
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        self._timer.cancel()
         self._rest = addresses
         self._next(OSError(errno.EHOSTUNREACH, f"{self._address.name} is not known"))
 
@@ -149,6 +152,8 @@ class NamedAttempt:
         self._attempt = self._begin(address, self._next)
 
     def _expire(self) -> None:
+        # The system asks for longer than that before it gives up on a name server.
+        self._rest = self._names.last(self._address.name)
         self._next(TimeoutError(errno.ETIMEDOUT, f"{self._address.name} could not be looked up"))
 
     def cancel(self) -> None:

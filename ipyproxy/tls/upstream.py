@@ -5,6 +5,7 @@ Knows pyOpenSSL contexts and service_identity. Knows nothing of sockets or confi
 
 from __future__ import annotations
 
+from copy import copy
 from socket import socket
 
 from cryptography import x509
@@ -57,6 +58,16 @@ class UpstreamTLS:
         store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
         for authority in authorities:
             store.add_cert(crypto.X509.from_cryptography(authority))
+
+    def named(self, name: str) -> UpstreamTLS:
+        """The same terms for servers of another ``name``.
+
+        The context is one for all of them, since the authorities of a system take a megabyte.
+        """
+        terms = copy(self)
+        terms._name = name
+        terms._is_address = parse_address(name) is not None
+        return terms
 
     def __eq__(self, other: object) -> bool:
         """Whether the terms are the same, so that what was found out on these holds on those."""

@@ -69,7 +69,7 @@ class PlayedHub(House):
             secure=False,
         )
         super().__init__(loop=loop, site=site, **others)
-        self.api = House(loop=loop, site=ApiSite(self.routes, token, self.figures))
+        self.api = House(loop=loop, site=ApiSite(loop, self.routes, token, self.figures))
 
     def call(
         self,

@@ -7,6 +7,8 @@ import pytest
 from ipyproxy.hub import api, store
 from tests.hub.played import OK, TARGET, PlayedHub
 
+LONE = b'{"target": "http+unix://%2Frun%2Fx\\ud800"}'
+
 
 @pytest.fixture
 def hub() -> PlayedHub:
@@ -65,7 +67,29 @@ class TestRoutes:
         assert hub.call("GET", "/user/bar").status == 404
 
     @pytest.mark.parametrize(
-        "raw", [b"", b"notjson", b"[]", b"{}", b'{"target": null}', b'{"target": "nonsense"}']
+        ("host_routing", "one", "other"),
+        [
+            (False, "/user/ann", "/user/ann///"),
+            (False, "/user/ann", "///user/ann"),
+            (True, "/Ann.hub.org/user", "/ann.hub.org/user"),
+        ],
+    )
+    def test_one_place_is_one_route_however_it_is_spelled(
+        self, host_routing: bool, one: str, other: str
+    ) -> None:
+        hub = PlayedHub(store.Manner(host_routing=host_routing))
+        for path in one, other:
+            assert hub.call("POST", path, {"target": TARGET}).status == 201
+        assert len(hub.call("GET").json) == 1
+        assert [hub.call("DELETE", path).status for path in (one, other)] == [204, 404]
+
+    def test_a_route_that_somebody_else_has_taken_away_can_be_deleted(self, hub: PlayedHub) -> None:
+        hub.call("POST", "/shared", {"target": TARGET})
+        hub.components.live.remove(b"", b"/shared")
+        assert hub.call("DELETE", "/shared").status == 204
+
+    @pytest.mark.parametrize(
+        "raw", [b"", b"notjson", b"[]", b"{}", b'{"target": null}', b'{"target": "nonsense"}', LONE]
     )
     def test_what_is_no_route(self, hub: PlayedHub, raw: bytes) -> None:
         assert hub.call("POST", "/user/bar", raw=raw).status == 400

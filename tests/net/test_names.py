@@ -112,6 +112,20 @@ def test_a_look_up_that_hangs_ends_the_attempt() -> None:
     assert not host.begun
 
 
+def test_a_look_up_that_hangs_stops_nobody_who_was_found_before() -> None:
+    host = Host()
+    host.dial()
+    host.asked[0][1].callback(["10.0.0.1"])
+    host.clock.advance(FRESH_FOR)
+    host.dial()
+    host.clock.advance(WAIT)
+    assert [one.address.host for one in host.begun] == ["10.0.0.1"] * 2
+    host.asked[1][1].callback(["10.0.0.2"])
+    assert len(host.begun) == 2, "the attempt is under way already"
+    host.begun[1].fail(OSError(errno.ECONNREFUSED, "refused"))
+    assert [one.errno for one in host.failed] == [errno.ECONNREFUSED]
+
+
 def test_one_that_was_given_up_dials_nothing() -> None:
     host = Host()
     host.dial()

@@ -132,6 +132,20 @@ def test_a_notebook_of_the_right_name_is_spoken_to(
         assert there.asked_for == asked_for
 
 
+def test_the_same_terms_serve_for_another_name(
+    poll: Poll, authority: Authority, tmp_path: Path
+) -> None:
+    terms = expecting("192.0.2.7", authority).named("localhost")
+    assert terms == expecting("localhost", authority)
+    with notebook(authority.issue("localhost"), tmp_path) as there:
+        attempt = Attempt(poll, there.port, terms)
+        poll.until(lambda: attempt.is_over)
+        assert attempt.transport is not None
+        assert there.asked_for == "localhost"
+        attempt.transport.abortConnection()
+        poll.rest()
+
+
 def test_a_notebooks_own_certificate_may_be_the_one_that_is_trusted(
     poll: Poll, authority: Authority, tmp_path: Path
 ) -> None:

@@ -1,0 +1,45 @@
+"""A long text, put together a piece at a time, so that everybody else gets a turn in between.
+
+Knows pieces and turns. Knows nothing of what is spelled or of who waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from ipyproxy.clock import Clock
+
+AT_ONCE = 500
+"""Pieces that are taken in one turn: of routes, about three milliseconds."""
+
+
+class Gathering:
+    """Puts ``pieces`` together, the first ones at once.
+
+    :param then: called with all of them.
+    """
+
+    def __init__(self, reactor: Clock, pieces: Iterator[bytes], then: Callable[[bytes], None]):
+        self._reactor = reactor
+        self._pieces = pieces
+        self._then = then
+        self._gathered: list[bytes] = []
+        self._call: Any = None
+        self._go_on()
+
+    def _go_on(self) -> None:
+        self._call = None
+        some = list(islice(self._pieces, AT_ONCE))
+        self._gathered.append(b"".join(some))
+        if len(some) == AT_ONCE:
+            self._call = self._reactor.callLater(0, self._go_on)
+        else:
+            self._then(b"".join(self._gathered))
+
+    def cancel(self) -> None:
+        """Leave the rest; nobody waits any more."""
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
