@@ -113,6 +113,15 @@ class Mount:
         self.lines = route.lines
         self.strips = route.strip and route.path != "/"
 
+    def check_rest(self, path: bytes) -> None:
+        """Refuse a path of which two slashes would be left, behind which a host could be read.
+
+        :param path: as it was compared with the route's.
+        :raises ProxyError: ``BAD_TARGET``.
+        """
+        if self.strips and path[self.below : self.below + 1] == b"/":
+            raise ProxyError(Problem.BAD_TARGET, "two slashes behind the route, which is taken off")
+
 
 YIELDS, PREVAILS = (-1, 0), (3, 0)
 """The ranks of what any live route goes before, and of what none does."""
@@ -259,20 +268,23 @@ class PublicSite:
         request.unserved = mount.unserved
         if mount.allowed is not None and request.client not in mount.allowed:
             raise ProxyError(Problem.ACCESS_DENIED, "not from a network that the route allows")
-        if mount.strips and path[mount.below : mount.below + 1] == b"/":
-            raise ProxyError(Problem.BAD_TARGET, "two slashes behind the route, which is taken off")
-        if mount.is_live:
-            other = decoded(path)
-        else:
-            other = other_reading(path) if mount.decodes else path
+        compared = decoded(path) if mount.is_live else path
+        mount.check_rest(compared)
+        other = other_reading(path) if mount.decodes or mount.is_live else path
         if other == path:
             return
-        gate = self.gate
-        same_rule = gate is None or gate.rule(host, path) is gate.rule(host, other)
-        if not same_rule or (mount.decodes and self._mount_at(host, other) is not mount):
+        if (
+            not self._has_same_rule(host, path, compared)
+            or not self._has_same_rule(host, path, other)
+            or (mount.decodes and self._mount_at(host, other) is not mount)
+        ):
             raise ProxyError(
                 Problem.BAD_TARGET, "decoded, the path would take another route or rule"
             )
+
+    def _has_same_rule(self, host: bytes, path: bytes, other: bytes) -> bool:
+        gate = self.gate
+        return gate is None or gate.rule(host, path) is gate.rule(host, other)
 
     def _send_on(self, request: Request, path: bytes, hosts: NotebookHosts) -> bool:
         """Send a browser to the host of the notebook that it asks for, if it is at another."""
