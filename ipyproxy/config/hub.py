@@ -41,7 +41,7 @@ class JupyterHub:
 
     api: Annotated[TCPAddress | UNIXPath | None, _read_api] = None
     token_file: Annotated[Path | None, read_optional_path] = None
-    keep_routes: bool = False
+    keep_routes: bool = True
     host_routing: bool = False
     error_target: Annotated[
         str, matching(r"(https?://[!-~]+)?", "an address such as http://127.0.0.1:8081/hub/error")

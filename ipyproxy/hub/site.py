@@ -77,11 +77,13 @@ class HubSite:
             raise ProxyError(Problem.EXPECTATION_FAILED)
         request.target = target.origin_form
         began = time.perf_counter()
-        mount = self._routes.match(host if self._host_routing else b"", decoded(target.path))
+        path = decoded(target.path)
+        mount = self._routes.match(host if self._host_routing else b"", path)
         figures.found += 1
         figures.finding += time.perf_counter() - began
         if mount is None:
             raise ProxyError(Problem.NOT_FOUND, "no route")
+        mount.check_rest(path)
         mount.resource.render(request)
 
     def refuse(self, request: Request, error: ProxyError) -> None:

@@ -17,14 +17,6 @@ def decoded(path: bytes) -> bytes:
     return unquote_to_bytes(path) if _PERCENT_SIGN in path else path
 
 
-def behind(path: bytes, count: int) -> bytes:
-    """What of ``path`` comes behind the first ``count`` bytes of it decoded."""
-    at = 0
-    for _ in range(count):
-        at += 3 if path[at] == _PERCENT_SIGN else 1
-    return path[at:]
-
-
 def other_reading(path: bytes) -> bytes:
     """``path`` decoded, without parameters and empty segments; ``path`` itself if that is the same.
 

@@ -19,7 +19,7 @@ from ipyproxy.auth import Gate
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http.forwarding import Networks
 from ipyproxy.routes.notebooks import NotebookHosts, StatePaths, parse_target
-from ipyproxy.routes.readings import behind, decoded, other_reading
+from ipyproxy.routes.readings import decoded, other_reading
 from ipyproxy.routes.route import InteractiveTools, Notebooks, Redirect, Route
 from ipyproxy.routes.table import RouteTable
 from ipyproxy.server.request import NO_PAGES, Request, Unserved
@@ -112,6 +112,15 @@ class Mount:
         self.allowed = Networks(route.allow) if route.allow else None
         self.lines = route.lines
         self.strips = route.strip and route.path != "/"
+
+    def check_rest(self, path: bytes) -> None:
+        """Refuse a path of which two slashes would be left, behind which a host could be read.
+
+        :param path: as it was compared with the route's.
+        :raises ProxyError: ``BAD_TARGET``.
+        """
+        if self.strips and path[self.below : self.below + 1] == b"/":
+            raise ProxyError(Problem.BAD_TARGET, "two slashes behind the route, which is taken off")
 
 
 YIELDS, PREVAILS = (-1, 0), (3, 0)
@@ -257,20 +266,23 @@ class PublicSite:
         request.unserved = mount.unserved
         if mount.allowed is not None and request.client not in mount.allowed:
             raise ProxyError(Problem.ACCESS_DENIED, "not from a network that the route allows")
-        if mount.strips and behind(path, mount.below - 1)[:2] == b"//":
-            raise ProxyError(Problem.BAD_TARGET, "two slashes behind the route, which is taken off")
-        if mount.is_live:
-            other = decoded(path)
-        else:
-            other = other_reading(path) if mount.decodes else path
+        compared = decoded(path) if mount.is_live else path
+        mount.check_rest(compared)
+        other = other_reading(path) if mount.decodes or mount.is_live else path
         if other == path:
             return
-        gate = self.gate
-        same_rule = gate is None or gate.rule(host, path) is gate.rule(host, other)
-        if not same_rule or (mount.decodes and self._mount_at(host, other) is not mount):
+        if (
+            not self._has_same_rule(host, path, compared)
+            or not self._has_same_rule(host, path, other)
+            or (mount.decodes and self._mount_at(host, other) is not mount)
+        ):
             raise ProxyError(
                 Problem.BAD_TARGET, "decoded, the path would take another route or rule"
             )
+
+    def _has_same_rule(self, host: bytes, path: bytes, other: bytes) -> bool:
+        gate = self.gate
+        return gate is None or gate.rule(host, path) is gate.rule(host, other)
 
     def _send_on(self, request: Request, path: bytes, hosts: NotebookHosts) -> bool:
         """Send a browser to the host of the notebook that it asks for, if it is at another."""

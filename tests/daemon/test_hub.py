@@ -25,10 +25,11 @@ class Process:
     """One of the two; they share a clock, a socket's path and a directory."""
 
     def __init__(self, loop: Loop, home: Path) -> None:
-        config = parse(f'jupyterhub.api = "unix:{home}/api"\njupyterhub.keep_routes = true', {}, "")
+        config = parse(f'jupyterhub.api = "unix:{home}/api"', {}, "")
         made = make_components(loop, loop, config, Tenants(nobody))
         limits = channel_limits(config)
-        self.hub = Hub(loop, loop, made, limits, config.jupyterhub, HubFiles(), home)
+        kept = home if config.jupyterhub.keep_routes else None
+        self.hub = Hub(loop, loop, made, limits, config.jupyterhub, HubFiles(), kept)
         self.hub.start()
 
     def has(self, path: str) -> bool:

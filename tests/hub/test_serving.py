@@ -58,6 +58,12 @@ class TestTargets:
         hub.routes.add("/bar", {"target": TARGET + "/foo"})
         assert target_of(hub, b"/bar/rest/of/it?q") == target
 
+    def test_no_host_can_be_read_where_the_path_was_taken_off(self) -> None:
+        hub = with_manner(keeps_prefix=False, prepends=False)
+        hub.routes.add("/b@r", {"target": TARGET})
+        for path in b"/b@r//evil.example", b"/b%40r//evil.example":
+            assert hub.ask(b"GET " + path).hear().startswith(b"HTTP/1.1 400 ")
+
     def test_what_is_encoded_stays_so(self, hub: PlayedHub) -> None:
         hub.routes.add("/b@r/b r", {"target": "http://127.0.0.1:2/foo"})
         for path in b"/b%40r/b%20r/rest", b"/b@r/b%20r/rest":

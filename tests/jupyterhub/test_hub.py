@@ -178,7 +178,7 @@ class Service:
         (home := directory / "front").mkdir()
         api = f"unix:{home}/hub.sock"
         drain = "[timeouts]\ndrain = 1\ndrain_websocket = 2\n"
-        self.front = Proxy(home, f'{drain}[jupyterhub]\napi = "{api}"\nkeep_routes = true\n')
+        self.front = Proxy(home, f'{drain}[jupyterhub]\napi = "{api}"\n')
         self.hub = Hub(
             directory,
             'c.JupyterHub.proxy_class = "ipyproxy"\n'

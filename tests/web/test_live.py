@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,6 +124,28 @@ class TestWhereRequestsGo:
             assert ask(proxy, b"GET " + path).hear().startswith(b"HTTP/1.1 400 ")
         assert goes_to(proxy, b"/tool/x") == (3, b"/base/tool/x")
         assert goes_to(proxy, b"/both/x") == (4, b"/base/x")
+
+    def test_two_slashes_behind_a_prefix_that_is_taken_off_are_refused(self, proxy: Routed) -> None:
+        put(proxy, "/user/has@", 2, strip=True)
+        for path in b"/user/has@//x", b"/user/has%40//x":
+            assert ask(proxy, b"GET " + path).hear().startswith(b"HTTP/1.1 400 ")
+
+    @pytest.mark.parametrize(
+        "path", [b"/user/ann/%61dmin", b"/user/ann//admin", b"/user/ann;x/admin"]
+    )
+    def test_no_rule_is_gone_round_by_another_spelling(self, tmp_path: Path, path: bytes) -> None:
+        (tmp_path / "users").write_text("")
+        proxy = Routed(
+            f"""{PLAIN}
+            [auth]
+            htpasswd = "{tmp_path}/users"
+            rules = [{{ path = "/user/ann/admin", require = "htpasswd" }}]
+            """
+        )
+        put(proxy, "/user/ann", 2)
+        put(proxy, "/", 1)
+        assert goes_to(proxy, b"/user/ann//lab;x") == (2, b"/user/ann//lab;x")
+        assert ask(proxy, b"GET " + path).hear().startswith(b"HTTP/1.1 400 ")
 
     def test_between_the_configuration_and_a_live_route_the_closer_one_counts(
         self, proxy: Routed
