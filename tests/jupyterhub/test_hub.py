@@ -150,6 +150,7 @@ def test_a_day_of_a_user(started: Hub, browser: BrowserContext, tmp_path: Path) 
     picture(page, tmp_path, "stopped")
 
 
+@pytest.mark.soak
 def test_an_idle_server_is_culled(started: Hub) -> None:
     """The culler goes by what the hub has of its proxy."""
     started.spawn("ida")
@@ -228,6 +229,7 @@ def service(tmp_path: Path, browser: BrowserContext) -> Iterator[Service]:
     running.stop()
 
 
+@pytest.mark.soak
 def test_a_cell_prints_on_whatever_restarts(service: Service, tmp_path: Path) -> None:
     """The hub, then the proxy by hand-over, then the proxy at once."""
     sockets: list[str] = []

@@ -19,12 +19,13 @@ SEVEN = Path(__file__).parent / "inside" / "seven.py"
 TOKEN = "a-token-that-only-these-two-know"
 
 
-@pytest.mark.parametrize("by", ["socket", "port"])
+@pytest.mark.parametrize("by", ["socket", pytest.param("port", marks=pytest.mark.soak)])
 def test_the_hub_s_calls(tmp_path: Path, by: str) -> None:
     """What the class does for the hub is seen in what the proxy serves."""
     check(tmp_path, by, host_routing=False)
 
 
+@pytest.mark.soak
 def test_the_hub_s_calls_with_subdomains(tmp_path: Path) -> None:
     check(tmp_path, "socket", host_routing=True)
 
