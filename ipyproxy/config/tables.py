@@ -24,6 +24,7 @@ from ipyproxy.config.values import (
     Ports,
     RefusedError,
     count,
+    is_within,
     matching,
     read_domain,
     read_host,
@@ -263,10 +264,10 @@ class Config:
         """Refuse what stands in the way of Galaxy's interactive tools."""
         path, domain = self.galaxy.path, self.galaxy.domain
         for own in (self.notebooks.prefix, OWN_PATH):
-            if _is_within(path, own) or _is_within(own, path):
+            if is_within(path, own) or is_within(own, path):
                 raise RefusedError(f"{path} meets {own}, which is another's", key="galaxy.prefix")
         for route in self.routes:
-            if _is_within(route.path, path):
+            if is_within(route.path, path):
                 raise RefusedError(
                     f"{route.path} belongs to the interactive tools (galaxy)", key="routes.path"
                 )
@@ -282,13 +283,9 @@ class Config:
         tools = self.galaxy.path.rpartition("/")[0]
         for rule in self.auth.rules:
             asks = any("forward" in methods for methods in rule.require)
-            if asks and not _is_within(rule.path, tools):
+            if asks and not is_within(rule.path, tools):
                 why = f"{rule.path} is more than {tools}, and forward_url asks about {TOOL}"
                 raise RefusedError(why, key="auth.rules")
-
-
-def _is_within(path: str, above: str) -> bool:
-    return f"{path}/".startswith(f"{above}/")
 
 
 def _is_own(address: Address, listen: Listen) -> bool:

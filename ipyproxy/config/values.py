@@ -316,3 +316,8 @@ for _read in (read_listener, read_optional_listener, read_status_listener):
     SHAPES[_read] = {"type": ["integer", "string"]}
 for _read_ports in (Ports.read, read_optional_ports):
     SHAPES[_read_ports] = {"type": ["string", "integer", "array"]}
+
+
+def is_within(path: str, above: str) -> bool:
+    """Whether ``path`` is ``above`` or lies below it; neither ends with a slash."""
+    return f"{path}/".startswith(f"{above}/")

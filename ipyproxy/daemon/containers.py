@@ -10,6 +10,7 @@ from collections.abc import Container
 from typing import TYPE_CHECKING, Any
 
 from ipyproxy.config import Config
+from ipyproxy.config.values import is_within
 from ipyproxy.daemon.live import LiveRoutes, RouteRefusedError
 from ipyproxy.net.address import Literal, is_loopback
 from ipyproxy.net.hosts import covers
@@ -78,9 +79,9 @@ class ContainerRoutes:
 
     def _refuse_places_of_others(self, config: Config, route: Route) -> None:
         prefix, galaxy = config.notebooks.prefix, config.galaxy
-        if _is_below(route.path, prefix):
+        if is_within(route.path, prefix):
             raise RouteRefusedError(f"{route.path} belongs to the notebooks (notebooks.prefix)")
-        if galaxy.map is not None and _is_below(route.path, galaxy.path):
+        if galaxy.map is not None and is_within(route.path, galaxy.path):
             raise RouteRefusedError(f"{route.path} belongs to interactive tools (galaxy.prefix)")
         for domain, whose in (
             (config.site.notebook_domain, "a notebook (site.notebook_domain)"),
@@ -88,7 +89,7 @@ class ContainerRoutes:
         ):
             if domain and route.host.endswith(f".{domain}"):
                 raise RouteRefusedError(f"{route.host} belongs to {whose}")
-        if _is_below(route.path, "/.well-known"):
+        if is_within(route.path, "/.well-known"):
             raise RouteRefusedError(f"{route.path} would speak for the whole host (RFC 8615)")
         if route.path == "/" and covers(config.site.hosts, route.host):
             raise RouteRefusedError(f"{route.host} is the site's own (site.hosts): give a path")
@@ -98,7 +99,3 @@ class ContainerRoutes:
     def remove(self, host: bytes, path: bytes) -> None:
         """Let nothing stand there any more."""
         self._live.remove(host, path)
-
-
-def _is_below(path: str, above: str) -> bool:
-    return f"{path}/".startswith(f"{above}/")
