@@ -8,17 +8,29 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
+from twisted.web.resource import Resource
 
 from ipyproxy.errors import ProxyError
 from ipyproxy.http.forwarding import TrustedProxies
 from ipyproxy.http1.head import HeadLimits
 from ipyproxy.net.tcp import TCPTransport
+from ipyproxy.routes.route import Notebooks, Route
+from ipyproxy.routes.table import RouteTable
 from ipyproxy.server.channel import HTTPChannel
 from ipyproxy.server.clients import Clients, ClientsLimits, Rate
 from ipyproxy.server.request import Request
 from ipyproxy.server.server import HTTPServer
 from ipyproxy.server.site import ChannelLimits, Site
+from ipyproxy.web.site import Mount
 from tests.wires import Loop, Wire
+
+
+def mounts_of(root: Resource) -> RouteTable[Mount]:
+    """The table of a site that has nothing but its tree."""
+    routes: RouteTable[Mount] = RouteTable()
+    routes.put(b"", b"/", Mount(root, Route(Notebooks())))
+    return routes
+
 
 LIMITS = ChannelLimits(
     head=HeadLimits(),
@@ -41,6 +53,9 @@ class Desk:
         self.requests: list[Request] = []
         self.refused: list[ProxyError] = []
         self.answer: Callable[[Request], object] = lambda request: None
+        self.refuse_by: Callable[[Request, ProxyError], object] = lambda request, error: (
+            request.respond(error.problem.status, b"Refused", [], b"no\n")
+        )
 
     def handle(self, request: Request) -> None:
         self.requests.append(request)
@@ -48,7 +63,7 @@ class Desk:
 
     def refuse(self, request: Request, error: ProxyError) -> None:
         self.refused.append(error)
-        request.respond(error.problem.status, b"Refused", [], b"no\n")
+        self.refuse_by(request, error)
 
     def next(self) -> Request:
         """The oldest request that was not looked at yet."""
