@@ -45,7 +45,7 @@ _HINT: Final = re.compile(rb"[=%%](?:(?<=%%)|(?<=[%b][%b]=))" % (_LAST[::2], _LA
 def redact(target: bytes) -> bytes:
     """Put ``REDACTED`` for the values of secret query parameters of a request target or a URL."""
     query = target.find(b"?")
-    if query < 0 or _HINT.search(target, query) is None:
+    if query < 0 or not (_HINT.search(target, query) and _SECRET.search(target, query)):
         return target
     return target[:query] + _SECRET.sub(rb"\1REDACTED", target[query:])
 
