@@ -226,17 +226,14 @@ def parse_response(block: bytes, fields: FieldReader | None = None) -> ResponseH
     """
     line, end, lines = block.partition(b"\r\n")
     try:
-        status, reason, minor = _status_line(line)
+        # Whoever writes a long reason writes another each time.
+        parse_line = _short_status_line if len(line) <= _SHORT_STATUS else _parse_status
+        status, reason, minor = parse_line(line)
         reader = fields or response_fields_reader()
         return ResponseHead(status, reason, minor, reader.read(lines + end, RESPONSE_FIELDS))
     except ProxyError as error:
         # It is said of a part of a head too, and a rule must not depend on how much has come.
         raise BrokenAnswerError(BARE_LF if has_bare_lf(block) else error.detail) from None
-
-
-def _status_line(line: bytes) -> tuple[int, bytes, int]:
-    # Whoever writes a long reason writes another each time.
-    return _short_status_line(line) if len(line) <= _SHORT_STATUS else _parse_status(line)
 
 
 def _parse_status(line: bytes) -> tuple[int, bytes, int]:

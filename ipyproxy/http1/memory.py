@@ -21,7 +21,6 @@ from ipyproxy.http1.lines import (
     Parsed,
     Special,
     SpecialFields,
-    lines_of,
     split_field_line,
 )
 
@@ -191,7 +190,7 @@ class FieldReader:
         special: list[Special] = []
         loose: tuple[bytes, ...] = ()
         shared, own = self._memory.lines, self._lines
-        for line in lines_of(block):
+        for line in block.split(b"\r\n")[:-1]:
             field = shared.get(line) or own.get(line) or self._meet(line)
             if isinstance(field, bytes):
                 plain.append(field)

@@ -15,6 +15,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from ipyproxy.clock import Clock
 from ipyproxy.net.address import NamedAddress, TCPAddress
 from ipyproxy.net.sockets import Attempt
 
@@ -54,7 +55,7 @@ class Names:
     :param reactor: for its clock.
     """
 
-    def __init__(self, look_up: LookUp, reactor: Any) -> None:
+    def __init__(self, look_up: LookUp, reactor: Clock) -> None:
         self._look_up = look_up
         self._reactor = reactor
         self._hosts: OrderedDict[str, _Host] = OrderedDict()
@@ -118,7 +119,7 @@ class NamedAttempt:
     def __init__(
         self,
         names: Names,
-        reactor: Any,
+        reactor: Clock,
         address: NamedAddress,
         begin: Begin,
         failed: Callable[[OSError], None],

@@ -276,7 +276,8 @@ class HTTPChannel(ClientConnection):
     def send_head(self, request: Request, reason: bytes, fields: bytes, length: int | None) -> None:
         """See :class:`.connection.ClientConnection`, as for all that follows."""
         # The answer may end before the body does, and the next request begins behind that.
-        persistent = self.persistent and not request.is_incomplete
+        body = request.body
+        persistent = self.persistent and (body is None or body.done)
         self.persistent = self._codec.begin(request, reason, fields, length, persistent)
 
     def send_body(self, data: bytes) -> None:
