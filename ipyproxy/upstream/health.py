@@ -90,11 +90,6 @@ class HealthChecker(Service):
             self._watches.clear()
         self._watch_listed()
 
-    @property
-    def watched(self) -> int:
-        """How many upstreams are looked after."""
-        return len(self._watches)
-
     def startService(self) -> None:
         """Begin with what the configuration lists; for the rest somebody has to ask."""
         super().startService()
