@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable
 
 from ipyproxy.http1.head import RequestHead
-from ipyproxy.http1.lines import SpecialFields, lines_of
+from ipyproxy.http1.lines import TOKEN, SpecialFields, lines_of
 
-_TOKENS = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
+_TOKENS = re.compile(rb"%b(?:[ \t]*,[ \t]*%b)*" % (TOKEN, TOKEN))
 _METHOD = b"access-control-request-method"
 _FIELDS = b"access-control-request-headers"
 _LABELS = (

@@ -18,6 +18,7 @@ from ipyproxy.access.origins import Policy
 from ipyproxy.auth import Gate
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http.forwarding import Networks
+from ipyproxy.http1.head import READING
 from ipyproxy.routes.notebooks import NotebookHosts, StatePaths, parse_target
 from ipyproxy.routes.readings import decoded, other_reading
 from ipyproxy.routes.route import InteractiveTools, Notebooks, Redirect, Route
@@ -32,7 +33,6 @@ from ipyproxy.web.resources import Branch, PageResource, send_problem, send_redi
 
 # CONNECT asks for a tunnel, TRACE would show a page its own HttpOnly cookies (XST).
 _REFUSED_METHODS: Final = (b"CONNECT", b"TRACE")
-_NAVIGATIONS: Final = (b"GET", b"HEAD")
 _CONTINUE: Final = ((), (b"100-continue",))
 
 
@@ -44,7 +44,8 @@ class Root(Branch):
 
     def __init__(self, prefix: str, notebooks: Resource, *, login: bool = False) -> None:
         super().__init__()
-        self.putChild(b"", PageResource(front_page(prefix, login=login)))
+        page = front_page(prefix, login=login)
+        self.putChild(b"", PageResource(lambda _: page))
         self.put(prefix, notebooks)
 
     def put(self, path: str, resource: Resource) -> None:
@@ -289,7 +290,7 @@ class PublicSite:
         moved = hosts.moved(request.public, path, request.target)
         if moved is None:
             return False
-        if request.method not in _NAVIGATIONS or b"upgrade" in request.head.fields.special:
+        if request.method not in READING or b"upgrade" in request.head.fields.special:
             raise ProxyError(Problem.MISDIRECTED, "not at the host of that notebook")
         send_redirect(request, moved, None)
         return True
