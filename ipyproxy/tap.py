@@ -248,7 +248,7 @@ def _make_service(options: Options) -> IService:
         Signals.SIGHUP: service.reload,
         Signals.SIGINT: service.stop,
         Signals.SIGTERM: service.stop,
-        Signals.SIGQUIT: service.retire,
+        Signals.SIGQUIT: service.hand_over,
     }
     on_signals(reactor, signals)
     on_signal_too(reactor, Signals.SIGUSR1, service.reopen_log)
