@@ -49,7 +49,7 @@ def send_problem(
     :param retry_after: seconds until another try makes sense; None: nobody knows.
     :param rule: the rule of HTTP that a notebook's answer broke.
     :param busy_for: seconds for which the notebook has been busy; None: it is not.
-    :param methods: by which methods of authentication one could have passed.
+    :param methods: the methods of authentication with which the request would have passed.
     """
     request.refused = problem.status < 500
     as_json = wants_json(request.head.fields.first(b"accept"))
