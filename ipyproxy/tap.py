@@ -119,7 +119,7 @@ class Options(usage.Options):
         return acting_as(self.account)
 
     def _prepare_twistd(self) -> None:
-        """Tell twistd whom it becomes, and who writes its log, as if its own options said so."""
+        """Set twistd's own options: the user that it becomes, and the observer that writes its log."""
         twistd = self.parent
         if twistd is None:
             return

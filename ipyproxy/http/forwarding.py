@@ -15,7 +15,7 @@ from typing import Final, Literal
 from ipyproxy.net.hosts import unmapped
 
 UNIX: Final = "unix"
-"""Stands among networks for whoever comes by a UNIX socket, as in nginx's set_real_ip_from."""
+"""Stands among networks for clients that come by a UNIX socket, as in nginx's set_real_ip_from."""
 Network = IPv4Network | IPv6Network | Literal["unix"]
 NAMELESS: Final = "unknown"
 """What stands for the address of a peer that has none, because it came by a UNIX socket."""
@@ -34,7 +34,7 @@ def name_of(peer: object) -> str:
 class Networks:
     """The addresses that are in one of some networks.
 
-    :param networks: ``"unix"`` among them is whoever comes by a UNIX socket.
+    :param networks: ``"unix"`` among them stands for clients that come by a UNIX socket.
     """
 
     def __init__(self, networks: Collection[Network] = ()) -> None:

@@ -233,7 +233,7 @@ class PublicSite:
             self._find(mount, target.path, request).render(request)
             return
         if path is not target.path and mount.access_path is None:
-            # Whoever is asked who may is asked of the notebook.
+            # Who may is asked for the notebook itself.
             request.target = path
 
         def go_on(admitted: Admitted) -> None:
@@ -245,7 +245,7 @@ class PublicSite:
     def _decisive(self, mount: Mount, host: bytes, path: bytes) -> bytes:
         """The path that access is decided by."""
         if mount.access_path is not None:
-            # Nobody is asked without a gate, and whoever carries the request looks for himself.
+            # Without a gate nobody is asked, and the exchange looks for itself.
             return path if self.gate is None else mount.access_path(host, path)
         return path if self._states is None else self._states.decisive(path)
 
@@ -296,7 +296,7 @@ class PublicSite:
         return True
 
     def _admit(self, request: Request, mount: Mount, path: bytes, admitted: Admitted) -> None:
-        """Let a request go on as whoever it was found to be."""
+        """Let a request go on as the user that it was found to come from."""
         request.user = admitted.user
         request.identity = admitted.lines
         request.holds = admitted.holds
