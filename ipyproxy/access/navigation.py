@@ -39,7 +39,7 @@ def is_navigation(head: RequestHead) -> bool:
 
 
 def answer_lines(head: RequestHead, lines: Iterable[bytes]) -> list[bytes]:
-    """``lines`` of a refusal, in the form that the sender of the request with this ``head`` can use.
+    """``lines`` of a refusal, as the sender of the request with this ``head`` can use them.
 
     Where a page's script is asked for a Basic password, the browser interrupts the person with a
     window of its own, once for each request of an open JupyterLab whose session has ended. And what
