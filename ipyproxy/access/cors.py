@@ -42,7 +42,7 @@ class TrustedPages:
         self._ancestors = b" ".join(ordered)
         self._own = b"Content-Security-Policy: frame-ancestors 'self' " + self._ancestors
 
-    def greeting(self, special: SpecialFields) -> tuple[bytes, ...]:
+    def extra_lines(self, special: SpecialFields) -> tuple[bytes, ...]:
         """Field lines of every answer to a request with these fields.
 
         Never a wildcard, and never the origin of just anybody: with credentials that would open

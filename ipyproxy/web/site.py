@@ -143,13 +143,6 @@ class LiveMounts(Protocol):
         """What stands at ``host`` and the decoded ``path``, or nearest above it."""
 
 
-def mounts_of(root: Resource) -> RouteTable[Mount]:
-    """The table of a site that has nothing but its tree."""
-    routes: RouteTable[Mount] = RouteTable()
-    routes.put(b"", b"/", Mount(root, Route(Notebooks())))
-    return routes
-
-
 class PublicSite:
     """What the HTTPS listener serves.
 
@@ -208,7 +201,7 @@ class PublicSite:
         if mount.is_strict:
             self.policy.check_origin(head, request.public)
             if self._trusted_pages is not None:
-                request.extra_lines = self._trusted_pages.greeting(special)
+                request.extra_lines = self._trusted_pages.extra_lines(special)
                 preflight = self._trusted_pages.preflight(head)
                 if preflight is not None:
                     request.respond(204, b"No Content", preflight, b"")
