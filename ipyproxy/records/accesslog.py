@@ -70,10 +70,11 @@ class Entry:
         only, but for bridges, whose status and size alone tell nothing.
     :param bridge: a bridge's close code, and what it has carried; in JSON only.
     :param upstream: the server of an application, if one was asked; in JSON only.
+    :param host: the host that was asked for, where it is one of this site's; in JSON only.
     """
 
     __slots__ = (
-        "body_bytes", "bridge", "client", "duration", "method", "note", "port", "referer",
+        "body_bytes", "bridge", "client", "duration", "host", "method", "note", "port", "referer",
         "status", "target", "upstream", "user", "user_agent", "version",
     )  # fmt: skip
 
@@ -93,6 +94,7 @@ class Entry:
         note: str = "",
         bridge: dict[str, int | str] | None = None,
         upstream: str = "",
+        host: bytes = b"",
     ) -> None:
         self.client = client
         self.user = user
@@ -108,6 +110,7 @@ class Entry:
         self.note = note
         self.bridge = bridge
         self.upstream = upstream
+        self.host = host
 
 
 FIELD_BYTES = 1024
@@ -186,6 +189,7 @@ class AccessLog:
             "client": _text(entry.client.encode("utf-8", "backslashreplace"), most),
             "user": entry.user and _text(entry.user.encode("utf-8", "backslashreplace"), most),
             "method": _text(entry.method, most),
+            "host": _text(entry.host, most) if entry.host else None,
             "target": _decoded(_address(entry.target, most)),
             "version": _text(entry.version, most),
             "status": entry.status,

@@ -67,6 +67,7 @@ class Recorder:
             request.note,
             request.bridge,
             upstream.name if upstream is not None and upstream.port is None else "",
+            request.public.partition(b"://")[2],
         )
         spender = clients.may_log_at_length(client, now)
         if spender is None:

@@ -324,6 +324,21 @@ class TestAccess:
         _, left = taken(self.APP, *self.SECURE, "<Location />", *both, "</Location>")
         assert left == {}
 
+    def test_the_user_and_a_secret_for_the_application(self) -> None:
+        lines = (
+            "AuthType Basic", "AuthUserFile /etc/htpasswd",
+            "<Location />", "Require valid-user",
+            "RequestHeader set REMOTE_USER %{REMOTE_USER}s",
+            'RequestHeader set GX-SECRET "a b"', "</Location>",
+            "<Location /api>", "AuthType None", "Require all granted", "</Location>",
+        )  # fmt: skip
+        document, left = taken(self.APP, *lines)
+        assert left == {}
+        (found,) = document["routes"]
+        assert found["send"] == {"REMOTE-USER": "{user}", "GX-SECRET": "a b"}
+        _, left = taken(self.APP, "RequestHeader set X-Time %t%{x}e", "RequestHeader unset Cookie")
+        assert list(left) == [2, 3]
+
     def test_several_users_of_one_place(self) -> None:
         lines = ("<Location /a>", "Require user x", "Require user y", "</Location>")
         assert self.rules(self.APP, *self.SECURE, *lines) == [

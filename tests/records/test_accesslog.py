@@ -222,6 +222,7 @@ class TestJson:
             "client": "192.0.2.17",
             "user": "ada",
             "method": "GET",
+            "host": None,
             "target": "/ipython/10001/lab?reset",
             "version": "HTTP/1.1",
             "status": 200,
@@ -240,11 +241,15 @@ class TestJson:
         )
         assert [name for name, value in document.items() if value is None] == [
             "user",
+            "host",
             "referer",
             "user_agent",
             "port",
             "bridge",
         ]
+
+    def test_several_names_are_told_apart(self) -> None:
+        assert as_json(entry_with(host=b"galaxy.example.org"))["host"] == "galaxy.example.org"
 
     def test_secrets_are_redacted(self) -> None:
         secret = b"/lab?token=s3cret"

@@ -173,7 +173,7 @@ def _either(one: Sequence[str], other: Sequence[str]) -> list[str]:
     return [*one, *(each for each in other if each not in one)] if one and other else []
 
 
-_MEANT_FOR = {"timeout": ("to",), "sendfile": ("to",), "max_age": ("files",)}
+_MEANT_FOR = {"timeout": ("to",), "sendfile": ("to",), "send": ("to",), "max_age": ("files",)}
 
 
 def _takes(route: PlannedRoute, key: str) -> bool:

@@ -42,6 +42,9 @@ RULE = "rule"
 None: nobody has to."""
 
 
+_OF_USER = re.compile(r"%\{(?:(?:LA-U:)?REMOTE_USER|RU)\}[es]|expr=%\{REMOTE_USER\}")
+
+
 def _restricts(directive: Directive) -> bool:
     said = [each.lower() for each in directive.arguments]
     opens = [directive.name, *said] in (["require", "all", "granted"], ["allow", "from", "all"])
@@ -164,12 +167,20 @@ class Settings:
         return None
 
     def _request_header(self, directive: Directive, scope: Scope) -> str | None:
-        name = directive.arguments[1].lower() if len(directive.arguments) > 1 else ""
+        arguments = [each for each in directive.arguments if each.lower() != "early"]
+        name = arguments[1].lower() if len(arguments) > 1 else ""
         if name in _OWN_FIELDS:
             return "an application gets X-Forwarded-For, -Host, -Port and -Proto"
         if name == "origin":
             return "a notebook gets Host, Origin and Referer of its own"
-        raise LeftError("who the user is, is told as [auth] says; nothing else is")
+        if arguments[:1] == ["set"] and len(arguments) == 3:
+            value = "{user}" if _OF_USER.fullmatch(arguments[2]) else arguments[2]
+            # For what runs behind CGI, WSGI and the like, both are HTTP_REMOTE_USER.
+            name = arguments[1].replace("_", "-")
+            if not re.search(r"%\{|^expr=", value) and re.fullmatch(r"[A-Za-z0-9-]{1,64}", name):
+                self._say(directive, scope, "send", {name: value})
+                return None
+        raise LeftError("a field for the application (send) is the same for all, or the user")
 
     def _set_env(self, directive: Directive, scope: Scope) -> str | None:
         if len(directive.arguments) > 2 and "/([0-9]+)/" in directive.arguments[1]:
@@ -221,6 +232,8 @@ class Settings:
         raise LeftError("see allow of a route")
 
     def _auth_type(self, directive: Directive, scope: Scope) -> str | None:
+        if directive.arguments[0].lower() == "none":
+            return "the rules of [auth] say it"
         if directive.arguments[0].lower() != "basic":
             raise LeftError("see docs/authentication.md")
         return "the rules of [auth] say it"
