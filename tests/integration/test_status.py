@@ -93,7 +93,7 @@ def test_the_page_is_whole_and_goes_on(browser: Any, day: str, look: Look, tmp_p
     page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
     page.goto(day)
     page.locator("#live.on").wait_for()
-    assert page.locator("#rows tr").count() == 8
+    assert page.locator("#rows tr").count() == 9
     assert page.locator("#port-10023 .dead").inner_text() == "dead"
     # Nothing has to be moved sideways to be seen.
     assert page.evaluate("document.documentElement.scrollWidth") <= look.width
@@ -114,7 +114,7 @@ def test_without_scripts_there_is_the_page_all_the_same(browser: Any, day: str) 
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(day)
-    assert page.locator("#rows tr").count() == 8
+    assert page.locator("#rows tr").count() == 9
     assert page.locator("#live").inner_text().startswith("as of ")
     context.close()
 
