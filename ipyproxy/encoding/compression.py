@@ -191,8 +191,8 @@ class Compression:
         asking = request.fields.special
         if not decision.may_encode(special, self._takes_dynamic(asking)):
             return None
-        coding = self._choose(asking)
-        if coding is None or not request.minor or not self._has_room(request, client):
+        coding = self.coding_for(request)
+        if coding is None or not self.has_room(request, client):
             return Answer(200, head.reason, decision.varying_fields(fields, special), length)
         fields = decision.encoded_fields(fields, special, coding)
         answer = Answer(200, head.reason, fields, None)
@@ -202,6 +202,10 @@ class Compression:
             if condition is not None and decision.may_keep(special, b"authorization" in asking):
                 answer.key, answer.condition = Key(public, request.target, coding), condition
         return answer
+
+    def coding_for(self, request: RequestHead) -> bytes | None:
+        """The coding that the client of ``request`` wants an answer in; None: it wants none."""
+        return self._choose(request.fields.special) if request.minor else None
 
     def _choose(self, asking: SpecialFields) -> bytes | None:
         coding = choose(asking.values_of(b"accept-encoding"), self._codings)
@@ -217,7 +221,7 @@ class Compression:
             return asking.values_of(b"sec-fetch-site") in _NO_OTHER_PAGE
         return self._dynamic is Dynamic.ALWAYS
 
-    def _has_room(self, request: RequestHead, client: str) -> bool:
+    def has_room(self, request: RequestHead, client: str) -> bool:
         """Whether another body may be encoded for ``client``; of HEAD there is none.
 
         A client may have another one while more are free than it has, as with all that is shared.

@@ -129,12 +129,14 @@ class AccessLog:
     def _json(self, request: Request, duration: float, most: int) -> bytes:
         began = datetime.fromtimestamp(self._wall_clock() - duration, UTC).astimezone()
         head, user, upstream = request.head, request.user, request.upstream
+        host = request.public.partition(b"://")[2]
         referer, agent = head.fields.loose, head.fields.first(b"user-agent")
         document: dict[str, object] = {
             "time": began.isoformat(timespec="milliseconds"),
             "client": _text(request.client.encode("utf-8", "backslashreplace"), most),
             "user": user and _text(user.encode("utf-8", "backslashreplace"), most),
             "method": _text(head.method, most),
+            "host": _text(host, most) if host else None,
             "target": _decoded(_address(head.target, most)),
             "version": _text(_VERSIONS[head.minor], most),
             "status": request.status,

@@ -132,7 +132,9 @@ class _Figures(Collector):
     def _upstreams(self) -> Iterator[Metric]:
         upstreams = self._sources.upstreams.all()
         by_state = GaugeMetricFamily(
-            "ipyproxy_upstreams", "Notebooks that were asked for, by state.", labels=["state"]
+            "ipyproxy_upstreams",
+            "Notebooks that were asked for, and applications of routes, by state.",
+            labels=["state"],
         )
         for state, count in counted_by_state(upstreams).items():
             by_state.add_metric([state.value], count)

@@ -66,6 +66,7 @@ def ended(**changes: Any) -> Ended:
     request.client, request.user = facts["client"], facts["user"]
     request.status, request.body_bytes_sent = facts["status"], facts["body_bytes"]
     request.note, request.bridge = facts["note"], facts["bridge"]
+    request.public = facts.get("public", b"")
     return request, facts["duration"]
 
 
@@ -251,6 +252,7 @@ class TestJson:
             "client": "192.0.2.17",
             "user": "ada",
             "method": "GET",
+            "host": None,
             "target": "/ipython/10001/lab?reset",
             "version": "HTTP/1.1",
             "status": 200,
@@ -267,6 +269,7 @@ class TestJson:
         document = as_json(ended(user=None, referer=None, user_agent=None, port=None, bridge=None))
         assert [name for name, value in document.items() if value is None] == [
             "user",
+            "host",
             "referer",
             "user_agent",
             "port",
@@ -277,6 +280,9 @@ class TestJson:
         document = as_json(ended(application="grafana"))
         assert (document["port"], document["upstream"]) == (None, "grafana")
         assert "upstream" not in as_json(USUAL)
+
+    def test_several_names_are_told_apart(self) -> None:
+        assert as_json(ended(public=b"https://galaxy.example.org"))["host"] == "galaxy.example.org"
 
     def test_secrets_are_redacted(self) -> None:
         secret = b"/lab?token=s3cret"
