@@ -25,14 +25,17 @@ from benchmarks.measure import KIB
 from benchmarks.peers import PEERS, Running
 from benchmarks.processes import LOAD_CORE, REALTIME, realtime_is_allowed
 from benchmarks.report import machine, number
-from benchmarks.site import HERE, Site, open_site
+from benchmarks.site import HERE, Site, free_ports, open_site
 
 _CONNECTIONS = (1, 10, 100, 1000, 5000)
 _UPSTREAMS = (1, 100, 1000)
 _AMONG_UPSTREAMS = 1000
 """Connections by which upstreams are asked, however many these are."""
 _FLAT_FROM = 10
-_NOTEBOOKS = range(27_000, 27_000 + max(_UPSTREAMS))
+_NOTEBOOKS = range(2000, 10_000)  # of these, as many in a row as there are upstreams
+_MANY = 1000
+_WARM_UP = {False: 0.3, True: 2.0}
+"""Seconds, by whether there are many connections: each has asked a few times before it counts."""
 _KINDS = ("requests", "messages")
 _PEERS = ("ipyproxy", "nginx")
 _COLOURS = {"requests": "#d1495b", "messages": "#30638e"}
@@ -77,10 +80,11 @@ class Figures:
 
 
 def _measure(point: Point, running: Running, site: Site, seconds: float) -> load.Load:
-    ports = _NOTEBOOKS[: point.upstreams]
+    count, ports = point.connections, site.notebooks[: point.upstreams]
+    warm_up = _WARM_UP[count >= _MANY]
     if point.kind == "requests":
-        return load.pages(running, site, point.connections, seconds, ports=ports)
-    return load.round_trips(running, site, point.connections, KIB, seconds, ports=ports)
+        return load.pages(running, site, count, seconds, ports=ports, warm_up=warm_up)
+    return load.round_trips(running, site, count, KIB, seconds, ports=ports, warm_up=warm_up)
 
 
 def _run(site: Site, rounds: int, seconds: float) -> Figures:
@@ -172,8 +176,7 @@ def _markdown(figures: Figures, rounds: int) -> str:
         "One upstream.",
         "\n".join(_table(figures, "connections")),
         "## By upstreams",
-        f"{_AMONG_UPSTREAMS:,} connections. Each WebSocket stays at one upstream; each request "
-        "goes to the next one, on whichever connection.",
+        f"{_AMONG_UPSTREAMS:,} connections, each of which stays at one upstream.",
         "\n".join(_table(figures, "upstreams")),
     ]
     return "\n\n".join(parts) + "\n"
@@ -185,7 +188,8 @@ _HEAD = """\
 Made by `make bench-growth`. Requests with a browser's changing heads, and messages of 1 KiB: one is
 under way on each connection, so the proxy's core is full from ten connections on. Proxy on core 0;
 load generator, with real-time priority where that is allowed, and upstreams on core 1. Medians;
-interleaved rounds: {rounds}. A rate ends where either core is full, so CPU for each tells more."""
+interleaved rounds: {rounds}. Connections, and those to upstreams, are there before it counts.
+A rate ends where either core is full, so CPU for each tells more."""
 
 _FLAT_TEXT = """\
 By how much the CPU for each rises from the cheapest to the dearest point; in brackets, by how much
@@ -241,8 +245,9 @@ def main() -> None:
     with TemporaryDirectory(prefix="ipyproxy-growth-") as scratch:
         directory = Path(scratch)
         directory.chmod(0o755)
-        bear = 3 * max(_CONNECTIONS)
-        with open_site(directory, 1, ahead, _NOTEBOOKS, bear) as site:
+        first = free_ports(_NOTEBOOKS, max(_UPSTREAMS))
+        notebooks = range(first, first + max(_UPSTREAMS))
+        with open_site(directory, 1, ahead, notebooks, 3 * max(_CONNECTIONS)) as site:
             figures = _run(site, options.rounds, options.seconds)
     text = _markdown(figures, options.rounds)
     if options.write:

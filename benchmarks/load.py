@@ -78,14 +78,16 @@ def pages(
     seconds: float,
     rate: float = 0,
     ports: range | None = None,
+    warm_up: float = 0,
 ) -> Load:
     """The same by wsload.
 
     :param rate: requests a second that are sent however long answers take; 0: each waits for one.
-    :param ports: the upstreams that are asked in turn.
+    :param ports: the upstreams that connections lead to in turn.
+    :param warm_up: seconds for which requests are sent first that do not count.
     """
     prefix = "/ipython/*/" if ports else site.http_prefix
-    options = ["-c", str(connections), "-d", str(seconds)]
+    options = ["-c", str(connections), "-d", str(seconds), "-w", str(warm_up)]
     argv = ["get", *options, *_loop(rate), *_among(ports), str(running.port), prefix]
     return _round_trips(_wsload(running, site, argv, seconds), rate)
 
@@ -143,14 +145,16 @@ def round_trips(
     seconds: float,
     rate: float = 0,
     ports: range | None = None,
+    warm_up: float = 0,
 ) -> Load:
     """Echo messages, one under way on each bridge.
 
     :param rate: messages a second that are sent however long echoes take; 0: each waits for one.
     :param ports: the upstreams that bridges lead to in turn.
+    :param warm_up: seconds for which messages are sent first that do not count.
     """
     path = "/ipython/*/api/kernels/1/channels" if ports else _channels(site)
-    options = ["-c", str(connections), "-s", str(size), "-d", str(seconds)]
+    options = ["-c", str(connections), "-s", str(size), "-d", str(seconds), "-w", str(warm_up)]
     argv = ["rtt", *options, *_loop(rate), *_among(ports), str(running.ws_port), path]
     return _round_trips(_wsload(running, site, argv, seconds), rate)
 

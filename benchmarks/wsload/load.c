@@ -1,6 +1,7 @@
 /* The client: WebSocket, request and handshake load, always over TLS 1.3, always to loopback.
  *
- *   wsload MODE [-c CONNECTIONS] [-s BYTES] [-d SECONDS] [-r RATE] [-u FIRST -n COUNT] PORT TARGET
+ *   wsload MODE [-c CONNECTIONS] [-s BYTES] [-d SECONDS] [-w SECONDS] [-r RATE]
+ *               [-u FIRST -n COUNT] PORT TARGET
  *
  *   rtt         one message of BYTES under way on each connection
  *   get         one request under way on each connection; TARGET is what paths begin with
@@ -13,8 +14,10 @@
  * ones: so many messages a second are due, in turn on each connection, however long answers take,
  * and a round trip is counted from when its message was due.
  *
- * For "*" in TARGET stands the port of an upstream: FIRST and the COUNT - 1 behind it in turn.
+ * For "*" in TARGET stands the port of an upstream: FIRST and the COUNT - 1 behind it in turn, one
+ * for each connection.
  *
+ * -w is for how long messages are sent first that do not count.
  * It prints "open" when measuring begins, and a line of JSON when it is over. On anything
  * unexpected it prints a sentence to standard error and ends with status 1.
  */
@@ -26,6 +29,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -41,6 +45,7 @@ struct browser {
     size_t received;            /* of the message that is coming in */
     uint64_t asked_ns;          /* when the message under way was sent, or was due */
     bool asks;                  /* a message is under way */
+    bool closes;                /* the proxy has said that this was the last answer */
     unsigned long long turns, due;      /* open loop: what it has sent; what it should have sent */
 };
 
@@ -73,15 +78,16 @@ static bool only_shakes(void)
 
 /* ---- what is sent and what comes ---- */
 
-/* TARGET, for the given turn among the upstreams. */
-static const char *path(unsigned turn)
+static void ask(struct browser *);
+
+static const char *path(const struct browser *b)
 {
     static char text[256];
     size_t before = strcspn(target, "*");
     if (!target[before])
         return target;
     snprintf(text, sizeof text, "%.*s%u%s", (int)before, target,
-             first_upstream + turn % upstreams, target + before + 1);
+             first_upstream + (unsigned)(b - browsers) % upstreams, target + before + 1);
     return text;
 }
 
@@ -91,15 +97,18 @@ static void shaken(struct conn *c)
     int port = ntohs(proxy.sin_port);
     if (only_shakes())
         put_visit(c, port, target);
-    else if (mode == GET)
+    else if (mode == RTT || mode == UP || mode == DOWN || mode == IDLE)
+        put_upgrade(c, port, path(b));
+    else if (!b->closes)
         opened++, opening--;
-    else
-        put_upgrade(c, port, path((unsigned)(b - browsers)));
+    else if (b->closes = false, !rate || b->turns < b->due)
+        ask(b);
 }
 
 static bool page_begins(struct conn *c)
 {
-    const char *length = field(c, "Content-Length");
+    const char *length = field(c, "Content-Length"), *connection = field(c, "Connection");
+    ((struct browser *)c->own)->closes = connection && !strncasecmp(connection, "close", 5);
     if (strncmp(c->head, "HTTP/1.1 200", 12) || !length)
         die("no page: %.*s", (int)strcspn(c->head, "\r\n"), c->head);
     c->body_left = strtoull(length, NULL, 10);
@@ -132,11 +141,10 @@ static uint64_t due_ns(unsigned long long n)
 
 static void ask(struct browser *b)
 {
-    static unsigned turn;
     b->asked_ns = rate ? due_ns(b->turns++ * wanted + (unsigned)(b - browsers)) : now_ns();
     b->asks = true;
     if (mode == GET)
-        put_page_request(&b->conn, ntohs(proxy.sin_port), path(turn++));
+        put_page_request(&b->conn, ntohs(proxy.sin_port), path(b));
     else
         put_frame(&b->conn, BINARY, pattern, message_size);
 }
@@ -149,7 +157,7 @@ static void answered(struct browser *b)
     round_trips.ns[n] = took < UINT32_MAX ? (uint32_t)took : UINT32_MAX;
     messages++;
     b->asks = false;
-    if (!rate || b->turns < b->due)
+    if (!b->closes && (!rate || b->turns < b->due))
         ask(b);
 }
 
@@ -264,6 +272,11 @@ static void on_event(struct conn *c)
         conn_arm(c, loop);
         return;
     }
+    if (mode == GET && ((struct browser *)c->own)->closes) {
+        conn_end(c);
+        connect_to_proxy(c->own);
+        return;
+    }
     if (!only_shakes() || c->stage != BODY)
         die("%s", c->fault ? c->fault : "the proxy closed a connection");
     messages++;
@@ -282,10 +295,16 @@ static void send_now(struct browser *b)
     conn_arm(&b->conn, loop);
 }
 
-static void begin_measuring(void)
+static void begin_counting(void)
 {
     puts("open");
     fflush(stdout);
+    messages = 0;
+    round_trips.n = 0;
+}
+
+static void begin_sending(void)
+{
     measuring = true;
     began_ns = now_ns();
     if (mode == IDLE) {
@@ -307,25 +326,32 @@ static uint64_t keep_the_rate(void)
     for (uint64_t at; (at = due_ns(due)) <= now_ns(); due++) {
         struct browser *b = &browsers[due % wanted];
         b->due++;
-        if (!b->asks)
+        if (!b->asks && !b->closes)
             send_now(b);
     }
     uint64_t at = due_ns(due), now = now_ns();
     return at <= now ? 0 : at - now < at_most ? at - now : at_most;
 }
 
-static double run(uint64_t duration_ns)      /* seconds measured */
+static double run(uint64_t warm_up_ns, uint64_t duration_ns)      /* seconds measured */
 {
     unsigned begun = 0, at_once = only_shakes() ? wanted : OPENING_AT_ONCE;
+    bool counting = false;
     uint64_t began = now_ns(), end = began + OPEN_WITHIN_S * 1000000000ull;
     struct epoll_event events[256];
     while (now_ns() < end) {
         for (; begun < wanted && opening < at_once; begun++, opening++)
             connect_to_proxy(&browsers[begun]);
         if (!measuring && (only_shakes() || opened == wanted)) {
-            begin_measuring();
-            began = began_ns;
-            end = began + duration_ns;
+            if (mode == IDLE)
+                begin_counting();
+            begin_sending();
+            end = began_ns + warm_up_ns + duration_ns;
+        }
+        if (measuring && !counting && now_ns() >= began_ns + warm_up_ns) {
+            counting = true;
+            began = now_ns();
+            begin_counting();
         }
         struct timespec wait = {.tv_nsec = (long)keep_the_rate()};
         int n = epoll_pwait2(loop, events, 256, &wait, NULL);
@@ -364,12 +390,13 @@ int main(int argc, char **argv)
         die("wsload MODE [OPTION ...] PORT TARGET");
     mode = named;
     argc--, argv++;
-    double seconds = 1;
-    for (int option; (option = getopt(argc, argv, "c:s:d:r:u:n:")) != -1;) {
+    double seconds = 1, warm_up = 0;
+    for (int option; (option = getopt(argc, argv, "c:s:d:w:r:u:n:")) != -1;) {
         switch (option) {
         case 'c': wanted = (unsigned)strtoul(optarg, NULL, 10); break;
         case 's': message_size = strtoul(optarg, NULL, 10); break;
         case 'd': seconds = strtod(optarg, NULL); break;
+        case 'w': warm_up = strtod(optarg, NULL); break;
         case 'r': rate = strtod(optarg, NULL); break;
         case 'u': first_upstream = (unsigned)strtoul(optarg, NULL, 10); break;
         case 'n': upstreams = (unsigned)strtoul(optarg, NULL, 10); break;
@@ -391,6 +418,6 @@ int main(int argc, char **argv)
     browsers = calloc(wanted, sizeof *browsers);
     if (!browsers)
         die("out of memory");
-    print_result(run((uint64_t)(seconds * 1e9)));
+    print_result(run((uint64_t)(warm_up * 1e9), (uint64_t)(seconds * 1e9)));
     return 0;
 }
