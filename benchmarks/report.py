@@ -5,6 +5,7 @@ Knows headings, units and what a reader asks. Knows nothing of how a figure came
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -244,6 +245,7 @@ def machine() -> str:
             "CPU": f"{len(cpus)} × {cpus[0] if cpus else platform.machine()}",
             "System": f"{system}, kernel {platform.release()}",
             "Python": platform.python_version(),
+            "Load average at the end": f"{os.getloadavg()[2]:.1f} over 15 minutes",
         },
     )
 
