@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -57,25 +58,21 @@ map = "{url}"
 networks = ["127.0.0.0/8", "198.18.0.0/24"]
 """
 
-# Connections that a dead node does not take go to another one, and nobody is asked by TLS.
-_HAPROXY = """
-global
-    stats socket {directory}/stats level admin
-defaults
-    mode tcp
-    timeout connect 2s
-    timeout client 60s
-    timeout server 60s
-    retries 3
-    option redispatch 1
-frontend public
-    bind {address}:{port}
-    default_backend nodes
-backend nodes
-    balance roundrobin
-    default-server check inter 500ms fall 2 rise 1 send-proxy-v2 check-send-proxy
-{servers}
-"""
+_PAGE = Path(__file__).parents[2] / "docs" / "fleet.md"
+
+
+def _haproxy(directory: Path, port: int, nodes: Sequence[str]) -> str:
+    """HAProxy's configuration, as the page shows it, for a port of this host and these nodes."""
+    shown = re.search(r"```\n(defaults\n.*?)```", _PAGE.read_text(), re.DOTALL)
+    assert shown is not None
+    lines = []
+    for line in shown[1].replace("hub.example.org", HOST).splitlines():
+        if line.startswith("    bind "):
+            lines.append(f"    bind 127.0.0.1:{port}")
+        elif not line.startswith("    server "):
+            lines.append(line)
+    lines += [f"    server n{at} {address}" for at, address in enumerate(nodes)]
+    return "\n".join([f"global\n    stats socket {directory}/stats level admin", *lines, ""])
 
 
 class Places:
@@ -259,14 +256,9 @@ class Fleet:
         self.url = self.database.url.replace("127.0.0.1", where.central)
         self.node_port, self.port = free_port(), free_port()
         self.nodes = [Node(self, number) for number in range(NODES)]
-        servers = "\n".join(
-            f"    server n{at} {node.address}:{node.port}" for at, node in enumerate(self.nodes)
-        )
         self._stats = directory / "stats"
-        configuration = _HAPROXY.format(
-            directory=directory, address="127.0.0.1", port=self.port, servers=servers
-        )
-        (directory / "haproxy.cfg").write_text(configuration)
+        addresses = [f"{node.address}:{node.port}" for node in self.nodes]
+        (directory / "haproxy.cfg").write_text(_haproxy(directory, self.port, addresses))
         for node in self.nodes:
             node.wait()
         command = [haproxy, "-db", "-f", str(directory / "haproxy.cfg")]
