@@ -7,8 +7,12 @@ the first look.
 
 from __future__ import annotations
 
+import os
 import select
+import socket
 from collections.abc import Sequence
+from contextlib import suppress
+from threading import Lock
 from typing import Any
 
 from ipyproxy.galaxy.entries import Row
@@ -41,6 +45,7 @@ class PostgreSQLSource:
     def __init__(self, conninfo: str) -> None:
         self._conninfo = conninfo
         self._connection: Any = None
+        self._line = Line()
         self._seen: object = None
 
     def look(self) -> Sequence[Row] | None:
@@ -56,11 +61,14 @@ class PostgreSQLSource:
             if self._connection is None:
                 self._connection = self._connect(psycopg)
             else:
+                self._line.hold(self._connection.fileno())
                 _wait_for_input(self._connection.fileno())
             return self._changed()
         except psycopg.Error as error:
             self.close()
             raise MapAwayError(_told(error)) from None
+        finally:
+            self._line.drop()
 
     def _connect(self, psycopg: Any) -> Any:
         connection = psycopg.connect(
@@ -69,6 +77,7 @@ class PostgreSQLSource:
             application_name="ipyproxy",
             **_usual(psycopg.conninfo.conninfo_to_dict(self._conninfo)),
         )
+        self._line.hold(connection.fileno())
         # However many there are, one look is enough: each statement takes what has come, and if
         # nobody heard of them they would all be kept.
         connection.add_notify_handler(_ignore)
@@ -90,11 +99,46 @@ class PostgreSQLSource:
         self._seen = seen
         return rows
 
+    def interrupt(self) -> None:
+        """See :class:`~ipyproxy.galaxy.source.Source`. Making a connection has its own time-out."""
+        self._line.cut()
+
     def close(self) -> None:
         """See :class:`~ipyproxy.galaxy.source.Source`."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+class Line:
+    """The socket of a connection that one thread waits for, so that another can cut it.
+
+    No setting of libpq's ends the wait for a server process that is stopped: its kernel still
+    acknowledges what is sent, so TCP finds nothing wrong. Shutting the socket down ends the wait.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._socket: socket.socket | None = None
+
+    def hold(self, descriptor: int) -> None:
+        """From now on this socket is waited for. It is held, whoever closes ``descriptor``."""
+        with self._lock:
+            self._socket = socket.socket(fileno=os.dup(descriptor))
+
+    def cut(self) -> None:
+        """Shut down the socket that is waited for, if any."""
+        with self._lock:
+            if self._socket is not None:
+                with suppress(OSError):  # the other side was faster
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
+    def drop(self) -> None:
+        """The socket is waited for no longer."""
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
 
 
 def _wait_for_input(descriptor: int) -> None:

@@ -16,7 +16,7 @@ class MapAwayError(Exception):
 
 
 class Source(Protocol):
-    """Where the map is. All calls are made in one thread, which is not the reactor's."""
+    """Where the map is. One thread, which is not the reactor's, makes all calls but one."""
 
     pause: float
     """Seconds to wait from one look to the next."""
@@ -25,6 +25,12 @@ class Source(Protocol):
         """All rows; None if nothing has changed since the last look. Takes as long as it likes.
 
         :raises MapAwayError: if the map cannot be read.
+        """
+
+    def interrupt(self) -> None:
+        """Make a look that waits for a silent server fail soon, if it can be done.
+
+        Called from another thread than the one that looks. Returns at once.
         """
 
     def close(self) -> None:

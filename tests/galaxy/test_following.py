@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
 from ipyproxy.galaxy.entries import KEY_TYPE, Contents, Row
-from ipyproxy.galaxy.following import LONGEST_BACKOFF, Follower
+from ipyproxy.galaxy.following import LONGEST_BACKOFF, PATIENCE, Follower
 from ipyproxy.galaxy.source import MapAwayError
 
 
@@ -28,6 +28,7 @@ class Scripted:
         self.says: Any = None
         self.looks = 0
         self.is_closed = False
+        self.interrupted = 0
 
     def look(self) -> Any:
         self.looks += 1
@@ -36,6 +37,9 @@ class Scripted:
             self.says = said
             raise said
         return said
+
+    def interrupt(self) -> None:
+        self.interrupted += 1
 
     def close(self) -> None:
         self.is_closed = True
@@ -145,12 +149,43 @@ def test_one_look_is_under_way_at_once(office: Office) -> None:
     assert len(hanging) == 1
 
 
+def test_a_look_that_does_not_end_is_told_once_and_interrupted(office: Office) -> None:
+    office.map.says = [row("a")]
+    office.follower.start()
+    hanging: Deferred[Any] = Deferred()
+    office.run = lambda work: hanging
+    told = office.told(lambda: office.wait(10 * PATIENCE))
+    assert told == [
+        "the map m is away: no answer within 20 seconds; it is waited for, and what it held counts "
+        "until then"
+    ]
+    assert office.map.interrupted == 9
+    office.run = maybeDeferred
+    # It fails since it was interrupted; that is nothing new.
+    assert office.told(lambda: hanging.errback(MapAwayError("the connection is lost"))) == []
+    office.map.says = [row("b")]
+    assert office.told(lambda: office.wait(2)) == ["the map m is there again"]
+    assert office.held == [["a"], ["b"]]
+
+
+def test_a_look_that_ends_in_time_is_not_interrupted(office: Office) -> None:
+    waiting: Deferred[Any] = Deferred()
+    office.run = lambda work: waiting
+    office.follower.start()
+    office.wait(PATIENCE - 1)
+    office.run = maybeDeferred
+    waiting.callback(None)
+    assert office.told(lambda: office.wait(10 * PATIENCE)) == []
+    assert office.map.interrupted == 0
+
+
 def test_nothing_is_taken_after_the_end(office: Office) -> None:
     waiting: Deferred[Any] = Deferred()
     office.run = lambda work: waiting
     office.follower.start()
     office.run = maybeDeferred
     office.follower.stop()
+    assert office.map.interrupted == 1
     assert office.map.is_closed
     office.map.says = [row("a")]
     waiting.callback(office.follower._read())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -64,6 +65,12 @@ def of(url: str) -> PostgreSQLSource:
 
 def save(database: Database, key: str) -> None:
     database.sql(INSERT.format(key, info()))
+
+
+def sessions(database: Database) -> list[int]:
+    """The server's processes that serve us."""
+    ours = "SELECT pid FROM pg_stat_activity WHERE application_name = 'ipyproxy'"
+    return [int(pid) for pid in database.sql(ours).split()]
 
 
 def keys(rows: Sequence[Row] | None) -> list[str] | None:
@@ -183,6 +190,34 @@ class TestWhatIsAway:
                 source.look()
         finally:
             database.server.signal(signal.SIGCONT)
+
+    @pytest.mark.usefixtures("table")
+    def test_one_that_hangs_with_the_connection_open_can_be_interrupted(
+        self, database: Database, source: PostgreSQLSource, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(postgresql, "POLL", 0.1)
+        assert source.look() == []
+        source.interrupt()  # nothing is waited for now, so this changes nothing
+        assert source.look() is None
+        (session,) = sessions(database)
+        os.kill(session, signal.SIGSTOP)
+        over = threading.Event()
+
+        def interrupt() -> None:
+            while not over.wait(0.2):
+                source.interrupt()
+
+        interrupting = threading.Thread(target=interrupt)
+        interrupting.start()
+        try:
+            with pytest.raises(MapAwayError):
+                source.look()
+        finally:
+            over.set()
+            interrupting.join()
+            os.kill(session, signal.SIGCONT)
+        save(database, "abc")
+        assert keys(source.look()) == ["abc"]
 
 
 @pytest.mark.usefixtures("table")

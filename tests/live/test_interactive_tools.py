@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
+from ipyproxy.galaxy.following import PATIENCE
+from tests.galaxy.test_postgresql import sessions
 from tests.galaxy.writing import Galaxy
 from tests.integration.galaxymap import GalaxyMap, key
 from tests.integration.postgres import Database
@@ -179,6 +182,37 @@ def test_what_was_read_counts_while_the_database_is_away(
             poll(lambda: site.is_there(1, "t1") is False or None, seconds=60, waiting_for="it")
             assert site.proxy.child.log().count("is away") <= 2
         site.proxy.child.stop()
+    finally:
+        database.kill()
+
+
+@pytest.mark.soak
+def test_a_database_that_hangs_is_told_once_and_connected_to_again(
+    tmp_path: Path, tool: Repeating
+) -> None:
+    pytest.importorskip("psycopg", reason="pip install 'ipyproxy[postgresql]'")
+    database = Database()
+    try:
+        site = Site(tmp_path, database.url)
+        log = site.proxy.child.log
+        site.galaxy.save(1, "t1", tool.port)
+        waited = 2 * PATIENCE
+        poll(lambda: site.is_there(1, "t1") or None, seconds=waited, waiting_for="the table")
+        before = log().count("is away")
+        (session,) = sessions(database)
+        os.kill(session, signal.SIGSTOP)
+        poll(
+            lambda: log().count("is away") > before or None,
+            seconds=waited,
+            waiting_for="the log to tell that the map is away",
+        )
+        assert site.status(1, "t1") == 200
+        site.galaxy.save(2, "t2", tool.port)
+        poll(lambda: site.is_there(2, "t2") or None, seconds=waited, waiting_for="a new session")
+        assert log().count("is away") == before + 1
+        assert "no answer within 20 seconds" in log()
+        os.kill(session, signal.SIGCONT)
+        site.close()
     finally:
         database.kill()
 
