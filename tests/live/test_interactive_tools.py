@@ -15,7 +15,6 @@ from websockets.sync.client import ClientConnection
 
 from ipyproxy.galaxy.following import PATIENCE
 from tests.galaxy.test_postgresql import sessions
-from tests.galaxy.writing import Galaxy
 from tests.integration.galaxymap import GalaxyMap, key
 from tests.integration.postgres import Database
 from tests.integration.processes import poll
@@ -215,49 +214,3 @@ def test_a_database_that_hangs_is_told_once_and_connected_to_again(
         site.close()
     finally:
         database.kill()
-
-
-def resident(pid: int) -> int:
-    """Bytes of memory."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-@pytest.mark.parametrize(
-    "seconds", [pytest.param(5, id="short"), pytest.param(120, marks=pytest.mark.soak, id="long")]
-)
-def test_ten_thousand_tools_of_which_fifty_change_each_second(
-    tmp_path: Path, tool: Repeating, seconds: int
-) -> None:
-    writer = Galaxy(tmp_path / "map.sqlite")
-    writer.fill(10_000)
-    proxy = Proxy(tmp_path, CONFIGURATION.format(map=writer.path))
-    visitor = Visitor(proxy.port)
-    told = proxy.child.log
-    proxy.child.wait_until(lambda: "has 10001 interactive tools" in told(), seconds=20)
-    number, before, slowest = 0, 0, 0.0
-    began = time.monotonic()
-    try:
-        while (elapsed := time.monotonic() - began) < seconds:
-            number += 1
-            writer.save(f"c{number}", "t0k3n", "127.0.0.1", tool.port)
-            if number > 100:
-                writer.remove(f"c{number - 100}")
-            if number % 25 == 0:
-                asked = time.monotonic()
-                # One that has been there for a second, so that it is used before it goes.
-                visitor.ask(f"/interactivetool/ep/c{number - 75}/t0k3n/")
-                slowest = max(slowest, time.monotonic() - asked)
-            if not before and elapsed > seconds / 2:
-                before = resident(proxy.child.pid)
-            time.sleep(max(0, number / 50 - (time.monotonic() - began)))
-        assert number >= 10 * seconds  # or the machine has no time for this
-        assert resident(proxy.child.pid) - before < 16 * 2**20
-        # A map that is read anew each second holds nobody up.
-        assert slowest < 2
-        target = f"/interactivetool/ep/c{number}/t0k3n/"
-        within(lambda: visitor.ask(target).status == 200)
-        assert visitor.ask(f"/interactivetool/ep/c{number - 100}/t0k3n/").status == 404
-        assert "Traceback" not in told()
-    finally:
-        proxy.child.stop()
