@@ -14,6 +14,7 @@ import os
 import selectors
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -23,24 +24,19 @@ import psycopg
 from psycopg import pq
 
 from ipyproxy.daemon.live import LiveRoutes
-from ipyproxy.galaxy.entries import KEY_TYPE, Reader, Row
+from ipyproxy.galaxy.entries import KEY_TYPE, Reader, Row, read_part
 from ipyproxy.galaxy.postgresql import PostgreSQLSource
+from ipyproxy.galaxy.source import Part
 from ipyproxy.galaxy.spelling import PostgreSQLMap, read_place
 from ipyproxy.net.address import TCPAddress
 from ipyproxy.routes.route import Application, Route, Server
-from tests.galaxy.writing import TABLE, info
+from tests.galaxy.writing import TABLE, TELLING, UNTELLING, info
 from tests.integration.postgres import Database
 from tests.live.counted import resident
 
 LARGEST_FLEET = 1000
 PACE = 50
 """Changes a second, where the writer is held back."""
-NOTIFYING = """
-CREATE FUNCTION notify_gxitproxy() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN PERFORM pg_notify('gxitproxy', COALESCE(NEW.key, OLD.key)); RETURN NULL; END $$;
-CREATE TRIGGER notify_gxitproxy AFTER INSERT OR UPDATE OR DELETE ON gxitproxy
-    FOR EACH ROW EXECUTE FUNCTION notify_gxitproxy();
-"""
 
 
 def row(number: int) -> tuple[str, str, str, str, int, str]:
@@ -186,7 +182,10 @@ def _cpu(database: Database) -> float:
     """Processor seconds of the server: its processes, and those that have ended."""
     server = database.server.pid
     children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
-    ticks = sum(_ticks(server)) + sum(sum(_ticks(int(pid))[:2]) for pid in children)
+    ticks = sum(_ticks(server))
+    for pid in children:
+        with suppress(FileNotFoundError):  # it has just ended
+            ticks += sum(_ticks(int(pid))[:2])
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
@@ -217,15 +216,32 @@ def reading(database: Database, url: str, rows: int) -> Iterator[str]:
         sent = connection.execute(f"SELECT {size} FROM gxitproxy").fetchone()
         assert sent is not None
     source = PostgreSQLSource(place.conninfo)
-    for what in "first look, all rows", "next look, nothing new":
+    reader = Reader()
+
+    def look(what: str) -> str:
         used, own, began = _cpu(database), time.process_time(), time.monotonic()
         found = source.look()
         took = time.monotonic() - began
-        yield (
+        if isinstance(found, Part):
+            read_part(found.keys, found.rows)
+        elif found is not None:
+            reader.read(found)
+        return (
             f"{what}: {took:.2f} s, of the server's processor {_cpu(database) - used:.2f} s, of "
             f"ours {time.process_time() - own:.2f} s"
-            + ("" if found is None else f"; {sent[0] / 2**20:,.0f} MiB sent")
         )
+
+    yield look("first look") + f"; {sent[0] / 2**20:,.0f} MiB of rows"
+    yield look("next look, nothing new")
+    database.sql(f"DELETE FROM gxitproxy WHERE key = '{row(5)[0]}'")
+    yield look("next look, one row deleted, told by trigger")
+    source.close()
+    yield look("after a connection was lost, one row less")
+    source.close()
+    yield look("after a connection was lost, nothing new")
+    database.sql(UNTELLING)
+    database.sql(f"DELETE FROM gxitproxy WHERE key = '{row(6)[0]}'")
+    yield look("without triggers, one row deleted")
     source.close()
 
 
@@ -257,7 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         database.sql(f"ALTER SYSTEM SET max_connections = {max(given.nodes) + 50}")
         database.stop()
         database.start()
-        database.sql(TABLE + ";" + NOTIFYING)
+        database.sql(TABLE + ";" + TELLING)
         url = database.url.replace("+psycopg2", "")
         for pace in PACE, 0:
             print(f"\nChanges at {pace} a second" if pace else "\nAs many changes as it takes")

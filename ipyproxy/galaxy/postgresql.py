@@ -8,15 +8,17 @@ the first look.
 from __future__ import annotations
 
 import os
+import random
 import select
 import socket
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from threading import Lock
 from typing import Any
 
 from ipyproxy.galaxy.entries import Row
-from ipyproxy.galaxy.source import SELECT, MapAwayError
+from ipyproxy.galaxy.source import SELECT, MapAwayError, Part
 
 PAUSE = 0.5
 """Seconds from one look to the next, however many notifications come."""
@@ -29,15 +31,31 @@ CONNECT_TIMEOUT = 5
 LOST_AFTER = 10_000
 """Milliseconds after which a server that acknowledges nothing counts as lost (tcp(7))."""
 
+CHECK = 1800.0
+"""Seconds after which, give or take a half, the table is looked at although nothing was told."""
+MOST_TOLD = 1000
+"""Keys that are read by themselves; of more changes at once all rows are read."""
+_LONGEST_KEY = 64
+
+# A snapshot names the transactions that have not ended, and the next one to come. As long as it is
+# the same, no transaction has written and ended: not in this table, nor in any other.
+_STATE = """
+SELECT txid_current_snapshot()::text, EXISTS (
+    SELECT FROM pg_trigger WHERE tgrelid = 'gxitproxy'::regclass AND tgname = 'ipyproxy_tell_row'
+    AND tgenabled <> 'D'
+)
+"""
 # Whatever changes, this does, and it is one row: most looks find nothing new.
 _FINGERPRINT = "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)), 0) FROM gxitproxy t"
+_PART = "SELECT key, key_type, token, host, port, info FROM gxitproxy WHERE key = ANY(%s)"
 
 
 class PostgreSQLSource:
     """The table ``gxitproxy`` in the database that a libpq URI names.
 
-    Each look waits for ``NOTIFY gxitproxy``, but no longer than :data:`POLL`. The session is one
-    for reading only.
+    Each look waits for ``NOTIFY gxitproxy``, but no longer than :data:`POLL`. Where the trigger
+    ``ipyproxy_tell_row`` is there, a notification names the key that has changed, and only its row
+    is read. The session is one for reading only.
     """
 
     pause = PAUSE
@@ -47,8 +65,11 @@ class PostgreSQLSource:
         self._connection: Any = None
         self._line = Line()
         self._seen: object = None
+        self._snapshot = ""
+        self._told: set[str] = set()
+        self._check_at = 0.0
 
-    def look(self) -> Sequence[Row] | None:
+    def look(self) -> Sequence[Row] | Part | None:
         """See :class:`~ipyproxy.galaxy.source.Source`."""
         try:
             import psycopg
@@ -62,7 +83,8 @@ class PostgreSQLSource:
                 self._connection = self._connect(psycopg)
             else:
                 self._line.hold(self._connection.fileno())
-                _wait_for_input(self._connection.fileno())
+                if not self._told:  # else more has come with the answers to the last look
+                    _wait_for_input(self._connection.fileno())
             return self._changed()
         except psycopg.Error as error:
             self.close()
@@ -78,9 +100,8 @@ class PostgreSQLSource:
             **_usual(psycopg.conninfo.conninfo_to_dict(self._conninfo)),
         )
         self._line.hold(connection.fileno())
-        # However many there are, one look is enough: each statement takes what has come, and if
-        # nobody heard of them they would all be kept.
-        connection.add_notify_handler(_ignore)
+        # Each statement takes what has come; if nobody heard of them, they would all be kept.
+        connection.add_notify_handler(self._hear)
         try:
             connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT}")
             connection.execute("SET default_transaction_read_only = on")
@@ -88,9 +109,34 @@ class PostgreSQLSource:
         except psycopg.Error:
             connection.close()
             raise
+        # Nothing was told while there was no connection.
+        self._told.clear()
+        self._check_at = 0.0
         return connection
 
-    def _changed(self) -> Sequence[Row] | None:
+    def _hear(self, notification: Any) -> None:
+        """Remember which key has changed, or that nobody knows which."""
+        if len(self._told) <= MOST_TOLD:
+            key = notification.payload
+            self._told.add(key if len(key) <= _LONGEST_KEY else "")
+
+    def _changed(self) -> Sequence[Row] | Part | None:
+        snapshot, tells_keys = self._connection.execute(_STATE).fetchone()
+        told, self._told = self._told, set()
+        before, self._snapshot = self._snapshot, snapshot
+        if time.monotonic() < self._check_at:
+            if not told and (tells_keys or snapshot == before):
+                return None
+            if tells_keys and "" not in told and len(told) <= MOST_TOLD:
+                rows = self._connection.execute(_PART, [list(told)])
+                self._seen = None
+                return Part(told, [Row(*row) for row in rows])
+        found = self._all()
+        # Not all nodes at once.
+        self._check_at = time.monotonic() + CHECK * random.uniform(0.5, 1.5)  # noqa: S311
+        return found
+
+    def _all(self) -> Sequence[Row] | None:
         seen = self._connection.execute(_FINGERPRINT).fetchone()
         if seen == self._seen:
             return None
@@ -149,10 +195,6 @@ def _wait_for_input(descriptor: int) -> None:
     waiting = select.poll()
     waiting.register(descriptor, select.POLLIN)
     waiting.poll(POLL * 1000)
-
-
-def _ignore(notification: Any) -> None:
-    """Nothing: that there is one is all that it says."""
 
 
 def _usual(given: Any) -> dict[str, Any]:

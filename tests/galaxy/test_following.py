@@ -10,9 +10,9 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
-from ipyproxy.galaxy.entries import KEY_TYPE, Contents, Row
+from ipyproxy.galaxy.entries import KEY_TYPE, Changes, Contents, Row
 from ipyproxy.galaxy.following import LONGEST_BACKOFF, PATIENCE, Follower
-from ipyproxy.galaxy.source import MapAwayError
+from ipyproxy.galaxy.source import MapAwayError, Part
 
 
 def row(key: str, port: Any = 8000) -> Row:
@@ -52,14 +52,18 @@ class Office:
         self.clock = Clock()
         self.map = Scripted()
         self.held: list[list[str]] = []
+        self.changed: list[dict[str, int | None]] = []
         self.run: Callable[[Callable[[], Any]], Deferred[Any]] = maybeDeferred
-        self.follower = Follower(self.clock, self.work, self.map, "m", self.took, lambda: 1.0)
+        self.follower = Follower(self.clock, self.work, self.map, "m", self, lambda: 1.0)
 
     def work(self, look: Callable[[], Any]) -> Deferred[Any]:
         return self.run(look)
 
-    def took(self, contents: Contents) -> None:
+    def take(self, contents: Contents) -> None:
         self.held.append(sorted(contents.entries))
+
+    def change(self, changes: Changes) -> None:
+        self.changed.append({key: entry and entry.address.port for key, entry in changes.items()})
 
     def told(self, work: Callable[[], None]) -> list[str]:
         with capturedLogs() as events:
@@ -85,6 +89,16 @@ def test_a_map_that_changes_is_taken_each_time(office: Office) -> None:
     office.map.says = []
     office.wait(1)
     assert office.held == [["a"], ["a", "b"], []]
+
+
+def test_of_a_part_only_that_is_told(office: Office) -> None:
+    office.map.says = [row("a"), row("b")]
+    office.follower.start()
+    office.map.says = Part({"a", "b", "c", "d"}, [row("b", 9000), row("c"), row("d", port=0)])
+    told = office.told(lambda: office.wait(1))
+    assert told == ["left out of the map m: d has no port from 1 to 65535"]
+    assert office.held == [["a", "b"]]
+    assert office.changed == [{"a": None, "b": 9000, "c": 8000, "d": None}]
 
 
 def test_what_says_the_same_changes_nothing(office: Office) -> None:

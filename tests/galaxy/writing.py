@@ -14,6 +14,10 @@ CREATE TABLE gxitproxy (
     port INTEGER, info TEXT, PRIMARY KEY ("key", key_type)
 )
 """
+_PAGE = Path(__file__).parents[2] / "docs" / "interactive-tools.md"
+TELLING = _PAGE.read_text().partition("```sql\n")[2].partition("```")[0]
+"""The triggers by which a database tells what has changed, as people are told to make them."""
+UNTELLING = "DROP FUNCTION IF EXISTS ipyproxy_tell CASCADE"
 KEY_TYPE = "interactivetoolentrypoint"
 
 
