@@ -128,6 +128,9 @@ class SQLiteSource:
             connection.close()
         return [Row(*row) for row in rows]
 
+    def interrupt(self) -> None:
+        """See :class:`~ipyproxy.galaxy.source.Source`. Nothing cuts short what a disk does."""
+
     def close(self) -> None:
         """See :class:`~ipyproxy.galaxy.source.Source`."""
 
@@ -164,6 +167,9 @@ class JSONSource:
         if not isinstance(document, dict):
             raise MapAwayError(f"{self._path} is no JSON object with an entry under each key")
         return [_row(key, entry) for key, entry in list(document.items())[:MOST_ENTRIES]]
+
+    def interrupt(self) -> None:
+        """See :class:`~ipyproxy.galaxy.source.Source`. Nothing cuts short what a disk does."""
 
     def close(self) -> None:
         """See :class:`~ipyproxy.galaxy.source.Source`."""

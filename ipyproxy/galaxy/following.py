@@ -7,32 +7,47 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ipyproxy.galaxy.entries import NOTHING, Contents, Reader
-from ipyproxy.galaxy.source import MapAwayError, Source
+from ipyproxy.galaxy.entries import NOTHING, Changes, Contents, Reader, read_part
+from ipyproxy.galaxy.source import MapAwayError, Part, Source
 
+T = TypeVar("T")
 Run = Callable[[Callable[[], Any]], Deferred[Any]]
 """Does some work in a thread; one after the other."""
+
+_Found = Contents | tuple[Changes, tuple[str, ...]] | None
 
 FIRST_BACKOFF = 1.0
 LONGEST_BACKOFF = 30.0
 """Seconds between looks at a map that is away: each wait is up to twice the last, up to this."""
+PATIENCE = 20.0
+"""Seconds that a look may take. A server or a disk that is silent for longer counts as away."""
 _TOLD_AT_ONCE = 10
 
 
-class Follower:
-    """Keeps ``took`` up to date with what the map holds.
+class Holder(Protocol):
+    """Who has to know what the map holds."""
 
-    A map that is away, or not there yet, is told once and waited for; what was seen last counts
-    until then. One look is under way at once.
+    def take(self, contents: Contents) -> None:
+        """Take what it holds now in place of what it held."""
+
+    def change(self, changes: Changes) -> None:
+        """Put what has changed into what was taken."""
+
+
+class Follower:
+    """Keeps ``holder`` up to date with what the map holds.
+
+    A map that is away, that does not answer, or that is not there yet, is told once and waited
+    for; what was seen last counts until then. One look is under way at once.
 
     :param name: what people know the map by; holds no password.
-    :param took: called with what the map holds, whenever that is something else.
+    :param holder: is told what the map holds, whenever that is something else.
     :param draw: gives random numbers from 0 up to 1, so that many hosts come back one by one.
     """
 
@@ -44,20 +59,21 @@ class Follower:
         run: Run,
         source: Source,
         name: str,
-        took: Callable[[Contents], None],
+        holder: Holder,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._reactor = reactor
         self._run = run
         self._source = source
         self._name = name
-        self._took = took
+        self._holder = holder
         self._draw = draw
         self._reader = Reader()
         self._contents: Contents | None = None
         self._away = ""
         self._failures = 0
         self._timer: Any = None
+        self._deadline: Any = None
         self._stopped = False
 
     def start(self) -> None:
@@ -67,26 +83,50 @@ class Follower:
     def stop(self) -> None:
         """Look no more, and take nothing more of what is being looked at."""
         self._stopped = True
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        for timer in (self._timer, self._deadline):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._source.interrupt()
         self._run(self._source.close).addErrback(lambda _: None)
 
     def _look(self) -> None:
-        self._run(self._read).addCallbacks(self._seen, self._missed).addErrback(self._broken)
+        self._wait()
+        looking: Deferred[_Found] = self._run(self._read).addBoth(self._came_back)
+        looking.addCallbacks(self._seen, self._missed).addErrback(self._broken)
 
-    def _read(self) -> Contents | None:
-        """In the thread: what the map holds; None: the same as before."""
-        rows = self._source.look()
-        return None if rows is None else self._reader.read(rows)
+    def _came_back(self, result: T) -> T:
+        if self._deadline.active():
+            self._deadline.cancel()
+        return result
 
-    def _seen(self, contents: Contents | None) -> None:
+    def _wait(self) -> None:
+        self._deadline = self._reactor.callLater(PATIENCE, self._wait_no_longer)
+
+    def _wait_no_longer(self) -> None:
+        """Tell people that a look does not end, and try to end it."""
+        self._tell_away(f"no answer within {PATIENCE:g} seconds")
+        self._source.interrupt()
+        self._wait()
+
+    def _read(self) -> _Found:
+        """In the thread: what the map holds, or what of it has changed; None: nothing has."""
+        found = self._source.look()
+        if isinstance(found, Part):
+            return read_part(found.keys, found.rows)
+        return None if found is None else self._reader.read(found)
+
+    def _seen(self, found: _Found) -> None:
         if self._stopped:
             return
         if self._away:
             self.log.info("the map {map} is there again", map=self._name)
         self._away, self._failures = "", 0
-        if contents is not None:
-            self._take(contents)
+        if isinstance(found, Contents):
+            self._take(found)
+        elif found is not None:
+            changes, problems = found
+            self._tell(problems, (self._contents or NOTHING).problems)
+            self._holder.change(changes)
         self._timer = self._reactor.callLater(self._source.pause, self._look)
 
     def _take(self, contents: Contents) -> None:
@@ -100,7 +140,7 @@ class Follower:
             )
         self._tell(contents.problems, (before or NOTHING).problems)
         if before is None or before.entries != contents.entries:
-            self._took(contents)
+            self._holder.take(contents)
 
     def _tell(self, problems: tuple[str, ...], before: tuple[str, ...]) -> None:
         new = sorted(set(problems).difference(before))
@@ -115,7 +155,13 @@ class Follower:
             return
         if not failure.check(MapAwayError):
             self.log.failure("the map could not be read; please report this", failure)
-        why = failure.getErrorMessage()
+        self._tell_away(failure.getErrorMessage())
+        self._failures += 1
+        longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(self._failures - 1, 10))
+        wait = longest * (0.5 + self._draw() / 2)
+        self._timer = self._reactor.callLater(wait, self._look)
+
+    def _tell_away(self, why: str) -> None:
         if not self._away:
             nothing = self._contents is None
             kept = "there are no tools until then" if nothing else "what it held counts until then"
@@ -126,10 +172,6 @@ class Follower:
                 kept=kept,
             )
         self._away = why
-        self._failures += 1
-        longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(self._failures - 1, 10))
-        wait = longest * (0.5 + self._draw() / 2)
-        self._timer = self._reactor.callLater(wait, self._look)
 
     def _broken(self, failure: Failure) -> None:
         """A mistake of ours must not be the end of looking."""

@@ -7,12 +7,18 @@ the first look.
 
 from __future__ import annotations
 
+import os
+import random
 import select
+import socket
+import time
 from collections.abc import Sequence
+from contextlib import suppress
+from threading import Lock
 from typing import Any
 
 from ipyproxy.galaxy.entries import Row
-from ipyproxy.galaxy.source import SELECT, MapAwayError
+from ipyproxy.galaxy.source import SELECT, MapAwayError, Part
 
 PAUSE = 0.5
 """Seconds from one look to the next, however many notifications come."""
@@ -25,15 +31,31 @@ CONNECT_TIMEOUT = 5
 LOST_AFTER = 10_000
 """Milliseconds after which a server that acknowledges nothing counts as lost (tcp(7))."""
 
+CHECK = 1800.0
+"""Seconds after which, give or take a half, the table is looked at although nothing was told."""
+MOST_TOLD = 1000
+"""Keys that are read by themselves; of more changes at once all rows are read."""
+_LONGEST_KEY = 64
+
+# A snapshot names the transactions that have not ended, and the next one to come. As long as it is
+# the same, no transaction has written and ended: not in this table, nor in any other.
+_STATE = """
+SELECT txid_current_snapshot()::text, EXISTS (
+    SELECT FROM pg_trigger WHERE tgrelid = 'gxitproxy'::regclass AND tgname = 'ipyproxy_tell_row'
+    AND tgenabled <> 'D'
+)
+"""
 # Whatever changes, this does, and it is one row: most looks find nothing new.
 _FINGERPRINT = "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)), 0) FROM gxitproxy t"
+_PART = "SELECT key, key_type, token, host, port, info FROM gxitproxy WHERE key = ANY(%s)"
 
 
 class PostgreSQLSource:
     """The table ``gxitproxy`` in the database that a libpq URI names.
 
-    Each look waits for ``NOTIFY gxitproxy``, but no longer than :data:`POLL`. The session is one
-    for reading only.
+    Each look waits for ``NOTIFY gxitproxy``, but no longer than :data:`POLL`. Where the trigger
+    ``ipyproxy_tell_row`` is there, a notification names the key that has changed, and only its row
+    is read. The session is one for reading only.
     """
 
     pause = PAUSE
@@ -41,9 +63,13 @@ class PostgreSQLSource:
     def __init__(self, conninfo: str) -> None:
         self._conninfo = conninfo
         self._connection: Any = None
+        self._line = Line()
         self._seen: object = None
+        self._snapshot = ""
+        self._told: set[str] = set()
+        self._check_at = 0.0
 
-    def look(self) -> Sequence[Row] | None:
+    def look(self) -> Sequence[Row] | Part | None:
         """See :class:`~ipyproxy.galaxy.source.Source`."""
         try:
             import psycopg
@@ -56,11 +82,15 @@ class PostgreSQLSource:
             if self._connection is None:
                 self._connection = self._connect(psycopg)
             else:
-                _wait_for_input(self._connection.fileno())
+                self._line.hold(self._connection.fileno())
+                if not self._told:  # else more has come with the answers to the last look
+                    _wait_for_input(self._connection.fileno())
             return self._changed()
         except psycopg.Error as error:
             self.close()
             raise MapAwayError(_told(error)) from None
+        finally:
+            self._line.drop()
 
     def _connect(self, psycopg: Any) -> Any:
         connection = psycopg.connect(
@@ -69,9 +99,9 @@ class PostgreSQLSource:
             application_name="ipyproxy",
             **_usual(psycopg.conninfo.conninfo_to_dict(self._conninfo)),
         )
-        # However many there are, one look is enough: each statement takes what has come, and if
-        # nobody heard of them they would all be kept.
-        connection.add_notify_handler(_ignore)
+        self._line.hold(connection.fileno())
+        # Each statement takes what has come; if nobody heard of them, they would all be kept.
+        connection.add_notify_handler(self._hear)
         try:
             connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT}")
             connection.execute("SET default_transaction_read_only = on")
@@ -79,9 +109,34 @@ class PostgreSQLSource:
         except psycopg.Error:
             connection.close()
             raise
+        # Nothing was told while there was no connection.
+        self._told.clear()
+        self._check_at = 0.0
         return connection
 
-    def _changed(self) -> Sequence[Row] | None:
+    def _hear(self, notification: Any) -> None:
+        """Remember which key has changed, or that nobody knows which."""
+        if len(self._told) <= MOST_TOLD:
+            key = notification.payload
+            self._told.add(key if len(key) <= _LONGEST_KEY else "")
+
+    def _changed(self) -> Sequence[Row] | Part | None:
+        snapshot, tells_keys = self._connection.execute(_STATE).fetchone()
+        told, self._told = self._told, set()
+        before, self._snapshot = self._snapshot, snapshot
+        if time.monotonic() < self._check_at:
+            if not told and (tells_keys or snapshot == before):
+                return None
+            if tells_keys and "" not in told and len(told) <= MOST_TOLD:
+                rows = self._connection.execute(_PART, [list(told)])
+                self._seen = None
+                return Part(told, [Row(*row) for row in rows])
+        found = self._all()
+        # Not all nodes at once.
+        self._check_at = time.monotonic() + CHECK * random.uniform(0.5, 1.5)  # noqa: S311
+        return found
+
+    def _all(self) -> Sequence[Row] | None:
         seen = self._connection.execute(_FINGERPRINT).fetchone()
         if seen == self._seen:
             return None
@@ -90,11 +145,46 @@ class PostgreSQLSource:
         self._seen = seen
         return rows
 
+    def interrupt(self) -> None:
+        """See :class:`~ipyproxy.galaxy.source.Source`. Making a connection has its own time-out."""
+        self._line.cut()
+
     def close(self) -> None:
         """See :class:`~ipyproxy.galaxy.source.Source`."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+class Line:
+    """The socket of a connection that one thread waits for, so that another can cut it.
+
+    No setting of libpq's ends the wait for a server process that is stopped: its kernel still
+    acknowledges what is sent, so TCP finds nothing wrong. Shutting the socket down ends the wait.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._socket: socket.socket | None = None
+
+    def hold(self, descriptor: int) -> None:
+        """From now on this socket is waited for. It is held, whoever closes ``descriptor``."""
+        with self._lock:
+            self._socket = socket.socket(fileno=os.dup(descriptor))
+
+    def cut(self) -> None:
+        """Shut down the socket that is waited for, if any."""
+        with self._lock:
+            if self._socket is not None:
+                with suppress(OSError):  # the other side was faster
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
+    def drop(self) -> None:
+        """The socket is waited for no longer."""
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
 
 
 def _wait_for_input(descriptor: int) -> None:
@@ -105,10 +195,6 @@ def _wait_for_input(descriptor: int) -> None:
     waiting = select.poll()
     waiting.register(descriptor, select.POLLIN)
     waiting.poll(POLL * 1000)
-
-
-def _ignore(notification: Any) -> None:
-    """Nothing: that there is one is all that it says."""
 
 
 def _usual(given: Any) -> dict[str, Any]:

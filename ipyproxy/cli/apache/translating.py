@@ -21,6 +21,7 @@ from ipyproxy.cli.apache.rewriting import (
     read_rule,
 )
 from ipyproxy.cli.apache.settings import SETTINGS, Host, LeftError, Remark, Said, Scope, Settings
+from ipyproxy.config.values import is_within
 
 _SERVER = re.compile(
     r"(?:unix:(?P<socket>/[^|]*)\|\w+://[^/]*|(?P<scheme>https?|wss?)://(?P<server>[^/]+))"
@@ -312,7 +313,7 @@ class Translation(Settings):
             if said.directory:
                 routes = [each for each in meant if _is_in(each.keys.get("files"), said.directory)]
             else:
-                routes = [route for route in meant if _is_below(route.path, said.path)]
+                routes = [route for route in meant if is_within(route.path, said.path)]
                 if said.path not in host.routes and (above := _covering(meant, said.path)):
                     routes.append(self._narrowed(host, above, said.path, said.directive))
             if not routes:
@@ -358,16 +359,12 @@ def _takes(route: PlannedRoute, key: str) -> bool:
     return route.kind in _MEANT_FOR.get(key, ("to", "files", "redirect"))
 
 
-def _is_below(path: str, top: str) -> bool:
-    return top == "/" or path == top or path.startswith(top + "/")
-
-
 def _is_in(file: Value | None, directory: str) -> bool:
-    return isinstance(file, str) and _is_below(file, directory.rstrip("/"))
+    return isinstance(file, str) and is_within(file, directory.rstrip("/"))
 
 
 def _covering(routes: Iterable[PlannedRoute], path: str) -> PlannedRoute | None:
-    above = [route for route in routes if _is_below(path, route.path)]
+    above = [route for route in routes if is_within(path, route.path)]
     return max(above, key=lambda route: len(route.path), default=None)
 
 
