@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from ipyproxy.config.values import RefusedError, refused
-from ipyproxy.database.place import Database, read_database
+from ipyproxy.database.place import PostgreSQL, read_database
 
 
-def read_optional_database(value: object) -> Database | None:
+def read_optional_database(value: object) -> PostgreSQL | None:
     """Read a URL of a database of PostgreSQL's; the empty string for none."""
     if value == "":
         return None

@@ -13,7 +13,7 @@ import attrs
 
 from ipyproxy.config.database import read_optional_database, take_psycopg
 from ipyproxy.config.values import RefusedError, count, matching, read_optional_path, refused
-from ipyproxy.database.place import Database
+from ipyproxy.database.place import PostgreSQL
 from ipyproxy.net.address import TCPAddress, UNIXPath, is_loopback
 from ipyproxy.net.hosts import parse_address
 
@@ -45,7 +45,7 @@ class JupyterHub:
     api: Annotated[TCPAddress | UNIXPath | None, _read_api] = None
     token_file: Annotated[Path | None, read_optional_path] = None
     keep_routes: bool = True
-    routes: Annotated[Database | None, read_optional_database] = None
+    routes: Annotated[PostgreSQL | None, read_optional_database] = None
     host_routing: bool = False
     error_target: Annotated[
         str, matching(r"(https?://[!-~]+)?", "an address such as http://127.0.0.1:8081/hub/error")

@@ -18,7 +18,7 @@ from ipyproxy.config.hub import JupyterHub
 from ipyproxy.daemon.components import Components
 from ipyproxy.daemon.hubfile import RoutesFile
 from ipyproxy.daemon.hubterms import HubFiles, TermsOf
-from ipyproxy.database.place import Database
+from ipyproxy.database.place import PostgreSQL
 from ipyproxy.http.forwarding import TrustedProxies
 from ipyproxy.hub.api import ApiSite
 from ipyproxy.hub.errorpages import ErrorPages, ErrorTarget
@@ -193,7 +193,7 @@ class Hub:
         return self._file.written() if self._shared is None else self._shared.stop()
 
 
-def _shared(reactor: Any, database: Database, here: HubRoutes) -> SharedRoutes:
+def _shared(reactor: Any, database: PostgreSQL, here: HubRoutes) -> SharedRoutes:
     """The routes that are in ``database``."""
     run = PatientThreads(reactor, 1, "hub routes").run
     return SharedRoutes(reactor, run, RoutesTable(database.conninfo), str(database), here)

@@ -9,7 +9,7 @@ _URL = re.compile(r"postgres(?:ql)?(?:\+[a-z0-9_]+)?://(?P<rest>.*)", re.DOTALL)
 _PASSWORD = re.compile(r"(?<=//)(?P<user>[^:/?@]*:)[^@]*(?=@)|(?<=password=)[^&]*")
 
 
-class Database(NamedTuple):
+class PostgreSQL(NamedTuple):
     """A database of PostgreSQL's.
 
     :ivar conninfo: a connection URI of libpq's, perhaps with a password.
@@ -21,7 +21,7 @@ class Database(NamedTuple):
         return _PASSWORD.sub(lambda found: (found["user"] or "") + "...", self.conninfo)
 
 
-def read_database(text: str) -> Database | None:
+def read_database(text: str) -> PostgreSQL | None:
     """The database that a URL names; None if the URL is of another kind.
 
     The name of a driver (``postgresql+psycopg2``) is SQLAlchemy's business, and left out.
@@ -38,4 +38,4 @@ def read_database(text: str) -> Database | None:
     if authority.count("@") > 1 or "@" in path:
         # libpq would take a part of the password for a host, and say so in what it complains.
         raise ValueError("has a password in which @ or / is not percent-encoded")
-    return Database("postgresql://" + rest)
+    return PostgreSQL("postgresql://" + rest)

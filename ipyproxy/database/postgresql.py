@@ -25,6 +25,7 @@ CONNECT_TIMEOUT = 5
 """Seconds that a connection may take to be made."""
 LOST_AFTER = 10_000
 """Milliseconds after which a server that acknowledges nothing counts as lost (tcp(7))."""
+_MOST_READS = 100
 
 
 class Session:
@@ -33,14 +34,20 @@ class Session:
     :param conninfo: a connection URI of libpq's.
     :param channel: what is listened to.
     :param begin: is handed each new connection before anybody else.
+    :param hear: is told the payload of each notification.
     """
 
     def __init__(
-        self, conninfo: str, channel: str, begin: Callable[[Any], None] = lambda connection: None
+        self,
+        conninfo: str,
+        channel: str,
+        begin: Callable[[Any], None],
+        hear: Callable[[str], None] = lambda payload: None,
     ) -> None:
         self._conninfo = conninfo
         self._channel = channel
         self._begin = begin
+        self._hear = hear
         self._connection: Any = None
         self._line = _Line()
         self._has_news = False
@@ -98,25 +105,26 @@ class Session:
         return connection
 
     def _wait(self) -> None:
-        connection = self._connection
+        pgconn = self._connection.pgconn
         # With TLS a notification may be in libpq's own buffer, unseen by poll(2): then it is the
         # time that counts.
         if not self._has_news:
-            waiting = select.poll()
-            waiting.register(connection.fileno(), select.POLLIN)
-            waiting.register(self._bell, select.POLLIN)
-            waiting.poll(POLL * 1000)
+            _is_ready(POLL, pgconn.socket, self._bell)
         with suppress(BlockingIOError):
             os.eventfd_read(self._bell)
         # However many there are, one look is enough. One that comes with the answer to it may be
         # of something that it did not see yet.
-        connection.pgconn.consume_input()
-        while connection.pgconn.notifies():
-            pass
+        for _ in range(_MOST_READS):
+            pgconn.consume_input()
+            while notification := pgconn.notifies():
+                self._hear(notification.extra.decode("utf-8", "replace"))
+            if not _is_ready(0.0, pgconn.socket):
+                break
         self._has_news = False
 
     def _heard(self, notification: Any) -> None:
         self._has_news = True
+        self._hear(notification.payload)
 
     def ring(self) -> None:
         """Another thread's: end the wait, or the next one, at once."""
@@ -165,6 +173,14 @@ class _Line:
             if self._socket is not None:
                 self._socket.close()
                 self._socket = None
+
+
+def _is_ready(seconds: float, *descriptors: int) -> bool:
+    """Whether one of them can be read, or is at its end, within this time."""
+    waiting = select.poll()
+    for descriptor in descriptors:
+        waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(seconds * 1000))
 
 
 def _usual(given: Any) -> dict[str, Any]:

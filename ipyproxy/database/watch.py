@@ -51,6 +51,7 @@ class Watch:
 
     :param draw: gives random numbers from 0 up to 1, so that many hosts come back one by one.
     :param longest: seconds that there are between looks at most.
+    :ivar is_stopped: whether it was stopped; a look may still be under way.
     """
 
     log = Logger(namespace="ipyproxy.database")
@@ -70,7 +71,7 @@ class Watch:
         self._failures = 0
         self._timer: Any = None
         self._deadline: Any = None
-        self._is_stopped = False
+        self.is_stopped = False
 
     def start(self) -> None:
         """Begin to look."""
@@ -78,7 +79,7 @@ class Watch:
 
     def stop(self) -> None:
         """Look no more."""
-        self._is_stopped = True
+        self.is_stopped = True
         for timer in self._timer, self._deadline:
             if timer is not None and timer.active():
                 timer.cancel()
@@ -96,7 +97,7 @@ class Watch:
     def _ended(self, result: object) -> None:
         if self._deadline.active():
             self._deadline.cancel()
-        if self._is_stopped:
+        if self.is_stopped:
             return
         if isinstance(result, Failure):
             self._missed(result)

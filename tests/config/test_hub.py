@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ipyproxy.config import ConfigError, parse
-from ipyproxy.database.place import Database
+from ipyproxy.database.place import PostgreSQL
 
 API = '[jupyterhub]\napi = "unix:/run/ipyproxy/hub.sock"\n'
 
@@ -28,7 +28,7 @@ def test_a_database_takes_psycopg(installed: bool, monkeypatch: pytest.MonkeyPat
     toml = API + 'routes = "postgresql+psycopg2://hub:secret@db/hub?sslmode=verify-full"'
     if installed:
         place = parse(toml, {}, "test").jupyterhub.routes
-        assert place == Database("postgresql://hub:secret@db/hub?sslmode=verify-full")
+        assert place == PostgreSQL("postgresql://hub:secret@db/hub?sslmode=verify-full")
         assert "secret" not in str(place)
     else:
         assert "needs psycopg" in problem(toml)

@@ -192,7 +192,7 @@ def test_a_node_that_is_killed_loses_its_own_connections_only(site: Site, visito
     fleet.every(EVERYWHERE, has("/web/"))
     fleet.wait_until_all_are_up()
     load = Load(site, "/web/", visitors)
-    bridges = [visitor.websocket("/ws") for _ in range(3 * visitors)]
+    bridges = [visitor.websocket("/ws", legacy=True) for _ in range(3 * visitors)]
     places = [fleet.node_of(each.socket) for each in bridges]
     assert set(places) == set(range(NODES))
     assert all(map(is_open, bridges))
@@ -205,7 +205,7 @@ def test_a_node_that_is_killed_loses_its_own_connections_only(site: Site, visito
     for each, place in zip(bridges, places, strict=True):
         assert ended(each, 20) if place == 1 else is_open(each)
     # Pages open their WebSockets anew, and get to a node that lives.
-    assert is_open(visitor.websocket("/ws"))
+    assert is_open(visitor.websocket("/ws", legacy=True))
     victim.start()
     victim.wait("has 2 routes")
     assert has("/web/")(victim)
@@ -233,7 +233,7 @@ def test_a_database_that_is_away_loses_nothing(site: Site, seconds: int) -> None
         assert other.api("GET")[1].keys() == {"/web", "/ws"}
         while time.monotonic() - began < seconds:
             assert all(map(is_open, bridges))
-            assert is_open(visitor.websocket("/ws"))
+            assert is_open(visitor.websocket("/ws", legacy=True))
             time.sleep(seconds / 10)
         load.stop()
         assert load.failed == 0
