@@ -25,7 +25,7 @@ _Found = Contents | tuple[Changes, tuple[str, ...]] | None
 FIRST_BACKOFF = 1.0
 LONGEST_BACKOFF = 30.0
 """Seconds between looks at a map that is away: each wait is up to twice the last, up to this."""
-PATIENCE = 20.0
+PATIENCE = 30.0
 """Seconds that a look may take. A server or a disk that is silent for longer counts as away."""
 _TOLD_AT_ONCE = 10
 
@@ -113,7 +113,9 @@ class Follower:
         found = self._source.look()
         if isinstance(found, Part):
             return read_part(found.keys, found.rows)
-        return None if found is None else self._reader.read(found)
+        contents = None if found is None else self._reader.read(found)
+        # Here and not in the event loop, which it would keep for a while if there are very many.
+        return None if contents == self._contents else contents
 
     def _seen(self, found: _Found) -> None:
         if self._stopped:
@@ -139,8 +141,7 @@ class Follower:
                 count=len(contents.entries),
             )
         self._tell(contents.problems, (before or NOTHING).problems)
-        if before is None or before.entries != contents.entries:
-            self._holder.take(contents)
+        self._holder.take(contents)
 
     def _tell(self, problems: tuple[str, ...], before: tuple[str, ...]) -> None:
         new = sorted(set(problems).difference(before))

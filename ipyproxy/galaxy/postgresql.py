@@ -24,8 +24,8 @@ PAUSE = 0.5
 """Seconds from one look to the next, however many notifications come."""
 POLL = 2.0
 """Seconds for which a notification is waited for before the table is looked at anyhow."""
-STATEMENT_TIMEOUT = 5000
-"""Milliseconds after which the server gives up a statement."""
+STATEMENT_TIMEOUT = 15_000
+"""Milliseconds after which the server gives up a statement: enough for a million rows."""
 CONNECT_TIMEOUT = 5
 """Seconds that a connection may take to be made."""
 LOST_AFTER = 10_000
