@@ -25,7 +25,7 @@ from psycopg import pq
 
 from ipyproxy.daemon.live import LiveRoutes
 from ipyproxy.galaxy.entries import KEY_TYPE, Reader, Row, read_part
-from ipyproxy.galaxy.postgresql import PostgreSQLSource
+from ipyproxy.galaxy.postgresql import _STATE, PostgreSQLSource
 from ipyproxy.galaxy.source import Part
 from ipyproxy.galaxy.spelling import PostgreSQLMap, read_place
 from ipyproxy.net.address import TCPAddress
@@ -247,18 +247,29 @@ def reading(database: Database, url: str, rows: int) -> Iterator[str]:
     source.close()
 
 
-def connecting(database: Database, url: str, count: int = 100) -> str:
-    """What it costs to connect, one node after the other."""
-    used, own, began = _cpu(database), time.process_time(), time.monotonic()
-    for _ in range(count):
+def asking(database: Database, url: str) -> Iterator[str]:
+    """What it costs to connect, and to ask whether anything has changed."""
+
+    def cost_of(what: str, count: int, work: Callable[[], object]) -> str:
+        used, own, began = _cpu(database), time.process_time(), time.monotonic()
+        for _ in range(count):
+            work()
+        took = (time.monotonic() - began) / count
+        theirs, ours = (_cpu(database) - used) / count, (time.process_time() - own) / count
+        return (
+            f"{what}: {took * 1000:.2f} ms, of the server's processor {theirs * 1000:.2f} ms, of "
+            f"ours {ours * 1000:.2f} ms"
+        )
+
+    def connect() -> None:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("LISTEN gxitproxy")
-    took = (time.monotonic() - began) / count
-    theirs, ours = (_cpu(database) - used) / count, (time.process_time() - own) / count
-    return (
-        f"a connection with LISTEN: {took * 1000:.1f} ms, of the server's processor "
-        f"{theirs * 1000:.1f} ms, of ours {ours * 1000:.1f} ms"
-    )
+
+    yield cost_of("a connection with LISTEN", 100, connect)
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield cost_of(
+            "to ask whether anybody has written", 2000, lambda: connection.execute(_STATE)
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -298,7 +309,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"\nReading {given.rows:,} rows")
         for line in reading(database, url, given.rows):
             print(f"- {line}", flush=True)
-        print(f"- {connecting(database, url)}")
+        for line in asking(database, url):
+            print(f"- {line}", flush=True)
     finally:
         database.kill()
 
