@@ -26,7 +26,7 @@ from psycopg import pq
 from ipyproxy.daemon.live import LiveRoutes
 from ipyproxy.database.place import PostgreSQL
 from ipyproxy.galaxy.entries import KEY_TYPE, Reader, Row, read_part
-from ipyproxy.galaxy.postgresql import PostgreSQLSource
+from ipyproxy.galaxy.postgresql import _STATE, PostgreSQLSource
 from ipyproxy.galaxy.source import Part
 from ipyproxy.galaxy.spelling import read_place
 from ipyproxy.net.address import TCPAddress
@@ -129,6 +129,7 @@ def listen(url: str, nodes: int, told: Any) -> None:
                 elif word.startswith(b"@"):
                     late.append(time.monotonic() - float(word[1:]))
     told.send((len(late), median(late or [0]), max(late or [0])))
+    told.recv()  # to go is work for the server, which nobody wants to measure
 
 
 @dataclass
@@ -174,9 +175,10 @@ def churn(database: Database, url: str, nodes: int, seconds: float, pace: float)
                 time.sleep(max(0.0, at / pace - elapsed))
         connection.execute("NOTIFY gxitproxy, 'end'")
         delivered, middle, worst = ours.recv()
-    took = time.monotonic() - began
+        took, cpu = time.monotonic() - began, (_cpu(database) - used) / at
+    ours.send("go")
     listening.join()
-    return Heard(nodes, at, took, delivered, middle, worst, (_cpu(database) - used) / at)
+    return Heard(nodes, at, took, delivered, middle, worst, cpu)
 
 
 def _cpu(database: Database) -> float:
@@ -246,18 +248,29 @@ def reading(database: Database, url: str, rows: int) -> Iterator[str]:
     source.close()
 
 
-def connecting(database: Database, url: str, count: int = 100) -> str:
-    """What it costs to connect, one node after the other."""
-    used, own, began = _cpu(database), time.process_time(), time.monotonic()
-    for _ in range(count):
+def asking(database: Database, url: str) -> Iterator[str]:
+    """What it costs to connect, and to ask whether anything has changed."""
+
+    def cost_of(what: str, count: int, work: Callable[[], object]) -> str:
+        used, own, began = _cpu(database), time.process_time(), time.monotonic()
+        for _ in range(count):
+            work()
+        took = (time.monotonic() - began) / count
+        theirs, ours = (_cpu(database) - used) / count, (time.process_time() - own) / count
+        return (
+            f"{what}: {took * 1000:.2f} ms, of the server's processor {theirs * 1000:.2f} ms, of "
+            f"ours {ours * 1000:.2f} ms"
+        )
+
+    def connect() -> None:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("LISTEN gxitproxy")
-    took = (time.monotonic() - began) / count
-    theirs, ours = (_cpu(database) - used) / count, (time.process_time() - own) / count
-    return (
-        f"a connection with LISTEN: {took * 1000:.1f} ms, of the server's processor "
-        f"{theirs * 1000:.1f} ms, of ours {ours * 1000:.1f} ms"
-    )
+
+    yield cost_of("a connection with LISTEN", 100, connect)
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield cost_of(
+            "to ask whether anybody has written", 2000, lambda: connection.execute(_STATE)
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -297,7 +310,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"\nReading {given.rows:,} rows")
         for line in reading(database, url, given.rows):
             print(f"- {line}", flush=True)
-        print(f"- {connecting(database, url)}")
+        for line in asking(database, url):
+            print(f"- {line}", flush=True)
     finally:
         database.kill()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ipyproxy.access.reserved import ReservedFields, withholding
 from ipyproxy.config import Galaxy
-from ipyproxy.galaxy.entries import NOTHING, Changes, Contents, Entry, Tools, changed
+from ipyproxy.galaxy.entries import NOTHING, Changes, Contents, Entry, Tools
 from ipyproxy.galaxy.following import Follower
 from ipyproxy.galaxy.sources import source_of
 from ipyproxy.galaxy.spelling import MapPlace
@@ -80,9 +80,10 @@ class GalaxyTools:
 
     def take(self, contents: Contents) -> None:
         """The map holds something else: what is open to tools that are gone ends."""
-        gone = changed(self.tools.entries, contents.entries)
-        self.tools.entries = contents.entries
-        self.used.end(gone)
+        before, after = self.tools.entries, contents.entries
+        self.tools.entries = after
+        # Of those that nobody has asked for, which may be very many, nothing is open.
+        self.used.end(key for key in self.used if after.get(key) != before[key])
 
     def change(self, changes: Changes) -> None:
         """Some of the map is something else: what is open to tools that are gone ends."""

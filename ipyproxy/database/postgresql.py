@@ -19,8 +19,6 @@ from ipyproxy.database.watch import AwayError
 
 POLL = 2.0
 """Seconds for which a notification is waited for."""
-STATEMENT_TIMEOUT = 5000
-"""Milliseconds after which the server gives up a statement."""
 CONNECT_TIMEOUT = 5
 """Seconds that a connection may take to be made."""
 LOST_AFTER = 10_000
@@ -33,7 +31,7 @@ class Session:
 
     :param conninfo: a connection URI of libpq's.
     :param channel: what is listened to.
-    :param begin: is handed each new connection before anybody else.
+    :param begin: is handed each new connection before anybody else, and limits its statements.
     :param hear: is told the payload of each notification.
     """
 
@@ -96,7 +94,6 @@ class Session:
         # Each statement takes what has come; if nobody heard of them they would all be kept.
         connection.add_notify_handler(self._heard)
         try:
-            connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT}")
             self._begin(connection)
             connection.execute(f"LISTEN {self._channel}")
         except BaseException:

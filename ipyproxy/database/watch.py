@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 FIRST_BACKOFF = 1.0
 LONGEST_BACKOFF = 30.0
 """Seconds between looks at what is away: each wait is up to twice the last, up to this."""
-PATIENCE = 20.0
+PATIENCE = 30.0
 """Seconds that a look may take. A server or a disk that is silent for longer counts as away."""
 
 
@@ -51,6 +51,7 @@ class Watch:
 
     :param draw: gives random numbers from 0 up to 1, so that many hosts come back one by one.
     :param longest: seconds that there are between looks at most.
+    :param patience: seconds that a look may take.
     :ivar is_stopped: whether it was stopped; a look may still be under way.
     """
 
@@ -62,11 +63,13 @@ class Watch:
         watched: Watched,
         draw: Callable[[], float] = random.random,
         longest: float = LONGEST_BACKOFF,
+        patience: float = PATIENCE,
     ) -> None:
         self._reactor = reactor
         self._watched = watched
         self._draw = draw
         self._longest = longest
+        self._patience = patience
         self._is_away = False
         self._failures = 0
         self._timer: Any = None
@@ -85,14 +88,14 @@ class Watch:
                 timer.cancel()
 
     def _look(self) -> None:
-        self._deadline = self._reactor.callLater(PATIENCE, self._wait_no_longer)
+        self._deadline = self._reactor.callLater(self._patience, self._wait_no_longer)
         self._watched.look().addBoth(self._ended).addErrback(self._broken)
 
     def _wait_no_longer(self) -> None:
         """Tell people that a look does not end, and try to end it."""
-        self._tell_away(f"no answer within {PATIENCE:g} seconds")
+        self._tell_away(f"no answer within {self._patience:g} seconds")
         self._watched.interrupt()
-        self._deadline = self._reactor.callLater(PATIENCE, self._wait_no_longer)
+        self._deadline = self._reactor.callLater(self._patience, self._wait_no_longer)
 
     def _ended(self, result: object) -> None:
         if self._deadline.active():

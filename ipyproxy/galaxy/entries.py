@@ -178,11 +178,6 @@ def read_part(keys: Iterable[str], rows: Iterable[Row]) -> tuple[Changes, tuple[
     return changes, said.problems
 
 
-def changed(before: Entries, after: Entries) -> list[str]:
-    """The keys of entries that are gone, or are others now; what is open to them has to end."""
-    return [key for key, entry in before.items() if after.get(key) != entry]
-
-
 class Tools:
     """The tools that may be reached: entries of the map, in the networks that are allowed.
 

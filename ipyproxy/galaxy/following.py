@@ -102,7 +102,9 @@ class Follower:
         found = self._source.look()
         if isinstance(found, Part):
             return read_part(found.keys, found.rows)
-        return None if found is None else self._reader.read(found)
+        contents = None if found is None else self._reader.read(found)
+        # Here and not in the event loop, which it would keep for a while if there are very many.
+        return None if contents == self._contents else contents
 
     def _seen(self, found: _Found) -> None:
         if self._watch.is_stopped:
@@ -124,8 +126,7 @@ class Follower:
                 count=len(contents.entries),
             )
         self._tell(contents.problems, (before or NOTHING).problems)
-        if before is None or before.entries != contents.entries:
-            self._holder.take(contents)
+        self._holder.take(contents)
 
     def _tell(self, problems: tuple[str, ...], before: tuple[str, ...]) -> None:
         new = sorted(set(problems).difference(before))

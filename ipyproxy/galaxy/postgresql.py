@@ -16,6 +16,8 @@ from ipyproxy.galaxy.source import SELECT, Part
 
 PAUSE = 0.5
 """Seconds from one look to the next, however many notifications come."""
+STATEMENT_TIMEOUT = 15_000
+"""Milliseconds after which the server gives up a statement: enough for a million rows."""
 CHECK = 1800.0
 """Seconds after which, give or take a half, the table is looked at although nothing was told."""
 MOST_TOLD = 1000
@@ -58,6 +60,7 @@ class PostgreSQLSource:
             return self._changed(connection)
 
     def _begin(self, connection: Any) -> None:
+        connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT}")
         connection.execute("SET default_transaction_read_only = on")
         # Nothing was told while there was no connection.
         self._told.clear()

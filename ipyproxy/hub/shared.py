@@ -32,6 +32,8 @@ PAUSE = 0.2
 """Seconds from one look at the table to the next, however many changes there are."""
 LONGEST_BACKOFF = 5.0
 """Seconds between looks at a database that is away; until the next one, its news is not known."""
+SILENCE = 10.0
+"""Seconds for which a database may be silent before it counts as away."""
 PATIENCE = 5.0
 """Seconds that a call of the hub's may wait for its turn; the hub tries again after ten."""
 TELL_EVERY = 10.0
@@ -99,7 +101,7 @@ class SharedRoutes:
         self._name = name
         self._here = here
         self._draw = draw
-        self._watch = Watch(reactor, self, draw, LONGEST_BACKOFF)
+        self._watch = Watch(reactor, self, draw, LONGEST_BACKOFF, SILENCE)
         self._is_known = self._is_away = False
         self._unseen: set[str] | None = None
         self._telling: Any = None

@@ -28,6 +28,8 @@ KEPT = 10_000
 """Changes for which it is remembered that a route was removed."""
 AT_ONCE = 200
 """Routes that are read at once: what is made of them takes the reactor some milliseconds."""
+STATEMENT_TIMEOUT = 5000
+"""Milliseconds after which the server gives up a statement: a hub waits for ten seconds."""
 
 MAKE = """
 CREATE TABLE IF NOT EXISTS ipyproxy_hub (version integer NOT NULL, revision bigint NOT NULL);
@@ -143,6 +145,7 @@ class RoutesTable:
         self._seen: _Seen | None = None
 
     def _begin(self, connection: Any) -> None:
+        connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT}")
         if not connection.execute(_IS_THERE).fetchone()[0]:
             with connection.transaction():
                 connection.execute(_ALONE)

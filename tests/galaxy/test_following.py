@@ -171,7 +171,7 @@ def test_a_look_that_does_not_end_is_told_once_and_interrupted(office: Office) -
     office.run = lambda work: hanging
     told = office.told(lambda: office.wait(10 * PATIENCE))
     assert told == [
-        "the map m is away: no answer within 20 seconds; it is waited for, and what it held counts "
+        "the map m is away: no answer within 30 seconds; it is waited for, and what it held counts "
         "until then"
     ]
     assert office.map.interrupted == 9

@@ -154,7 +154,7 @@ class TestLooking:
     def test_a_statement_that_takes_too_long_is_given_up(
         self, database: Database, source: PostgreSQLSource, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(connecting, "STATEMENT_TIMEOUT", 100)
+        monkeypatch.setattr(postgresql, "STATEMENT_TIMEOUT", 100)
         monkeypatch.setattr(connecting, "POLL", 0.1)
         source.look()
         save(database, "abc")
@@ -247,7 +247,7 @@ class TestWhereNobodyTells:
         self, database: Database, source: PostgreSQLSource, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(connecting, "POLL", 0.1)
-        monkeypatch.setattr(connecting, "STATEMENT_TIMEOUT", 300)
+        monkeypatch.setattr(postgresql, "STATEMENT_TIMEOUT", 300)
         source.look()
         with locked(database):
             assert source.look() is None

@@ -9,10 +9,10 @@ import pytest
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import capturedLogs, formatEvent
 
-from ipyproxy.database.watch import PATIENCE, AwayError
+from ipyproxy.database.watch import AwayError
 from ipyproxy.hub import shared, store
 from ipyproxy.hub.api import ApiSite
-from ipyproxy.hub.shared import LONGEST_BACKOFF, TELL_EVERY, SharedRoutes
+from ipyproxy.hub.shared import LONGEST_BACKOFF, SILENCE, TELL_EVERY, SharedRoutes
 from ipyproxy.hub.store import Use
 from ipyproxy.hub.table import Change, Page
 from tests.front import Browser, House
@@ -306,9 +306,9 @@ class TestWhileItIsAway:
         node = fleet.nodes[0]
         hanging: Deferred[Any] = Deferred()
         node.run = lambda work: hanging
-        told = node.told(PATIENCE + 1)
+        told = node.told(SILENCE + 1)
         assert [line.partition(";")[0] for line in told] == [
-            "the routes in the table are away: no answer within 20 seconds"
+            "the routes in the table are away: no answer within 10 seconds"
         ]
         assert node.view.interrupted == 1
 

@@ -302,7 +302,7 @@ class TestWhatIsAway:
     def test_a_lock_that_is_held_is_given_up(
         self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(postgresql, "STATEMENT_TIMEOUT", 100)
+        monkeypatch.setattr(table_module, "STATEMENT_TIMEOUT", 100)
         node = fleet.join()
         everything(node)
         holding = threading.Thread(

@@ -54,7 +54,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iter
 
 def bridge(node: Node, path: str) -> ClientConnection:
     """A WebSocket at a node, past HAProxy."""
-    return connect(  # type: ignore[no-any-return]
+    return connect(
         f"wss://{HOST}{path}",
         sock=node.dial(),
         ssl=trusting(),

@@ -32,7 +32,6 @@ pytestmark = pytest.mark.integration
 TOOLS = 10_000
 EACH_SECOND = 50
 TOKEN = "t0k3n"
-FORMS = [pytest.param(6, id="short"), pytest.param(120, id="long", marks=pytest.mark.soak)]
 WARM = 4.0
 """Seconds of churn before the first look at memory."""
 GROWTH = 12 * 2**20
@@ -137,8 +136,21 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-@pytest.mark.parametrize("seconds", FORMS)
-@pytest.mark.parametrize("place", [in_sqlite, in_postgresql, in_postgresql_that_tells])
+@pytest.mark.parametrize(
+    ("place", "seconds"),
+    [
+        pytest.param(in_sqlite, 6, id="SQLite"),
+        pytest.param(in_postgresql, 6, id="PostgreSQL"),
+        *(
+            pytest.param(place, 120, id=f"{name}, long", marks=pytest.mark.soak)
+            for name, place in (
+                ("SQLite", in_sqlite),
+                ("PostgreSQL", in_postgresql),
+                ("PostgreSQL that tells", in_postgresql_that_tells),
+            )
+        ),
+    ],
+)
 def test_tools_that_come_and_go(place: Place, seconds: int, tmp_path: Path) -> None:
     with ExitStack() as stack:
         tool = stack.enter_context(Repeating())
