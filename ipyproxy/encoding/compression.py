@@ -15,7 +15,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Hashable
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from twisted.logger import Logger
 
@@ -23,6 +23,7 @@ from ipyproxy.encoding import decision
 from ipyproxy.encoding.accepted import choose
 from ipyproxy.encoding.body import EncodedBody, KeptBody, Sink
 from ipyproxy.encoding.codecs import LARGEST, compressed_anew, encoder, is_loaded, usable
+from ipyproxy.encoding.decision import SMALLEST
 from ipyproxy.encoding.etags import MARK, unmarked
 from ipyproxy.encoding.store import Entry, Key, Recording, Store
 from ipyproxy.encoding.worker import Work
@@ -38,7 +39,7 @@ IMPROVED_AFTER = 8.0
 """Seconds from a body to its second compression: by then the page that it belongs to is open, for
 which the processor is needed more."""
 _OWN_CONDITIONS = re.compile(rb"^(?:if-[a-z-]+|range):", re.IGNORECASE | re.MULTILINE)
-
+_MARK_SIGN: Final = MARK[:1]
 
 # The page itself asks, or a person: by the address bar or a bookmark.
 _NO_OTHER_PAGE = ([b"same-origin"], [b"none"])
@@ -135,12 +136,16 @@ class Compression:
         :param owner: the upstream that it goes to.
         :param public: the origin that it was addressed to.
         """
-        marks: dict[bytes, bytes] = {}
         # One byte is found ten times faster than five.
-        if fields.find(MARK[:1]) >= 0 and fields.find(MARK) >= 0:
+        is_marked = fields.find(_MARK_SIGN) >= 0 and fields.find(MARK) >= 0
+        has_any = self.store.has_any_of(owner)
+        if not is_marked and not has_any:
+            return fields, None
+        marks: dict[bytes, bytes] = {}
+        if is_marked:
             fields, marks = unmarked(fields)
         kept = None
-        if self.store.has_any_of(owner):
+        if has_any:
             kept = self._find(owner, head, public, fields)
             if kept is not None:
                 fields += kept.condition + b"\r\n"
@@ -278,11 +283,11 @@ class Compression:
 
 def _is_for_encoding(request: RequestHead, head: ResponseHead, length: int | None) -> bool:
     """Whether method, status and length allow an encoding; the fields are another question."""
+    if length is not None and length < SMALLEST:
+        return False
     if head.status != 200 or request.method not in (b"GET", b"HEAD"):
         return False
-    if b"upgrade" in request.fields.special:
-        return False
-    return length is None or length >= decision.SMALLEST
+    return b"upgrade" not in request.fields.special
 
 
 def _kept_answer(entry: Entry, fields: bytes) -> Answer:
