@@ -129,9 +129,8 @@ class AccessLog:
     def _json(self, request: Request, duration: float, most: int) -> bytes:
         began = datetime.fromtimestamp(self._wall_clock() - duration, UTC).astimezone()
         head, user, upstream = request.head, request.user, request.upstream
-        referer, agent = head.fields.loose, head.fields.first(b"user-agent")
-        # Empty where the request was for no host of this site.
         host = request.public.partition(b"://")[2]
+        referer, agent = head.fields.loose, head.fields.first(b"user-agent")
         document: dict[str, object] = {
             "time": began.isoformat(timespec="milliseconds"),
             "client": _text(request.client.encode("utf-8", "backslashreplace"), most),

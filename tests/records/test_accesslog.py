@@ -276,14 +276,13 @@ class TestJson:
             "bridge",
         ]
 
-    def test_several_names_are_told_apart(self) -> None:
-        document = as_json(ended(public=b"https://galaxy.example.org"))
-        assert document["host"] == "galaxy.example.org"
-
     def test_names_the_server_of_an_application(self) -> None:
         document = as_json(ended(application="grafana"))
         assert (document["port"], document["upstream"]) == (None, "grafana")
         assert "upstream" not in as_json(USUAL)
+
+    def test_several_names_are_told_apart(self) -> None:
+        assert as_json(ended(public=b"https://galaxy.example.org"))["host"] == "galaxy.example.org"
 
     def test_secrets_are_redacted(self) -> None:
         secret = b"/lab?token=s3cret"
