@@ -25,10 +25,11 @@ import psycopg
 from psycopg import pq
 
 from ipyproxy.daemon.live import LiveRoutes
+from ipyproxy.database.place import PostgreSQL
 from ipyproxy.galaxy.entries import KEY_TYPE, Reader, Row, read_part
 from ipyproxy.galaxy.postgresql import _PART, _STATE, PostgreSQLSource
 from ipyproxy.galaxy.source import Part
-from ipyproxy.galaxy.spelling import PostgreSQLMap, read_place
+from ipyproxy.galaxy.spelling import read_place
 from ipyproxy.net.address import TCPAddress
 from ipyproxy.routes.route import Application, Route, Server
 from tests.galaxy.writing import TABLE, TELLING, UNTELLING, info
@@ -204,7 +205,7 @@ def _ticks(pid: int) -> list[int]:
 def reading(database: Database, url: str, rows: int) -> Iterator[str]:
     """What it costs the server, and us, to read all of a map."""
     place = read_place(url)
-    assert isinstance(place, PostgreSQLMap)
+    assert isinstance(place, PostgreSQL)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("TRUNCATE gxitproxy")
         connection.execute("ALTER TABLE gxitproxy DISABLE TRIGGER USER")

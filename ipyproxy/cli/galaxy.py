@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ipyproxy.config import ConfigError
-from ipyproxy.galaxy.spelling import PostgreSQLMap, read_place
+from ipyproxy.database.place import PostgreSQL
+from ipyproxy.galaxy.spelling import read_place
 
 _PREFIX = "interactivetool"
 
@@ -172,7 +173,7 @@ def _place(galaxy: GalaxyYml) -> str:
     except ValueError as error:
         # It is not repeated, since it may hold a password.
         raise galaxy.wrong(key, f"what it says {error}") from None
-    if isinstance(place, PostgreSQLMap):
+    if isinstance(place, PostgreSQL):
         return place.conninfo
     return normpath(galaxy.root / place.path)
 
@@ -259,4 +260,4 @@ def _about_the_map(galaxy: GalaxyYml) -> Iterator[tuple[int, str]]:
 
 def _is_absolute(said: str) -> bool:
     place = read_place(said)
-    return isinstance(place, PostgreSQLMap) or place.path.is_absolute()
+    return isinstance(place, PostgreSQL) or place.path.is_absolute()

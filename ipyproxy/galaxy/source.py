@@ -12,10 +12,6 @@ SELECT = "SELECT key, key_type, token, host, port, info FROM gxitproxy LIMIT 100
 """All rows, or MOST_ENTRIES of them, in the words of every database."""
 
 
-class MapAwayError(Exception):
-    """The map cannot be read now: what is wrong, in one sentence without a full stop."""
-
-
 @dataclass(frozen=True, slots=True)
 class Part:
     """What was found of some keys only; all others are as they were at the last look."""
@@ -35,7 +31,7 @@ class Source(Protocol):
 
         Takes as long as it likes.
 
-        :raises MapAwayError: if the map cannot be read.
+        :raises AwayError: if the map cannot be read.
         """
 
     def interrupt(self) -> None:

@@ -10,9 +10,10 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
+from ipyproxy.database.watch import LONGEST_BACKOFF, PATIENCE, AwayError
 from ipyproxy.galaxy.entries import KEY_TYPE, Changes, Contents, Row
-from ipyproxy.galaxy.following import LONGEST_BACKOFF, PATIENCE, Follower
-from ipyproxy.galaxy.source import MapAwayError, Part
+from ipyproxy.galaxy.following import Follower
+from ipyproxy.galaxy.source import Part
 
 
 def row(key: str, port: Any = 8000) -> Row:
@@ -112,7 +113,7 @@ def test_what_says_the_same_changes_nothing(office: Office) -> None:
 def test_a_map_that_is_away_is_told_once_and_what_it_held_counts(office: Office) -> None:
     office.map.says = [row("a")]
     office.follower.start()
-    office.map.says = MapAwayError("it is locked")
+    office.map.says = AwayError("it is locked")
     told = office.told(lambda: office.wait(300))
     assert told == [
         "the map m is away: it is locked; it is waited for, and what it held counts until then"
@@ -125,14 +126,14 @@ def test_a_map_that_is_away_is_told_once_and_what_it_held_counts(office: Office)
 
 
 def test_one_that_is_not_there_yet(office: Office) -> None:
-    office.map.says = MapAwayError("no such file")
+    office.map.says = AwayError("no such file")
     (told,) = office.told(office.follower.start)
     assert told.endswith("there are no tools until then")
     assert office.held == []
 
 
 def test_it_is_looked_for_ever_less_often(office: Office) -> None:
-    office.map.says = MapAwayError("no route to host")
+    office.map.says = AwayError("no route to host")
     office.follower.start()
     office.wait(60)
     assert 5 <= office.map.looks <= 8
@@ -176,7 +177,7 @@ def test_a_look_that_does_not_end_is_told_once_and_interrupted(office: Office) -
     assert office.map.interrupted == 9
     office.run = maybeDeferred
     # It fails since it was interrupted; that is nothing new.
-    assert office.told(lambda: hanging.errback(MapAwayError("the connection is lost"))) == []
+    assert office.told(lambda: hanging.errback(AwayError("the connection is lost"))) == []
     office.map.says = [row("b")]
     assert office.told(lambda: office.wait(2)) == ["the map m is there again"]
     assert office.held == [["a"], ["b"]]

@@ -13,7 +13,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
-from ipyproxy.galaxy.following import PATIENCE
+from ipyproxy.database.watch import PATIENCE
 from tests.galaxy.test_postgresql import sessions
 from tests.integration.galaxymap import GalaxyMap, key
 from tests.integration.postgres import Database
