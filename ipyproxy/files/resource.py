@@ -78,8 +78,9 @@ class Files(Resource):
         if request.method not in (b"GET", b"HEAD"):
             raise ProxyError(Problem.METHOD_NOT_ALLOWED, lines=(b"Allow: GET, HEAD",))
         name = below(self._prefix, request.target.partition(b"?")[0])
-        asked, marks = unmarked_conditions(asked_by(request))
-        codings = accepted(asked.get(b"accept-encoding", b""))
+        fields = asked_by(request)
+        codings = accepted(fields.get(b"accept-encoding", b""))
+        asked, marks = unmarked_conditions(fields, codings)
         lines = [*self._caching(b"/".join(name.segments)), b"X-Content-Type-Options: nosniff"]
 
         def prepare(at_once: bool) -> Prepared | None:
