@@ -364,6 +364,8 @@ class TestAccess:
             ("<RequireAll>", "Require ip 10.0.0.0/8", "Require not ip 10.1.2.3", "</RequireAll>"),
             ("<RequireAll>", "Require ip 10.0.0.0/8", "Require ldap-group cn=a", "</RequireAll>"),
             ("<RequireAll>", "Require ip 10.0.0.0/8", "Require ip 10.1.0.0/16", "</RequireAll>"),
+            ("<RequireAll>", "<RequireNone>", "Require ip ::1", "</RequireNone>",
+             "Require ip 10.0.0.0/8", "</RequireAll>"),
             ("Require all granted", "<If true>", "Require ip 10.0.0.0/8", "</If>"),
             ("Require all granted", "Order allow,deny", "Allow from all", "Deny from 10.1.2.3"),
             ("AuthMerging And", "Require all granted"),
@@ -380,6 +382,11 @@ class TestAccess:
         assert self.allow(*self.SECURE, *within)["/admin"] == ["127.0.0.1"]
         _, left = taken(self.APP, *self.SECURE, *within)
         assert any("only this host itself may" in why for why in left.values())
+
+    def test_one_of_several_that_is_not_known(self) -> None:
+        """Any would do in Apache, so the others still get in."""
+        lines = ("<Location /admin>", "Require ip 10.0.0.0/8", "Require host a.example")
+        assert self.allow(*lines, "</Location>")["/admin"] == ["10.0.0.0/8", "127.0.0.1"]
 
     def test_all_granted_beside_another_condition(self) -> None:
         both = ("Require all granted", "Require valid-user")

@@ -144,7 +144,7 @@ class Placement:
             goes_on = section is said.scope
             is_closed = value is NOBODY or (goes_on and is_closed)
             self._allowed_by[route.path] = said.scope, is_closed
-            # Of several in one section any will do, if all of them are known.
+            # Of several in one section any will do.
             joined = _either(before or [], value) if goes_on else list(value)
             keys[key] = list(NOBODY) if is_closed else joined
         elif isinstance(before, list):

@@ -45,7 +45,8 @@ _OPENING = (
     ["sslverifyclient", "optional_no_ca"],
 )
 NOBODY = ["127.0.0.1"]
-"""Who may come where it cannot be said who may. What else the same section says lets nobody in."""
+"""Who may come where it cannot be said who may. The list itself, and no copy, closes the section:
+what else that says lets nobody in."""
 RULE = "rule"
 """A key that no route has: who has to log in. Its value are the only users; none of them: all may;
 None: nobody has to."""
@@ -59,6 +60,12 @@ _OF_USER = re.compile(r"%\{(?:(?:LA-U:)?REMOTE_USER|RU)\}[es]|expr=%\{REMOTE_USE
 def _restricts(directive: Directive) -> bool:
     said = [each.lower() for each in directive.arguments]
     return directive.name in _ACCESS and [directive.name, *said] not in _OPENING
+
+
+def _is_alternative(directive: Directive) -> bool:
+    """Whether it lets somebody in who meets no other condition of its section."""
+    said = [each.lower() for each in directive.arguments[:1]]
+    return _restricts(directive) and directive.name == "require" and said != ["not"]
 
 
 class LeftError(Exception):
@@ -113,16 +120,27 @@ class Settings:
 
     def _leave(self, directive: Directive, why: str, scope: Scope | None) -> None:
         """Remark that a directive is left. Who was kept out by it is kept out still."""
-        if scope is not None and _restricts(directive):
+        if scope is not None and _is_alternative(directive):
+            self._close(directive, why, scope, list(NOBODY))
+        elif scope is not None and _restricts(directive):
             self._close(directive, why, scope)
         else:
             self.remarks.append(Remark(directive, is_left=True, why=why))
         for child in directive.children:
-            self._leave(child, f"it stands in {directive.text}", scope)
+            within = f"it stands in {directive.text}"
+            if scope is not None and _restricts(child):
+                self._close(child, within, scope)
+            else:
+                self._leave(child, within, scope)
 
-    def _close(self, directive: Directive, why: str, scope: Scope) -> None:
-        """Let nobody in, because it cannot be said here whom ``directive`` lets in."""
-        self._say(directive, scope, "allow", NOBODY)
+    def _close(
+        self, directive: Directive, why: str, scope: Scope, allow: list[str] = NOBODY
+    ) -> None:
+        """Let nobody in, because it cannot be said here whom ``directive`` lets in.
+
+        :param allow: a copy of :data:`NOBODY` where others may be let in by the same section.
+        """
+        self._say(directive, scope, "allow", allow)
         why += "; until you say who may, only this host itself may (allow)"
         self.remarks.append(Remark(directive, is_left=True, why=why))
 
