@@ -22,7 +22,12 @@ from ipyproxy.encoding.decision import SMALLEST
 from ipyproxy.errors import HungUpError, Problem, ProxyError
 from ipyproxy.files.named import NamedFiles
 from ipyproxy.files.sending import Sending
-from ipyproxy.gateway.preloads import LONGEST_HEAD, LONGEST_HEAD_FOR_PROXIES, Preloads
+from ipyproxy.gateway.preloads import (
+    LONGEST_HEAD,
+    LONGEST_HEAD_FOR_PROXIES,
+    LONGEST_PAGE,
+    Preloads,
+)
 from ipyproxy.http.answers import response_fields
 from ipyproxy.http.rewriting import (
     Rewriting,
@@ -147,6 +152,18 @@ class RouteWork:
             self.person_at = now
 
 
+class _HeldPage:
+    """A page's answer that has not begun, and what has come of its body."""
+
+    __slots__ = ("body", "fields", "length", "reason")
+
+    def __init__(self, reason: bytes, fields: bytes, length: int | None) -> None:
+        self.reason = reason
+        self.fields = fields
+        self.length = length
+        self.body = b""
+
+
 class Exchange:
     """Carries one request. Its own methods are what the server and the client call."""
 
@@ -159,6 +176,8 @@ class Exchange:
     # What was changed in the request, and what stands between the answer's body and the client.
     _asked: Asked | None = None
     _body: EncodedBody | KeptBody | None = None
+    # A page's answer, until what has come of its body together with its head is read.
+    _held: _HeldPage | None = None
     # What is sent in place of the upstream's body.
     _file: Sending | None = None
     others: Sequence[Upstream] = ()
@@ -322,13 +341,35 @@ class Exchange:
                 self._body = self._begin_body(compression, answer, length)
                 status, reason = answer.status, answer.reason
                 fields, length = answer.fields, answer.length
-        if status == 200:
-            fields = self._with_preloads(head, fields, size)
+                if answer.kept is not None:
+                    size = answer.kept.size
         if self._context.trusted_pages is not None and self._rewriting.confined:
             fields = block_of(self._context.trusted_pages.opened(lines_of(fields)))
         if head.status in STATUSES:
             self._ask_for_advice(head.status)
+        if status == 200:
+            told = self._with_preloads(head, fields, size)
+            if told is None:
+                self._held = _HeldPage(reason, fields, length)
+                return
+            fields = told
         request.begin(status, reason, fields, length)
+
+    def _hold(self, page: _HeldPage, data: bytes, *, ended: bool = False) -> None:
+        """Begin the answer with what ``page`` names itself, unless more of it is there already."""
+        page.body += data
+        if not ended and self._more_is_there() and len(page.body) < LONGEST_PAGE:
+            return
+        self._held = None
+        preloads = self._context.preloads
+        if preloads is not None:
+            page.fields += preloads.named_by(page.body, self._longest_head() - len(page.fields))
+        self._request.begin(200, page.reason, page.fields, page.length)
+        if page.body:
+            self._pass_on(page.body)
+
+    def _more_is_there(self) -> bool:
+        return self._connection is not None and self._connection.transport.has_input
 
     def _begin_body(
         self, compression: Compression, answer: Answer, length: int | None
@@ -344,15 +385,17 @@ class Exchange:
             answer, upstream, self._client, request, source, length, self._encoding_failed
         )
 
-    def _with_preloads(self, head: ResponseHead, fields: bytes, size: int | None) -> bytes:
-        """Tell the browser what the page is going to ask for, if it is a page."""
+    def _with_preloads(self, head: ResponseHead, fields: bytes, size: int | None) -> bytes | None:
+        """Tell the browser what the page is going to ask for, if it is a page.
+
+        None: the page itself may tell, and comes together with its head as a rule.
+        """
         request, preloads = self._request, self._context.preloads
         if preloads is None:
             return fields
         # No page is that small.
         if size is not None and size < SMALLEST and request.started > preloads.learning_until:
             return fields
-        longest = LONGEST_HEAD_FOR_PROXIES if request.connection.trusted else LONGEST_HEAD
         return preloads.answered(
             self._upstream,
             request.head,
@@ -361,8 +404,12 @@ class Exchange:
             fields,
             self._client,
             request.started,
-            longest,
+            size or 0,
+            self._longest_head(),
         )
+
+    def _longest_head(self) -> int:
+        return LONGEST_HEAD_FOR_PROXIES if self._request.connection.trusted else LONGEST_HEAD
 
     def _encoding_failed(self) -> None:
         if self._connection is not None:
@@ -386,6 +433,12 @@ class Exchange:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
         if self._file is not None:
             return
+        if self._held is None:
+            self._pass_on(data)
+        else:
+            self._hold(self._held, data)
+
+    def _pass_on(self, data: bytes) -> None:
         if self._body is None:
             self._request.write(data)
         else:
@@ -399,6 +452,8 @@ class Exchange:
                 self._connection.abandon()
             self.response_ended()
             return
+        if self._held is not None:
+            self._hold(self._held, b"")
         self._request.flush()
         # Whatever the browser can't take makes the notebook wait.
         if self._connection is not None:
@@ -407,6 +462,8 @@ class Exchange:
 
     def response_ended(self) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
+        if self._held is not None:
+            self._hold(self._held, b"", ended=True)
         body, self._body = self._body, None
         self._end()
         if self.work is not None:
@@ -481,6 +538,7 @@ class Exchange:
         request = self._request
         self._connection = None
         self._dial = None
+        self._held = None
         request.consumer = None
         self._upstream.exchanges -= 1
         request.transport.unregisterProducer()
