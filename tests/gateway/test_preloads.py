@@ -265,7 +265,7 @@ class TestTheFirstVisitor:
             b" " * 70_000 + EXTENSIONS,
         ],
     )
-    def test_is_told_of_files_of_this_notebook_only(self, scene: Scene, said: bytes) -> None:
+    def test_is_told_of_files_of_this_host_only(self, scene: Scene, said: bytes) -> None:
         told = self.told(scene, CONFIGURATION % said)
         assert scene.head.startswith(b"HTTP/1.1 200 OK\r\n")
         main = b"Link: </ipython/10000/static/lab/main.js?v=1f>;rel=preload;as=script"
