@@ -12,6 +12,7 @@ FUZZ_TIME ?= 60
 
 BIN := .venv/bin
 TREE := setup.py setup.cfg pyproject.toml README.md ipyproxy twisted tests fuzz benchmarks docs etc packaging
+SOURCES := $(shell find $(TREE) -type f -not -name '*.pyc' -not -name '*.cache' -not -path 'docs/_build/*')
 METADATA := setup.cfg pyproject.toml ipyproxy/__init__.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -32,11 +33,14 @@ test: .venv/.test .venv-sslyze/.made ## the whole test suite (PYTEST_ARGS="-k ro
 unit: .venv/.test ## the fast tests, without JupyterLab and browsers: about a minute
 	@$(BIN)/python -m pytest -m "not soak and not integration" $(PYTEST_ARGS)
 
-compiled: .venv/.dev ## the code as it is deployed, compiled, beside its tests in build/compiled
+compiled: build/compiled/.made ## the code as it is deployed, compiled, beside its tests in build/compiled
+
+build/compiled/.made: .venv/.dev $(SOURCES)
 	@rm -rf build/compiled && mkdir -p build/compiled
 	@cp -r $(TREE) build/compiled
 	@echo "Compiling; it takes a minute or two"
 	@cd build/compiled && IPYPROXY_COMPILE=1 $(CURDIR)/$(BIN)/python setup.py --quiet build_ext --inplace
+	@touch $@
 
 test-compiled: compiled ## the test suite on that, less what needs plain Python, or is of packaging
 	@cd build/compiled && $(CURDIR)/$(BIN)/python -m pytest -m "not soak and not plain" \

@@ -30,6 +30,9 @@ class Call(Protocol):
     def active(self) -> bool:
         """Whether it is still to be called."""
 
+    def getTime(self) -> float:
+        """When it is to be called."""
+
     def cancel(self) -> None:
         """Do not call it."""
 
@@ -43,14 +46,14 @@ class Clock(Protocol):
     def seconds(self) -> float:
         """The time now, in seconds; its zero means nothing."""
 
-    def callLater(self, delay: float, call: Callable[..., object], /, *args: Any) -> Any:
-        """Call in ``delay`` seconds; gives a :class:`Call`."""
+    def callLater(self, delay: float, call: Callable[..., object], /, *args: Any) -> Call:
+        """Call in ``delay`` seconds."""
 
 
 class MainThread(Protocol):
     """The reactor's thread, as another thread sees it."""
 
-    def callFromThread(self, call: Callable[..., object], /, *args: Any) -> Any:
+    def callFromThread(self, call: Callable[..., object], /, *args: Any) -> object:
         """Call there; the one method that another thread may call."""
 
 

@@ -26,8 +26,8 @@ class Problem(Enum):
     ORIGIN_DENIED = (
         403,
         "Request from another site",
-        "A page of another site sent this request. If that site should be allowed to, the "
-        "administrator lists it under trusted_origins.",
+        "A page of another site sent this request. To allow that site, the administrator lists it "
+        "under trusted_origins.",
     )
     UNAUTHENTICATED = (
         401,
@@ -47,8 +47,8 @@ class Problem(Enum):
     FOREIGN_PORT = (
         403,
         "Not a notebook of this host",
-        "The program at that port belongs to somebody whose notebooks are not served here. The "
-        "administrator sets whose are with the key owners.",
+        "The program at that port belongs to a user whose notebooks this proxy does not serve. The "
+        "administrator lists the users under owners.",
     )
     NOT_FOUND = (
         404,
@@ -58,8 +58,7 @@ class Problem(Enum):
     NO_SUCH_PORT = (
         404,
         "No such notebook",
-        "This proxy does not serve that port. The administrator sets the served ones with the "
-        "key ports.",
+        "This proxy does not serve that port. The administrator lists the ports under ports.",
     )
     NO_SUCH_TOOL = (
         404,
@@ -80,7 +79,7 @@ class Problem(Enum):
     PRECONDITION_FAILED = (
         412,
         "The file has changed",
-        "The request was meant for another state of the file than the one that is here.",
+        "The request was meant for another version of the file.",
     )
     BODY_TOO_LARGE = (
         413,
@@ -96,7 +95,7 @@ class Problem(Enum):
     RANGE_NOT_SATISFIABLE = (
         416,
         "Nothing there",
-        "The request asked for a part of the file that lies behind its end.",
+        "The request asked for a part that begins after the end of the file.",
     )
     EXPECTATION_FAILED = (
         417,
@@ -107,7 +106,7 @@ class Problem(Enum):
         421,
         "Not this host",
         "This proxy does not serve the host name that was asked for. The administrator lists "
-        "its names under hosts, or installs a certificate that bears them.",
+        "its names under hosts, or installs a certificate that contains them.",
     )
     WRONG_CONNECTION = (
         421,
@@ -153,7 +152,7 @@ class Problem(Enum):
     AUTH_UNAVAILABLE = (
         502,
         "The login service does not answer",
-        "It could not be found out who you are, so the request was not passed on.",
+        "The proxy could not find out who you are, so it did not pass the request on.",
     )
     UPSTREAM_BROKEN = (
         502,
@@ -173,9 +172,9 @@ class Problem(Enum):
     )
     OWNER_UNKNOWN = (
         503,
-        "Whose notebook this is, is not known yet",
-        "This host's directory of users does not answer, and without it the request can't be "
-        "passed on. Try again in a little while.",
+        "The owner of this notebook is not known yet",
+        "This host's directory of users does not answer, and the proxy needs it to pass the "
+        "request on. Try again in a little while.",
     )
     CHANGED_HANDS = (
         503,
@@ -217,14 +216,14 @@ class Problem(Enum):
 class ProxyError(Exception):
     """A :class:`Problem` that happened, with a detail for the log (never for a client).
 
-    :param lines: field lines that the answer bears besides.
+    :param lines: further field lines of the answer.
     :param retry_after: seconds until another try makes sense; None: nobody knows.
     :param busy_for: seconds for which the notebook has been busy; None: it is not.
-    :param by_page: whether a page can have its visitor's browser send what this is raised for,
-        where the problem alone does not tell.
+    :param by_page: whether a page of another site can have made its visitor's browser send the
+        request, where the problem alone does not tell.
     :param login: where a browser can be sent to log in, as
         :func:`~ipyproxy.access.navigation.login_address` takes it; empty: nowhere.
-    :param methods: by which methods of authentication one could have passed.
+    :param methods: the methods of authentication with which the request would have passed.
     """
 
     def __init__(
@@ -255,8 +254,8 @@ class ProxyError(Exception):
 class BrokenAnswerError(ProxyError):
     """``UPSTREAM_BROKEN``: a notebook's answer breaks a rule, which log and page name.
 
-    Whoever wrote that server has nothing else to find the mistake by, so ``rule`` is told to
-    everybody. It holds no byte of an answer, nor of a request.
+    The page shows ``rule`` to everybody, because the author of the server needs it to find the
+    mistake. It holds no byte of an answer, nor of a request.
     """
 
     def __init__(self, rule: str) -> None:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from signal import Signals
-from typing import TYPE_CHECKING, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from twisted.python import usage
 
@@ -119,7 +119,7 @@ class Options(usage.Options):
         return acting_as(self.account)
 
     def _prepare_twistd(self) -> None:
-        """Tell twistd whom it becomes, and who writes its log, as if its own options said so."""
+        """Set options of twistd's own: the user that it becomes, and who writes its log."""
         twistd = self.parent
         if twistd is None:
             return
@@ -212,7 +212,7 @@ def makeService(options: Options) -> IService:
 
 
 def _make_service(options: Options) -> IService:
-    from twisted.internet import reactor
+    from twisted.internet import reactor as found
 
     from ipyproxy.clock import measure_durations
     from ipyproxy.daemon.service import make_service
@@ -239,6 +239,7 @@ def _make_service(options: Options) -> IService:
         with contextlib.suppress(ConfigError):
             check(options.config, state_directory(options.config, os.environ, home))
 
+    reactor: Any = found
     measure_durations(reactor)
     try:
         service = make_service(read, reactor, Manager(os.environ))
@@ -248,7 +249,7 @@ def _make_service(options: Options) -> IService:
         Signals.SIGHUP: service.reload,
         Signals.SIGINT: service.stop,
         Signals.SIGTERM: service.stop,
-        Signals.SIGQUIT: service.retire,
+        Signals.SIGQUIT: service.hand_over,
     }
     on_signals(reactor, signals)
     on_signal_too(reactor, Signals.SIGUSR1, service.reopen_log)

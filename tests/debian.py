@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -45,3 +46,7 @@ def build(directory: Path) -> Path:
     assert told.splitlines()[-1].startswith("==> Done: apt-get install ./dist/ipyproxy_")
     (built,) = (directory / "dist").glob("*.deb")
     return built
+
+
+if __name__ == "__main__":
+    print(build(Path(sys.argv[1])))

@@ -8,16 +8,20 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
+from twisted.web.resource import Resource
 
 from ipyproxy.errors import ProxyError
 from ipyproxy.http.forwarding import TrustedProxies
 from ipyproxy.http1.head import HeadLimits
 from ipyproxy.net.tcp import TCPTransport
+from ipyproxy.routes.route import Notebooks, Route
+from ipyproxy.routes.table import RouteTable
 from ipyproxy.server.channel import HTTPChannel
 from ipyproxy.server.clients import Clients, ClientsLimits, Rate
 from ipyproxy.server.request import Request
 from ipyproxy.server.server import HTTPServer
 from ipyproxy.server.site import ChannelLimits, Site
+from ipyproxy.web.site import Mount
 from tests.wires import Loop, Wire
 
 LIMITS = ChannelLimits(
@@ -30,6 +34,13 @@ LIMITS = ChannelLimits(
     body_timeout=60.0,
     keepalive_timeout=75.0,
 )
+
+
+def mounts_of(root: Resource) -> RouteTable[Mount]:
+    """The table of a site that has nothing but its tree."""
+    routes: RouteTable[Mount] = RouteTable()
+    routes.put(b"", b"/", Mount(root, Route(Notebooks())))
+    return routes
 
 
 class Desk:

@@ -13,7 +13,6 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet import error
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
@@ -279,6 +278,3 @@ class Dialler:
     def next(self) -> Attempt:
         """The oldest attempt that was not looked at yet."""
         return self.attempts.pop(0)
-
-
-GONE = Failure(error.ConnectionDone())

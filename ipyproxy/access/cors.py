@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable
 
 from ipyproxy.http1.head import RequestHead
-from ipyproxy.http1.lines import SpecialFields, lines_of
+from ipyproxy.http1.lines import TOKEN, SpecialFields, lines_of
 
-_TOKENS = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
+_TOKENS = re.compile(rb"%b(?:[ \t]*,[ \t]*%b)*" % (TOKEN, TOKEN))
 _METHOD = b"access-control-request-method"
 _FIELDS = b"access-control-request-headers"
 _LABELS = (
@@ -42,7 +42,7 @@ class TrustedPages:
         self._ancestors = b" ".join(ordered)
         self._own = b"Content-Security-Policy: frame-ancestors 'self' " + self._ancestors
 
-    def greeting(self, special: SpecialFields) -> tuple[bytes, ...]:
+    def extra_lines(self, special: SpecialFields) -> tuple[bytes, ...]:
         """Field lines of every answer to a request with these fields.
 
         Never a wildcard, and never the origin of just anybody: with credentials that would open

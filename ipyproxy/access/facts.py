@@ -14,7 +14,7 @@ class RequestFacts(NamedTuple):
     """The facts of one request, as far as they can tell who sent it.
 
     ``target`` is in origin-form and without a token of ours, ``public`` the origin that was
-    addressed, ``client`` the address of whoever asks, ``is_upgrade`` whether for another protocol,
+    addressed, ``client`` the address of the client, ``is_upgrade`` whether for another protocol,
     ``token`` what the query had of ours (see :mod:`.links`), and ``subject`` the one of a client
     certificate that was verified.
 

@@ -10,7 +10,7 @@ from urllib.parse import quote_from_bytes
 
 from ipyproxy.access.basic import CHALLENGE
 from ipyproxy.access.sessions import LOGIN_PATH
-from ipyproxy.http1.head import RequestHead
+from ipyproxy.http1.head import READING, RequestHead
 from ipyproxy.http1.lines import Fields, lines_of
 
 OWN_LOGIN = LOGIN_PATH.decode("ascii") + "?to={path}"
@@ -29,7 +29,7 @@ def is_navigation(head: RequestHead) -> bool:
     them. Browsers that do not send Sec-Fetch-Mode (Safari before 16.4) are told by ``text/html`` in
     Accept, which scripts and programs do not ask for by themselves.
     """
-    if head.method not in (b"GET", b"HEAD") or b"upgrade" in head.fields.special:
+    if head.method not in READING or b"upgrade" in head.fields.special:
         return False
     if b"text/html" not in (head.fields.first(b"accept") or b"").lower():
         return False
@@ -39,7 +39,7 @@ def is_navigation(head: RequestHead) -> bool:
 
 
 def answer_lines(head: RequestHead, lines: Iterable[bytes]) -> list[bytes]:
-    """``lines`` of a refusal, as whoever sent the request with this ``head`` can use them.
+    """``lines`` of a refusal, as the sender of the request with this ``head`` can use them.
 
     Where a page's script is asked for a Basic password, the browser interrupts the person with a
     window of its own, once for each request of an open JupyterLab whose session has ended. And what

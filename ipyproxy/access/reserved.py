@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 from ipyproxy.access.basic import is_basic
+from ipyproxy.http1.lines import ALIKE
 
-_ALIKE = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
 # Names only, and no long ones: a value may be a secret, and as long as a head.
 _NAMES_REMEMBERED = 256
 _SHORT_NAME = 64
@@ -54,8 +54,5 @@ def withholding(
 
 
 def alike(name: bytes) -> bytes:
-    """What all spellings of ``name`` have in common, with hyphens.
-
-    CGI-like servers read X_Remote_User, X-Remote-User and x.remote.user alike (CVE-2026-30851).
-    """
-    return name.lower().translate(_ALIKE)
+    """What all spellings of ``name`` have in common, with hyphens."""
+    return name.lower().translate(ALIKE)

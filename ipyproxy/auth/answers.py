@@ -9,11 +9,10 @@ from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
-from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from ipyproxy.auth.turns import Turns
-from ipyproxy.clock import Clock
+from ipyproxy.clock import Call, Clock
 from ipyproxy.errors import Problem, ProxyError
 
 T = TypeVar("T")
@@ -35,7 +34,7 @@ class _Question(Generic[T]):
         self.start = start
         self.unheard = unheard
         self.begin: Callable[[], object] = lambda: None
-        self.deadline: IDelayedCall | None = None
+        self.deadline: Call | None = None
         self.waiting: list[Deferred[T]] = []
 
     def stop_deadline(self) -> None:

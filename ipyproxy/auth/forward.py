@@ -14,7 +14,6 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool
@@ -26,7 +25,7 @@ from ipyproxy.access.reserved import ReservedFields, alike
 from ipyproxy.access.sessions import OWN_COOKIES
 from ipyproxy.auth.answers import SingleFlight
 from ipyproxy.auth.turns import Turns
-from ipyproxy.clock import Clock, twisted_clock
+from ipyproxy.clock import Call, Clock, twisted_clock
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http.rewriting import without_cookies
 
@@ -236,7 +235,7 @@ class _Discard(Protocol):
 
     transport: Any
 
-    def __init__(self, call_later: Callable[..., IDelayedCall], timeout: float) -> None:
+    def __init__(self, call_later: Callable[..., Call], timeout: float) -> None:
         self._received = 0
         self._deadline = call_later(timeout, self._give_up)
 

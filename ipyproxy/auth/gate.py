@@ -15,11 +15,11 @@ from ipyproxy.access.facts import Admitted, Failed, Finding, Passed, RequestFact
 from ipyproxy.access.origins import is_by_page
 from ipyproxy.access.rules import Rule, Rules, agree, refusal
 from ipyproxy.access.tokens import split_token
+from ipyproxy.http1.head import READING
 from ipyproxy.http1.lines import lines_of
 from ipyproxy.routes.notebooks import parse_port
 from ipyproxy.server.request import Request
 
-_NAVIGATIONS = (b"GET", b"HEAD")
 _NAMELESS = Passed(None)
 
 
@@ -138,6 +138,6 @@ class Gate:
         if passed.user is not None:
             lines = (*lines, self._user_line + passed.user.encode())
         # What cannot be led on loses the token only.
-        navigates = facts.method in _NAVIGATIONS and not facts.is_upgrade
+        navigates = facts.method in READING and not facts.is_upgrade
         redirect = facts.token is not None and navigates
         return Admitted(passed.user, lines, facts.target, redirect, passed.cookie, passed.holds)

@@ -230,7 +230,7 @@ class Htpasswd:
         Raises :class:`ProxyError` if the client has to wait.
 
         :param users: what stands in the file.
-        :param client: the address of whoever has sent the password.
+        :param client: the address of its sender.
         :param by_page: whether a page may have had its visitor's browser send it.
         """
         # The same chance each time, so that one who does not exist is as steady as one who does.

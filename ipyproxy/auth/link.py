@@ -17,6 +17,7 @@ from ipyproxy.access.tokens import Keyring, Ticket, parse_keys, set_cookie
 from ipyproxy.auth.lookout import Lookout
 from ipyproxy.auth.sessions import Sessions
 from ipyproxy.auth.watchedfile import WatchedFile
+from ipyproxy.http1.head import READING
 from ipyproxy.routes.notebooks import STATE_PATH
 
 _KNOWN_FOR = 30 * 86400
@@ -116,7 +117,7 @@ def _login(ticket: Ticket, facts: RequestFacts) -> tuple[bytes, ...]:
     the request comes from.
     """
     token = ticket.enclosed.partition(b":")[2]
-    opens = facts.method in (b"GET", b"HEAD") and not facts.is_upgrade
+    opens = facts.method in READING and not facts.is_upgrade
     if not token or not opens or facts.authorization:
         return ()
     return (b"Authorization: token " + token,)

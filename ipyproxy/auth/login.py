@@ -57,7 +57,7 @@ class PasswordLogin:
         The cookie of what is found gives the session to the browser. Fails with
         :class:`ProxyError` as :meth:`Htpasswd.check` does.
 
-        :param client: the address of whoever has sent it.
+        :param client: the address of its sender.
         :param by_page: whether a page may have had its visitor's browser send it.
         """
 

@@ -63,7 +63,7 @@ class Lookout(Generic[T]):
         return result.addTimeout(PATIENCE, twisted_clock(self._reactor), _too_late)
 
     def latest(self) -> T | None:
-        """What was seen last, for whoever asks again and again; None if it can't be used."""
+        """What was seen last, for callers that ask again and again; None if it can't be used."""
         self._look_again()
         return self._last
 

@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from ipyproxy.acme.standing import due_by_itself, told
 from ipyproxy.acme.store import Store
@@ -24,7 +23,7 @@ from ipyproxy.tls import Certificate
 _COLUMNS = ("NAME", "UNTIL", "FROM", "")
 
 
-def add(words: Any) -> None:
+def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the word to those of the command."""
     parser = words.add_parser(
         "certificates", help="show what certificates there are, until when, and from where"

@@ -5,14 +5,14 @@ Knows arguments only; what is looked at is the daemon's matter.
 
 from __future__ import annotations
 
+import argparse
 from functools import partial
-from typing import Any
 
 from ipyproxy.cli.configuration import add_file, placed, read_file
 from ipyproxy.daemon.checking import run_check
 
 
-def add(words: Any) -> None:
+def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the word to those of the command."""
     parser = words.add_parser(
         "check",

@@ -53,9 +53,9 @@ class Child:
             status = self.process.returncode
             raise DemoError(f"{self.name} ended (status {status}). Its last lines:\n{self.tail()}")
 
-    def tail(self, lines: int = 15) -> str:
+    def tail(self) -> str:
         """The end of the log, indented."""
-        text = self.log.read_text(errors="replace").splitlines()[-lines:]
+        text = self.log.read_text(errors="replace").splitlines()[-15:]
         return "\n".join(f"    {line}" for line in text)
 
 

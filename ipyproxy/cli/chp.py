@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipyproxy import __version__
+from ipyproxy.http1.lines import TOKEN as NAME
 
 if TYPE_CHECKING:
     from ipyproxy.daemon.hubproxy import HubProxySettings, Place
@@ -33,7 +34,7 @@ PASSPHRASES = {
 }
 """Those that have the passphrases of keys, by the options' family."""
 
-_FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*([\x20-\x7e]*)")
+_FIELD = re.compile(rf"({NAME.decode('ascii')})[ \t]*:[ \t]*([\x20-\x7e]*)")
 _REFUSED = {
     "storage-backend": "routes are kept in memory; the hub puts them in again after a restart",
     "change-origin": "the hub and its servers compare Origin with Host, so Host stays as it came",

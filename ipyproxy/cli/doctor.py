@@ -10,7 +10,6 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable
-from typing import Any
 
 from ipyproxy.cli.configuration import add_file, read_file
 from ipyproxy.cli.doctoring.examination import Examination, Finding, Verdict
@@ -20,7 +19,7 @@ PATIENCE = 10.0
 """Seconds that each answer may take."""
 
 
-def add(words: Any) -> None:
+def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the word to those of the command."""
     parser = words.add_parser(
         "doctor",

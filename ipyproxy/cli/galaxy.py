@@ -21,7 +21,7 @@ from ipyproxy.galaxy.spelling import PostgreSQLMap, read_place
 _PREFIX = "interactivetool"
 
 
-def add(words: Any) -> None:
+def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the word to those of the command."""
     parser = words.add_parser(
         "galaxy",

@@ -9,7 +9,6 @@ import argparse
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from ipyproxy.cli.apache.parsing import SyntaxProblemError, parse
 from ipyproxy.cli.apache.plan import written
@@ -18,7 +17,7 @@ from ipyproxy.cli.apache.translating import Translation
 from ipyproxy.config import ConfigError
 
 
-def add(words: Any) -> None:
+def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the word to those of the command."""
     parser = words.add_parser(
         "import-apache",

@@ -10,7 +10,6 @@ import json
 import re
 import sys
 import time
-from typing import Any
 from urllib.parse import urlsplit
 
 from ipyproxy.access.tokens import Ticket, is_enclosable, is_link_user
@@ -28,7 +27,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = 366 * _UNITS["d"]
 
 
-def add(words: Any) -> None:
+def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the word to those of the command."""
     parser = words.add_parser(
         "link", help="make a link that lets one user reach one notebook for a while"

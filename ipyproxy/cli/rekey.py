@@ -9,7 +9,6 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 from ipyproxy.acme.store import Store
 from ipyproxy.cli.configuration import add_file
@@ -20,7 +19,7 @@ DONE = 60.0
 """Seconds that it may take."""
 
 
-def add(words: Any) -> None:
+def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the word to those of the command."""
     parser = words.add_parser(
         "rekey",

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from ipyproxy.cli.configuration import add_file, read_file
 from ipyproxy.config import Config, ConfigError
@@ -28,7 +27,7 @@ _SHORT_PATIENCE = 10.0
 """The same where the file cannot be read, and so may name another state directory."""
 
 
-def add(words: Any) -> None:
+def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the word to those of the command."""
     parser = words.add_parser(
         "reload",

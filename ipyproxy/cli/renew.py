@@ -9,7 +9,6 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 from ipyproxy.acme.material import Reason
 from ipyproxy.acme.store import Store
@@ -24,7 +23,7 @@ DONE = 300.0
 """Seconds that an authority may take."""
 
 
-def add(words: Any) -> None:
+def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the word to those of the command."""
     parser = words.add_parser(
         "renew",

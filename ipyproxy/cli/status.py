@@ -30,7 +30,7 @@ _PATIENCE = 10.0
 _COLUMNS = ("SERVER", "STATE", "SINCE", "REQUESTS", "ERRORS", "P50", "P99", "OPEN", "WS", "ACTIVE")
 
 
-def add(words: Any) -> None:
+def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the word to those of the command."""
     parser = words.add_parser(
         "status",

@@ -26,6 +26,7 @@ from ipyproxy.config.values import (
     refused,
     seconds,
 )
+from ipyproxy.http1.lines import TOKEN
 from ipyproxy.net.address import LOOPBACK, NamedAddress, TCPAddress, UNIXPath
 from ipyproxy.net.hosts import is_host_name, parse_address
 from ipyproxy.routes.route import Application, Redirect, Route, Server, StaticFiles
@@ -34,7 +35,7 @@ OWN_PATH = "/_ipyproxy"
 """Below it are the proxy's own pages, at every host."""
 
 _UNIX_PATH = re.compile(r"/[^\0]{0,106}")  # unix(7): sun_path has 108 bytes
-_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FIELD_NAME = re.compile(TOKEN.decode("ascii"))
 _FIELD_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?")
 # What frames a message or is about a connection is the proxy's to say.
 _NOT_TO_SET = frozenset(

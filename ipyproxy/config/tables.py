@@ -38,15 +38,14 @@ from ipyproxy.config.values import (
     size,
 )
 from ipyproxy.galaxy import spelling
+from ipyproxy.http1.lines import TOKEN
 from ipyproxy.net.address import Address, TCPAddress, is_loopback
 
 Host = Annotated[str, read_host]
 Origin = Annotated[str, read_origin]
 Proxy = Annotated[IPv4Network | IPv6Network | Literal["unix"], read_proxy]
 OptionalPath = Annotated[Path | None, read_optional_path]
-CookieName = Annotated[
-    str, matching(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", "a cookie name such as galaxysession")
-]
+CookieName = Annotated[str, matching(TOKEN.decode("ascii"), "a cookie name such as galaxysession")]
 Owner = Annotated[
     str, matching(r"@?[A-Za-z0-9_][A-Za-z0-9_.-]*[$]?", "a user such as alice, or a group: @staff")
 ]

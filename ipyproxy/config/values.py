@@ -262,7 +262,7 @@ def _merged(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
 class Ports:
     """A set of TCP ports; ``ranges`` holds (first, last) pairs, sorted and apart.
 
-    A range covers no port of :data:`SERVICE_PORTS`: whoever means one names it.
+    A range covers no port of :data:`SERVICE_PORTS`: list one by itself to serve it.
     """
 
     ranges: tuple[tuple[int, int], ...] = attrs.field(converter=_merged)

@@ -338,9 +338,9 @@ def _challenges(components: Components, settings: Settings) -> Challenges | None
 
 
 def hsts(settings: Settings) -> int:
-    """For how many seconds browsers are to insist on HTTPS, with the certificates that there are.
+    """For how many seconds browsers have to use HTTPS, with the certificates that there are.
 
-    Whoever has gone on past the warning of a self-signed one could never come back.
+    With a self-signed one it is 0: browsers that know HSTS let nobody go on past its warning.
     """
     vouched_for = not any(each.is_self_signed for each in settings.certificates)
     return settings.config.tls.hsts if vouched_for else 0

@@ -7,12 +7,13 @@ loaded only where the settings name an engine.
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ipyproxy.config import Config
 from ipyproxy.config.values import is_within
 from ipyproxy.daemon.live import LiveRoutes, RouteRefusedError
 from ipyproxy.net.address import Literal, is_loopback
+from ipyproxy.net.descriptors import Reactor
 from ipyproxy.net.hosts import covers
 from ipyproxy.routes.route import Application, Route
 
@@ -26,7 +27,7 @@ class ContainerRoutes:
     :param own_ports: the ports of this machine that the proxy itself listens on.
     """
 
-    def __init__(self, reactor: Any, live: LiveRoutes, own_ports: Container[int]) -> None:
+    def __init__(self, reactor: Reactor, live: LiveRoutes, own_ports: Container[int]) -> None:
         self._reactor = reactor
         self._live = live
         self._own_ports = own_ports

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 from dataclasses import replace
-from typing import Any
 
 from ipyproxy.access.reserved import ReservedFields, withholding
 from ipyproxy.config import Galaxy
@@ -17,9 +16,10 @@ from ipyproxy.galaxy.following import Follower
 from ipyproxy.galaxy.sources import source_of
 from ipyproxy.galaxy.spelling import MapPlace
 from ipyproxy.gateway.exchange import GatewayContext
-from ipyproxy.gateway.tools import Rewrite, ToolsResource, UsedTools, split_host, split_path
+from ipyproxy.gateway.tools import Rewrite, Split, ToolsResource, UsedTools, split_host, split_path
 from ipyproxy.http.forwarding import Networks
 from ipyproxy.http.rewriting import Manners, Rewriting
+from ipyproxy.net.descriptors import Reactor
 from ipyproxy.routes.route import InteractiveTools, Route
 from ipyproxy.upstream.owners import PatientThreads
 from ipyproxy.upstream.upstream import Upstream, UpstreamTable
@@ -34,7 +34,7 @@ class GalaxyTools:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         upstreams: UpstreamTable,
         let_go: Callable[[Upstream], None],
         own_ports: Container[int],
@@ -102,7 +102,7 @@ def make_mounts(
     # Which pages of notebooks may be framed says nothing about tools.
     context = replace(context, trusted_pages=None)
 
-    def made(split: Any, rewrite: Rewrite) -> ToolsResource:
+    def made(split: Split, rewrite: Rewrite) -> ToolsResource:
         return ToolsResource(galaxy.tools, galaxy.used, split, rewrite, context)
 
     prefix = config.path.encode("ascii") + b"/"

@@ -113,7 +113,7 @@ class Listeners:
 
     @property
     def has_nameless_clients(self) -> bool:
-        """Whether whoever connects is not told apart."""
+        """Whether the clients that connect cannot be told apart."""
         by_path = any(isinstance(each.address, UNIXAddress) for each in self._listeners)
         return by_path and UNIX not in self._config.listen.trusted_proxies
 

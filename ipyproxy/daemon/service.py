@@ -268,11 +268,11 @@ class ProxyService(Service):
             self.log.info("stopping at once")
             self._stop_with(Patience(0, 0))
 
-    def retire(self) -> None:
+    def hand_over(self) -> None:
         """Leave what is new to another process, and stop once all that is open has ended."""
         timeouts = self._settings.config.timeouts
         if self._patience is None:
-            self.log.info("retiring: WebSockets may stay")
+            self.log.info("handing over: WebSockets may stay")
             self._status.give_up_place()
             if self._hub is not None:
                 self._hub.give_up_place()

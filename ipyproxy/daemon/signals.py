@@ -7,10 +7,19 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
+
+from ipyproxy.clock import MainThread
 
 
-def on_signals(reactor: Any, calls: Mapping[signal.Signals, Callable[[], object]]) -> None:
+class Starting(MainThread, Protocol):
+    """The reactor, before it runs."""
+
+    def callWhenRunning(self, call: Callable[..., object], /, *args: Any) -> object:
+        """Call once it runs; at once if it does."""
+
+
+def on_signals(reactor: Starting, calls: Mapping[signal.Signals, Callable[[], object]]) -> None:
     """Let each signal of ``calls`` make its call, from the moment that the reactor runs.
 
     Not earlier, because the reactor takes SIGTERM for itself when it starts, and remembers that it
@@ -24,7 +33,7 @@ def on_signals(reactor: Any, calls: Mapping[signal.Signals, Callable[[], object]
     reactor.callWhenRunning(install)
 
 
-def on_signal_too(reactor: Any, number: signal.Signals, call: Callable[[], object]) -> None:
+def on_signal_too(reactor: Starting, number: signal.Signals, call: Callable[[], object]) -> None:
     """Let a signal make a call beside what it does already, as twistd's own log is rotated."""
 
     def install() -> None:

@@ -6,7 +6,7 @@ the upstreams. Access has been decided before; that the address is a tool's, bef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from twisted.web.resource import Resource
@@ -80,7 +80,7 @@ class UsedTools:
         for used in self._used.values():
             used.rewritings.clear()
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         """The keys of all of them."""
         return iter(list(self._used))
 

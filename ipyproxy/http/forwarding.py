@@ -12,8 +12,10 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final, Literal
 
+from ipyproxy.net.hosts import unmapped
+
 UNIX: Final = "unix"
-"""Stands among networks for whoever comes by a UNIX socket, as in nginx's set_real_ip_from."""
+"""Stands among networks for clients that come by a UNIX socket, as in nginx's set_real_ip_from."""
 Network = IPv4Network | IPv6Network | Literal["unix"]
 NAMELESS: Final = "unknown"
 """What stands for the address of a peer that has none, because it came by a UNIX socket."""
@@ -32,7 +34,7 @@ def name_of(peer: object) -> str:
 class Networks:
     """The addresses that are in one of some networks.
 
-    :param networks: ``"unix"`` among them is whoever comes by a UNIX socket.
+    :param networks: ``"unix"`` among them stands for clients that come by a UNIX socket.
     """
 
     def __init__(self, networks: Collection[Network] = ()) -> None:
@@ -80,12 +82,10 @@ def _bare(node: str) -> str:
 
 
 def plain_address(text: str) -> IPv4Address | IPv6Address | None:
-    """The address that ``text`` spells; IPv4 in IPv6 clothes is IPv4."""
+    """The address that ``text`` spells; a mapped one is the IPv4 address that it stands for."""
     if "%" in text:
         return None  # a scope (RFC 4007) may hold any text, and means nothing on another machine
     try:
-        address = ip_address(text)
+        return unmapped(ip_address(text))
     except ValueError:
         return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address

@@ -223,9 +223,6 @@ def forwarded_block(client: str, public: bytes, said: Said, manners: Manners) ->
     return block_of([*lines, b"Via: " + b", ".join([*said.via, _VIA])])
 
 
-NOTHING_SAID: Final = Said()
-
-
 def said_before(special: SpecialFields, *, trusted: bool) -> Said:
     """What may be appended to; ``trusted`` says whether the peer is a trusted proxy."""
     via = tuple(special.values_of(b"via"))

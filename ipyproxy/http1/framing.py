@@ -17,13 +17,12 @@ from typing import Final, Protocol
 
 from ipyproxy.errors import BrokenAnswerError, Problem, ProxyError
 from ipyproxy.http1.head import RequestHead, ResponseHead
-from ipyproxy.http1.lines import SpecialFields, split_field_line
+from ipyproxy.http1.lines import TOKEN, SpecialFields, split_field_line
 
 _CHUNK_LINE: Final = 256
 _TRAILERS: Final = 8192
-_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xFF]|\\[\t -~\x80-\xFF])*"'
-_EXTENSION: Final = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
+_EXTENSION: Final = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (TOKEN, TOKEN, _QUOTED)
 # 15 digits keep every sum within 64 bits.
 _SIZE: Final = rb"([0-9A-Fa-f]{1,15})(?:%b)*" % _EXTENSION
 _SIZE_LINE: Final = re.compile(rb"%b\r\n" % _SIZE)

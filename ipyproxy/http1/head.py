@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import Final
 
 from ipyproxy.errors import BrokenAnswerError, Problem, ProxyError
-from ipyproxy.http1.lines import TCHAR, VALUE, Fields, SpecialFields
+from ipyproxy.http1.lines import ALIKE, TCHAR, VALUE, Fields, SpecialFields
 from ipyproxy.http1.memory import FieldMemory, FieldReader
 
 _OBS_TEXT: Final = bytes(range(0x80, 0x100))
@@ -66,6 +66,8 @@ class HeadLimits:
     target_bytes: int = 8192
 
 
+READING: Final = (b"GET", b"HEAD")
+"""The methods that fetch something and change nothing (RFC 9110 section 9.3)."""
 _KNOWN_METHODS: Final = frozenset(
     (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
 )
@@ -101,12 +103,10 @@ _RESPONSE_TAKEN: Final = frozenset(
     b"accept-ch origin-agent-cluster set-login secure-session-registration "
     b"use-as-dictionary x-accel-redirect x-sendfile".split()
 )
-# CGI-like servers read Remote_User and remote-user alike (CVE-2026-30851), some remote.user too.
-_ALIKE: Final = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
 
 
 def _is_taken_from_request(name: bytes) -> bool:
-    name = name.translate(_ALIKE)
+    name = name.translate(ALIKE)
     return name in _REQUEST_TAKEN or name.startswith(_CLAIMS)
 
 

@@ -16,6 +16,11 @@ from ipyproxy.errors import Problem, ProxyError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+"""A token (RFC 9110 section 5.6.2), for regular expressions."""
+ALIKE: Final = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
+"""Makes names of fields alike that CGI-like servers hold for one: Remote_User and remote-user
+(CVE-2026-30851); some take remote.user for it too."""
 TCHAR: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 VALUE: Final = b"\t " + bytes(range(0x21, 0x7F)) + bytes(range(0x80, 0x100))
 

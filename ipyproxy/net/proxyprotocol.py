@@ -11,6 +11,8 @@ import re
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
+from ipyproxy.net.hosts import unmapped
+
 _V1 = re.compile(
     rb"PROXY TCP(?P<version>[46]) (?P<source>[0-9A-Fa-f:.]+) (?P<destination>[0-9A-Fa-f:.]+)"
     rb" (?P<port>0|[1-9][0-9]{0,4}) (0|[1-9][0-9]{0,4})"
@@ -71,7 +73,7 @@ def _parse_v1(data: bytes) -> Header | None:
         kind(match["destination"].decode("ascii"))
     except ValueError:
         raise ProxyProtocolError("a PROXY line without addresses") from None
-    return Header(size, (_spelled(source), _port(int(match["port"]))))
+    return Header(size, (str(unmapped(source)), _port(int(match["port"]))))
 
 
 def _parse_v2(data: bytes) -> Header | None:
@@ -92,16 +94,10 @@ def _parse_v2(data: bytes) -> Header | None:
     if size < ports + 4:
         raise ProxyProtocolError("a PROXY header without addresses")
     source = kind(data[_V2_FIXED : _V2_FIXED + length])
-    return Header(size, (_spelled(source), int.from_bytes(data[ports : ports + 2])))
+    return Header(size, (str(unmapped(source)), int.from_bytes(data[ports : ports + 2])))
 
 
 def _port(number: int) -> int:
     if number > 65535:
         raise ProxyProtocolError("a PROXY line without ports")
     return number
-
-
-def _spelled(address: IPv4Address | IPv6Address) -> str:
-    """The address as text; IPv4 in IPv6 clothes is IPv4."""
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return str(mapped or address)

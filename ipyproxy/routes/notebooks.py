@@ -101,7 +101,7 @@ class ServedPorts:
 
 
 class StatePaths:
-    """Whose the states of notebooks are: whoever may reach a notebook, and nobody else, may ask.
+    """Who may ask for the state of a notebook: everybody who may reach it, and nobody else.
 
     :param prefix: the path that all notebooks are below.
     """

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
-from ipyproxy.clock import Clock
+from ipyproxy.clock import Call, Clock
 from ipyproxy.records.statistics import Histogram
 
 EVERY = 0.25
@@ -24,7 +23,7 @@ class LoopLag:
         self.late = Histogram()
         self.recent: deque[float] = deque(maxlen=_REMEMBERED)
         self._reactor = reactor
-        self._timer: Any = None
+        self._timer: Call | None = None
 
     def start(self) -> None:
         """Begin to look."""
@@ -33,7 +32,8 @@ class LoopLag:
 
     def stop(self) -> None:
         """Look no more."""
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _called(self, due: float) -> None:
         lag = self._reactor.seconds() - due

@@ -6,13 +6,14 @@ Knows paths and forms. What is shown is gathered in ``facts.py``.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from twisted.web.resource import Resource
 
 from ipyproxy.access.origins import Policy
 from ipyproxy.clock import Clock
+from ipyproxy.config.routes import OWN_PATH
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.routes.notebooks import parse_target
 from ipyproxy.server.request import Request
@@ -22,33 +23,14 @@ from ipyproxy.status.live import Board, Live
 from ipyproxy.status.metrics import Metrics
 from ipyproxy.web.frame import Field
 from ipyproxy.web.pages import Page
-from ipyproxy.web.resources import NOT_DONE_YET, Branch, send_page, send_problem, send_redirect
+from ipyproxy.web.resources import PageResource, send_problem, send_redirect
 
-PREFIX = "/_ipyproxy"
-"""The path that everything of the proxy's own stands below."""
-
-_FRONT = (b"/", PREFIX.encode("ascii"))
+_FRONT = (b"/", OWN_PATH.encode("ascii"))
 PLAIN: tuple[Field, ...] = (
     (b"Content-Security-Policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"X-Content-Type-Options", b"nosniff"),
     (b"Cache-Control", b"no-store"),
 )
-
-
-class Shown(Branch):
-    """Something that is made anew each time that it is read."""
-
-    def __init__(self, make: Callable[[Request], Page]) -> None:
-        super().__init__()
-        self._make = make
-
-    def render(self, request: Any) -> int:
-        """Answer with what there is now, for reading only."""
-        if request.method in (b"GET", b"HEAD"):
-            send_page(request, self._make(request))
-        else:
-            send_problem(request, Problem.METHOD_NOT_ALLOWED)
-        return NOT_DONE_YET
 
 
 def health_resources(condition: Condition) -> Mapping[str, Resource]:
@@ -65,8 +47,8 @@ def health_resources(condition: Condition) -> Mapping[str, Resource]:
         return _text(200, "; ".join(("ready", *ending)))
 
     return {
-        f"{PREFIX}/healthz": Shown(lambda _: _text(200, "alive")),
-        f"{PREFIX}/readyz": Shown(ready),
+        f"{OWN_PATH}/healthz": PageResource(lambda _: _text(200, "alive")),
+        f"{OWN_PATH}/readyz": PageResource(ready),
     }
 
 
@@ -92,10 +74,10 @@ def make_sights(sources: Sources, reactor: Clock) -> Sights:
         return Page(200, content_type, body, PLAIN)
 
     resources = {
-        f"{PREFIX}/": Shown(lambda _: board.page()),
-        f"{PREFIX}/live": live,
-        f"{PREFIX}/status.json": Shown(status),
-        f"{PREFIX}/metrics": Shown(scrape),
+        f"{OWN_PATH}/": PageResource(lambda _: board.page()),
+        f"{OWN_PATH}/live": live,
+        f"{OWN_PATH}/status.json": PageResource(status),
+        f"{OWN_PATH}/metrics": PageResource(scrape),
     }
     return Sights(resources, live)
 
@@ -118,7 +100,7 @@ class StatusSite:
         target = parse_target(request.head.method, request.head.target)
         self._policy.served_host(request.head, target.authority)
         if target.path in _FRONT:
-            send_redirect(request, PREFIX.encode("ascii") + b"/", None)
+            send_redirect(request, OWN_PATH.encode("ascii") + b"/", None)
             return
         resource = self._resources.get(target.path)
         if resource is None:

@@ -13,11 +13,11 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 from twisted.application.service import Service
 from twisted.logger import Logger
 
+from ipyproxy.clock import Call
 from ipyproxy.config import Health
 from ipyproxy.errors import HungUpError, Problem, ProxyError
 from ipyproxy.net.address import NamedAddress
@@ -89,11 +89,6 @@ class HealthChecker(Service):
                 upstream.forget(self.now())
             self._watches.clear()
         self._watch_listed()
-
-    @property
-    def watched(self) -> int:
-        """How many upstreams are looked after."""
-        return len(self._watches)
 
     def startService(self) -> None:
         """Begin with what the configuration lists; for the rest somebody has to ask."""
@@ -195,9 +190,10 @@ class HealthChecker(Service):
         """Seconds of the reactor's clock."""
         return float(self._reactor.seconds())
 
-    def call_later(self, delay: float, call: Callable[[], None]) -> Any:
+    def call_later(self, delay: float, call: Callable[[], None]) -> Call:
         """Call later, in seconds."""
-        return self._reactor.callLater(delay, call)
+        later: Call = self._reactor.callLater(delay, call)
+        return later
 
     def probe(self, upstream: Upstream, told: Told, late: Callable[[], None]) -> Probe:
         """Begin a probe of the configured kind."""
@@ -291,7 +287,7 @@ class _Watch:
         self._checker = checker
         self._upstream = upstream
         self._failures = 0
-        self._timer: Any = None
+        self._timer: Call | None = None
         self._probe: Probe | None = None
         self._heard = 0
         self._schedule()
@@ -304,7 +300,7 @@ class _Watch:
 
     def hasten(self) -> None:
         """Probe as soon as that is decent."""
-        if self._probe is not None:
+        if self._probe is not None or self._timer is None:
             return
         now = self._checker.now()
         at = max(now, self._upstream.tried_at + HASTE_GAP)

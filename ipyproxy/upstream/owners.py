@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from ipyproxy.clock import Clock, MainThread
+from ipyproxy.clock import Call, Clock, MainThread
 from ipyproxy.errors import Problem, ProxyError
 
 T = TypeVar("T")
@@ -181,7 +181,7 @@ def _failed(detail: str) -> Deferred[None]:
     return result
 
 
-def _stop(result: T, timer: Any) -> T:
+def _stop(result: T, timer: Call) -> T:
     if timer.active():
         timer.cancel()
     return result

@@ -15,6 +15,7 @@ from twisted.internet import protocol
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
+from ipyproxy.clock import Call
 from ipyproxy.net.address import ClientTLS, Literal
 from ipyproxy.net.descriptors import Poller
 from ipyproxy.net.sockets import Attempt, Dial, Dialling, peer_of
@@ -102,7 +103,7 @@ class TCPProbe(protocol.Protocol):
         self._told: Told | None = told
         self._late = late
         self._has_hung_up = self._is_late = False
-        self._timer: Any = None
+        self._timer: Call | None = None
         self._dial: Attempt | None = self._begin()
 
     def _begin(self) -> Attempt:

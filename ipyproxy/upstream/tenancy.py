@@ -1,8 +1,8 @@
 """Whose notebook a port is: who listens there now, whether that user may, and when it changes.
 
-Only notebooks have tenants: where an application is, its route says. Knows listeners and their
-users. Knows nothing of requests, nor of what ends with a tenant: that
-is told to whoever wants to know.
+Only notebooks have tenants; an application's place is in its route. Knows listeners and their
+users. Knows nothing of requests, nor of what ends with a tenant: it calls those that are in
+``leaving``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ipyproxy.upstream.owners import Listed, Owners, OwnersError
 from ipyproxy.upstream.upstream import Upstream
 
 SEEN_FOR = 1.0
-"""Seconds for which a look at a port will do, if we are connected to it already."""
+"""Seconds for which a look at a port counts, if there is a connection to it already."""
 _LOOKS_EACH_SWEEP = 128
 _NETLINK_SOCK_DIAG = 4
 # A namespace for one service has one or two; one for a whole container has thousands.
@@ -70,9 +70,9 @@ class Kernel:
 class _Tenancy:
     """What is known of one port.
 
-    ``tenant`` is the last listener that was there, and was last seen at ``met``. The last look,
-    ``at``, has ``seen`` it or nobody. There were so many tenants until now (``count``), and the
-    last one was found ``since`` then.
+    ``tenant`` is the last listener that was there, and was last seen at ``met``. The last look was
+    ``at`` that time, and has ``seen`` that listener or nobody. ``count`` is how many tenants there
+    have been, and ``since`` is when the last of them was found.
     """
 
     tenant: Listener
@@ -86,14 +86,13 @@ class _Tenancy:
 class Tenants:
     """The listeners on all ports that were connected to.
 
-    A request goes to the tenant whom the decisions about it were made for, or to nobody: see
-    :meth:`admit` and :meth:`confirm`. If a listener is the same before and after we have
-    connected, it was there all the time, so that nobody else could listen, and has got the
-    connection.
+    A request goes to the tenant that it was allowed for, or to nobody: see :meth:`admit` and
+    :meth:`confirm`. If the listener is the same before and after we connect, it was there all the
+    time. Nobody else could listen meanwhile, so it has got the connection.
 
     :param look_up: asks for the listener on a port.
     :ivar owners: whose notebooks are served; None: anybody's. May be replaced at any time.
-    :ivar strict: whether who may pass depends on the tenant, as with links that were made for one.
+    :ivar strict: whether requests are allowed for one tenant only, as with links.
     :ivar leaving: each is called with the name of a notebook whose port has changed hands, and
         how many seconds ago its former tenant was last seen.
     """
@@ -113,9 +112,9 @@ class Tenants:
         return self.owners is not None or self.strict
 
     def find_owner(self, upstream: Upstream, now: float) -> Deferred[None] | None:
-        """Find out whether who listens at ``upstream`` is an owner; None: :meth:`admit` can tell.
+        """Find out whether the listener at ``upstream`` is an owner; None: :meth:`admit` can tell.
 
-        To be waited for before that, since it may have to be asked of another machine. Fails with
+        Wait for it before :meth:`admit`, because another machine may have to be asked. Fails with
         :class:`ProxyError` (``OWNER_UNKNOWN``).
         """
         port = upstream.port
@@ -131,9 +130,9 @@ class Tenants:
 
         :param started: when the request began, and with it the decisions about it.
         :param connected: whether there is a connection already, so that a look of a moment ago
-            will do.
+            counts.
         :returns: a mark to confirm with.
-        :raises ProxyError: ``FOREIGN_PORT`` if somebody else than the owners listens,
+        :raises ProxyError: ``FOREIGN_PORT`` if the listener is none of the owners,
             ``CHANGED_HANDS`` if the port has changed hands since the request began.
         """
         port = upstream.port
@@ -152,7 +151,7 @@ class Tenants:
         return tenancy.count
 
     def confirm(self, upstream: Upstream, now: float, mark: int | None) -> None:
-        """Decide whether what has just been connected to at ``upstream`` may be sent anything.
+        """Decide whether anything may be sent on a connection to ``upstream`` that was just made.
 
         :param mark: what :meth:`admit` gave; None: nothing was asked.
         :raises ProxyError: ``FOREIGN_PORT``, ``CHANGED_HANDS``.
@@ -173,7 +172,7 @@ class Tenants:
             raise ProxyError(Problem.CHANGED_HANDS, f"port {port}, while connecting")
 
     def may_probe(self, upstream: Upstream, now: float) -> bool:
-        """Whether a probe may connect to ``upstream``; not before it is known whose that is."""
+        """Whether a probe may connect to ``upstream``; only once its owner is known."""
         if self.owners is None or upstream.port is None:
             return True
         listener = self._look(upstream.port, now)
@@ -244,7 +243,7 @@ def nobody(port: int) -> Listener | None:
 def find_kernel(owners: Owners | None) -> LookUp:
     """How to find out who listens.
 
-    :raises OwnersError: if that can't be, and there are owners to tell from others.
+    :raises OwnersError: if nobody can tell, and ``owners`` has to be checked.
     """
     if owners is not None and _count_users() < _FEW_USERS:
         raise OwnersError(

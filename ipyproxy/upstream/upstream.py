@@ -72,9 +72,9 @@ class Upstream:
     speak of it by that number. ``places`` are those that clients share. Other components keep what
     they know of an upstream by its record, which is cheap to hash and to compare.
 
-    ``exchanges`` and ``bridges`` are open now; ``requests``, ``errors`` and ``bridges_ended`` only
-    grow. ``last_activity`` is when a request was last sent to it, ``wanted_at`` when somebody last
-    asked for it at all, ``tried_at`` when somebody last tried to find out whether it answers, and
+    ``exchanges`` and ``bridges`` are open now; ``requests`` and ``errors`` only grow.
+    ``last_activity`` is when a request was last sent to it, ``wanted_at`` when somebody last asked
+    for it at all, ``tried_at`` when somebody last tried to find out whether it answers, and
     ``answered_at`` when it last answered a request; minus infinity if it has not since it was last
     starting, dead or forgotten. ``seen`` is what the last try came to. It ``refuses`` if that was
     refused or hung up on, and no other try is under way. ``is_known`` is whether it ever answered
@@ -89,7 +89,6 @@ class Upstream:
     places: Places = field(default_factory=Places)
     exchanges: int = 0
     bridges: set[OpenBridge] = field(default_factory=set)
-    bridges_ended: int = 0
     requests: int = 0
     errors: int = 0
     last_activity: float = 0.0
@@ -134,7 +133,6 @@ class Upstream:
     def bridge_ended(self, bridge: OpenBridge) -> None:
         """Keep of a bridge only what it has carried."""
         self.bridges.remove(bridge)
-        self.bridges_ended += 1
         self._past_traffic = _sum([self._past_traffic, bridge.traffic])
         self._past_activity = max(self._past_activity, bridge.last_activity)
 

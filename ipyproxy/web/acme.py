@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from ipyproxy.clock import Clock, twisted_clock
 from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.http1.head import READING
 from ipyproxy.server.request import Request
 from ipyproxy.web.admission import Admission
 from ipyproxy.web.pages import Page
@@ -57,7 +58,7 @@ class Challenges:
         :raises ProxyError: ``NOT_FOUND`` where there is no such token; ``METHOD_NOT_ALLOWED``;
             ``OVERLOADED`` where the disk is so slow that very many wait.
         """
-        if request.method not in (b"GET", b"HEAD"):
+        if request.method not in READING:
             raise ProxyError(Problem.METHOD_NOT_ALLOWED)
         if not _TOKEN.fullmatch(token):
             raise ProxyError(Problem.NOT_FOUND, "no ACME token")

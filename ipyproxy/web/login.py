@@ -24,6 +24,7 @@ from ipyproxy.access.sessions import BROWSER_COOKIE, LOGIN_PATH, LOGOUT_PATH, se
 from ipyproxy.auth.login import PasswordLogin
 from ipyproxy.auth.sessions import Sessions
 from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.http1.head import READING
 from ipyproxy.routes.notebooks import parse_target
 from ipyproxy.server.request import Request
 from ipyproxy.web.admission import Admission
@@ -58,7 +59,7 @@ class LoginPages:
 
         Raises :class:`ProxyError`: ``METHOD_NOT_ALLOWED``, ``ORIGIN_DENIED``.
         """
-        if request.method in (b"GET", b"HEAD"):
+        if request.method in READING:
             page = login_page if path == LOGIN_PATH else logout_page
             send_page(request, page(self._operator))
             return

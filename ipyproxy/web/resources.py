@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from http import HTTPStatus
@@ -12,6 +12,7 @@ from typing import Any
 from twisted.web.resource import Resource
 
 from ipyproxy.errors import Problem
+from ipyproxy.http1.head import READING
 from ipyproxy.server.request import Request
 from ipyproxy.web.negotiation import wants_json
 from ipyproxy.web.pages import WAITING, Page, busy_page, own_page, problem_page, waiting_page
@@ -21,8 +22,6 @@ NOT_DONE_YET = 1
 
 It is Twisted's, written anew since ``twisted.web.server`` would load all of Perspective Broker.
 """
-
-_READ_ONLY = (b"GET", b"HEAD")
 
 
 def send_page(request: Request, page: Page, more: Iterable[bytes] = ()) -> None:
@@ -50,7 +49,7 @@ def send_problem(
     :param retry_after: seconds until another try makes sense; None: nobody knows.
     :param rule: the rule of HTTP that a notebook's answer broke.
     :param busy_for: seconds for which the notebook has been busy; None: it is not.
-    :param methods: by which methods of authentication one could have passed.
+    :param methods: the methods of authentication with which the request would have passed.
     """
     request.refused = problem.status < 500
     as_json = wants_json(request.head.fields.first(b"accept"))
@@ -105,16 +104,19 @@ class Branch(Resource):
 
 
 class PageResource(Branch):
-    """One page at one address, and nothing below it."""
+    """One page at one address, and nothing below it.
 
-    def __init__(self, page: Page) -> None:
+    :param make: gives the page each time that somebody reads it.
+    """
+
+    def __init__(self, make: Callable[[Request], Page]) -> None:
         super().__init__()
-        self._page = page
+        self._make = make
 
     def render(self, request: Any) -> int:
         """Answer with the page, for reading only."""
-        if request.method in _READ_ONLY:
-            send_page(request, self._page)
+        if request.method in READING:
+            send_page(request, self._make(request))
         else:
             send_problem(request, Problem.METHOD_NOT_ALLOWED)
         return NOT_DONE_YET

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.http1.head import READING
 from ipyproxy.server.request import Request
 from ipyproxy.web.resources import send_problem
 
@@ -29,7 +30,7 @@ class MetricsSite:
         """Answer with what there is now."""
         if request.target.partition(b"?")[0] != b"/metrics":
             raise ProxyError(Problem.NOT_FOUND)
-        if request.method not in (b"GET", b"HEAD"):
+        if request.method not in READING:
             raise ProxyError(Problem.METHOD_NOT_ALLOWED)
         request.respond(200, b"OK", [_TYPE], self._expose())
 

@@ -18,6 +18,7 @@ from ipyproxy.access.origins import Policy
 from ipyproxy.auth import Gate
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http.forwarding import Networks
+from ipyproxy.http1.head import READING
 from ipyproxy.routes.notebooks import NotebookHosts, StatePaths, parse_target
 from ipyproxy.routes.readings import decoded, other_reading
 from ipyproxy.routes.route import InteractiveTools, Notebooks, Redirect, Route
@@ -32,7 +33,6 @@ from ipyproxy.web.resources import Branch, PageResource, send_problem, send_redi
 
 # CONNECT asks for a tunnel, TRACE would show a page its own HttpOnly cookies (XST).
 _REFUSED_METHODS: Final = (b"CONNECT", b"TRACE")
-_NAVIGATIONS: Final = (b"GET", b"HEAD")
 _CONTINUE: Final = ((), (b"100-continue",))
 
 
@@ -44,7 +44,8 @@ class Root(Branch):
 
     def __init__(self, prefix: str, notebooks: Resource, *, login: bool = False) -> None:
         super().__init__()
-        self.putChild(b"", PageResource(front_page(prefix, login=login)))
+        page = front_page(prefix, login=login)
+        self.putChild(b"", PageResource(lambda _: page))
         self.put(prefix, notebooks)
 
     def put(self, path: str, resource: Resource) -> None:
@@ -142,13 +143,6 @@ class LiveMounts(Protocol):
         """What stands at ``host`` and the decoded ``path``, or nearest above it."""
 
 
-def mounts_of(root: Resource) -> RouteTable[Mount]:
-    """The table of a site that has nothing but its tree."""
-    routes: RouteTable[Mount] = RouteTable()
-    routes.put(b"", b"/", Mount(root, Route(Notebooks())))
-    return routes
-
-
 class PublicSite:
     """What the HTTPS listener serves.
 
@@ -207,7 +201,7 @@ class PublicSite:
         if mount.is_strict:
             self.policy.check_origin(head, request.public)
             if self._trusted_pages is not None:
-                request.extra_lines = self._trusted_pages.greeting(special)
+                request.extra_lines = self._trusted_pages.extra_lines(special)
                 preflight = self._trusted_pages.preflight(head)
                 if preflight is not None:
                     request.respond(204, b"No Content", preflight, b"")
@@ -232,7 +226,7 @@ class PublicSite:
             self._find(mount, target.path, request).render(request)
             return
         if path is not target.path and mount.access_path is None:
-            # Whoever is asked who may is asked of the notebook.
+            # Who may is asked for the notebook itself.
             request.target = path
 
         def go_on(admitted: Admitted) -> None:
@@ -244,7 +238,7 @@ class PublicSite:
     def _decisive(self, mount: Mount, host: bytes, path: bytes) -> bytes:
         """The path that access is decided by."""
         if mount.access_path is not None:
-            # Nobody is asked without a gate, and whoever carries the request looks for himself.
+            # Without a gate nobody is asked, and the exchange looks for itself.
             return path if self.gate is None else mount.access_path(host, path)
         return path if self._states is None else self._states.decisive(path)
 
@@ -289,13 +283,13 @@ class PublicSite:
         moved = hosts.moved(request.public, path, request.target)
         if moved is None:
             return False
-        if request.method not in _NAVIGATIONS or b"upgrade" in request.head.fields.special:
+        if request.method not in READING or b"upgrade" in request.head.fields.special:
             raise ProxyError(Problem.MISDIRECTED, "not at the host of that notebook")
         send_redirect(request, moved, None)
         return True
 
     def _admit(self, request: Request, mount: Mount, path: bytes, admitted: Admitted) -> None:
-        """Let a request go on as whoever it was found to be."""
+        """Let a request go on as the user that it was found to come from."""
         request.user = admitted.user
         request.identity = admitted.lines
         request.holds = admitted.holds

@@ -16,7 +16,7 @@ from ipyproxy.routes.notebooks import parse_port
 from ipyproxy.upstream.health import HealthChecker
 from ipyproxy.upstream.upstream import UpstreamTable
 from ipyproxy.web.pages import state_page
-from ipyproxy.web.resources import NOT_DONE_YET, Branch, send_page, send_problem
+from ipyproxy.web.resources import Branch, PageResource
 
 
 class States(Branch):
@@ -36,22 +36,4 @@ class States(Branch):
         port = parse_port(path)
         if port is None or port not in self._ports:
             raise ProxyError(Problem.NO_SUCH_PORT, path[:20].decode("ascii", "backslashreplace"))
-        return _State(self._table, self._health, port)
-
-
-class _State(Branch):
-    """The state of one port."""
-
-    def __init__(self, table: UpstreamTable, health: HealthChecker, port: int) -> None:
-        super().__init__()
-        self._table = table
-        self._health = health
-        self._port = port
-
-    def render(self, request: Any) -> int:
-        """Answer with the state as JSON, for reading only."""
-        if request.method in (b"GET", b"HEAD"):
-            send_page(request, state_page(self._health.ask(self._table.notebook(self._port))))
-        else:
-            send_problem(request, Problem.METHOD_NOT_ALLOWED)
-        return NOT_DONE_YET
+        return PageResource(lambda _: state_page(self._health.ask(self._table.notebook(port))))

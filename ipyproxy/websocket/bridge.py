@@ -27,9 +27,9 @@ PING_AFTER = 45.0
 ANSWER_WITHIN = 75.0
 """Seconds that a client then has to send something, or it counts as gone."""
 CLOSE_TIMEOUT = 10.0
-"""Seconds without a byte sent on that each step of the end may take."""
+"""Seconds that each step of the end may take, counted from the last byte that could be sent."""
 OFFENDER_WAITS = 1.0
-"""The same for the answer to a close frame that one side got because of the other's violation."""
+"""The same, while one side answers a close frame that the other side's violation has caused."""
 
 
 class Side(StreamProtocol):
@@ -74,10 +74,10 @@ class Side(StreamProtocol):
         return self.scanner.ending and self.scanner.at_boundary
 
     def tell(self) -> None:
-        """Send a close frame with the code of a violation, as soon as one may stand here.
+        """Send a close frame with the code of a violation, as soon as the last frame is whole.
 
-        Nothing is done if nobody has violated the protocol, if this end has got a close frame, or
-        if it has sent one itself: that is its peer's to answer.
+        Does nothing if neither side has violated the protocol, if this end has got a close frame,
+        or if it has sent one: then its peer answers that.
         """
         violation = self.scanner.violation or self.peer.scanner.violation
         if violation and not (self.told or self._farewell or self.scanner.close_code):
@@ -86,15 +86,15 @@ class Side(StreamProtocol):
             self.take_leave()
 
     def end(self) -> None:
-        """Close our half after what is on its way; what still comes is read and dropped.
+        """Close our half after the bytes that are on their way; read and drop what still comes.
 
-        Closing at once could reset the connection and destroy what is on its way.
+        Closing at once could reset the connection and destroy the bytes that are on their way.
         """
         self._ending = True
         self.take_leave()
 
     def take_leave(self) -> None:
-        """Do what :meth:`tell` and :meth:`end` asked for, as far as it can be done by now."""
+        """Do what :meth:`tell` and :meth:`end` asked for, as far as that is possible now."""
         if self._farewell and self.peer.scanner.at_boundary:
             self.told, self._farewell = self._farewell, 0
             self.scanner.withholds_close = True
@@ -109,10 +109,10 @@ class Side(StreamProtocol):
     # Silence.
 
     def is_silent(self, now: float) -> bool:
-        """Whether this end gives no sign of life though it owes one; asks for one when it is due.
+        """Whether this end has not sent anything for too long; sends it a ping when one is due.
 
-        An end owes one when it has got a ping, or has left off within a frame. An end that we
-        ourselves have stopped reading owes none, and the kernel watches one that has bytes to take
+        It has to send something after a ping, or after it has stopped within a frame. Not so while
+        we ourselves read nothing from it. If it has bytes to take, the kernel watches it
         (TCP_USER_TIMEOUT).
         """
         transport = self.transport
@@ -210,7 +210,7 @@ class Bridge:
         return self.client.told or self.client.scanner.close_code or frames.ABNORMAL
 
     def stopped(self, side: Side) -> None:
-        """What ``side`` sends does not pass any more, or only to the end of a frame."""
+        """No more of what ``side`` sends passes, or only the rest of a frame."""
         scanner = side.scanner
         if scanner.close_code and not scanner.withholds_close:
             side.peer.told = scanner.close_code

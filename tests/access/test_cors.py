@@ -19,13 +19,13 @@ def request(*lines: bytes, method: bytes = b"GET") -> RequestHead:
     return parse_request(b"\r\n".join([method + b" /x HTTP/1.1", *lines]), HeadLimits())
 
 
-def greeting(*lines: bytes) -> tuple[bytes, ...]:
-    return PAGES.greeting(request(*lines).fields.special)
+def extra_lines(*lines: bytes) -> tuple[bytes, ...]:
+    return PAGES.extra_lines(request(*lines).fields.special)
 
 
-class TestGreeting:
+class TestExtraLines:
     def test_a_trusted_page_may_read_answers_with_its_user_s_credentials(self) -> None:
-        assert greeting(b"Origin: " + GALAXY) == (
+        assert extra_lines(b"Origin: " + GALAXY) == (
             b"Access-Control-Allow-Origin: https://galaxy.example",
             b"Access-Control-Allow-Credentials: true",
             b"Vary: Origin",
@@ -44,7 +44,7 @@ class TestGreeting:
         ],
     )
     def test_no_other_page_may_but_caches_learn_that_it_depends(self, lines: list[bytes]) -> None:
-        assert greeting(*lines) == (b"Vary: Origin",)
+        assert extra_lines(*lines) == (b"Vary: Origin",)
 
 
 class TestPreflight:

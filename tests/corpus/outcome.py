@@ -15,8 +15,8 @@ from ipyproxy.http1.lines import lines_of
 from ipyproxy.routes.notebooks import ServedPorts, parse_port
 from ipyproxy.server.request import Request
 from ipyproxy.web.resources import Branch, ProblemResource
-from ipyproxy.web.site import PublicSite, mounts_of
-from tests.front import Body, House
+from ipyproxy.web.site import PublicSite
+from tests.front import Body, House, mounts_of
 
 _DATE = re.compile(rb"\r\nDate: [^\r]*")
 _STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3}) ")

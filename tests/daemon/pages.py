@@ -8,19 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from .running import ROOT
 
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^(#+) (.*)$", re.MULTILINE)
-
-
-class Block(NamedTuple):
-    """A fenced block: its language, and what is in it."""
-
-    language: str
-    text: str
 
 
 class Page:

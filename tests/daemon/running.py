@@ -191,8 +191,11 @@ async def read_answer(reader: asyncio.StreamReader) -> Answer:
 
 
 @contextlib.asynccontextmanager
-async def notebook() -> AsyncIterator[int]:
-    """A notebook server on a free port: ``slow/<seconds>`` takes so long, a WebSocket echoes."""
+async def notebook(asked: asyncio.Event | None = None) -> AsyncIterator[int]:
+    """A notebook server on a free port: ``slow/<seconds>`` takes so long, a WebSocket echoes.
+
+    :param asked: set once a request has come.
+    """
 
     async def echo(connection: ServerConnection) -> None:
         async for message in connection:
@@ -201,6 +204,8 @@ async def notebook() -> AsyncIterator[int]:
     async def answer(connection: ServerConnection, request: Request) -> Response | None:
         if "Upgrade" in request.headers:
             return None
+        if asked is not None:
+            asked.set()
         _, _, seconds = request.path.rpartition("/slow/")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(closing.wait(), float(seconds or 0))

@@ -23,8 +23,12 @@ from tests.wires import Loop
 
 
 @pytest.fixture
-def components() -> Components:
-    loop = Loop()
+def loop() -> Loop:
+    return Loop()
+
+
+@pytest.fixture
+def components(loop: Loop) -> Components:
     return make_components(loop, loop, Config(), Tenants(nobody))
 
 
@@ -83,7 +87,7 @@ def test_hosts_come_from_certificate_and_configuration(
     assert set(made.public.policy._names or ()) == {"a.example", "b.example"}
 
 
-def test_without_health_checks_no_port_stays_dead(components: Components) -> None:
+def test_without_health_checks_no_port_stays_dead(components: Components, loop: Loop) -> None:
     components.health.startService()
     upstream = components.upstreams.notebook(10000)
     now = components.health.now()
@@ -94,7 +98,7 @@ def test_without_health_checks_no_port_stays_dead(components: Components) -> Non
     config = Config()
     refit(components, attrs.evolve(config, health=attrs.evolve(config.health, mode="off")))
     assert upstream.state is State.UNKNOWN
-    assert components.health.watched == 0
+    assert not loop.getDelayedCalls()
     components.health.admit(upstream, now)
 
 

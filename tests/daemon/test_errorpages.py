@@ -10,9 +10,9 @@ from ipyproxy.access.origins import Policy
 from ipyproxy.config import ConfigError
 from ipyproxy.daemon.errorpages import LARGEST, read_error_pages
 from ipyproxy.web.resources import Branch
-from ipyproxy.web.site import PublicSite, mounts_of
+from ipyproxy.web.site import PublicSite
 from tests.files.shelf import read
-from tests.front import House
+from tests.front import House, mounts_of
 
 
 @pytest.fixture

@@ -164,7 +164,8 @@ def test_sigterm_finishes_what_is_open_and_then_the_process_ends_with_0(start: S
 
     async def scenario() -> None:
         user = user_of(daemon)
-        async with notebook() as port:
+        asked = asyncio.Event()
+        async with notebook(asked) as port:
             daemon.configure(f"notebooks.ports = {port}\n")
             await reload(daemon, 1)
             echoes = await open_bridges(user, port, 3)
@@ -172,7 +173,7 @@ def test_sigterm_finishes_what_is_open_and_then_the_process_ends_with_0(start: S
             idle = await asyncio.open_connection("127.0.0.1", daemon.port, ssl=user.tls)
             idle[1].write(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
             await idle[0].readuntil(b"\r\n\r\n")
-            await asyncio.sleep(0.5)
+            await asyncio.wait_for(asked.wait(), PATIENCE)
             daemon.child.signal(SIGTERM)
             # The idle connection closes at once, browsers are told, and nobody gets in.
             while not idle[0].at_eof():
@@ -222,13 +223,14 @@ def test_a_second_sigterm_ends_at_once(start: Start) -> None:
 
     async def scenario() -> None:
         user = user_of(daemon)
-        async with notebook() as port:
+        asked = asyncio.Event()
+        async with notebook(asked) as port:
             daemon.configure(f"notebooks.ports = {port}\n")
             await reload(daemon, 1)
             slow = asyncio.create_task(user.get(f"/ipython/{port}/slow/1000"))
-            await asyncio.sleep(0.5)
+            await asyncio.wait_for(asked.wait(), PATIENCE)
             daemon.child.signal(SIGTERM)
-            await asyncio.sleep(1)
+            await until(lambda: "stopping" in daemon.child.log())
             assert daemon.child.is_running
             began = time.monotonic()
             daemon.child.signal(SIGTERM)
@@ -245,11 +247,12 @@ def test_what_does_not_end_in_time_is_cut(start: Start) -> None:
 
     async def scenario() -> None:
         user = user_of(daemon)
-        async with notebook() as port:
+        asked = asyncio.Event()
+        async with notebook(asked) as port:
             daemon.configure(f"notebooks.ports = {port}\ntimeouts.drain = 1\n")
             await reload(daemon, 1)
             slow = asyncio.create_task(user.get(f"/ipython/{port}/slow/1000"))
-            await asyncio.sleep(0.5)
+            await asyncio.wait_for(asked.wait(), PATIENCE)
             daemon.child.signal(SIGTERM)
             with pytest.raises((OSError, EOFError)):
                 await slow
@@ -297,7 +300,7 @@ def test_sigterm_ends_a_patient_drain(start: Start) -> None:
             await reload(daemon, 1)
             echoes = await open_bridges(user, port, 2)
             daemon.child.signal(SIGQUIT)
-            await asyncio.sleep(1)
+            await until(lambda: "handing over" in daemon.child.log())
             await all_move(echoes)
             daemon.child.signal(SIGTERM)
             assert await asyncio.to_thread(daemon.child.wait, PATIENCE) == 0

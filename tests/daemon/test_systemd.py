@@ -157,7 +157,7 @@ def test_three_upgrades_under_load_refuse_nobody_and_cut_nothing(
                 echoes += mine
                 new = await next_one(port)
                 old.child.signal(SIGQUIT)
-                await asyncio.to_thread(old.wait_for, "retiring")
+                await asyncio.to_thread(old.wait_for, "handing over")
                 await load.answered(50)
                 await all_move(mine)
                 old = new

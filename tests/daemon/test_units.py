@@ -209,11 +209,12 @@ def test_the_units_under_a_booted_systemd(house: House) -> None:
         house.configure("")
 
         # A restart lets nobody down: who comes meanwhile waits in the socket.
-        async with notebook() as port:
+        asked = asyncio.Event()
+        async with notebook(asked) as port:
             house.configure(f"notebooks.ports = {port}\ntimeouts.drain = 5")
             machine.do("reload", "ipyproxy")
             slow = asyncio.create_task(user.get(f"/ipython/{port}/slow/2"))
-            await asyncio.sleep(0.5)
+            await asyncio.wait_for(asked.wait(), PATIENCE)
             restart = asyncio.create_task(asyncio.to_thread(machine.do, "restart", "ipyproxy"))
             await asyncio.sleep(0.5)
             assert (await user.get(f"/ipython/{port}/slow/0")).status == 200

@@ -13,8 +13,8 @@ from twisted.internet.defer import Deferred, execute
 from ipyproxy.access.origins import Policy
 from ipyproxy.files import opening
 from ipyproxy.files.resource import Files
-from ipyproxy.web.site import PublicSite, mounts_of
-from tests.front import Browser, House
+from ipyproxy.web.site import PublicSite
+from tests.front import Browser, House, mounts_of
 
 
 class Reader:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from ipyproxy.http.answers import response_fields
 from ipyproxy.http.rewriting import (
-    NOTHING_SAID,
     Manners,
     Rewriting,
     Said,
@@ -181,7 +180,7 @@ def test_names_that_only_resemble_a_claim_pass() -> None:
 
 
 def told(public: bytes, manners: Manners, client: str = "192.0.2.7") -> list[bytes]:
-    return lines_of(forwarded_block(client, public, NOTHING_SAID, manners))
+    return lines_of(forwarded_block(client, public, Said(), manners))
 
 
 def test_we_tell_an_application_who_asked_for_what() -> None:
@@ -233,7 +232,7 @@ def test_of_an_untrusted_peer_only_via_is_kept() -> None:
     special = request(*CLAIMS).fields.special
     assert said_before(special, trusted=False) == Said((b"1.0 a", b"1.1 b"))
     special = request(*CLAIMS[:2]).fields.special
-    assert said_before(special, trusted=False) == NOTHING_SAID
+    assert said_before(special, trusted=False) == Said()
 
 
 def test_what_a_trusted_proxy_said_is_appended_to() -> None:

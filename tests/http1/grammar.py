@@ -76,7 +76,6 @@ def chunked_body(stream: bytes) -> tuple[bytes, bytes] | None:
 
 # RFC 3986 3.2, as RFC 9110 4.2 narrows it: no userinfo, and a host that is not empty. A port may
 # be empty there; here it may not, and is a number that a port can have.
-DEC_OCTET = rb"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 REG_NAME = rb"(?:" + UNRESERVED + rb"|" + PCT_ENCODED + rb"|" + SUB_DELIMS + rb")+"
 IP_LITERAL = rb"\[[0-9A-Fa-f:.]+\]"
 AUTHORITY = re.compile(rb"(?:" + IP_LITERAL + rb"|" + REG_NAME + rb")(?::[1-9][0-9]*)?")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
 from .client import Client
 from .jupyter import ON_PURPOSE, Classic, Jupyter, Lab, notebook_port
+from .processes import tail
 from .proxy import Proxy
 
 
@@ -111,8 +113,9 @@ def pytest_runtest_makereport(
     """Put the ends of all logs under a failure."""
     report = yield
     if report.failed:
-        for used in item.funcargs.values():
-            if isinstance(used, Jupyter | Proxy):
-                title = f"end of {used.child.log_file}"
-                report.sections.append((title, used.child.log_tail()))
+        shared = [used for used in item.funcargs.values() if isinstance(used, Jupyter | Proxy)]
+        logs = [used.child.log_file for used in shared]
+        if isinstance(own := item.funcargs.get("tmp_path"), Path):
+            logs += sorted(own.rglob("*.log"))
+        report.sections += [(f"end of {log}", tail(log)) for log in logs]
     return report

@@ -100,7 +100,7 @@ def firefox(directory: Path) -> Iterator[FirefoxPage]:
     profile.mkdir(parents=True)
     # It has no business on the internet.
     (profile / "user.js").write_text(
-        'user_pref("network.captive-trusted_pages-service.enabled", false);\n'
+        'user_pref("network.captive-portal-service.enabled", false);\n'
         'user_pref("network.connectivity-service.enabled", false);\n'
         'user_pref("app.normandy.enabled", false);\n'
         'user_pref("services.settings.server", "http://127.0.0.1:1");\n'

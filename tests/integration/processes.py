@@ -96,6 +96,11 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
+def tail(log: Path, lines: int = 40) -> str:
+    """The last *lines* lines of a file."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
 class Child:
     """One process in a session of its own, whose output goes to a file."""
 
@@ -145,9 +150,9 @@ class Child:
         """All that the process has written so far."""
         return self.log_file.read_text(errors="replace")
 
-    def log_tail(self, lines: int = 40) -> str:
-        """The last *lines* lines of the log."""
-        return "\n".join(self.log().splitlines()[-lines:])
+    def log_tail(self) -> str:
+        """The last lines of the log."""
+        return tail(self.log_file)
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> None:
         """Wait until *ready* says so; raises Gone, with the end of the log, if it never will."""

@@ -124,7 +124,7 @@ class Proxy(Front):
         )
 
     def hand_over(self) -> Self:
-        """Retire, while another process takes the port; returns once the old one has ended."""
+        """Hand over, while another process takes the port; returns once the old one has ended."""
         self.child.signal(signal.SIGQUIT)
         successor = self.again()
         self.child.wait(20)

@@ -9,7 +9,7 @@ import bcrypt
 import pytest
 
 from .client import Client
-from .firefox import firefox
+from .firefox import FirefoxPage, firefox
 from .jupyter import Lab, notebook_port
 from .processes import poll
 from .proxy import Proxy
@@ -22,6 +22,28 @@ pytestmark = pytest.mark.integration
 COUNTING = "import time; [(print(n, flush=True), time.sleep(0.2)) for n in range(300)];"
 OUTPUT = "[...document.querySelectorAll('.jp-OutputArea-output')].map(e => e.innerText).join(' ')"
 IDLE = "document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status || ''"
+EDITOR = ".jp-Notebook .jp-CodeCell .cm-content"
+HAS_CURSOR = f"document.activeElement?.matches('{EDITOR}') ? 1 : 0"
+TYPED = f"document.querySelector('{EDITOR}').innerText"
+#: The cell's prompt is [ ] until Lab has sent the cell to the kernel, and [*] from then on.
+PROMPT = "document.querySelector('.jp-Notebook .jp-CodeCell .jp-InputPrompt').innerText"
+
+
+def run_cell(page: FirefoxPage, code: str) -> None:
+    """Put the cursor into the first cell, type *code* and run it, as a person does: by looking.
+
+    Lab still moves its panels after it says that the kernel is idle, so a click may go astray.
+    """
+
+    def has_cursor() -> bool:
+        page.click(EDITOR)
+        return bool(page.value(HAS_CURSOR))
+
+    poll(lambda: has_cursor() or None, seconds=30, waiting_for="the cursor in the cell")
+    page.type(code)
+    poll(lambda: page.value(TYPED).strip() == code or None, seconds=30, waiting_for="the code")
+    page.press_shift_enter()
+    poll(lambda: "*" in page.value(PROMPT) or None, seconds=30, waiting_for="the cell to be sent")
 
 
 def test_a_cell_goes_on_to_print_after_a_restart_of_the_proxy(tmp_path: Path) -> None:
@@ -37,9 +59,7 @@ def test_a_cell_goes_on_to_print_after_a_restart_of_the_proxy(tmp_path: Path) ->
             poll(
                 lambda: page.value(IDLE) == "idle" or None, seconds=60, waiting_for="an idle kernel"
             )
-            page.click(".jp-Notebook .jp-CodeCell .cm-content")
-            page.type(COUNTING)
-            page.press_shift_enter()
+            run_cell(page, COUNTING)
 
             def numbers() -> list[int]:
                 return [int(word) for word in page.value(OUTPUT).split() if word.isdigit()]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from tests.integration.proxy import Proxy
 
 from .streams import Notebook, Stream, browse
-
-Browse = Callable[[], Stream]
 
 #: Probes would connect to the notebook too; a test wants to know who does.
 UNWATCHED = 'health.mode = "off"\n'

@@ -306,10 +306,10 @@ class TestBridges:
         second = Bridge(traffic=Traffic(5, 50, 500, 5000))
         upstream.bridge_opened(first)
         upstream.bridge_opened(second)
-        assert (len(upstream.bridges), upstream.bridges_ended) == (2, 0)
+        assert upstream.bridges == {first, second}
         assert upstream.traffic == Traffic(6, 70, 800, 9000)
         upstream.bridge_ended(first)
-        assert (len(upstream.bridges), upstream.bridges_ended) == (1, 1)
+        assert upstream.bridges == {second}
         assert upstream.traffic == Traffic(6, 70, 800, 9000)
         second.traffic = Traffic(6, 50, 500, 5000)
         assert upstream.traffic == Traffic(7, 70, 800, 9000)

@@ -183,7 +183,6 @@ class TestTheStateOfANotebook:
                 browser.hang_up()
         door.gate.wait(60)
         assert door.gate.prober.attempts == door.gate.dialler.attempts == []
-        assert door.gate.health.watched == 0
         assert door.gate.table.all() == []
 
     def test_whoever_may_reach_it_is_told(self) -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from ipyproxy.server.clients import Rate
 from ipyproxy.web.resources import Branch
-from ipyproxy.web.site import PublicSite, RedirectSite, mounts_of
-from tests.front import House
+from ipyproxy.web.site import PublicSite, RedirectSite
+from tests.front import House, mounts_of
 from tests.web.gate import HOST, Gate, ask, head_of, message
 
 
