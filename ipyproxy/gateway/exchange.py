@@ -359,6 +359,9 @@ class Exchange:
         """Begin the answer with what ``page`` names itself, unless more of it is there already."""
         page.body += data
         if not ended and self._more_is_there() and len(page.body) < LONGEST_PAGE:
+            # What is there may be no byte of the body.
+            seen = len(page.body)
+            self._request.transport.call_soon(lambda: self._look_again(page, seen))
             return
         self._held = None
         preloads = self._context.preloads
@@ -367,6 +370,10 @@ class Exchange:
         self._request.begin(200, page.reason, page.fields, page.length)
         if page.body:
             self._pass_on(page.body)
+
+    def _look_again(self, page: _HeldPage, seen: int) -> None:
+        if self._held is page and len(page.body) == seen:
+            self._hold(page, b"")
 
     def _more_is_there(self) -> bool:
         return self._connection is not None and self._connection.transport.has_input

@@ -16,6 +16,7 @@ from ipyproxy.http.forwarding import TrustedProxies
 from ipyproxy.http1.head import HeadLimits, parse_request
 from ipyproxy.http1.lines import SpecialFields
 from ipyproxy.net.sockdiag import Listener
+from ipyproxy.net.tcp import FIRST_READ
 from tests.encoding.work import Turns
 from tests.web.gate import HOST, Gate, message
 from tests.wires import Wire
@@ -244,6 +245,19 @@ class TestTheFirstVisitor:
         assert b"Link: " not in head
         scene.gate.tell(notebook, page)
         assert browser.hear() == page
+
+    def test_does_not_wait_for_more_than_the_frame_of_a_chunk(self, scene: Scene) -> None:
+        browser = scene.gate.connect()
+        browser.say(message(b"GET %b HTTP/1.1" % PAGE, HOST, *DOCUMENT))
+        notebook = scene.gate.notebook()
+        notebook.hear()
+        head = message(b"HTTP/1.1 200 OK", HTML, b"Transfer-Encoding: chunked", body=b"f00\r\n")
+        # The first read ends where the chunk's data does.
+        filling = b"X-Filling: %b\r\n\r\n" % bytes(b"x" * (FIRST_READ - 0xF00 - len(head) - 13))
+        head = head.replace(b"\r\n\r\n", b"\r\n" + filling)
+        assert len(head) + 0xF00 == FIRST_READ
+        scene.gate.tell(notebook, head + b"p" * 0xF00 + b"\r\n")
+        assert browser.hear().endswith(b"p" * 0xF00 + b"\r\n")
 
     def test_gets_an_empty_page(self, scene: Scene) -> None:
         assert self.told(scene, b"") == []
