@@ -83,6 +83,16 @@ class Policy:
         return host, self._scheme + host + suffix
 
     def _addressed(self, special: SpecialFields, authority: bytes | None) -> tuple[bytes, bytes]:
+        asked = (self, authority)
+        known: tuple[bytes, bytes] | None = special.following.get(asked)
+        if known is None:
+            known = self._find_addressed(special, authority)
+            special.keep(asked, known)
+        return known
+
+    def _find_addressed(
+        self, special: SpecialFields, authority: bytes | None
+    ) -> tuple[bytes, bytes]:
         hosts = special.values_of(b"host")
         if len(hosts) != 1:
             raise ProxyError(Problem.BAD_REQUEST, f"{len(hosts)} Host fields")
@@ -121,11 +131,10 @@ class Policy:
         :raises ProxyError: ``ORIGIN_DENIED``.
         """
         special = head.fields.special
-        is_safe = head.method in _SAFE_METHODS
-        origins = special.values_of(b"origin")
         is_upgrade = b"upgrade" in special
-        if not origins and is_safe and not is_upgrade:
+        if head.method in _SAFE_METHODS and not is_upgrade and b"origin" not in special:
             return
+        origins = special.values_of(b"origin")
         site = special.values_of(b"sec-fetch-site")
         if not origins:
             # No browser, or a plain navigation: these carry no Origin.

@@ -32,7 +32,7 @@ from ipyproxy.daemon.reloading import Reloads
 from ipyproxy.daemon.settings import Settings
 from ipyproxy.daemon.summary import log_settings
 from ipyproxy.daemon.systemd import Manager
-from ipyproxy.net.descriptors import Descriptors, EpollSet
+from ipyproxy.net.descriptors import Descriptors, EpollSet, Poller
 from ipyproxy.net.endpoints import StartError, spoken
 from ipyproxy.status.condition import Phase
 from ipyproxy.status.lag import timed
@@ -330,7 +330,7 @@ def _fitting(settings: Settings) -> Settings:
     return settings._replace(config=within_descriptors(settings.config))
 
 
-def make_descriptors(reactor: Any) -> Descriptors:
+def make_descriptors(reactor: Poller) -> Descriptors:
     """Where the transports wait: the cheaper set where there is one, else the reactor."""
     return EpollSet(reactor) if hasattr(select, "epoll") else reactor
 

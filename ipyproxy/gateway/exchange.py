@@ -152,6 +152,13 @@ class RouteWork:
             self.person_at = now
 
 
+def _framing(body: Decoder) -> bytes:
+    """The field line that frames a request's body for the upstream."""
+    if body.length is None:
+        return b"Transfer-Encoding: chunked\r\n"
+    return b"Content-Length: %d\r\n" % body.length
+
+
 class _HeldPage:
     """A page's answer that has not begun, and what has come of its body."""
 
@@ -269,23 +276,24 @@ class Exchange:
             self._context.health.connected(self._upstream)
         request = self._request
         body = request.body
+        method = request.method
+        target = upstream_target(request.target, self._rewriting)
         fields = self.fields()
         compression = self._context.compression
         if compression is not None:
             fields, self._asked = compression.ask(
                 self._upstream, request.head, request.public, fields
             )
-        head = b"%b %b HTTP/1.1\r\n%b%b\r\n" % (
-            request.method,
-            upstream_target(request.target, self._rewriting),
-            fields,
-            self._framing(),
-        )
+        if body is not None:
+            fields += _framing(body)
+        elif method in _WITH_BODY:
+            fields += b"Content-Length: 0\r\n"
+        head = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, fields)
         if body is None:
-            connection.send(request.method, head, self, ended=True, timeout=self.timeout)
+            connection.send(method, head, self, ended=True, timeout=self.timeout)
             return
         early, request.pending_body = request.pending_body, b""
-        connection.send(request.method, head, self, ended=False, timeout=self.timeout)
+        connection.send(method, head, self, ended=False, timeout=self.timeout)
         # Whatever the notebook can't take makes the browser wait.
         connection.transport.registerProducer(request.transport, True)
         request.transport.resumeProducing()
@@ -296,24 +304,13 @@ class Exchange:
 
     def fields(self) -> bytes:
         """The field lines that do not frame."""
-        request, context = self._request, self._context
+        request, rewriting = self._request, self._rewriting
         head, public, client = request.head, request.public, request.connection
-        fields = request_fields(head, public, context.trusted_origins, self._rewriting)
-        fields += forwarded(
-            head.fields.special, client.peer, public, client.trusted, self._rewriting
-        )
-        if self._rewriting.sent:
-            fields += told_lines(self._rewriting.sent, request.user)
+        fields = request_fields(head, public, self._context.trusted_origins, rewriting)
+        fields += forwarded(head.fields.special, client.peer, public, client.trusted, rewriting)
+        if rewriting.sent:
+            fields += told_lines(rewriting.sent, request.user)
         return fields + block_of(request.identity) if request.identity else fields
-
-    def _framing(self) -> bytes:
-        request = self._request
-        body = request.body
-        if body is not None:
-            if body.length is None:
-                return b"Transfer-Encoding: chunked\r\n"
-            return b"Content-Length: %d\r\n" % body.length
-        return b"Content-Length: 0\r\n" if request.method in _WITH_BODY else b""
 
     def interim(self, head: ResponseHead) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
@@ -322,17 +319,17 @@ class Exchange:
 
     def response_begun(self, head: ResponseHead, body: Decoder | None) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
-        self._context.health.answered(self._upstream)
-        request = self._request
-        fields = response_fields(head, request.public, self._rewriting)
-        named_files = self._context.named_files
+        request, context, rewriting = self._request, self._context, self._rewriting
+        context.health.answered(self._upstream)
+        fields = response_fields(head, request.public, rewriting)
+        named_files = context.named_files
         if named_files is not None and head.status == 200:
             self._file = named_files.sending(request, head.fields.special, fields)
             if self._file is not None:
                 return
         size = length = stated_length(head) if body is None else body.length
         status, reason = head.status, head.reason
-        compression = self._context.compression
+        compression = context.compression
         if compression is not None:
             answer = compression.answer(
                 self._asked, request.head, request.public, head, fields, length, self._client
@@ -343,25 +340,23 @@ class Exchange:
                 fields, length = answer.fields, answer.length
                 if answer.kept is not None:
                     size = answer.kept.size
-        if self._context.trusted_pages is not None and self._rewriting.confined:
-            fields = block_of(self._context.trusted_pages.opened(lines_of(fields)))
+        if context.trusted_pages is not None and rewriting.confined:
+            fields = block_of(context.trusted_pages.opened(lines_of(fields)))
         if head.status in STATUSES:
             self._ask_for_advice(head.status)
-        if status == 200:
-            told = self._with_preloads(head, fields, size)
+        if status == 200 and context.preloads is not None:
+            told = self._with_preloads(context.preloads, head, fields, size)
             if told is None:
                 self._held = _HeldPage(reason, fields, length)
                 return
             fields = told
         request.begin(status, reason, fields, length)
 
-    def _hold(self, page: _HeldPage, data: bytes, *, ended: bool = False) -> None:
+    def _hold(self, page: _HeldPage, data: bytes, *, at_once: bool = False) -> None:
         """Begin the answer with what ``page`` names itself, unless more of it is there already."""
         page.body += data
-        if not ended and self._more_is_there() and len(page.body) < LONGEST_PAGE:
-            # What is there may be no byte of the body.
-            seen = len(page.body)
-            self._request.transport.call_soon(lambda: self._look_again(page, seen))
+        if not at_once and self._more_is_there() and len(page.body) < LONGEST_PAGE:
+            self._look_again(page, len(page.body), 2)
             return
         self._held = None
         preloads = self._context.preloads
@@ -371,9 +366,18 @@ class Exchange:
         if page.body:
             self._pass_on(page.body)
 
-    def _look_again(self, page: _HeldPage, seen: int) -> None:
-        if self._held is page and len(page.body) == seen:
-            self._hold(page, b"")
+    def _look_again(self, page: _HeldPage, seen: int, turns: int) -> None:
+        """Begin after so many turns of the event loop: what was there was no byte of the body.
+
+        One turn is not enough, since calls that are due may come before what is to be read.
+        """
+        if self._held is not page or len(page.body) != seen:
+            return
+        if turns:
+            look = self._look_again
+            self._request.transport.call_soon(lambda: look(page, seen, turns - 1))
+        else:
+            self._hold(page, b"", at_once=True)
 
     def _more_is_there(self) -> bool:
         return self._connection is not None and self._connection.transport.has_input
@@ -392,14 +396,14 @@ class Exchange:
             answer, upstream, self._client, request, source, length, self._encoding_failed
         )
 
-    def _with_preloads(self, head: ResponseHead, fields: bytes, size: int | None) -> bytes | None:
+    def _with_preloads(
+        self, preloads: Preloads, head: ResponseHead, fields: bytes, size: int | None
+    ) -> bytes | None:
         """Tell the browser what the page is going to ask for, if it is a page.
 
         None: the page itself may tell, and comes together with its head as a rule.
         """
-        request, preloads = self._request, self._context.preloads
-        if preloads is None:
-            return fields
+        request = self._request
         # No page is that small.
         if size is not None and size < SMALLEST and request.started > preloads.learning_until:
             return fields
@@ -470,7 +474,7 @@ class Exchange:
     def response_ended(self) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
         if self._held is not None:
-            self._hold(self._held, b"", ended=True)
+            self._hold(self._held, b"", at_once=True)
         body, self._body = self._body, None
         self._end()
         if self.work is not None:
@@ -533,7 +537,8 @@ class Exchange:
     def _end(self) -> None:
         """The exchange is over."""
         self._part()
-        self._leave_place()
+        if self._places is not None:
+            self._leave_place()
 
     def _leave_place(self) -> None:
         places, self._places = self._places, None

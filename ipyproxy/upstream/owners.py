@@ -13,7 +13,7 @@ import pwd
 from collections.abc import Callable, Iterable
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
@@ -24,13 +24,13 @@ T = TypeVar("T")
 Run = Callable[[Callable[[], T]], Deferred[T]]
 """Does some work in a thread."""
 
-FRESH_FOR = 300.0
+FRESH_FOR: Final = 300.0
 """Seconds after which the directory is asked again. Until it answers, its last answer counts."""
-PATIENCE = 5.0
+PATIENCE: Final = 5.0
 """Seconds that a request waits for the directory, where it has never answered for that user."""
-MOST_ASKED = 64
+MOST_ASKED: Final = 64
 """Users that the directory may be asked for at once; requests for others are refused."""
-MOST_KNOWN = 1024
+MOST_KNOWN: Final = 1024
 """Users whose groups are remembered."""
 
 

@@ -23,12 +23,12 @@ from ipyproxy.net.sockdiag import ANSWER_BYTES, AnswerError, Listener, question,
 from ipyproxy.upstream.owners import Listed, Owners, OwnersError
 from ipyproxy.upstream.upstream import Upstream
 
-SEEN_FOR = 1.0
+SEEN_FOR: Final = 1.0
 """Seconds for which a look at a port counts, if there is a connection to it already."""
-_LOOKS_EACH_SWEEP = 128
-_NETLINK_SOCK_DIAG = 4
+_LOOKS_EACH_SWEEP: Final = 128
+_NETLINK_SOCK_DIAG: Final = 4
 # A namespace for one service has one or two; one for a whole container has thousands.
-_FEW_USERS = 1000
+_FEW_USERS: Final = 1000
 
 _log: Final = Logger(namespace="ipyproxy.tenants")
 
