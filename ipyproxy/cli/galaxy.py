@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ipyproxy.config import ConfigError
-from ipyproxy.galaxy.spelling import PostgreSQLMap, read_place
+from ipyproxy.database.place import PostgreSQL
+from ipyproxy.galaxy.spelling import read_place
 
 _PREFIX = "interactivetool"
 
@@ -60,12 +61,14 @@ def _text(file: Path) -> str:
 class GalaxyYml(NamedTuple):
     """What a galaxy.yml says.
 
+    :ivar file: where it is.
     :ivar root: the directory that Galaxy is started in, as far as that can be told.
     :ivar galaxy: the keys of the section for Galaxy.
     :ivar gravity: those of the section for gravity, which starts Galaxy's processes.
     :ivar lines: where each key stands, by section and key, and each section.
     """
 
+    file: Path
     root: Path
     galaxy: Mapping[str, Any]
     gravity: Mapping[str, Any]
@@ -76,6 +79,10 @@ class GalaxyYml(NamedTuple):
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
+
+    def wrong(self, key: str, why: str) -> ConfigError:
+        """What is wrong with a key of Galaxy's section."""
+        return ConfigError([f"{self.file}:{self.line('galaxy', key)}: {key}: {why}"])
 
 
 def read(text: str, file: Path) -> GalaxyYml:
@@ -88,22 +95,47 @@ def read(text: str, file: Path) -> GalaxyYml:
     except ImportError:
         why = "this command needs PyYAML: pip install 'ipyproxy[galaxy]', or Debian's python3-yaml"
         raise ConfigError([why]) from None
+    lines: dict[tuple[str, ...], int] = {}
     try:
-        document, node = yaml.safe_load(text), yaml.compose(text, yaml.SafeLoader)
+        lines.update(_lines(yaml.compose(text, yaml.SafeLoader), ()))
+        document = yaml.load(text, _loader(yaml))  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        raise ConfigError([f"{file}:{line}: {getattr(error, 'problem', error)}"]) from None
+        raise ConfigError([f"{file}:{_placed(error, lines)}"]) from None
+    except RecursionError:
+        raise ConfigError([f"{file}: it is nested too deeply"]) from None
     sections = document if isinstance(document, dict) else {}
     galaxy = sections.get("galaxy") or {}
     gravity = sections.get("gravity") or {}
     if not isinstance(galaxy, dict) or not isinstance(gravity, dict) or "galaxy" not in sections:
         raise ConfigError([f"{file}: there is no section galaxy: in it"])
-    return GalaxyYml(_root(gravity, file), galaxy, gravity, dict(_lines(node, ())))
+    return GalaxyYml(file, _root(gravity, file), galaxy, gravity, lines)
+
+
+def _placed(error: Any, lines: Mapping[tuple[str, ...], int]) -> str:
+    """The line that an error of YAML's is at, the key there if it is known, and what is wrong."""
+    mark = getattr(error, "problem_mark", None)
+    line = mark.line + 1 if mark else 1
+    above = [(at, f"{path[-1]}: ") for path, at in lines.items() if at <= line]
+    return f"{line}: {max(above)[1] if above else ''}{getattr(error, 'problem', error)}"
+
+
+def _loader(yaml: Any) -> Any:
+    """A loader that says where a value is that looks like a date or a number, and is none."""
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        def construct_object(self, node: Any, deep: bool = False) -> Any:
+            try:
+                return super().construct_object(node, deep)
+            except (AttributeError, KeyError, OverflowError, ValueError):
+                kind = node.tag.rpartition(":")[2]
+                why = f"{node.value[:80]} is no {kind}; if it is text, put it in quotes"
+                raise yaml.constructor.ConstructorError(None, None, why, node.start_mark) from None
+
+    return Loader
 
 
 def _lines(node: Any, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
-    if node.id != "mapping":
+    if node is None or node.id != "mapping":
         return
     for key, value in node.value:
         path = (*above, str(key.value))
@@ -133,21 +165,27 @@ def _data(galaxy: GalaxyYml) -> Path:
 
 def _place(galaxy: GalaxyYml) -> str:
     """The map as ipyproxy is to be told of it."""
-    _, said = _map(galaxy)
+    key, said = _map(galaxy)
     if not said:
         return str(_data(galaxy) / "interactivetools_map.sqlite")
     try:
         place = read_place(said)
     except ValueError as error:
-        raise ConfigError([f"the map {said} {error}"]) from None
-    if isinstance(place, PostgreSQLMap):
+        # It is not repeated, since it may hold a password.
+        raise galaxy.wrong(key, f"what it says {error}") from None
+    if isinstance(place, PostgreSQL):
         return place.conninfo
     return normpath(galaxy.root / place.path)
 
 
 def _host(galaxy: GalaxyYml) -> str:
     """The name of the site; empty if the configuration does not say it."""
-    host = urlsplit(str(galaxy.galaxy.get("galaxy_infrastructure_url") or "")).hostname or ""
+    key = "galaxy_infrastructure_url"
+    url = str(galaxy.galaxy.get(key) or "")
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError as error:
+        raise galaxy.wrong(key, f"{url} is no URL ({error})") from None
     return "" if host in ("localhost", "127.0.0.1") or "$" in host else host
 
 
@@ -222,4 +260,4 @@ def _about_the_map(galaxy: GalaxyYml) -> Iterator[tuple[int, str]]:
 
 def _is_absolute(said: str) -> bool:
     place = read_place(said)
-    return isinstance(place, PostgreSQLMap) or place.path.is_absolute()
+    return isinstance(place, PostgreSQL) or place.path.is_absolute()

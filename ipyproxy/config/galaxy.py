@@ -10,8 +10,10 @@ from typing import Annotated
 
 import attrs
 
-from ipyproxy.config.values import RefusedError, matching, read_domain, read_network, refused
-from ipyproxy.galaxy.spelling import MapPlace, PostgreSQLMap, read_place
+from ipyproxy.config.database import shown, take_psycopg
+from ipyproxy.config.values import matching, read_domain, read_network, refused
+from ipyproxy.database.place import PostgreSQL
+from ipyproxy.galaxy.spelling import MapPlace, read_place
 
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
@@ -22,9 +24,7 @@ def _read_map(value: object) -> MapPlace | None:
     try:
         return read_place(value if isinstance(value, str) else "")
     except ValueError as error:
-        # A URL may hold a password.
-        shown = value if isinstance(value, str) and "@" not in value else "..."
-        raise refused(shown, str(error)) from None
+        raise refused(shown(value), str(error)) from None
 
 
 @attrs.frozen
@@ -49,9 +49,8 @@ class Galaxy:
 
     def __attrs_post_init__(self) -> None:
         """Refuse a driver for the map that is not installed."""
-        if isinstance(self.map, PostgreSQLMap) and not _has_psycopg():
-            why = "needs psycopg: pip install 'ipyproxy[postgresql]', or Debian's python3-psycopg"
-            raise RefusedError(why, key="map")
+        if isinstance(self.map, PostgreSQL):
+            take_psycopg("map")
 
     @property
     def path(self) -> str:
@@ -62,9 +61,3 @@ class Galaxy:
     def domain(self) -> str:
         """The name that the hosts of tools are below; empty: tools have none."""
         return f"ep.{self.prefix}.{self.host}" if self.map and self.host else ""
-
-
-def _has_psycopg() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("psycopg") is not None

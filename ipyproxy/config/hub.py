@@ -11,7 +11,9 @@ from typing import Annotated
 
 import attrs
 
+from ipyproxy.config.database import read_optional_database, take_psycopg
 from ipyproxy.config.values import RefusedError, count, matching, read_optional_path, refused
+from ipyproxy.database.place import PostgreSQL
 from ipyproxy.net.address import TCPAddress, UNIXPath, is_loopback
 from ipyproxy.net.hosts import parse_address
 
@@ -36,12 +38,14 @@ def _read_api(value: object) -> TCPAddress | UNIXPath | None:
 class JupyterHub:
     """A JupyterHub that says by its proxy's REST API which routes there are, beside all others.
 
+    ``routes`` is the database that all nodes of a fleet have its routes in.
     ``connections`` are the exchanges and WebSockets that each of its servers may have at once.
     """
 
     api: Annotated[TCPAddress | UNIXPath | None, _read_api] = None
     token_file: Annotated[Path | None, read_optional_path] = None
     keep_routes: bool = True
+    routes: Annotated[PostgreSQL | None, read_optional_database] = None
     host_routing: bool = False
     error_target: Annotated[
         str, matching(r"(https?://[!-~]+)?", "an address such as http://127.0.0.1:8081/hub/error")
@@ -65,6 +69,8 @@ class JupyterHub:
             if changed:
                 raise RefusedError("means nothing without jupyterhub.api", key=changed[0])
             return
+        if self.routes is not None:
+            take_psycopg("routes")
         if isinstance(self.api, TCPAddress) and self.token_file is None:
             raise RefusedError(
                 "needs jupyterhub.token_file beside it: any user can get there", key="api"

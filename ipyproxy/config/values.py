@@ -319,5 +319,5 @@ for _read_ports in (Ports.read, read_optional_ports):
 
 
 def is_within(path: str, above: str) -> bool:
-    """Whether ``path`` is ``above`` or lies below it; neither ends with a slash."""
-    return f"{path}/".startswith(f"{above}/")
+    """Whether ``path`` is ``above`` or lies below it; neither ends with a slash, but for ``/``."""
+    return above == "/" or f"{path}/".startswith(f"{above}/")

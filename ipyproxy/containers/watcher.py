@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from ipyproxy.containers.engine import Engine, EngineError
-from ipyproxy.containers.labels import Offer, Place, plan
+from ipyproxy.containers.labels import Offer, Place, Plan, plan
 from ipyproxy.routes.route import Route
 
 LIST_EVERY = 60.0
@@ -32,7 +32,10 @@ class Routes(Protocol):
         """What stands there, whoever has put it."""
 
     def put(self, host: bytes, path: bytes, route: Route) -> object:
-        """Let ``route`` stand there; gives what stands there then. Raises ValueError."""
+        """Let ``route`` stand there; gives what stands there then. Raises ValueError.
+
+        What stands there already goes on, if it leads to the same place.
+        """
 
     def remove(self, host: bytes, path: bytes) -> None:
         """Let nothing stand there any more."""
@@ -50,6 +53,7 @@ class Watcher:
         self._reactor = reactor
         self._engine = engine
         self._routes = routes
+        self._wanted = Plan({}, ())
         self._mine: dict[Place, tuple[Offer, object]] = {}
         self._told: frozenset[str] = frozenset()
         self._running: Deferred[None] | None = None
@@ -153,11 +157,18 @@ class Watcher:
     # What there is.
 
     def _take_over(self, containers: Sequence[object]) -> None:
-        wanted = plan(containers)
-        for place in [place for place in self._mine if place not in wanted.offers]:
+        self._wanted = plan(containers)
+        self.judge()
+
+    def judge(self) -> None:
+        """Have the routes that the containers want, as far as they may have them now.
+
+        To be called when what they may have has changed.
+        """
+        for place in [place for place in self._mine if place not in self._wanted.offers]:
             self._remove(place)
-        refusals = list(wanted.refusals)
-        for place, offer in wanted.offers.items():
+        refusals = list(self._wanted.refusals)
+        for place, offer in self._wanted.offers.items():
             try:
                 self._put(place, offer)
             except ValueError as error:
@@ -173,8 +184,14 @@ class Watcher:
         if stands is not None and (held is None or held[1] is not stands):
             self._mine.pop(place, None)
             raise ValueError(f"another route stands at {offer.host}{offer.path}")
+        try:
+            mine = self._routes.put(*place, offer.route())
+        except ValueError:
+            if held is not None:
+                self._remove(place)
+            raise
+        self._mine[place] = offer, mine
         if held is None or held[0] != offer:
-            self._mine[place] = offer, self._routes.put(*place, offer.route())
             self.log.info(
                 "{route} leads to the container {container}, {address}",
                 route=offer.host + offer.path,

@@ -25,6 +25,7 @@ from ipyproxy.clock import Calendar
 from ipyproxy.config import Config
 from ipyproxy.daemon.galaxy import GalaxyTools, make_mounts
 from ipyproxy.daemon.gate import AuthContext, make_gate, make_methods, withheld
+from ipyproxy.daemon.hosts import answered_hosts
 from ipyproxy.daemon.limits import clients_limits, upstream_limits
 from ipyproxy.daemon.live import LiveRoutes
 from ipyproxy.daemon.retirement import Memories, Retirement
@@ -283,13 +284,9 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
     :param https_port: the public port of HTTPS.
     """
     config = settings.config
-    names = {name for each in settings.certificates for name in each.names}
-    names.update(config.site.hosts, config.certificate_names)
-    names.update(route.host for route in config.routes if route.host)
-    names.update(_tool_hosts(config))
+    names = answered_hosts(config, settings.certificates)
     hosts = None
     if domain := config.site.notebook_domain:
-        names.add(f"*.{domain}")
         hosts = NotebookHosts(domain, config.notebooks.prefix)
     trusted_pages = (
         TrustedPages(config.site.trusted_origins) if config.site.trusted_origins else None
@@ -320,12 +317,6 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
         _status(components, names),
         fittings,
     )
-
-
-def _tool_hosts(config: Config) -> Iterable[str]:
-    """The hosts that interactive tools are at; no certificate has to bear them in path mode."""
-    galaxy = config.galaxy
-    return (galaxy.host, f"*.{galaxy.domain}") if galaxy.domain else ()
 
 
 def _challenges(components: Components, settings: Settings) -> Challenges | None:

@@ -36,9 +36,11 @@ class ContainerRoutes:
         self._watcher: Watcher | None = None
 
     def follow(self, config: Config) -> None:
-        """Have the routes that ``config`` asks for, now that it is in place."""
+        """Have the routes that ``config`` asks for and allows, now that it is in place."""
         self._config = config
         if config.containers.socket == self._asked:
+            if self._watcher is not None:
+                self._watcher.judge()
             return
         if self._watcher is not None:
             self.stop()

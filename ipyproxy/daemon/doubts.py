@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from ipyproxy.auth.htpasswd import Users
 from ipyproxy.auth.watchedfile import UnusableFileError, WatchedFile
-from ipyproxy.config import Auth, AuthRule, Config, Notebooks
+from ipyproxy.config import Auth, AuthRule, Config
+from ipyproxy.config.routes import OWN_PATH
+from ipyproxy.config.values import is_within
+from ipyproxy.daemon.hosts import have_in_common
 
-_OWN = "/_ipyproxy"
 _FILES = {
     "htpasswd": "htpasswd",
     "forward": "forward_url",
@@ -26,18 +28,17 @@ _FILES = {
 """The key of ``[auth]`` that sets each method up."""
 
 
-def doubts_of(config: Config, users: WatchedFile[Users] | None) -> Iterator[str]:
+def doubts_of(
+    config: Config, users: WatchedFile[Users] | None, hosts: Collection[str] | None
+) -> Iterator[str]:
     """What is probably not meant: rules that protect nothing, and files that lie open.
 
     :param users: the file of users, as it was read; None if none is named.
+    :param hosts: those whose requests are answered; None: that is not known yet.
     """
     auth = config.auth
-    served = [route.path for route in config.routes]
-    if config.galaxy.map is not None:
-        served.append(config.galaxy.path)
     for rule in auth.rules:
-        if not any(_meet(rule.path, path) for path in served):
-            yield from _unreached(rule, config.notebooks)
+        yield from _unreached(rule, config, hosts)
     yield from _unasked(auth)
     if auth.htpasswd is None or users is None:
         return
@@ -52,26 +53,47 @@ def doubts_of(config: Config, users: WatchedFile[Users] | None) -> Iterator[str]
         )
 
 
-def _unreached(rule: AuthRule, notebooks: Notebooks) -> Iterator[str]:
-    """A rule for a path at which nothing is served."""
-    path, prefix = rule.path, notebooks.prefix
-    if _is_within(prefix, path) or _is_within(path, _OWN) or path == "/":
-        return
-    said = f"auth.rules: the rule for {path} protects nothing: "
-    if not _is_within(path, prefix):
-        yield said + f"notebooks are served below {prefix}, and the proxy's own pages below {_OWN}"
-        return
-    port = path.removeprefix(f"{prefix}/").partition("/")[0]
-    if not (port.isascii() and port.isdigit() and int(port) in notebooks.ports):
-        yield said + f"{port} is none of notebooks.ports ({notebooks.ports})"
+def _unreached(rule: AuthRule, config: Config, hosts: Collection[str] | None) -> Iterator[str]:
+    """A rule that no request meets."""
+    said = f"auth.rules: the rule for {rule.host}{rule.path} protects nothing: "
+    answered = hosts is None or any(have_in_common(rule.host, host) for host in hosts)
+    if rule.host and not answered:
+        yield f"{said}no request for {rule.host} is answered (site.hosts)"
+    elif not _is_met(rule, config) and (why := _no_notebook(rule, config)):
+        yield said + why
 
 
-def _meet(path: str, other: str) -> bool:
-    return _is_within(path, other) or _is_within(other, path)
+def _is_met(rule: AuthRule, config: Config) -> bool:
+    """Whether something is served there that is no notebook."""
+    served = [("", OWN_PATH), *((route.host, route.path) for route in config.routes)]
+    if config.galaxy.map is not None:
+        served.append(("", config.galaxy.path))
+    return any(
+        have_in_common(rule.host, host)
+        and (is_within(rule.path, path) or is_within(path, rule.path))
+        for host, path in served
+    )
 
 
-def _is_within(path: str, above: str) -> bool:
-    return path == above or path.startswith(f"{above.rstrip('/')}/")
+def _no_notebook(rule: AuthRule, config: Config) -> str:
+    """Why no notebook is reached by a way that the rule is for; empty: one is."""
+    path, prefix, ports = rule.path, config.notebooks.prefix, config.notebooks.ports
+    if is_within(prefix, path):
+        wanted = []
+    elif is_within(path, prefix):
+        wanted = [path.removeprefix(f"{prefix}/").partition("/")[0]]
+    else:
+        return f"notebooks are served below {prefix}, and the proxy's own pages below {OWN_PATH}"
+    domain = config.site.notebook_domain
+    if domain and rule.host:
+        label, _, parent = rule.host.partition(".")
+        if parent != domain:
+            return f"notebooks have hosts of their own below {domain} (site.notebook_domain)"
+        wanted += [] if label == "*" else [label]
+    for port in wanted:
+        if not (port.isascii() and port.isdigit() and int(port) in ports):
+            return f"{port} is none of notebooks.ports ({ports})"
+    return "" if len(set(wanted)) < 2 else f"notebook {wanted[0]} is at another host"
 
 
 def _unasked(auth: Auth) -> Iterator[str]:

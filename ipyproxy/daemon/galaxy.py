@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ipyproxy.access.reserved import ReservedFields, withholding
 from ipyproxy.config import Galaxy
-from ipyproxy.galaxy.entries import NOTHING, Contents, Entry, Tools, changed
+from ipyproxy.galaxy.entries import NOTHING, Changes, Contents, Entry, Tools
 from ipyproxy.galaxy.following import Follower
 from ipyproxy.galaxy.sources import source_of
 from ipyproxy.galaxy.spelling import MapPlace
@@ -75,14 +75,19 @@ class GalaxyTools:
     def _follow(self, place: MapPlace) -> None:
         # A thread of its own: the one of another map may wait for a server that is away.
         run = PatientThreads(self._reactor, 1, "interactive tools").run
-        self._follower = Follower(self._reactor, run, source_of(place), str(place), self.take)
+        self._follower = Follower(self._reactor, run, source_of(place), str(place), self)
         self._follower.start()
 
     def take(self, contents: Contents) -> None:
         """The map holds something else: what is open to tools that are gone ends."""
-        gone = changed(self.tools.entries, contents.entries)
-        self.tools.entries = contents.entries
-        self.used.end(gone)
+        before, after = self.tools.entries, contents.entries
+        self.tools.entries = after
+        # Of those that nobody has asked for, which may be very many, nothing is open.
+        self.used.end(key for key in self.used if after.get(key) != before[key])
+
+    def change(self, changes: Changes) -> None:
+        """Some of the map is something else: what is open to tools that are gone ends."""
+        self.used.end(self.tools.change(changes))
 
 
 def make_mounts(

@@ -5,10 +5,8 @@ Knows how these are made and put together. Decides nothing about requests.
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +14,19 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
-from ipyproxy import statefiles
-from ipyproxy.auth.keeping import KeptFile
 from ipyproxy.config.hub import JupyterHub
 from ipyproxy.daemon.components import Components
+from ipyproxy.daemon.hubfile import RoutesFile
 from ipyproxy.daemon.hubterms import HubFiles, TermsOf
+from ipyproxy.database.place import PostgreSQL
 from ipyproxy.http.forwarding import TrustedProxies
-from ipyproxy.hub.api import ApiSite, spelled
+from ipyproxy.hub.api import ApiSite
 from ipyproxy.hub.errorpages import ErrorPages, ErrorTarget
 from ipyproxy.hub.figures import Figures
-from ipyproxy.hub.gathering import Gathering
 from ipyproxy.hub.reading import read_target
+from ipyproxy.hub.shared import SharedRoutes
 from ipyproxy.hub.store import HubRoutes, Manner
+from ipyproxy.hub.table import RoutesTable
 from ipyproxy.net.address import UNIXPath
 from ipyproxy.net.descriptors import Descriptors
 from ipyproxy.net.endpoints import listen_privately, try_listen
@@ -40,13 +39,10 @@ from ipyproxy.server.site import ChannelLimits
 from ipyproxy.tls import ServerTLS
 from ipyproxy.upstream.owners import PatientThreads
 
-KEPT = "hub-routes.json"
-"""Name of the file that routes are kept in, in the state directory."""
 CONNECTIONS = 256
 """Connections of the API; a hub has about ten."""
 _BACKLOG = 128
 _TRY_EVERY = 1.0
-_WRITE_EVERY = 2.0
 
 
 def make_error_pages(
@@ -92,60 +88,46 @@ class Hub:
         self._listener: Listener | None = None
         self._has_told = False
         self._is_leaving = False
-        self._try_again = self._write_again = 0.0
-        self._is_behind = False
-        self._spelling = False
-        self._text = b""
+        self._try_again = 0.0
         terms = TermsOf(files.servers)
         pages = make_error_pages(components, config.error_target, terms, {})
         manner = Manner(
             host_routing=config.host_routing, places=config.connections, unserved=pages.answer
         )
         calendar = components.condition.calendar
-        self.routes = HubRoutes(components.live, manner, calendar, terms, self._changed)
-        run = PatientThreads(reactor, 1, "hub routes").run
-        self._kept = KeptFile(run, lambda: self._text, self._not_written)
-        self._file = None if directory is None else directory / KEPT
+        self.routes = HubRoutes(components.live, manner, calendar, terms)
+        self._shared = (
+            None if config.routes is None else _shared(reactor, config.routes, self.routes)
+        )
+        self._file = RoutesFile(reactor, self.routes, directory if config.routes is None else None)
         few = Clients(ClientsLimits(CONNECTIONS, CONNECTIONS))
         self._figures = Figures()
-        site = ApiSite(self._reactor, self.routes, files.token, self._figures)
         self.server = HTTPServer(
-            reactor, site, limits, few, TrustedProxies(), lambda request, duration: None
+            reactor,
+            self._api(files.token),
+            limits,
+            few,
+            TrustedProxies(),
+            lambda request, duration: None,
         )
         self.follow(files)
 
     def follow(self, files: HubFiles) -> None:
         """Take another token and another certificate of the API from now on."""
-        self.server.site = ApiSite(self._reactor, self.routes, files.token, self._figures)
+        self.server.site = self._api(files.token)
         self._tls = None
         if files.api is not None:
             self._tls = ServerTLS((files.api.certificate,), files.api.terms, self._reactor.seconds)
 
+    def _api(self, token: bytes) -> ApiSite:
+        return ApiSite(self._reactor, self._shared or self.routes, token, self._figures)
+
     def start(self) -> None:
         """Put back the routes that were kept, and begin to listen."""
-        self._kept.path = self._file
-        self._restore()
+        self._file.start()
+        if self._shared is not None:
+            self._shared.start()
         self.sweep()
-
-    def _restore(self) -> None:
-        """Take what is in the file, but for what is known already."""
-        file = self._file
-        if file is None:
-            return
-        try:
-            kept = json.loads(statefiles.read(file))
-            count = self.routes.restore(kept) if isinstance(kept, dict) else 0
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or str(error)
-            self.log.error(
-                "{file} cannot be read ({why}): there are no routes of the hub until it says them",
-                file=str(file),
-                why=why,
-            )
-            return
-        self.log.info("{count} routes of the hub are as they were", count=count)
 
     def sweep(self) -> None:
         """Look at deadlines, listen once that is possible, and write what has changed."""
@@ -154,22 +136,8 @@ class Hub:
         if self._listener is None and not self._is_leaving and now >= self._try_again:
             self._try_again = now + _TRY_EVERY
             self._listen()
-        is_ours = self._listener is not None
-        if is_ours and self._is_behind and not self._spelling and now >= self._write_again:
-            self._is_behind, self._spelling = False, True
-            Gathering(self._reactor, spelled(self.routes.all()), partial(self._spelled, now))
-
-    def _spelled(self, began: float, text: bytes) -> None:
-        self._spelling = False
-        # All of them are written each time, and a hub that starts says thousands at once.
-        now = self._reactor.seconds()
-        self._write_again = now + _WRITE_EVERY + 20 * (now - began)
-        if not self._is_leaving:
-            self._write(text)
-
-    def _write(self, text: bytes) -> None:
-        self._text = text
-        self._kept.change()
+        if self._listener is not None:
+            self._file.sweep()
 
     def _listen(self) -> None:
         where = self._where
@@ -190,7 +158,7 @@ class Hub:
             return
         if self._has_told:
             # Whoever had the place until now may have heard of routes since the file was read.
-            self._restore()
+            self._file.read()
         self._has_told = False
         self.log.info("the hub's API is at {where}", where=str(where))
 
@@ -208,13 +176,12 @@ class Hub:
         TLSTransport(self._descriptors, sock, channel, peer, tls, high_water=high_water).start()
 
     def give_up_place(self) -> None:
-        """Leave the API to another process, which has the routes from the file."""
-        was_ours, self._is_leaving = self._listener is not None, True
+        """Leave the API to another process, which has the routes from where they are kept."""
+        self._is_leaving = True
         if self._listener is not None:
             self._listener.stop()
             self._listener = None
-        if was_ours and self._file is not None:
-            self._write(b"".join(spelled(self.routes.all())))
+            self._file.give_up_place()
         for channel in list(self.server.channels):
             channel.retire()
 
@@ -223,15 +190,10 @@ class Hub:
         self.give_up_place()
         for channel in list(self.server.channels):
             channel.transport.abortConnection()
-        return self._kept.written()
+        return self._file.written() if self._shared is None else self._shared.stop()
 
-    def _changed(self) -> None:
-        self._is_behind = self._file is not None and not self._is_leaving
 
-    def _not_written(self, file: Path, why: str) -> None:
-        self.log.error(
-            "{file} cannot be written ({why}): after a restart there are no routes of the hub "
-            "until it says them again",
-            file=str(file),
-            why=why,
-        )
+def _shared(reactor: Any, database: PostgreSQL, here: HubRoutes) -> SharedRoutes:
+    """The routes that are in ``database``."""
+    run = PatientThreads(reactor, 1, "hub routes").run
+    return SharedRoutes(reactor, run, RoutesTable(database.conninfo), str(database), here)

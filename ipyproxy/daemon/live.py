@@ -90,9 +90,7 @@ class LiveRoutes:
         :param unserved: who answers a request that its server does not; None: the site.
         :raises RouteRefusedError: where the proxy's own pages are.
         """
-        own = OWN_PATH.encode("ascii")
-        if path == own or path.startswith(own + b"/"):
-            raise RouteRefusedError(f"{OWN_PATH} is the proxy's own")
+        self.check(path)
         assert isinstance(route.destination, Application)
         former = self._table.at(host, path)
         if former is not None:
@@ -104,6 +102,12 @@ class LiveRoutes:
         live = LiveRoute(route, tls, places, unserved)
         self._table.put(host, path, live)
         return live
+
+    def check(self, path: bytes) -> None:
+        """Raise :class:`RouteRefusedError` where the proxy's own pages are."""
+        own = OWN_PATH.encode("ascii")
+        if path == own or path.startswith(own + b"/"):
+            raise RouteRefusedError(f"{OWN_PATH} is the proxy's own")
 
     def at(self, host: bytes, path: bytes) -> LiveRoute | None:
         """What stands at ``host`` and ``path`` themselves, whoever has put it."""

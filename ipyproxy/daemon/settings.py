@@ -20,6 +20,7 @@ from ipyproxy.config.hub import JupyterHub
 from ipyproxy.daemon.doubts import doubts_of, unwritable
 from ipyproxy.daemon.errorpages import read_error_pages
 from ipyproxy.daemon.gate import AuthFiles, read_files
+from ipyproxy.daemon.hosts import answered_hosts
 from ipyproxy.daemon.hubterms import HubFiles, Identity, ServerTerms
 from ipyproxy.net.address import TCPAddress, is_loopback
 from ipyproxy.net.hosts import covers
@@ -94,7 +95,7 @@ def load(config: Config, state_directory: Path) -> Settings:
     doubts = [
         *_of_certificates(certificates, now),
         *_unreached(config),
-        *doubts_of(config, auth_files.users),
+        *doubts_of(config, auth_files.users, _hosts(config, certificates)),
     ]
     owners = _owners(config)
     acme = _acme(config, state_directory, certificates)
@@ -283,8 +284,13 @@ def check(config: Config, state_directory: Path) -> Sequence[str]:
         *(line for each in certificates for line in (*ages(each, now), *warnings(each))),
         *_unborne(config, certificates),
         *_unreached(config),
-        *doubts_of(config, auth_files.users),
+        *doubts_of(config, auth_files.users, _hosts(config, certificates)),
     ]
+
+
+def _hosts(config: Config, files: Sequence[Certificate]) -> Collection[str] | None:
+    """The hosts that are answered at; None: it depends on a certificate that is made up."""
+    return answered_hosts(config, files) if files or config.tls.acme else None
 
 
 def _of_certificates(certificates: Sequence[Certificate], now: datetime) -> Iterator[str]:

@@ -62,8 +62,10 @@ class Entry(NamedTuple):
         return hmac.compare_digest(self.token, token)
 
 
-Entries = Mapping[str, Entry]
+Entries = dict[str, Entry]
 """All that a map has, by key."""
+Changes = Mapping[str, Entry | None]
+"""What some keys are now; None: there is none any more."""
 
 
 class EntryError(ValueError):
@@ -147,7 +149,7 @@ class Reader:
     def read(self, rows: Iterable[Row]) -> Contents:
         """What ``rows`` say. Those that say nothing usable are left out, and told."""
         seen: dict[Row, Entry | EntryError | None] = {}
-        entries: dict[str, Entry] = {}
+        entries: Entries = {}
         problems: list[str] = []
         for row in rows:
             said = self._seen.get(row, _UNSEEN)
@@ -168,9 +170,12 @@ class Reader:
 _UNSEEN: Any = object()
 
 
-def changed(before: Entries, after: Entries) -> list[str]:
-    """The keys of entries that are gone, or are others now; what is open to them has to end."""
-    return [key for key, entry in before.items() if after.get(key) != entry]
+def read_part(keys: Iterable[str], rows: Iterable[Row]) -> tuple[Changes, tuple[str, ...]]:
+    """What the rows of ``keys`` say now, and what is wrong with those that are left out."""
+    changes: dict[str, Entry | None] = dict.fromkeys(keys)
+    said = Reader().read(rows)
+    changes.update(said.entries)
+    return changes, said.problems
 
 
 class Tools:
@@ -186,6 +191,17 @@ class Tools:
         self.entries: Entries = {}
         self.networks = Networks()
         self._own_ports = own_ports
+
+    def change(self, changes: Changes) -> list[str]:
+        """Take over what has changed; gives the keys of entries that are gone, or are others."""
+        entries = self.entries
+        others = [key for key, entry in changes.items() if entries.get(key, entry) != entry]
+        for key, entry in changes.items():
+            if entry is None:
+                entries.pop(key, None)
+            else:
+                entries[key] = entry
+        return others
 
     def find(self, key: bytes, token: bytes) -> Entry | None:
         """The entry with this key, if this is its token and it is where tools may run."""

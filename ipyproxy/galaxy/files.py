@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from ipyproxy.database.watch import AwayError
 from ipyproxy.galaxy.entries import KEY_TYPE, MOST_ENTRIES, Row
-from ipyproxy.galaxy.source import SELECT, MapAwayError
+from ipyproxy.galaxy.source import SELECT
 
 PAUSE = 1.0
 """Seconds from one look at a file to the next."""
@@ -88,9 +89,9 @@ class SQLiteSource:
             if how == _UNLOCKED and seen != self._state():
                 return None  # somebody writes: there is a log now, and the next look reads it
         except OSError as error:
-            raise MapAwayError(f"{self._path} cannot be read ({error.strerror})") from None
+            raise AwayError(f"{self._path} cannot be read ({error.strerror})") from None
         except sqlite3.Error as error:
-            raise MapAwayError(f"{self._path} cannot be read ({error})") from None
+            raise AwayError(f"{self._path} cannot be read ({error})") from None
         # A log is written again from its beginning, and then its size does not tell either.
         self._seen = seen if seen.log is None or _is_settled(seen.log[1]) else None
         return rows
@@ -128,6 +129,9 @@ class SQLiteSource:
             connection.close()
         return [Row(*row) for row in rows]
 
+    def interrupt(self) -> None:
+        """See :class:`~ipyproxy.galaxy.source.Source`. Nothing cuts short what a disk does."""
+
     def close(self) -> None:
         """See :class:`~ipyproxy.galaxy.source.Source`."""
 
@@ -151,7 +155,7 @@ class JSONSource:
                     return None
                 text = file.read(_MOST_JSON)
         except OSError as error:
-            raise MapAwayError(f"{self._path} cannot be read ({error.strerror})") from None
+            raise AwayError(f"{self._path} cannot be read ({error.strerror})") from None
         rows = self._rows(text)
         self._seen = seen if _is_settled(status.st_mtime_ns) else None
         return rows
@@ -160,10 +164,13 @@ class JSONSource:
         try:
             document = json.loads(text)
         except (ValueError, RecursionError):
-            raise MapAwayError(f"{self._path} is no JSON; perhaps it is being written") from None
+            raise AwayError(f"{self._path} is no JSON; perhaps it is being written") from None
         if not isinstance(document, dict):
-            raise MapAwayError(f"{self._path} is no JSON object with an entry under each key")
+            raise AwayError(f"{self._path} is no JSON object with an entry under each key")
         return [_row(key, entry) for key, entry in list(document.items())[:MOST_ENTRIES]]
+
+    def interrupt(self) -> None:
+        """See :class:`~ipyproxy.galaxy.source.Source`. Nothing cuts short what a disk does."""
 
     def close(self) -> None:
         """See :class:`~ipyproxy.galaxy.source.Source`."""

@@ -1,38 +1,46 @@
-"""Follows the map: looks again and again, keeps what was last seen, and tells what has changed.
+"""Follows the map: keeps what was last seen of it, and tells what has changed.
 
-Knows when to look and what to log. Knows no kind of source, and nothing of requests.
+Knows what to log. Knows no kind of source, and nothing of requests.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from ipyproxy.galaxy.entries import NOTHING, Contents, Reader
-from ipyproxy.galaxy.source import MapAwayError, Source
+from ipyproxy.database.watch import Watch
+from ipyproxy.galaxy.entries import NOTHING, Changes, Contents, Reader, read_part
+from ipyproxy.galaxy.source import Part, Source
 
 Run = Callable[[Callable[[], Any]], Deferred[Any]]
 """Does some work in a thread; one after the other."""
 
-FIRST_BACKOFF = 1.0
-LONGEST_BACKOFF = 30.0
-"""Seconds between looks at a map that is away: each wait is up to twice the last, up to this."""
+_Found = Contents | tuple[Changes, tuple[str, ...]] | None
 _TOLD_AT_ONCE = 10
 
 
-class Follower:
-    """Keeps ``took`` up to date with what the map holds.
+class Holder(Protocol):
+    """Who has to know what the map holds."""
 
-    A map that is away, or not there yet, is told once and waited for; what was seen last counts
-    until then. One look is under way at once.
+    def take(self, contents: Contents) -> None:
+        """Take what it holds now in place of what it held."""
+
+    def change(self, changes: Changes) -> None:
+        """Put what has changed into what was taken."""
+
+
+class Follower:
+    """Keeps ``holder`` up to date with what the map holds.
+
+    A map that is away, that does not answer, or that is not there yet, is told once and waited
+    for; what was seen last counts until then. One look is under way at once.
 
     :param name: what people know the map by; holds no password.
-    :param took: called with what the map holds, whenever that is something else.
+    :param holder: is told what the map holds, whenever that is something else.
     :param draw: gives random numbers from 0 up to 1, so that many hosts come back one by one.
     """
 
@@ -44,50 +52,69 @@ class Follower:
         run: Run,
         source: Source,
         name: str,
-        took: Callable[[Contents], None],
+        holder: Holder,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self._reactor = reactor
         self._run = run
         self._source = source
         self._name = name
-        self._took = took
-        self._draw = draw
+        self._holder = holder
         self._reader = Reader()
         self._contents: Contents | None = None
-        self._away = ""
-        self._failures = 0
-        self._timer: Any = None
-        self._stopped = False
+        self._watch = Watch(reactor, self, draw)
+        self.pause = source.pause
 
     def start(self) -> None:
         """Begin to look."""
-        self._look()
+        self._watch.start()
 
     def stop(self) -> None:
         """Look no more, and take nothing more of what is being looked at."""
-        self._stopped = True
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        self._watch.stop()
+        self._source.interrupt()
         self._run(self._source.close).addErrback(lambda _: None)
 
-    def _look(self) -> None:
-        self._run(self._read).addCallbacks(self._seen, self._missed).addErrback(self._broken)
+    def look(self) -> Deferred[None]:
+        """See :class:`ipyproxy.database.watch.Watched`, as for the next three."""
+        return self._run(self._read).addCallback(self._seen)
 
-    def _read(self) -> Contents | None:
-        """In the thread: what the map holds; None: the same as before."""
-        rows = self._source.look()
-        return None if rows is None else self._reader.read(rows)
+    def interrupt(self) -> None:
+        """The look does not end."""
+        self._source.interrupt()
 
-    def _seen(self, contents: Contents | None) -> None:
-        if self._stopped:
+    def went_away(self, why: str) -> None:
+        """There is no map for now."""
+        nothing = self._contents is None
+        kept = "there are no tools until then" if nothing else "what it held counts until then"
+        self.log.warn(
+            "the map {map} is away: {why}; it is waited for, and {kept}",
+            map=self._name,
+            why=why,
+            kept=kept,
+        )
+
+    def came_back(self) -> None:
+        """There is one again."""
+        self.log.info("the map {map} is there again", map=self._name)
+
+    def _read(self) -> _Found:
+        """In the thread: what the map holds, or what of it has changed; None: nothing has."""
+        found = self._source.look()
+        if isinstance(found, Part):
+            return read_part(found.keys, found.rows)
+        contents = None if found is None else self._reader.read(found)
+        # Here and not in the event loop, which it would keep for a while if there are very many.
+        return None if contents == self._contents else contents
+
+    def _seen(self, found: _Found) -> None:
+        if self._watch.is_stopped:
             return
-        if self._away:
-            self.log.info("the map {map} is there again", map=self._name)
-        self._away, self._failures = "", 0
-        if contents is not None:
-            self._take(contents)
-        self._timer = self._reactor.callLater(self._source.pause, self._look)
+        if isinstance(found, Contents):
+            self._take(found)
+        elif found is not None:
+            changes, problems = found
+            self._tell(problems, (self._contents or NOTHING).problems)
+            self._holder.change(changes)
 
     def _take(self, contents: Contents) -> None:
         before = self._contents
@@ -99,8 +126,7 @@ class Follower:
                 count=len(contents.entries),
             )
         self._tell(contents.problems, (before or NOTHING).problems)
-        if before is None or before.entries != contents.entries:
-            self._took(contents)
+        self._holder.take(contents)
 
     def _tell(self, problems: tuple[str, ...], before: tuple[str, ...]) -> None:
         new = sorted(set(problems).difference(before))
@@ -109,31 +135,3 @@ class Follower:
         if len(new) > _TOLD_AT_ONCE:
             more = len(new) - _TOLD_AT_ONCE
             self.log.warn("{more} more are left out of it", more=more)
-
-    def _missed(self, failure: Failure) -> None:
-        if self._stopped:
-            return
-        if not failure.check(MapAwayError):
-            self.log.failure("the map could not be read; please report this", failure)
-        why = failure.getErrorMessage()
-        if not self._away:
-            nothing = self._contents is None
-            kept = "there are no tools until then" if nothing else "what it held counts until then"
-            self.log.warn(
-                "the map {map} is away: {why}; it is waited for, and {kept}",
-                map=self._name,
-                why=why,
-                kept=kept,
-            )
-        self._away = why
-        self._failures += 1
-        longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(self._failures - 1, 10))
-        wait = longest * (0.5 + self._draw() / 2)
-        self._timer = self._reactor.callLater(wait, self._look)
-
-    def _broken(self, failure: Failure) -> None:
-        """A mistake of ours must not be the end of looking."""
-        self.log.failure(
-            "what the map holds could not be put in place; please report this", failure
-        )
-        self._timer = self._reactor.callLater(LONGEST_BACKOFF, self._look)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from ipyproxy.galaxy.entries import Row
@@ -11,20 +12,32 @@ SELECT = "SELECT key, key_type, token, host, port, info FROM gxitproxy LIMIT 100
 """All rows, or MOST_ENTRIES of them, in the words of every database."""
 
 
-class MapAwayError(Exception):
-    """The map cannot be read now: what is wrong, in one sentence without a full stop."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What was found of some keys only; all others are as they were at the last look."""
+
+    keys: Collection[str]
+    rows: Sequence[Row]
 
 
 class Source(Protocol):
-    """Where the map is. All calls are made in one thread, which is not the reactor's."""
+    """Where the map is. One thread, which is not the reactor's, makes all calls but one."""
 
     pause: float
     """Seconds to wait from one look to the next."""
 
-    def look(self) -> Sequence[Row] | None:
-        """All rows; None if nothing has changed since the last look. Takes as long as it likes.
+    def look(self) -> Sequence[Row] | Part | None:
+        """All rows, or those of keys that have changed since the last look; None if none have.
 
-        :raises MapAwayError: if the map cannot be read.
+        Takes as long as it likes.
+
+        :raises AwayError: if the map cannot be read.
+        """
+
+    def interrupt(self) -> None:
+        """Make a look that waits for a silent server fail soon, if it can be done.
+
+        Called from another thread than the one that looks. Returns at once.
         """
 
     def close(self) -> None:

@@ -10,8 +10,9 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from ipyproxy.database.place import PostgreSQL, read_database
+
 _URL = re.compile(r"(?P<backend>[a-z0-9]+)(?:\+(?P<driver>[a-z0-9_]+))?://(?P<rest>.*)", re.DOTALL)
-_PASSWORD = re.compile(r"(?<=//)(?P<user>[^:/?@]*:)[^@]*(?=@)|(?<=password=)[^&]*")
 
 
 class SQLiteMap(NamedTuple):
@@ -32,19 +33,7 @@ class JSONMap(NamedTuple):
         return str(self.path)
 
 
-class PostgreSQLMap(NamedTuple):
-    """The map is a table in a database of PostgreSQL's.
-
-    :ivar conninfo: a connection URI of libpq's, perhaps with a password.
-    """
-
-    conninfo: str
-
-    def __str__(self) -> str:
-        return _PASSWORD.sub(lambda found: (found["user"] or "") + "...", self.conninfo)
-
-
-MapPlace = SQLiteMap | JSONMap | PostgreSQLMap
+MapPlace = SQLiteMap | JSONMap | PostgreSQL
 
 
 def read_place(text: str) -> MapPlace:
@@ -64,14 +53,8 @@ def read_place(text: str) -> MapPlace:
         if path[:1] != "/" or path in ("/", "/:memory:") or path.startswith("/file:"):
             raise ValueError("is no sqlite:/// with the path of a file behind it")
         return SQLiteMap(Path(path[1:]))
-    if backend in ("postgresql", "postgres"):
-        if not rest:
-            raise ValueError("names no database")
-        authority, _, path = rest.partition("?")[0].partition("/")
-        if authority.count("@") > 1 or "@" in path:
-            # libpq would take a part of the password for a host, and say so in what it complains.
-            raise ValueError("has a password in which @ or / is not percent-encoded")
-        return PostgreSQLMap("postgresql://" + rest)
+    if (database := read_database(text)) is not None:
+        return database
     raise ValueError("is of a kind that is not read: give SQLite, PostgreSQL or a JSON file")
 
 
@@ -84,6 +67,6 @@ def _file(text: str) -> MapPlace:
 
 def anchored(place: MapPlace, directory: Path) -> MapPlace:
     """The same place, a relative path starting from ``directory``."""
-    if isinstance(place, PostgreSQLMap):
+    if isinstance(place, PostgreSQL):
         return place
     return place._replace(path=directory / place.path)

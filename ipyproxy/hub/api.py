@@ -11,19 +11,22 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ipyproxy.clock import Clock
+from ipyproxy.database.watch import AwayError
 from ipyproxy.errors import ProxyError
 from ipyproxy.hub.figures import Figures
 from ipyproxy.hub.gathering import Gathering
 from ipyproxy.hub.reading import MalformedError, read_data, read_inactive_since, route_path
-from ipyproxy.hub.store import MOST_ROUTES, HubRoutes, TooManyError
+from ipyproxy.hub.store import MOST_ROUTES, TooManyError
 from ipyproxy.server.request import Request
 from ipyproxy.web.forms import read_body
 
@@ -36,6 +39,30 @@ _TEXT = b"Content-Type: text/plain; charset=utf-8"
 _log = Logger(namespace="ipyproxy.hub")
 
 
+class Routes(Protocol):
+    """The routes; see :class:`ipyproxy.hub.store.HubRoutes`.
+
+    A Deferred is for those that are kept on another machine; it may fail with :class:`AwayError`.
+    """
+
+    def add(self, path: str, data: dict[str, Any]) -> Deferred[None] | None:
+        """Let a route stand at ``path``; raises :class:`MalformedError`, :class:`TooManyError`."""
+
+    def remove(self, path: str) -> Deferred[bool] | bool:
+        """Let nothing stand there; whether something did."""
+
+    def refresh(self) -> Deferred[None] | None:
+        """Learn what the next two are to tell."""
+
+    def get(self, path: str) -> Mapping[str, Any] | None:
+        """What is told of a route; None: there is none."""
+
+    def all(
+        self, inactive_since: float | None = None
+    ) -> Iterator[tuple[str, Mapping[str, Any]] | None]:
+        """What is told of each, by path; None in the place of one that was used since."""
+
+
 class ApiSite:
     """What the listener of the API serves.
 
@@ -44,7 +71,7 @@ class ApiSite:
 
     common_lines = b""
 
-    def __init__(self, reactor: Clock, routes: HubRoutes, token: bytes, figures: Figures) -> None:
+    def __init__(self, reactor: Clock, routes: Routes, token: bytes, figures: Figures) -> None:
         self._reactor = reactor
         self._routes = routes
         self._token = token
@@ -72,11 +99,14 @@ class ApiSite:
                 read_body(request, LONGEST_BODY, lambda body: self._post(request, path, body))
             elif request.method == b"DELETE":
                 self._figures.deletes += 1
-                self._answer(request, 204 if self._routes.remove(path) else 404)
+                removed = partial(self._removed, request)
+                self._after(request, lambda: self._routes.remove(path), removed)
             elif path != "/" or not raw.rstrip(b"/").endswith(b"/api/routes"):
-                self._get(request, path)
+                self._after(request, self._routes.refresh, lambda _: self._get(request, path))
             else:
-                self._get_all(request, query.decode("latin-1"))
+                since = read_inactive_since(query.decode("latin-1"))
+                self._figures.gets += 1
+                self._after(request, self._routes.refresh, lambda _: self._list(request, since))
         except MalformedError as error:
             self._answer(request, 400, str(error))
 
@@ -92,6 +122,38 @@ class ApiSite:
         # In any case, and as a whole, so that the time that it takes tells nothing.
         return hmac.compare_digest(match[1] if match else b"", self._token)
 
+    def _after(
+        self, request: Request, call: Callable[[], Any], then: Callable[[Any], None]
+    ) -> None:
+        """Go on with what ``call`` gives, at once or later; what it fails with is answered."""
+        waiting = request.consumer = _Waiting()
+
+        def answer(result: object) -> None:
+            if waiting.is_over:
+                return
+            request.consumer = None
+            if isinstance(result, Failure):
+                self._failed(request, result)
+            else:
+                then(result)
+
+        maybeDeferred(call).addBoth(answer).addErrback(self._broken)
+
+    def _failed(self, request: Request, failure: Failure) -> None:
+        error = failure.value
+        if isinstance(error, MalformedError):
+            self._answer(request, 400, str(error))
+        elif isinstance(error, TooManyError):
+            self._answer(request, 507, f"there are {MOST_ROUTES} routes, and may be no more")
+        elif isinstance(error, AwayError):
+            self._answer(request, 503, f"the database of routes is away: {error}; try again")
+        else:
+            self._broken(failure)
+            self._answer(request, 500)
+
+    def _broken(self, failure: Failure) -> None:
+        _log.failure("a call of the hub's failed; please report this", failure)
+
     def _get(self, request: Request, path: str) -> None:
         told = self._routes.get(path)
         if told is None:
@@ -99,22 +161,23 @@ class ApiSite:
         else:
             self._respond(request, 200, _JSON, json.dumps(told).encode())
 
-    def _get_all(self, request: Request, query: str) -> None:
-        since = read_inactive_since(query)
-        self._figures.gets += 1
+    def _list(self, request: Request, since: float | None) -> None:
         answer = partial(self._respond, request, 200, _JSON)
         _Listing(self._reactor, request, spelled(self._routes.all(since)), answer)
 
     def _post(self, request: Request, path: str, body: bytes) -> None:
-        try:
-            self._routes.add(path, read_data(body))
-        except MalformedError as error:
-            self._answer(request, 400, str(error))
-        except TooManyError:
-            self._answer(request, 507, f"there are {MOST_ROUTES} routes, and may be no more")
-        else:
-            self._figures.adds += 1
-            self._answer(request, 201)
+        self._after(
+            request,
+            lambda: self._routes.add(path, read_data(body)),
+            lambda _: self._added(request),
+        )
+
+    def _added(self, request: Request) -> None:
+        self._figures.adds += 1
+        self._answer(request, 201)
+
+    def _removed(self, request: Request, was_there: bool) -> None:
+        self._answer(request, 204 if was_there else 404)
 
     def _answer(self, request: Request, status: int, text: str = "") -> None:
         request.refused = status in (400, 403, 404, 405)
@@ -132,6 +195,25 @@ class ApiSite:
         )
         reason = HTTPStatus(status).phrase.encode("ascii")
         request.respond(status, reason, [kind] if kind else [], body)
+
+
+class _Waiting:
+    """Waits for what a call does elsewhere; see :class:`ipyproxy.server.request.BodyConsumer`.
+
+    :ivar is_over: whether nobody waits any more.
+    """
+
+    is_over = False
+
+    def body_received(self, data: bytes) -> None:
+        """Nothing is said by it."""
+
+    def body_ended(self) -> None:
+        """Likewise."""
+
+    def client_lost(self) -> None:
+        """What is begun is done all the same."""
+        self.is_over = True
 
 
 class _Listing:

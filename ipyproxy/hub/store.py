@@ -10,16 +10,20 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+
+from twisted.internet.defer import Deferred
 
 from ipyproxy.clock import Calendar
 from ipyproxy.http.rewriting import Redirects
 from ipyproxy.hub.reading import MalformedError, clean_path, place_of, read_target
 from ipyproxy.net.address import ClientTLS
-from ipyproxy.routes.route import Route, Server
+from ipyproxy.routes.route import Application, Route, Server
 from ipyproxy.server.request import Unserved
 
 MOST_ROUTES = 200_000
+AT_ONCE = 500
+"""Routes that are looked at in one turn."""
 
 
 class Work(Protocol):
@@ -51,6 +55,9 @@ class Routes(Protocol):
         unserved: Unserved | None,
     ) -> Served:
         """Let ``route`` stand there."""
+
+    def check(self, path: bytes) -> None:
+        """Raise ValueError if nobody may put a route at ``path``."""
 
     def at(self, host: bytes, path: bytes) -> Served | None:
         """What stands there, whoever has put it."""
@@ -107,6 +114,26 @@ class _Kept:
         return max(self.active_at, work.active_at), max(self.person_at, work.person_at)
 
 
+class Use(NamedTuple):
+    """When a route was last used, in seconds that have passed since.
+
+    :ivar person_ago: when a person last did something there; infinity: never.
+    """
+
+    path: str
+    active_ago: float
+    person_ago: float
+
+
+class _Place(NamedTuple):
+    """Where a route stands, and where it leads."""
+
+    path: str
+    host: bytes
+    below: bytes
+    application: Application
+
+
 class TooManyError(Exception):
     """There is no room for another route."""
 
@@ -116,7 +143,7 @@ class HubRoutes:
 
     :param routes: where they are put.
     :param terms: the terms on which a server is spoken to by TLS.
-    :param changed: called when something is to be kept.
+    :ivar changed: called when something is to be kept.
     """
 
     def __init__(
@@ -125,13 +152,12 @@ class HubRoutes:
         manner: Manner,
         calendar: Calendar,
         terms: Callable[[Server], ClientTLS],
-        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._routes = routes
         self._manner = manner
         self._calendar = calendar
         self._terms = terms
-        self._changed = changed
+        self.changed: Callable[[], None] = lambda: None
         self._kept: dict[str, _Kept] = {}
 
     def __len__(self) -> int:
@@ -144,7 +170,20 @@ class HubRoutes:
         :raises MalformedError: if its target is none, or nothing may stand there.
         :raises TooManyError: if there are too many.
         """
-        path = self._known_as(path)
+        self._put(self._checked(path, data), data)
+        self.changed()
+
+    def check(self, path: str, data: dict[str, Any]) -> str:
+        """Raise what :meth:`add` would, and change nothing; gives the one spelling of ``path``."""
+        return self._checked(path, data).path
+
+    def take(self, use: Use, data: dict[str, Any]) -> None:
+        """As :meth:`add`, where it is known when the route was used."""
+        kept, now = self._put(self._checked(use.path, data), data), self._calendar.seconds()
+        kept.active_at, kept.person_at = now - use.active_ago, now - use.person_ago
+
+    def _checked(self, path: str, data: dict[str, Any]) -> _Place:
+        path = self.known_as(path)
         if path not in self._kept and len(self._kept) >= MOST_ROUTES:
             raise TooManyError
         manner = self._manner
@@ -152,36 +191,44 @@ class HubRoutes:
         if not manner.prepends:
             application = type(application)(application.servers)
         host, below = place_of(path, host_routing=manner.host_routing)
-        (server,) = application.servers
+        try:
+            self._routes.check(below)
+        except ValueError as error:
+            raise MalformedError(str(error)) from None
+        return _Place(path, host, below, application)
+
+    def _put(self, place: _Place, data: dict[str, Any]) -> _Kept:
+        manner, path = self._manner, place.path
+        (server,) = place.application.servers
         route = Route(
-            application,
-            host.decode(),
-            below.decode("utf-8", "surrogateescape"),
+            place.application,
+            place.host.decode(),
+            place.below.decode("utf-8", "surrogateescape"),
             strip=not manner.keeps_prefix,
             timeout=manner.timeout,
             sent=manner.sent,
             tells=manner.tells,
             redirects=manner.redirects,
         )
-        tls = self._terms(server) if server.tls_name else None
-        try:
-            served = self._routes.put(
-                host, below, route, tls=tls, places=manner.places, unserved=manner.unserved
-            )
-        except ValueError as error:
-            raise MalformedError(str(error)) from None
+        served = self._routes.put(
+            place.host,
+            place.below,
+            route,
+            tls=self._terms(server) if server.tls_name else None,
+            places=manner.places,
+            unserved=manner.unserved,
+        )
         if manner.host_routing and path != "/":
             data["host"] = path.split("/")[1]
         former = self._kept.get(path)
-        now = self._calendar.seconds()
-        kept = self._kept[path] = _Kept(data, served, now)
+        kept = self._kept[path] = _Kept(data, served, self._calendar.seconds())
         if former is not None and former.served is served:
             kept.person_at = former.person_at
-        self._changed()
+        return kept
 
     def remove(self, path: str) -> bool:
         """Let nothing stand at ``path``; whether something did."""
-        path = self._known_as(path)
+        path = self.known_as(path)
         kept = self._kept.pop(path, None)
         if kept is None:
             return False
@@ -189,10 +236,10 @@ class HubRoutes:
         # Somebody else, such as a container, may have a route of the same place by now.
         if self._routes.at(*place) is kept.served:
             self._routes.remove(*place)
-        self._changed()
+        self.changed()
         return True
 
-    def _known_as(self, path: str) -> str:
+    def known_as(self, path: str) -> str:
         """The one path of all that mean the same place; hosts are the same in any case."""
         path = clean_path(path)
         if not self._manner.host_routing:
@@ -200,9 +247,12 @@ class HubRoutes:
         host, slash, below = path[1:].partition("/")
         return f"/{host.lower()}{slash}{below}"
 
+    def refresh(self) -> Deferred[None] | None:
+        """Learn what is to be told by :meth:`get` and :meth:`all`: nothing that is not here."""
+
     def get(self, path: str) -> Mapping[str, Any] | None:
         """What is told of the route at ``path``; None: there is none."""
-        kept = self._kept.get(self._known_as(path))
+        kept = self._kept.get(self.known_as(path))
         if kept is None:
             return None
         self._routes.sweep(self._calendar.seconds())
@@ -223,6 +273,30 @@ class HubRoutes:
                 yield path, self._told(kept)
             else:
                 yield None
+
+    def __iter__(self) -> Iterator[str]:
+        """The paths of all routes that there are now."""
+        return iter(list(self._kept))
+
+    def uses(self) -> Iterator[list[Use]]:
+        """The uses here that :meth:`hear` has not been told, of some routes at a time."""
+        self._routes.sweep(self._calendar.seconds())
+        everything = list(self._kept.items())
+        for start in range(0, len(everything), AT_ONCE):
+            now, uses = self._calendar.seconds(), []
+            for path, kept in everything[start : start + AT_ONCE]:
+                active, person = kept.last_used()
+                if active > kept.active_at or person > kept.person_at:
+                    uses.append(Use(path, now - active, now - person))
+            yield uses
+
+    def hear(self, use: Use) -> None:
+        """A route, if it is still there, was used then, as is known elsewhere."""
+        kept = self._kept.get(use.path)
+        if kept is not None:
+            now = self._calendar.seconds()
+            kept.active_at = max(kept.active_at, now - use.active_ago)
+            kept.person_at = max(kept.person_at, now - use.person_ago)
 
     def _told(self, kept: _Kept) -> Mapping[str, Any]:
         active, person = kept.last_used()

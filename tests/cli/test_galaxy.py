@@ -123,12 +123,33 @@ def test_where_galaxy_is_without_gravity(check: Check) -> None:
     [
         ("galaxy: [", "galaxy.yml:1: "),
         ("tool_shed: {}\n", "there is no section galaxy: in it"),
-        ("galaxy:\n  interactivetoolsproxy_map: mysql://db/x\n", "of a kind that is not read"),
+        ("galaxy:\n  interactivetoolsproxy_map: mysql://db/x\n",
+         "galaxy.yml:2: interactivetoolsproxy_map: what it says is of a kind that is not read"),
+        ("galaxy:\n  a: b\n  since: 2026-13-45\n",
+         "galaxy.yml:3: since: 2026-13-45 is no timestamp; if it is text, put it in quotes"),
+        ("galaxy:\n  ids:\n  - 1\n  - 0b_\n", "galaxy.yml:4: ids: 0b_ is no int"),
+        ("galaxy:\n  a: !!bool maybe\n", "galaxy.yml:2: a: maybe is no bool"),
+        ("galaxy:\n  ? [a]\n  : b\n", "galaxy.yml:2: "),
+        ("- !!int x\n", "galaxy.yml:1: x is no int"),
+        ("galaxy:\n  galaxy_infrastructure_url: http://[::1\n",
+         "galaxy.yml:2: galaxy_infrastructure_url: http://[::1 is no URL (Invalid IPv6 URL)"),
+        ("galaxy: " + "[" * 3000, "galaxy.yml: it is nested too deeply"),
+        ("", "there is no section galaxy: in it"),
     ],
-)
+)  # fmt: skip
 def test_what_is_no_configuration_of_galaxys(
     check: Check, capsys: pytest.CaptureFixture[str], text: str, why: str
 ) -> None:
     check.file.write_text(text)
     assert main(["galaxy", "check", str(check.file)]) == 2
     assert why in capsys.readouterr().err
+
+
+def test_a_password_in_a_wrong_url_is_not_shown(
+    check: Check, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check.file.write_text("galaxy:\n  interactivetoolsproxy_map: postgresql://g:s3cr@et@db/x\n")
+    assert main(["galaxy", "check", str(check.file)]) == 2
+    told = capsys.readouterr()
+    assert "galaxy.yml:2: interactivetoolsproxy_map: " in told.err
+    assert "s3cr" not in told.err + told.out

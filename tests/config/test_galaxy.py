@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ipyproxy.config import Config, ConfigError, anchored, parse
-from ipyproxy.galaxy.spelling import JSONMap, PostgreSQLMap, SQLiteMap
+from ipyproxy.database.place import PostgreSQL
+from ipyproxy.galaxy.spelling import JSONMap, SQLiteMap
 
 MAP = '[galaxy]\nmap = "sqlite:////srv/map.sqlite"\n'
 
@@ -50,14 +51,14 @@ def test_a_relative_path_starts_where_the_configuration_is() -> None:
 class TestPostgreSQL:
     @pytest.fixture(params=[True, False])
     def installed(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-        monkeypatch.setattr("ipyproxy.config.galaxy._has_psycopg", lambda: request.param)
+        monkeypatch.setattr("ipyproxy.config.database.has_psycopg", lambda: request.param)
         return bool(request.param)
 
     def test_it_takes_psycopg(self, installed: bool) -> None:
         toml = 'galaxy.map = "postgresql+psycopg2://g:secret@db/tools"'
         if installed:
             place = read(toml).galaxy.map
-            assert place == PostgreSQLMap("postgresql://g:secret@db/tools")
+            assert place == PostgreSQL("postgresql://g:secret@db/tools")
         else:
             assert "needs psycopg" in problem(toml)
 

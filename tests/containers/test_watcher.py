@@ -56,13 +56,14 @@ class Table:
 
     def __init__(self) -> None:
         self.routes: dict[tuple[bytes, bytes], object] = {}
+        self.notebooks = b"/ipython"
 
     def at(self, host: bytes, path: bytes) -> object | None:
         return self.routes.get((host, path))
 
     def put(self, host: bytes, path: bytes, route: Route) -> object:
-        if path == b"/ipython":
-            raise ValueError("/ipython belongs to the notebooks")
+        if path == self.notebooks:
+            raise ValueError(f"{path.decode()} belongs to the notebooks")
         self.routes[host, path] = route
         return route
 
@@ -175,6 +176,21 @@ def test_what_is_anothers_stays_anothers(watched: Watched) -> None:
     asked = watched.engine.lists
     watched.wait(300)
     assert watched.engine.lists == asked
+
+
+def test_what_routes_may_have_is_judged_again(watched: Watched) -> None:
+    watched.engine.listed.append(container("b", port(1), path="/ipython"))
+    watched.engine.heard()
+    watched.wait(1)
+    watched.engine.go_away()  # the engine is not needed for that
+    watched.table.notebooks = b"/lab"
+    with capturedLogs() as events:
+        watched.watcher.judge()
+        watched.watcher.judge()
+    assert watched.paths() == ["/ipython"]
+    assert [event["refusal"] for event in events if "refusal" in event] == [
+        "the container lab gets no route: /lab belongs to the notebooks"
+    ]
 
 
 @pytest.mark.parametrize("question", ["version", "containers"])

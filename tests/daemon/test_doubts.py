@@ -9,6 +9,7 @@ import pytest
 from ipyproxy.config import Config, parse
 from ipyproxy.daemon.doubts import doubts_of, unwritable
 from ipyproxy.daemon.gate import read_files
+from ipyproxy.daemon.hosts import answered_hosts
 
 HASH = "$2y$05$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234"
 
@@ -20,11 +21,12 @@ def configured(directory: Path, toml: str) -> Config:
     return parse(f'[auth]\nhtpasswd = "{users}"\n{toml}', {}, "test")
 
 
-def told_of(config: Config) -> list[str]:
-    return list(doubts_of(config, read_files(config.auth).users))
+def told_of(config: Config, hosts: set[str] | None = None) -> list[str]:
+    return list(doubts_of(config, read_files(config.auth).users, hosts))
 
 
-def rule(path: str, more: str = "") -> str:
+def rule(path: str, more: str = "", host: str = "") -> str:
+    more += f'\nhost = "{host}"' if host else ""
     return f'[[auth.rules]]\npath = "{path}"\nrequire = "htpasswd"\n{more}\n'
 
 
@@ -50,6 +52,59 @@ def test_a_rule_for_interactive_tools_is_one(tmp_path: Path) -> None:
     tools = '[galaxy]\nmap = "/srv/map.sqlite"\n'
     assert told_of(configured(tmp_path, rule("/interactivetool") + tools)) == []
     assert len(told_of(configured(tmp_path, rule("/interactivetool")))) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "why"),
+    [
+        ("hub.example.org", "/ipython", ""),
+        ("hub.exmaple.org", "/ipython", "no request for hub.exmaple.org is answered (site.hosts)"),
+        ("hub.exmaple.org", "/", "no request for hub.exmaple.org is answered (site.hosts)"),
+        ("*.example.org", "/ipython", ""),
+        ("galaxy.example.org", "/reports", ""),
+        ("hub.example.org", "/reports", "notebooks are served below /ipython, and the proxy's own "
+         "pages below /_ipyproxy"),
+    ],
+)  # fmt: skip
+def test_a_rule_for_a_host(host: str, path: str, why: str, tmp_path: Path) -> None:
+    route = (
+        '[[routes]]\nhost = "galaxy.example.org"\npath = "/reports"\nto = "http://127.0.0.1:1"\n'
+    )
+    site = '[site]\nhosts = ["hub.example.org"]\n'
+    config = configured(tmp_path, rule(path, host=host) + route + site)
+    told = told_of(config, answered_hosts(config, ()))
+    assert told == (
+        [f"auth.rules: the rule for {host}{path} protects nothing: {why}"] if why else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "why"),
+    [
+        ("", "/ipython", ""),
+        ("*.nb.example.org", "/ipython", ""),
+        ("10000.nb.example.org", "/ipython", ""),
+        ("10000.nb.example.org", "/ipython/10000", ""),
+        ("10000.nb.example.org", "/ipython/10001", "notebook 10001 is at another host"),
+        ("9999.nb.example.org", "/ipython", "9999 is none of notebooks.ports (10000-10009)"),
+        ("hub.example.org", "/ipython",
+         "notebooks have hosts of their own below nb.example.org (site.notebook_domain)"),
+        ("hub.example.org", "/", ""),
+        ("hub.example.org", "/_ipyproxy/status", ""),
+    ],
+)  # fmt: skip
+def test_a_rule_for_a_host_where_notebooks_have_their_own(
+    host: str, path: str, why: str, tmp_path: Path
+) -> None:
+    toml = (
+        rule(path, host=host)
+        + '[site]\nhosts = ["hub.example.org"]\n'
+        + 'notebook_domain = "nb.example.org"\n[notebooks]\nports = "10000-10009"\n'
+    )
+    told = told_of(configured(tmp_path, toml), {"hub.example.org", "*.nb.example.org"})
+    assert told == (
+        [f"auth.rules: the rule for {host}{path} protects nothing: {why}"] if why else []
+    )
 
 
 @pytest.mark.parametrize(("path", "why"), [

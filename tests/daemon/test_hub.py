@@ -12,7 +12,8 @@ import pytest
 
 from ipyproxy.config import parse
 from ipyproxy.daemon.components import make_components
-from ipyproxy.daemon.hub import KEPT, Hub
+from ipyproxy.daemon.hub import Hub
+from ipyproxy.daemon.hubfile import KEPT
 from ipyproxy.daemon.hubterms import HubFiles
 from ipyproxy.daemon.limits import channel_limits
 from ipyproxy.upstream.tenancy import Tenants, nobody

@@ -14,7 +14,6 @@ from ipyproxy.galaxy.entries import (
     Reader,
     Row,
     Tools,
-    changed,
     entry_of,
 )
 from ipyproxy.http.forwarding import Networks
@@ -102,10 +101,15 @@ class TestReadingAMap:
             reader.read([row(key=f"k{number}")])
         assert len(reader._seen) == 1
 
-    def test_gone_and_others_now(self) -> None:
-        before = {"a": entry(key="a"), "b": entry(key="b"), "c": entry(key="c")}
-        after = {"a": entry(key="a"), "b": entry(key="b", token=b"another"), "d": entry(key="d")}
-        assert changed(before, after) == ["b", "c"]
+
+def test_what_has_changed_is_put_in_its_place() -> None:
+    tools = Tools()
+    tools.entries = {key: entry(key=key) for key in "abcd"}
+    moved = entry(key="c", token=b"other")
+    new = entry(key="e")
+    changes = {"a": entry(key="a"), "b": None, "c": moved, "e": new, "f": None}
+    assert tools.change(changes) == ["b", "c"]
+    assert tools.entries == {"a": entry(key="a"), "c": moved, "d": entry(key="d"), "e": new}
 
 
 class TestWhoGetsIn:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from ipyproxy.database.watch import AwayError
 from ipyproxy.galaxy.entries import Row
 from ipyproxy.galaxy.files import JSONSource, SQLiteSource
-from ipyproxy.galaxy.source import MapAwayError
 from tests.galaxy.writing import KEY_TYPE, Galaxy, info
 
 TOOL = Row("abc", KEY_TYPE, "t0k3n", "127.0.0.1", 8000, info())
@@ -62,7 +62,7 @@ class TestSQLite:
     def test_nothing_is_made_where_there_is_none(
         self, galaxy: Galaxy, source: SQLiteSource
     ) -> None:
-        with pytest.raises(MapAwayError, match="No such file"):
+        with pytest.raises(AwayError, match="No such file"):
             source.look()
         assert not list(galaxy.path.parent.iterdir())
         galaxy.save("abc", "t0k3n", "127.0.0.1", 8000)
@@ -71,7 +71,7 @@ class TestSQLite:
     @pytest.mark.parametrize("text", [b"", b"no database at all, but long enough to be one" * 99])
     def test_no_table(self, galaxy: Galaxy, source: SQLiteSource, text: bytes) -> None:
         galaxy.path.write_bytes(text)
-        with pytest.raises(MapAwayError, match=r"no such table|not a database"):
+        with pytest.raises(AwayError, match=r"no such table|not a database"):
             source.look()
         assert galaxy.path.read_bytes() == text
 
@@ -79,7 +79,7 @@ class TestSQLite:
         galaxy.save("abc", "t0k3n", "127.0.0.1", 8000)
         with closing(sqlite3.connect(galaxy.path, isolation_level=None)) as writer:
             writer.execute("BEGIN EXCLUSIVE")
-            with pytest.raises(MapAwayError, match="locked"):
+            with pytest.raises(AwayError, match="locked"):
                 source.look()
             writer.execute("COMMIT")
         assert source.look() == [TOOL]
@@ -190,10 +190,10 @@ class TestJSON:
     def test_what_is_being_written_is_waited_for(self, tmp_path: Path, text: str) -> None:
         path = tmp_path / "map.json"
         source = JSONSource(path)
-        with pytest.raises(MapAwayError, match="No such file"):
+        with pytest.raises(AwayError, match="No such file"):
             source.look()
         self.write(path, text)
-        with pytest.raises(MapAwayError, match="is no JSON"):
+        with pytest.raises(AwayError, match="is no JSON"):
             source.look()
         self.write(path, {"abc": 5, "def": {"host": ["x"], "port": {}}})
         assert keys(source.look()) == ["abc", "def"]

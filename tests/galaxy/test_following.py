@@ -10,9 +10,10 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
-from ipyproxy.galaxy.entries import KEY_TYPE, Contents, Row
-from ipyproxy.galaxy.following import LONGEST_BACKOFF, Follower
-from ipyproxy.galaxy.source import MapAwayError
+from ipyproxy.database.watch import LONGEST_BACKOFF, PATIENCE, AwayError
+from ipyproxy.galaxy.entries import KEY_TYPE, Changes, Contents, Row
+from ipyproxy.galaxy.following import Follower
+from ipyproxy.galaxy.source import Part
 
 
 def row(key: str, port: Any = 8000) -> Row:
@@ -28,6 +29,7 @@ class Scripted:
         self.says: Any = None
         self.looks = 0
         self.is_closed = False
+        self.interrupted = 0
 
     def look(self) -> Any:
         self.looks += 1
@@ -36,6 +38,9 @@ class Scripted:
             self.says = said
             raise said
         return said
+
+    def interrupt(self) -> None:
+        self.interrupted += 1
 
     def close(self) -> None:
         self.is_closed = True
@@ -48,14 +53,18 @@ class Office:
         self.clock = Clock()
         self.map = Scripted()
         self.held: list[list[str]] = []
+        self.changed: list[dict[str, int | None]] = []
         self.run: Callable[[Callable[[], Any]], Deferred[Any]] = maybeDeferred
-        self.follower = Follower(self.clock, self.work, self.map, "m", self.took, lambda: 1.0)
+        self.follower = Follower(self.clock, self.work, self.map, "m", self, lambda: 1.0)
 
     def work(self, look: Callable[[], Any]) -> Deferred[Any]:
         return self.run(look)
 
-    def took(self, contents: Contents) -> None:
+    def take(self, contents: Contents) -> None:
         self.held.append(sorted(contents.entries))
+
+    def change(self, changes: Changes) -> None:
+        self.changed.append({key: entry and entry.address.port for key, entry in changes.items()})
 
     def told(self, work: Callable[[], None]) -> list[str]:
         with capturedLogs() as events:
@@ -83,6 +92,16 @@ def test_a_map_that_changes_is_taken_each_time(office: Office) -> None:
     assert office.held == [["a"], ["a", "b"], []]
 
 
+def test_of_a_part_only_that_is_told(office: Office) -> None:
+    office.map.says = [row("a"), row("b")]
+    office.follower.start()
+    office.map.says = Part({"a", "b", "c", "d"}, [row("b", 9000), row("c"), row("d", port=0)])
+    told = office.told(lambda: office.wait(1))
+    assert told == ["left out of the map m: d has no port from 1 to 65535"]
+    assert office.held == [["a", "b"]]
+    assert office.changed == [{"a": None, "b": 9000, "c": 8000, "d": None}]
+
+
 def test_what_says_the_same_changes_nothing(office: Office) -> None:
     office.map.says = [row("a")]
     office.follower.start()
@@ -94,7 +113,7 @@ def test_what_says_the_same_changes_nothing(office: Office) -> None:
 def test_a_map_that_is_away_is_told_once_and_what_it_held_counts(office: Office) -> None:
     office.map.says = [row("a")]
     office.follower.start()
-    office.map.says = MapAwayError("it is locked")
+    office.map.says = AwayError("it is locked")
     told = office.told(lambda: office.wait(300))
     assert told == [
         "the map m is away: it is locked; it is waited for, and what it held counts until then"
@@ -107,14 +126,14 @@ def test_a_map_that_is_away_is_told_once_and_what_it_held_counts(office: Office)
 
 
 def test_one_that_is_not_there_yet(office: Office) -> None:
-    office.map.says = MapAwayError("no such file")
+    office.map.says = AwayError("no such file")
     (told,) = office.told(office.follower.start)
     assert told.endswith("there are no tools until then")
     assert office.held == []
 
 
 def test_it_is_looked_for_ever_less_often(office: Office) -> None:
-    office.map.says = MapAwayError("no route to host")
+    office.map.says = AwayError("no route to host")
     office.follower.start()
     office.wait(60)
     assert 5 <= office.map.looks <= 8
@@ -145,12 +164,43 @@ def test_one_look_is_under_way_at_once(office: Office) -> None:
     assert len(hanging) == 1
 
 
+def test_a_look_that_does_not_end_is_told_once_and_interrupted(office: Office) -> None:
+    office.map.says = [row("a")]
+    office.follower.start()
+    hanging: Deferred[Any] = Deferred()
+    office.run = lambda work: hanging
+    told = office.told(lambda: office.wait(10 * PATIENCE))
+    assert told == [
+        "the map m is away: no answer within 30 seconds; it is waited for, and what it held counts "
+        "until then"
+    ]
+    assert office.map.interrupted == 9
+    office.run = maybeDeferred
+    # It fails since it was interrupted; that is nothing new.
+    assert office.told(lambda: hanging.errback(AwayError("the connection is lost"))) == []
+    office.map.says = [row("b")]
+    assert office.told(lambda: office.wait(2)) == ["the map m is there again"]
+    assert office.held == [["a"], ["b"]]
+
+
+def test_a_look_that_ends_in_time_is_not_interrupted(office: Office) -> None:
+    waiting: Deferred[Any] = Deferred()
+    office.run = lambda work: waiting
+    office.follower.start()
+    office.wait(PATIENCE - 1)
+    office.run = maybeDeferred
+    waiting.callback(None)
+    assert office.told(lambda: office.wait(10 * PATIENCE)) == []
+    assert office.map.interrupted == 0
+
+
 def test_nothing_is_taken_after_the_end(office: Office) -> None:
     waiting: Deferred[Any] = Deferred()
     office.run = lambda work: waiting
     office.follower.start()
     office.run = maybeDeferred
     office.follower.stop()
+    assert office.map.interrupted == 1
     assert office.map.is_closed
     office.map.says = [row("a")]
     waiting.callback(office.follower._read())

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from ipyproxy.database.place import PostgreSQL
 from ipyproxy.galaxy.spelling import (
     JSONMap,
     MapPlace,
-    PostgreSQLMap,
     SQLiteMap,
     anchored,
     read_place,
@@ -28,12 +28,12 @@ from ipyproxy.galaxy.spelling import (
          SQLiteMap(Path("database/map.sqlite"))),
         ("sqlite+pysqlite:////srv/map", SQLiteMap(Path("/srv/map"))),
         ("postgresql://u:p@db.example.org/galaxy",
-         PostgreSQLMap("postgresql://u:p@db.example.org/galaxy")),
+         PostgreSQL("postgresql://u:p@db.example.org/galaxy")),
         ("postgresql+psycopg2://u@db/galaxy?sslmode=verify-full",
-         PostgreSQLMap("postgresql://u@db/galaxy?sslmode=verify-full")),
-        ("postgres://db/galaxy", PostgreSQLMap("postgresql://db/galaxy")),
+         PostgreSQL("postgresql://u@db/galaxy?sslmode=verify-full")),
+        ("postgres://db/galaxy", PostgreSQL("postgresql://db/galaxy")),
         ("postgresql:///galaxy?host=/var/run/postgresql",
-         PostgreSQLMap("postgresql:///galaxy?host=/var/run/postgresql")),
+         PostgreSQL("postgresql:///galaxy?host=/var/run/postgresql")),
     ],
 )  # fmt: skip
 def test_as_galaxy_writes_it(text: str, place: MapPlace) -> None:
@@ -55,7 +55,7 @@ def test_relative_paths_start_where_they_are_said_to() -> None:
     here = Path("/etc/ipyproxy")
     assert anchored(SQLiteMap(Path("map.sqlite")), here) == SQLiteMap(here / "map.sqlite")
     assert anchored(JSONMap(Path("/srv/m.json")), here) == JSONMap(Path("/srv/m.json"))
-    database = PostgreSQLMap("postgresql://db/galaxy")
+    database = PostgreSQL("postgresql://db/galaxy")
     assert anchored(database, here) == database
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 TABLE = """
 CREATE TABLE gxitproxy (
@@ -14,6 +14,10 @@ CREATE TABLE gxitproxy (
     port INTEGER, info TEXT, PRIMARY KEY ("key", key_type)
 )
 """
+_PAGE = Path(__file__).parents[2] / "docs" / "interactive-tools.md"
+TELLING = _PAGE.read_text().partition("```sql\n")[2].partition("```")[0]
+"""The triggers by which a database tells what has changed, as people are told to make them."""
+UNTELLING = "DROP FUNCTION IF EXISTS ipyproxy_tell CASCADE"
 KEY_TYPE = "interactivetoolentrypoint"
 
 
@@ -46,13 +50,11 @@ class Galaxy:
         with closing(self._connect()) as connection, connection:
             self._delete(connection, key)
 
-    def fill(self, count: int) -> None:
-        """Save many at once, for what takes a large map."""
+    def fill(self, tools: Iterable[tuple[str, str, str, int]]) -> None:
+        """Save many at once, each with key, token, host and port."""
         self.save("first", "t", "127.0.0.1", 1)
-        rows: list[Any] = [
-            (f"k{at:x}z", KEY_TYPE, f"t{at:x}", "10.9.8.7", 1024 + at % 60000, info())
-            for at in range(count)
-        ]
+        self.remove("first")
+        rows = [(key, KEY_TYPE, token, host, port, info()) for key, token, host, port in tools]
         with closing(sqlite3.connect(self.path)) as connection, connection:
             connection.executemany("INSERT INTO gxitproxy VALUES (?, ?, ?, ?, ?, ?)", rows)
 

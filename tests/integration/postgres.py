@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,17 @@ def _user() -> dict[str, Any]:
 class Database:
     """One server with one database ``galaxy``, on a port of 127.0.0.1 and on a socket."""
 
-    def __init__(self, certificate: tuple[Path, Path] | None = None) -> None:
-        """Start it. *certificate* and its key are what it offers TLS with, if any."""
+    def __init__(
+        self,
+        certificate: tuple[Path, Path] | None = None,
+        *,
+        hosts: Sequence[str] = (),
+        networks: Sequence[str] = (),
+    ) -> None:
+        """Start it. *certificate* and its key are what it offers TLS with, if any.
+
+        It listens on the addresses *hosts* too, and lets in whoever comes from *networks*.
+        """
         if reason := why_not():
             pytest.skip(reason)
         # Not below pytest's directories, which nobody else may enter.
@@ -49,6 +59,7 @@ class Database:
         self.port = free_port()
         self._as = _user()
         self._own(self.directory)
+        self._hosts = ",".join(dict.fromkeys(["127.0.0.1", *hosts]))
         self._options = ["-c", "fsync=off"]
         secret = self.directory / "password"
         secret.write_text(PASSWORD)
@@ -57,6 +68,8 @@ class Database:
             *(_PROGRAMS[0] / "initdb", "-D", self.directory / "data", "--no-sync"),
             *("-U", "galaxy", "--pwfile", secret, "--auth-host=scram-sha-256"),
         )
+        with (self.directory / "data" / "pg_hba.conf").open("a") as access:
+            access.writelines(f"host all all {each} scram-sha-256\n" for each in networks)
         if certificate is not None:
             for source, name in zip(certificate, ("server.crt", "server.key"), strict=True):
                 target = self.directory / name
@@ -90,7 +103,7 @@ class Database:
             "postgres",
             [
                 *(str(_PROGRAMS[0] / "postgres"), "-D", str(self.directory / "data")),
-                *("-p", str(self.port), "-k", str(self.directory), "-h", "127.0.0.1"),
+                *("-p", str(self.port), "-k", str(self.directory), "-h", self._hosts),
                 *self._options,
             ],
             {"PATH": os.environ["PATH"], "LC_ALL": "C"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
-from tests.galaxy.writing import Galaxy
+from ipyproxy.database.watch import PATIENCE
+from tests.galaxy.test_postgresql import sessions
 from tests.integration.galaxymap import GalaxyMap, key
 from tests.integration.postgres import Database
 from tests.integration.processes import poll
@@ -183,47 +185,32 @@ def test_what_was_read_counts_while_the_database_is_away(
         database.kill()
 
 
-def resident(pid: int) -> int:
-    """Bytes of memory."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-@pytest.mark.parametrize(
-    "seconds", [pytest.param(5, id="short"), pytest.param(120, marks=pytest.mark.soak, id="long")]
-)
-def test_ten_thousand_tools_of_which_fifty_change_each_second(
-    tmp_path: Path, tool: Repeating, seconds: int
+@pytest.mark.soak
+def test_a_database_that_hangs_is_told_once_and_connected_to_again(
+    tmp_path: Path, tool: Repeating
 ) -> None:
-    writer = Galaxy(tmp_path / "map.sqlite")
-    writer.fill(10_000)
-    proxy = Proxy(tmp_path, CONFIGURATION.format(map=writer.path))
-    visitor = Visitor(proxy.port)
-    told = proxy.child.log
-    proxy.child.wait_until(lambda: "has 10001 interactive tools" in told(), seconds=20)
-    number, before, slowest = 0, 0, 0.0
-    began = time.monotonic()
+    pytest.importorskip("psycopg", reason="pip install 'ipyproxy[postgresql]'")
+    database = Database()
     try:
-        while (elapsed := time.monotonic() - began) < seconds:
-            number += 1
-            writer.save(f"c{number}", "t0k3n", "127.0.0.1", tool.port)
-            if number > 100:
-                writer.remove(f"c{number - 100}")
-            if number % 25 == 0:
-                asked = time.monotonic()
-                # One that has been there for a second, so that it is used before it goes.
-                visitor.ask(f"/interactivetool/ep/c{number - 75}/t0k3n/")
-                slowest = max(slowest, time.monotonic() - asked)
-            if not before and elapsed > seconds / 2:
-                before = resident(proxy.child.pid)
-            time.sleep(max(0, number / 50 - (time.monotonic() - began)))
-        assert number >= 10 * seconds  # or the machine has no time for this
-        assert resident(proxy.child.pid) - before < 16 * 2**20
-        # A map that is read anew each second holds nobody up.
-        assert slowest < 2
-        target = f"/interactivetool/ep/c{number}/t0k3n/"
-        within(lambda: visitor.ask(target).status == 200)
-        assert visitor.ask(f"/interactivetool/ep/c{number - 100}/t0k3n/").status == 404
-        assert "Traceback" not in told()
+        site = Site(tmp_path, database.url)
+        log = site.proxy.child.log
+        site.galaxy.save(1, "t1", tool.port)
+        waited = 2 * PATIENCE
+        poll(lambda: site.is_there(1, "t1") or None, seconds=waited, waiting_for="the table")
+        before = log().count("is away")
+        (session,) = sessions(database)
+        os.kill(session, signal.SIGSTOP)
+        poll(
+            lambda: log().count("is away") > before or None,
+            seconds=waited,
+            waiting_for="the log to tell that the map is away",
+        )
+        assert site.status(1, "t1") == 200
+        site.galaxy.save(2, "t2", tool.port)
+        poll(lambda: site.is_there(2, "t2") or None, seconds=waited, waiting_for="a new session")
+        assert log().count("is away") == before + 1
+        assert "no answer within 30 seconds" in log()
+        os.kill(session, signal.SIGCONT)
+        site.close()
     finally:
-        proxy.child.stop()
+        database.kill()

@@ -52,8 +52,9 @@ HELLO_MASKED = Frame(TEXT, b"hello", key=NO_MASK).wire
 class Counted(Proxy):
     """A proxy that can be asked what it holds."""
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory, UNLIMITED, twistd=[sys.executable, "-m", "tests.live.counted"])
+    def __init__(self, directory: Path, configuration: str = UNLIMITED) -> None:
+        counted = [sys.executable, "-m", "tests.live.counted"]
+        super().__init__(directory, configuration, twistd=counted)
 
     def holdings(self) -> dict[str, Any]:
         asked = self._told()

@@ -56,8 +56,8 @@ class _Repeating(BaseHTTPRequestHandler):
 class Repeating:
     """A tool that answers each request with what it got."""
 
-    def __init__(self) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Repeating)
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self._server = ThreadingHTTPServer((host, 0), _Repeating)
         self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
@@ -73,8 +73,8 @@ class Repeating:
 class Echoing:
     """A tool that sends every message of a WebSocket back."""
 
-    def __init__(self) -> None:
-        self._server = serve(self._echo, "127.0.0.1", 0)
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self._server = serve(self._echo, host, 0)
         self.port = self._server.socket.getsockname()[1]
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 

@@ -135,13 +135,12 @@ def test_what_is_over_does_not_touch_the_next_answer(line: Line) -> None:
 
 def test_who_has_seen_nothing_of_two_answers_gets_the_third(line: Line) -> None:
     """The site may ask a server for its page of the first error, and that may fail as well."""
-    pages = [(502, b"Bad"), (503, b"Later")]
-    line.house.desk.refuse_by = lambda request, error: request.begin(*pages.pop(0), b"", 0)
+    line.house.desk.refuse_by = lambda request, error: None
     request = line.ask()
     request.begin(200, b"OK", b"", 5)
     request.refuse(ProxyError(Problem.UPSTREAM_BROKEN))
+    line.house.desk.refuse_by = lambda request, error: request.respond(503, b"Later", [], b"")
     request.refuse(ProxyError(Problem.UPSTREAM_DEAD))
-    request.finish()
     assert line.written.startswith(b"HTTP/1.1 503 Later\r\n")
 
 

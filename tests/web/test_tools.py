@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.defer import Deferred, succeed
 from twisted.web.http_headers import Headers
 
-from ipyproxy.galaxy.entries import KEY_TYPE, Reader, Row
+from ipyproxy.galaxy.entries import KEY_TYPE, Reader, Row, entry_of
 from ipyproxy.net.address import TCPAddress
 from tests.front import Browser
 from tests.galaxy.writing import info
@@ -272,6 +272,20 @@ class TestWhenTheMapChanges:
         assert refused(host, b"GET %b/" % PATH, GALAXY) == 404
         other.say(HELLO_MASKED)
         assert wire.hear() == HELLO_MASKED
+
+    def test_so_it_is_where_only_the_change_is_told(self, host: Routed) -> None:
+        hold(host, row(), row("def"))
+        browser, _ = bridged(host, b"GET %b/ws" % PATH, GALAXY)
+        other, wire = bridged(host, b"GET /interactivetool/ep/def/t0k3n/ws", GALAXY)
+        host.components.galaxy.change({"abc": None, "def": entry_of(row("def")), "xyz": None})
+        host.loop.settle()
+        assert ended(browser)
+        assert refused(host, b"GET %b/" % PATH, GALAXY) == 404
+        other.say(HELLO_MASKED)
+        assert wire.hear() == HELLO_MASKED
+        host.components.galaxy.change({"abc": entry_of(row(port=9999))})
+        address, _ = reached(host, b"GET %b/" % PATH, GALAXY)
+        assert address == TCPAddress("10.1.0.22", 9999)
 
     @pytest.mark.parametrize("other", [row(token="n3w"), row(port=9999), row(host="10.1.0.23")])
     def test_so_is_one_that_is_another_now(self, host: Routed, other: Row) -> None:

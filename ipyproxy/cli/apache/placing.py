@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ipyproxy.cli.apache.plan import PlannedRoute, Rule, Value
 from ipyproxy.cli.apache.settings import NOBODY, RULE, Host, Said, Scope
+from ipyproxy.config.values import is_within
 
 
 class _Access(NamedTuple):
@@ -55,7 +56,7 @@ class Placement:
                 yield {"path": path, "require": "none"}
 
     def _is_guarded_above(self, path: str) -> bool:
-        above = [each for each in self._access if each != path and is_below(path, each)]
+        above = [each for each in self._access if each != path and is_within(path, each)]
         return bool(above) and self._access[max(above, key=len)].users is not None
 
     def _put(self, said: Said) -> bool:
@@ -74,7 +75,7 @@ class Placement:
             found = bool(routes)
         # A directory that no route has files of is not reached anyway.
         if not found and scope.directory[:1] not in ("", "/") and _keeps_out(said):
-            below = [each for each in self._routes.values() if is_below(each.path, scope.path)]
+            below = [each for each in self._routes.values() if is_within(each.path, scope.path)]
             for route in below:
                 route.keys["allow"] = list(NOBODY)
                 self._allowed_by[route.path] = scope
@@ -84,7 +85,7 @@ class Placement:
 
     def _require(self, path: str, scope: Scope, users: list[str] | None) -> None:
         before = self._access.get(path)
-        for other in [each for each in self._access if is_below(each, path)]:
+        for other in [each for each in self._access if is_within(each, path)]:
             if self._access[other].scope is not scope:
                 del self._access[other]
         if before is not None and before.scope is scope:
@@ -106,7 +107,7 @@ class Placement:
                 yield self._narrowed(above, scope.path, said)
             elif said.key == "allow":
                 yield above  # it is open there as it is
-        yield from (route for route in meant if is_below(route.path, scope.path))
+        yield from (route for route in meant if is_within(route.path, scope.path))
 
     def _in(self, directory: str) -> list[tuple[PlannedRoute, str]]:
         """Where the files of ``directory`` stand: routes, and paths below them."""
@@ -116,9 +117,9 @@ class Placement:
             files = route.keys.get("files")
             if not isinstance(files, str):
                 continue
-            if is_below(files, top):
+            if is_within(files, top):
                 found.append((route, route.path))
-            elif is_below(top, files):
+            elif is_within(top, files):
                 path = route.path.rstrip("/") + top[len(files) :]
                 if path not in self._routes:
                     found.append((route, path))
@@ -180,14 +181,9 @@ def _takes(route: PlannedRoute, key: str) -> bool:
     return route.kind in _MEANT_FOR.get(key, ("to", "files", "redirect"))
 
 
-def is_below(path: str, top: str) -> bool:
-    """Whether ``path`` is ``top`` or lies below it."""
-    return top == "/" or path == top or path.startswith(top + "/")
-
-
 def covering(routes: Iterable[PlannedRoute], path: str) -> PlannedRoute | None:
     """The route that takes ``path``."""
-    above = [route for route in routes if is_below(path, route.path)]
+    above = [route for route in routes if is_within(path, route.path)]
     return max(above, key=lambda route: len(route.path), default=None)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ipyproxy.cli.apache.needless import NEEDLESS
 from ipyproxy.cli.apache.parsing import Directive
-from ipyproxy.cli.apache.placing import Placement, covering, is_below, without_empty
+from ipyproxy.cli.apache.placing import Placement, covering, without_empty
 from ipyproxy.cli.apache.plan import PlannedRoute, Rule
 from ipyproxy.cli.apache.rewriting import (
     ByFiles,
@@ -22,6 +22,7 @@ from ipyproxy.cli.apache.rewriting import (
     read_rule,
 )
 from ipyproxy.cli.apache.settings import SETTINGS, Host, LeftError, Remark, Said, Scope, Settings
+from ipyproxy.config.values import is_within
 
 _SERVER = re.compile(
     r"(?:unix:(?P<socket>/[^|]*)\|\w+://[^/]*|(?P<scheme>https?|wss?)://(?P<server>[^/]+))"
@@ -366,9 +367,9 @@ class Translation(Settings):
         prefix = self.plan.tables.get("notebooks", {}).get("prefix")
         if host.has_notebooks and isinstance(prefix, str) and names != [""]:
             for rule in rules:
-                if is_below(str(rule["path"]), prefix):
+                if is_within(str(rule["path"]), prefix):
                     self._add_rule(rule)
-            above = [rule for rule in rules if is_below(prefix, str(rule["path"]))]
+            above = [rule for rule in rules if is_within(prefix, str(rule["path"]))]
             if above:
                 longest = max(above, key=lambda rule: len(rule["path"]))
                 self._add_rule({**longest, "path": prefix})

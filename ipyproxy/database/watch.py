@@ -1,0 +1,131 @@
+"""Looks again and again at something outside of this process, which may be away.
+
+Knows when to look: after a pause, or ever less often while there is no answer. Knows nothing of
+what is looked at.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+FIRST_BACKOFF = 1.0
+LONGEST_BACKOFF = 30.0
+"""Seconds between looks at what is away: each wait is up to twice the last, up to this."""
+PATIENCE = 30.0
+"""Seconds that a look may take. A server or a disk that is silent for longer counts as away."""
+
+
+class AwayError(Exception):
+    """It cannot be read or written now: why, in one sentence without a full stop."""
+
+
+class Watched(Protocol):
+    """What is looked at. All calls are made in the reactor's thread, and none may block."""
+
+    pause: float
+    """Seconds to wait from one look to the next."""
+
+    def look(self) -> Deferred[Any]:
+        """Look once. Fails with :class:`AwayError` while there is nothing to be seen."""
+
+    def interrupt(self) -> None:
+        """Make a look fail soon that waits for a silent server, if it can be done."""
+
+    def went_away(self, why: str) -> None:
+        """Tell people; called once, until it is back."""
+
+    def came_back(self) -> None:
+        """Tell people that it is there again."""
+
+
+class Watch:
+    """Looks at ``watched`` until it is stopped. One look is under way at once.
+
+    What is away, or does not answer, is told once and looked at ever less often.
+
+    :param draw: gives random numbers from 0 up to 1, so that many hosts come back one by one.
+    :param longest: seconds that there are between looks at most.
+    :param patience: seconds that a look may take.
+    :ivar is_stopped: whether it was stopped; a look may still be under way.
+    """
+
+    log = Logger(namespace="ipyproxy.database")
+
+    def __init__(
+        self,
+        reactor: Any,
+        watched: Watched,
+        draw: Callable[[], float] = random.random,
+        longest: float = LONGEST_BACKOFF,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._reactor = reactor
+        self._watched = watched
+        self._draw = draw
+        self._longest = longest
+        self._patience = patience
+        self._is_away = False
+        self._failures = 0
+        self._timer: Any = None
+        self._deadline: Any = None
+        self.is_stopped = False
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._look()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self.is_stopped = True
+        for timer in self._timer, self._deadline:
+            if timer is not None and timer.active():
+                timer.cancel()
+
+    def _look(self) -> None:
+        self._deadline = self._reactor.callLater(self._patience, self._wait_no_longer)
+        self._watched.look().addBoth(self._ended).addErrback(self._broken)
+
+    def _wait_no_longer(self) -> None:
+        """Tell people that a look does not end, and try to end it."""
+        self._tell_away(f"no answer within {self._patience:g} seconds")
+        self._watched.interrupt()
+        self._deadline = self._reactor.callLater(self._patience, self._wait_no_longer)
+
+    def _ended(self, result: object) -> None:
+        if self._deadline.active():
+            self._deadline.cancel()
+        if self.is_stopped:
+            return
+        if isinstance(result, Failure):
+            self._missed(result)
+            return
+        if self._is_away:
+            self._is_away = False
+            self._watched.came_back()
+        self._failures = 0
+        self._timer = self._reactor.callLater(self._watched.pause, self._look)
+
+    def _missed(self, failure: Failure) -> None:
+        if not failure.check(AwayError):
+            self.log.failure("a look at what is kept elsewhere failed; please report this", failure)
+        self._tell_away(failure.getErrorMessage())
+        self._failures += 1
+        longest = min(self._longest, FIRST_BACKOFF * 2 ** min(self._failures - 1, 10))
+        wait = longest * (0.5 + self._draw() / 2)
+        self._timer = self._reactor.callLater(wait, self._look)
+
+    def _tell_away(self, why: str) -> None:
+        if not self._is_away:
+            self._is_away = True
+            self._watched.went_away(why)
+
+    def _broken(self, failure: Failure) -> None:
+        """A mistake of ours must not be the end of looking."""
+        self.log.failure("what was told of it failed; please report this", failure)
+        self._timer = self._reactor.callLater(self._longest, self._look)

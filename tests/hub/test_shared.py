@@ -1,0 +1,420 @@
+"""Nodes that share the routes of a hub: what each puts in place, keeps, tells and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import capturedLogs, formatEvent
+
+from ipyproxy.database.watch import AwayError
+from ipyproxy.hub import shared, store
+from ipyproxy.hub.api import ApiSite
+from ipyproxy.hub.shared import LONGEST_BACKOFF, SILENCE, TELL_EVERY, SharedRoutes
+from ipyproxy.hub.store import Use
+from ipyproxy.hub.table import Change, Page
+from tests.front import Browser, House
+from tests.gateway.test_websocket import HANDSHAKE, Head, accept_for
+from tests.hub.played import OK, TARGET, TOKEN, Answer, PlayedHub
+from tests.web.gate import message
+
+HERE = b"Host: hub.org"
+LOGGER = "ipyproxy.hub.shared"
+OTHER = "http://127.0.0.1:9"
+#: Seconds within which a node has looked at the table.
+SOON = 1.0
+
+
+class Server:
+    """What all nodes' tables are views of.
+
+    :ivar changes: of each change, the path and what was said, None for a removal.
+    :ivar away: why nothing is answered; empty: all is well.
+    """
+
+    def __init__(self) -> None:
+        self.changes: list[tuple[str, dict[str, Any] | None]] = []
+        self.used: dict[str, tuple[float, float]] = {}
+        self.away = ""
+        self.told: list[str] = []
+
+    def there(self) -> set[str]:
+        return {path for path, data in dict(self.changes).items() if data is not None}
+
+
+class View:
+    """The table of one node; see :class:`ipyproxy.hub.table.RoutesTable`. Pages have two rows."""
+
+    def __init__(self, server: Server, seconds: Callable[[], float]) -> None:
+        self._server = server
+        self._seconds = seconds
+        self.seen = 0
+        self.is_behind = True
+        self.interrupted = 0
+
+    def _ask(self) -> None:
+        if self._server.away:
+            raise AwayError(self._server.away)
+
+    def look(self, *, waits: bool = False) -> Page:
+        self._ask()
+        begins, self.is_behind = self.is_behind, False
+        if begins:
+            self.seen = 0
+        some = self._server.changes[self.seen : self.seen + 2]
+        self.seen += len(some)
+        changes = [Change(self._use(path), data and dict(data)) for path, data in some]
+        return Page(changes, begins, len(some) < 2)
+
+    def _use(self, path: str) -> Use:
+        active, person = self._server.used[path]
+        return Use(path, self._seconds() - active, self._seconds() - person)
+
+    def add(self, path: str, target: str, data: str) -> None:
+        self._ask()
+        self._server.used[path] = self._seconds(), float("-inf")
+        self._server.changes.append((path, {"target": target, "said": data}))
+
+    def remove(self, path: str) -> bool:
+        self._ask()
+        if path not in self._server.there():
+            return False
+        self._server.changes.append((path, None))
+        return True
+
+    def tell(self, uses: Iterable[Use]) -> None:
+        self._ask()
+        for use in uses:
+            self._server.told.append(use.path)
+            was, now = self._server.used[use.path], self._seconds()
+            said = now - use.active_ago, now - use.person_ago
+            self._server.used[use.path] = max(was[0], said[0]), max(was[1], said[1])
+
+    def uses(self) -> list[Use]:
+        self._ask()
+        return [self._use(path) for path in self._server.there()]
+
+    def ring(self) -> None:
+        """Nobody waits here."""
+
+    def interrupt(self) -> None:
+        self.interrupted += 1
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+
+class Node(PlayedHub):
+    """One proxy of the fleet. All have one clock, and each its own loop."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        self.view = View(server, self.loop.seconds)
+        self.run: Callable[[Callable[[], Any]], Deferred[Any]] = maybeDeferred
+        self.shared = SharedRoutes(
+            self.loop, self.work, self.view, "the table", self.routes, lambda: 1.0
+        )
+        self.api = House(loop=self.loop, site=ApiSite(self.loop, self.shared, TOKEN, self.figures))
+        self.shared.start()
+        self.loop.settle()
+
+    def work(self, call: Callable[[], Any]) -> Deferred[Any]:
+        return self.run(call)
+
+    def has(self, path: str) -> bool:
+        return self.routes.get(path) is not None
+
+    def told(self, seconds: float) -> list[str]:
+        with capturedLogs() as events:
+            self.wait(seconds)
+        return [
+            str(formatEvent(event)) for event in events if event["log_namespace"].startswith(LOGGER)
+        ]
+
+
+def opened(node: Node, path: bytes) -> Browser:
+    """A WebSocket of a browser's at a node."""
+    browser = node.ask(b"GET " + path, HERE, *HANDSHAKE)
+    _, wire = node.accept()
+    key = Head(wire.hear()).one(b"sec-websocket-key")
+    lines = (
+        b"Upgrade: websocket",
+        b"Connection: Upgrade",
+        b"Sec-WebSocket-Accept: " + accept_for(key),
+    )
+    node.tell(wire, message(b"HTTP/1.1 101 Switching Protocols", *lines))
+    assert browser.hear().startswith(b"HTTP/1.1 101 ")
+    return browser
+
+
+class Fleet:
+    """Nodes on one table."""
+
+    def __init__(self) -> None:
+        self.server = Server()
+        self.nodes = [Node(self.server), Node(self.server)]
+
+    def wait(self, seconds: float) -> None:
+        for node in self.nodes:
+            node.wait(seconds)
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    return Fleet()
+
+
+def post(node: Node, path: str, target: str = TARGET) -> Answer:
+    return node.call("POST", path, {"target": target})
+
+
+class TestChanges:
+    def test_what_one_node_is_told_all_have(self, fleet: Fleet) -> None:
+        one, other = fleet.nodes
+        assert one.call("POST", "/user/ann", {"target": TARGET, "jupyterhub": True}).status == 201
+        assert one.has("/user/ann")
+        fleet.wait(SOON)
+        assert other.call("GET", "/user/ann").json["target"] == TARGET
+        assert fleet.server.changes == [
+            ("/user/ann", {"target": TARGET, "said": '{"jupyterhub": true}'})
+        ]
+        assert other.call("DELETE", "/user/ann/").status == 204
+        assert not other.has("/user/ann")
+        fleet.wait(SOON)
+        assert not one.has("/user/ann")
+        assert one.call("DELETE", "/user/ann").status == 404
+
+    def test_a_node_that_is_asked_looks_first(self, fleet: Fleet) -> None:
+        one, other = fleet.nodes
+        post(one, "/a")
+        assert list(other.call("GET").json) == ["/a"]
+
+    def test_a_websocket_ends_with_its_route_on_every_node(self, fleet: Fleet) -> None:
+        one, other = fleet.nodes
+        post(one, "/a")
+        fleet.wait(SOON)
+        browsers = [opened(node, b"/a/ws") for node in (one, other)]
+        one.call("DELETE", "/a")
+        one.loop.settle()
+        assert browsers[0].wire.has_ended
+        other.wait(SOON)
+        assert browsers[1].wire.has_ended
+
+    def test_what_leads_on_as_before_is_not_disturbed(self, fleet: Fleet) -> None:
+        one, other = fleet.nodes
+        post(one, "/a")
+        fleet.wait(SOON)
+        browser = opened(other, b"/a/ws")
+        post(one, "/a")
+        other.wait(SOON)
+        assert not browser.wire.has_ended
+        post(one, "/a", OTHER)
+        other.wait(SOON)
+        assert browser.wire.has_ended
+
+    @pytest.mark.parametrize(
+        ("path", "target", "status"),
+        [
+            ("/a", "nonsense", 400),
+            ("/_ipyproxy/x", TARGET, 400),
+            ("/%00", TARGET, 400),
+            ("/a", TARGET + "?\0", 400),
+            ("/a", TARGET + "?\ud800", 400),
+            ("/" + "x" * 2000, TARGET, 400),
+        ],
+    )
+    def test_what_is_no_route_is_written_nowhere(
+        self, fleet: Fleet, path: str, target: str, status: int
+    ) -> None:
+        assert post(fleet.nodes[0], path, target).status == status
+        assert fleet.server.changes == []
+
+    def test_no_more_routes_than_one_proxy_has(
+        self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(store, "MOST_ROUTES", 2)
+        one, other = fleet.nodes
+        assert [post(one, f"/{n}").status for n in range(3)] == [201, 201, 507]
+        # Whoever writes past the nodes, or at the same time as another, finds them full as well.
+        fleet.server.used["/3"] = 0.0, 0.0
+        fleet.server.changes.append(("/3", {"target": TARGET}))
+        assert other.told(1) == ["the table: /3 (there are too many) is left out"]
+
+    def test_what_makes_no_sense_in_the_table_is_told_and_left_out(self, fleet: Fleet) -> None:
+        one, _ = fleet.nodes
+        post(one, "/a")
+        for number in range(12):
+            fleet.server.used[f"/{number}"] = 0.0, 0.0
+            fleet.server.changes.append((f"/{number}", {"target": "nonsense"}))
+        fleet.server.changes.append(("/a", {"target": "nonsense"}))
+        told = one.told(1)
+        why = "('target' is no address such as http://127.0.0.1:8888) is left out"
+        assert told == [
+            f"the table: {path} {why}" for path in (*map("/{}".format, range(12)), "/a")
+        ]
+        assert list(one.call("GET").json) == []
+
+
+class TestWhileItIsAway:
+    def test_the_last_good_routes_are_kept_and_that_is_told_once(self, fleet: Fleet) -> None:
+        one, _ = fleet.nodes
+        post(one, "/a")
+        fleet.server.away = "it is gone"
+        assert one.told(300) == [
+            "the routes in the table are away: it is gone; they are waited for, and those that are "
+            "known stay"
+        ]
+        one.ask(b"GET /a/x", HERE)
+        assert one.accept()[0].port == 8001
+        assert list(one.call("GET").json) == ["/a"]
+        fleet.server.away = ""
+        assert one.told(LONGEST_BACKOFF) == ["the routes in the table are there again"]
+
+    def test_a_write_is_refused_and_counts_nowhere(self, fleet: Fleet) -> None:
+        one, other = fleet.nodes
+        post(one, "/a")
+        fleet.wait(1)
+        fleet.server.away = "it is gone"
+        for answer in post(one, "/b"), one.call("DELETE", "/a"):
+            assert answer.status == 503
+            assert answer.body == b"the database of routes is away: it is gone; try again"
+        assert (one.has("/a"), one.has("/b")) == (True, False)
+        fleet.server.away = ""
+        # The hub tries again, and need not wait for the next look.
+        assert post(one, "/b").status == 201
+        fleet.wait(LONGEST_BACKOFF)
+        assert other.has("/b")
+
+    def test_a_node_that_starts_meanwhile_says_that_it_knows_nothing(self) -> None:
+        server = Server()
+        server.away = "it is gone"
+        with capturedLogs() as events:
+            node = Node(server)
+        (told,) = [formatEvent(e) or "" for e in events if e["log_namespace"].startswith(LOGGER)]
+        assert told.endswith("they are waited for, and there are none until then")
+        # An empty list would have the hub believe that all its routes are lost.
+        assert node.call("GET").status == 503
+        assert node.call("GET", "/a").status == 503
+        assert node.ask(b"GET /a/", HERE).hear().startswith(b"HTTP/1.1 404 ")
+        server.away = ""
+        node.wait(LONGEST_BACKOFF)
+        assert node.call("GET").json == {}
+
+    def test_one_that_does_not_answer_is_interrupted(self, fleet: Fleet) -> None:
+        node = fleet.nodes[0]
+        hanging: Deferred[Any] = Deferred()
+        node.run = lambda work: hanging
+        told = node.told(SILENCE + 1)
+        assert [line.partition(";")[0] for line in told] == [
+            "the routes in the table are away: no answer within 10 seconds"
+        ]
+        assert node.view.interrupted == 1
+
+    def test_a_write_whose_turn_comes_too_late_is_not_done(self, fleet: Fleet) -> None:
+        node = fleet.nodes[0]
+        queue: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+
+        def later(work: Callable[[], Any]) -> Deferred[Any]:
+            queue.append((work, Deferred()))
+            return queue[-1][1]
+
+        node.run = later
+        caller = node.api.connect()
+        said = b"POST /api/routes/a HTTP/1.1\r\nHost: x\r\nAuthorization: token %b\r\n" % TOKEN
+        body = b'{"target": "http://127.0.0.1:1"}'
+        caller.wire.say(said + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        node.loop.settle()
+        node.wait(shared.PATIENCE + 1)
+        node.run = maybeDeferred
+        for work, result in queue:
+            maybeDeferred(work).chainDeferred(result)
+        node.loop.settle()
+        assert caller.wire.hear().startswith(b"HTTP/1.1 503 ")
+        assert fleet.server.changes == []
+
+
+class TestEverythingAnew:
+    def test_what_a_node_has_missed_is_gone_afterwards_and_not_before(self, fleet: Fleet) -> None:
+        one, other = fleet.nodes
+        for number in range(5):
+            post(one, f"/{number}")
+        fleet.wait(1)
+        # As for a node that was away for so long that removals were forgotten.
+        fleet.server.changes = fleet.server.changes[3:]
+        other.view.is_behind = True
+        fleet.wait(1)
+        assert list(other.call("GET").json) == ["/3", "/4"]
+
+    def test_a_caller_that_hangs_up_is_told_nothing_and_the_route_is_there(
+        self, fleet: Fleet
+    ) -> None:
+        node = fleet.nodes[0]
+        waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+
+        def later(work: Callable[[], Any]) -> Deferred[Any]:
+            waiting.append((work, Deferred()))
+            return waiting[-1][1]
+
+        node.run = later
+        caller = node.api.connect()
+        said = b"POST /api/routes/a HTTP/1.1\r\nHost: x\r\nAuthorization: token %b\r\n" % TOKEN
+        body = b'{"target": "http://127.0.0.1:1"}'
+        caller.wire.say(said + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        node.loop.settle()
+        caller.wire.reset()
+        node.loop.settle()
+        node.run = maybeDeferred
+        for work, result in waiting:
+            maybeDeferred(work).chainDeferred(result)
+        node.loop.settle()
+        assert node.has("/a")
+        assert node.figures.api[201] == 0
+        assert not node.loop.failures
+
+
+class TestUse:
+    def test_the_last_use_on_any_node_counts(self, fleet: Fleet) -> None:
+        one, other = fleet.nodes
+        post(one, "/a")
+        post(one, "/b")
+        fleet.wait(3600)
+        other.ask(b"GET /a/x", HERE)
+        _, wire = other.accept()
+        other.tell(wire, OK)
+        fleet.wait(TELL_EVERY)
+        assert fleet.server.told == ["/a"]
+        fleet.wait(60)
+        since = one.call("GET", "/a").json["last_activity"]
+        idle = one.call("GET", f"?inactive_since={since}").json
+        assert list(idle) == ["/b"]
+        # Nothing was used since, and nobody is told anything.
+        assert fleet.server.told == ["/a"]
+
+    def test_what_could_not_be_told_is_told_later(self, fleet: Fleet) -> None:
+        node = fleet.nodes[0]
+        post(node, "/a")
+        node.wait(60)
+        fleet.server.away = "it is gone"
+        node.ask(b"GET /a/x", HERE)
+        _, wire = node.accept()
+        node.tell(wire, OK)
+        node.wait(60)
+        assert fleet.server.told == []
+        fleet.server.away = ""
+        node.wait(2 * TELL_EVERY)
+        assert fleet.server.told == ["/a"]
+
+    def test_a_node_that_stops_tells_it_at_once(self, fleet: Fleet) -> None:
+        node = fleet.nodes[0]
+        post(node, "/a")
+        node.wait(1)
+        node.ask(b"GET /a/x", HERE)
+        _, wire = node.accept()
+        node.tell(wire, OK)
+        ended: list[object] = []
+        node.shared.stop().addCallback(ended.append)
+        node.loop.settle()
+        assert ended == [None]
+        assert fleet.server.told == ["/a"]
