@@ -34,7 +34,7 @@ from ipyproxy.http.rewriting import (
     upstream_target,
 )
 from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk, stated_length
-from ipyproxy.http1.head import ResponseHead
+from ipyproxy.http1.head import SAFE, ResponseHead
 from ipyproxy.http1.lines import block_of, lines_of
 from ipyproxy.net.sockets import Attempt
 from ipyproxy.server.clients import subscriber
@@ -50,9 +50,8 @@ from ipyproxy.websocket.bridge import Bridge, Bridges
 
 # Without a length some servers wait for a body of these (RFC 9110 section 8.6).
 _WITH_BODY: Final = frozenset((b"POST", b"PUT", b"PATCH"))
-_SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 # Methods that may be sent twice (RFC 9110 section 9.2.2).
-_IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
+_IDEMPOTENT: Final = frozenset((*SAFE, b"PUT", b"DELETE"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +140,7 @@ class RouteWork:
         if request.status >= _ACTIVE_BELOW:
             return
         self.active_at = now
-        if request.method not in _SAFE:
+        if request.method not in SAFE:
             by_person = request.target.find(_POLLING) < 0
         else:
             by_person = is_navigation(request.head)
@@ -404,7 +403,7 @@ class Exchange:
 
     def _is_safe(self) -> bool:
         """Whether the request neither changes nor opens anything (RFC 9110 section 9.2.1)."""
-        return self._request.method in _SAFE
+        return self._request.method in SAFE
 
     def response_received(self, data: bytes) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
