@@ -23,6 +23,7 @@ from ipyproxy.files.finding import find
 from ipyproxy.files.names import below
 from ipyproxy.files.sending import Prepared, Sending, asked_by, prepared
 from ipyproxy.files.types import content_type
+from ipyproxy.http1.head import READING
 from ipyproxy.server.request import Request
 from ipyproxy.web.resources import NOT_DONE_YET, date
 
@@ -75,7 +76,7 @@ class Files(Resource):
         return NOT_DONE_YET
 
     def _send(self, request: Request) -> None:
-        if request.method not in (b"GET", b"HEAD"):
+        if request.method not in READING:
             raise ProxyError(Problem.METHOD_NOT_ALLOWED, lines=(b"Allow: GET, HEAD",))
         name = below(self._prefix, request.target.partition(b"?")[0])
         fields = asked_by(request)

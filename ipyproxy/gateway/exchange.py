@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from ipyproxy.access.cors import TrustedPages
@@ -22,6 +23,7 @@ from ipyproxy.encoding.decision import SMALLEST
 from ipyproxy.errors import HungUpError, Problem, ProxyError
 from ipyproxy.files.named import NamedFiles
 from ipyproxy.files.sending import Sending
+from ipyproxy.gateway.heldpage import HeldPage
 from ipyproxy.gateway.preloads import LONGEST_HEAD, LONGEST_HEAD_FOR_PROXIES, Preloads
 from ipyproxy.http.answers import response_fields
 from ipyproxy.http.rewriting import (
@@ -32,7 +34,7 @@ from ipyproxy.http.rewriting import (
     upstream_target,
 )
 from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk, stated_length
-from ipyproxy.http1.head import ResponseHead
+from ipyproxy.http1.head import SAFE, ResponseHead
 from ipyproxy.http1.lines import block_of, lines_of
 from ipyproxy.net.sockets import Attempt
 from ipyproxy.server.clients import subscriber
@@ -48,9 +50,8 @@ from ipyproxy.websocket.bridge import Bridge, Bridges
 
 # Without a length some servers wait for a body of these (RFC 9110 section 8.6).
 _WITH_BODY: Final = frozenset((b"POST", b"PUT", b"PATCH"))
-_SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 # Methods that may be sent twice (RFC 9110 section 9.2.2).
-_IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
+_IDEMPOTENT: Final = frozenset((*SAFE, b"PUT", b"DELETE"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ class RouteWork:
         if request.status >= _ACTIVE_BELOW:
             return
         self.active_at = now
-        if request.method not in _SAFE:
+        if request.method not in SAFE:
             by_person = request.target.find(_POLLING) < 0
         else:
             by_person = is_navigation(request.head)
@@ -166,6 +167,7 @@ class Exchange:
     # What was changed in the request, and what stands between the answer's body and the client.
     _asked: Asked | None = None
     _body: EncodedBody | KeptBody | None = None
+    _held: HeldPage | None = None
     # What is sent in place of the upstream's body.
     _file: Sending | None = None
     others: Sequence[Upstream] = ()
@@ -319,13 +321,31 @@ class Exchange:
                 self._body = self._begin_body(compression, answer, length)
                 status, reason = answer.status, answer.reason
                 fields, length = answer.fields, answer.length
-        if status == 200 and context.preloads is not None:
-            fields = self._with_preloads(context.preloads, head, fields, size)
+                if answer.kept is not None:
+                    size = answer.kept.size
         if context.trusted_pages is not None and rewriting.confined:
             fields = block_of(context.trusted_pages.opened(lines_of(fields)))
         if head.status in STATUSES:
             self._ask_for_advice(head.status)
+        if status == 200 and context.preloads is not None:
+            told = self._with_preloads(context.preloads, head, fields, size)
+            if told is None:
+                begin = partial(self._begin_page, reason, fields, length)
+                source = None if self._connection is None else self._connection.transport
+                self._held = HeldPage(source, request.transport.call_soon, begin)
+                return
+            fields = told
         request.begin(status, reason, fields, length)
+
+    def _begin_page(self, reason: bytes, fields: bytes, length: int | None, page: bytes) -> None:
+        """Begin the answer with what the ``page`` itself names, as far as it has come."""
+        self._held = None
+        preloads = self._context.preloads
+        if preloads is not None:
+            fields += preloads.named_by(page, self._longest_head() - len(fields))
+        self._request.begin(200, reason, fields, length)
+        if page:
+            self._pass_on(page)
 
     def _begin_body(
         self, compression: Compression, answer: Answer, length: int | None
@@ -343,13 +363,15 @@ class Exchange:
 
     def _with_preloads(
         self, preloads: Preloads, head: ResponseHead, fields: bytes, size: int | None
-    ) -> bytes:
-        """Tell the browser what the page is going to ask for, if it is a page."""
+    ) -> bytes | None:
+        """Tell the browser what the page is going to ask for, if it is a page.
+
+        None: the page itself may tell, and comes together with its head as a rule.
+        """
         request = self._request
         # No page is that small.
         if size is not None and size < SMALLEST and request.started > preloads.learning_until:
             return fields
-        longest = LONGEST_HEAD_FOR_PROXIES if request.connection.trusted else LONGEST_HEAD
         return preloads.answered(
             self._upstream,
             request.head,
@@ -358,8 +380,12 @@ class Exchange:
             fields,
             self._client,
             request.started,
-            longest,
+            size or 0,
+            self._longest_head(),
         )
+
+    def _longest_head(self) -> int:
+        return LONGEST_HEAD_FOR_PROXIES if self._request.connection.trusted else LONGEST_HEAD
 
     def _encoding_failed(self) -> None:
         if self._connection is not None:
@@ -377,12 +403,18 @@ class Exchange:
 
     def _is_safe(self) -> bool:
         """Whether the request neither changes nor opens anything (RFC 9110 section 9.2.1)."""
-        return self._request.method in _SAFE
+        return self._request.method in SAFE
 
     def response_received(self, data: bytes) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
         if self._file is not None:
             return
+        if self._held is None:
+            self._pass_on(data)
+        else:
+            self._held.received(data)
+
+    def _pass_on(self, data: bytes) -> None:
         if self._body is None:
             self._request.write(data)
         else:
@@ -396,6 +428,8 @@ class Exchange:
                 self._connection.abandon()
             self.response_ended()
             return
+        if self._held is not None:
+            self._held.received(b"")
         self._request.flush()
         # Whatever the browser can't take makes the notebook wait.
         if self._connection is not None:
@@ -404,6 +438,8 @@ class Exchange:
 
     def response_ended(self) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
+        if self._held is not None:
+            self._held.begin()
         body, self._body = self._body, None
         self._end()
         if self.work is not None:
@@ -479,6 +515,8 @@ class Exchange:
         request = self._request
         self._connection = None
         self._dial = None
+        if self._held is not None:
+            self._held.forget()
         request.consumer = None
         self._upstream.exchanges -= 1
         request.transport.unregisterProducer()

@@ -17,7 +17,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import classImplements
 
-from ipyproxy.clock import Clock, MainThread
+from ipyproxy.clock import Clock
+from ipyproxy.threads import MainThread
 
 _Ready = tuple[int, int]
 """A descriptor's number, and epoll's bits for it."""
