@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
 from pathlib import Path
+from typing import Self
 from urllib.parse import quote
 
 import pytest
@@ -104,8 +105,16 @@ class Load:
         self.answered = 0
         self.failed = 0
         self._threads = [threading.Thread(target=self._visit) for _ in range(visitors)]
+
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
 
     def _visit(self) -> None:
         while not self._over.is_set():
@@ -120,11 +129,6 @@ class Load:
         """Wait until so many more are answered."""
         wanted = self.answered + answers
         poll(lambda: self.answered >= wanted or None, seconds=60, waiting_for="answers")
-
-    def stop(self) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
 
 
 def test_a_route_counts_on_every_node_and_its_end_ends_its_bridges(site: Site) -> None:
@@ -187,19 +191,18 @@ def test_when_a_server_was_last_used_is_known_on_every_node(site: Site) -> None:
 def test_a_node_that_is_killed_loses_its_own_connections_only(site: Site, visitors: int) -> None:
     fleet, visitor = site.fleet, site.visitor
     victim = fleet.nodes[1]
-    fleet.nodes[0].add("/web", site.web.port)
-    fleet.nodes[0].add("/ws", site.echo.port)
-    fleet.every(EVERYWHERE, has("/web/"))
+    for path, port in ("/web", site.web.port), ("/ws", site.echo.port):
+        assert fleet.nodes[0].add(path, port) == 201
+        fleet.every(EVERYWHERE, lambda node: node.api("GET", path)[0] == 200)  # noqa: B023
     fleet.wait_until_all_are_up()
-    load = Load(site, "/web/", visitors)
-    bridges = [visitor.websocket("/ws", legacy=True) for _ in range(3 * visitors)]
-    places = [fleet.node_of(each.socket) for each in bridges]
-    assert set(places) == set(range(NODES))
-    assert all(map(is_open, bridges))
-    load.goes_on(20)
-    victim.kill()
-    load.goes_on(100)
-    load.stop()
+    with Load(site, "/web/", visitors) as load:
+        bridges = [visitor.websocket("/ws", legacy=True) for _ in range(3 * visitors)]
+        places = [fleet.node_of(each.socket) for each in bridges]
+        assert set(places) == set(range(NODES))
+        assert all(map(is_open, bridges))
+        load.goes_on(20)
+        victim.kill()
+        load.goes_on(100)
     # What was under way there, and what HAProxy had just sent there.
     assert load.failed <= 2 * visitors
     for each, place in zip(bridges, places, strict=True):
@@ -219,23 +222,22 @@ def test_a_node_that_is_killed_loses_its_own_connections_only(site: Site, visito
 def test_a_database_that_is_away_loses_nothing(site: Site, seconds: int) -> None:
     fleet, visitor = site.fleet, site.visitor
     one, other, starting = fleet.nodes
-    one.add("/web", site.web.port)
-    one.add("/ws", site.echo.port)
-    fleet.every(EVERYWHERE, has("/web/"))
+    for path, port in ("/web", site.web.port), ("/ws", site.echo.port):
+        assert one.add(path, port) == 201
+        fleet.every(EVERYWHERE, lambda node: node.api("GET", path)[0] == 200)  # noqa: B023
     fleet.wait_until_all_are_up()
     bridges = [bridge(node, "/ws") for node in (one, other)]
-    load = Load(site, "/web/", 2)
     fleet.database.stop()
     try:
-        began = time.monotonic()
-        assert one.add("/new", site.web.port) == 503
-        assert other.api("DELETE", "/web")[0] == 503
-        assert other.api("GET")[1].keys() == {"/web", "/ws"}
-        while time.monotonic() - began < seconds:
-            assert all(map(is_open, bridges))
-            assert is_open(visitor.websocket("/ws", legacy=True))
-            time.sleep(seconds / 10)
-        load.stop()
+        with Load(site, "/web/", 2) as load:
+            began = time.monotonic()
+            assert one.add("/new", site.web.port) == 503
+            assert other.api("DELETE", "/web")[0] == 503
+            assert other.api("GET")[1].keys() == {"/web", "/ws"}
+            while time.monotonic() - began < seconds:
+                assert all(map(is_open, bridges))
+                assert is_open(visitor.websocket("/ws", legacy=True))
+                time.sleep(seconds / 10)
         assert load.failed == 0
         # A node that starts now knows of no route, and says so instead of that there are none.
         starting.kill()
