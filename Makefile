@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test unit compiled test-compiled soak attacks conformance fuzz lint types schema docs bench bench-lab bench-hub clean
+.PHONY: help run test unit compiled test-compiled soak attacks conformance fuzz lint types schema docs bench bench-growth bench-lab bench-hub clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -75,6 +75,9 @@ docs: .venv/.docs ## docs/ as a site in docs/_build; a link that leads nowhere i
 
 bench: .venv/.bench compiled ## side by side with nginx, HAProxy, Apache, ... (BENCH_ARGS="--quick")
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+bench-growth: .venv/.bench compiled ## by connections and upstreams, beside nginx; writes docs/benchmarks-growth.md
+	@$(BIN)/python -m benchmarks.growth --write $(BENCH_ARGS)
 
 bench-lab: .venv/.bench compiled ## opening JupyterLab over a slow line (BENCH_ARGS="--rounds 1 --links 100/10")
 	@$(BIN)/python -m benchmarks.lab --write $(BENCH_ARGS)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,7 +27,7 @@ from psycopg import pq
 from ipyproxy.daemon.live import LiveRoutes
 from ipyproxy.database.place import PostgreSQL
 from ipyproxy.galaxy.entries import KEY_TYPE, Reader, Row, read_part
-from ipyproxy.galaxy.postgresql import _STATE, PostgreSQLSource
+from ipyproxy.galaxy.postgresql import _PART, _STATE, PostgreSQLSource
 from ipyproxy.galaxy.source import Part
 from ipyproxy.galaxy.spelling import read_place
 from ipyproxy.net.address import TCPAddress
@@ -268,9 +269,11 @@ def asking(database: Database, url: str) -> Iterator[str]:
 
     yield cost_of("a connection with LISTEN", 100, connect)
     with psycopg.connect(url, autocommit=True) as connection:
-        yield cost_of(
-            "to ask whether anybody has written", 2000, lambda: connection.execute(_STATE)
-        )
+        for what, statement, values in (
+            ("to ask whether anybody has written", _STATE, None),
+            ("to read the rows of 25 keys", _PART, [[row(n)[0] for n in range(25)]]),
+        ):
+            yield cost_of(what, 2000, partial(connection.execute, statement, values))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -20,6 +20,7 @@ from benchmarks.site import HERE, Site
 
 _GRACE = 60.0  # seconds after which a load generator is taken to hang
 _FEW = 0.001  # of the requests may break before a figure is worth nothing
+_CARRIED = 0.95  # of what an open loop sends has to be answered in time
 _HANDSHAKES_AT_ONCE = 16
 
 
@@ -70,6 +71,27 @@ def requests(running: Running, site: Site, connections: int, seconds: float) -> 
     return Load(told["requests"], told["seconds"], cpu, told["p50_us"], told["p99_us"])
 
 
+def pages(
+    running: Running,
+    site: Site,
+    connections: int,
+    seconds: float,
+    rate: float = 0,
+    ports: range | None = None,
+    warm_up: float = 0,
+) -> Load:
+    """The same by wsload.
+
+    :param rate: requests a second that are sent however long answers take; 0: each waits for one.
+    :param ports: the upstreams that connections lead to in turn.
+    :param warm_up: seconds for which requests are sent first that do not count.
+    """
+    prefix = "/ipython/*/" if ports else site.http_prefix
+    options = ["-c", str(connections), "-d", str(seconds), "-w", str(warm_up)]
+    argv = ["get", *options, *_loop(rate), *_among(ports), str(running.port), prefix]
+    return _round_trips(_wsload(running, site, argv, seconds), rate)
+
+
 def one_target(running: Running, site: Site, target: str, connections: int, seconds: float) -> Load:
     """Ask for one target again and again on connections that are kept."""
     url = f"https://localhost:{running.port}{target}"
@@ -115,16 +137,53 @@ def upload(running: Running, site: Site) -> Load:
     return _curl(running, site, ["-H", "Expect:", "-T", str(site.large_file), url])
 
 
-def round_trips(running: Running, site: Site, connections: int, size: int, seconds: float) -> Load:
-    """Echo messages, one under way on each bridge."""
-    return _messages(running, site, "rtt", ["-c", str(connections)], size, seconds)
+def round_trips(
+    running: Running,
+    site: Site,
+    connections: int,
+    size: int,
+    seconds: float,
+    rate: float = 0,
+    ports: range | None = None,
+    warm_up: float = 0,
+) -> Load:
+    """Echo messages, one under way on each bridge.
+
+    :param rate: messages a second that are sent however long echoes take; 0: each waits for one.
+    :param ports: the upstreams that bridges lead to in turn.
+    :param warm_up: seconds for which messages are sent first that do not count.
+    """
+    path = "/ipython/*/api/kernels/1/channels" if ports else _channels(site)
+    options = ["-c", str(connections), "-s", str(size), "-d", str(seconds), "-w", str(warm_up)]
+    argv = ["rtt", *options, *_loop(rate), *_among(ports), str(running.ws_port), path]
+    return _round_trips(_wsload(running, site, argv, seconds), rate)
+
+
+def _loop(rate: float) -> list[str]:
+    return ["-r", str(rate)] if rate else []
+
+
+def _among(ports: range | None) -> list[str]:
+    return ["-u", str(ports.start), "-n", str(len(ports))] if ports else []
+
+
+def _round_trips(run: tuple[dict[str, Any], float], rate: float) -> Load:
+    told, cpu = run
+    load = Load(
+        told["messages"], told["seconds"], cpu, told.get("p50_us", 0), told.get("p99_us", 0)
+    )
+    if load.rate < _CARRIED * rate:
+        raise LoadError(f"{load.rate:,.0f} of {rate:,.0f} a second were carried")
+    return load
 
 
 def flood(running: Running, site: Site, upwards: bool, size: int, seconds: float) -> Load:
     """Send large messages one way on one bridge; ``count`` is in bytes."""
     mode, task = ("up", "?sink") if upwards else ("down", f"?flood={size}")
-    load = _messages(running, site, mode, [], size, seconds, task)
-    return Load(load.count * size, load.seconds, load.cpu_seconds)
+    argv = [mode, "-s", str(size), "-d", str(seconds)]
+    argv += [str(running.ws_port), _channels(site) + task]
+    told, cpu = _wsload(running, site, argv, seconds)
+    return Load(told["messages"] * size, told["seconds"], cpu)
 
 
 def kib_per_idle_bridge(running: Running, site: Site, bridges: int) -> float:
@@ -144,22 +203,6 @@ def kib_per_idle_bridge(running: Running, site: Site, bridges: int) -> float:
 
 def _channels(site: Site) -> str:
     return f"{site.ws_prefix}api/kernels/3f1c2a70-9c1e-4f0e-8d7a-5b1f0e6a2d4c/channels"
-
-
-def _messages(
-    running: Running,
-    site: Site,
-    mode: str,
-    options: Sequence[str],
-    size: int,
-    seconds: float,
-    task: str = "",
-) -> Load:
-    argv = [mode, *options, "-s", str(size), "-d", str(seconds)]
-    argv += [str(running.ws_port), _channels(site) + task]
-    told, cpu = _wsload(running, site, argv, seconds)
-    p50, p99 = told.get("p50_us", 0), told.get("p99_us", 0)
-    return Load(told["messages"], told["seconds"], cpu, p50, p99)
 
 
 def _wsload(

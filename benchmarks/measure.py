@@ -26,6 +26,10 @@ MIB = 1024 * 1024
 MB = 1_000_000
 GB = 1_000_000_000
 
+PACED_REQUESTS = 5000
+PACED_MESSAGES = 10_000
+"""A second, of the open loops: about a fifth of what nginx can carry here."""
+
 Group = Literal["http", "ws", "files"]
 Figures = dict[str, float]
 Tell = Callable[[str], None]
@@ -70,6 +74,11 @@ def _latency(running: Running, site: Site, effort: Effort) -> Sequence[float]:
     return done.p50_us, done.p99_us
 
 
+def _paced_requests(running: Running, site: Site, effort: Effort) -> Sequence[float]:
+    done = load.pages(running, site, 64, effort.seconds, PACED_REQUESTS)
+    return done.cpu_each * 10_000, done.p50_us, done.p99_us
+
+
 def _handshakes(resume: bool, running: Running, site: Site, effort: Effort) -> Sequence[float]:
     done = load.handshakes(running, site, resume, effort.seconds * 0.6)
     return done.rate, done.cpu_each * 1000
@@ -111,6 +120,11 @@ def _round_trips(
     return done.p50_us, done.p99_us, done.rate, done.cpu_each * 10_000
 
 
+def _paced_messages(bridges: int, running: Running, site: Site, effort: Effort) -> Sequence[float]:
+    done = load.round_trips(running, site, bridges, KIB, effort.seconds, PACED_MESSAGES)
+    return done.cpu_each * 10_000, done.p50_us, done.p99_us
+
+
 def _flood(upwards: bool, running: Running, site: Site, effort: Effort) -> Sequence[float]:
     return _bytes(load.flood(running, site, upwards, 4 * MIB, effort.seconds * 0.6))
 
@@ -125,11 +139,27 @@ def _round_trip_job(size: int, bridges: int) -> Job:
     )
 
 
+def _paced_job(bridges: int) -> Job:
+    key = f"paced{bridges}"
+    return Job(
+        f"{PACED_MESSAGES:,} messages/s on {bridges} bridges",
+        "ws",
+        (f"{key}_cpu", f"{key}_p50", f"{key}_p99"),
+        partial(_paced_messages, bridges),
+    )
+
+
 _START = ("start_ms", "start_mib")
 _SETTLED = 2.0  # seconds, for what a proxy loads only once it serves
 
 JOBS = (
     Job("requests on 64 connections", "http", ("requests", "requests_cpu"), _requests),
+    Job(
+        f"{PACED_REQUESTS:,} requests/s on 64 connections",
+        "http",
+        ("paced_cpu", "paced_p50", "paced_p99"),
+        _paced_requests,
+    ),
     Job("requests on 1 connection", "http", ("request_p50", "request_p99"), _latency),
     Job("full handshakes", "http", ("full", "full_cpu"), partial(_handshakes, False)),
     Job("resumed handshakes", "http", ("resumed", "resumed_cpu"), partial(_handshakes, True)),
@@ -165,6 +195,7 @@ JOBS = (
     # First among its kind, on a fresh process: memory that was freed would be used again, not seen.
     Job("1000 idle bridges", "ws", ("bridge_kib",), _idle),
     *(_round_trip_job(size, n) for size in (KIB, 64 * KIB) for n in (1, 100, 1000)),
+    *(_paced_job(n) for n in (100, 1000)),
     Job("4 MiB messages down", "ws", ("ws_down", "ws_down_cpu"), partial(_flood, False)),
     Job("4 MiB messages up", "ws", ("ws_up", "ws_up_cpu"), partial(_flood, True)),
 )

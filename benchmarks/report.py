@@ -5,13 +5,15 @@ Knows headings, units and what a reader asks. Knows nothing of how a figure came
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.measure import Effort, Results
+from benchmarks.bars import BARS, Bar
+from benchmarks.measure import PACED_MESSAGES, PACED_REQUESTS, Effort, Results
 from benchmarks.peers import Peer
 
 MEASURE = "nginx"  # the peer that every figure is compared with
@@ -56,6 +58,27 @@ TABLES = (
             Column("requests_cpu", "CPU s per 10,000"),
             Column("request_p50", "p50 µs"),
             Column("request_p99", "p99 µs"),
+        ),
+    ),
+    Table(
+        "Requests and messages at a rate",
+        f"An open loop: {PACED_REQUESTS:,} requests a second on 64 connections, "
+        f"{PACED_MESSAGES:,} messages of 1 KiB a second on 100 and on 1000 WebSockets, sent when "
+        "they are due, however long answers take. A round trip counts from when its message was "
+        "due.",
+        (
+            Column("paced_cpu", "CPU s per 10,000 requests"),
+            Column("paced_p50", "p50 µs"),
+            Column("paced_p99", "p99 µs"),
+            *(
+                column
+                for n in (100, 1000)
+                for column in (
+                    Column(f"paced{n}_cpu", f"CPU s per 10,000 messages on {n:,}"),
+                    Column(f"paced{n}_p50", f"p50 µs on {n:,}"),
+                    Column(f"paced{n}_p99", f"p99 µs on {n:,}"),
+                )
+            ),
         ),
     ),
     Table(
@@ -170,13 +193,15 @@ def markdown(
     """
     parts = [
         _HEAD.format(rounds=effort.rounds, generator=_GENERATORS[generator]),
-        _machine(),
+        machine(),
         _lines("Versions", versions),
     ]
     if missing:
         parts.append(_lines("Not in it", missing))
     if plot:
         parts.append(f"![The figures at a glance]({plot})")
+    if bars := _bars(results):
+        parts.append(bars)
     parts += [_table(table, results, peers) for table in TABLES if _has_figures(table, results)]
     if effort.rounds > 1:
         parts.append(
@@ -206,7 +231,7 @@ interactive tools fare](benchmarks-tools.md) beside gx-it-proxy.
 [![Seconds until JupyterLab is open](opening-lab.svg)](opening-lab.md)"""
 
 
-def _machine() -> str:
+def machine() -> str:
     cpus = [
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -220,6 +245,7 @@ def _machine() -> str:
             "CPU": f"{len(cpus)} × {cpus[0] if cpus else platform.machine()}",
             "System": f"{system}, kernel {platform.release()}",
             "Python": platform.python_version(),
+            "Load average at the end": f"{os.getloadavg()[2]:.1f} over 15 minutes",
         },
     )
 
@@ -244,6 +270,40 @@ def _table(table: Table, results: Results, peers: Sequence[Peer]) -> str:
     footnotes = [f"{n}. {title}: {reason}" for (title, reason), n in notes.items()]
     parts = [f"## {table.title}", table.text, "\n".join(lines), "\n".join(footnotes)]
     return "\n\n".join(part for part in parts if part)
+
+
+def _bars(results: Results) -> str:
+    """Give the project's own bars and whether they hold; nothing without nginx's figures."""
+    lines = []
+    for bar in BARS:
+        values = [_against(bar, figure, results) for figure in (bar.closed, bar.open)]
+        if values[0] is None:
+            continue
+        shown = [number(value) if value is not None else "–" for value in values]
+        holds = all(bar.holds(value) for value in values if value is not None)
+        lines.append(
+            f"| {bar.title} | {' | '.join(shown)} | {'≥' if bar.more else '≤'} {bar.limit:g} "
+            f"| {'yes' if holds else 'no'} |"
+        )
+    if not lines:
+        return ""
+    head = "| | closed loop | open loop | bar | holds |\n|---|---:|---:|---:|---|"
+    return "\n\n".join(("## The bars", _BARS_TEXT, "\n".join((head, *lines))))
+
+
+_BARS_TEXT = (
+    "What the project has set itself, of ipyproxy as its packages have it: ratios to nginx, but "
+    "for memory. A closed loop sends the next when the answer has come, and so fills the proxy's "
+    "core; an open one sends at a fixed rate. A bar holds if it does in both."
+)
+
+
+def _against(bar: Bar, figure: str, results: Results) -> float | None:
+    value = results.median(figure, "ipyproxy")
+    if bar.absolute or value is None:
+        return value
+    base = results.median(figure, MEASURE)
+    return value / base if base else None
 
 
 def _cell(figure: str, peer: Peer, results: Results, notes: dict[tuple[str, str], int]) -> str:

@@ -42,6 +42,8 @@ class Site:
     :param http_port: of nginx, for requests and downloads.
     :param ws_port: of the WebSocket server, which takes uploads too.
     :param large_file: what is downloaded and uploaded.
+    :param notebooks: ports that the proxies are to carry to besides.
+    :param connections: as many as a proxy is to bear.
     :param ahead: what stands before the command of a load generator, for its priority.
     """
 
@@ -51,6 +53,8 @@ class Site:
     large_file: Path
     large_bytes: int
     ahead: tuple[str, ...] = ()
+    notebooks: range = range(0)
+    connections: int = 4096
 
     @property
     def certificate(self) -> Path:
@@ -88,6 +92,9 @@ class Site:
     def ws_prefix(self) -> str:
         return f"/ipython/{self.ws_port}/"
 
+    def _ports(self) -> list[int]:
+        return [self.http_port, self.ws_port, *self.notebooks]
+
     def tool(self, name: str) -> str:
         """Give the path of a program compiled from wsload/."""
         return str(self.directory / name)
@@ -105,6 +112,12 @@ class Site:
             "socket": str(self.socket),
             "root": str(self.directory),
             "kibibyte": "x" * 1024,
+            "connections": str(self.connections),
+            "ports": ",".join(str(port) for port in self._ports()),
+            "notebooks": "\n".join(
+                f"    upstream notebook_{port} {{ server 127.0.0.1:{port}; keepalive 64; }}"
+                for port in self._ports()
+            ),
             **{name: str(value) for name, value in more.items()},
         }
 
@@ -160,21 +173,33 @@ def wait_for_port(process: Process, port: int, patience: float = 10) -> None:
 
 
 @contextmanager
-def open_site(directory: Path, large_bytes: int, ahead: tuple[str, ...] = ()) -> Iterator[Site]:
+def open_site(
+    directory: Path,
+    large_bytes: int,
+    ahead: tuple[str, ...] = (),
+    notebooks: range = range(0),
+    connections: int = 4096,
+) -> Iterator[Site]:
     """Compile the tools, make the files, run the upstreams."""
     first = free_ports(UPSTREAM_PORTS, 2)
-    site = Site(directory, first, first + 1, directory / "large.bin", large_bytes, ahead)
+    large = directory / "large.bin"
+    site = Site(directory, first, first + 1, large, large_bytes, ahead, notebooks, connections)
     _compile(site)
     _make_files(site)
     with ExitStack() as stack:
-        for port, argv in (
-            (site.http_port, _plain_nginx(site)),
-            (site.ws_port, [site.tool("wsserve"), str(site.ws_port)]),
-        ):
+        for port, argv in _upstreams(site):
             process = Process(argv, directory / f"upstream-{port}.log", LOAD_CORE)
             stack.callback(process.stop)
             wait_for_port(process, port)
         yield site
+
+
+def _upstreams(site: Site) -> Iterator[tuple[int, list[str]]]:
+    yield site.http_port, _plain_nginx(site)
+    yield site.ws_port, [site.tool("wsserve"), str(site.ws_port)]
+    if site.notebooks:
+        first, last = site.notebooks[0], site.notebooks[-1]
+        yield last, [site.tool("wsserve"), f"{first}-{last}"]
 
 
 def _plain_nginx(site: Site) -> list[str]:
@@ -183,8 +208,8 @@ def _plain_nginx(site: Site) -> list[str]:
 
 def _compile(site: Site) -> None:
     compiler = shutil.which("cc") or "cc"
-    for name, source in (("wsload", "load.c"), ("wsserve", "serve.c")):
-        sources = [str(HERE / "wsload" / file) for file in (source, "wire.c")]
+    for name, files in (("wsload", ("load.c", "browser.c")), ("wsserve", ("serve.c",))):
+        sources = [str(HERE / "wsload" / file) for file in (*files, "wire.c")]
         flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O3", "-Wall", "-Wextra"]
         libraries = ["-lssl", "-lcrypto"]
         subprocess.run([compiler, *flags, "-o", site.tool(name), *sources, *libraries], check=True)

@@ -24,6 +24,14 @@ from ipyproxy.server.site import ChannelLimits, Site
 from ipyproxy.web.site import Mount
 from tests.wires import Loop, Wire
 
+
+def mounts_of(root: Resource) -> RouteTable[Mount]:
+    """The table of a site that has nothing but its tree."""
+    routes: RouteTable[Mount] = RouteTable()
+    routes.put(b"", b"/", Mount(root, Route(Notebooks())))
+    return routes
+
+
 LIMITS = ChannelLimits(
     head=HeadLimits(),
     body_bytes=0,
@@ -36,13 +44,6 @@ LIMITS = ChannelLimits(
 )
 
 
-def mounts_of(root: Resource) -> RouteTable[Mount]:
-    """The table of a site that has nothing but its tree."""
-    routes: RouteTable[Mount] = RouteTable()
-    routes.put(b"", b"/", Mount(root, Route(Notebooks())))
-    return routes
-
-
 class Desk:
     """A site that keeps each request for the test to answer, unless ``answer`` does so."""
 
@@ -52,6 +53,9 @@ class Desk:
         self.requests: list[Request] = []
         self.refused: list[ProxyError] = []
         self.answer: Callable[[Request], object] = lambda request: None
+        self.refuse_by: Callable[[Request, ProxyError], object] = lambda request, error: (
+            request.respond(error.problem.status, b"Refused", [], b"no\n")
+        )
 
     def handle(self, request: Request) -> None:
         self.requests.append(request)
@@ -59,7 +63,7 @@ class Desk:
 
     def refuse(self, request: Request, error: ProxyError) -> None:
         self.refused.append(error)
-        request.respond(error.problem.status, b"Refused", [], b"no\n")
+        self.refuse_by(request, error)
 
     def next(self) -> Request:
         """The oldest request that was not looked at yet."""

@@ -25,6 +25,8 @@ DATES = {
     "status/metrics.py": "when the machine was started",
     "cli/link.py": "a link's expiry",
     "files/sending.py": "whether a file has changed since the date that a browser names",
+    "files/compressing.py": "whether a file was changed just now",
+    "web/resources.py": "the field Date of an answer",
 }
 
 

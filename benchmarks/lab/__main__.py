@@ -98,6 +98,7 @@ def _measure(
     rounds: int,
     site: Site,
     browsers: Browsers,
+    kept: Path | None,
 ) -> None:
     began = monotonic()
     for number in range(rounds):
@@ -121,6 +122,8 @@ def _measure(
                 )
                 for kind, each in visits.items():
                     results[proxy.name, link, kind].append(each)
+                if kept is not None:
+                    _keep(results, kept)  # a run that is cut short loses nothing
 
 
 def main() -> None:
@@ -144,11 +147,10 @@ def main() -> None:
             browsers = Browsers(playwright, site)
             # The notebook's own first time, which has nothing to do with the proxy.
             _visits(proxies[0], Link(0, 0), site, browsers, -1)
-            _measure(results, proxies, links, options.rounds, site, browsers)
+            _measure(results, proxies, links, options.rounds, site, browsers, options.add_to)
         finally:
             upstream.stop()
     if options.add_to is not None:
-        _keep(results, options.add_to)
         proxies = [proxy for proxy in PROXIES if any(name == proxy.name for name, *_ in results)]
         links = sorted({link for _, link, _ in results}, key=lambda link: link.order)
     text = report.markdown(results, proxies, links)

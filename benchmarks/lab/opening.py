@@ -26,6 +26,8 @@ from benchmarks.site import Site, free_ports, wait_for_port
 
 PATIENCE = 120_000  # milliseconds
 READY = ".jp-LauncherCard"
+SETTLED = 1.5
+"""Seconds that a browser has for itself after its start, before it is asked for anything."""
 _CHECKOUT = Path(__file__).parents[2]
 _CORE = 1
 
@@ -155,6 +157,7 @@ class Browsers:
         )
         try:
             page = context.pages[0]
+            sleep(SETTLED)
             before, began = _carried(relay), monotonic()
             page.goto(
                 f"https://localhost:{port}{self._site.http_prefix}lab?reset",

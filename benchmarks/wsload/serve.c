@@ -1,8 +1,8 @@
 /* The upstream: a WebSocket server, and a place to upload to.
  *
- *   wsserve PORT [CERTIFICATE KEY]
+ *   wsserve PORT[-LAST] [CERTIFICATE KEY]
  *
- * It answers a PUT with Content-Length when the body is in, and any other request with "ok".
+ * It answers a PUT with Content-Length when the body is in, and any other request with 1 KiB.
  * A WebSocket's target says what to do: "?flood=BYTES" sends such messages for ever, "?sink"
  * answers every message with a short one, anything else echoes frame by frame.
  */
@@ -19,6 +19,8 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+
+enum { MOST_PORTS = 2000, PAGE_BYTES = 1024 };
 
 struct client {
     struct conn conn;
@@ -69,8 +71,9 @@ static bool head_came(struct conn *c)
         c->floods = client->task == FLOOD;
         return client->size <= MESSAGE_MAX;
     } else {
-        put_text(c, "HTTP/1.1 200 OK\r\nConnection: %s\r\nContent-Length: 3\r\n\r\nok\n",
-                 client->closes ? "close" : "keep-alive");
+        put_text(c, "HTTP/1.1 200 OK\r\nConnection: %s\r\nContent-Length: %d\r\n\r\n",
+                 client->closes ? "close" : "keep-alive", PAGE_BYTES);
+        put_bytes(c, zeros, PAGE_BYTES);
     }
     return true;
 }
@@ -147,37 +150,48 @@ static void accept_all(int listener, int loop, SSL_CTX *tls)
     }
 }
 
-static int listen_on(const char *port)
+static int listen_on(unsigned port)
 {
     int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)strtoul(port, NULL, 10)),
+                                  .sin_port = htons((uint16_t)port),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(fd, (struct sockaddr *)&address, sizeof address) || listen(fd, 4096))
-        die("port %s: %s", port, strerror(errno));
+        die("port %u: %s", port, strerror(errno));
     return fd;
 }
 
 int main(int argc, char **argv)
 {
     if (argc != 2 && argc != 4)
-        die("wsserve PORT [CERTIFICATE KEY]");
+        die("wsserve PORT[-LAST] [CERTIFICATE KEY]");
     signal(SIGPIPE, SIG_IGN);
     SSL_CTX *tls = argc == 4 ? make_tls() : NULL;
     if (tls && (SSL_CTX_use_certificate_chain_file(tls, argv[2]) != 1
                 || SSL_CTX_use_PrivateKey_file(tls, argv[3], SSL_FILETYPE_PEM) != 1))
         die("no certificate and key in %s and %s", argv[2], argv[3]);
-    int loop = epoll_create1(EPOLL_CLOEXEC), listener = listen_on(argv[1]);
-    struct epoll_event event = {.events = EPOLLIN}, events[256];
-    epoll_ctl(loop, EPOLL_CTL_ADD, listener, &event);
+    static int listeners[MOST_PORTS];
+    char *rest;
+    unsigned first = (unsigned)strtoul(argv[1], &rest, 10);
+    unsigned count = *rest == '-' ? (unsigned)strtoul(rest + 1, NULL, 10) - first + 1 : 1;
+    if (count > MOST_PORTS)
+        die("at most %u ports", MOST_PORTS);
+    int loop = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event events[256];
+    for (unsigned i = 0; i < count; i++) {
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = &listeners[i]};
+        listeners[i] = listen_on(first + i);
+        epoll_ctl(loop, EPOLL_CTL_ADD, listeners[i], &event);
+    }
     for (;;) {
         int n = epoll_wait(loop, events, 256, -1);
         for (int i = 0; i < n; i++) {
-            if (events[i].data.ptr)
-                on_event(events[i].data.ptr, loop);
+            int *listener = events[i].data.ptr;
+            if (listener >= listeners && listener < listeners + count)
+                accept_all(*listener, loop, tls);
             else
-                accept_all(listener, loop, tls);
+                on_event(events[i].data.ptr, loop);
         }
     }
 }

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Final
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.http1.head import RequestHead
+from ipyproxy.http1.head import SAFE, RequestHead
 from ipyproxy.http1.lines import SpecialFields
 from ipyproxy.net.hosts import as_in_field, covers
 
@@ -21,7 +21,6 @@ from ipyproxy.net.hosts import as_in_field, covers
 _AUTHORITY: Final = re.compile(
     rb"(\[(?=[^]]*:)[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._-]{1,253})(?::([1-9][0-9]{0,4}))?"
 )
-_SAFE_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 # The same where any host is served, by a name that RFC 3986 (section 3.2.2) allows: clients such as
 # aiohttp spell the path of a UNIX socket so (http+unix://%2Frun%2Fhub.sock).
 _ANY_AUTHORITY: Final = re.compile(
@@ -83,6 +82,16 @@ class Policy:
         return host, self._scheme + host + suffix
 
     def _addressed(self, special: SpecialFields, authority: bytes | None) -> tuple[bytes, bytes]:
+        asked = (self, authority)
+        known: tuple[bytes, bytes] | None = special.following.get(asked)
+        if known is None:
+            known = self._find_addressed(special, authority)
+            special.keep(asked, known)
+        return known
+
+    def _find_addressed(
+        self, special: SpecialFields, authority: bytes | None
+    ) -> tuple[bytes, bytes]:
         hosts = special.values_of(b"host")
         if len(hosts) != 1:
             raise ProxyError(Problem.BAD_REQUEST, f"{len(hosts)} Host fields")
@@ -121,11 +130,10 @@ class Policy:
         :raises ProxyError: ``ORIGIN_DENIED``.
         """
         special = head.fields.special
-        is_safe = head.method in _SAFE_METHODS
-        origins = special.values_of(b"origin")
         is_upgrade = b"upgrade" in special
-        if not origins and is_safe and not is_upgrade:
+        if head.method in SAFE and not is_upgrade and b"origin" not in special:
             return
+        origins = special.values_of(b"origin")
         site = special.values_of(b"sec-fetch-site")
         if not origins:
             # No browser, or a plain navigation: these carry no Origin.

@@ -56,14 +56,11 @@ class LiveRoutes:
         self._upstreams = upstreams
         self._retirement = retirement
         self._table: RouteTable[LiveRoute] = RouteTable()
-        self._count = 0
+        self.count = 0
+        """How many there are."""
         self._fittings: Fittings | None = None
         self._used: dict[LiveRoute, None] = {}
         self._bridged: set[RouteWork] = set()
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return self._count
 
     def fit(self, fittings: Fittings) -> None:
         """Serve on these terms from now on, those of another configuration."""
@@ -101,7 +98,7 @@ class LiveRoutes:
                 return former
             self._end(former)
         else:
-            self._count += 1
+            self.count += 1
         live = LiveRoute(route, tls, places, unserved)
         self._table.put(host, path, live)
         return live
@@ -123,7 +120,7 @@ class LiveRoutes:
         """
         former = self._table.at(host, path)
         self._table.remove(host, path)
-        self._count -= 1
+        self.count -= 1
         if former is not None:
             self._end(former)
 

@@ -98,6 +98,7 @@ def _resource(route: Route, fittings: Fittings) -> Resource:
             prefix=route.path,
             max_age=destination.max_age,
             immutable=destination.immutable,
+            compression=fittings.context.compression,
         )
     assert isinstance(destination, Application)
     # The configuration's own servers are known by now, and held.

@@ -32,13 +32,14 @@ from ipyproxy.daemon.reloading import Reloads
 from ipyproxy.daemon.settings import Settings
 from ipyproxy.daemon.summary import log_settings
 from ipyproxy.daemon.systemd import Manager
-from ipyproxy.net.descriptors import Descriptors, EpollSet
+from ipyproxy.net.descriptors import Descriptors, EpollSet, Poller
 from ipyproxy.net.endpoints import StartError, spoken
 from ipyproxy.status.condition import Phase
 from ipyproxy.status.lag import timed
 from ipyproxy.status.serving import StatusServer
+from ipyproxy.threads import PatientThreads
 from ipyproxy.tls import Certificate, CertificateError, ServerTLS
-from ipyproxy.upstream.owners import Directory, KnownOwners, Owners, PatientThreads, groups_of
+from ipyproxy.upstream.owners import Directory, KnownOwners, Owners, groups_of
 from ipyproxy.upstream.tenancy import Tenants, find_kernel
 
 if TYPE_CHECKING:
@@ -330,7 +331,7 @@ def _fitting(settings: Settings) -> Settings:
     return settings._replace(config=within_descriptors(settings.config))
 
 
-def make_descriptors(reactor: Any) -> Descriptors:
+def make_descriptors(reactor: Poller) -> Descriptors:
     """Where the transports wait: the cheaper set where there is one, else the reactor."""
     return EpollSet(reactor) if hasattr(select, "epoll") else reactor
 

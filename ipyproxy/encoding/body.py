@@ -63,7 +63,8 @@ class EncodedBody:
         left: Callable[[Recording | None, int], None],
         broken: Callable[[], None],
     ) -> None:
-        self._encoder = encoder
+        # Gone as soon as it is not needed: it has a megabyte, and whoever holds this body holds it.
+        self._encoder: Encoder | None = encoder
         self._worker = worker
         self._sink = sink
         self._source: Any = source
@@ -100,6 +101,7 @@ class EncodedBody:
         if not self._over:
             self._over = True
             self._source = None
+            self._encoder = None
             self._pending.clear()
             if self._recording is not None:
                 self._recording.abandon()
@@ -148,12 +150,12 @@ class EncodedBody:
 
     def _go_on(self) -> None:
         """Encode what has come, here or in the thread."""
-        if self._encoding or self._over:
+        encoder = self._encoder
+        if self._encoding or encoder is None:
             return
         data, self._pending = b"".join(self._pending), []
         ended, flush = self._ended, not self._more_is_there()
         self._unflushed = not (ended or flush)
-        encoder = self._encoder
         if len(data) <= SMALL:
             self._encoded(_encode(encoder, data, flush=flush, ended=ended), ended=ended)
             return
@@ -193,6 +195,7 @@ class EncodedBody:
             self._sink.write(encoded)
         if ended and not self._over:
             self._over = True
+            self._encoder = None
             self._left(self._recording, self._received)
             self._sink.consumer = None
             self._sink.finish()
@@ -207,11 +210,12 @@ class EncodedBody:
 
     def _look_again(self) -> None:
         seen, self._looks_again_at = self._looks_again_at, None
-        if self._over or self._encoding or self._is_full or not self._unflushed:
+        encoder = self._encoder
+        if encoder is None or self._encoding or self._is_full or not self._unflushed:
             return
         if seen == self._received:
             self._unflushed = False
-            self._encoded(self._encoder.flush(), ended=False)
+            self._encoded(encoder.flush(), ended=False)
         else:
             self._flush_soon()
 

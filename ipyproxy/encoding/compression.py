@@ -15,7 +15,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Hashable
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from twisted.logger import Logger
 
@@ -23,10 +23,11 @@ from ipyproxy.encoding import decision
 from ipyproxy.encoding.accepted import choose
 from ipyproxy.encoding.body import EncodedBody, KeptBody, Sink
 from ipyproxy.encoding.codecs import LARGEST, compressed_anew, encoder, is_loaded, usable
+from ipyproxy.encoding.decision import SMALLEST
 from ipyproxy.encoding.etags import MARK, unmarked
 from ipyproxy.encoding.store import Entry, Key, Recording, Store
 from ipyproxy.encoding.worker import Work
-from ipyproxy.http1.head import RequestHead, ResponseHead
+from ipyproxy.http1.head import READING, RequestHead, ResponseHead
 from ipyproxy.http1.lines import SpecialFields
 
 _log = Logger(namespace="ipyproxy.encoding")
@@ -38,7 +39,7 @@ IMPROVED_AFTER = 8.0
 """Seconds from a body to its second compression: by then the page that it belongs to is open, for
 which the processor is needed more."""
 _OWN_CONDITIONS = re.compile(rb"^(?:if-[a-z-]+|range):", re.IGNORECASE | re.MULTILINE)
-
+_MARK_SIGN: Final = MARK[:1]
 
 # The page itself asks, or a person: by the address bar or a bookmark.
 _NO_OTHER_PAGE = ([b"same-origin"], [b"none"])
@@ -135,12 +136,16 @@ class Compression:
         :param owner: the upstream that it goes to.
         :param public: the origin that it was addressed to.
         """
-        marks: dict[bytes, bytes] = {}
         # One byte is found ten times faster than five.
-        if fields.find(MARK[:1]) >= 0 and fields.find(MARK) >= 0:
+        is_marked = fields.find(_MARK_SIGN) >= 0 and fields.find(MARK) >= 0
+        has_any = self.store.has_any_of(owner)
+        if not is_marked and not has_any:
+            return fields, None
+        marks: dict[bytes, bytes] = {}
+        if is_marked:
             fields, marks = unmarked(fields)
         kept = None
-        if self.store.has_any_of(owner):
+        if has_any:
             kept = self._find(owner, head, public, fields)
             if kept is not None:
                 fields += kept.condition + b"\r\n"
@@ -186,8 +191,8 @@ class Compression:
         asking = request.fields.special
         if not decision.may_encode(special, self._takes_dynamic(asking)):
             return None
-        coding = self._choose(asking)
-        if coding is None or not request.minor or not self._has_room(request, client):
+        coding = self.coding_for(request)
+        if coding is None or not self.has_room(request, client):
             return Answer(200, head.reason, decision.varying_fields(fields, special), length)
         fields = decision.encoded_fields(fields, special, coding)
         answer = Answer(200, head.reason, fields, None)
@@ -197,6 +202,10 @@ class Compression:
             if condition is not None and decision.may_keep(special, b"authorization" in asking):
                 answer.key, answer.condition = Key(public, request.target, coding), condition
         return answer
+
+    def coding_for(self, request: RequestHead) -> bytes | None:
+        """The coding that the client of ``request`` wants an answer in; None: it wants none."""
+        return self._choose(request.fields.special) if request.minor else None
 
     def _choose(self, asking: SpecialFields) -> bytes | None:
         coding = choose(asking.values_of(b"accept-encoding"), self._codings)
@@ -212,7 +221,7 @@ class Compression:
             return asking.values_of(b"sec-fetch-site") in _NO_OTHER_PAGE
         return self._dynamic is Dynamic.ALWAYS
 
-    def _has_room(self, request: RequestHead, client: str) -> bool:
+    def has_room(self, request: RequestHead, client: str) -> bool:
         """Whether another body may be encoded for ``client``; of HEAD there is none.
 
         A client may have another one while more are free than it has, as with all that is shared.
@@ -274,11 +283,11 @@ class Compression:
 
 def _is_for_encoding(request: RequestHead, head: ResponseHead, length: int | None) -> bool:
     """Whether method, status and length allow an encoding; the fields are another question."""
-    if head.status != 200 or request.method not in (b"GET", b"HEAD"):
+    if length is not None and length < SMALLEST:
         return False
-    if b"upgrade" in request.fields.special:
+    if head.status != 200 or request.method not in READING:
         return False
-    return length is None or length >= decision.SMALLEST
+    return b"upgrade" not in request.fields.special
 
 
 def _kept_answer(entry: Entry, fields: bytes) -> Answer:

@@ -41,14 +41,21 @@ def unmarked(block: bytes) -> tuple[bytes, dict[bytes, bytes]]:
     :returns: the lines, and the coding that each of the tags was marked with.
     """
     codings: dict[bytes, bytes] = {}
+    lines = lines_of(block)
+    for index, line in enumerate(lines):
+        if MARK in line and line.lower().startswith(_CONDITIONS):
+            lines[index], found = unmarked_tags(line)
+            codings |= found
+    return block_of(lines), codings
+
+
+def unmarked_tags(tags: bytes) -> tuple[bytes, dict[bytes, bytes]]:
+    """Take the marks off the entity tags in one field; the result is that of :func:`unmarked`."""
+    codings: dict[bytes, bytes] = {}
 
     def take_off(match: re.Match[bytes]) -> bytes:
         tag = b'"%b"' % match[1]
         codings[tag] = match[2]
         return tag
 
-    lines = lines_of(block)
-    for index, line in enumerate(lines):
-        if MARK in line and line.lower().startswith(_CONDITIONS):
-            lines[index] = _MARKED.sub(take_off, line)
-    return block_of(lines), codings
+    return _MARKED.sub(take_off, tags), codings

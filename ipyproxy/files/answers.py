@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from email.utils import formatdate
+from functools import lru_cache
 from typing import NamedTuple
 
 from ipyproxy.errors import Problem, ProxyError
@@ -46,7 +47,7 @@ def answer(asked: Mapping[bytes, bytes], content: Content, now: float) -> Answer
     size, validators, content_type = content
     lines = [
         b"ETag: " + validators.etag,
-        b"Last-Modified: " + formatdate(validators.modified, usegmt=True).encode("ascii"),
+        _last_modified(validators.modified),
     ]
     met = outcome(asked, validators)
     if met is Outcome.FAILED:
@@ -69,6 +70,11 @@ def answer(asked: Mapping[bytes, bytes], content: Content, now: float) -> Answer
         lines.append(b"Content-Range: " + content_range(span, size))
         return Answer(206, b"Partial Content", lines, span.end - span.start, wanted)
     return _in_parts(lines, wanted, content)
+
+
+@lru_cache(256)
+def _last_modified(seconds: int) -> bytes:
+    return b"Last-Modified: " + formatdate(seconds, usegmt=True).encode("ascii")
 
 
 def _in_parts(lines: list[bytes], wanted: tuple[Span, ...], content: Content) -> Answer:

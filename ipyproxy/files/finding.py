@@ -70,7 +70,7 @@ def _best_copy(
     copies: dict[bytes, OpenFile] = {}
     try:
         for coding, ending in COPIES.items():
-            if copy := _open_copy(directory, (*above, name + ending)):
+            if copy := directory.open_if_there((*above, name + ending)):
                 copies[coding] = copy
         for coding in codings:
             if coding in copies:
@@ -80,13 +80,6 @@ def _best_copy(
     finally:
         for copy in copies.values():
             copy.close()
-
-
-def _open_copy(directory: Directory, segments: tuple[bytes, ...]) -> OpenFile | None:
-    try:
-        return directory.open(segments)
-    except OSError:
-        return None
 
 
 def validators_of(file: OpenFile) -> Validators:

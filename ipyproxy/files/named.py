@@ -65,7 +65,7 @@ class NamedFiles:
 
         def prepare(at_once: bool) -> Prepared:
             file = self._open(located, at_once=at_once)
-            file, made = prepared(file, asked, kind or content_type(file.name))
+            file, made, _ = prepared(file, asked, kind or content_type(file.name))
             return Prepared(file, made._replace(lines=[*made.lines, *kept]))
 
         return Sending(request, self._disks[located.directory], prepare)

@@ -14,9 +14,19 @@ import os
 import stat
 import struct
 from collections.abc import Sequence
+from functools import cache
 from typing import Self
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_syscall = _libc.syscall
+# Number, directory, path, how, and the size of how: said once, it need not be found out each time.
+_syscall.argtypes = (
+    ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t
+)  # fmt: skip
+_syscall.restype = ctypes.c_long
+_fstatfs = _libc.fstatfs
+_fstatfs.argtypes = (ctypes.c_int, ctypes.c_void_p)
+_Statfs = ctypes.c_char * 256
 _OPENAT2 = 437  # the same on every architecture
 _HOW = struct.Struct("QQQ")
 _NO_XDEV, _NO_MAGICLINKS, _BENEATH, _CACHED = 0x01, 0x02, 0x08, 0x20
@@ -142,7 +152,8 @@ class Directory:
         """
         path = b"/".join(segments)
         if self._at_once:
-            return _opened(_openat2(self._handle, path, _READ, _AT_ONCE), segments[-1])
+            handle = _openat2(self._handle, path, _READ, _AT_ONCE)
+            return _opened(handle, segments[-1], is_near=True)
         for _ in range(_TRIES):
             try:
                 return _opened(_openat2(self._handle, path, _READ, _WITHIN), segments[-1])
@@ -154,6 +165,21 @@ class Directory:
                 return _opened(open_by_steps(self._handle, segments), segments[-1])
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
+    def open_if_there(self, segments: Sequence[bytes]) -> OpenFile | None:
+        """The same, but None as well if there is no such plain file, or the path leads out.
+
+        Most files that are looked for in this way are not there, so it has to be cheap.
+        """
+        try:
+            if not self._at_once:
+                return self.open(segments)
+            handle = _attempt(self._handle, b"/".join(segments), _READ, _AT_ONCE)
+            if handle == -errno.ENOENT:
+                return None
+            return _opened(_checked(handle, _AT_ONCE), segments[-1], is_near=True)
+        except OSError:
+            return None
+
 
 def open_alone(path: bytes, *, at_once: bool = False) -> OpenFile | None:
     """Open the file at ``path``, which may lead through links; else as :meth:`Directory.open`."""
@@ -161,11 +187,16 @@ def open_alone(path: bytes, *, at_once: bool = False) -> OpenFile | None:
     return _opened(handle, path.rpartition(b"/")[2])
 
 
-def _opened(handle: int, name: bytes) -> OpenFile | None:
+def _opened(handle: int, name: bytes, *, is_near: bool | None = None) -> OpenFile | None:
+    """The file with this handle.
+
+    :param is_near: as :class:`OpenFile` has it, where that is known; None: it is found out.
+    """
     try:
         status = os.fstat(handle)
         if stat.S_ISREG(status.st_mode):
-            file = OpenFile(handle, name, status, is_near=_is_near(handle))
+            near = _is_near(handle) if is_near is None else is_near
+            file = OpenFile(handle, name, status, is_near=near)
             handle = -1
             return file
         if stat.S_ISDIR(status.st_mode):
@@ -192,17 +223,13 @@ def open_by_steps(root: int, segments: Sequence[bytes]) -> int:
 
 def _openat2(at: int, path: bytes, flags: int, resolve: int) -> int:
     """openat2(2). Raises OSError, and :class:`WouldWaitError` for EAGAIN."""
-    how = _HOW.pack(flags, 0, resolve)
-    handle: int = _libc.syscall(
-        ctypes.c_long(_OPENAT2),
-        ctypes.c_int(at),
-        ctypes.c_char_p(path),
-        ctypes.c_char_p(how),
-        ctypes.c_size_t(_HOW.size),
-    )
+    return _checked(_attempt(at, path, flags, resolve), resolve)
+
+
+def _checked(handle: int, resolve: int) -> int:
     if handle >= 0:
         return handle
-    code = ctypes.get_errno()
+    code = -handle
     # The second: another filesystem is mounted on the way, and may be far.
     if code == errno.EAGAIN or (code == errno.EXDEV and resolve & _NO_XDEV):
         raise WouldWaitError
@@ -211,9 +238,20 @@ def _openat2(at: int, path: bytes, flags: int, resolve: int) -> int:
     raise OSError(code, os.strerror(code))
 
 
+def _attempt(at: int, path: bytes, flags: int, resolve: int) -> int:
+    """openat2(2): a handle, or a number of an error below 0."""
+    handle: int = _syscall(_OPENAT2, at, path, _how(flags, resolve), _HOW.size)
+    return handle if handle >= 0 else -ctypes.get_errno()
+
+
+@cache
+def _how(flags: int, resolve: int) -> bytes:
+    return _HOW.pack(flags, 0, resolve)
+
+
 def _is_near(handle: int) -> bool:
-    found = ctypes.create_string_buffer(256)
-    if _libc.fstatfs(ctypes.c_int(handle), found) != 0:
+    found = _Statfs()
+    if _fstatfs(handle, found) != 0:
         return False
     (kind,) = struct.unpack_from("l", found)
     return kind in _NEAR

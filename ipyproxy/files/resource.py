@@ -14,13 +14,16 @@ from typing import Any
 
 from twisted.web.resource import Resource
 
+from ipyproxy.encoding.compression import Compression
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.files.codings import accepted
+from ipyproxy.files.compressing import FileCompression, may_compress, unmarked_conditions
 from ipyproxy.files.disk import Disks
 from ipyproxy.files.finding import find
 from ipyproxy.files.names import below
 from ipyproxy.files.sending import Prepared, Sending, asked_by, prepared
 from ipyproxy.files.types import content_type
+from ipyproxy.http1.head import READING
 from ipyproxy.server.request import Request
 from ipyproxy.web.resources import NOT_DONE_YET, date
 
@@ -36,6 +39,7 @@ class Files(Resource):
         to them.
     :param immutable: patterns of paths below the directory, such as ``assets/*.js``, of files that
         never change under their name: they may be kept for a year.
+    :param compression: compresses files that have no compressed copy; None: nothing does.
     """
 
     isLeaf = True
@@ -48,12 +52,14 @@ class Files(Resource):
         prefix: str = "",
         max_age: int | None = None,
         immutable: Sequence[str] = (),
+        compression: Compression | None = None,
     ) -> None:
         super().__init__()
         self._directory = bytes(directory)
         self._disk = disks.of(str(directory))
         self._prefix = prefix.rstrip("/").encode("ascii")
         self._max_age = max_age
+        self._compression = compression
         patterns = "|".join(translate(pattern) for pattern in immutable)
         self._immutable = re.compile(patterns.encode()) if patterns else None
 
@@ -70,10 +76,10 @@ class Files(Resource):
         return NOT_DONE_YET
 
     def _send(self, request: Request) -> None:
-        if request.method not in (b"GET", b"HEAD"):
+        if request.method not in READING:
             raise ProxyError(Problem.METHOD_NOT_ALLOWED, lines=(b"Allow: GET, HEAD",))
         name = below(self._prefix, request.target.partition(b"?")[0])
-        asked = asked_by(request)
+        asked, marks = unmarked_conditions(asked_by(request))
         codings = accepted(asked.get(b"accept-encoding", b""))
         lines = [*self._caching(b"/".join(name.segments)), b"X-Content-Type-Options: nosniff"]
 
@@ -81,15 +87,20 @@ class Files(Resource):
             found = find(self._directory, name, codings, at_once=at_once)
             if found is None:
                 return None
-            file, made = prepared(found.file, asked, content_type(found.name))
+            file, made, _ = prepared(found.file, asked, content_type(found.name))
             more = [date(), *made.lines, *lines]
             if found.coding:
                 more.append(b"Content-Encoding: " + found.coding)
-            if found.varies:
+            compressible = self._compression is not None and may_compress(found)
+            if found.varies or compressible:
                 more.append(b"Vary: Accept-Encoding")
-            return Prepared(file, made._replace(lines=more))
+            path = b"/".join(name.segments) or found.name
+            return Prepared(file, made._replace(lines=more), path if compressible else b"")
 
-        Sending(request, self._disk, prepare, _add_slash).start()
+        compressing = None
+        if self._compression is not None:
+            compressing = FileCompression(self._compression, self._directory, marks)
+        Sending(request, self._disk, prepare, _add_slash, compressing).start()
 
     def _caching(self, path: bytes) -> list[bytes]:
         if self._immutable is not None and self._immutable.match(path):

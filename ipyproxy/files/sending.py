@@ -10,13 +10,14 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ipyproxy.encoding.body import EncodedBody, KeptBody
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.files.answers import Answer, Content, answer
 from ipyproxy.files.conditions import read_fields
@@ -24,6 +25,7 @@ from ipyproxy.files.disk import Disk
 from ipyproxy.files.finding import validators_of
 from ipyproxy.files.opening import MOST_READ, ChangedError, OpenFile, WouldWaitError
 from ipyproxy.files.ranges import Span
+from ipyproxy.http1.head import READING
 from ipyproxy.http1.lines import block_of
 from ipyproxy.server.request import Request
 
@@ -45,10 +47,23 @@ _NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
 
 
 class Prepared(NamedTuple):
-    """A file that is open, and the answer that it is to be sent with."""
+    """A file that is open, and the answer that it is to be sent with.
+
+    ``path`` is what it is known by where it may be compressed for the client; else it is empty.
+    """
 
     file: OpenFile
     answer: Answer
+    path: bytes = b""
+
+
+class Compressing(Protocol):
+    """Decides whether a file is compressed, and how."""
+
+    def begin(
+        self, request: Request, found: Prepared, source: Sending
+    ) -> tuple[Answer, EncodedBody | KeptBody | None]:
+        """The answer, and what stands between the file and the client; None: nothing."""
 
 
 def asked_by(request: Request) -> dict[bytes, bytes]:
@@ -56,7 +71,7 @@ def asked_by(request: Request) -> dict[bytes, bytes]:
 
     Conditions count for GET and HEAD, ranges for GET alone (RFC 9110 sections 13.2.1 and 14.2).
     """
-    if request.method not in (b"GET", b"HEAD"):
+    if request.method not in READING:
         return {}
     asked = read_fields(request.head.fields)
     if request.method == b"HEAD":
@@ -86,7 +101,11 @@ class Sending:
     :param prepare: finds the file and the answer; called with True first, for what can be done at
         once, and where that raises :class:`WouldWaitError`, with False in another thread.
     :param instead: answers where ``prepare`` finds no file, but something else.
+    :param compressing: asked about what may be compressed; None: it is sent as it is.
     """
+
+    # More of the file is there as soon as it is wanted; see :class:`EncodedBody`.
+    has_input = True
 
     def __init__(
         self,
@@ -94,11 +113,14 @@ class Sending:
         disk: Disk,
         prepare: Callable[[bool], Prepared | None],
         instead: Callable[[Request], object] | None = None,
+        compressing: Compressing | None = None,
     ) -> None:
         self._request = request
         self._disk = disk
         self._prepare = prepare
         self._instead = instead
+        self._compressing = compressing
+        self._body: EncodedBody | None = None
         self._file: OpenFile | None = None
         self._pieces: list[bytes | Span] = []
         self._appetite = LEAST_READ
@@ -118,14 +140,22 @@ class Sending:
             assert self._instead is not None
             self._instead(request)
             return
-        self._file, made = found
+        self._file, made = found.file, found.answer
+        body: EncodedBody | KeptBody | None = None
+        if found.path and self._compressing is not None:
+            made, body = self._compressing.begin(request, found, self)
         request.begin(made.status, made.reason, block_of(made.lines), made.length)
         if request.method == b"HEAD":
             self._finish()
             return
+        if isinstance(body, KeptBody):
+            self._end()
+            body.ended()
+            return
+        self._body = body
         # The next piece stands last.
         self._pieces = list(reversed(made.pieces))
-        request.transport.registerProducer(self, True)
+        request.transport.registerProducer(body or self, True)
         if not self._is_held_up:
             self._go_on()
 
@@ -157,7 +187,10 @@ class Sending:
             self._pieces[-1] = Span(start, piece.end)
         else:
             self._pieces.pop()
-        self._request.write(data)
+        if self._body is None:
+            self._request.write(data)
+        else:
+            self._body.received(data)
         if self._is_over:
             return
         if self._is_held_up:
@@ -212,18 +245,32 @@ class Sending:
     # Ends.
 
     def _finish(self) -> None:
+        body, self._body = self._body, None
         self._end()
-        self._request.finish()
+        if body is None:
+            self._request.finish()
+        else:
+            # What is left to send is between it and the client.
+            body.ended()
 
     def _fail(self, failure: Failure) -> None:
         self._end()
         self._request.refuse(_told(failure))
+
+    def could_not_compress(self) -> None:
+        """What was begun cannot be ended."""
+        if not self._is_over:
+            self._end()
+        self._request.refuse(ProxyError(Problem.INTERNAL, "the file could not be compressed"))
 
     def _end(self) -> None:
         request = self._request
         request.consumer = None
         request.transport.unregisterProducer()
         self._is_over = True
+        body, self._body = self._body, None
+        if body is not None:
+            body.abandon()
         self._close()
 
     def _close(self) -> None:

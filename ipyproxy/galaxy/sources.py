@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipyproxy.galaxy.files import JSONSource, SQLiteSource
 from ipyproxy.galaxy.postgresql import PostgreSQLSource
 from ipyproxy.galaxy.source import Source
 from ipyproxy.galaxy.spelling import JSONMap, MapPlace, SQLiteMap
@@ -10,8 +9,10 @@ from ipyproxy.galaxy.spelling import JSONMap, MapPlace, SQLiteMap
 
 def source_of(place: MapPlace) -> Source:
     """What reads the map that is there."""
-    if isinstance(place, SQLiteMap):
-        return SQLiteSource(place.path)
-    if isinstance(place, JSONMap):
-        return JSONSource(place.path)
-    return PostgreSQLSource(place.conninfo)
+    if not isinstance(place, SQLiteMap | JSONMap):
+        return PostgreSQLSource(place.conninfo)
+    # Nobody else pays for SQLite, which takes 0.9 MiB.
+    from ipyproxy.galaxy.files import JSONSource, SQLiteSource
+
+    source = SQLiteSource if isinstance(place, SQLiteMap) else JSONSource
+    return source(place.path)

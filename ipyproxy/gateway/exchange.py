@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from ipyproxy.access.cors import TrustedPages
@@ -22,6 +23,7 @@ from ipyproxy.encoding.decision import SMALLEST
 from ipyproxy.errors import HungUpError, Problem, ProxyError
 from ipyproxy.files.named import NamedFiles
 from ipyproxy.files.sending import Sending
+from ipyproxy.gateway.heldpage import HeldPage
 from ipyproxy.gateway.preloads import LONGEST_HEAD, LONGEST_HEAD_FOR_PROXIES, Preloads
 from ipyproxy.http.answers import response_fields
 from ipyproxy.http.rewriting import (
@@ -32,7 +34,7 @@ from ipyproxy.http.rewriting import (
     upstream_target,
 )
 from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk, stated_length
-from ipyproxy.http1.head import ResponseHead
+from ipyproxy.http1.head import SAFE, ResponseHead
 from ipyproxy.http1.lines import block_of, lines_of
 from ipyproxy.net.sockets import Attempt
 from ipyproxy.server.clients import subscriber
@@ -48,9 +50,8 @@ from ipyproxy.websocket.bridge import Bridge, Bridges
 
 # Without a length some servers wait for a body of these (RFC 9110 section 8.6).
 _WITH_BODY: Final = frozenset((b"POST", b"PUT", b"PATCH"))
-_SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 # Methods that may be sent twice (RFC 9110 section 9.2.2).
-_IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
+_IDEMPOTENT: Final = frozenset((*SAFE, b"PUT", b"DELETE"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +140,19 @@ class RouteWork:
         if request.status >= _ACTIVE_BELOW:
             return
         self.active_at = now
-        if request.method not in _SAFE:
+        if request.method not in SAFE:
             by_person = request.target.find(_POLLING) < 0
         else:
             by_person = is_navigation(request.head)
         if by_person:
             self.person_at = now
+
+
+def _framing(body: Decoder) -> bytes:
+    """The field line that frames a request's body for the upstream."""
+    if body.length is None:
+        return b"Transfer-Encoding: chunked\r\n"
+    return b"Content-Length: %d\r\n" % body.length
 
 
 class Exchange:
@@ -159,6 +167,7 @@ class Exchange:
     # What was changed in the request, and what stands between the answer's body and the client.
     _asked: Asked | None = None
     _body: EncodedBody | KeptBody | None = None
+    _held: HeldPage | None = None
     # What is sent in place of the upstream's body.
     _file: Sending | None = None
     others: Sequence[Upstream] = ()
@@ -250,23 +259,24 @@ class Exchange:
             self._context.health.connected(self._upstream)
         request = self._request
         body = request.body
+        method = request.method
+        target = upstream_target(request.target, self._rewriting)
         fields = self.fields()
         compression = self._context.compression
         if compression is not None:
             fields, self._asked = compression.ask(
                 self._upstream, request.head, request.public, fields
             )
-        head = b"%b %b HTTP/1.1\r\n%b%b\r\n" % (
-            request.method,
-            upstream_target(request.target, self._rewriting),
-            fields,
-            self._framing(),
-        )
+        if body is not None:
+            fields += _framing(body)
+        elif method in _WITH_BODY:
+            fields += b"Content-Length: 0\r\n"
+        head = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, fields)
         if body is None:
-            connection.send(request.method, head, self, ended=True, timeout=self.timeout)
+            connection.send(method, head, self, ended=True, timeout=self.timeout)
             return
         early, request.pending_body = request.pending_body, b""
-        connection.send(request.method, head, self, ended=False, timeout=self.timeout)
+        connection.send(method, head, self, ended=False, timeout=self.timeout)
         # Whatever the notebook can't take makes the browser wait.
         connection.transport.registerProducer(request.transport, True)
         request.transport.resumeProducing()
@@ -277,24 +287,13 @@ class Exchange:
 
     def fields(self) -> bytes:
         """The field lines that do not frame."""
-        request, context = self._request, self._context
+        request, rewriting = self._request, self._rewriting
         head, public, client = request.head, request.public, request.connection
-        fields = request_fields(head, public, context.trusted_origins, self._rewriting)
-        fields += forwarded(
-            head.fields.special, client.peer, public, client.trusted, self._rewriting
-        )
-        if self._rewriting.sent:
-            fields += told_lines(self._rewriting.sent, request.user)
+        fields = request_fields(head, public, self._context.trusted_origins, rewriting)
+        fields += forwarded(head.fields.special, client.peer, public, client.trusted, rewriting)
+        if rewriting.sent:
+            fields += told_lines(rewriting.sent, request.user)
         return fields + block_of(request.identity) if request.identity else fields
-
-    def _framing(self) -> bytes:
-        request = self._request
-        body = request.body
-        if body is not None:
-            if body.length is None:
-                return b"Transfer-Encoding: chunked\r\n"
-            return b"Content-Length: %d\r\n" % body.length
-        return b"Content-Length: 0\r\n" if request.method in _WITH_BODY else b""
 
     def interim(self, head: ResponseHead) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
@@ -303,17 +302,17 @@ class Exchange:
 
     def response_begun(self, head: ResponseHead, body: Decoder | None) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
-        self._context.health.answered(self._upstream)
-        request = self._request
-        fields = response_fields(head, request.public, self._rewriting)
-        named_files = self._context.named_files
+        request, context, rewriting = self._request, self._context, self._rewriting
+        context.health.answered(self._upstream)
+        fields = response_fields(head, request.public, rewriting)
+        named_files = context.named_files
         if named_files is not None and head.status == 200:
             self._file = named_files.sending(request, head.fields.special, fields)
             if self._file is not None:
                 return
         size = length = stated_length(head) if body is None else body.length
         status, reason = head.status, head.reason
-        compression = self._context.compression
+        compression = context.compression
         if compression is not None:
             answer = compression.answer(
                 self._asked, request.head, request.public, head, fields, length, self._client
@@ -322,13 +321,31 @@ class Exchange:
                 self._body = self._begin_body(compression, answer, length)
                 status, reason = answer.status, answer.reason
                 fields, length = answer.fields, answer.length
-        if status == 200:
-            fields = self._with_preloads(head, fields, size)
-        if self._context.trusted_pages is not None and self._rewriting.confined:
-            fields = block_of(self._context.trusted_pages.opened(lines_of(fields)))
+                if answer.kept is not None:
+                    size = answer.kept.size
+        if context.trusted_pages is not None and rewriting.confined:
+            fields = block_of(context.trusted_pages.opened(lines_of(fields)))
         if head.status in STATUSES:
             self._ask_for_advice(head.status)
+        if status == 200 and context.preloads is not None:
+            told = self._with_preloads(context.preloads, head, fields, size)
+            if told is None:
+                begin = partial(self._begin_page, reason, fields, length)
+                source = None if self._connection is None else self._connection.transport
+                self._held = HeldPage(source, request.transport.call_soon, begin)
+                return
+            fields = told
         request.begin(status, reason, fields, length)
+
+    def _begin_page(self, reason: bytes, fields: bytes, length: int | None, page: bytes) -> None:
+        """Begin the answer with what the ``page`` itself names, as far as it has come."""
+        self._held = None
+        preloads = self._context.preloads
+        if preloads is not None:
+            fields += preloads.named_by(page, self._longest_head() - len(fields))
+        self._request.begin(200, reason, fields, length)
+        if page:
+            self._pass_on(page)
 
     def _begin_body(
         self, compression: Compression, answer: Answer, length: int | None
@@ -344,15 +361,17 @@ class Exchange:
             answer, upstream, self._client, request, source, length, self._encoding_failed
         )
 
-    def _with_preloads(self, head: ResponseHead, fields: bytes, size: int | None) -> bytes:
-        """Tell the browser what the page is going to ask for, if it is a page."""
-        request, preloads = self._request, self._context.preloads
-        if preloads is None:
-            return fields
+    def _with_preloads(
+        self, preloads: Preloads, head: ResponseHead, fields: bytes, size: int | None
+    ) -> bytes | None:
+        """Tell the browser what the page is going to ask for, if it is a page.
+
+        None: the page itself may tell, and comes together with its head as a rule.
+        """
+        request = self._request
         # No page is that small.
         if size is not None and size < SMALLEST and request.started > preloads.learning_until:
             return fields
-        longest = LONGEST_HEAD_FOR_PROXIES if request.connection.trusted else LONGEST_HEAD
         return preloads.answered(
             self._upstream,
             request.head,
@@ -361,8 +380,12 @@ class Exchange:
             fields,
             self._client,
             request.started,
-            longest,
+            size or 0,
+            self._longest_head(),
         )
+
+    def _longest_head(self) -> int:
+        return LONGEST_HEAD_FOR_PROXIES if self._request.connection.trusted else LONGEST_HEAD
 
     def _encoding_failed(self) -> None:
         if self._connection is not None:
@@ -380,12 +403,18 @@ class Exchange:
 
     def _is_safe(self) -> bool:
         """Whether the request neither changes nor opens anything (RFC 9110 section 9.2.1)."""
-        return self._request.method in _SAFE
+        return self._request.method in SAFE
 
     def response_received(self, data: bytes) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
         if self._file is not None:
             return
+        if self._held is None:
+            self._pass_on(data)
+        else:
+            self._held.received(data)
+
+    def _pass_on(self, data: bytes) -> None:
         if self._body is None:
             self._request.write(data)
         else:
@@ -399,6 +428,8 @@ class Exchange:
                 self._connection.abandon()
             self.response_ended()
             return
+        if self._held is not None:
+            self._held.received(b"")
         self._request.flush()
         # Whatever the browser can't take makes the notebook wait.
         if self._connection is not None:
@@ -407,6 +438,8 @@ class Exchange:
 
     def response_ended(self) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
+        if self._held is not None:
+            self._held.begin()
         body, self._body = self._body, None
         self._end()
         if self.work is not None:
@@ -469,7 +502,8 @@ class Exchange:
     def _end(self) -> None:
         """The exchange is over."""
         self._part()
-        self._leave_place()
+        if self._places is not None:
+            self._leave_place()
 
     def _leave_place(self) -> None:
         places, self._places = self._places, None
@@ -481,6 +515,8 @@ class Exchange:
         request = self._request
         self._connection = None
         self._dial = None
+        if self._held is not None:
+            self._held.forget()
         request.consumer = None
         self._upstream.exchanges -= 1
         request.transport.unregisterProducer()

@@ -5,6 +5,9 @@ asks for two more, which ask for forty. Each step costs a round trip, and the li
 meanwhile. If the page's head names all of them (RFC 8288, W3C Preload), the browser fetches them at
 once. That is what 103 (RFC 8297) is for as well, but browsers take it by HTTP/2 and HTTP/3 only.
 
+The largest file is named first, since it takes longest and its connection starts slowly; all others
+follow in the order in which they are asked for.
+
 Knows which files the visitors of a page have asked for, of whom that is learnt, and who is told.
 Knows nothing of connections, nor of what the files hold.
 
@@ -17,8 +20,9 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
+from ipyproxy.gateway.labpage import files_of
 from ipyproxy.http1.head import RequestHead
 from ipyproxy.http1.lines import SpecialFields
 
@@ -31,6 +35,8 @@ LONGEST_HEAD_FOR_PROXIES = 4000
 whose head has more than 4096."""
 RENEWED_AFTER = 50
 """So many visitors are told the same; then it is learnt anew, since files come out of use."""
+LONGEST_PAGE = 64 * 1024
+"""Bytes of a page that are read for what it names itself."""
 _MOST_UPSTREAMS = 128
 _MOST_PAGES = 4
 _MOST_TEACHERS = 8
@@ -59,15 +65,17 @@ class _Page:
     """What is known of one page.
 
     :ivar files: what each was asked for as, in the order in which they were first asked for.
+    :ivar largest: one of them, and its bytes.
     :ivar teachers: the clients who have got the page, and until when what they ask for counts.
     :ivar told: how many visitors have been told of the files.
     """
 
-    __slots__ = ("_directory", "files", "teachers", "told")
+    __slots__ = ("_directory", "files", "largest", "teachers", "told")
 
     def __init__(self, path: bytes) -> None:
         self._directory = path[: path.rfind(b"/") + 1]
         self.files: dict[bytes, bytes] = {}
+        self.largest = (b"", 0)
         self.teachers: dict[str, float] = {}
         self.told = 0
 
@@ -77,32 +85,46 @@ class _Page:
             del self.teachers[next(iter(self.teachers))]
         self.teachers[client] = until
 
-    def learn(self, target: bytes, kind: bytes) -> None:
+    def learn(self, target: bytes, kind: bytes, size: int) -> None:
         if len(self.files) < _MOST_FILES and len(target) <= _LONGEST_FILE:
             self.files.setdefault(target, kind)
+            if size > self.largest[1]:
+                self.largest = target, size
 
     def line(self, room: int) -> bytes:
         """The field line that names the first files, in ``room`` bytes; empty if none fits."""
         if self.told >= RENEWED_AFTER:
             self.files.clear()
+            self.largest = (b"", 0)
             self.told = 0
-        room -= len(b"Link: \r\n")
-        links = []
-        for target, kind in self.files.items():
-            link = b"<%b>;rel=preload;as=%b" % (self._reference(target), kind)
-            room -= len(link) + len(b", ")
-            if room < 0:
-                break
-            links.append(link)
-        if not links:
-            return b""
-        self.told += 1
-        return b"Link: %b\r\n" % b", ".join(links)
+        first = self.largest[0]
+        files = sorted(self.files.items(), key=lambda file: file[0] != first)
+        line = _line(((_reference(self._directory, target), kind) for target, kind in files), room)
+        if line:
+            self.told += 1
+        return line
 
-    def _reference(self, target: bytes) -> bytes:
-        """The shortest that leads from the page to ``target``."""
-        near = target.removeprefix(self._directory)
-        return target if near.startswith(b"/") else near
+
+def _reference(directory: bytes, target: bytes) -> bytes:
+    """The shortest that leads from a page in ``directory`` to ``target``."""
+    near = target.removeprefix(directory)
+    return target if near.startswith(b"/") else near
+
+
+def _line(files: Iterable[tuple[bytes, bytes]], room: int) -> bytes:
+    """The field line that names the first of ``files`` that fit; empty: none does.
+
+    :param files: the address of each, and what it is asked for as.
+    """
+    room -= len(b"Link: \r\n")
+    links = []
+    for address, kind in files:
+        link = b"<%b>;rel=preload;as=%b" % (address, kind)
+        room -= len(link) + len(b", ")
+        if room < 0:
+            break
+        links.append(link)
+    return b"Link: %b\r\n" % b", ".join(links) if links else b""
 
 
 class Preloads:
@@ -122,16 +144,19 @@ class Preloads:
         fields: bytes,
         client: str,
         now: float,
+        size: int,
         longest: int,
-    ) -> bytes:
+    ) -> bytes | None:
         """Take note of what ``client`` gets by an answer with status 200.
 
         :param owner: the upstream that has it.
         :param public: the origin that the request was addressed to.
         :param answer: the fields of the answer that are read.
         :param fields: all field lines of the answer.
-        :param longest: bytes that they may have.
-        :returns: ``fields``, with one more if there is something to tell.
+        :param size: bytes of the answer's body before it is compressed; 0: not known.
+        :param longest: bytes that the field lines may have.
+        :returns: ``fields``, with one more if there is something to tell; None: it is a page of
+            which nothing is known yet, and :meth:`named_by` looks whether it says anything.
         """
         if asked.method != b"GET":
             return fields
@@ -145,12 +170,24 @@ class Preloads:
                 page = self._page(owner, public, asked.target.partition(b"?")[0])
                 self.learning_until = now + LEARNING
                 page.given_to(client, self.learning_until)
-                return fields + page.line(longest - len(fields))
+                return fields + page.line(longest - len(fields)) if page.files else None
         elif b"no-store" not in answer.tokens(b"cache-control") and _IS_OF[kind].search(fields):
             wanting = self._page_of(owner, asked)
             if wanting is not None and wanting.teachers.get(client, now) > now:
-                wanting.learn(asked.target, kind)
+                wanting.learn(asked.target, kind, size)
         return fields
+
+    def named_by(self, page: bytes, room: int) -> bytes:
+        """The field line, of ``room`` bytes at most, that tells what a page names itself.
+
+        :param page: its beginning.
+        """
+        files = [file for file in files_of(page[:LONGEST_PAGE]) if self._may_be_named(file)]
+        return _line(((file, b"script") for file in files), room)
+
+    @staticmethod
+    def _may_be_named(file: bytes) -> bool:
+        return len(file) <= _LONGEST_FILE and _FILE.fullmatch(file) is not None
 
     def _page(self, owner: Hashable, public: bytes, path: bytes) -> _Page:
         pages = self._upstreams.setdefault(owner, OrderedDict())

@@ -13,6 +13,7 @@ us, and no browser sends it.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from ipyproxy.errors import BrokenAnswerError, Problem, ProxyError
@@ -63,10 +64,14 @@ class LengthDecoder:
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """See :class:`Decoder`."""
-        if len(data) < self._left:
-            self._left -= len(data)
+        left, size = self._left, len(data)
+        if size < left:
+            self._left = left - size
             return data, b""
-        left, self._left, self.done = self._left, 0, True
+        self._left = 0
+        self.done = True
+        if size == left:
+            return data, b""
         return data[:left], data[left:]
 
 
@@ -204,8 +209,7 @@ def request_framing(head: RequestHead) -> tuple[Decoder | None, bool]:
     Raises :class:`ProxyError` where Content-Length and Transfer-Encoding are anything but one
     clear statement (CL.TE, TE.CL, two lengths, codings other than chunked, HTTP/1.0 with TE).
     """
-    special = head.fields.special
-    chunked, length, stays_open = _framing(special, head.minor, special.one(b"content-length"))
+    chunked, length, stays_open = _framing(head.fields.special, head.minor, _only_length)
     persistent = stays_open and head.method != b"CONNECT"
     if chunked:
         return ChunkedDecoder(), persistent
@@ -219,9 +223,8 @@ def response_framing(head: ResponseHead, method: bytes) -> tuple[Decoder | None,
 
     Raises :class:`BrokenAnswerError` on contradictory framing.
     """
-    special = head.fields.special
     try:
-        chunked, length, stays_open = _framing(special, head.minor, _agreed_length(special))
+        chunked, length, stays_open = _framing(head.fields.special, head.minor, _agreed_length)
     except ProxyError as error:
         raise BrokenAnswerError(error.detail) from None
     if method == b"HEAD" or head.status in (204, 304):
@@ -256,14 +259,23 @@ def _agreed_length(special: SpecialFields) -> bytes | None:
     return said.pop()
 
 
+def _only_length(special: SpecialFields) -> bytes | None:
+    """The value of Content-Length, which a request may have once."""
+    return special.one(b"content-length")
+
+
 def _framing(
-    special: SpecialFields, minor: int, stated: bytes | None
+    special: SpecialFields, minor: int, stated: Callable[[SpecialFields], bytes | None]
 ) -> tuple[bool, int | None, bool]:
-    """:func:`_find_framing`, unless it is known."""
-    found: tuple[bool, int | None, bool] | None = special.following.get(("framing", minor, stated))
+    """:func:`_find_framing`, unless it is known.
+
+    :param stated: gives the value of Content-Length, if there is one.
+    """
+    asked = (stated, minor)
+    found: tuple[bool, int | None, bool] | None = special.following.get(asked)
     if found is None:
-        found = _find_framing(special, minor, stated)
-        special.keep(("framing", minor, stated), found)
+        found = _find_framing(special, minor, stated(special))
+        special.keep(asked, found)
     return found
 
 

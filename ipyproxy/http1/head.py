@@ -68,6 +68,8 @@ class HeadLimits:
 
 READING: Final = (b"GET", b"HEAD")
 """The methods that fetch something and change nothing (RFC 9110 section 9.3)."""
+SAFE: Final = frozenset((*READING, b"OPTIONS"))
+"""The methods that change nothing (RFC 9110 section 9.2.1), but for TRACE."""
 _KNOWN_METHODS: Final = frozenset(
     (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
 )
@@ -159,16 +161,10 @@ def parse_request(
     :param fields: what reads the fields of this connection's heads.
     :raises ProxyError: with the :class:`Problem` to answer with.
     """
-    line, rest = _first_line(block)
+    line, end, lines = block.partition(b"\r\n")
     method, target, minor = _request_line(line, limits)
     reader = fields or request_fields_reader()
-    return RequestHead(method, target, minor, reader.read(rest, limits.head_fields))
-
-
-def _first_line(block: bytes) -> tuple[bytes, bytes]:
-    """The first line without its CRLF, and the others each with its own."""
-    end = block.find(b"\r\n")
-    return (block, b"") if end < 0 else (block[:end], block[end + 2 :] + b"\r\n")
+    return RequestHead(method, target, minor, reader.read(lines + end, limits.head_fields))
 
 
 def _request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, int]:
@@ -230,19 +226,16 @@ def parse_response(block: bytes, fields: FieldReader | None = None) -> ResponseH
 
     Raises :class:`BrokenAnswerError`.
     """
-    line, rest = _first_line(block)
+    line, end, lines = block.partition(b"\r\n")
     try:
-        status, reason, minor = _status_line(line)
+        # Whoever writes a long reason writes another each time.
+        parse_line = _short_status_line if len(line) <= _SHORT_STATUS else _parse_status
+        status, reason, minor = parse_line(line)
         reader = fields or response_fields_reader()
-        return ResponseHead(status, reason, minor, reader.read(rest, RESPONSE_FIELDS))
+        return ResponseHead(status, reason, minor, reader.read(lines + end, RESPONSE_FIELDS))
     except ProxyError as error:
         # It is said of a part of a head too, and a rule must not depend on how much has come.
         raise BrokenAnswerError(BARE_LF if has_bare_lf(block) else error.detail) from None
-
-
-def _status_line(line: bytes) -> tuple[int, bytes, int]:
-    # Whoever writes a long reason writes another each time.
-    return _short_status_line(line) if len(line) <= _SHORT_STATUS else _parse_status(line)
 
 
 def _parse_status(line: bytes) -> tuple[int, bytes, int]:

@@ -21,7 +21,6 @@ from ipyproxy.http1.lines import (
     Parsed,
     Special,
     SpecialFields,
-    lines_of,
     split_field_line,
 )
 
@@ -124,20 +123,22 @@ class FieldReader:
 
     On one connection they mostly begin with the same lines, and these are taken apart only when
     they change. What a line comes to depends on that line alone, so this changes no result.
-    Of a head of up to :data:`HEAD_BYTES` this keeps three copies, besides what has come on this
+    Of a head of up to :data:`HEAD_BYTES` this keeps four copies, besides what has come on this
     connection: :data:`OWN_LINES_BYTES` of lines, :data:`OWN_GROUPS_BYTES` of special fields.
     """
 
     __slots__ = (
-        "_groups", "_held_groups", "_held_lines", "_last", "_lines", "_loose", "_memory", "_plain",
-        "_prefix", "_prefix_lines", "_special",
+        "_groups", "_held_groups", "_held_lines", "_last", "_last_count", "_last_fields", "_lines",
+        "_loose", "_memory", "_plain", "_prefix", "_prefix_count", "_special",
     )  # fmt: skip
 
     def __init__(self, memory: FieldMemory) -> None:
         self._memory = memory
         self._last = b""
+        self._last_fields: Fields | None = None
+        self._last_count = 0
         self._prefix = b""
-        self._prefix_lines = 0
+        self._prefix_count = 0
         self._plain = b""
         self._special: tuple[Special, ...] = ()
         self._loose: tuple[bytes, ...] = ()
@@ -151,32 +152,37 @@ class FieldReader:
         Raises :class:`ProxyError`: ``BAD_REQUEST``, ``HEAD_TOO_LARGE`` if they are more than
         ``most``.
         """
-        if not block.startswith(self._prefix):
-            self._remember(b"")
-        rest = block[len(self._prefix) :]
+        last = self._last_fields
+        if last is not None and block == self._last and self._last_count <= most:
+            return last
+        prefix = self._prefix
+        if not block.startswith(prefix):
+            prefix = b""
+            self._remember(prefix)
+        rest = block[len(prefix) :]
         # Counting takes as long as everything else, so what is known by heart is not counted.
         lines = rest.count(b"\r\n")
-        if self._prefix_lines + lines > most:
-            raise ProxyError(Problem.HEAD_TOO_LARGE, f"{self._prefix_lines + lines} fields")
-        if len(block) > HEAD_BYTES:
-            self._last = b""
-        else:
-            if lines > _FEW_LINES:
-                self._remember(_common_lines(block, self._last))
-                rest = block[len(self._prefix) :]
-            self._last = block
-        if not rest:
-            return Fields(self._plain, self._group(self._special), self._loose)
+        count = self._prefix_count + lines
+        if count > most:
+            raise ProxyError(Problem.HEAD_TOO_LARGE, f"{count} fields")
+        is_long = len(block) > HEAD_BYTES
+        if lines > _FEW_LINES and not is_long:
+            self._remember(_common_lines(block, self._last))
+            rest = block[len(self._prefix) :]
         plain, special, loose = self._take(rest)
-        return Fields(
+        fields = Fields(
             self._plain + plain, self._group(self._special + special), self._loose + loose
         )
+        self._last = b"" if is_long else block
+        self._last_fields = None if is_long else fields
+        self._last_count = count
+        return fields
 
     def _remember(self, prefix: bytes) -> None:
         if prefix != self._prefix:
             self._plain, self._special, self._loose = self._take(prefix)
             self._prefix = prefix
-            self._prefix_lines = prefix.count(b"\r\n")
+            self._prefix_count = prefix.count(b"\r\n")
 
     def _take(self, block: bytes) -> tuple[bytes, tuple[Special, ...], tuple[bytes, ...]]:
         """The lines of ``block`` that pass as they are, its special fields, and the loose one."""
@@ -184,10 +190,8 @@ class FieldReader:
         special: list[Special] = []
         loose: tuple[bytes, ...] = ()
         shared, own = self._memory.lines, self._lines
-        for line in lines_of(block):
-            field = shared.get(line) or own.get(line)
-            if field is None:
-                field = self._meet(line)
+        for line in block.split(b"\r\n")[:-1]:
+            field = shared.get(line) or own.get(line) or self._meet(line)
             if isinstance(field, bytes):
                 plain.append(field)
             elif isinstance(field, Special):

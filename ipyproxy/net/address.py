@@ -7,9 +7,9 @@ is in ``sockets.py`` and ``tlsdial.py``.
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
-LOOPBACK = "127.0.0.1"
+LOOPBACK: Final = "127.0.0.1"
 
 
 class TCPAddress(NamedTuple):

@@ -10,33 +10,34 @@ from __future__ import annotations
 import select
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import classImplements
 
-from ipyproxy.clock import Clock, MainThread
+from ipyproxy.clock import Clock
+from ipyproxy.threads import MainThread
 
 _Ready = tuple[int, int]
 """A descriptor's number, and epoll's bits for it."""
 
-_log = Logger(namespace="ipyproxy.epoll")
+_log: Final = Logger(namespace="ipyproxy.epoll")
 
-_EVENTS_AT_ONCE = 256
+_EVENTS_AT_ONCE: Final = 256
 # Times to look for the next event before sleeping until it comes (some 25 µs). What was served is
 # mostly answered within that, and to fall asleep and be woken costs more than to look.
-_LOOKS = 30
+_LOOKS: Final = 30
 # Seconds to sleep at most before the reactor is asked again, which costs far more.
-_STAY = 0.001
-_MOST_ROUNDS = 64
-_LONGEST_TURN = 0.005
-_READ = select.EPOLLIN
-_WRITE = select.EPOLLOUT
+_STAY: Final = 0.001
+_MOST_ROUNDS: Final = 64
+_LONGEST_TURN: Final = 0.005
+_READ: Final = select.EPOLLIN
+_WRITE: Final = select.EPOLLOUT
 # What has failed or hung up is told by the next read or write.
-_READABLE = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
-_WRITABLE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
+_READABLE: Final = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
+_WRITABLE: Final = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 
 
 class Descriptors(Protocol):
@@ -99,10 +100,10 @@ class EpollSet:
         self._reactor = reactor
         self._turn = turn
         self._epoll = select.epoll()
-        self._selectables: dict[int, Any] = {}
-        self._masks: dict[int, int] = {}
+        self._readers: dict[int, Any] = {}
+        self._writers: dict[int, Any] = {}
         self._unserved: list[_Ready] = []
-        self._served: set[int] = set()
+        self._served: set[int] = set()  # in this round, if some were left
         self._due: deque[_DueCall] = deque()
         self._comes_back = False
         reactor.addReader(self)
@@ -117,42 +118,44 @@ class EpollSet:
 
     def addReader(self, reader: Any) -> None:
         """See :class:`Descriptors`."""
-        self._add(reader, _READ)
+        self._add(reader, self._readers)
 
     def addWriter(self, writer: Any) -> None:
         """See :class:`Descriptors`."""
-        self._add(writer, _WRITE)
+        self._add(writer, self._writers)
 
     def removeReader(self, reader: Any) -> None:
         """See :class:`Descriptors`."""
-        self._remove(reader, _READ)
+        self._remove(reader, self._readers)
 
     def removeWriter(self, writer: Any) -> None:
         """See :class:`Descriptors`."""
-        self._remove(writer, _WRITE)
+        self._remove(writer, self._writers)
 
-    def _add(self, selectable: Any, bit: int) -> None:
+    def _add(self, selectable: Any, those: dict[int, Any]) -> None:
         fd = selectable.fileno()
-        mask = self._masks.get(fd)
-        if mask is None:
-            self._epoll.register(fd, bit)
-            self._selectables[fd] = selectable
-            self._masks[fd] = bit
-        elif not mask & bit:
-            self._epoll.modify(fd, mask | bit)
-            self._masks[fd] = mask | bit
-
-    def _remove(self, selectable: Any, bit: int) -> None:
-        fd = selectable.fileno()
-        mask = self._masks.get(fd, 0)
-        if not mask & bit:
+        if fd in those:
             return
-        if mask == bit:
-            self._epoll.unregister(fd)
-            del self._masks[fd], self._selectables[fd]
+        watched = self._mask(fd)
+        those[fd] = selectable
+        if watched:
+            self._epoll.modify(fd, self._mask(fd))
         else:
-            self._epoll.modify(fd, mask & ~bit)
-            self._masks[fd] = mask & ~bit
+            self._epoll.register(fd, self._mask(fd))
+
+    def _remove(self, selectable: Any, those: dict[int, Any]) -> None:
+        fd = selectable.fileno()
+        if those.pop(fd, None) is None:
+            return
+        mask = self._mask(fd)
+        if mask:
+            self._epoll.modify(fd, mask)
+        else:
+            self._epoll.unregister(fd)
+
+    def _mask(self, fd: int) -> int:
+        """What is watched of a descriptor, as epoll's bits."""
+        return (_READ if fd in self._readers else 0) | (_WRITE if fd in self._writers else 0)
 
     def callLater(self, delay: float, call: Any, /, *args: Any) -> Any:
         """See :class:`Descriptors`. What is due at once is called in the next turn of this set.
@@ -229,23 +232,21 @@ class EpollSet:
 
     def _serve(self, events: list[_Ready], deadline: float) -> list[_Ready]:
         """Call the descriptors that ``events`` tells of, once each; give those left at the end."""
-        masks, served, seconds = self._masks, self._served, self._reactor.seconds
+        readers, writers, seconds = self._readers, self._writers, self._reactor.seconds
         for at, (fd, event) in enumerate(events):
             if at and seconds() >= deadline:
+                self._served.update([fd for fd, _ in events[:at]])
                 return events[at:]
-            served.add(fd)
             # An earlier one of this round may have removed this one, or closed it and let a new
             # one take its number: an event too many is harmless, for none of them blocks.
-            mask = masks.get(fd)
-            if mask is None:
-                continue
-            selectable = self._selectables[fd]
+            selectable = readers.get(fd)
             why: Exception | None = None
             try:
-                if mask & _READ and event & _READABLE:
+                if selectable is not None and event & _READABLE:
                     why = selectable.doRead()
-                if event & _WRITABLE and why is None and masks.get(fd, 0) & _WRITE:
-                    why = self._selectables[fd].doWrite()
+                if event & _WRITABLE and why is None and fd in writers:
+                    selectable = writers[fd]
+                    why = selectable.doWrite()
             except Exception as caught:
                 _log.failure("a connection failed inside the proxy; please report this")
                 why = caught
@@ -262,7 +263,7 @@ class EpollSet:
 
     def connectionLost(self, reason: Failure) -> None:
         """Called by the reactor when it shuts down: so do all descriptors of the set."""
-        for selectable in list(self._selectables.values()):
+        for selectable in {**self._readers, **self._writers}.values():
             self._lose(selectable, reason)
         self._reactor.removeReader(self)
         self._epoll.close()

@@ -12,18 +12,19 @@ memory until it is given the socket.
 from __future__ import annotations
 
 import socket
+from typing import Final
 
 from OpenSSL import SSL
 
 from ipyproxy.net.openssl import give_memory
 
-MOST_RECORDS = 256
+MOST_RECORDS: Final = 256
 """Records of the peer that a handshake may take. It takes three to ten, and some tens with long
 chains of certificates in small records."""
 
-_PIECE = 4096
-_OUTPUT = 16384
-_HEADER = 5
+_PIECE: Final = 4096
+_OUTPUT: Final = 16384
+_HEADER: Final = 5
 
 
 class Handshake:

@@ -10,19 +10,20 @@ import errno
 import socket
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from ipyproxy.clock import Clock
 from ipyproxy.net.address import NamedAddress, TCPAddress
 from ipyproxy.net.sockets import Attempt
 
-FRESH_FOR = 10.0
+FRESH_FOR: Final = 10.0
 """Seconds for which an answer is taken for granted, as it is for containers that are replaced."""
-WAIT = 5.0
+WAIT: Final = 5.0
 """Seconds that a connection waits for its host to be looked up."""
-_REMEMBERED = 4096
+_REMEMBERED: Final = 4096
 
 LookUp = Callable[[str], Deferred[list[str]]]
 """Gives the addresses of a host; fails with OSError if there are none."""
@@ -54,7 +55,7 @@ class Names:
     :param reactor: for its clock.
     """
 
-    def __init__(self, look_up: LookUp, reactor: Any) -> None:
+    def __init__(self, look_up: LookUp, reactor: Clock) -> None:
         self._look_up = look_up
         self._reactor = reactor
         self._hosts: OrderedDict[str, _Host] = OrderedDict()
@@ -118,7 +119,7 @@ class NamedAttempt:
     def __init__(
         self,
         names: Names,
-        reactor: Any,
+        reactor: Clock,
         address: NamedAddress,
         begin: Begin,
         failed: Callable[[OSError], None],

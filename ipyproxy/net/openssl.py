@@ -1,8 +1,8 @@
 """What is asked of OpenSSL past pyOpenSSL's public methods.
 
 Knows the names of pyOpenSSL that are not public, so that no other module of ``net/`` does: the
-session of a connection, and its memory. Knows nothing of sockets that are watched, nor of what is
-said. ``lib`` and ``ffi`` are cryptography's documented bindings.
+session of a connection, and its memory. Knows what pyOpenSSL's errors say. Knows nothing of sockets
+that are watched, nor of what is said. ``lib`` and ``ffi`` are cryptography's documented bindings.
 
 ``Connection.recv`` and ``send`` take about 11,000 instructions each beside OpenSSL's own: a new
 buffer for each read, a context manager for each write, and a look for errors where there is none.
@@ -12,25 +12,27 @@ OpenSSL says that there is one.
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
-from typing import Any
+from typing import Any, Final
 
 from cryptography.hazmat.bindings.openssl.binding import Binding
 from OpenSSL import SSL
 
-RECORD = 16384
+RECORD: Final = 16384
 """Bytes that one record holds at most (RFC 8446 section 5.1)."""
-SPACE = 65536 + RECORD
+SPACE: Final = 65536 + RECORD
 """Bytes that fit into the buffer that all sessions read into."""
 
-_lib: Any = Binding().lib
-_ffi: Any = Binding.ffi
-_read: Any = _lib.SSL_read
-_write: Any = _lib.SSL_write
-_unpack: Any = _ffi.unpack
-_bytes_at: Any = _ffi.from_buffer
-_space: Any = _ffi.new("char[]", SPACE)
-_nowhere: Any = _ffi.new("char **")
+_lib: Final[Any] = Binding().lib
+_ffi: Final[Any] = Binding.ffi
+_read: Final[Any] = _lib.SSL_read
+_write: Final[Any] = _lib.SSL_write
+_unpack: Final[Any] = _ffi.unpack
+_bytes_at: Final[Any] = _ffi.from_buffer
+_space: Final[Any] = _ffi.new("char[]", SPACE)
+_nowhere: Final[Any] = _ffi.new("char **")
 
 
 class Session:
@@ -56,14 +58,14 @@ class Session:
     def write(self, data: bytes | bytearray) -> int:
         """Send of ``data`` what the kernel takes at once; gives how much that is.
 
-        Raises as ``Connection.send`` does if it takes nothing. What has ended a session after some
-        bytes is met again by the next call.
+        Raises OSError as ``socket.send`` does if it takes nothing. What has ended a session after
+        some bytes is met again by the next call.
         """
         size = len(data)
         if size <= RECORD and isinstance(data, bytes):
             sent: int = _write(self._ssl, data, size)
             if sent <= 0:
-                self._raise(sent)
+                self._raise_os_error(sent)
             return sent
         with _bytes_at(data) as start:
             return self._write_records(start, size)
@@ -75,13 +77,19 @@ class Session:
             sent: int = _write(self._ssl, start + done, size - done)
             if sent <= 0:
                 try:
-                    self._raise(sent)
-                except SSL.Error:
+                    self._raise_os_error(sent)
+                except OSError:
                     if not done:
                         raise
                     break
             done += sent
         return done
+
+    def _raise_os_error(self, result: int) -> None:
+        try:
+            self._raise(result)
+        except SSL.Error as caught:
+            raise os_error(caught) from None
 
     def _raise(self, result: int) -> None:
         # Errors stand in a queue of the thread's: what is left in it would be the next one's.
@@ -93,6 +101,23 @@ def filled(count: int) -> bytes:
     """The first ``count`` bytes of the shared buffer."""
     data: bytes = _unpack(_space, count)
     return data
+
+
+def reason_of(caught: SSL.Error) -> str:
+    """The last of OpenSSL's error texts, such as ``no shared cipher``."""
+    try:
+        return str(caught.args[0][-1][-1])
+    except (IndexError, TypeError):
+        return "connection ended" if isinstance(caught, SSL.SysCallError) else "protocol error"
+
+
+def os_error(caught: SSL.Error) -> OSError:
+    """What a plain socket would have raised."""
+    if isinstance(caught, (SSL.WantReadError, SSL.WantWriteError)):
+        return BlockingIOError()
+    if isinstance(caught, SSL.SysCallError) and caught.args[0] > 0:
+        return OSError(caught.args[0], os.strerror(caught.args[0]))
+    return OSError(errno.EPROTO, f"TLS: {reason_of(caught)}")
 
 
 def return_after_each_record(connection: SSL.Connection) -> None:

@@ -12,10 +12,11 @@ import struct
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Final
 
-_HOSTS = Path("/etc/hosts")
-_INET6 = Path("/proc/net/if_inet6")
-_SIOCGIFADDR = 0x8915
+_HOSTS: Final = Path("/etc/hosts")
+_INET6: Final = Path("/proc/net/if_inet6")
+_SIOCGIFADDR: Final = 0x8915
 
 
 def own_names() -> set[str]:

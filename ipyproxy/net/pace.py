@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-_GLANCE = 2.0
+from typing import Final
+
+_GLANCE: Final = 2.0
 """Seconds after which it is known whether a stream is slow just now."""
 
 

@@ -6,7 +6,7 @@ that mypyc is to compile.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocol
@@ -15,7 +15,7 @@ from zope.interface import classImplements
 
 from ipyproxy.net.stream import Stream
 
-CLOSED = Failure(ConnectionDone())
+CLOSED: Final = Failure(ConnectionDone())
 """The reason of a proper end."""
 
 

@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ipyproxy.net.hosts import unmapped
 
-_V1 = re.compile(
+_V1: Final = re.compile(
     rb"PROXY TCP(?P<version>[46]) (?P<source>[0-9A-Fa-f:.]+) (?P<destination>[0-9A-Fa-f:.]+)"
     rb" (?P<port>0|[1-9][0-9]{0,4}) (0|[1-9][0-9]{0,4})"
 )
-_V1_UNKNOWN = re.compile(rb"PROXY UNKNOWN(?: [ -~]*)?")
-_V1_START = b"PROXY "
-_V1_MOST = 107
-_V2_START = b"\r\n\r\n\0\r\nQUIT\n"
-_V2_FIXED = 16
-_V2_MOST = 4096
+_V1_UNKNOWN: Final = re.compile(rb"PROXY UNKNOWN(?: [ -~]*)?")
+_V1_START: Final = b"PROXY "
+_V1_MOST: Final = 107
+_V2_START: Final = b"\r\n\r\n\0\r\nQUIT\n"
+_V2_FIXED: Final = 16
+_V2_MOST: Final = 4096
 _LOCAL, _PROXY = 0x20, 0x21
 # Address family and transport in one byte; the kind of address that follows, and its bytes.
-_UNSPECIFIED = 0x00
+_UNSPECIFIED: Final = 0x00
 _V2_ADDRESSES: dict[int, tuple[type[IPv4Address | IPv6Address], int]] = {
     0x11: (IPv4Address, 4),
     0x21: (IPv6Address, 16),

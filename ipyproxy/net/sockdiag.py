@@ -9,29 +9,29 @@ table of connections for it, which takes milliseconds where this takes microseco
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-_SOCK_DIAG_BY_FAMILY = 20
-_NLM_F_REQUEST = 1
-_NLMSG_ERROR = 2
-_AF_INET = 2
-_IPPROTO_TCP = 6
-_LISTEN = 10
-_ANY_STATE = 0xFFFFFFFF
-_NO_COOKIE = 0xFFFFFFFF
-_LOOPBACK = bytes((127, 0, 0, 1)).ljust(16, b"\0")
+_SOCK_DIAG_BY_FAMILY: Final = 20
+_NLM_F_REQUEST: Final = 1
+_NLMSG_ERROR: Final = 2
+_AF_INET: Final = 2
+_IPPROTO_TCP: Final = 6
+_LISTEN: Final = 10
+_ANY_STATE: Final = 0xFFFFFFFF
+_NO_COOKIE: Final = 0xFFFFFFFF
+_LOOPBACK: Final = bytes((127, 0, 0, 1)).ljust(16, b"\0")
 
-_HEADER = struct.Struct("=IHHII")
-_REQUEST = struct.Struct("=BBBBI")
-_PORTS = struct.Struct(">HH")
-_INTERFACE = struct.Struct("=III")
-_ERROR = struct.Struct("=i")
-_STATE_AT = _HEADER.size + 1
-_NUMBERS = struct.Struct("=IIIII")
-_NUMBERS_AT = _HEADER.size + 4 + 48
-_SIZE = _HEADER.size + _REQUEST.size + _PORTS.size + 32 + _INTERFACE.size
+_HEADER: Final = struct.Struct("=IHHII")
+_REQUEST: Final = struct.Struct("=BBBBI")
+_PORTS: Final = struct.Struct(">HH")
+_INTERFACE: Final = struct.Struct("=III")
+_ERROR: Final = struct.Struct("=i")
+_STATE_AT: Final = _HEADER.size + 1
+_NUMBERS: Final = struct.Struct("=IIIII")
+_NUMBERS_AT: Final = _HEADER.size + 4 + 48
+_SIZE: Final = _HEADER.size + _REQUEST.size + _PORTS.size + 32 + _INTERFACE.size
 
-ANSWER_BYTES = 4096
+ANSWER_BYTES: Final = 4096
 """Bytes that an answer has at most."""
 
 

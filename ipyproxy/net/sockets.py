@@ -12,7 +12,7 @@ import resource
 import select
 import socket
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from twisted.internet.interfaces import IAddress, IReadDescriptor, IWriteDescriptor
 from twisted.logger import Logger
@@ -23,15 +23,15 @@ from ipyproxy.net.descriptors import Descriptors
 from ipyproxy.net.proxyprotocol import ProxyProtocolError, parse_header
 from ipyproxy.net.tcp import INHERITED, address_of
 
-_ACCEPTS_PER_EVENT = 8
-_ACCEPT_PAUSE = 0.2
+_ACCEPTS_PER_EVENT: Final = 8
+_ACCEPT_PAUSE: Final = 0.2
 
-_LONGEST_HEADER = 4096
-_QUEUE_FULL_PAUSE = 0.02
+_LONGEST_HEADER: Final = 4096
+_QUEUE_FULL_PAUSE: Final = 0.02
 
 Accept = Callable[[socket.socket, IAddress], None]
 
-_log = Logger(namespace="ipyproxy.sockets")
+_log: Final = Logger(namespace="ipyproxy.sockets")
 
 
 @implementer(IReadDescriptor)

@@ -18,7 +18,7 @@ import socket
 import struct
 from collections.abc import Callable
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet import error
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -35,38 +35,36 @@ from zope.interface import classImplements
 from ipyproxy.net.descriptors import Descriptors
 from ipyproxy.net.protocol import CLOSED
 
-READ_SIZE = 65536
+READ_SIZE: Final = 65536
 """Bytes taken from a socket in one event at most, so that no stream starves another."""
-FIRST_READ = 4096
+FIRST_READ: Final = 4096
 """Bytes of the first event. Each is twice the last, unless that held very many pieces."""
-LEAST_READ = 512
+LEAST_READ: Final = 512
 """The least of them, while they hold very many pieces (chunks, frames) for the protocol."""
-MANY_PIECES = 64
+MANY_PIECES: Final = 64
 """Pieces that one event may hold without :meth:`TCPTransport.read_less` being called."""
-HIGH_WATER = 65536
+HIGH_WATER: Final = 65536
 """Bytes waiting to be sent above which the producer is paused; it resumes when all are sent."""
 
 # A connection whose peer vanished is gone within about two minutes (seconds, seconds, probes).
-_PROBES = (
+_PROBES: Final = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
 )
-INHERITED = (
+INHERITED: Final = (
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     *_PROBES,
 )
 """Options (level, name, value) of a listening socket, which what it accepts has from the start: a
 client that vanishes while a notebook computes is missed, however long the notebook is silent."""
-# Has a descriptor in it only while that is asked for.
-_poll = select.poll()
-_INPUT = select.POLLIN | select.POLLRDHUP
+_INPUT: Final = select.POLLIN | select.POLLRDHUP
 # TCP_CLOSE and TCP_CLOSE_WAIT, the first byte of struct tcp_info.
-_HUNG_UP = (7, 8)
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_HUNG_UP: Final = (7, 8)
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
-_ABORTED = Failure(error.ConnectionAborted())
+_ABORTED: Final = Failure(error.ConnectionAborted())
 
 
 class Ending(Enum):
@@ -78,9 +76,9 @@ class Ending(Enum):
 
 
 # A module's name is found ten times faster than an enumeration's member (Python 3.11).
-_NO = Ending.NO
-_HALF = Ending.HALF
-_FULL = Ending.FULL
+_NO: Final = Ending.NO
+_HALF: Final = Ending.HALF
+_FULL: Final = Ending.FULL
 
 
 class TCPTransport:
@@ -93,14 +91,15 @@ class TCPTransport:
         "_high_water",
         "_paused_producer",
         "_peer",
+        "_poll",
         "_producer",
         "_put",
         "_reactor",
-        "_reading",
         "_socket",
         "_unsent",
         "bytes_sent",
         "connected",
+        "is_reading",
         "protocol",
     )
 
@@ -126,7 +125,10 @@ class TCPTransport:
         """Hands on what is taken at once, and gives how many bytes that is; raises BlockingIOError
         if none is, or OSError."""
         self._fault: OSError | None = None
-        self._reading = False
+        self._poll: Any = None
+        """Asks whether there is input; made when that is first asked."""
+        self.is_reading = False
+        """Whether bytes of the peer are taken at present."""
         self._appetite = FIRST_READ
         self._producer: Any = None
         self._paused_producer = False
@@ -155,7 +157,8 @@ class TCPTransport:
         except OSError as caught:
             return _lost(caught)
         if data:
-            self._read_more()
+            if self._appetite < READ_SIZE:
+                self._read_more()
             self.protocol.dataReceived(data)
             return None
         # The kernel tells of a reset once. If that was to a write, this is no proper end.
@@ -174,8 +177,7 @@ class TCPTransport:
         self._appetite = max(LEAST_READ, self._appetite * MANY_PIECES // pieces)
 
     def _read_more(self) -> None:
-        if self._appetite < READ_SIZE:
-            self._appetite = min(READ_SIZE, 2 * self._appetite)
+        self._appetite = min(READ_SIZE, 2 * self._appetite)
 
     def doWrite(self) -> Any:
         """Send on what waits; then let the producer go on, or end."""
@@ -212,7 +214,7 @@ class TCPTransport:
     def _write_failed(self, caught: OSError) -> Exception | None:
         """The peer takes nothing more, but may have said why before it closed: read on."""
         self._fault = self._fault or caught
-        if not self._reading:
+        if not self.is_reading:
             return _lost(self._fault)
         self._unsent.clear()
         self._reactor.removeWriter(self)
@@ -250,28 +252,25 @@ class TCPTransport:
         # Of nothing, TLS would make a record.
         if self._ending is not _NO or not data:
             return
-        if not self._unsent:
-            data = self._send(data)
-            if not data:
+        unsent = self._unsent
+        if not unsent:
+            sent = 0
+            try:
+                sent = self._put(data)
+            except BlockingIOError:
+                pass
+            except OSError as caught:
+                # doWrite meets it again and deals with it, called by the reactor, so that no
+                # protocol loses its connection inside its own call of write().
+                self._fault = caught
+            self.bytes_sent += sent
+            if sent == len(data):
                 return
+            data = data[sent:]
             self._reactor.addWriter(self)
-        self._unsent += data
-        if len(self._unsent) > self._high_water:
+        unsent += data
+        if len(unsent) > self._high_water:
             self._pause_producer()
-
-    def _send(self, data: bytes) -> bytes:
-        """Hand on what is taken at once; give the rest."""
-        try:
-            sent = self._put(data)
-        except BlockingIOError:
-            return data
-        except OSError as caught:
-            # doWrite meets it again and deals with it, called by the reactor, so that no
-            # protocol loses its connection inside its own call of write().
-            self._fault = caught
-            return data
-        self.bytes_sent += sent
-        return data[sent:]
 
     def writeSequence(self, iovec: Any) -> None:
         """Send all of ``iovec``."""
@@ -308,21 +307,16 @@ class TCPTransport:
         return None
 
     @property
-    def is_reading(self) -> bool:
-        """Whether bytes of the peer are taken at present."""
-        return self._reading
-
-    @property
     def has_input(self) -> bool:
         """Whether bytes of the peer, or its end, wait to be read."""
+        if not self.connected:
+            return True
         # To read what is not there raises an exception, which takes five times as long as to ask.
-        fd = self._socket.fileno()
-        if fd < 0:
-            return True  # closed
-        _poll.register(fd, _INPUT)
-        ready = _poll.poll(0)
-        _poll.unregister(fd)
-        return bool(ready)
+        poll = self._poll
+        if poll is None:
+            poll = self._poll = select.poll()
+            poll.register(self._socket.fileno(), _INPUT)
+        return bool(poll.poll(0))
 
     @property
     def has_hung_up(self) -> bool:
@@ -335,14 +329,14 @@ class TCPTransport:
 
     def pauseProducing(self) -> None:
         """Read nothing until :meth:`resumeProducing`, so that the peer has to wait."""
-        if self._reading:
-            self._reading = False
+        if self.is_reading:
+            self.is_reading = False
             self._reactor.removeReader(self)
 
     def resumeProducing(self) -> None:
         """Read again."""
-        if self.connected and not self._reading and self._ending is not _FULL:
-            self._reading = True
+        if self.connected and not self.is_reading and self._ending is not _FULL:
+            self.is_reading = True
             self._reactor.addReader(self)
 
     def stopProducing(self) -> None:

@@ -8,12 +8,10 @@ long message of the handshake then; a server can, which is what ``tlsclient`` is
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
 from fcntl import ioctl
 from termios import FIONREAD
-from typing import Any
+from typing import Any, Final
 
 from OpenSSL import SSL
 from twisted.internet import error
@@ -28,35 +26,39 @@ from ipyproxy.net.openssl import (
     Session,
     filled,
     give_socket,
+    os_error,
+    reason_of,
     return_after_each_record,
 )
-from ipyproxy.net.tcp import HIGH_WATER, TCPTransport
+from ipyproxy.net.tcp import HIGH_WATER, READ_SIZE, TCPTransport
 
-_MOST_RECORDS = 64
-_SMALL = 4096
-_NOTHING = bytes(4)
-MOST_WITHOUT_DATA = 32
+_MOST_RECORDS: Final = 64
+_SMALL: Final = 4096
+_NOTHING: Final = bytes(4)
+MOST_WITHOUT_DATA: Final = 32
 """Reads in a row that may bring no data although more has come: key updates, session tickets.
 
 A key update takes one read or two. No peer that means well comes near this: it updates its key once
 in 2^24 records, and a server sends two tickets. OpenSSL itself takes as many empty records.
 """
 
-NOTHING_BUT_HANDSHAKE = "nothing but the handshake"
+NOTHING_BUT_HANDSHAKE: Final = "nothing but the handshake"
 """As a session's application data: the peer wanted to see a certificate, and that is all. The
 connection ends with the handshake, and the protocol is not told of it."""
 
-_PLAIN_HTTP = frozenset(("http request", "https proxy request"))
-_MOST_UNREAD = 65536
-_SENTENCE = b"This port speaks HTTPS, and this came by plain HTTP: write https:// in the address.\n"
-HTTPS_HERE = (
+_PLAIN_HTTP: Final = frozenset(("http request", "https proxy request"))
+_MOST_UNREAD: Final = 65536
+_SENTENCE: Final = (
+    b"This port speaks HTTPS, and this came by plain HTTP: write https:// in the address.\n"
+)
+HTTPS_HERE: Final = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
     b"Connection: close\r\n\r\n%b" % (len(_SENTENCE), _SENTENCE)
 )
 """What a client is told that speaks plain HTTP where TLS is spoken. Where it wanted to go is not
 known: OpenSSL has taken the beginning of its request."""
 
-_log = Logger(namespace="ipyproxy.tlstransport")
+_log: Final = Logger(namespace="ipyproxy.tlstransport")
 
 
 class TLSTransport(TCPTransport):
@@ -90,8 +92,8 @@ class TLSTransport(TCPTransport):
     ) -> None:
         super().__init__(reactor, sock, protocol, peer, high_water=high_water)
         self._tls = tls
-        self._put = self._encrypt
         self._session = Session(tls)
+        self._put = self._session.write
         self._handshake = Handshake(sock, tls)
         self._secured = False
         self._goodbye_due = False
@@ -119,7 +121,7 @@ class TLSTransport(TCPTransport):
         try:
             if not self._secured:
                 self._shake_hands()
-            count = self._session.fill(0, min(RECORD, appetite))
+            count = self._session.fill(0, min(appetite, RECORD))
             # To ask OpenSSL for what has not come costs as much as the rest of a small read. It
             # takes no more of the socket than one record, so whatever else has come is told anew.
             if count >= _SMALL and ioctl(self._socket, FIONREAD, _NOTHING) != _NOTHING:
@@ -128,7 +130,8 @@ class TLSTransport(TCPTransport):
             return self._read_failed(caught)
         data = filled(count)
         self._without_data = 0
-        self._read_more()
+        if appetite < READ_SIZE:
+            self._read_more()
         if self.protocol is not None:
             self.protocol.dataReceived(data)
         if trouble is not None:
@@ -139,13 +142,13 @@ class TLSTransport(TCPTransport):
 
     def _read_on_soon(self) -> None:
         """Read again in the next turn if a part of a record is left: epoll tells nothing of it."""
-        if not self._reads_on and self.connected and self._reading and self._tls.pending():
+        if not self._reads_on and self.connected and self.is_reading and self._tls.pending():
             self._reads_on = True
             self.call_soon(self._read_on)
 
     def _read_on(self) -> None:
         self._reads_on = False
-        if not (self.connected and self._reading):
+        if not (self.connected and self.is_reading):
             return
         try:
             why = self.doRead()
@@ -157,10 +160,10 @@ class TLSTransport(TCPTransport):
 
     def resumeProducing(self) -> None:
         """See :class:`TCPTransport`."""
-        was_reading = self._reading
-        super().resumeProducing()
-        if self._secured and not was_reading:
-            self._read_on_soon()
+        if not self.is_reading:
+            super().resumeProducing()
+            if self._secured:
+                self._read_on_soon()
 
     def _shake_hands(self) -> None:
         self._handshake.step()
@@ -196,7 +199,7 @@ class TLSTransport(TCPTransport):
             return None
         if isinstance(caught, SSL.ZeroReturnError):
             return error.ConnectionDone()
-        reason = _reason(caught)
+        reason = reason_of(caught)
         if not self._secured and reason in _PLAIN_HTTP:
             self._answer_plainly()
         return error.ConnectionLost(f"TLS: {reason}")
@@ -233,21 +236,16 @@ class TLSTransport(TCPTransport):
 
     # Writing.
 
-    def _encrypt(self, data: Any) -> int:
-        try:
-            return self._session.write(data)
-        except SSL.Error as caught:
-            raise os_error(caught) from None
-
     def doWrite(self) -> Any:
         """See :class:`TCPTransport`."""
         if self._stuck:
             self._stuck = False
-            if self._reading:
+            if self.is_reading:
                 self._reactor.addReader(self)
+                self._read_on_soon()
             if not self._unsent and not self._goodbye_due:
                 self._reactor.removeWriter(self)
-                return self.doRead() if self._reading else None
+                return self.doRead() if self.is_reading else None
         return super().doWrite()
 
     def _say_goodbye(self) -> None:
@@ -278,20 +276,3 @@ class TLSTransport(TCPTransport):
         """The host that the client asked for (RFC 6066 section 3), lower-case; None if for none."""
         name = self._tls.get_servername()
         return None if name is None else name.lower()
-
-
-def _reason(caught: SSL.Error) -> str:
-    """The last of OpenSSL's error texts, such as ``no shared cipher``."""
-    try:
-        return str(caught.args[0][-1][-1])
-    except (IndexError, TypeError):
-        return "connection ended" if isinstance(caught, SSL.SysCallError) else "protocol error"
-
-
-def os_error(caught: SSL.Error) -> OSError:
-    """What a plain socket would have raised."""
-    if isinstance(caught, (SSL.WantReadError, SSL.WantWriteError)):
-        return BlockingIOError()
-    if isinstance(caught, SSL.SysCallError) and caught.args[0] > 0:
-        return OSError(caught.args[0], os.strerror(caught.args[0]))
-    return OSError(errno.EPROTO, f"TLS: {_reason(caught)}")

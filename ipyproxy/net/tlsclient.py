@@ -10,18 +10,19 @@ come at a time, and never the socket.
 
 from __future__ import annotations
 
+import contextlib
 import socket
-from typing import Any
+from typing import Any, Final
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import IAddress
 
 from ipyproxy.net.descriptors import Descriptors
 from ipyproxy.net.openssl import RECORD, bytes_left, filled
-from ipyproxy.net.tcp import HIGH_WATER
-from ipyproxy.net.tls import MOST_WITHOUT_DATA, TLSTransport, os_error
+from ipyproxy.net.tcp import HIGH_WATER, READ_SIZE
+from ipyproxy.net.tls import MOST_WITHOUT_DATA, TLSTransport
 
-_PIECE = 65536
+_PIECE: Final = 65536
 """Bytes of the socket that OpenSSL gets in one event: three thousand records at most."""
 
 
@@ -41,6 +42,7 @@ class ClientTLSTransport(TLSTransport):
         high_water: int = HIGH_WATER,
     ) -> None:
         super().__init__(reactor, sock, protocol, peer, tls, high_water=high_water)
+        self._put = self._encrypt
         # Records that the kernel has not taken yet, and how many bytes of data lie in them.
         self._sealed = b""
         self._taken = 0
@@ -67,7 +69,8 @@ class ClientTLSTransport(TLSTransport):
         except SSL.Error as caught:
             return self._read_failed(caught)
         self._without_data = 0
-        self._read_more()
+        if self._appetite < READ_SIZE:
+            self._read_more()
         if self.protocol is not None:
             self.protocol.dataReceived(data)
         return None
@@ -93,11 +96,13 @@ class ClientTLSTransport(TLSTransport):
             except SSL.Error:
                 if not pieces:
                     raise
-                break  # and meet it again
+                self._has_left = True  # to meet it again
+                break
             else:
                 pieces.append(piece)
                 room -= len(piece)
-        self._has_left = True
+        else:
+            self._has_left = self._tls.pending() > 0 or bytes_left(self._tls) > 0
         self._read_on_soon()
         return b"".join(pieces)
 
@@ -125,20 +130,20 @@ class ClientTLSTransport(TLSTransport):
             self._reads_on = True
             self.call_soon(self._read_on)
 
-    def resumeProducing(self) -> None:
-        """See :class:`TCPTransport`."""
-        super().resumeProducing()
-        self._read_on_soon()
+    def _read_failed(self, caught: SSL.Error) -> Exception | None:
+        why = super()._read_failed(caught)
+        if why is not None:
+            # OpenSSL has made an alert, which says what was wrong.
+            with contextlib.suppress(OSError):
+                self._send_sealed()
+        return why
 
     # Writing.
 
     def _encrypt(self, data: Any) -> int:
         """Seal a part of ``data`` and send that. What is refused has to come again, as ever."""
         if not self._taken:
-            try:
-                self._taken = self._session.write(data[:_PIECE])
-            except SSL.Error as caught:
-                raise os_error(caught) from None
+            self._taken = self._session.write(data[:_PIECE])
         self._send_sealed()
         taken, self._taken = self._taken, 0
         return taken

@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet import protocol
 from twisted.internet.interfaces import IHandshakeListener
@@ -23,7 +23,7 @@ from ipyproxy.net.tcp import HIGH_WATER
 from ipyproxy.net.tlsclient import ClientTLSTransport
 
 # What a transport says of an end that is no matter of TLS.
-_HUNG_UP = ("TLS: connection ended", "TLS: unexpected eof while reading")
+_HUNG_UP: Final = ("TLS: connection ended", "TLS: unexpected eof while reading")
 
 
 class NotSecuredError(OSError):

@@ -1,7 +1,7 @@
 """The access log: one line for each finished exchange or bridge.
 
-Knows how what happened is written down. Knows nothing of files, of HTTP's grammar, nor of the
-configuration file. The proxy's events go through Twisted's own logger, not through here.
+Knows where in a request the facts stand, and how they are written down. Knows nothing of files, nor
+of the configuration file. The proxy's events go through Twisted's own logger, not through here.
 """
 
 from __future__ import annotations
@@ -11,20 +11,23 @@ import re
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+from ipyproxy.server.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_SWITCHED = 101
+_SWITCHED: Final = 101
+_VERSIONS: Final = (b"HTTP/1.0", b"HTTP/1.1")
 # A query parameter is secret if its name ends in one of these: Jupyter's and OAuth's tokens, codes
 # and states, passwords, signed addresses (X-Amz-Signature), API keys.
-_SECRET_ENDINGS = b"token password passwd secret signature sig key _xsrf code state".split()
+_SECRET_ENDINGS: Final = b"token password passwd secret signature sig key _xsrf code state".split()
 # Such a parameter may also begin inside another's value, percent-encoded once or more, as in
 # Jupyter's /login?next=%2Flab%3Ftoken%3D... A name that is itself percent-encoded is no browser's
 # and is not decoded here: its value is taken for secret unread. No part of the pattern matches in
 # two ways (*+), so that the time it takes is linear in the target's length.
-_SECRET = re.compile(
+_SECRET: Final = re.compile(
     rb"([?&;%](?:"
     rb"(?:(?<!%)|(?:25)*+(?:3F|26|3B))[\w.-]++(?=[=%])(?:"
     + b"|".join(b"(?<=%b)" % ending for ending in _SECRET_ENDINGS)
@@ -33,96 +36,37 @@ _SECRET = re.compile(
     rb"))[^&#]*",
     re.IGNORECASE,
 )
-# The name of a secret ends in one of these, in lower case.
-_HINTS = frozenset(ending[-2:] for ending in _SECRET_ENDINGS)
-
-
-def _may_hold_secrets(query: bytes) -> bool:
-    """Whether ``query`` is to be looked at closely, which takes five times as long as this."""
-    if query.find(b"%") >= 0:
-        return True
-    query = query.lower()
-    at = query.find(b"=", 2)
-    while at > 0:
-        if query[at - 2 : at] in _HINTS:
-            return True
-        at = query.find(b"=", at + 1)
-    return False
+# To search for that takes five times as long as to see whether there is a percent sign, or a name
+# that ends in two letters as secrets' names do.
+_LAST: Final = b"".join([ending[-2:] + ending[-2:].upper() for ending in _SECRET_ENDINGS])
+_HINT: Final = re.compile(rb"[=%%](?:(?<=%%)|(?<=[%b][%b]=))" % (_LAST[::2], _LAST[1::2]))
 
 
 def redact(target: bytes) -> bytes:
     """Put ``REDACTED`` for the values of secret query parameters of a request target or a URL."""
     query = target.find(b"?")
-    if query < 0 or not (_may_hold_secrets(target[query:]) and _SECRET.search(target, query)):
+    if query < 0 or not (_HINT.search(target, query) and _SECRET.search(target, query)):
         return target
     return target[:query] + _SECRET.sub(rb"\1REDACTED", target[query:])
 
 
-class Entry:
-    """What is remembered of a finished exchange or bridge.
-
-    :param client: the client's address.
-    :param method: empty if no head could be read; the request line is then logged as ``-``.
-    :param body_bytes: bytes of the body that were sent to the client.
-    :param duration: seconds from the request's first byte until its line is written.
-    :param port: the upstream's, if one was asked.
-    :param note: what else there is to say, such as a bridge's close code and messages. In JSON
-        only, but for bridges, whose status and size alone tell nothing.
-    :param bridge: a bridge's close code, and what it has carried; in JSON only.
-    :param upstream: the server of an application, if one was asked; in JSON only.
-    """
-
-    __slots__ = (
-        "body_bytes", "bridge", "client", "duration", "method", "note", "port", "referer",
-        "status", "target", "upstream", "user", "user_agent", "version",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        client: str,
-        user: str | None,
-        method: bytes,
-        target: bytes,
-        version: bytes,
-        status: int,
-        body_bytes: int,
-        referer: bytes | None,
-        user_agent: bytes | None,
-        duration: float,
-        port: int | None = None,
-        note: str = "",
-        bridge: dict[str, int | str] | None = None,
-        upstream: str = "",
-    ) -> None:
-        self.client = client
-        self.user = user
-        self.method = method
-        self.target = target
-        self.version = version
-        self.status = status
-        self.body_bytes = body_bytes
-        self.referer = referer
-        self.user_agent = user_agent
-        self.duration = duration
-        self.port = port
-        self.note = note
-        self.bridge = bridge
-        self.upstream = upstream
-
-
-FIELD_BYTES = 1024
+FIELD_BYTES: Final = 1024
 """Bytes that a field of a line may have: what is longer is cut, and ends in ``[cut:N]`` for N bytes
 that are missing. A field with bytes that have to be escaped may have a fourth of that."""
-SHORT_FIELD_BYTES = 64
+SHORT_FIELD_BYTES: Final = 64
 """The same, in the lines of a client that has filled the log for a while."""
+SHORT_LINE_BYTES: Final = 384
+"""Bytes that a line may well have although its fields are that short."""
 
 
 class AccessLog:
-    """Writes entries down as lines of Apache's combined format, or as JSON, one object a line.
+    """Writes requests down as lines of Apache's combined format, or as JSON, one object a line.
 
     A combined line has Apache's fields, so that what reads Apache's logs reads it, and nothing
-    more; only that of a bridge has its note behind them, as one more quoted field. Whatever a
-    client sends, its entry is one line of printable ASCII, and of a few KiB at most.
+    more; only that of a bridge has its note behind them, as one more quoted field, since its
+    status and size alone tell nothing. JSON has more: the upstream's port or name, and what a
+    bridge has carried. Whatever a client sends, it gets one line of printable ASCII, and of a few
+    KiB at most.
 
     :param write: takes a line with its newline.
     :param wall_clock: seconds since the epoch, as by :func:`time.time`.
@@ -140,69 +84,76 @@ class AccessLog:
         self._second = -1
         self._stamp = b""
 
-    def record(self, entry: Entry, most: int = FIELD_BYTES) -> int:
-        """Write ``entry`` down. Its time is that of the request's start, as in Apache's logs.
+    def record(self, request: Request, duration: float, most: int = FIELD_BYTES) -> int:
+        """Write ``request`` down. Its time is that of its start, as in Apache's logs.
 
+        :param duration: seconds since it began.
         :param most: bytes that each field may have.
         :returns: how many the whole line has.
         """
-        line = self._line(entry, most)
+        line = self._line(request, duration, most)
         self._write(line)
         return len(line)
 
-    def _combined(self, entry: Entry, most: int) -> bytes:
-        began = int(self._wall_clock() - entry.duration)
+    def _combined(self, request: Request, duration: float, most: int) -> bytes:
+        began = int(self._wall_clock() - duration)
         if began != self._second:
             self._second = began
             self._stamp = _stamp(began)
-        request = b"-"
-        if entry.method:
-            target = _address(entry.target, most)
-            request = b"%b %b %b" % (_cut(entry.method, most), target, entry.version)
-        referer = b"-" if entry.referer is None else _address(entry.referer, most)
-        agent = b"-" if entry.user_agent is None else _agent(entry.user_agent, most)
-        if (request + referer).translate(None, _PLAIN):
-            request, referer = _quoted(request), _quoted(referer)
+        head = request.head
+        asked = b"-"
+        if head.method:  # else no head could be read
+            target = _address(head.target, most)
+            asked = b"%b %b %b" % (_cut(head.method, most), target, _VERSIONS[head.minor])
+        fields = head.fields
+        referer = _address(fields.loose[0], most) if fields.loose else b"-"
+        agents = fields.special.get(b"user-agent")
+        if (asked + referer).translate(None, _PLAIN):
+            asked, referer = _quoted(asked), _quoted(referer)
+        sent = request.body_bytes_sent
         line = b'%b - %b [%b] "%b" %d %b "%b" "%b"\n' % (
-            _word(entry.client, most),
-            _word(entry.user, most) if entry.user else b"-",
+            _word(request.client, most),
+            _word(request.user, most) if request.user else b"-",
             self._stamp,
-            request,
-            entry.status,
-            b"%d" % entry.body_bytes if entry.body_bytes else b"-",
+            asked,
+            request.status,
+            b"%d" % sent if sent else b"-",
             referer,
-            agent,
+            _agent(agents[0], most) if agents else b"-",
         )
-        if entry.status == _SWITCHED:
-            note = _quoted(_cut(entry.note.encode("ascii", "backslashreplace"), most))
+        if request.status == _SWITCHED:
+            note = _quoted(_cut(request.note.encode("ascii", "backslashreplace"), most))
             return b'%b "%b"\n' % (line[:-1], note)
         return line
 
-    def _json(self, entry: Entry, most: int) -> bytes:
-        began = datetime.fromtimestamp(self._wall_clock() - entry.duration, UTC).astimezone()
-        referer = entry.referer
+    def _json(self, request: Request, duration: float, most: int) -> bytes:
+        began = datetime.fromtimestamp(self._wall_clock() - duration, UTC).astimezone()
+        head, user, upstream = request.head, request.user, request.upstream
+        host = request.public.partition(b"://")[2]
+        referer, agent = head.fields.loose, head.fields.first(b"user-agent")
         document: dict[str, object] = {
             "time": began.isoformat(timespec="milliseconds"),
-            "client": _text(entry.client.encode("utf-8", "backslashreplace"), most),
-            "user": entry.user and _text(entry.user.encode("utf-8", "backslashreplace"), most),
-            "method": _text(entry.method, most),
-            "target": _decoded(_address(entry.target, most)),
-            "version": _text(entry.version, most),
-            "status": entry.status,
-            "body_bytes": entry.body_bytes,
-            "referer": None if referer is None else _decoded(_address(referer, most)),
-            "user_agent": None if entry.user_agent is None else _text(entry.user_agent, most),
-            "duration": round(entry.duration, 6),
-            "port": entry.port,
-            "note": _text(entry.note.encode("utf-8", "backslashreplace"), most),
-            "bridge": entry.bridge,
+            "client": _text(request.client.encode("utf-8", "backslashreplace"), most),
+            "user": user and _text(user.encode("utf-8", "backslashreplace"), most),
+            "method": _text(head.method, most),
+            "host": _text(host, most) if host else None,
+            "target": _decoded(_address(head.target, most)),
+            "version": _text(_VERSIONS[head.minor], most),
+            "status": request.status,
+            "body_bytes": request.body_bytes_sent,
+            "referer": _decoded(_address(referer[0], most)) if referer else None,
+            "user_agent": None if agent is None else _text(agent, most),
+            "duration": round(duration, 6),
+            "port": None if upstream is None else upstream.port,
+            "note": _text(request.note.encode("utf-8", "backslashreplace"), most),
+            "bridge": request.bridge,
         }
-        if entry.upstream:
-            document["upstream"] = entry.upstream
+        if upstream is not None and upstream.port is None:
+            document["upstream"] = upstream.name
         return json.dumps(document).encode("ascii") + b"\n"
 
 
-_MONTHS = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+_MONTHS: Final = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 
 
 def _stamp(second: int) -> bytes:
@@ -224,10 +175,12 @@ def _stamp(second: int) -> bytes:
 
 
 # Apache's ap_escape_logitem, for each byte: what is not printable ASCII, quotes and backslashes.
-_ESCAPED = [b"%c" % byte if 0x20 <= byte < 0x7F else rb"\x%02x" % byte for byte in range(0x100)]
+_ESCAPED: Final = [
+    b"%c" % byte if 0x20 <= byte < 0x7F else rb"\x%02x" % byte for byte in range(0x100)
+]
 for _byte, _letter in zip(b'\b\n\r\t\v"\\', b'bnrtv"\\', strict=True):
     _ESCAPED[_byte] = b"\\%c" % _letter
-_PLAIN = bytes(byte for byte in range(0x100) if len(_ESCAPED[byte]) == 1)
+_PLAIN: Final = bytes(byte for byte in range(0x100) if len(_ESCAPED[byte]) == 1)
 
 
 def _quoted(value: bytes) -> bytes:

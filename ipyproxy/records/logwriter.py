@@ -10,18 +10,18 @@ from collections import deque
 from enum import Enum
 from queue import SimpleQueue
 from threading import Event, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from twisted.logger import Logger
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_log = Logger(namespace="ipyproxy.logs")
+_log: Final = Logger(namespace="ipyproxy.logs")
 
-BATCH_BYTES = 65536
+BATCH_BYTES: Final = 65536
 """Bytes of lines that :class:`LogWriter` gathers before it hands them to its thread unasked."""
-WAITING_BYTES = 16 * 1024 * 1024
+WAITING_BYTES: Final = 16 * 1024 * 1024
 """Bytes of lines that may wait for a file or pipe that takes none; further lines are dropped."""
 _RETRY = 1.0
 

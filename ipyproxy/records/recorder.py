@@ -1,22 +1,22 @@
 """What is kept of a request that has ended: a line in the access log, and a few counts.
 
-Knows where in a request the facts stand, and how much of the log one client may fill. Knows nothing
-of how they are written down or shown.
+Knows what is counted of a request, and how much of the log one client may fill. Knows nothing of
+how it is written down or shown.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 from twisted.logger import Logger
 
-from ipyproxy.records.accesslog import SHORT_FIELD_BYTES, AccessLog, Entry
+from ipyproxy.records.accesslog import SHORT_FIELD_BYTES, SHORT_LINE_BYTES, AccessLog
 from ipyproxy.records.statistics import Statistics
 from ipyproxy.server.clients import Clients
 from ipyproxy.server.refusals import Untold
 from ipyproxy.server.request import Request
 
-_VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
-
-_log = Logger(namespace="ipyproxy.recording")
+_log: Final = Logger(namespace="ipyproxy.recording")
 
 
 class Recorder:
@@ -38,11 +38,8 @@ class Recorder:
 
     def record(self, request: Request, duration: float) -> None:
         """Keep what became of ``request``, which took so many seconds."""
-        head = request.head
-        special = head.fields.special
-        upstream = request.upstream
         self._statistics.add(
-            upstream,
+            request.upstream,
             request.status,
             duration,
             request.body_bytes_received,
@@ -51,28 +48,13 @@ class Recorder:
         clients, client, now = self._clients, request.client, request.started + duration
         if request.refused and not clients.may_log_refusal(client, now):
             self._untold.add(client)
-            return
-        entry = Entry(
-            client,
-            request.user,
-            head.method,
-            head.target,
-            _VERSIONS[head.minor],
-            request.status,
-            request.body_bytes_sent,
-            head.fields.loose[0] if head.fields.loose else None,
-            special.first(b"user-agent"),
-            duration,
-            None if upstream is None else upstream.port,
-            request.note,
-            request.bridge,
-            upstream.name if upstream is not None and upstream.port is None else "",
-        )
-        spender = clients.may_log_at_length(client, now)
-        if spender is None:
-            self.access_log.record(entry, SHORT_FIELD_BYTES)
+        elif not clients.may_log_at_length(client, now):
+            self.access_log.record(request, duration, SHORT_FIELD_BYTES)
         else:
-            clients.has_logged(spender, self.access_log.record(entry), now)
+            size = self.access_log.record(request, duration)
+            # To cut its fields would gain nothing where a line is short.
+            if size > SHORT_LINE_BYTES:
+                clients.has_logged(client, size, now)
 
     def sweep(self, now: float) -> None:
         """Tell what was only counted; to be called about once a second."""

@@ -12,14 +12,14 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from ipyproxy.upstream.upstream import Upstream
 
-MINUTES = 60
+MINUTES: Final = 60
 """Minutes that are remembered one by one."""
 
-BOUNDS = tuple(
+BOUNDS: Final = tuple(
     round(step * 10.0**power, 9) for power in range(-4, 3) for step in (1, 1.5, 2, 3, 4, 5, 7)
 )
 """Upper bounds in seconds of the buckets that durations are counted in; one more takes the rest.
@@ -28,10 +28,10 @@ No step is larger than a half, so neither is the error of what is read from the 
 up to more than ten minutes.
 """
 
-_BUCKETS = len(BOUNDS) + 1
+_BUCKETS: Final = len(BOUNDS) + 1
 # Statuses are of three digits, and what an upstream made up is passed on.
-_CLASSES = 10
-_SWITCHED = 101
+_CLASSES: Final = 10
+_SWITCHED: Final = 101
 
 
 class Histogram:

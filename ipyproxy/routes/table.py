@@ -114,12 +114,13 @@ def _segments(path: bytes) -> list[bytes]:
 def _nearest(node: _Node[T], path: bytes) -> T | None:
     found = node.here
     rest, slash = path[1:], b"/"
-    while slash and node.children is not None:
+    children = node.children
+    while slash and children is not None:
         segment, slash, rest = rest.partition(b"/")
-        child = node.children.get(segment)
+        child = children.get(segment)
         if child is None:
             break
-        node = child
-        if node.here is not None:
-            found = node.here
+        if child.here is not None:
+            found = child.here
+        children = child.children
     return found

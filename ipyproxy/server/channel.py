@@ -275,16 +275,10 @@ class HTTPChannel(ClientConnection):
 
     def send_head(self, request: Request, reason: bytes, fields: bytes, length: int | None) -> None:
         """See :class:`.connection.ClientConnection`, as for all that follows."""
-        self.persistent = self._codec.begin(
-            request.head,
-            request.status,
-            reason,
-            fields,
-            length,
-            has_body=not request.bodyless,
-            # The answer may end before the body does, and the next request begins behind that.
-            persistent=self.persistent and not request.is_incomplete,
-        )
+        # The answer may end before the body does, and the next request begins behind that.
+        body = request.body
+        persistent = self.persistent and (body is None or body.done)
+        self.persistent = self._codec.begin(request, reason, fields, length, persistent)
 
     def send_body(self, data: bytes) -> None:
         """Send bytes of the body."""
@@ -323,7 +317,8 @@ class HTTPChannel(ClientConnection):
 
     def _await_request(self, steps: dict[Phase, Phase]) -> None:
         self._on(steps, self.server.limits.keepalive_timeout)
-        self._take_more()
+        if not self.transport.is_reading:
+            self._take_more()
         if self._codec.unread and not self._reading:
             self._read_heads()
 

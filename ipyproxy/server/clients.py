@@ -264,16 +264,16 @@ class Clients:
         """Whether the access log gets a line of one more refused request of this client."""
         return not self.client(address, now).refusals_logged.take(_REFUSALS_LOGGED, now)
 
-    def may_log_at_length(self, address: str, now: float) -> Client | None:
-        """The client, if neither its lines nor all together fill the access log yet."""
+    def may_log_at_length(self, address: str, now: float) -> bool:
+        """Whether neither this client's lines nor all together fill the access log yet."""
+        if self._logged.full_at - now >= _LOGGED_OF_ALL.depth:
+            return False
         client = self._clients.get(address) or self.client(address, now)
-        if client.logged.full_at - now >= _LOGGED_OF_ONE.depth:
-            return None
-        return None if self._logged.full_at - now >= _LOGGED_OF_ALL.depth else client
+        return client.logged.full_at - now < _LOGGED_OF_ONE.depth
 
-    def has_logged(self, client: Client, size: int, now: float) -> None:
-        """Take note of a line at length, of so many bytes. Short ones cost nothing more."""
-        client.logged.pour_out(_LOGGED_OF_ONE, size, now)
+    def has_logged(self, address: str, size: int, now: float) -> None:
+        """Take note of a line at length, of so many bytes. Short ones cost nothing."""
+        self.client(address, now).logged.pour_out(_LOGGED_OF_ONE, size, now)
         self._logged.pour_out(_LOGGED_OF_ALL, size, now)
 
     # Logins.

@@ -8,7 +8,7 @@ phases, nor of what a request is for.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.framing import LAST_CHUNK, chunk
@@ -19,6 +19,9 @@ from ipyproxy.http1.head import (
     request_fields_reader,
     too_large,
 )
+
+if TYPE_CHECKING:
+    from ipyproxy.server.request import Request
 
 _HEAD_END: Final = b"\r\n\r\n"
 # However many, so that it does not matter how they are cut; RFC 9112 section 2.2 says at least one.
@@ -49,7 +52,7 @@ class HTTP1:
         Raises :class:`ProxyError` where it does not match the grammar, or can't any more.
         """
         unread = self.unread
-        if unread.startswith(b"\r\n"):
+        if unread[:1] == b"\r":
             self.unread = unread = _EMPTY_LINES.sub(b"", unread)
         end = unread.find(_HEAD_END)
         if not 0 <= end <= limits.head_bytes:
@@ -82,39 +85,38 @@ class HTTP1:
 
     def begin(
         self,
-        head: RequestHead,
-        status: int,
+        request: Request,
         reason: bytes,
         fields: bytes,
         length: int | None,
-        *,
-        has_body: bool,
         persistent: bool,
     ) -> bool:
-        """Begin an answer; its head comes with what :meth:`body` or :meth:`end` gives next.
+        """Begin the answer to ``request``, which has its status, and says whether it has a body.
 
-        :param head: of the request.
+        Its head comes with what :meth:`body` or :meth:`end` gives next.
+
         :param fields: field lines without framing and Connection, each with its CRLF.
         :param length: bytes of the body (or what they would be, if none is sent); None: unknown.
         :param persistent: whether another request may follow, as far as the connection knows.
         :returns: whether it may, with this answer.
         """
         framing = b""
+        minor = request.head.minor
         self._chunked = False
         if length is not None:
             framing = b"Content-Length: %d\r\n" % length
-        elif has_body:
-            if head.minor:
+        elif not request.bodyless:
+            if minor:
                 self._chunked = True
                 framing = b"Transfer-Encoding: chunked\r\n"
             else:
                 persistent = False
         if not persistent:
             framing += b"Connection: close\r\n"
-        elif not head.minor:
+        elif not minor:
             framing += b"Connection: keep-alive\r\n"
         self._unsent_head = b"HTTP/1.1 %d %b\r\n%b%b%b\r\n" % (
-            status,
+            request.status,
             reason,
             self._common_lines,
             fields,

@@ -149,11 +149,14 @@ class Request:
     def refuse(self, error: ProxyError) -> None:
         """Answer with the page for ``error``, or cut the answer short if some of it is sent."""
         self.note = self.note or error.detail
-        if self.begun and (self.finished or not self.connection.take_back()):
-            self.cut()
-        else:
-            # Whatever was begun, the client has seen nothing of it yet.
-            self.connection.refuse(self, error)
+        if self.begun:
+            if self.finished or not self.connection.take_back():
+                self.cut()
+                return
+            # The client has seen nothing of it, and there may be yet another answer than this one.
+            self.begun = False
+            self.status = 0
+        self.connection.refuse(self, error)
 
     def close_after(self) -> None:
         """Let no further request follow on this connection."""

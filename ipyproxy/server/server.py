@@ -129,7 +129,6 @@ class HTTPServer(Server):
         self.site = site
         self.limits = limits
         self.draining = False
-        self.requests = 0
         self.handshakes = Handshakes()
         self.channels: set[HTTPChannel] = set()
         self._clients = clients
@@ -199,7 +198,6 @@ class HTTPServer(Server):
 
     def admit(self, request: Request) -> None:
         """A request begins. Raises :class:`ProxyError` if there are too many."""
-        self.requests += 1
         connection = request.connection
         if connection.excess is not None:
             request.close_after()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, NamedTuple
@@ -120,7 +120,6 @@ def gather(sources: Sources) -> Facts:
     upstreams = [one for one in sources.upstreams.all() if not _is_nobodys(one)]
     tallies = statistics.tallies
     hours = {one: tally.hour(statistics.minute) for one, tally in tallies.items()}
-    states = Counter(upstream.state for upstream in upstreams)
     shown = worth_telling(upstreams)
     idle = _NOTHING.hour(statistics.minute)
     hour = Hour.together([idle, *hours.values()])
@@ -129,7 +128,7 @@ def gather(sources: Sources) -> Facts:
         now=calendar.now(),
         started=calendar.date(sources.condition.started),
         condition=sources.condition,
-        states={state: states[state] for state in State},
+        states=counted_by_state(upstreams),
         upstreams=[
             _upstream(one, tallies.get(one, _NOTHING), hours.get(one, idle), calendar)
             for one in shown
@@ -162,6 +161,12 @@ def _is_nobodys(upstream: Upstream) -> bool:
     if upstream.port is None or upstream.is_known or upstream.open_work:
         return False
     return upstream.state is State.DEAD
+
+
+def counted_by_state(upstreams: Iterable[Upstream]) -> dict[State, int]:
+    """How many of ``upstreams`` are in each state there is."""
+    counts = Counter(upstream.state for upstream in upstreams)
+    return {state: counts[state] for state in State}
 
 
 def worth_telling(upstreams: list[Upstream]) -> list[Upstream]:

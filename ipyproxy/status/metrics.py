@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 
 from ipyproxy import __version__
 from ipyproxy.records.statistics import BOUNDS, Histogram, Tally, added
-from ipyproxy.status.facts import Sources, worth_telling
+from ipyproxy.status.facts import Sources, counted_by_state, worth_telling
 from ipyproxy.upstream.states import Outcome, State
 from ipyproxy.upstream.upstream import Upstream
 
@@ -132,10 +132,12 @@ class _Figures(Collector):
     def _upstreams(self) -> Iterator[Metric]:
         upstreams = self._sources.upstreams.all()
         by_state = GaugeMetricFamily(
-            "ipyproxy_upstreams", "Notebooks that were asked for, by state.", labels=["state"]
+            "ipyproxy_upstreams",
+            "Notebooks that were asked for, and applications of routes, by state.",
+            labels=["state"],
         )
-        for state in State:
-            by_state.add_metric([state.value], sum(one.state is state for one in upstreams))
+        for state, count in counted_by_state(upstreams).items():
+            by_state.add_metric([state.value], count)
         yield by_state
         states = GaugeMetricFamily(
             "ipyproxy_upstream_state",

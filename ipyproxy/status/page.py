@@ -57,8 +57,8 @@ _HTML = """\
 <main>
 {summary}
 {hour}
-<section aria-labelledby="notebooks">
-<h2 id="notebooks">Notebooks</h2>
+<section aria-labelledby="upstreams">
+<h2 id="upstreams">Notebooks and applications</h2>
 <table>
 <thead>
 <tr>
@@ -91,7 +91,7 @@ p99</abbr></th>
 </html>
 """
 
-_NO_ROWS = "Nobody has asked for a notebook yet."
+_NO_ROWS = "Nobody has asked for a notebook yet, and no route leads to an application."
 
 
 def whole_page(parts: dict[str, str], rows: list[str], now: float, at: int) -> Page:
@@ -158,7 +158,7 @@ def _summary(facts: Facts) -> str:
     hour = facts.hour
     requests, errors = sum(hour.requests), sum(hour.errors)
     cards = [
-        _card("Notebooks up", count(states[State.UP]), ", ".join(others) or "none is down",
+        _card("Upstreams up", count(states[State.UP]), ", ".join(others) or "none is down",
               alarm=states[State.DEAD] > 0),
         _card("WebSockets", count(facts.bridges),
               some(facts.exchanges, "request open", "requests open")),

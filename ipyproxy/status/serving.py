@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
 from ipyproxy.http.forwarding import TrustedProxies
-from ipyproxy.net.descriptors import Descriptors
+from ipyproxy.net.descriptors import Descriptors, Reactor
 from ipyproxy.net.endpoints import listen, listen_privately
 from ipyproxy.net.sockets import Listener
 from ipyproxy.net.tcp import TCPTransport
@@ -41,7 +41,7 @@ class StatusServer:
     _log = Logger(namespace="ipyproxy.status.serving")
 
     def __init__(
-        self, reactor: Any, descriptors: Descriptors, site: StatusSite, limits: ChannelLimits
+        self, reactor: Reactor, descriptors: Descriptors, site: StatusSite, limits: ChannelLimits
     ) -> None:
         self._reactor = reactor
         self._descriptors = descriptors

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from typing import Final
 
 from twisted.logger import Logger
 
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.upstream.upstream import Upstream
 
-PAUSE = 300.0
+PAUSE: Final = 300.0
 """Seconds for which nothing is said twice of one notebook."""
-STATUSES = (403, 404)
+STATUSES: Final = (403, 404)
 """Those of which there may be something to say."""
 
 
@@ -38,7 +39,7 @@ class Advice(Enum):
     )
 
 
-_FAILURES = {
+_FAILURES: Final = {
     Problem.UPSTREAM_BROKEN: Advice.NOT_HTTP,
     Problem.UPSTREAM_TIMEOUT: Advice.SLOW,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
@@ -29,7 +29,8 @@ from ipyproxy.net.pace import Pace
 from ipyproxy.net.protocol import CLOSED, StreamProtocol, Tunnel
 from ipyproxy.net.tcp import MANY_PIECES
 
-_BEGINNING = b"HTTP/1."
+_BEGINNING: Final = b"HTTP/1."
+_BEGUN: Final = len(_BEGINNING)
 
 
 class Receiver(Protocol):
@@ -193,7 +194,7 @@ class UpstreamConnection(StreamProtocol):
                 raise BrokenAnswerError(f"its head is longer than {limit} bytes")
             # Whoever speaks another protocol, or ends lines in another way, may well wait for us to
             # say more.
-            if buffer[: len(_BEGINNING)] != _BEGINNING[: len(buffer)]:
+            if buffer[:_BEGUN] != _BEGINNING and not _BEGINNING.startswith(buffer):
                 raise BrokenAnswerError(NOT_HTTP)
             if end < 0:
                 if has_bare_lf(buffer):

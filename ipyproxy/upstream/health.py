@@ -13,6 +13,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable
+from typing import Final
 
 from twisted.application.service import Service
 from twisted.logger import Logger
@@ -28,20 +29,20 @@ from ipyproxy.upstream.probes import HOLD, HTTPProbe, NoProbe, Patience, Probe, 
 from ipyproxy.upstream.states import Outcome, State
 from ipyproxy.upstream.upstream import Upstream, UpstreamTable
 
-FIRST_BACKOFF = 1.0
+FIRST_BACKOFF: Final = 1.0
 """Seconds that the first wait for a port that is down may last; each may be twice the last."""
-HASTE_GAP = 1.0
+HASTE_GAP: Final = 1.0
 """Seconds between a try at a port that is down and the probe that somebody is waiting for."""
-JITTER = 0.2
+JITTER: Final = 0.2
 """The part of an interval by which probes may come earlier or later, so that they spread."""
-_MOST_DOUBLINGS = 16
+_MOST_DOUBLINGS: Final = 16
 
-_log = Logger(namespace="ipyproxy.health")
+_log: Final = Logger(namespace="ipyproxy.health")
 
 # A module's name is found ten times faster than an enumeration's member (Python 3.11).
-_UP = State.UP
+_UP: Final = State.UP
 
-_WAITED_IN_VAIN = (Problem.UPSTREAM_TIMEOUT, Problem.CONNECT_TIMEOUT)
+_WAITED_IN_VAIN: Final = (Problem.UPSTREAM_TIMEOUT, Problem.CONNECT_TIMEOUT)
 
 
 class HealthChecker(Service):

@@ -7,15 +7,15 @@ exchange with a notebook, a password check, a question to a login server.
 from __future__ import annotations
 
 from itertools import islice
-from typing import Protocol
+from typing import Final, Protocol
 
 from ipyproxy.errors import Problem, ProxyError
 
-MOST_PLACES = 128
+MOST_PLACES: Final = 128
 """Places at one upstream, where nothing else is said."""
-LONGEST_WAIT = 5.0
+LONGEST_WAIT: Final = 5.0
 """Seconds that a request waits for a place at most."""
-_LOOKED_AT = 64
+_LOOKED_AT: Final = 64
 
 
 class Shares:
@@ -164,8 +164,7 @@ class Places:
 
     def leave(self, client: str, holder: Holder) -> None:
         """Give the place of ``holder`` back, or wait no more."""
-        queue = self._queues.get(client) if self._queues else None
-        if queue is not None and holder in queue:
+        if self._queues and holder in self._queues.get(client, ()):
             self._unqueue(client, holder)
             return
         holders = self._holders[client]

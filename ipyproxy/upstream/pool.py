@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
+from typing import Final
 
 from twisted.logger import Logger
 
@@ -23,16 +24,16 @@ from ipyproxy.net.tlsdial import NotSecuredError, SecureDial, SilentError
 from ipyproxy.upstream.connection import ClientLimits, Receiver, UpstreamConnection
 from ipyproxy.upstream.upstream import Upstream
 
-CLOSES_EARLIER = 1.0
+CLOSES_EARLIER: Final = 1.0
 """Seconds by which we close a kept connection before the server would, where it says when."""
-JUST_USED = 1.0
+JUST_USED: Final = 1.0
 """Seconds for which a kept connection serves for what cannot be sent again.
 
 Servers close kept connections after a while, few after less than two seconds (gunicorn's 2, Node's
 and uvicorn's 5), and whatever is sent at that very moment is lost.
 """
 
-_log = Logger(namespace="ipyproxy.pool")
+_log: Final = Logger(namespace="ipyproxy.pool")
 
 
 class Pool:
@@ -196,17 +197,23 @@ class Pool:
 
         It is kept for ``idle_timeout``, or until shortly before upstream has said it will close.
         """
-        timeout = self.limits.idle_timeout
+        limits = self.limits
+        timeout = limits.idle_timeout
         if connection.keep_alive < timeout + CLOSES_EARLIER:
             timeout = connection.keep_alive - CLOSES_EARLIER
-        if connection.retired or timeout <= 0 or self._kept >= self.limits.idle_connections:
+        if connection.retired or timeout <= 0 or self._kept >= limits.idle_connections:
             self.drop(connection)
             return
         self._kept += 1
         connection.kept_at = now = self.reactor.seconds()
         connection.kept_until = connection.deadline = now + timeout
         connection.transport.resumeProducing()
-        self._idle.setdefault(self._connections[connection], []).append(connection)
+        upstream = self._connections[connection]
+        idle = self._idle.get(upstream)
+        if idle is None:
+            self._idle[upstream] = [connection]
+        else:
+            idle.append(connection)
 
     def drop(self, connection: UpstreamConnection) -> None:
         """Close a connection that nobody uses, and give it to nobody from now on."""

@@ -9,7 +9,7 @@ import errno
 import re
 import socket
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from twisted.internet import protocol
 from twisted.internet.error import ConnectionDone
@@ -24,11 +24,11 @@ from ipyproxy.net.tls import TLSTransport
 from ipyproxy.net.tlsdial import NotSecuredError, SecureDial
 from ipyproxy.upstream.states import Outcome
 
-HOLD = 0.25
+HOLD: Final = 0.25
 """Seconds for which a probe waits before it hangs up, where it may be hung up on at once."""
 
-_MOST_BYTES = 1024
-_ANSWER = re.compile(rb"HTTP/1\.[01] [1-4][0-9][0-9](?: .*)?")
+_MOST_BYTES: Final = 1024
+_ANSWER: Final = re.compile(rb"HTTP/1\.[01] [1-4][0-9][0-9](?: .*)?")
 
 Told = Callable[[Outcome | None], None]
 """Takes what a probe came to; None if that says nothing about the upstream."""

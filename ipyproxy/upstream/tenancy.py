@@ -19,16 +19,17 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.net.address import LOOPBACK
 from ipyproxy.net.sockdiag import ANSWER_BYTES, AnswerError, Listener, question, read_answer
 from ipyproxy.upstream.owners import Listed, Owners, OwnersError
 from ipyproxy.upstream.upstream import Upstream
 
-SEEN_FOR = 1.0
+SEEN_FOR: Final = 1.0
 """Seconds for which a look at a port counts, if there is a connection to it already."""
-_LOOKS_EACH_SWEEP = 128
-_NETLINK_SOCK_DIAG = 4
+_LOOKS_EACH_SWEEP: Final = 128
+_NETLINK_SOCK_DIAG: Final = 4
 # A namespace for one service has one or two; one for a whole container has thousands.
-_FEW_USERS = 1000
+_FEW_USERS: Final = 1000
 
 _log: Final = Logger(namespace="ipyproxy.tenants")
 
@@ -50,7 +51,7 @@ class Kernel:
         self._socket.setblocking(False)
         self._sequence = 0
         # Without the kernel's tcp_diag the answer is "nobody", so ask what we know.
-        with socket.create_server(("127.0.0.1", 0)) as known:
+        with socket.create_server((LOOPBACK, 0)) as known:
             listener = self.listener(known.getsockname()[1])
             if listener is None or listener.inode != os.fstat(known.fileno()).st_ino:
                 raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))

@@ -9,19 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from ipyproxy.net.address import Address, ClientTLS, loopback
 from ipyproxy.upstream.places import MOST_PLACES, Places
 from ipyproxy.upstream.states import Event, Outcome, State, step
 
-STARTING_FOR = 60.0
+STARTING_FOR: Final = 60.0
 """Seconds that a port which was never up counts as starting; then it is dead."""
-IN_USE_FOR = 300.0
+IN_USE_FOR: Final = 300.0
 """Seconds after the last request during which an upstream is still looked after."""
-ACTIVE_FOR = 60.0
+ACTIVE_FOR: Final = 60.0
 """Seconds after the last request during which it is looked after at the shorter interval."""
-TRIAL_GAP = 0.5
+TRIAL_GAP: Final = 0.5
 """Seconds between two requests that may find out whether a port still refuses."""
 
 
@@ -37,7 +37,7 @@ class Traffic(NamedTuple):
     messages_down: int = 0
 
 
-NO_TRAFFIC = Traffic()
+NO_TRAFFIC: Final = Traffic()
 
 
 class OpenBridge(Protocol):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -87,7 +89,12 @@ def send_redirect(request: Request, target: bytes, cookie: bytes | None) -> None
 
 def date() -> bytes:
     """The field line that says when an answer was made (RFC 9110 section 6.6.1)."""
-    return b"Date: " + formatdate(usegmt=True).encode("ascii")
+    return _date_of(int(time.time()))
+
+
+@lru_cache(2)
+def _date_of(seconds: int) -> bytes:
+    return b"Date: " + formatdate(seconds, usegmt=True).encode("ascii")
 
 
 class Branch(Resource):

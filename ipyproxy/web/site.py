@@ -136,8 +136,8 @@ def rank_of(host: str, path: str) -> tuple[int, int]:
 class LiveMounts(Protocol):
     """Routes that come and go while the proxy runs."""
 
-    def __len__(self) -> int:
-        """How many there are."""
+    count: int
+    """How many there are."""
 
     def match(self, host: bytes, path: bytes) -> Mount | None:
         """What stands at ``host`` and the decoded ``path``, or nearest above it."""
@@ -215,7 +215,9 @@ class PublicSite:
             # At every host, and before anybody is asked: who asks is what they are there for.
             self.login.answer(request, target.path)
             return
-        path = self._decisive(mount, host, target.path)
+        path = target.path
+        if self.gate is not None or self._hosts is not None:
+            path = self._decisive(mount, host, path)
         if (
             self._hosts is not None
             and mount.is_strict
@@ -245,7 +247,7 @@ class PublicSite:
     def _mount_at(self, host: bytes, path: bytes) -> Mount:
         mount = self.routes.match(host, path)
         assert mount is not None
-        if self._live is not None and len(self._live):
+        if self._live is not None and self._live.count:
             live = self._live.match(host, decoded(path))
             if live is not None and live.rank > mount.rank:
                 return live
@@ -302,7 +304,7 @@ class PublicSite:
     def _find(self, mount: Mount, path: bytes, request: Request) -> Resource:
         """Walk the tree as Twisted does, but take no segment apart that lies below a leaf."""
         resource = mount.resource
-        slash, rest = path[mount.below - 1 : mount.below], path[mount.below :]
+        _, slash, rest = path[mount.below - 1 :].partition(b"/")
         while slash and not resource.isLeaf:
             segment, slash, rest = rest.partition(b"/")
             resource = resource.children.get(segment) or resource.getChild(segment, request)

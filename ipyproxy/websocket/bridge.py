@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from twisted.python.failure import Failure
 
@@ -22,13 +22,13 @@ from ipyproxy.websocket import frames
 from ipyproxy.websocket.frames import FrameScanner
 from ipyproxy.websocket.states import ENDS, Action, Event, State, step
 
-PING_AFTER = 45.0
+PING_AFTER: Final = 45.0
 """Seconds of silence until a client is pinged: less than NAT and proxies wait."""
-ANSWER_WITHIN = 75.0
+ANSWER_WITHIN: Final = 75.0
 """Seconds that a client then has to send something, or it counts as gone."""
-CLOSE_TIMEOUT = 10.0
+CLOSE_TIMEOUT: Final = 10.0
 """Seconds that each step of the end may take, counted from the last byte that could be sent."""
-OFFENDER_WAITS = 1.0
+OFFENDER_WAITS: Final = 1.0
 """The same, while one side answers a close frame that the other side's violation has caused."""
 
 

@@ -6,32 +6,34 @@ frame, minus what follows a close frame, and minus the answers to our own pings.
 
 from __future__ import annotations
 
-CLOSE = 0x8
-PING = 0x9
-PONG = 0xA
+from typing import Final
 
-PROTOCOL_ERROR = 1002
-NO_CODE = 1005
-ABNORMAL = 1006
-TOO_BIG = 1009
+CLOSE: Final = 0x8
+PING: Final = 0x9
+PONG: Final = 0xA
 
-_FIN = 0x80
-_RSV1 = 0x40
-_CONTROL = 0x08
-_MASKED = 0x80
-_LONGEST_CONTROL = 125
-_ANY_SIZE = 1 << 128
+PROTOCOL_ERROR: Final = 1002
+NO_CODE: Final = 1005
+ABNORMAL: Final = 1006
+TOO_BIG: Final = 1009
+
+_FIN: Final = 0x80
+_RSV1: Final = 0x40
+_CONTROL: Final = 0x08
+_MASKED: Final = 0x80
+_LONGEST_CONTROL: Final = 125
+_ANY_SIZE: Final = 1 << 128
 
 # The first bytes that frames may have: of data frames, with whether a message begins there (with
 # permessage-deflate its first frame may have RSV1 set, RFC 7692 section 6), and of control frames.
-_PLAIN = {0x00: False, 0x01: True, 0x02: True, 0x80: False, 0x81: True, 0x82: True}
-_DEFLATED = _PLAIN | {first | _RSV1: True for first, begins in _PLAIN.items() if begins}
-_CONTROLS = frozenset((_FIN | CLOSE, _FIN | PING, _FIN | PONG))
+_PLAIN: Final = {0x00: False, 0x01: True, 0x02: True, 0x80: False, 0x81: True, 0x82: True}
+_DEFLATED: Final = _PLAIN | {first | _RSV1: True for first, begins in _PLAIN.items() if begins}
+_CONTROLS: Final = frozenset((_FIN | CLOSE, _FIN | PING, _FIN | PONG))
 
 # Bytes of a header by its second byte, for frames that must not be masked, and for those that
 # must; 0: not so.
-_UNMASKED_SIZES = bytes([2] * 126 + [4, 10] + [0] * 128)
-_MASKED_SIZES = bytes([0] * 128 + [6] * 126 + [8, 14])
+_UNMASKED_SIZES: Final = bytes([2] * 126 + [4, 10] + [0] * 128)
+_MASKED_SIZES: Final = bytes([0] * 128 + [6] * 126 + [8, 14])
 
 
 class FrameScanner:

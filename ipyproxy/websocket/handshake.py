@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import copy
 import os
-from typing import Any
+from typing import Any, Final
 
 # The native code is for masking and for UTF-8, which nobody asks Autobahn for here; loading it
 # would cost time and memory.
@@ -30,14 +30,19 @@ from ipyproxy.http1.lines import Fields
 
 # What Autobahn is to judge. Host, Origin and path have been judged before, and extensions are the
 # notebook's to choose: Autobahn would take only those that it can speak itself.
-_REQUEST_FIELDS = (
+_REQUEST_FIELDS: Final = (
     b"upgrade",
     b"connection",
     b"sec-websocket-key",
     b"sec-websocket-version",
     b"sec-websocket-protocol",
 )
-_RESPONSE_FIELDS = (b"upgrade", b"connection", b"sec-websocket-accept", b"sec-websocket-protocol")
+_RESPONSE_FIELDS: Final = (
+    b"upgrade",
+    b"connection",
+    b"sec-websocket-accept",
+    b"sec-websocket-protocol",
+)
 
 
 class BrowserSide(WebSocketServerProtocol):

@@ -9,6 +9,7 @@ out, ``gateway/websocket.py`` up to ``OPEN`` and ``websocket/bridge.py`` from th
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import Final
 
 
 class State(Enum):
@@ -101,7 +102,7 @@ class Action(Enum):
     ABORT_UPSTREAM = auto()
 
 
-ENDS = {
+ENDS: Final = {
     Event.CLIENT_CLOSED: "client closed",
     Event.UPSTREAM_CLOSED: "notebook closed",
     Event.CLIENT_VIOLATED: "client broke the protocol",
@@ -116,8 +117,8 @@ ENDS = {
 
 _S, _E, _A = State, Event, Action
 
-_TELL_BOTH = (_A.TELL_CLIENT, _A.TELL_UPSTREAM)
-_ABORT_BOTH = (_A.ABORT_CLIENT, _A.ABORT_UPSTREAM)
+_TELL_BOTH: Final = (_A.TELL_CLIENT, _A.TELL_UPSTREAM)
+_ABORT_BOTH: Final = (_A.ABORT_CLIENT, _A.ABORT_UPSTREAM)
 
 TABLE: dict[tuple[State, Event], tuple[State, tuple[Action, ...]]] = {
     (_S.DIALLING, _E.CONNECTED): (_S.OPENING, (_A.ASK_UPSTREAM,)),

@@ -42,6 +42,18 @@ def key_updates(secret: bytes, cipher: str, sequence: int = 0) -> Iterator[bytes
         secret = hmac.digest(secret, next_label, digest)
 
 
+def key_update_and_data(secret: bytes, cipher: str, sequence: int, data: bytes) -> bytes:
+    """One such record, and behind it one of ``data``, sealed with the next key."""
+    aead, digest, size = _suite(cipher)
+    update = next(key_updates(secret, cipher, sequence))
+    secret = hmac.digest(secret, _label(b"traffic upd", len(secret)), digest)
+    key = hmac.digest(secret, _label(b"key", size), digest)[:size]
+    iv = hmac.digest(secret, _label(b"iv", 12), digest)[:12]
+    inner = data + bytes([_APPLICATION])
+    header = bytes([_APPLICATION, 3, 3]) + (len(inner) + _TAG).to_bytes(2)
+    return update + header + aead(key).encrypt(iv, inner, header)
+
+
 def _suite(cipher: str) -> tuple[type[AESGCM | ChaCha20Poly1305], str, int]:
     """What seals records, the digest that keys are made with, and the bytes of a key."""
     kind = ChaCha20Poly1305 if "CHACHA20" in cipher else AESGCM

@@ -16,6 +16,7 @@ from ipyproxy.http.forwarding import TrustedProxies
 from ipyproxy.http1.head import HeadLimits, parse_request
 from ipyproxy.http1.lines import SpecialFields
 from ipyproxy.net.sockdiag import Listener
+from ipyproxy.net.tcp import FIRST_READ
 from tests.encoding.work import Turns
 from tests.web.gate import HOST, Gate, message
 from tests.wires import Wire
@@ -92,6 +93,14 @@ def test_the_second_visitor_is_told_what_the_first_has_asked_for(scene: Scene) -
     referer = b"Referer: https://hub.example" + deep
     scene.ask(b"/ipython/10000/static/b.js", *OF_THE_PAGE[:3], referer)
     assert scene.visit(deep) == [b"Link: </ipython/10000/static/b.js>;rel=preload;as=script"]
+
+
+def test_the_largest_is_named_first_and_the_others_as_they_were_asked_for(scene: Scene) -> None:
+    scene.visit()
+    for name, size in ((b"a", 2000), (b"b", 90_000), (b"c", 1), (b"d", 50_000)):
+        scene.ask(b"/ipython/10000/%b.js" % name, *OF_THE_PAGE, body=bytes(size))
+    (link,) = scene.visit()
+    assert re.findall(rb"<(\w)\.js>", link) == [b"b", b"a", b"c", b"d"]
 
 
 A = b"/ipython/10000/a.js"
@@ -183,6 +192,124 @@ def test_the_head_stays_below_what_proxies_take_and_the_last_are_left_out(
     assert scene.ask(PAGE, *DOCUMENT, answer=(HTML, b"X-Long: " + b"b" * 8000)) == []
 
 
+CONFIGURATION = (
+    b'<!doctype html><html><head><script id="jupyter-config-data" type="application/json">%b'
+    b'</script><script defer="defer" src="/ipython/10000/static/lab/main.js?v=1f"></script>'
+)
+EXTENSIONS = (
+    b'{"fullLabextensionsUrl": "/ipython/10000/lab/extensions", "federated_extensions": '
+    b'[{"name": "@a/b", "load": "static/entry.1f.js"}, {"name": "c", "load": "static/entry.js"}]}'
+)
+
+
+class TestTheFirstVisitor:
+    """Nothing is known of the page but what it says itself."""
+
+    def told(self, scene: Scene, body: bytes, *answer: bytes, **options: Any) -> list[bytes]:
+        return scene.ask(PAGE, *DOCUMENT, answer=(HTML, *answer), body=body, **options)
+
+    def test_learns_of_the_extensions_with_the_head_of_the_page(self, scene: Scene) -> None:
+        assert self.told(scene, CONFIGURATION % EXTENSIONS) == [
+            b"Link: </ipython/10000/static/lab/main.js?v=1f>;rel=preload;as=script, "
+            b"</ipython/10000/lab/extensions/@a/b/static/entry.1f.js>;rel=preload;as=script, "
+            b"</ipython/10000/lab/extensions/c/static/entry.js>;rel=preload;as=script"
+        ]
+        # What was asked for says more.
+        scene.ask(A, *OF_THE_PAGE)
+        assert self.told(scene, CONFIGURATION % EXTENSIONS) == [
+            b"Link: <a.js>;rel=preload;as=script"
+        ]
+
+    def test_gets_all_of_the_page(self, scene: Scene) -> None:
+        browser, page = scene.gate.connect(), CONFIGURATION % EXTENSIONS
+        browser.say(message(b"GET %b HTTP/1.1" % PAGE, HOST, *DOCUMENT))
+        notebook = scene.gate.notebook()
+        notebook.hear()
+        length = b"Content-Length: %d" % (len(page) + 4)
+        scene.gate.tell(notebook, message(b"HTTP/1.1 200 OK", HTML, length, body=page))
+        head, _, body = browser.hear().partition(b"\r\n\r\n")
+        assert b"\r\nLink: " in head
+        assert body == page
+        scene.gate.tell(notebook, b"more")
+        assert browser.hear() == b"more"
+
+    def test_does_not_wait_for_a_body_that_has_not_come(self, scene: Scene) -> None:
+        browser, page = scene.gate.connect(), CONFIGURATION % EXTENSIONS
+        browser.say(message(b"GET %b HTTP/1.1" % PAGE, HOST, *DOCUMENT))
+        notebook = scene.gate.notebook()
+        notebook.hear()
+        length = b"Content-Length: %d" % len(page)
+        scene.gate.tell(notebook, message(b"HTTP/1.1 200 OK", HTML, length))
+        head = browser.hear()
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"Link: " not in head
+        scene.gate.tell(notebook, page)
+        assert browser.hear() == page
+
+    def test_does_not_wait_for_more_than_the_frame_of_a_chunk(self, scene: Scene) -> None:
+        browser = scene.gate.connect()
+        browser.say(message(b"GET %b HTTP/1.1" % PAGE, HOST, *DOCUMENT))
+        notebook = scene.gate.notebook()
+        notebook.hear()
+        head = message(b"HTTP/1.1 200 OK", HTML, b"Transfer-Encoding: chunked", body=b"f00\r\n")
+        # The first read ends where the chunk's data does.
+        filling = b"X-Filling: %b\r\n\r\n" % bytes(b"x" * (FIRST_READ - 0xF00 - len(head) - 13))
+        head = head.replace(b"\r\n\r\n", b"\r\n" + filling)
+        assert len(head) + 0xF00 == FIRST_READ
+        scene.gate.tell(notebook, head + b"p" * 0xF00 + b"\r\n")
+        assert browser.hear().endswith(b"p" * 0xF00 + b"\r\n")
+
+    def test_gets_an_empty_page(self, scene: Scene) -> None:
+        assert self.told(scene, b"") == []
+        assert scene.head.startswith(b"HTTP/1.1 200 OK\r\n")
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            b"",
+            b"{",
+            b"[" * 60_000,
+            b"[]",
+            b"{}",
+            EXTENSIONS.replace(b"/ipython/10000/lab", b"//evil.example"),
+            EXTENSIONS.replace(b"/ipython/10000/lab", b"https://evil.example"),
+            EXTENSIONS.replace(b'"@a/b"', b'"a>; rel=x, <b"').replace(b'"c"', b"7"),
+            EXTENSIONS.replace(b'"@a/b"', b'"a\\r\\nSet-Cookie: b"').replace(b'"c"', b"null"),
+            EXTENSIONS.replace(b"entry", b"entry?token=secret&"),
+            b" " * 70_000 + EXTENSIONS,
+        ],
+    )
+    def test_is_told_of_files_of_this_host_only(self, scene: Scene, said: bytes) -> None:
+        told = self.told(scene, CONFIGURATION % said)
+        assert scene.head.startswith(b"HTTP/1.1 200 OK\r\n")
+        main = b"Link: </ipython/10000/static/lab/main.js?v=1f>;rel=preload;as=script"
+        assert told in ([], [main])
+        assert b"Cookie" not in scene.head
+
+    def test_is_told_of_so_many(self, scene: Scene) -> None:
+        one = b'{"name": "another-extension", "load": "static/entry.7d0c8b1e5f2a4d39.js"}'
+        said = EXTENSIONS.replace(b"[", b"[" + b", ".join([one] * 500) + b", ")
+        (link,) = self.told(scene, CONFIGURATION % said)
+        assert link.count(b"another-extension") == 64
+        (link,) = self.told(scene, CONFIGURATION % said, b"X-Long: " + b"b" * 7000)
+        assert 4 < link.count(b"another-extension") < 64
+        assert len(scene.head) < 8192
+
+    def test_of_an_error_learns_nothing(self, scene: Scene) -> None:
+        page = CONFIGURATION % EXTENSIONS
+        assert self.told(scene, page, status=b"403 Forbidden") == []
+        assert self.told(scene, page, method=b"HEAD") == []
+
+    def test_of_a_page_that_breaks_off_gets_an_error(self, scene: Scene) -> None:
+        browser = scene.gate.connect()
+        browser.say(message(b"GET %b HTTP/1.1" % PAGE, HOST, *DOCUMENT))
+        notebook = scene.gate.notebook()
+        notebook.hear()
+        chunked = b"Transfer-Encoding: chunked"
+        scene.gate.tell(notebook, message(b"HTTP/1.1 200 OK", HTML, chunked, body=b"nonsense\r\n"))
+        assert browser.hear().startswith(b"HTTP/1.1 502 ")
+
+
 def test_small_files_are_a_part_as_well(scene: Scene) -> None:
     scene.visit()
     scene.ask(A, *OF_THE_PAGE, body=b"1")
@@ -232,7 +359,8 @@ def test_no_address_leads_to_another_host() -> None:
         block = b"\r\n".join([b"GET %b HTTP/1.1" % target, HOST, *lines])
         head = parse_request(block, HeadLimits())
         fields = b"" if lines == DOCUMENT else SCRIPT + b"\r\n"
-        return preloads.answered("owner", head, public, told, fields, "client", 0.0, 4000)
+        args = (head, public, told, fields, "client")
+        return preloads.answered("owner", *args, now=0.0, size=0, longest=4000) or b""
 
     page = (DEST, MODE, SITE, b"Referer: https://hub.example/lab")
     assert answered(b"/lab", *DOCUMENT) == b""
@@ -254,14 +382,15 @@ class TestBounds:
         head = parse_request(lines, HeadLimits())
         html = SpecialFields()
         html[b"content-type"] = [b"text/html"]
-        return preloads.answered(owner, head, b"https://hub.example", html, b"", client, 0.0, 4000)
+        args = (owner, head, b"https://hub.example", html, b"", client)
+        return preloads.answered(*args, now=0.0, size=0, longest=4000) or b""
 
     def teach(self, preloads: Preloads, owner: str, path: bytes, client: str = "a") -> None:
         referer = b"Referer: https://hub.example" + path
         lines = b"\r\n".join([b"GET /x.js HTTP/1.1", HOST, *OF_THE_PAGE[:3], referer])
         head, public = parse_request(lines, HeadLimits()), b"https://hub.example"
-        fields = SCRIPT + b"\r\n"
-        preloads.answered(owner, head, public, SpecialFields(), fields, client, 1.0, 4000)
+        args = (owner, head, public, SpecialFields(), SCRIPT + b"\r\n", client)
+        preloads.answered(*args, now=1.0, size=0, longest=4000)
 
     def test_those_who_have_many_pages_push_out_their_own(self) -> None:
         preloads = Preloads()

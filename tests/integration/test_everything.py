@@ -15,10 +15,13 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.live.resources import Memory
 
 from .apps import APPS, environment
 from .chromium import Page, chromium, expect
@@ -67,9 +70,12 @@ def tus_server() -> Path:
 
 
 class Host:
-    """The proxy and what it serves, but for the notebook."""
+    """The proxy and what it serves, but for the notebook.
 
-    def __init__(self, directory: Path) -> None:
+    :param keeps_uploads: whether the server of tus keeps what it gets.
+    """
+
+    def __init__(self, directory: Path, *, keeps_uploads: bool = True) -> None:
         self.directory = directory
         for name in "datasets", "static", "uploads":
             (directory / name).mkdir()
@@ -92,7 +98,10 @@ class Host:
             ),
             Child(
                 "tus",
-                ["node", str(tus_server() / "tus_server.mjs"), str(port), f"{directory}/uploads"],
+                [
+                    *("node", str(tus_server() / "tus_server.mjs"), str(port)),
+                    *(f"{directory}/uploads", "yes" if keeps_uploads else "no"),
+                ],
                 bare,
                 directory,
             ),
@@ -125,12 +134,19 @@ class Host:
             child.stop()
 
 
-@pytest.fixture(scope="module")
-def host() -> Iterator[Host]:
+@contextmanager
+def hosting(**options: bool) -> Iterator[Host]:
+    """A host for as long as it is wanted."""
     with tempfile.TemporaryDirectory(prefix="host-") as directory:
-        running = Host(Path(directory))
+        running = Host(Path(directory), **options)
         yield running
         running.stop()
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    with hosting() as running:
+        yield running
 
 
 @pytest.fixture
@@ -220,3 +236,19 @@ def test_an_upload_by_tus(host: Host, tmp_path: Path, size: int) -> None:
             hashlib.file_digest(other, "sha256").digest()
         )
     there.unlink()
+
+
+@pytest.mark.soak
+def test_fifty_gigabytes_by_tus(tmp_path: Path) -> None:
+    """As much as Galaxy takes at once. What comes is counted and not kept."""
+    size, piece = 50 * 10**9, 64 * MIB
+    file = tmp_path / "reads.bam"
+    with file.open("wb") as writing:
+        writing.truncate(size)
+    with hosting(keeps_uploads=False) as host:
+        memory = Memory(host.proxy.child.pid)
+        told = host.upload(file, piece)
+        assert told["resumed"] == piece
+        growth = memory.growth()
+        print(f"tus: {size / told['seconds'] / 1e6:.0f} MB/s; grew by {growth / MIB:.1f} MiB")
+        assert growth < 16 * MIB

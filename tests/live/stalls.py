@@ -5,6 +5,7 @@ It is the processor's time that counts, so that other processes of the machine m
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ from typing import Any
 _BEAT = 0.002
 _LOOK = 0.004
 _WORTH_A_LOOK = 0.008
+_WORTH_NAMING = 0.002
 _FRAMES = 4
 
 
@@ -25,14 +27,17 @@ class Stalls:
         self._clock = time.pthread_getcpuclockid(self._thread)
         self._last = 0.0
         self._seen = ""
+        self._collected_at = 0.0
         self.worst = 0.0
         """Seconds of the processor between two beats."""
         self.where = ""
-        """Where the loop was seen meanwhile; empty where nothing could be seen in time."""
+        """Where the loop was seen meanwhile, and whether rubbish was collected there; empty where
+        nothing could be seen in time."""
 
     def start(self) -> None:
         """Call it in the event loop."""
         threading.Thread(target=self._look, daemon=True).start()
+        gc.callbacks.append(self._collects)
         self.forget()
         self._beat()
 
@@ -46,6 +51,12 @@ class Stalls:
             self.worst, self.where = now - self._last, self._seen
         self._last, self._seen = now, ""
         self._reactor.callLater(_BEAT, self._beat)
+
+    def _collects(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            self._collected_at = time.thread_time()
+        elif (took := time.thread_time() - self._collected_at) > _WORTH_NAMING:
+            self._seen = f"generation {info['generation']} of the collector ({took * 1000:.1f} ms)"
 
     def _look(self) -> None:
         while True:

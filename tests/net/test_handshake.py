@@ -43,7 +43,7 @@ def hello_in_records(client: TLSClient, size: int) -> bytes:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("size", [4, 100, 1000])
+@pytest.mark.parametrize("size", [8, 100, 1000])
 def test_a_hello_may_come_in_many_records(
     line: Line, tmp_path: Path, version: ssl.TLSVersion, size: int
 ) -> None:

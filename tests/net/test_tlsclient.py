@@ -239,6 +239,42 @@ class TestData:
         line.transport.resumeProducing()
         line.until(lambda: len(line.recorder.data) == 40_000)
 
+    def test_what_fits_the_appetite_is_all_there_is(self, line: Line) -> None:
+        """Else a connection to an upstream would not be kept for the next request."""
+        found = []
+        line.recorder.on_data = lambda data: found.append((len(data), line.transport.has_input))
+        line.transport.read_less(1_000_000)
+        line.server.say(noise(LEAST_READ))
+        line.until(lambda: found)
+        assert found == [(LEAST_READ, False)]
+
+    def test_what_is_held_is_read_on_with_when_the_kernel_takes_again(self, tmp_path: Path) -> None:
+        with connected() as (ours, theirs), Gate(fileno=ours.detach()) as gate:
+            gate.setblocking(False)
+            line = Line(gate, theirs, tmp_path)
+            gate.is_shut = True
+            line.transport.read_less(1_000_000)
+            # The first wants an answer, and is held together with most of the second.
+            line.server.left += records.key_update_and_data(
+                line.server.secret, line.server.cipher, 2, noise(2000)
+            )
+            line.server._send()
+            for _ in range(9):
+                line.poll.look()
+            line.transport.write(b"a request")
+            for _ in range(9):
+                line.poll.look()
+            gate.is_shut = False
+            line.until(lambda: len(line.recorder.data) == 2000)
+
+    def test_what_is_no_record_is_answered_with_an_alert(self, line: Line) -> None:
+        line.server.is_deaf = True
+        line.server.left += b"\x17\x03\x03\x00\x20" + bytes(32)
+        assert isinstance(line.until_lost(), error.ConnectionLost)
+        line.server.tls.bio_write(line.server._socket.recv(PIECE))
+        with pytest.raises(SSL.Error, match="alert bad record mac"):
+            line.server.tls.recv(1)
+
 
 class TestRecordsWithoutData:
     def test_data_behind_a_ticket_is_read(self, line: Line) -> None:

@@ -80,6 +80,15 @@ def test_one_client_does_not_fill_the_log_nor_make_another_s_lines_short(byte: b
     assert b"c" * 900 in office.lines[-1]
 
 
+def test_short_lines_make_no_line_of_the_client_s_shorter() -> None:
+    office = Office()
+    for number in range(60_000):
+        office.ask(ALICE, number / 10_000, agent=b"b" * 70)
+    assert len(office.lines[-1]) < 200
+    office.ask(ALICE, 6.0, agent=b"b" * 900)
+    assert b"b" * 900 in office.lines[-1]
+
+
 def test_neither_do_many_together() -> None:
     office = Office()
     for number in range(30_000):

@@ -133,6 +133,26 @@ def test_what_is_over_does_not_touch_the_next_answer(line: Line) -> None:
     assert line.house.statuses == [200, 200]
 
 
+def test_who_has_seen_nothing_of_two_answers_gets_the_third(line: Line) -> None:
+    """The site may ask a server for its page of the first error, and that may fail as well."""
+    line.house.desk.refuse_by = lambda request, error: None
+    request = line.ask()
+    request.begin(200, b"OK", b"", 5)
+    request.refuse(ProxyError(Problem.UPSTREAM_BROKEN))
+    line.house.desk.refuse_by = lambda request, error: request.respond(503, b"Later", [], b"")
+    request.refuse(ProxyError(Problem.UPSTREAM_DEAD))
+    assert line.written.startswith(b"HTTP/1.1 503 Later\r\n")
+
+
+def test_who_leaves_before_an_answer_is_seen_is_logged_as_gone(line: Line) -> None:
+    line.house.desk.refuse_by = lambda request, error: None
+    request = line.ask()
+    request.begin(200, b"OK", b"", 5)
+    request.refuse(ProxyError(Problem.UPSTREAM_BROKEN))
+    line.browser.hang_up()
+    assert line.house.statuses == [499]
+
+
 def test_a_cut_answer_stays_as_it_is(line: Line) -> None:
     request = line.ask()
     request.begin(200, b"OK", b"", None)

@@ -18,6 +18,7 @@ from ipyproxy.access.origins import Policy
 from ipyproxy.clock import Calendar
 from ipyproxy.config import Health
 from ipyproxy.encoding.store import Store
+from ipyproxy.net.address import UNIXPath
 from ipyproxy.records.statistics import MINUTES, Histogram, Statistics
 from ipyproxy.server.clients import Clients, ClientsLimits
 from ipyproxy.status.condition import Condition, Phase
@@ -35,8 +36,12 @@ from .office import certificate
 
 DAY = 86400.0
 
-#: Port, how many requests a minute, and for how many seconds it has been up.
-BUSY = (
+APPLICATION = "unix:/srv/galaxy/var/gunicorn.sock"
+
+#: Port of a notebook, or name of an application; how many requests a minute, and for how many
+#: seconds it has been up.
+BUSY: tuple[tuple[int | str, int, float], ...] = (
+    (APPLICATION, 45, 9 * DAY),
     (10000, 30, DAY),
     (10003, 8, 5200.0),
     (10017, 2, 300.0),
@@ -85,40 +90,42 @@ class Scene:
         )
         for _ in range(1000):
             self.sources.sweeps.add(self.chance.uniform(0.0003, 0.004))
+        upstreams.acquire(APPLICATION, UNIXPath(APPLICATION.removeprefix("unix:")))
         self._fill_the_hour()
         self._fill_the_states()
 
     def _fill_the_hour(self) -> None:
         for minute in range(MINUTES):
             self.sources.statistics.tick(self.now - 60 * (MINUTES - 1 - minute))
-            for port, rate, up in BUSY:
+            for at, (name, rate, up) in enumerate(BUSY):
                 if up > 60 * (MINUTES - minute):
-                    tide = 1 + math.sin(minute / 9 + port)
-                    self.ask(port, max(0, round(self.chance.gauss(rate * tide, rate / 4))))
+                    tide = 1 + math.sin(minute / 9 + 2 * at)
+                    self.ask(name, max(0, round(self.chance.gauss(rate * tide, rate / 4))))
             if minute < 20:
                 self.ask(DEAD, 4)
             elif minute > 50:
                 for _ in range(2):
                     self.sources.statistics.add(self._known(DEAD), 503, 0.0004, 0, 900)
 
-    def ask(self, port: int, times: int) -> None:
+    def ask(self, name: int | str, times: int) -> None:
         """Let ``times`` requests be answered."""
         for _ in range(times):
             status = 502 if self.chance.random() < 0.002 else 200
             duration = self.chance.lognormvariate(-4.6, 1.1)
-            self.sources.statistics.add(self._known(port), status, duration, 300, 9000)
+            self.sources.statistics.add(self._known(name), status, duration, 300, 9000)
 
-    def _known(self, port: int) -> Upstream:
-        upstream = self.sources.upstreams.notebook(port)
+    def _known(self, name: int | str) -> Upstream:
+        upstreams = self.sources.upstreams
+        upstream = upstreams.notebook(name) if isinstance(name, int) else upstreams.server(name)
         upstream.is_known = True
         return upstream
 
     def _fill_the_states(self) -> None:
-        for port, _, up in BUSY:
-            upstream = self.sources.upstreams.notebook(port)
+        for name, _, up in BUSY:
+            upstream = self._known(name)
             upstream.observe(Outcome.ANSWERED, self.now - up, fall=3, rise=1)
             upstream.exchanges = self.chance.choice([0, 0, 1, 2])
-            for _ in range(self.chance.randint(1, 4)):
+            for _ in range(self.chance.randint(1, 4) if name != APPLICATION else 0):
                 bridge: Any = OpenBridge(self.now, self.chance.choice([9, 200, 1500, 9000]))
                 upstream.bridge_opened(bridge)
                 self.sources.bridges.open.add(bridge)
@@ -131,9 +138,9 @@ class Scene:
     def go_on(self) -> None:
         """Half a second more of it."""
         self.sources.statistics.tick(self.reactor.seconds())
-        for port, rate, _ in BUSY:
+        for name, rate, _ in BUSY:
             if self.chance.random() < rate / 60:
-                self.ask(port, 1)
+                self.ask(name, 1)
 
 
 def main() -> None:
@@ -144,7 +151,7 @@ def main() -> None:
     server = StatusServer(reactor, reactor, site, LIMITS)
     address: Any = server.listen(0, Path())
     print(address.port, flush=True)
-    scene.sources.lag.start()
+    scene.sources.lag.recent.append(0.017)  # the real one is that of whoever takes pictures
     for call in scene.go_on, server.server.sweep:
         calling = task.LoopingCall(call)
         calling.clock = reactor

@@ -77,12 +77,18 @@ def test_the_page_is_well_formed_and_its_ids_are_its_own() -> None:
 def test_the_page_tells_of_every_notebook() -> None:
     text = Reader(page(busy())).text
     assert re.search(r"10001\s*dead for 5 min\s*connection refused", text)
-    assert "Notebooks up2" in text.replace("\n", "")
+    assert "Upstreams up2" in text.replace("\n", "")
     assert re.search(r"10000\s*up for 5 min", text)
 
 
 def test_a_page_without_notebooks_says_so() -> None:
-    assert "Nobody has asked for a notebook yet." in Reader(page(Office())).text
+    assert "Nobody has asked for a notebook yet" in Reader(page(Office())).text
+
+
+def test_applications_are_not_called_notebooks() -> None:
+    text = Reader(page(busy())).text
+    assert "Notebooks and applications" in text
+    assert "Notebooks up" not in text
 
 
 def test_the_page_asks_for_nothing_elsewhere_and_runs_nothing_but_its_own() -> None:

@@ -223,7 +223,7 @@ class TestTheEndOfARoute:
         put(proxy, "/user/ann", 2)
         browser.say(HELLO_MASKED)
         assert wire.hear() == HELLO_MASKED
-        assert len(proxy.components.live) == 1
+        assert proxy.components.live.count == 1
 
     def test_a_websocket_that_opens_meanwhile_ends_as_well(self, proxy: Routed) -> None:
         put(proxy, "/user/ann", 2)

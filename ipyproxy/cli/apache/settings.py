@@ -32,9 +32,17 @@ class Remark(NamedTuple):
 
 
 _ACCESS = frozenset(
-    ("require", "allow", "deny", "satisfy", "authtype", "authgroupfile", "sslrequire")
-)
-_NOBODY = ("127.0.0.1",)
+    ("require", "allow", "deny", "satisfy", "authtype", "authuserfile", "authgroupfile",
+     "sslrequire")
+)  # fmt: skip
+NOBODY = ("127.0.0.1",)
+"""Who may come where it cannot be said who may."""
+RULE = "rule"
+"""A key that no route has: who has to log in. Its value are the only users; none of them: all may;
+None: nobody has to."""
+
+
+_OF_USER = re.compile(r"%\{(?:(?:LA-U:)?REMOTE_USER|RU)\}[es]|expr=%\{REMOTE_USER\}")
 
 
 def _restricts(directive: Directive) -> bool:
@@ -48,13 +56,12 @@ class LeftError(Exception):
 
 
 class Said(NamedTuple):
-    """A key that routes get: those below ``path``, or whose files are in ``directory``."""
+    """A key that routes get where ``scope`` is, or :data:`RULE`."""
 
     directive: Directive
-    path: str
-    directory: str
+    scope: Scope
     key: str
-    value: Value
+    value: Value | None
 
 
 @dataclass
@@ -64,17 +71,23 @@ class Host:
     names: list[str] = field(default_factory=list)
     is_plain: bool = False
     routes: dict[str, PlannedRoute] = field(default_factory=dict)
-    # What is said of paths, to be put on routes once all are known.
+    has_notebooks: bool = False
     # Paths that lead to a server for WebSockets: they need no route if all requests go there.
     websockets: dict[str, tuple[str, str, Directive]] = field(default_factory=dict)
+    # What is said of paths, to be put on routes once all are known.
     said: list[Said] = field(default_factory=list)
+    # Paths that ProxyPass leaves out.
+    excepted: list[tuple[str, Directive]] = field(default_factory=list)
     conditions: list[Directive] = field(default_factory=list)
     document_root: Directive | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class Scope:
-    """Where a directive stands: at which host, in which Location and Directory."""
+    """Where a directive stands: at which host, in which Location and Directory.
+
+    There is one for each section.
+    """
 
     host: Host
     path: str = "/"
@@ -91,15 +104,15 @@ class Settings:
     def _leave(self, directive: Directive, why: str, scope: Scope | None) -> None:
         """Remark that a directive is left. Who was kept out by it is kept out still."""
         if scope is not None and _restricts(directive):
-            self._say(directive, scope, "allow", list(_NOBODY))
+            self._say(directive, scope, "allow", list(NOBODY))
             why += "; until you say who may, only this host itself may (allow)"
         self.remarks.append(Remark(directive, is_left=True, why=why))
         for child in directive.children:
             self._leave(child, f"it stands in {directive.text}", scope)
 
-    def _say(self, directive: Directive, scope: Scope, key: str, value: Value) -> None:
+    def _say(self, directive: Directive, scope: Scope, key: str, value: Value | None) -> None:
         """Remember what is said of a path until its routes are known."""
-        scope.host.said.append(Said(directive, scope.path, scope.directory, key, value))
+        scope.host.said.append(Said(directive, scope, key, value))
 
     # Listeners and names.
 
@@ -154,12 +167,20 @@ class Settings:
         return None
 
     def _request_header(self, directive: Directive, scope: Scope) -> str | None:
-        name = directive.arguments[1].lower() if len(directive.arguments) > 1 else ""
+        arguments = [each for each in directive.arguments if each.lower() != "early"]
+        name = arguments[1].lower() if len(arguments) > 1 else ""
         if name in _OWN_FIELDS:
             return "an application gets X-Forwarded-For, -Host, -Port and -Proto"
         if name == "origin":
             return "a notebook gets Host, Origin and Referer of its own"
-        raise LeftError("who the user is, is told as [auth] says; nothing else is")
+        if arguments[:1] == ["set"] and len(arguments) == 3:
+            value = "{user}" if _OF_USER.fullmatch(arguments[2]) else arguments[2]
+            # For what runs behind CGI, WSGI and the like, both are HTTP_REMOTE_USER.
+            name = arguments[1].replace("_", "-")
+            if not re.search(r"%\{|^expr=", value) and re.fullmatch(r"[A-Za-z0-9-]{1,64}", name):
+                self._say(directive, scope, "send", {name: value})
+                return None
+        raise LeftError("a field for the application (send) is the same for all, or the user")
 
     def _set_env(self, directive: Directive, scope: Scope) -> str | None:
         if len(directive.arguments) > 2 and "/([0-9]+)/" in directive.arguments[1]:
@@ -178,6 +199,8 @@ class Settings:
     def _require(self, directive: Directive, scope: Scope) -> str | None:
         what = [each.lower() for each in directive.arguments[:2]]
         if what == ["all", "granted"]:
+            self._say(directive, scope, RULE, None)
+            self._say(directive, scope, "allow", [])
             return "a route is for all unless it says otherwise"
         if what == ["all", "denied"] and scope.directory == "/":
             return "only what a route names is served"
@@ -189,8 +212,10 @@ class Settings:
             return None
         if what[:1] in (["valid-user"], ["user"]):
             users = directive.arguments[1:] if what[0] == "user" else []
-            rule: dict[str, str | list[str]] = {"path": scope.path, "require": "htpasswd"}
-            self.plan.rules.append({**rule, "users": users} if users else rule)
+            self._say(directive, scope, RULE, users)
+            return None
+        if what == ["local"]:
+            self._say(directive, scope, "allow", ["127.0.0.0/8", "::1"])
             return None
         raise LeftError("see allow of a route, and the rules of [auth]")
 
@@ -207,6 +232,8 @@ class Settings:
         raise LeftError("see allow of a route")
 
     def _auth_type(self, directive: Directive, scope: Scope) -> str | None:
+        if directive.arguments[0].lower() == "none":
+            return "the rules of [auth] say it"
         if directive.arguments[0].lower() != "basic":
             raise LeftError("see docs/authentication.md")
         return "the rules of [auth] say it"

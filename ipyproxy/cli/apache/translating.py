@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ipyproxy.cli.apache.needless import NEEDLESS
 from ipyproxy.cli.apache.parsing import Directive
-from ipyproxy.cli.apache.plan import PlannedRoute, Value
+from ipyproxy.cli.apache.placing import Placement, covering, without_empty
+from ipyproxy.cli.apache.plan import PlannedRoute, Rule
 from ipyproxy.cli.apache.rewriting import (
     ByFiles,
     Notebooks,
@@ -27,6 +28,7 @@ _SERVER = re.compile(
     r"(?:unix:(?P<socket>/[^|]*)\|\w+://[^/]*|(?P<scheme>https?|wss?)://(?P<server>[^/]+))"
     r"(?P<base>(?:/[^?]*)?)"
 )
+_PLAIN = re.compile(r"/[^*?\[]*")
 _TRANSPARENT = ("ifmodule", "requireall", "requireany")
 _IGNORED_OPTIONS = ("upgrade", "nocanon", "flushpackets", "keepalive", "retry", "connectiontimeout",
                     "disablereuse", "enablereuse", "max", "min", "smax", "ttl")  # fmt: skip
@@ -50,17 +52,21 @@ class Translation(Settings):
         for host in hosts:
             self._add_websockets(host)
             self._add_document_root(host)
-            self._apply(host)
-        serving = [host for host in hosts if host.routes]
+            self._except(host)
+        placements = self._place(hosts)
+        serving = [host for host in hosts if host.routes or host.has_notebooks]
         several = len(serving) > 1
         names: list[str] = []
         for host in hosts:
             names += [name for name in host.names if name not in names]
         # Where both have a name, what is served by HTTPS counts.
         for host in sorted(serving, key=lambda host: host.is_plain):
+            own = host.names if several and host.names else [""]
             for route in sorted(host.routes.values(), key=lambda route: route.path):
-                for name in host.names if several and host.names else [""]:
-                    self._add(PlannedRoute(route.path, route.keys, name, source=route.source))
+                keys = without_empty(route.keys)
+                for name in own:
+                    self._add(PlannedRoute(route.path, keys, name, source=route.source))
+            self._add_rules(host, placements[id(host)].rules(), own)
         if names:
             self.plan.set("site.hosts", list(names))
         if self.plan.rules:
@@ -97,17 +103,31 @@ class Translation(Settings):
             self._take_host(section)
         elif section.name == "location" and argument.startswith("/"):
             path = argument.rstrip("/") or "/"
+            self._remark_alternatives(section)
             self._take_all(section.children, Scope(scope.host, path, scope.directory))
         elif section.name in ("directory", "files", "filesmatch", "proxy") or (
             section.name == "location"
         ):
-            is_directory = section.name == "directory" and argument.startswith("/")
+            is_directory = section.name == "directory" and bool(_PLAIN.fullmatch(argument))
             directory = argument if is_directory else section.text
+            self._remark_alternatives(section)
             self._take_all(section.children, Scope(scope.host, scope.path, directory))
         elif section.name in _TRANSPARENT:
+            self._remark_alternatives(section)
             self._take_all(section.children, scope)
         else:
             self._leave(section, "no route has such a condition", scope)
+
+    def _remark_alternatives(self, section: Directive) -> None:
+        """Say so where either a network or a user would do, for here it takes both."""
+        if section.name == "requireall":
+            return
+        asked = [each for each in section.children if each.name == "require" and each.arguments]
+        users = [each for each in asked if each.arguments[0].lower() in ("user", "valid-user")]
+        networks = [each for each in asked if each.arguments[0].lower() in ("ip", "local")]
+        if users and networks:
+            why = "either would do in Apache; here it takes both, the network and the user"
+            self.remarks.append(Remark(users[-1], is_left=True, why=why))
 
     def _take_host(self, section: Directive) -> None:
         port = section.arguments[0].rpartition(":")[2] if section.arguments else ""
@@ -195,7 +215,7 @@ class Translation(Settings):
         path = arguments.pop(0) if len(arguments) > 1 else scope.path
         path = path.rstrip("/") or "/"
         if arguments == ["!"]:
-            scope.host.said.append(Said(directive, path, "", "files", ""))
+            scope.host.excepted.append((path, directive))
             return None
         match = _SERVER.fullmatch(arguments[0]) if arguments else None
         if match is None:
@@ -226,7 +246,7 @@ class Translation(Settings):
     def _add_websockets(self, host: Host) -> None:
         """Add routes for WebSockets where other requests have none."""
         for path, (server, base, directive) in host.websockets.items():
-            if _covering([each for each in host.routes.values() if each.kind == "to"], path):
+            if covering([each for each in host.routes.values() if each.kind == "to"], path):
                 continue
             try:
                 self._proxied(host, path, server, base, directive)
@@ -255,6 +275,7 @@ class Translation(Settings):
                 if not self.plan.set("notebooks.prefix", prefix):
                     raise LeftError("notebooks have one prefix")
                 self.plan.set("notebooks.ports", "10000-14999")
+                scope.host.has_notebooks = True
             case Proxied(path, server, base):
                 if directive.arguments[1].startswith("ws"):
                     scope.host.websockets[path] = (server, base, directive)
@@ -304,68 +325,58 @@ class Translation(Settings):
         host.routes[path] = route
         return route
 
-    def _apply(self, host: Host) -> None:
-        for said in host.said:
-            if said.key == "files":  # ProxyPass /static !
-                self._except(host, said)
+    def _except(self, host: Host) -> None:
+        """Have what ProxyPass leaves out answered from the files of the host."""
+        for path, directive in host.excepted:
+            if path in host.routes:
                 continue
-            meant = [route for route in host.routes.values() if _takes(route, said.key)]
-            if said.directory:
-                routes = [each for each in meant if _is_in(each.keys.get("files"), said.directory)]
-            else:
-                routes = [route for route in meant if is_within(route.path, said.path)]
-                if said.path not in host.routes and (above := _covering(meant, said.path)):
-                    routes.append(self._narrowed(host, above, said.path, said.directive))
-            if not routes:
+            if host.document_root is None:
+                self._leave(directive, "nothing says what answers there", None)
+                continue
+            files = f"{host.document_root.arguments[0].rstrip('/')}{path}"
+            self._route(host, path, directive).keys["files"] = files
+
+    def _place(self, hosts: Sequence[Host]) -> dict[int, Placement]:
+        """Put what was said of paths on the routes of each host, and of all hosts on all."""
+        placements = {}
+        placed: list[Said] = []
+        for host in hosts:
+            inherited = [] if host is self._outside else self._outside.said
+            placement = placements[id(host)] = Placement(host)
+            placement.place([*inherited, *host.said])
+            placed += placement.placed
+            for said in placement.closed:
+                why = "it is said of files here; until you say who may come, only this host "
+                self._leave(said.directive, why + "itself may (allow)", None)
+                placed.append(said)
+        for said in (said for host in hosts for said in host.said):
+            # What opens a place that is not there has nothing to open.
+            if said not in placed and said.value not in (None, []):
                 self._leave(said.directive, f"no route of this host takes {said.key} there", None)
-            for route in routes:
-                _put(route.keys, said.key, said.value)
+        return placements
 
-    def _except(self, host: Host, said: Said) -> None:
-        if said.path in host.routes:
-            return
-        if host.document_root is None:
-            self._leave(said.directive, "nothing says what answers there", None)
-            return
-        files = f"{host.document_root.arguments[0].rstrip('/')}{said.path}"
-        self._route(host, said.path, said.directive).keys["files"] = files
+    def _add_rules(self, host: Host, found: Iterable[Rule], names: Sequence[str]) -> None:
+        """Add the rules of a host: for each of its names, and for the notebooks that it has.
 
-    def _narrowed(
-        self, host: Host, route: PlannedRoute, path: str, directive: Directive
-    ) -> PlannedRoute:
-        """A route of its own for a part of ``route``, which leads to the same place."""
-        keys = dict(route.keys)
-        if "files" in keys:
-            keys["files"] = f"{keys['files']}{path.removeprefix(route.path.rstrip('/'))}"
-        narrowed = PlannedRoute(path, keys, source=directive)
-        host.routes[path] = narrowed
-        return narrowed
+        Notebooks are at every host, and so is what guards them.
+        """
+        rules = list(found)
+        for name in names:
+            for rule in rules:
+                self._add_rule({**rule, "host": name} if name else rule)
+        prefix = self.plan.tables.get("notebooks", {}).get("prefix")
+        if host.has_notebooks and isinstance(prefix, str) and names != [""]:
+            for rule in rules:
+                if is_within(str(rule["path"]), prefix):
+                    self._add_rule(rule)
+            above = [rule for rule in rules if is_within(prefix, str(rule["path"]))]
+            if above:
+                longest = max(above, key=lambda rule: len(rule["path"]))
+                self._add_rule({**longest, "path": prefix})
 
-
-def _put(keys: dict[str, Value], key: str, value: Value) -> None:
-    before = keys.get(key)
-    if isinstance(before, list) and isinstance(value, list):
-        keys[key] = [*before, *value]
-    elif isinstance(before, dict) and isinstance(value, dict):
-        keys[key] = {**before, **value}
-    else:
-        keys.setdefault(key, value)
-
-
-_MEANT_FOR = {"timeout": ("to",), "sendfile": ("to",), "max_age": ("files",)}
-
-
-def _takes(route: PlannedRoute, key: str) -> bool:
-    return route.kind in _MEANT_FOR.get(key, ("to", "files", "redirect"))
-
-
-def _is_in(file: Value | None, directory: str) -> bool:
-    return isinstance(file, str) and is_within(file, directory.rstrip("/"))
-
-
-def _covering(routes: Iterable[PlannedRoute], path: str) -> PlannedRoute | None:
-    above = [route for route in routes if is_within(path, route.path)]
-    return max(above, key=lambda route: len(route.path), default=None)
+    def _add_rule(self, rule: Rule) -> None:
+        if rule not in self.plan.rules:
+            self.plan.rules.append(rule)
 
 
 def _is_secured(directives: Iterable[Directive]) -> bool:
