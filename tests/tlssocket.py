@@ -17,9 +17,11 @@ from typing import Any
 class TLSSocket:
     """One connection; of the methods of sockets, those that websockets calls."""
 
-    def __init__(self, address: tuple[str, int], context: ssl.SSLContext, timeout: float) -> None:
+    def __init__(
+        self, address: tuple[str, int], context: ssl.SSLContext, timeout: float, name: str = ""
+    ) -> None:
         plain = socket.create_connection(address, timeout)
-        self._socket = context.wrap_socket(plain, server_hostname=address[0])
+        self._socket = context.wrap_socket(plain, server_hostname=name or address[0])
         self._socket.setblocking(False)
         self._timeout: float | None = None
         self._lock = Lock()

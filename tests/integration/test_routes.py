@@ -22,6 +22,7 @@ from tests.certificates import Authority
 from tests.integration.apps import environment
 from tests.integration.processes import Child, free_port
 from tests.integration.proxy import Proxy
+from tests.tlssocket import TLSSocket
 
 pytestmark = pytest.mark.integration
 
@@ -186,10 +187,10 @@ def test_an_upload_of_100_mb_arrives_whole(site: Site, chunked: bool) -> None:
 
 
 def test_a_websocket_to_a_server_with_tls(site: Site) -> None:
-    sock = socket.create_connection(("127.0.0.1", site.proxy.port), timeout=20)
-    url = f"wss://echo.example.org:{site.proxy.port}/a/b"
+    sock: Any = TLSSocket(("127.0.0.1", site.proxy.port), site.tls, 20, "echo.example.org")
+    url = f"ws://echo.example.org:{site.proxy.port}/a/b"
     origin = Origin("https://other.example")
-    with connect(url, sock=sock, ssl=site.tls, origin=origin) as there:
+    with connect(url, sock=sock, origin=origin) as there:
         told = json.loads(there.recv())
         assert told == {
             "origin": "https://other.example",

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, Self
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import ServerConnection, serve
 
+from tests.tlssocket import TLSSocket
+
 HOST = "galaxy.example.org"
 #: What of a request a tool repeats.
 _REPEATED = (
@@ -140,9 +142,12 @@ class Visitor:
 
     def websocket(self, target: str, host: str = HOST, **more: Any) -> ClientConnection:
         """Open a WebSocket."""
-        scheme = "ws" if self.tls is None else "wss"
-        address = f"{scheme}://{host}{target}"
-        opened: ClientConnection = connect(address, sock=_dial(self.port), ssl=self.tls, **more)
+        sock: Any = (
+            _dial(self.port)
+            if self.tls is None
+            else TLSSocket(("127.0.0.1", self.port), self.tls, 20, host)
+        )
+        opened: ClientConnection = connect(f"ws://{host}{target}", sock=sock, **more)
         return opened
 
 
