@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -296,6 +296,8 @@ class SharedRoutes:
                     await self._turn()
         except AwayError:
             pass  # people hear of it from the watch, and the table the next time
+        except CancelledError:
+            raise  # the process ends, and waits no longer
         except Exception:
             self.log.failure("the last use of routes cannot be kept; please report this")
 

@@ -418,3 +418,18 @@ class TestUse:
         node.loop.settle()
         assert ended == [None]
         assert fleet.server.told == ["/a"]
+
+    def test_a_silent_database_does_not_keep_a_node_from_stopping(self, fleet: Fleet) -> None:
+        node = fleet.nodes[0]
+        post(node, "/a")
+        node.wait(1)
+        node.ask(b"GET /a/x", HERE)
+        _, wire = node.accept()
+        node.tell(wire, OK)
+        node.run = lambda work: Deferred()
+        ended: list[object] = []
+        with capturedLogs() as events:
+            node.shared.stop().addTimeout(5, node.loop).addBoth(ended.append)
+            node.wait(6)
+        assert len(ended) == 1
+        assert not [event for event in events if event["log_namespace"].startswith(LOGGER)]
