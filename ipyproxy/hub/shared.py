@@ -203,14 +203,17 @@ class SharedRoutes:
         while True:
             page: Page = await self._run(partial(self._table.look, waits=waits))
             self._take(page)
+            self._watch.goes_on()
             if page.is_last:
                 break
             waits = False
-        while self._unseen:
-            for _ in range(min(len(self._unseen), AT_ONCE)):
-                self._here.remove(self._unseen.pop())
+        # Everything may be read anew meanwhile, and then it is not known yet what is gone.
+        gone = self._unseen
+        while gone and gone is self._unseen:
+            for _ in range(min(len(gone), AT_ONCE)):
+                self._here.remove(gone.pop())
             await self._turn()
-        if self._unseen is not None:
+        if gone is not None and gone is self._unseen:
             self._unseen = None
             if not self._is_known:
                 count = len(self._here)
