@@ -81,6 +81,7 @@ class SharedRoutes:
     :param name: what people know the table by; holds no password.
     :param here: the routes of this node. Nobody else changes them.
     :param draw: gives random numbers from 0 up to 1, so that nodes do not all write at once.
+    :ivar is_known: whether the table was read to its end once.
     """
 
     log = Logger(namespace="ipyproxy.hub")
@@ -102,7 +103,7 @@ class SharedRoutes:
         self._here = here
         self._draw = draw
         self._watch = Watch(reactor, self, draw, LONGEST_BACKOFF, SILENCE)
-        self._is_known = self._is_away = False
+        self.is_known = self._is_away = False
         self._unseen: set[str] | None = None
         self._telling: Any = None
 
@@ -165,14 +166,14 @@ class SharedRoutes:
         return done
 
     async def _refresh(self) -> None:
-        if self._is_known and self._is_away:
+        if self.is_known and self._is_away:
             return
         try:
             self._table.ring()
             await self._catch_up()
             uses = await self._in_turn(self._table.uses)
         except AwayError:
-            if not self._is_known:
+            if not self.is_known:
                 raise
             return
         for start in range(0, len(uses), AT_ONCE):
@@ -215,10 +216,10 @@ class SharedRoutes:
             await self._turn()
         if gone is not None and gone is self._unseen:
             self._unseen = None
-            if not self._is_known:
+            if not self.is_known:
                 count = len(self._here)
                 self.log.info("{table} has {count} routes", table=self._name, count=count)
-            self._is_known = True
+            self.is_known = True
 
     def _take(self, page: Page) -> None:
         if page.begins:
@@ -260,7 +261,7 @@ class SharedRoutes:
     def went_away(self, why: str) -> None:
         """See :class:`ipyproxy.database.watch.Watched`."""
         self._is_away = True
-        kept = "those that are known stay" if self._is_known else "there are none until then"
+        kept = "those that are known stay" if self.is_known else "there are none until then"
         self.log.warn(
             "the routes in {table} are away: {why}; they are waited for, and {kept}",
             table=self._name,
@@ -287,7 +288,7 @@ class SharedRoutes:
 
     async def _tell(self) -> None:
         """Tell the table which routes were used here since the last time."""
-        if not self._is_known or self._is_away:
+        if not self.is_known or self._is_away:
             return
         try:
             for uses in self._here.uses():

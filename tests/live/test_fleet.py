@@ -243,6 +243,9 @@ def test_a_database_that_is_away_loses_nothing(site: Site, seconds: int) -> None
         starting.wait("there are none until then")
         assert not has("/web/")(starting)
         assert starting.api("GET")[0] == 503
+        # Nor does HAProxy send anybody there.
+        assert status(starting, "/_ipyproxy/readyz") == 503
+        assert status(other, "/_ipyproxy/readyz") == 200
     finally:
         fleet.database.start()
     # The hub tries again.
