@@ -50,13 +50,6 @@ class Clock(Protocol):
         """Call in ``delay`` seconds."""
 
 
-class MainThread(Protocol):
-    """The reactor's thread, as another thread sees it."""
-
-    def callFromThread(self, call: Callable[..., object], /, *args: Any) -> object:
-        """Call there; the one method that another thread may call."""
-
-
 def twisted_clock(clock: Clock) -> IReactorTime:
     """``clock`` for calls of Twisted's own, which ask for its interface."""
     return cast("IReactorTime", clock)

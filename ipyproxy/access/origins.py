@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Final
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.http1.head import RequestHead
+from ipyproxy.http1.head import SAFE, RequestHead
 from ipyproxy.http1.lines import SpecialFields
 from ipyproxy.net.hosts import as_in_field, covers
 
@@ -21,7 +21,6 @@ from ipyproxy.net.hosts import as_in_field, covers
 _AUTHORITY: Final = re.compile(
     rb"(\[(?=[^]]*:)[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._-]{1,253})(?::([1-9][0-9]{0,4}))?"
 )
-_SAFE_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 # The same where any host is served, by a name that RFC 3986 (section 3.2.2) allows: clients such as
 # aiohttp spell the path of a UNIX socket so (http+unix://%2Frun%2Fhub.sock).
 _ANY_AUTHORITY: Final = re.compile(
@@ -132,7 +131,7 @@ class Policy:
         """
         special = head.fields.special
         is_upgrade = b"upgrade" in special
-        if head.method in _SAFE_METHODS and not is_upgrade and b"origin" not in special:
+        if head.method in SAFE and not is_upgrade and b"origin" not in special:
             return
         origins = special.values_of(b"origin")
         site = special.values_of(b"sec-fetch-site")

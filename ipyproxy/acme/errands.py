@@ -16,8 +16,8 @@ from twisted.logger import Logger
 from ipyproxy.acme.client import Client
 from ipyproxy.acme.documents import AcmeError
 from ipyproxy.acme.material import Reason
-from ipyproxy.acme.proofs import Run
 from ipyproxy.acme.store import Store
+from ipyproxy.threads import Run
 
 RETRY = 3600.0
 """Seconds after a failure until it is tried again, if the authority does not want more."""

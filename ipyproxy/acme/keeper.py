@@ -31,11 +31,12 @@ from ipyproxy.acme.material import (
     new_key,
     signing_request,
 )
-from ipyproxy.acme.proofs import Run, usable
+from ipyproxy.acme.proofs import usable
 from ipyproxy.acme.renewal import Attempts, Window, after_failure, may_try
 from ipyproxy.acme.standing import Kept, Standing, concerns, due_by_itself, told
 from ipyproxy.acme.store import Stamp, Store
 from ipyproxy.clock import Clock, twisted_clock
+from ipyproxy.threads import Run
 from ipyproxy.tls import Certificate, CertificateError
 
 LOOK_EVERY = 5.0

@@ -11,9 +11,8 @@ import subprocess
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from ipyproxy.acme.client import Proof, Task
@@ -23,10 +22,9 @@ from ipyproxy.acme.material import challenge_certificate
 from ipyproxy.acme.store import Store
 from ipyproxy.net.hosts import parse_address
 from ipyproxy.statefiles import write
+from ipyproxy.threads import Run
 
 T = TypeVar("T")
-Run = Callable[[Callable[[], Any]], Deferred[Any]]
-"""Does some work in a thread."""
 
 HOOK_TIMEOUT = 180.0
 """Seconds that the program for the DNS may take."""

@@ -34,6 +34,7 @@ from ipyproxy import __version__
 from ipyproxy.acme.account import Answer
 from ipyproxy.acme.documents import AcmeError
 from ipyproxy.clock import Clock
+from ipyproxy.net.reasons import innermost
 
 TIMEOUT = 30.0
 """Seconds for a whole answer."""
@@ -107,14 +108,9 @@ def _read(response: IResponse) -> Deferred[Answer]:
 
 def _explained(failure: Failure, host: str, *, in_time: bool) -> Exception:
     """What there is to say, in our own words; CancelledError if nobody waits for the answer."""
-    error: Any = failure.value
+    error = innermost(failure.value)
     if isinstance(error, AcmeError):
         return error
-    # Of several reasons, such as one for each connection tried, the last is as good as any.
-    reasons = getattr(error, "reasons", None)
-    while reasons:
-        error = reasons[-1].value
-        reasons = getattr(error, "reasons", None)
     hint = ""
     if isinstance(error, CancelledError | ConnectingCancelledError):
         if in_time:

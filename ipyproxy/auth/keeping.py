@@ -8,15 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ipyproxy import statefiles
-
-Run = Callable[[Callable[[], Any]], Deferred[Any]]
-"""Does some work in a thread."""
+from ipyproxy.threads import Run
 
 
 class KeptFile:

@@ -6,7 +6,7 @@ Knows time, threads and who waits. Knows nothing of files, nor of what is in one
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
@@ -15,10 +15,9 @@ from twisted.python.failure import Failure
 from ipyproxy.auth.watchedfile import UnusableFileError
 from ipyproxy.clock import Clock, twisted_clock
 from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.threads import Run
 
 T = TypeVar("T")
-Run = Callable[[Callable[[], Any]], Deferred[Any]]
-"""Does some work in a thread."""
 
 FRESH_FOR = 1.0
 """Seconds after a look for which what was seen counts."""

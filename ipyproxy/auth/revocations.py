@@ -13,7 +13,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from ipyproxy import statefiles
-from ipyproxy.auth.keeping import KeptFile, Run
+from ipyproxy.auth.keeping import KeptFile
+from ipyproxy.threads import Run
 
 
 class Revocations:

@@ -19,7 +19,8 @@ from ipyproxy import statefiles
 from ipyproxy.access.facts import Lack
 from ipyproxy.access.sessions import Session, seal, seal_browser, unseal, unseal_browser
 from ipyproxy.access.tokens import Keyring
-from ipyproxy.auth.keeping import KeptFile, Run
+from ipyproxy.auth.keeping import KeptFile
+from ipyproxy.threads import Run
 
 MOST_ENDED = 16
 """Sessions of one user that are remembered one by one once they were ended. Beyond these, all that

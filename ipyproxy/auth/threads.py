@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from ipyproxy.clock import MainThread
+from ipyproxy.threads import MainThread
 
 T = TypeVar("T")
 

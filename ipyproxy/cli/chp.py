@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyproxy import __version__
 from ipyproxy.http1.lines import TOKEN as NAME
+from ipyproxy.net.address import LOOPBACK
 
 if TYPE_CHECKING:
     from ipyproxy.daemon.hubproxy import HubProxySettings, Place
@@ -151,7 +152,7 @@ def read_settings(options: argparse.Namespace, environment: Mapping[str, str]) -
     kept_alive = options.keep_alive_timeout
     return HubProxySettings(
         public=_place(options.ip, port, options.socket),
-        api=_place(options.api_ip or "127.0.0.1", options.api_port or port + 1, options.api_socket),
+        api=_place(options.api_ip or LOOPBACK, options.api_port or port + 1, options.api_socket),
         token=environment.get(TOKEN, "").encode(),
         manner=_manner(options),
         public_tls=_identity(options, "ssl", environment),
@@ -215,7 +216,7 @@ def _address(ip: str) -> str:
     if ip in ("", "*"):
         return ""
     if ip == "localhost":
-        return "127.0.0.1"
+        return LOOPBACK
     try:
         found = socket.getaddrinfo(ip, None, type=socket.SOCK_STREAM)
     except OSError as error:

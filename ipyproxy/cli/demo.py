@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ipyproxy.cli.children import MARK, Child, DemoError, StopSignals, descendants
+from ipyproxy.net.address import LOOPBACK
 
 T = TypeVar("T")
 
@@ -286,7 +287,7 @@ def run(options: Options) -> None:
     """The demo from the first check to the last process; raises :class:`DemoError`."""
     if importlib.util.find_spec("jupyterlab") is None:
         raise DemoError("JupyterLab is not installed here: pip install 'ipyproxy[demo]'")
-    require_free("127.0.0.1", options.port, "port")
+    require_free(LOOPBACK, options.port, "port")
     require_free("0.0.0.0", options.https, "https")  # noqa: S104 (asks only whether it is free)
     furnish(options.notebooks)
     signals = StopSignals()

@@ -27,6 +27,7 @@ from zope.interface import implementer
 from ipyproxy import __version__
 from ipyproxy.containers.labels import ENABLE
 from ipyproxy.net.address import Literal, UNIXPath
+from ipyproxy.net.reasons import innermost
 
 TIMEOUT = 30.0
 """Seconds for a whole answer, but for the events, which do not end."""
@@ -186,13 +187,7 @@ def _no_more(_: None) -> None:
 
 def _explain(failure: Failure) -> None:
     """Say in our own words what is wrong."""
-    error: Any = failure.value
-    if isinstance(error, EngineError):
-        raise error
-    reasons = getattr(error, "reasons", None)
-    while reasons:
-        error = reasons[-1].value
-        reasons = getattr(error, "reasons", None)
+    error = innermost(failure.value)
     if isinstance(error, EngineError):
         raise error
     if isinstance(error, CancelledError):

@@ -15,13 +15,14 @@ from ipyproxy.acme.account import Account, Authority
 from ipyproxy.acme.client import Client, Proof
 from ipyproxy.acme.jose import AccountKey, from_base64url
 from ipyproxy.acme.keeper import Keeper, Policy
-from ipyproxy.acme.proofs import Dns, Http, LastingRecord, Run, TlsAlpn
+from ipyproxy.acme.proofs import Dns, Http, LastingRecord, TlsAlpn
 from ipyproxy.acme.store import Store
 from ipyproxy.acme.web import Web
 from ipyproxy.clock import Clock, twisted_clock
 from ipyproxy.config import Config, Tls
 from ipyproxy.daemon.settings import Acme
 from ipyproxy.status.condition import Renewals
+from ipyproxy.threads import Run
 from ipyproxy.tls import Certificate
 
 

@@ -53,10 +53,10 @@ from ipyproxy.status.condition import Condition
 from ipyproxy.status.facts import Sources
 from ipyproxy.status.lag import LoopLag
 from ipyproxy.status.site import Sights, StatusSite, health_resources, make_sights
+from ipyproxy.threads import PatientThreads
 from ipyproxy.tls import client_subject
 from ipyproxy.upstream.advice import Adviser
 from ipyproxy.upstream.health import HealthChecker
-from ipyproxy.upstream.owners import PatientThreads
 from ipyproxy.upstream.pool import Pool
 from ipyproxy.upstream.tenancy import Tenants
 from ipyproxy.upstream.upstream import Upstream, UpstreamTable

@@ -21,7 +21,7 @@ from ipyproxy.http.forwarding import Networks
 from ipyproxy.http.rewriting import Manners, Rewriting
 from ipyproxy.net.descriptors import Reactor
 from ipyproxy.routes.route import InteractiveTools, Route
-from ipyproxy.upstream.owners import PatientThreads
+from ipyproxy.threads import PatientThreads
 from ipyproxy.upstream.upstream import Upstream, UpstreamTable
 from ipyproxy.web.site import Mount
 

@@ -20,7 +20,7 @@ from ipyproxy.auth.gate import Gate, Method
 from ipyproxy.auth.htpasswd import Htpasswd, Users, prepare, user_file
 from ipyproxy.auth.link import Links, key_file
 from ipyproxy.auth.login import PasswordLogin
-from ipyproxy.auth.lookout import Lookout, Run
+from ipyproxy.auth.lookout import Lookout
 from ipyproxy.auth.revocations import Revocations
 from ipyproxy.auth.sessions import Sessions
 from ipyproxy.auth.threads import WorkThreads
@@ -28,6 +28,7 @@ from ipyproxy.auth.watchedfile import UnusableFileError, WatchedFile
 from ipyproxy.clock import Clock
 from ipyproxy.config import Auth, ConfigError
 from ipyproxy.net.hosts import as_in_field
+from ipyproxy.threads import Run
 
 T = TypeVar("T")
 

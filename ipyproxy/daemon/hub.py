@@ -36,8 +36,8 @@ from ipyproxy.net.tls import TLSTransport
 from ipyproxy.server.clients import Clients, ClientsLimits
 from ipyproxy.server.server import HTTPServer
 from ipyproxy.server.site import ChannelLimits
+from ipyproxy.threads import PatientThreads
 from ipyproxy.tls import ServerTLS
-from ipyproxy.upstream.owners import PatientThreads
 
 CONNECTIONS = 256
 """Connections of the API; a hub has about ten."""

@@ -18,7 +18,7 @@ from ipyproxy.auth.keeping import KeptFile
 from ipyproxy.hub.api import spelled
 from ipyproxy.hub.gathering import Gathering
 from ipyproxy.hub.store import HubRoutes
-from ipyproxy.upstream.owners import PatientThreads
+from ipyproxy.threads import PatientThreads
 
 KEPT = "hub-routes.json"
 """Name of the file."""

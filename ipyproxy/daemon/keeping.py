@@ -14,8 +14,8 @@ from twisted.logger import Logger
 from ipyproxy.daemon.settings import Settings
 from ipyproxy.net.descriptors import Reactor
 from ipyproxy.status.condition import Condition
+from ipyproxy.threads import PatientThreads
 from ipyproxy.tls import Certificate, ServerTLS
-from ipyproxy.upstream.owners import PatientThreads
 
 if TYPE_CHECKING:
     from ipyproxy.acme.keeper import Keeper

@@ -21,7 +21,7 @@ from ipyproxy.daemon.settings import Settings
 from ipyproxy.daemon.systemd import Manager
 from ipyproxy.net.descriptors import Reactor
 from ipyproxy.status.condition import Condition
-from ipyproxy.upstream.owners import PatientThreads
+from ipyproxy.threads import PatientThreads
 
 
 class Reloadable(Protocol):

@@ -37,8 +37,9 @@ from ipyproxy.net.endpoints import StartError, spoken
 from ipyproxy.status.condition import Phase
 from ipyproxy.status.lag import timed
 from ipyproxy.status.serving import StatusServer
+from ipyproxy.threads import PatientThreads
 from ipyproxy.tls import Certificate, CertificateError, ServerTLS
-from ipyproxy.upstream.owners import Directory, KnownOwners, Owners, PatientThreads, groups_of
+from ipyproxy.upstream.owners import Directory, KnownOwners, Owners, groups_of
 from ipyproxy.upstream.tenancy import Tenants, find_kernel
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from ipyproxy.clock import MainThread
+from ipyproxy.threads import MainThread
 
 
 class Starting(MainThread, Protocol):

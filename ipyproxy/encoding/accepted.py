@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from ipyproxy.http1.lines import TOKEN
+
 _LONGEST = 256
 """Bytes of a field above which it is not read: browsers send about 25."""
 _REMEMBERED = 64
 _MEMBER = re.compile(
-    rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:[ \t]*;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?"
+    rb"(" + TOKEN + rb")(?:[ \t]*;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?"
 )
 _ALIASES = {b"x-gzip": b"gzip"}
 

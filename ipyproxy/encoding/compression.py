@@ -27,7 +27,7 @@ from ipyproxy.encoding.decision import SMALLEST
 from ipyproxy.encoding.etags import MARK, unmarked
 from ipyproxy.encoding.store import Entry, Key, Recording, Store
 from ipyproxy.encoding.worker import Work
-from ipyproxy.http1.head import RequestHead, ResponseHead
+from ipyproxy.http1.head import READING, RequestHead, ResponseHead
 from ipyproxy.http1.lines import SpecialFields
 
 _log = Logger(namespace="ipyproxy.encoding")
@@ -285,7 +285,7 @@ def _is_for_encoding(request: RequestHead, head: ResponseHead, length: int | Non
     """Whether method, status and length allow an encoding; the fields are another question."""
     if length is not None and length < SMALLEST:
         return False
-    if head.status != 200 or request.method not in (b"GET", b"HEAD"):
+    if head.status != 200 or request.method not in READING:
         return False
     return b"upgrade" not in request.fields.special
 

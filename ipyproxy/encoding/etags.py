@@ -13,6 +13,8 @@ Knows these fields' grammar. Pure.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from typing import Final
 
 from ipyproxy.http1.lines import block_of, lines_of
 
@@ -21,6 +23,7 @@ MARK = b"~ipy-"
 
 _STRONG = re.compile(rb'"[\x21\x23-\x7E\x80-\xFF]*"')
 _MARKED = re.compile(rb'"([\x21\x23-\x7E\x80-\xFF]*)%b(zstd|br|gzip)"' % MARK)
+_ANY: Final = (b"zstd", b"br", b"gzip")
 _CONDITIONS = (b"if-none-match:", b"if-match:")
 
 
@@ -49,13 +52,20 @@ def unmarked(block: bytes) -> tuple[bytes, dict[bytes, bytes]]:
     return block_of(lines), codings
 
 
-def unmarked_tags(tags: bytes) -> tuple[bytes, dict[bytes, bytes]]:
-    """Take the marks off the entity tags in one field; the result is that of :func:`unmarked`."""
-    codings: dict[bytes, bytes] = {}
+def unmarked_tags(
+    tags: bytes, codings: Collection[bytes] = _ANY
+) -> tuple[bytes, dict[bytes, bytes]]:
+    """Take the marks of ``codings`` off the entity tags in one field.
+
+    The result is that of :func:`unmarked`.
+    """
+    marks: dict[bytes, bytes] = {}
 
     def take_off(match: re.Match[bytes]) -> bytes:
+        if match[2] not in codings:
+            return match[0]
         tag = b'"%b"' % match[1]
-        codings[tag] = match[2]
+        marks[tag] = match[2]
         return tag
 
-    return _MARKED.sub(take_off, tags), codings
+    return _MARKED.sub(take_off, tags), marks

@@ -15,7 +15,8 @@ from typing import Protocol, TypeVar
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ipyproxy.clock import Clock, MainThread
+from ipyproxy.clock import Clock
+from ipyproxy.threads import MainThread
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ time, and who may have it is decided before.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ipyproxy.encoding.body import EncodedBody, KeptBody
 from ipyproxy.encoding.codecs import LARGEST
@@ -50,17 +50,24 @@ def may_compress(found: Found) -> bool:
 
 
 def unmarked_conditions(
-    asked: Mapping[bytes, bytes],
+    asked: Mapping[bytes, bytes], codings: Collection[bytes]
 ) -> tuple[Mapping[bytes, bytes], dict[bytes, bytes]]:
     """The fields of a request with the file's own tags for marked ones.
 
+    A tag whose coding this request cannot get stays as it is, and so is no tag of what it gets: a
+    cache may ask on behalf of a client for what it keeps for others, and ranges are of the file
+    as it is.
+
+    :param codings: those that the client takes.
     :returns: the fields, and the coding that each of the tags was marked with.
     """
     marks: dict[bytes, bytes] = {}
     without: dict[bytes, bytes] = {}
+    if b"range" in asked:
+        codings = ()
     for name in _CONDITIONS:
         if MARK in asked.get(name, b""):
-            without[name], found = unmarked_tags(asked[name])
+            without[name], found = unmarked_tags(asked[name], codings)
             marks |= found
     return {**asked, **without} if without else asked, marks
 

@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 
 from ipyproxy.auth.turns import Turns
-from ipyproxy.clock import MainThread
-from ipyproxy.upstream.owners import PatientThreads
+from ipyproxy.threads import MainThread, PatientThreads
 
 T = TypeVar("T")
 

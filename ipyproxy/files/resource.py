@@ -23,6 +23,7 @@ from ipyproxy.files.finding import find
 from ipyproxy.files.names import below
 from ipyproxy.files.sending import Prepared, Sending, asked_by, prepared
 from ipyproxy.files.types import content_type
+from ipyproxy.http1.head import READING
 from ipyproxy.server.request import Request
 from ipyproxy.web.resources import NOT_DONE_YET, date
 
@@ -75,11 +76,12 @@ class Files(Resource):
         return NOT_DONE_YET
 
     def _send(self, request: Request) -> None:
-        if request.method not in (b"GET", b"HEAD"):
+        if request.method not in READING:
             raise ProxyError(Problem.METHOD_NOT_ALLOWED, lines=(b"Allow: GET, HEAD",))
         name = below(self._prefix, request.target.partition(b"?")[0])
-        asked, marks = unmarked_conditions(asked_by(request))
-        codings = accepted(asked.get(b"accept-encoding", b""))
+        fields = asked_by(request)
+        codings = accepted(fields.get(b"accept-encoding", b""))
+        asked, marks = unmarked_conditions(fields, codings)
         lines = [*self._caching(b"/".join(name.segments)), b"X-Content-Type-Options: nosniff"]
 
         def prepare(at_once: bool) -> Prepared | None:

@@ -25,6 +25,7 @@ from ipyproxy.files.disk import Disk
 from ipyproxy.files.finding import validators_of
 from ipyproxy.files.opening import MOST_READ, ChangedError, OpenFile, WouldWaitError
 from ipyproxy.files.ranges import Span
+from ipyproxy.http1.head import READING
 from ipyproxy.http1.lines import block_of
 from ipyproxy.server.request import Request
 
@@ -70,7 +71,7 @@ def asked_by(request: Request) -> dict[bytes, bytes]:
 
     Conditions count for GET and HEAD, ranges for GET alone (RFC 9110 sections 13.2.1 and 14.2).
     """
-    if request.method not in (b"GET", b"HEAD"):
+    if request.method not in READING:
         return {}
     asked = read_fields(request.head.fields)
     if request.method == b"HEAD":

@@ -15,9 +15,7 @@ from twisted.logger import Logger
 from ipyproxy.database.watch import Watch
 from ipyproxy.galaxy.entries import NOTHING, Changes, Contents, Reader, read_part
 from ipyproxy.galaxy.source import Part, Source
-
-Run = Callable[[Callable[[], Any]], Deferred[Any]]
-"""Does some work in a thread; one after the other."""
+from ipyproxy.threads import Run
 
 _Found = Contents | tuple[Changes, tuple[str, ...]] | None
 _TOLD_AT_ONCE = 10

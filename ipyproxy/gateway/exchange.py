@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from ipyproxy.access.cors import TrustedPages
@@ -22,12 +23,8 @@ from ipyproxy.encoding.decision import SMALLEST
 from ipyproxy.errors import HungUpError, Problem, ProxyError
 from ipyproxy.files.named import NamedFiles
 from ipyproxy.files.sending import Sending
-from ipyproxy.gateway.preloads import (
-    LONGEST_HEAD,
-    LONGEST_HEAD_FOR_PROXIES,
-    LONGEST_PAGE,
-    Preloads,
-)
+from ipyproxy.gateway.heldpage import HeldPage
+from ipyproxy.gateway.preloads import LONGEST_HEAD, LONGEST_HEAD_FOR_PROXIES, Preloads
 from ipyproxy.http.answers import response_fields
 from ipyproxy.http.rewriting import (
     Rewriting,
@@ -37,7 +34,7 @@ from ipyproxy.http.rewriting import (
     upstream_target,
 )
 from ipyproxy.http1.framing import LAST_CHUNK, Decoder, chunk, stated_length
-from ipyproxy.http1.head import ResponseHead
+from ipyproxy.http1.head import SAFE, ResponseHead
 from ipyproxy.http1.lines import block_of, lines_of
 from ipyproxy.net.sockets import Attempt
 from ipyproxy.server.clients import subscriber
@@ -53,9 +50,8 @@ from ipyproxy.websocket.bridge import Bridge, Bridges
 
 # Without a length some servers wait for a body of these (RFC 9110 section 8.6).
 _WITH_BODY: Final = frozenset((b"POST", b"PUT", b"PATCH"))
-_SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 # Methods that may be sent twice (RFC 9110 section 9.2.2).
-_IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
+_IDEMPOTENT: Final = frozenset((*SAFE, b"PUT", b"DELETE"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +140,7 @@ class RouteWork:
         if request.status >= _ACTIVE_BELOW:
             return
         self.active_at = now
-        if request.method not in _SAFE:
+        if request.method not in SAFE:
             by_person = request.target.find(_POLLING) < 0
         else:
             by_person = is_navigation(request.head)
@@ -159,18 +155,6 @@ def _framing(body: Decoder) -> bytes:
     return b"Content-Length: %d\r\n" % body.length
 
 
-class _HeldPage:
-    """A page's answer that has not begun, and what has come of its body."""
-
-    __slots__ = ("body", "fields", "length", "reason")
-
-    def __init__(self, reason: bytes, fields: bytes, length: int | None) -> None:
-        self.reason = reason
-        self.fields = fields
-        self.length = length
-        self.body = b""
-
-
 class Exchange:
     """Carries one request. Its own methods are what the server and the client call."""
 
@@ -183,8 +167,7 @@ class Exchange:
     # What was changed in the request, and what stands between the answer's body and the client.
     _asked: Asked | None = None
     _body: EncodedBody | KeptBody | None = None
-    # A page's answer, until what has come of its body together with its head is read.
-    _held: _HeldPage | None = None
+    _held: HeldPage | None = None
     # What is sent in place of the upstream's body.
     _file: Sending | None = None
     others: Sequence[Upstream] = ()
@@ -347,40 +330,22 @@ class Exchange:
         if status == 200 and context.preloads is not None:
             told = self._with_preloads(context.preloads, head, fields, size)
             if told is None:
-                self._held = _HeldPage(reason, fields, length)
+                begin = partial(self._begin_page, reason, fields, length)
+                source = None if self._connection is None else self._connection.transport
+                self._held = HeldPage(source, request.transport.call_soon, begin)
                 return
             fields = told
         request.begin(status, reason, fields, length)
 
-    def _hold(self, page: _HeldPage, data: bytes, *, at_once: bool = False) -> None:
-        """Begin the answer with what ``page`` names itself, unless more of it is there already."""
-        page.body += data
-        if not at_once and self._more_is_there() and len(page.body) < LONGEST_PAGE:
-            self._look_again(page, len(page.body), 2)
-            return
+    def _begin_page(self, reason: bytes, fields: bytes, length: int | None, page: bytes) -> None:
+        """Begin the answer with what the ``page`` itself names, as far as it has come."""
         self._held = None
         preloads = self._context.preloads
         if preloads is not None:
-            page.fields += preloads.named_by(page.body, self._longest_head() - len(page.fields))
-        self._request.begin(200, page.reason, page.fields, page.length)
-        if page.body:
-            self._pass_on(page.body)
-
-    def _look_again(self, page: _HeldPage, seen: int, turns: int) -> None:
-        """Begin after so many turns of the event loop: what was there was no byte of the body.
-
-        One turn is not enough, since calls that are due may come before what is to be read.
-        """
-        if self._held is not page or len(page.body) != seen:
-            return
-        if turns:
-            look = self._look_again
-            self._request.transport.call_soon(lambda: look(page, seen, turns - 1))
-        else:
-            self._hold(page, b"", at_once=True)
-
-    def _more_is_there(self) -> bool:
-        return self._connection is not None and self._connection.transport.has_input
+            fields += preloads.named_by(page, self._longest_head() - len(fields))
+        self._request.begin(200, reason, fields, length)
+        if page:
+            self._pass_on(page)
 
     def _begin_body(
         self, compression: Compression, answer: Answer, length: int | None
@@ -438,7 +403,7 @@ class Exchange:
 
     def _is_safe(self) -> bool:
         """Whether the request neither changes nor opens anything (RFC 9110 section 9.2.1)."""
-        return self._request.method in _SAFE
+        return self._request.method in SAFE
 
     def response_received(self, data: bytes) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
@@ -447,7 +412,7 @@ class Exchange:
         if self._held is None:
             self._pass_on(data)
         else:
-            self._hold(self._held, data)
+            self._held.received(data)
 
     def _pass_on(self, data: bytes) -> None:
         if self._body is None:
@@ -464,7 +429,7 @@ class Exchange:
             self.response_ended()
             return
         if self._held is not None:
-            self._hold(self._held, b"")
+            self._held.received(b"")
         self._request.flush()
         # Whatever the browser can't take makes the notebook wait.
         if self._connection is not None:
@@ -474,7 +439,7 @@ class Exchange:
     def response_ended(self) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
         if self._held is not None:
-            self._hold(self._held, b"", at_once=True)
+            self._held.begin()
         body, self._body = self._body, None
         self._end()
         if self.work is not None:
@@ -550,7 +515,8 @@ class Exchange:
         request = self._request
         self._connection = None
         self._dial = None
-        self._held = None
+        if self._held is not None:
+            self._held.forget()
         request.consumer = None
         self._upstream.exchanges -= 1
         request.transport.unregisterProducer()

@@ -68,6 +68,8 @@ class HeadLimits:
 
 READING: Final = (b"GET", b"HEAD")
 """The methods that fetch something and change nothing (RFC 9110 section 9.3)."""
+SAFE: Final = frozenset((*READING, b"OPTIONS"))
+"""The methods that change nothing (RFC 9110 section 9.2.1), but for TRACE."""
 _KNOWN_METHODS: Final = frozenset(
     (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
 )

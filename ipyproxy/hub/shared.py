@@ -23,10 +23,9 @@ from ipyproxy.database.watch import AwayError, Watch
 from ipyproxy.hub.reading import MalformedError
 from ipyproxy.hub.store import AT_ONCE, HubRoutes, TooManyError, Use
 from ipyproxy.hub.table import Change, Page
+from ipyproxy.threads import Run
 
 T = TypeVar("T")
-Run = Callable[[Callable[[], Any]], Deferred[Any]]
-"""Does some work in a thread; one after the other."""
 
 PAUSE = 0.2
 """Seconds from one look at the table to the next, however many changes there are."""

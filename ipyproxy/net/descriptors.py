@@ -17,7 +17,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import classImplements
 
-from ipyproxy.clock import Clock, MainThread
+from ipyproxy.clock import Clock
+from ipyproxy.threads import MainThread
 
 _Ready = tuple[int, int]
 """A descriptor's number, and epoll's bits for it."""
@@ -117,11 +118,11 @@ class EpollSet:
 
     def addReader(self, reader: Any) -> None:
         """See :class:`Descriptors`."""
-        self._add(reader, self._readers)
+        self._add(reader, self._readers, _READ)
 
     def addWriter(self, writer: Any) -> None:
         """See :class:`Descriptors`."""
-        self._add(writer, self._writers)
+        self._add(writer, self._writers, _WRITE)
 
     def removeReader(self, reader: Any) -> None:
         """See :class:`Descriptors`."""
@@ -131,16 +132,17 @@ class EpollSet:
         """See :class:`Descriptors`."""
         self._remove(writer, self._writers)
 
-    def _add(self, selectable: Any, those: dict[int, Any]) -> None:
+    def _add(self, selectable: Any, those: dict[int, Any], bit: int) -> None:
         fd = selectable.fileno()
         if fd in those:
             return
-        watched = self._mask(fd)
-        those[fd] = selectable
-        if watched:
-            self._epoll.modify(fd, self._mask(fd))
+        mask = self._mask(fd)
+        if mask:
+            self._epoll.modify(fd, mask | bit)
         else:
-            self._epoll.register(fd, self._mask(fd))
+            self._epoll.register(fd, bit)
+        # Only now: where the kernel has no room for it, the next one may get its number.
+        those[fd] = selectable
 
     def _remove(self, selectable: Any, those: dict[int, Any]) -> None:
         fd = selectable.fileno()

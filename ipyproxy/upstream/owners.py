@@ -11,18 +11,15 @@ import grp
 import os
 import pwd
 from collections.abc import Callable, Iterable
-from queue import SimpleQueue
-from threading import Thread
 from typing import Any, Final, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from ipyproxy.clock import Call, Clock, MainThread
+from ipyproxy.clock import Call, Clock
 from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.threads import Run
 
 T = TypeVar("T")
-Run = Callable[[Callable[[], T]], Deferred[T]]
-"""Does some work in a thread."""
 
 FRESH_FOR: Final = 300.0
 """Seconds after which the directory is asked again. Until it answers, its last answer counts."""
@@ -110,9 +107,7 @@ class Directory:
     :param ask: gives the groups of a user; may take as long as it likes.
     """
 
-    def __init__(
-        self, reactor: Clock, run: Run[frozenset[int]], ask: Callable[[int], frozenset[int]]
-    ) -> None:
+    def __init__(self, reactor: Clock, run: Run, ask: Callable[[int], frozenset[int]]) -> None:
         self._reactor = reactor
         self._run = run
         self._ask = ask
@@ -185,38 +180,3 @@ def _stop(result: T, timer: Call) -> T:
     if timer.active():
         timer.cancel()
     return result
-
-
-class PatientThreads:
-    """A few threads for work that may hang for ever: they keep no process from ending.
-
-    They begin with the first work, since threads do not survive a fork.
-
-    :param most: threads; while all are busy, work waits.
-    """
-
-    def __init__(self, reactor: MainThread, most: int, name: str) -> None:
-        self._reactor = reactor
-        self._most = most
-        self._name = name
-        self._begun = 0
-        self._queue: SimpleQueue[tuple[Callable[[], Any], Deferred[Any]]] = SimpleQueue()
-
-    def run(self, work: Callable[[], T]) -> Deferred[T]:
-        """Do ``work`` in a thread; its result, or what it raises, comes in the reactor's."""
-        result: Deferred[T] = Deferred()
-        self._queue.put((work, result))
-        if self._begun < self._most:
-            self._begun += 1
-            Thread(target=self._work, name=self._name, daemon=True).start()
-        return result
-
-    def _work(self) -> None:
-        while True:
-            work, result = self._queue.get()
-            try:
-                done = work()
-            except Exception as error:
-                self._reactor.callFromThread(result.errback, error)
-            else:
-                self._reactor.callFromThread(result.callback, done)

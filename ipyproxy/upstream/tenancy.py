@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from ipyproxy.errors import Problem, ProxyError
+from ipyproxy.net.address import LOOPBACK
 from ipyproxy.net.sockdiag import ANSWER_BYTES, AnswerError, Listener, question, read_answer
 from ipyproxy.upstream.owners import Listed, Owners, OwnersError
 from ipyproxy.upstream.upstream import Upstream
@@ -50,7 +51,7 @@ class Kernel:
         self._socket.setblocking(False)
         self._sequence = 0
         # Without the kernel's tcp_diag the answer is "nobody", so ask what we know.
-        with socket.create_server(("127.0.0.1", 0)) as known:
+        with socket.create_server((LOOPBACK, 0)) as known:
             listener = self.listener(known.getsockname()[1])
             if listener is None or listener.inode != os.fstat(known.fileno()).st_ino:
                 raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))

@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from ipyproxy.clock import Clock, twisted_clock
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.head import READING
 from ipyproxy.server.request import Request
+from ipyproxy.threads import Run
 from ipyproxy.web.admission import Admission
 from ipyproxy.web.pages import Page
 from ipyproxy.web.resources import send_page
@@ -34,9 +35,6 @@ MOST_READS = 64
 """Answers that are looked for at once; an ACME server asks for a few, from several places."""
 PATIENCE = 5.0
 """Seconds that each may take."""
-
-Run = Callable[[Callable[[], bytes]], Deferred[bytes]]
-"""Does some work in a thread."""
 
 
 class Challenges:

@@ -22,7 +22,7 @@ class Disk:
         self.looks: list[Deferred[str]] = []
         self.file = Lookout(self.clock, self._run, lambda: "")
 
-    def _run(self, work: Any) -> Deferred[str]:
+    def _run(self, work: Any) -> Any:
         self.looks.append(Deferred())
         return self.looks[-1]
 

@@ -306,6 +306,24 @@ class TestAccess:
         document, _ = taken("DocumentRoot /srv", "<Directory /srv/*/b>", who, "</Directory>")
         assert [each["allow"] for each in document["routes"]] == [["127.0.0.1"]]
 
+    def test_files_that_nothing_opens(self) -> None:
+        document, left = taken(
+            "<Directory />", "Require all denied", "</Directory>",
+            '<FilesMatch "^\\.ht">', "Require all denied", "</FilesMatch>",
+            '<Files ".ht*">', "Require all denied", "</Files>",
+            "Alias /docs /srv/docs",
+            "Alias /open /srv/open",
+            "<Directory /srv/open>", "Require all granted", "</Directory>",
+        )  # fmt: skip
+        assert left == {}
+        allowed = {each["path"]: each.get("allow") for each in document["routes"]}
+        assert allowed == {"/docs": ["127.0.0.1"], "/open": None}
+
+    def test_files_whose_names_end_alike_are_not_hidden_ones(self) -> None:
+        lines = ('<FilesMatch "\\.html$">', "Require all denied", "</FilesMatch>")
+        document, _ = taken("DocumentRoot /srv", *lines)
+        assert [each["allow"] for each in document["routes"]] == [["127.0.0.1"]]
+
     def test_users_of_another_file_are_not_let_in(self) -> None:
         document, left = taken(
             "ProxyPass / http://127.0.0.1:1/",
@@ -338,6 +356,52 @@ class TestAccess:
         assert found["send"] == {"REMOTE-USER": "{user}", "GX-SECRET": "a b"}
         _, left = taken(self.APP, "RequestHeader set X-Time %t%{x}e", "RequestHeader unset Cookie")
         assert list(left) == [2, 3]
+
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            ("<RequireAll>", "Require all granted", "Require not ip 10.1.2.3", "</RequireAll>"),
+            ("<RequireAll>", "Require ip 10.0.0.0/8", "Require not ip 10.1.2.3", "</RequireAll>"),
+            ("<RequireAll>", "Require ip 10.0.0.0/8", "Require ldap-group cn=a", "</RequireAll>"),
+            ("<RequireAll>", "Require ip 10.0.0.0/8", "Require ip 10.1.0.0/16", "</RequireAll>"),
+            ("<RequireAll>", "<RequireNone>", "Require ip ::1", "</RequireNone>",
+             "Require ip 10.0.0.0/8", "</RequireAll>"),
+            ("Require all granted", "<If true>", "Require ip 10.0.0.0/8", "</If>"),
+            ("Require all granted", "Order allow,deny", "Allow from all", "Deny from 10.1.2.3"),
+            ("AuthMerging And", "Require all granted"),
+            ("SSLVerifyClient require",),
+            (
+                "<RequireAll>", "Require ip 10.1.0.0/16", "Require user a", "</RequireAll>",
+                "<RequireAll>", "Require ip 10.2.0.0/16", "Require user b", "</RequireAll>",
+            ),
+        ],
+    )  # fmt: skip
+    def test_what_is_known_does_not_open_what_is_not(self, lines: tuple[str, ...]) -> None:
+        """Also where the part that is understood would let somebody in by itself."""
+        within = ("<Location /admin>", *lines, "</Location>")
+        assert self.allow(*self.SECURE, *within)["/admin"] == ["127.0.0.1"]
+        _, left = taken(self.APP, *self.SECURE, *within)
+        assert any("only this host itself may" in why for why in left.values())
+
+    def test_one_of_several_that_is_not_known(self) -> None:
+        """Any would do in Apache, so the others still get in."""
+        lines = ("<Location /admin>", "Require ip 10.0.0.0/8", "Require host a.example")
+        assert self.allow(*lines, "</Location>")["/admin"] == ["10.0.0.0/8", "127.0.0.1"]
+
+    def test_all_granted_beside_another_condition(self) -> None:
+        both = ("Require all granted", "Require valid-user")
+        together = ("<Location />", "<RequireAll>", *both, "</RequireAll>", "</Location>")
+        assert self.rules(self.APP, *self.SECURE, *together) == [
+            {"path": "/", "require": "htpasswd"}
+        ]
+        assert self.rules(self.APP, *self.SECURE, "<Location />", *both, "</Location>") == []
+
+    def test_a_pattern_of_paths_counts_after_what_stands_before_it(self) -> None:
+        lines = (
+            "<Location />", "Require all granted", "</Location>",
+            '<Location ~ "^/admin">', "Require valid-user", "</Location>",
+        )  # fmt: skip
+        assert self.allow(*self.SECURE, *lines) == {"/": ["127.0.0.1"]}
 
     def test_several_users_of_one_place(self) -> None:
         lines = ("<Location /a>", "Require user x", "Require user y", "</Location>")

@@ -165,6 +165,18 @@ class TestConditions:
             answer = shelf.get("/app.js", GZIP, line)
             assert (answer.status, answer.fields["etag"]) == (304, etag)
 
+    def test_a_tag_of_a_coding_that_is_not_wanted_is_no_tag_of_the_answer(
+        self, shelf: Compressing
+    ) -> None:
+        """A cache asks with the tags of all that it keeps, whoever wants the file."""
+        etag = shelf.get("/app.js", GZIP).fields["etag"]
+        for line in "Accept-Encoding: identity", "Accept-Encoding: gzip;q=0", "Accept-Encoding: br":
+            assert shelf.get("/app.js", line, f"If-None-Match: {etag}").status == 200
+            assert shelf.get("/app.js", line, f"If-Match: {etag}").status == 412
+        # Ranges are of the file as it is, so no part of it is one of what was sent compressed.
+        ranged = shelf.get("/app.js", GZIP, "Range: bytes=0-9", f"If-Match: {etag}")
+        assert ranged.status == 412
+
     def test_a_changed_file_is_sent_anew(self, shelf: Compressing, tree: Path) -> None:
         old = shelf.get("/app.js", GZIP)
         (tree / "new").write_bytes(STYLE)

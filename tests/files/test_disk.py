@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.files.disk import AT_ONCE, WAITING, Disk, Disks
-from ipyproxy.upstream.owners import PatientThreads
+from ipyproxy.threads import PatientThreads
 
 
 class Threads:

@@ -5,6 +5,7 @@ Knows how they are started, killed and reached. Knows nothing of what is asked o
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import ctypes
 import json
@@ -30,6 +31,7 @@ from tests.integration.postgres import Database
 from tests.integration.processes import Child, free_port, poll
 from tests.integration.proxy import TWISTD
 from tests.live.tools import HOST
+from tests.wsframes import PING, TEXT, Frame
 
 NODES = 3
 _SUBNET = "198.18.0"  # for tests of networks (RFC 2544)
@@ -222,6 +224,20 @@ class Node:
         sock.sendall(b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n")
         return sock
 
+    def bridge(self, path: str) -> Bridge:
+        """A WebSocket past HAProxy."""
+        return Bridge(self.dial(), path)
+
+    def status(self, path: str) -> int:
+        """What is answered for a path, past HAProxy."""
+        with self.dial() as tcp, trusting().wrap_socket(tcp, server_hostname=HOST) as sock:
+            lines = f"GET {path} HTTP/1.1", f"Host: {HOST}", "Connection: close", "", ""
+            sock.sendall("\r\n".join(lines).encode())
+            heard = b""
+            while data := sock.recv(65536):
+                heard += data
+            return int(heard.split()[1])
+
     def api(self, method: str, path: str = "", data: object = None) -> tuple[int, Any]:
         """Call the API: the status, and what JSON came with it."""
         body = b"" if data is None else json.dumps(data).encode()
@@ -286,9 +302,13 @@ class Fleet:
                 heard += data
         return heard.decode()
 
-    def node_of(self, sock: socket.socket) -> int:
-        """The node that carries a connection to HAProxy."""
-        source = f"src=127.0.0.1:{sock.getsockname()[1]} "
+    def bridge(self, path: str) -> Bridge:
+        """A WebSocket by HAProxy."""
+        return Bridge(socket.create_connection(("127.0.0.1", self.port), 20), path)
+
+    def node_of(self, bridge: Bridge) -> int:
+        """The node that carries a WebSocket by HAProxy."""
+        source = f"src=127.0.0.1:{bridge.source[1]} "
 
         def look() -> int | None:
             for line in self.ask_haproxy("show sess").splitlines():
@@ -324,3 +344,62 @@ def trusting() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
+
+
+class Bridge:
+    """A WebSocket to something that sends back what it hears; nothing is done behind one's back.
+
+    (The library that other tests use reads in one thread and writes in another, and before Python
+    3.13 a TLS connection does not always survive that.)
+    """
+
+    def __init__(self, sock: socket.socket, path: str) -> None:
+        """Open it on a connection; raises ConnectionError where another status than 101 comes."""
+        self._sock = trusting().wrap_socket(sock, server_hostname=HOST)
+        self._sock.settimeout(20)
+        key = base64.b64encode(os.urandom(16)).decode()
+        lines = (
+            f"GET {path} HTTP/1.1", f"Host: {HOST}", "Upgrade: websocket", "Connection: Upgrade",
+            "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}", "", "",
+        )  # fmt: skip
+        self.source = self._sock.getsockname()
+        self._sock.sendall("\r\n".join(lines).encode())
+        heard = b""
+        while b"\r\n\r\n" not in heard:
+            heard += self._more()
+        if not heard.startswith(b"HTTP/1.1 101 "):
+            raise ConnectionError(heard.partition(b"\r\n")[0].decode())
+        self._heard = heard.partition(b"\r\n\r\n")[2]
+
+    def _more(self) -> bytes:
+        data = self._sock.recv(4096)
+        if not data:
+            raise EOFError
+        return data
+
+    def _message(self) -> bytes:
+        """The payload of the next frame that is no ping: of a text, as long as tests send."""
+        while True:
+            while len(self._heard) < 2 or len(self._heard) < 2 + self._heard[1]:
+                self._heard += self._more()
+            opcode, size = self._heard[0] & 15, self._heard[1]
+            payload, self._heard = self._heard[2 : 2 + size], self._heard[2 + size :]
+            if opcode != PING:
+                assert opcode == TEXT, f"a frame {opcode} with {payload!r}"
+                return payload
+
+    def is_open(self) -> bool:
+        """Whether a message comes back."""
+        self._sock.sendall(Frame(TEXT, b"still there?", key=b"\1\2\3\4").wire)
+        return self._message() == b"still there?"
+
+    def ended(self, seconds: float) -> bool:
+        """Whether it ends within this time, as what a page opens again: without a close frame."""
+        self._sock.settimeout(seconds)
+        try:
+            self._message()
+        except TimeoutError:
+            return False
+        except (OSError, EOFError):
+            return True
+        raise AssertionError("nobody has said anything")

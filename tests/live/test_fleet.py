@@ -9,17 +9,16 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
 from pathlib import Path
+from typing import Self
 from urllib.parse import quote
 
 import pytest
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
 
 from tests.certificates import Authority
 from tests.galaxy.writing import info
 from tests.integration.processes import poll
-from tests.live.fleet import NODES, Fleet, Node, Places, places, trusting
-from tests.live.tools import HOST, Echoing, Repeating, Visitor
+from tests.live.fleet import NODES, Fleet, Node, Places, places
+from tests.live.tools import Echoing, Repeating, Visitor
 
 pytestmark = [pytest.mark.integration]
 pytest.importorskip("psycopg", reason="pip install 'ipyproxy[postgresql]'")
@@ -52,47 +51,13 @@ def site(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iter
         assert "secret" not in log
 
 
-def bridge(node: Node, path: str) -> ClientConnection:
-    """A WebSocket at a node, past HAProxy."""
-    return connect(
-        f"wss://{HOST}{path}",
-        sock=node.dial(),
-        ssl=trusting(),
-        server_hostname=HOST,
-        legacy=True,  # tests end what they open here otherwise than by closing it
-    )
-
-
-def status(node: Node, path: str) -> int:
-    """What a node answers for a path, past HAProxy."""
-    with node.dial() as tcp, trusting().wrap_socket(tcp, server_hostname=HOST) as sock:
-        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
-        return int(sock.recv(12).split()[1])
-
-
 def has(path: str) -> Callable[[Node], bool]:
     """Whether a node serves a path, as a visitor sees it."""
-    return lambda node: status(node, path) == 200
+    return lambda node: node.status(path) == 200
 
 
 def lacks(path: str) -> Callable[[Node], bool]:
-    return lambda node: status(node, path) == 404
-
-
-def is_open(connection: ClientConnection) -> bool:
-    connection.send("still there?")
-    return connection.recv(20) == "still there?"
-
-
-def ended(connection: ClientConnection, seconds: float) -> bool:
-    """Whether it ends within this time, as what a page opens again: without a close frame."""
-    try:
-        connection.recv(seconds)
-    except ConnectionClosed as closed:
-        return closed.rcvd is None
-    except TimeoutError:
-        return False
-    raise AssertionError("nobody has said anything")
+    return lambda node: node.status(path) == 404
 
 
 class Load:
@@ -104,8 +69,16 @@ class Load:
         self.answered = 0
         self.failed = 0
         self._threads = [threading.Thread(target=self._visit) for _ in range(visitors)]
+
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
 
     def _visit(self) -> None:
         while not self._over.is_set():
@@ -121,11 +94,6 @@ class Load:
         wanted = self.answered + answers
         poll(lambda: self.answered >= wanted or None, seconds=60, waiting_for="answers")
 
-    def stop(self) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
 
 def test_a_route_counts_on_every_node_and_its_end_ends_its_bridges(site: Site) -> None:
     nodes = site.fleet.nodes
@@ -134,12 +102,12 @@ def test_a_route_counts_on_every_node_and_its_end_ends_its_bridges(site: Site) -
     assert site.fleet.every(EVERYWHERE, has("/user/ann/")) < EVERYWHERE
     assert nodes[1].add("/user/ann/ws", site.echo.port) == 201
     site.fleet.every(EVERYWHERE, lambda node: node.api("GET", "/user/ann/ws")[0] == 200)
-    bridges = [bridge(node, "/user/ann/ws") for node in nodes]
-    assert all(map(is_open, bridges))
+    bridges = [node.bridge("/user/ann/ws") for node in nodes]
+    assert all(each.is_open() for each in bridges)
     assert nodes[2].api("DELETE", "/user/ann/ws")[0] == 204
-    assert ended(bridges[2], HERE)
+    assert bridges[2].ended(HERE)
     began = time.monotonic()
-    assert all(ended(each, EVERYWHERE) for each in bridges[:2])
+    assert all(each.ended(EVERYWHERE) for each in bridges[:2])
     assert time.monotonic() - began < EVERYWHERE
     assert {node.api("DELETE", "/user/ann/ws")[0] for node in nodes} == {404}
     assert nodes[2].api("DELETE", "/user/ann")[0] == 204
@@ -152,12 +120,12 @@ def test_an_entry_of_galaxys_map_counts_on_every_node_and_so_does_its_end(site: 
     database.sql(f"INSERT INTO gxitproxy VALUES ({row}, {site.echo.port}, '{info()}')")
     tool = "/interactivetool/ep/abc/t0k3n/ws"
     # To what knows nothing but WebSockets, any other request is a bad one.
-    site.fleet.every(EVERYWHERE, lambda node: status(node, tool) != 404)
-    bridges = [bridge(node, tool) for node in site.fleet.nodes]
-    assert all(map(is_open, bridges))
+    site.fleet.every(EVERYWHERE, lambda node: node.status(tool) != 404)
+    bridges = [node.bridge(tool) for node in site.fleet.nodes]
+    assert all(each.is_open() for each in bridges)
     database.sql("DELETE FROM gxitproxy")
     began = time.monotonic()
-    assert all(ended(each, EVERYWHERE) for each in bridges)
+    assert all(each.ended(EVERYWHERE) for each in bridges)
     assert time.monotonic() - began < EVERYWHERE
 
 
@@ -167,7 +135,7 @@ def test_when_a_server_was_last_used_is_known_on_every_node(site: Site) -> None:
         assert one.add(path, site.web.port) == 201
     began = datetime.now(UTC)
     time.sleep(2)
-    assert status(one, "/used/") == 200
+    assert one.status("/used/") == 200
     # A node that stops tells at once, and any other one within ten seconds.
     one.child.signal(signal.SIGTERM)
     one.child.wait(30)
@@ -185,27 +153,26 @@ def test_when_a_server_was_last_used_is_known_on_every_node(site: Site) -> None:
     "visitors", [pytest.param(4, id="short"), pytest.param(40, marks=pytest.mark.soak, id="long")]
 )
 def test_a_node_that_is_killed_loses_its_own_connections_only(site: Site, visitors: int) -> None:
-    fleet, visitor = site.fleet, site.visitor
+    fleet = site.fleet
     victim = fleet.nodes[1]
-    fleet.nodes[0].add("/web", site.web.port)
-    fleet.nodes[0].add("/ws", site.echo.port)
-    fleet.every(EVERYWHERE, has("/web/"))
+    for path, port in ("/web", site.web.port), ("/ws", site.echo.port):
+        assert fleet.nodes[0].add(path, port) == 201
+        fleet.every(EVERYWHERE, lambda node: node.api("GET", path)[0] == 200)  # noqa: B023
     fleet.wait_until_all_are_up()
-    load = Load(site, "/web/", visitors)
-    bridges = [visitor.websocket("/ws", legacy=True) for _ in range(3 * visitors)]
-    places = [fleet.node_of(each.socket) for each in bridges]
-    assert set(places) == set(range(NODES))
-    assert all(map(is_open, bridges))
-    load.goes_on(20)
-    victim.kill()
-    load.goes_on(100)
-    load.stop()
+    with Load(site, "/web/", visitors) as load:
+        bridges = [fleet.bridge("/ws") for _ in range(3 * visitors)]
+        places = [fleet.node_of(each) for each in bridges]
+        assert set(places) == set(range(NODES))
+        assert all(each.is_open() for each in bridges)
+        load.goes_on(20)
+        victim.kill()
+        load.goes_on(100)
     # What was under way there, and what HAProxy had just sent there.
     assert load.failed <= 2 * visitors
     for each, place in zip(bridges, places, strict=True):
-        assert ended(each, 20) if place == 1 else is_open(each)
+        assert each.ended(20) if place == 1 else each.is_open()
     # Pages open their WebSockets anew, and get to a node that lives.
-    assert is_open(visitor.websocket("/ws", legacy=True))
+    assert fleet.bridge("/ws").is_open()
     victim.start()
     victim.wait("has 2 routes")
     assert has("/web/")(victim)
@@ -217,25 +184,24 @@ def test_a_node_that_is_killed_loses_its_own_connections_only(site: Site, visito
     "seconds", [pytest.param(2, id="short"), pytest.param(60, marks=pytest.mark.soak, id="long")]
 )
 def test_a_database_that_is_away_loses_nothing(site: Site, seconds: int) -> None:
-    fleet, visitor = site.fleet, site.visitor
+    fleet = site.fleet
     one, other, starting = fleet.nodes
-    one.add("/web", site.web.port)
-    one.add("/ws", site.echo.port)
-    fleet.every(EVERYWHERE, has("/web/"))
+    for path, port in ("/web", site.web.port), ("/ws", site.echo.port):
+        assert one.add(path, port) == 201
+        fleet.every(EVERYWHERE, lambda node: node.api("GET", path)[0] == 200)  # noqa: B023
     fleet.wait_until_all_are_up()
-    bridges = [bridge(node, "/ws") for node in (one, other)]
-    load = Load(site, "/web/", 2)
+    bridges = [node.bridge("/ws") for node in (one, other)]
     fleet.database.stop()
     try:
-        began = time.monotonic()
-        assert one.add("/new", site.web.port) == 503
-        assert other.api("DELETE", "/web")[0] == 503
-        assert other.api("GET")[1].keys() == {"/web", "/ws"}
-        while time.monotonic() - began < seconds:
-            assert all(map(is_open, bridges))
-            assert is_open(visitor.websocket("/ws", legacy=True))
-            time.sleep(seconds / 10)
-        load.stop()
+        with Load(site, "/web/", 2) as load:
+            began = time.monotonic()
+            assert one.add("/new", site.web.port) == 503
+            assert other.api("DELETE", "/web")[0] == 503
+            assert other.api("GET")[1].keys() == {"/web", "/ws"}
+            while time.monotonic() - began < seconds:
+                assert all(each.is_open() for each in bridges)
+                assert fleet.bridge("/ws").is_open()
+                time.sleep(seconds / 10)
         assert load.failed == 0
         # A node that starts now knows of no route, and says so instead of that there are none.
         starting.kill()
@@ -257,7 +223,7 @@ def test_a_database_that_is_away_loses_nothing(site: Site, seconds: int) -> None
     fleet.every(40, has("/new/"))
     assert other.api("DELETE", "/web")[0] == 204
     fleet.every(EVERYWHERE, lacks("/web/"))
-    assert all(map(is_open, bridges))
+    assert all(each.is_open() for each in bridges)
     told = other.child.log()
     assert told.count("are away") == told.count("are there again") == 1
     for path in "/ws", "/new":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -159,6 +160,27 @@ def test_a_number_that_is_used_again_is_the_new_descriptors(
         poll.look()
         assert (old.calls, new.calls) == ([], ["read"])
         descriptors.removeReader(new)
+
+
+def test_what_the_kernel_refused_is_not_taken_for_watched(
+    poll: Poll, descriptors: EpollSet, pairs: Pairs
+) -> None:
+    sock = pairs[0][0]
+    number = sock.fileno()
+    old = Descriptor(descriptors, sock)
+    with tempfile.TemporaryFile() as file:
+        kept = os.dup(number)
+        os.dup2(file.fileno(), number)  # a plain file can't be watched: EPERM
+        for add in descriptors.addReader, descriptors.addWriter:
+            with pytest.raises(PermissionError):
+                add(old)
+        os.dup2(kept, number)
+        os.close(kept)
+    new = Descriptor(descriptors, sock)
+    descriptors.addReader(new)
+    pairs[0][1].send(b"x")
+    poll.look()
+    assert (old.calls, new.calls) == ([], ["read"])
 
 
 @pytest.mark.parametrize("way", ["read", "write"])

@@ -37,7 +37,8 @@ class Placement:
         self.closed: list[Said] = []
         self._routes = host.routes
         self._access: dict[str, _Access] = {}
-        self._allowed_by: dict[str, Scope] = {}
+        # Which section said last who may come to a path, and whether it lets nobody in.
+        self._allowed_by: dict[str, tuple[Scope, bool]] = {}
 
     def place(self, said: Iterable[Said]) -> None:
         """Put all that was said in its place; ``said`` begins with what stands outside."""
@@ -78,7 +79,7 @@ class Placement:
             below = [each for each in self._routes.values() if is_within(each.path, scope.path)]
             for route in below:
                 route.keys["allow"] = list(NOBODY)
-                self._allowed_by[route.path] = scope
+                self._allowed_by[route.path] = scope, True
             if below:
                 self.closed.append(said)
         return found
@@ -139,10 +140,13 @@ class Placement:
         value: Any = said.value
         before: Any = keys.get(key)
         if key == "allow":
-            goes_on = self._allowed_by.get(route.path) is said.scope
-            self._allowed_by[route.path] = said.scope
+            section, is_closed = self._allowed_by.get(route.path, (None, False))
+            goes_on = section is said.scope
+            is_closed = value is NOBODY or (goes_on and is_closed)
+            self._allowed_by[route.path] = said.scope, is_closed
             # Of several in one section any will do.
-            keys[key] = _either(before or [], value) if goes_on else list(value)
+            joined = _either(before or [], value) if goes_on else list(value)
+            keys[key] = list(NOBODY) if is_closed else joined
         elif isinstance(before, list):
             keys[key] = [*before, *value]
         elif isinstance(before, dict):
@@ -157,7 +161,8 @@ def _rank(said: Said) -> tuple[int, int]:
     directory = said.scope.directory
     if directory.startswith("/"):
         return 0, len(directory)
-    return (1, 0) if directory else (2, 0)
+    is_of_files = directory and not directory.lower().startswith("<location")
+    return (1, 0) if is_of_files else (2, 0)
 
 
 def _keeps_out(said: Said) -> bool:

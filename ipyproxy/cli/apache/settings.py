@@ -33,22 +33,39 @@ class Remark(NamedTuple):
 
 _ACCESS = frozenset(
     ("require", "allow", "deny", "satisfy", "authtype", "authuserfile", "authgroupfile",
-     "sslrequire")
+     "authmerging", "sslrequire", "sslverifyclient")
 )  # fmt: skip
-NOBODY = ("127.0.0.1",)
-"""Who may come where it cannot be said who may."""
+# Those of them that keep nobody out.
+_OPENING = (
+    ["require", "all", "granted"],
+    ["allow", "from", "all"],
+    ["authmerging", "off"],
+    ["sslverifyclient", "none"],
+    ["sslverifyclient", "optional"],
+    ["sslverifyclient", "optional_no_ca"],
+)
+NOBODY = ["127.0.0.1"]
+"""Who may come where it cannot be said who may. The list itself, and no copy, closes the section:
+what else that says lets nobody in."""
 RULE = "rule"
 """A key that no route has: who has to log in. Its value are the only users; none of them: all may;
 None: nobody has to."""
 
 
+# Of Debian and of Fedora.
+_HIDDEN = re.compile(r'<Files(?:Match)? "?(?:\^\\\.ht|\.ht\*)"?>', re.IGNORECASE)
 _OF_USER = re.compile(r"%\{(?:(?:LA-U:)?REMOTE_USER|RU)\}[es]|expr=%\{REMOTE_USER\}")
 
 
 def _restricts(directive: Directive) -> bool:
     said = [each.lower() for each in directive.arguments]
-    opens = [directive.name, *said] in (["require", "all", "granted"], ["allow", "from", "all"])
-    return directive.name in _ACCESS and not opens
+    return directive.name in _ACCESS and [directive.name, *said] not in _OPENING
+
+
+def _is_alternative(directive: Directive) -> bool:
+    """Whether it lets somebody in who meets no other condition of its section."""
+    said = [each.lower() for each in directive.arguments[:1]]
+    return _restricts(directive) and directive.name == "require" and said != ["not"]
 
 
 class LeftError(Exception):
@@ -103,12 +120,29 @@ class Settings:
 
     def _leave(self, directive: Directive, why: str, scope: Scope | None) -> None:
         """Remark that a directive is left. Who was kept out by it is kept out still."""
-        if scope is not None and _restricts(directive):
-            self._say(directive, scope, "allow", list(NOBODY))
-            why += "; until you say who may, only this host itself may (allow)"
-        self.remarks.append(Remark(directive, is_left=True, why=why))
+        if scope is not None and _is_alternative(directive):
+            self._close(directive, why, scope, list(NOBODY))
+        elif scope is not None and _restricts(directive):
+            self._close(directive, why, scope)
+        else:
+            self.remarks.append(Remark(directive, is_left=True, why=why))
         for child in directive.children:
-            self._leave(child, f"it stands in {directive.text}", scope)
+            within = f"it stands in {directive.text}"
+            if scope is not None and _restricts(child):
+                self._close(child, within, scope)
+            else:
+                self._leave(child, within, scope)
+
+    def _close(
+        self, directive: Directive, why: str, scope: Scope, allow: list[str] = NOBODY
+    ) -> None:
+        """Let nobody in, because it cannot be said here whom ``directive`` lets in.
+
+        :param allow: a copy of :data:`NOBODY` where others may be let in by the same section.
+        """
+        self._say(directive, scope, "allow", allow)
+        why += "; until you say who may, only this host itself may (allow)"
+        self.remarks.append(Remark(directive, is_left=True, why=why))
 
     def _say(self, directive: Directive, scope: Scope, key: str, value: Value | None) -> None:
         """Remember what is said of a path until its routes are known."""
@@ -203,8 +237,9 @@ class Settings:
             self._say(directive, scope, "allow", [])
             return "a route is for all unless it says otherwise"
         if what == ["all", "denied"] and scope.directory == "/":
-            return "only what a route names is served"
-        if what == ["all", "denied"] and "\\.ht" in scope.directory:
+            self._say(directive, scope, "allow", NOBODY)
+            return "a route has its files for this host itself, unless another section opens them"
+        if what == ["all", "denied"] and _HIDDEN.fullmatch(scope.directory):
             return "files whose names begin with a dot are never served"
         if what[:1] == ["ip"]:
             networks = [_network(each) for each in directive.arguments[1:]]

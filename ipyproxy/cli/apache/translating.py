@@ -21,7 +21,16 @@ from ipyproxy.cli.apache.rewriting import (
     ToHTTPS,
     read_rule,
 )
-from ipyproxy.cli.apache.settings import SETTINGS, Host, LeftError, Remark, Said, Scope, Settings
+from ipyproxy.cli.apache.settings import (
+    RULE,
+    SETTINGS,
+    Host,
+    LeftError,
+    Remark,
+    Said,
+    Scope,
+    Settings,
+)
 from ipyproxy.config.values import is_within
 
 _SERVER = re.compile(
@@ -29,7 +38,7 @@ _SERVER = re.compile(
     r"(?P<base>(?:/[^?]*)?)"
 )
 _PLAIN = re.compile(r"/[^*?\[]*")
-_TRANSPARENT = ("ifmodule", "requireall", "requireany")
+_TRANSPARENT = ("ifmodule", "requireany")
 _IGNORED_OPTIONS = ("upgrade", "nocanon", "flushpackets", "keepalive", "retry", "connectiontimeout",
                     "disablereuse", "enablereuse", "max", "min", "smax", "ttl")  # fmt: skip
 
@@ -103,25 +112,43 @@ class Translation(Settings):
             self._take_host(section)
         elif section.name == "location" and argument.startswith("/"):
             path = argument.rstrip("/") or "/"
-            self._remark_alternatives(section)
-            self._take_all(section.children, Scope(scope.host, path, scope.directory))
+            self._take_alternatives(section, Scope(scope.host, path, scope.directory))
         elif section.name in ("directory", "files", "filesmatch", "proxy") or (
             section.name == "location"
         ):
             is_directory = section.name == "directory" and bool(_PLAIN.fullmatch(argument))
             directory = argument if is_directory else section.text
-            self._remark_alternatives(section)
-            self._take_all(section.children, Scope(scope.host, scope.path, directory))
+            self._take_alternatives(section, Scope(scope.host, scope.path, directory))
         elif section.name in _TRANSPARENT:
-            self._remark_alternatives(section)
-            self._take_all(section.children, scope)
+            self._take_alternatives(section, scope)
+        elif section.name == "requireall":
+            self._take_together(section, scope)
         else:
             self._leave(section, "no route has such a condition", scope)
 
+    def _take_together(self, section: Directive, scope: Scope) -> None:
+        """Take conditions that hold together: one of networks and one of users, and no more."""
+        said = scope.host.said
+        # Beside another condition this one says nothing.
+        asked = [each for each in section.children if not _lets_all_in(each)]
+        known: set[str] = set()
+        for child in asked or section.children:
+            before = len(said)
+            self._take_all([child], scope)
+            keys = {each.key for each in said[before:]} & {"allow", RULE}
+            if keys & known:
+                self._close(section, "a route takes one condition of a kind", scope)
+            known |= keys
+
+    def _take_alternatives(self, section: Directive, scope: Scope) -> None:
+        """Take a section of whose conditions any will do."""
+        self._remark_alternatives(section)
+        self._take_all(section.children, scope)
+        if len([each for each in section.children if each.name == "requireall"]) > 1:
+            self._close(section, "a route takes one condition of a kind", scope)
+
     def _remark_alternatives(self, section: Directive) -> None:
         """Say so where either a network or a user would do, for here it takes both."""
-        if section.name == "requireall":
-            return
         asked = [each for each in section.children if each.name == "require" and each.arguments]
         users = [each for each in asked if each.arguments[0].lower() in ("user", "valid-user")]
         networks = [each for each in asked if each.arguments[0].lower() in ("ip", "local")]
@@ -350,8 +377,10 @@ class Translation(Settings):
                 self._leave(said.directive, why + "itself may (allow)", None)
                 placed.append(said)
         for said in (said for host in hosts for said in host.said):
-            # What opens a place that is not there has nothing to open.
-            if said not in placed and said.value not in (None, []):
+            # What opens a place that is not there has nothing to open, and files are not served
+            # where there is no route.
+            is_needless = said.value in (None, []) or said.scope.directory == "/"
+            if said not in placed and not is_needless:
                 self._leave(said.directive, f"no route of this host takes {said.key} there", None)
         return placements
 
@@ -377,6 +406,11 @@ class Translation(Settings):
     def _add_rule(self, rule: Rule) -> None:
         if rule not in self.plan.rules:
             self.plan.rules.append(rule)
+
+
+def _lets_all_in(directive: Directive) -> bool:
+    said = [each.lower() for each in directive.arguments]
+    return directive.name == "require" and said == ["all", "granted"]
 
 
 def _is_secured(directives: Iterable[Directive]) -> bool:

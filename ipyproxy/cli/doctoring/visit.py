@@ -19,8 +19,8 @@ from ipyproxy.http.rewriting import Manners, Rewriting, forwarded, request_field
 from ipyproxy.http1.framing import Decoder, response_framing
 from ipyproxy.http1.head import HeadLimits, ResponseHead, parse_request, parse_response
 from ipyproxy.http1.lines import lines_of
+from ipyproxy.net.address import LOOPBACK
 
-LOOPBACK = "127.0.0.1"
 _BEGINNING = b"HTTP/1."
 _MOST_BYTES = 1024 * 1024
 _COOKIE = re.compile(rb"([^=;\s]+)=([^;]*)")
