@@ -24,7 +24,8 @@ def read_optional_database(value: object) -> PostgreSQL | None:
 
 def shown(value: object) -> object:
     """``value`` as a refusal may show it: a URL may hold a password."""
-    return value if isinstance(value, str) and "@" not in value else "..."
+    is_plain = isinstance(value, str) and "@" not in value and "password" not in value
+    return value if is_plain else "..."
 
 
 def take_psycopg(key: str) -> None:

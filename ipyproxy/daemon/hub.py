@@ -99,6 +99,7 @@ class Hub:
         self._shared = (
             None if config.routes is None else _shared(reactor, config.routes, self.routes)
         )
+        components.condition.missing = self._missing
         self._file = RoutesFile(reactor, self.routes, directory if config.routes is None else None)
         few = Clients(ClientsLimits(CONNECTIONS, CONNECTIONS))
         self._figures = Figures()
@@ -118,6 +119,12 @@ class Hub:
         self._tls = None
         if files.api is not None:
             self._tls = ServerTLS((files.api.certificate,), files.api.terms, self._reactor.seconds)
+
+    def _missing(self) -> str:
+        """Nobody should be sent here before the routes are known, since other nodes know them."""
+        if self._shared is None or self._shared.is_known:
+            return ""
+        return "the routes of the hub are not read yet"
 
     def _api(self, token: bytes) -> ApiSite:
         return ApiSite(self._reactor, self._shared or self.routes, token, self._figures)

@@ -292,8 +292,6 @@ class ProxyService(Service):
         super().stopService()
         self._components.condition.phase = Phase.DRAINING
         self._keeping.stop()
-        self._components.galaxy.stop()
-        self._containers.stop()
         self._components.sights.live.close()
         stopped = self._listeners.stop()
         patience = self._patience or Patience(self._settings.config.timeouts.drain, 0)
@@ -302,6 +300,9 @@ class ProxyService(Service):
         return DeferredList([self._drain.done, *stopped])
 
     def _end(self) -> Any:
+        # Not earlier: WebSockets that may stay still end with the tool that they came to.
+        self._components.galaxy.stop()
+        self._containers.stop()
         self._components.lag.stop()
         self._sweeping.stop()
         self._recording.close()

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 _URL = re.compile(r"postgres(?:ql)?(?:\+[a-z0-9_]+)?://(?P<rest>.*)", re.DOTALL)
 _PASSWORD = re.compile(r"(?<=//)(?P<user>[^:/?@]*:)[^@]*(?=@)|(?<=password=)[^&]*")
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
 
 
 class PostgreSQL(NamedTuple):
@@ -34,8 +35,10 @@ def read_database(text: str) -> PostgreSQL | None:
     rest = url["rest"]
     if not rest or "\0" in rest:
         raise ValueError("names no database")
-    authority, _, path = rest.partition("?")[0].partition("/")
-    if authority.count("@") > 1 or "@" in path:
-        # libpq would take a part of the password for a host, and say so in what it complains.
+    # libpq would take a part of the password for something else, and show it when it complains.
+    user, _, place = rest.partition("@")
+    if "@" in (rest if "/" in user else place).partition("?")[0]:
         raise ValueError("has a password in which @ or / is not percent-encoded")
+    if _BAD_ESCAPE.search(rest):
+        raise ValueError("has a % that is not percent-encoded; write %25 for it")
     return PostgreSQL("postgresql://" + rest)

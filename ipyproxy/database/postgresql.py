@@ -88,7 +88,7 @@ class Session:
             self._conninfo,
             autocommit=True,
             application_name="ipyproxy",
-            **_usual(psycopg.conninfo.conninfo_to_dict(self._conninfo)),
+            **_usual(self._given(psycopg)),
         )
         self._line.hold(connection.fileno())
         # Each statement takes what has come; if nobody heard of them they would all be kept.
@@ -100,6 +100,14 @@ class Session:
             connection.close()
             raise
         return connection
+
+    def _given(self, psycopg: Any) -> Any:
+        """What the URI says. What libpq complains of in it may be a part of the password."""
+        try:
+            return psycopg.conninfo.conninfo_to_dict(self._conninfo)
+        except psycopg.Error:
+            why = "libpq does not understand its URL; is there anything to be percent-encoded?"
+            raise AwayError(why) from None
 
     def _wait(self) -> None:
         pgconn = self._connection.pgconn

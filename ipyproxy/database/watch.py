@@ -51,7 +51,7 @@ class Watch:
 
     :param draw: gives random numbers from 0 up to 1, so that many hosts come back one by one.
     :param longest: seconds that there are between looks at most.
-    :param patience: seconds that a look may take.
+    :param patience: seconds that a look may take, from its beginning or its last answer.
     :ivar is_stopped: whether it was stopped; a look may still be under way.
     """
 
@@ -86,6 +86,11 @@ class Watch:
         for timer in self._timer, self._deadline:
             if timer is not None and timer.active():
                 timer.cancel()
+
+    def goes_on(self) -> None:
+        """The look under way has an answer, and goes on: its patience begins again."""
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.reset(self._patience)
 
     def _look(self) -> None:
         self._deadline = self._reactor.callLater(self._patience, self._wait_no_longer)

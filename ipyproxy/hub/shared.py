@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -80,6 +80,7 @@ class SharedRoutes:
     :param name: what people know the table by; holds no password.
     :param here: the routes of this node. Nobody else changes them.
     :param draw: gives random numbers from 0 up to 1, so that nodes do not all write at once.
+    :ivar is_known: whether the table was read to its end once.
     """
 
     log = Logger(namespace="ipyproxy.hub")
@@ -101,7 +102,7 @@ class SharedRoutes:
         self._here = here
         self._draw = draw
         self._watch = Watch(reactor, self, draw, LONGEST_BACKOFF, SILENCE)
-        self._is_known = self._is_away = False
+        self.is_known = self._is_away = False
         self._unseen: set[str] | None = None
         self._telling: Any = None
 
@@ -164,14 +165,14 @@ class SharedRoutes:
         return done
 
     async def _refresh(self) -> None:
-        if self._is_known and self._is_away:
+        if self.is_known and self._is_away:
             return
         try:
             self._table.ring()
             await self._catch_up()
             uses = await self._in_turn(self._table.uses)
         except AwayError:
-            if not self._is_known:
+            if not self.is_known:
                 raise
             return
         for start in range(0, len(uses), AT_ONCE):
@@ -202,19 +203,22 @@ class SharedRoutes:
         while True:
             page: Page = await self._run(partial(self._table.look, waits=waits))
             self._take(page)
+            self._watch.goes_on()
             if page.is_last:
                 break
             waits = False
-        while self._unseen:
-            for _ in range(min(len(self._unseen), AT_ONCE)):
-                self._here.remove(self._unseen.pop())
+        # Everything may be read anew meanwhile, and then it is not known yet what is gone.
+        gone = self._unseen
+        while gone and gone is self._unseen:
+            for _ in range(min(len(gone), AT_ONCE)):
+                self._here.remove(gone.pop())
             await self._turn()
-        if self._unseen is not None:
+        if gone is not None and gone is self._unseen:
             self._unseen = None
-            if not self._is_known:
+            if not self.is_known:
                 count = len(self._here)
                 self.log.info("{table} has {count} routes", table=self._name, count=count)
-            self._is_known = True
+            self.is_known = True
 
     def _take(self, page: Page) -> None:
         if page.begins:
@@ -256,7 +260,7 @@ class SharedRoutes:
     def went_away(self, why: str) -> None:
         """See :class:`ipyproxy.database.watch.Watched`."""
         self._is_away = True
-        kept = "those that are known stay" if self._is_known else "there are none until then"
+        kept = "those that are known stay" if self.is_known else "there are none until then"
         self.log.warn(
             "the routes in {table} are away: {why}; they are waited for, and {kept}",
             table=self._name,
@@ -283,7 +287,7 @@ class SharedRoutes:
 
     async def _tell(self) -> None:
         """Tell the table which routes were used here since the last time."""
-        if not self._is_known or self._is_away:
+        if not self.is_known or self._is_away:
             return
         try:
             for uses in self._here.uses():
@@ -295,6 +299,8 @@ class SharedRoutes:
                     await self._turn()
         except AwayError:
             pass  # people hear of it from the watch, and the table the next time
+        except CancelledError:
+            raise  # the process ends, and waits no longer
         except Exception:
             self.log.failure("the last use of routes cannot be kept; please report this")
 

@@ -151,9 +151,13 @@ class RoutesTable:
                 connection.execute(_ALONE)
                 connection.execute(MAKE)
         # Another server may have taken the place of one that was lost, without its last changes.
+        # If it has the last one that was seen, all before that are the same; later numbers, which
+        # changed nothing, may stand for something else by now.
         seen = self._seen
-        if seen is not None and connection.execute(_STILL, seen).fetchone() is None:
+        if seen is None or connection.execute(_STILL, seen).fetchone() is None:
             self._is_behind = True
+        else:
+            self._revision = seen.revision
 
     def look(self, *, waits: bool = False) -> Page:
         """The changes since the last look.

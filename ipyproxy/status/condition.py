@@ -41,7 +41,8 @@ class Condition:
     It has been up since ``started``, a time of the reactor's clock, whose dates ``calendar`` gives.
     ``listeners`` are where it listens, for people; ``reloads`` were done, ``refused_reloads`` left
     everything as it was. ``handshakes`` are those of HTTPS. ``renewals`` tells of the certificates
-    that are got by themselves; None: there are none.
+    that are got by themselves; None: there are none. ``missing`` says what has to be read before
+    visitors can be served; empty: nothing.
     """
 
     def __init__(self, calendar: Calendar) -> None:
@@ -52,6 +53,7 @@ class Condition:
         self.certificates: Sequence[Certificate] = ()
         self.handshakes = Handshakes()
         self.renewals: Callable[[], Renewals] | None = None
+        self.missing: Callable[[], str] = lambda: ""
         self.reloads = 0
         self.refused_reloads = 0
 
@@ -59,6 +61,8 @@ class Condition:
         """Why nobody should be sent here now; None if all is well."""
         if self.phase is not Phase.SERVING:
             return str(self.phase.value)
+        if missing := self.missing():
+            return missing
         if any(certificate.is_expired(self._today) for certificate in self.certificates):
             return "certificate expired"
         return None

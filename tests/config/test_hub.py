@@ -39,6 +39,7 @@ def test_a_database_takes_psycopg(installed: bool, monkeypatch: pytest.MonkeyPat
     [
         ('"sqlite:////srv/x"', "is no URL such as postgresql://"),
         ('"mysql://u:secret@db/x"', "is no URL such as postgresql://"),
+        ('"postgresql://db/x?password=a%secret"', "has a % that is not percent-encoded"),
         ('"postgresql://u:sec@ret@db/x"', "@ or / is not percent-encoded"),
         ('"postgresql://"', "names no database"),
         ("5", "is no URL such as postgresql://"),

@@ -267,6 +267,11 @@ class TestWhatIsAway:
             source.look()
         assert "guess" not in str(caught.value)
 
+    def test_what_libpq_complains_of_in_a_url_is_not_told(self) -> None:
+        with pytest.raises(AwayError, match="libpq does not understand its URL") as caught:
+            of("postgresql://galaxy:p?sec/ret@127.0.0.1/galaxy").look()
+        assert "sec" not in str(caught.value)
+
     @pytest.mark.usefixtures("table")
     def test_a_server_that_stops_and_comes_back(
         self, database: Database, source: PostgreSQLSource

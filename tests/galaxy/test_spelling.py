@@ -62,8 +62,26 @@ def test_relative_paths_start_where_they_are_said_to() -> None:
 @pytest.mark.parametrize(
     "uri",
     ["postgresql://u:secret@db/galaxy", "postgresql://db/galaxy?user=u&password=secret&a=b",
-     "postgresql://u:secret:sec@db/galaxy", "postgresql://:secret@db/galaxy"],
+     "postgresql://u:secret:sec@db/galaxy", "postgresql://:secret@db/galaxy",
+     "postgresql://u:sec?secret@db/galaxy"],
 )  # fmt: skip
 def test_nobody_is_told_a_password(uri: str) -> None:
     assert "secret" not in str(read_place(uri))
     assert "db/galaxy" in str(read_place(uri))
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["postgresql://u:p%secret@db/galaxy", "postgresql://db/galaxy?password=p%secret",
+     "postgresql://u:p%00secret@db/galaxy", "postgresql://u:p?@secret@db/galaxy",
+     "postgresql://u:p/secret@db/galaxy"],
+)  # fmt: skip
+def test_a_password_that_libpq_would_complain_of_is_refused(uri: str) -> None:
+    with pytest.raises(ValueError, match="percent-encoded") as caught:
+        read_place(uri)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_at_sign_may_be_in_a_parameter() -> None:
+    uri = "postgresql:///galaxy?host=/run/a@b"
+    assert str(read_place(uri)) == uri

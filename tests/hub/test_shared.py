@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs, formatEvent
 
 from ipyproxy.database.watch import AwayError
@@ -347,6 +348,45 @@ class TestEverythingAnew:
         fleet.wait(1)
         assert list(other.call("GET").json) == ["/3", "/4"]
 
+    def test_what_is_not_read_yet_is_not_gone(
+        self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(shared, "AT_ONCE", 1)
+        node = fleet.nodes[0]
+        for number in range(5):
+            post(node, f"/{number}")
+        fleet.server.changes = fleet.server.changes[2:]
+        node.view.is_behind = True
+        node.shared.refresh()  # one of the first two is removed, and the other one has its turn
+        pages: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+
+        def first_page(work: Callable[[], Any]) -> Deferred[Any]:
+            node.run = later
+            return maybeDeferred(work)
+
+        def later(work: Callable[[], Any]) -> Deferred[Any]:
+            pages.append((work, Deferred()))
+            return pages[-1][1]
+
+        node.view.is_behind, node.run = True, first_page
+        node.shared.refresh()
+        node.loop.settle()
+        assert {"/2", "/3", "/4"} <= set(node.routes)
+        node.run = maybeDeferred
+        for work, result in pages:
+            maybeDeferred(work).chainDeferred(result)
+        node.loop.settle()
+        assert set(node.routes) == {"/2", "/3", "/4"}
+
+    def test_very_many_take_their_time_and_nothing_is_away(self, fleet: Fleet) -> None:
+        node = fleet.nodes[0]
+        for number in range(12):
+            post(node, f"/{number}")
+        node.view.is_behind = True
+        node.run = lambda work: deferLater(node.loop, SILENCE / 2, work)
+        assert node.told(10 * SILENCE) == []
+        assert node.view.interrupted == 0
+
     def test_a_caller_that_hangs_up_is_told_nothing_and_the_route_is_there(
         self, fleet: Fleet
     ) -> None:
@@ -418,3 +458,18 @@ class TestUse:
         node.loop.settle()
         assert ended == [None]
         assert fleet.server.told == ["/a"]
+
+    def test_a_silent_database_does_not_keep_a_node_from_stopping(self, fleet: Fleet) -> None:
+        node = fleet.nodes[0]
+        post(node, "/a")
+        node.wait(1)
+        node.ask(b"GET /a/x", HERE)
+        _, wire = node.accept()
+        node.tell(wire, OK)
+        node.run = lambda work: Deferred()
+        ended: list[object] = []
+        with capturedLogs() as events:
+            node.shared.stop().addTimeout(5, node.loop).addBoth(ended.append)
+            node.wait(6)
+        assert len(ended) == 1
+        assert not [event for event in events if event["log_namespace"].startswith(LOGGER)]

@@ -196,6 +196,21 @@ class TestWhoeverIsFarBehind:
         assert page.begins
         assert sorted(told(page)) == ["/a", "/c"]
 
+    def test_a_server_without_the_last_numbers_that_changed_nothing(self, fleet: Fleet) -> None:
+        node, database = fleet.join(), fleet.database
+        node.add("/a", TARGET, "{}")
+        everything(node)
+        for _ in range(3):
+            assert not node.remove("/nothing")
+        node.look()
+        # As after a fail-over to a server that was a moment behind; then it is written on.
+        node.close()
+        database.sql("UPDATE ipyproxy_hub SET revision = 1")
+        other = fleet.join()
+        for path in "/b", "/c", "/d", "/e":
+            other.add(path, TARGET, "{}")
+        assert {"/b", "/c", "/d", "/e"} <= told(node.look()).keys()
+
     def test_a_table_that_was_dropped_is_made_again_and_empty(self, fleet: Fleet) -> None:
         node = fleet.join()
         node.add("/a", TARGET, "{}")

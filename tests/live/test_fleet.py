@@ -159,11 +159,12 @@ def test_a_node_that_is_killed_loses_its_own_connections_only(site: Site, visito
         assert fleet.nodes[0].add(path, port) == 201
         fleet.every(EVERYWHERE, lambda node: node.api("GET", path)[0] == 200)  # noqa: B023
     fleet.wait_until_all_are_up()
+    # Each node in turn, as long as nobody else comes.
+    bridges = [fleet.bridge("/ws") for _ in range(3 * visitors)]
+    places = [fleet.node_of(each) for each in bridges]
+    assert set(places) == set(range(NODES))
+    assert all(each.is_open() for each in bridges)
     with Load(site, "/web/", visitors) as load:
-        bridges = [fleet.bridge("/ws") for _ in range(3 * visitors)]
-        places = [fleet.node_of(each) for each in bridges]
-        assert set(places) == set(range(NODES))
-        assert all(each.is_open() for each in bridges)
         load.goes_on(20)
         victim.kill()
         load.goes_on(100)
@@ -209,6 +210,9 @@ def test_a_database_that_is_away_loses_nothing(site: Site, seconds: int) -> None
         starting.wait("there are none until then")
         assert not has("/web/")(starting)
         assert starting.api("GET")[0] == 503
+        # Nor does HAProxy send anybody there.
+        assert starting.status("/_ipyproxy/readyz") == 503
+        assert other.status("/_ipyproxy/readyz") == 200
     finally:
         fleet.database.start()
     # The hub tries again.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -214,3 +215,28 @@ def test_a_database_that_hangs_is_told_once_and_connected_to_again(
         site.close()
     finally:
         database.kill()
+
+
+def test_a_bridge_that_outlives_a_hand_over_ends_with_its_tool(
+    tmp_path: Path, echo: Echoing
+) -> None:
+    held = tmp_path / "map.json"
+    entry = {"token": "t", "host": "127.0.0.1", "port": echo.port}
+    held.write_text(json.dumps({key(1): entry, key(2): entry}))
+    proxy = Proxy(tmp_path, CONFIGURATION.format(map=held))
+    visitor = Visitor(proxy.port)
+    try:
+        within(lambda: visitor.ask(path(1, "t")).status != 404)
+        gone, kept = (visitor.websocket(path(number, "t"), legacy=True) for number in (1, 2))
+        proxy.child.signal(signal.SIGQUIT)
+        proxy.child.wait_until(lambda: "handing over" in proxy.child.log(), seconds=20)
+        held.write_text(json.dumps({key(2): entry}))
+        began = time.monotonic()
+        assert _end_of(gone) == 1006
+        assert time.monotonic() - began < SOON
+        kept.send("still there?")
+        assert kept.recv(20) == "still there?"
+        kept.close()
+        proxy.child.wait(20)
+    finally:
+        proxy.child.stop()
