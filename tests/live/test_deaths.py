@@ -41,7 +41,8 @@ PATIENCE = 5.0
 AT_ONCE = 0.05
 
 #: Ports that nobody has: they lie below those that systems give out by themselves.
-DEAD = range(20000, 20500)
+#: Below the ports that tests choose from, so that nobody listens there.
+DEAD = range(19000, 19500)
 NOTEBOOKS = f'[notebooks]\nports = "{PORTS},{DEAD.start}-{DEAD.stop - 1}"\n'
 HEALTH = f"[health]\ninterval = {INTERVAL}\ntimeout = {TIMEOUT}\nfall = {FALL}\n"
 CONFIGURATION = NOTEBOOKS + HEALTH

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .requests import Shelf
 
-_MODIFIED = 1_700_000_000
+MODIFIED = 1_700_000_000
 _FILES = {
     "index.html": b"<!doctype html><title>home</title>" + b"<p>home" * 300,
     "style.css": b"body { color: red }\n" * 100,
@@ -39,10 +39,10 @@ def fill(directory: Path, at: str) -> Shelf:
         file = directory / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
-        os.utime(file, (_MODIFIED, _MODIFIED))
+        os.utime(file, (MODIFIED, MODIFIED))
     (directory.parent / "secret").write_text("secret")
     (directory / "out").symlink_to("../secret")
     asked = {name: len(content) for name, content in _FILES.items()}
     for name in "a b.txt", ".hidden", "inner/a.txt":
         del asked[name]
-    return Shelf(at, formatdate(_MODIFIED, usegmt=True), asked)
+    return Shelf(at, formatdate(MODIFIED, usegmt=True), asked)
