@@ -46,7 +46,7 @@ test-compiled: compiled ## the test suite on that, less what needs plain Python,
 	@cd build/compiled && $(CURDIR)/$(BIN)/python -m pytest -m "not soak and not plain" \
 		--ignore tests/test_packaging.py --ignore tests/test_debian.py $(PYTEST_ARGS)
 
-soak: .venv/.test .venv-sslyze/.made ## the long forms, one by one by name: 72 minutes, and those with browsers
+soak: .venv/.test .venv-sslyze/.made ## the long forms, one by one by name: two hours and more
 	@$(BIN)/python -m pytest -m soak -v -o console_output_style=count --durations=0 \
 		--durations-min=1 $(PYTEST_ARGS)
 
