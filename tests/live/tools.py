@@ -76,7 +76,8 @@ class Echoing:
     """A tool that sends every message of a WebSocket back."""
 
     def __init__(self, host: str = "127.0.0.1") -> None:
-        self._server = serve(self._echo, host, 0)
+        # Clients of tests may be silent for long, and then answer no ping either.
+        self._server = serve(self._echo, host, 0, ping_interval=None)
         self.port = self._server.socket.getsockname()[1]
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
