@@ -124,6 +124,23 @@ class Node(PlayedHub):
     def work(self, call: Callable[[], Any]) -> Deferred[Any]:
         return self.run(call)
 
+    def hold(self) -> Callable[[], None]:
+        """Let what is asked of the table wait, until what this gives is called."""
+        waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+
+        def later(call: Callable[[], Any]) -> Deferred[Any]:
+            waiting.append((call, Deferred()))
+            return waiting[-1][1]
+
+        def go_on() -> None:
+            self.run = maybeDeferred
+            for call, result in waiting:
+                maybeDeferred(call).chainDeferred(result)
+            self.loop.settle()
+
+        self.run = later
+        return go_on
+
     def has(self, path: str) -> bool:
         return self.routes.get(path) is not None
 
@@ -169,6 +186,16 @@ def fleet() -> Fleet:
 
 def post(node: Node, path: str, target: str = TARGET) -> Answer:
     return node.call("POST", path, {"target": target})
+
+
+def begin_post(node: Node) -> Browser:
+    """Whoever has asked for the route /a, and waits for the answer."""
+    caller = node.api.connect()
+    said = b"POST /api/routes/a HTTP/1.1\r\nHost: x\r\nAuthorization: token %b\r\n" % TOKEN
+    body = b'{"target": "http://127.0.0.1:1"}'
+    caller.wire.say(said + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    node.loop.settle()
+    return caller
 
 
 class TestChanges:
@@ -315,23 +342,10 @@ class TestWhileItIsAway:
 
     def test_a_write_whose_turn_comes_too_late_is_not_done(self, fleet: Fleet) -> None:
         node = fleet.nodes[0]
-        queue: list[tuple[Callable[[], Any], Deferred[Any]]] = []
-
-        def later(work: Callable[[], Any]) -> Deferred[Any]:
-            queue.append((work, Deferred()))
-            return queue[-1][1]
-
-        node.run = later
-        caller = node.api.connect()
-        said = b"POST /api/routes/a HTTP/1.1\r\nHost: x\r\nAuthorization: token %b\r\n" % TOKEN
-        body = b'{"target": "http://127.0.0.1:1"}'
-        caller.wire.say(said + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-        node.loop.settle()
+        go_on = node.hold()
+        caller = begin_post(node)
         node.wait(shared.PATIENCE + 1)
-        node.run = maybeDeferred
-        for work, result in queue:
-            maybeDeferred(work).chainDeferred(result)
-        node.loop.settle()
+        go_on()
         assert caller.wire.hear().startswith(b"HTTP/1.1 503 ")
         assert fleet.server.changes == []
 
@@ -391,24 +405,11 @@ class TestEverythingAnew:
         self, fleet: Fleet
     ) -> None:
         node = fleet.nodes[0]
-        waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
-
-        def later(work: Callable[[], Any]) -> Deferred[Any]:
-            waiting.append((work, Deferred()))
-            return waiting[-1][1]
-
-        node.run = later
-        caller = node.api.connect()
-        said = b"POST /api/routes/a HTTP/1.1\r\nHost: x\r\nAuthorization: token %b\r\n" % TOKEN
-        body = b'{"target": "http://127.0.0.1:1"}'
-        caller.wire.say(said + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-        node.loop.settle()
+        go_on = node.hold()
+        caller = begin_post(node)
         caller.wire.reset()
         node.loop.settle()
-        node.run = maybeDeferred
-        for work, result in waiting:
-            maybeDeferred(work).chainDeferred(result)
-        node.loop.settle()
+        go_on()
         assert node.has("/a")
         assert node.figures.api[201] == 0
         assert not node.loop.failures
