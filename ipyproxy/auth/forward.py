@@ -72,7 +72,7 @@ class ForwardAuth:
     :param url: where to ask.
     :param user_header: the field of the answer that holds the user's name.
     :param headers: fields of the answer that go upstream, if they are there.
-    :param withheld: names of further fields that a client may not say itself.
+    :param reserved: names of further fields that a client may not send.
     :param timeout: seconds for the whole answer's head, and before that for the subrequest's turn.
     :param remembered: seconds for which a good answer counts for requests of which the server would
         be told exactly the same; 0: each request is asked for.
@@ -91,7 +91,7 @@ class ForwardAuth:
         *,
         user_header: str,
         headers: Sequence[str] = (),
-        withheld: Sequence[str] = (),
+        reserved: Sequence[str] = (),
         timeout: float = 5.0,
         remembered: float = 0.0,
         login: str = "",
@@ -104,7 +104,7 @@ class ForwardAuth:
         self._user_header = user_header
         self._headers = tuple(headers)
         self._timeout = timeout
-        self._withheld = ReservedFields((user_header, *headers, *withheld), basic=False)
+        self._reserved = ReservedFields((user_header, *headers, *reserved), basic=False)
         self._remembered = remembered
         self._login = login
         self._secret = secrets.token_bytes(32)
@@ -116,7 +116,7 @@ class ForwardAuth:
         """See :class:`~ipyproxy.auth.gate.Method`."""
         url = self._url
         if self._tools is None:
-            told = _told(facts, self._withheld)
+            told = _told(facts, self._reserved)
         else:
             tool = _TOOL_KEY.match(facts.path.removeprefix(self._tools))
             if tool is None or not facts.path.startswith(self._tools):
@@ -188,14 +188,14 @@ def _values(response: IResponse, name: str) -> list[bytes]:
     return values
 
 
-def _told(facts: RequestFacts, withheld: ReservedFields) -> Headers:
+def _told(facts: RequestFacts, reserved: ReservedFields) -> Headers:
     """What the server gets to know: the client's own fields, and what was asked.
 
     The names are those of nginx (X-Original-*), of Caddy and Traefik (X-Forwarded-*), and what
     oauth2-proxy goes by to lead back (X-Auth-Request-Redirect).
     """
     headers = Headers()
-    for line in withheld.kept(facts.lines):
+    for line in reserved.kept(facts.lines):
         name, _, value = line.partition(b":")
         plain = alike(name)
         if plain not in _OURS and not plain.startswith(_OUR_FAMILIES):

@@ -24,7 +24,7 @@ from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.clock import Calendar
 from ipyproxy.config import Config
 from ipyproxy.daemon.galaxy import GalaxyTools, make_mounts
-from ipyproxy.daemon.gate import AuthContext, make_gate, make_methods, withheld
+from ipyproxy.daemon.gate import AuthContext, make_gate, make_methods, reserved_fields
 from ipyproxy.daemon.hosts import answered_hosts
 from ipyproxy.daemon.limits import clients_limits, upstream_limits
 from ipyproxy.daemon.live import LiveRoutes
@@ -364,10 +364,10 @@ def _routes(
     # Whatever is asked for now: a browser keeps what it got under an earlier configuration.
     own = OWN_COOKIES
     cookies = tuple(name.encode("ascii") for name in config.notebooks.site_cookies) + own
-    kept_back = withheld(config.auth)
+    reserved = reserved_fields(config.auth)
     applications = config.notebooks.applications
     notebooks = Notebooks(
-        ports, prefix, cookies, components.upstreams, context, kept_back, applications
+        ports, prefix, cookies, components.upstreams, context, reserved, applications
     )
     root = Root(prefix, notebooks, login=login)
     root.put(STATE_PATH, States(ports, components.upstreams, components.health))
@@ -377,8 +377,8 @@ def _routes(
     for path, resource in pages.items():
         root.put(path, resource)
     _list_applications(components, config)
-    fittings = Fittings(components.upstreams, context, kept_back, components.disks, own)
-    tools = make_mounts(config.galaxy, components.galaxy, context, kept_back, cookies)
+    fittings = Fittings(components.upstreams, context, reserved, components.disks, own)
+    tools = make_mounts(config.galaxy, components.galaxy, context, reserved, cookies)
     return make_routes(config, root, notebooks, fittings, tools), fittings
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from dataclasses import replace
 
-from ipyproxy.access.reserved import ReservedFields, withholding
+from ipyproxy.access.reserved import ReservedFields, dropping_reserved
 from ipyproxy.config import Galaxy
 from ipyproxy.galaxy.entries import NOTHING, Changes, Contents, Entry, Tools
 from ipyproxy.galaxy.following import Follower
@@ -94,12 +94,12 @@ def make_mounts(
     config: Galaxy,
     galaxy: GalaxyTools,
     context: GatewayContext,
-    withheld: ReservedFields | None,
+    reserved: ReservedFields | None,
     cookies: tuple[bytes, ...],
 ) -> list[tuple[str, str, Mount]]:
     """What stands where tools are, by host and path: all at one path, and each at a host.
 
-    :param withheld: what of a client's own fields no upstream gets to see.
+    :param reserved: fields that a client may not send to an upstream.
     :param cookies: names of the cookies that tools do not get to see.
     """
     if config.map is None:
@@ -111,11 +111,11 @@ def make_mounts(
         return ToolsResource(galaxy.tools, galaxy.used, split, rewrite, context)
 
     prefix = config.path.encode("ascii") + b"/"
-    by_path = made(split_path(prefix), _by_path(prefix, withheld, cookies))
+    by_path = made(split_path(prefix), _by_path(prefix, reserved, cookies))
     at_path = Route(InteractiveTools(), path=config.path)
     mounts = [("", config.path, Mount(by_path, at_path, access_path=_own_path(by_path)))]
     if config.domain:
-        by_host = made(split_host, _by_host(withheld, cookies))
+        by_host = made(split_host, _by_host(reserved, cookies))
         at_host = Route(InteractiveTools(), f"*.{config.domain}")
         mount = Mount(by_host, at_host, access_path=_path_of(by_host, prefix))
         mounts.append((at_host.host, "/", mount))
@@ -140,7 +140,7 @@ def _path_of(resource: ToolsResource, prefix: bytes) -> Callable[[bytes, bytes],
     return access_path
 
 
-def _by_path(prefix: bytes, withheld: ReservedFields | None, cookies: tuple[bytes, ...]) -> Rewrite:
+def _by_path(prefix: bytes, reserved: ReservedFields | None, cookies: tuple[bytes, ...]) -> Rewrite:
     def rewrite(entry: Entry) -> Rewriting:
         own = b"%b%b/%b" % (prefix, entry.key.encode("ascii"), entry.token)
         line = b"%b: %b" % (entry.header.encode("ascii"), own) if entry.header else b""
@@ -149,7 +149,7 @@ def _by_path(prefix: bytes, withheld: ReservedFields | None, cookies: tuple[byte
             prefix=own + b"/",
             port=entry.address.port,
             site_cookies=cookies,
-            withheld=withholding(withheld, [entry.header] if entry.header else []),
+            drop_reserved=dropping_reserved(reserved, [entry.header] if entry.header else []),
             manners=Manners.APPLICATION,
             stripped=not entry.keeps_path,
             sent=(line,) if line else (),
@@ -158,14 +158,14 @@ def _by_path(prefix: bytes, withheld: ReservedFields | None, cookies: tuple[byte
     return rewrite
 
 
-def _by_host(withheld: ReservedFields | None, cookies: tuple[bytes, ...]) -> Rewrite:
+def _by_host(reserved: ReservedFields | None, cookies: tuple[bytes, ...]) -> Rewrite:
     def rewrite(entry: Entry) -> Rewriting:
         return Rewriting(
             authority=str(entry.address).encode("ascii"),
             prefix=b"/",
             port=entry.address.port,
             site_cookies=cookies,
-            withheld=withholding(withheld),
+            drop_reserved=dropping_reserved(reserved),
             manners=Manners.APPLICATION,
         )
 

@@ -147,7 +147,7 @@ def _make_forward(tools: str, auth: Auth, files: AuthFiles, around: AuthContext)
         auth.forward_url,
         user_header=auth.forward_user,
         headers=auth.forward_headers,
-        withheld=(auth.user_header,),
+        reserved=(auth.user_header,),
         timeout=auth.forward_timeout,
         remembered=auth.forward_cache,
         login=auth.forward_login,
@@ -170,8 +170,8 @@ _MAKERS: dict[str, _Maker] = {
 }
 
 
-def withheld(auth: Auth) -> ReservedFields | None:
-    """What of a client's own fields never goes upstream; None if there is no authentication."""
+def reserved_fields(auth: Auth) -> ReservedFields | None:
+    """Fields that a client may not send to an upstream; None if there is no authentication."""
     if not auth.methods:
         return None
     names = [auth.user_header, *auth.forward_headers]

@@ -13,7 +13,7 @@ from urllib.parse import quote_from_bytes
 
 from twisted.web.resource import Resource
 
-from ipyproxy.access.reserved import ReservedFields, withholding
+from ipyproxy.access.reserved import ReservedFields, dropping_reserved
 from ipyproxy.config import Config
 from ipyproxy.config.routes import OWN_PATH
 from ipyproxy.files.disk import Disks
@@ -36,14 +36,14 @@ _PLAIN = "/~!$&'()*+,;=:@"
 class Fittings(NamedTuple):
     """What routes to applications need of the rest.
 
-    :ivar withheld: what of a client's own fields no upstream gets to see.
+    :ivar reserved: fields that a client may not send to an upstream.
     :ivar disks: where files are.
     :ivar cookies: names of the cookies that only the proxy itself gets to see.
     """
 
     upstreams: UpstreamTable
     context: GatewayContext
-    withheld: ReservedFields | None
+    reserved: ReservedFields | None
     disks: Disks
     cookies: tuple[bytes, ...]
 
@@ -123,8 +123,8 @@ def make_application(
         prefix=quote_from_bytes(route.prefix, _PLAIN).encode("ascii") + b"/",
         port=0,
         site_cookies=fittings.cookies,
-        withheld=withholding(
-            fittings.withheld,
+        drop_reserved=dropping_reserved(
+            fittings.reserved,
             [line.partition(b":")[0].decode("ascii") for line in route.sent],
         ),
         scheme=b"https" if server.tls_name else b"http",

@@ -64,7 +64,7 @@ class Notebooks(Branch):
 
     :param ports: the ports that may be reached.
     :param prefix: the public path that this resource stands at, such as ``/ipython``.
-    :param withheld: what of a client's own fields no notebook gets to see.
+    :param reserved: fields that a client may not send to a notebook.
     :param applications: the ports whose programs are spoken to as applications.
     """
 
@@ -75,11 +75,11 @@ class Notebooks(Branch):
         site_cookies: tuple[bytes, ...],
         table: UpstreamTable,
         context: GatewayContext,
-        withheld: ReservedFields | None = None,
+        reserved: ReservedFields | None = None,
         applications: Container[int] = (),
     ) -> None:
         super().__init__()
-        self.withheld = None if withheld is None else withheld.kept
+        self.drop_reserved = None if reserved is None else reserved.kept
         self._ports = ports
         self._prefix = prefix.encode("ascii")
         self._site_cookies = site_cookies
@@ -101,7 +101,7 @@ class Notebooks(Branch):
             prefix=b"%b/%d/" % (self._prefix, port),
             port=port,
             site_cookies=self._site_cookies,
-            withheld=self.withheld,
+            drop_reserved=self.drop_reserved,
             scheme=b"http" if upstream.tls is None else b"https",
             manners=Manners.APPLICATION if port in self._applications else Manners.NOTEBOOK,
         )

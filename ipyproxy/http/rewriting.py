@@ -66,7 +66,8 @@ class Rewriting:
     :param prefix: ``/ipython/<port>/``, below which everything of this upstream lies.
     :param site_cookies: names of cookies that belong to the site and never go upstream.
     :param scheme: how the upstream is spoken to.
-    :param withheld: gives the field lines of a request without those that only we may send.
+    :param drop_reserved: returns the field lines of a request without those that only the proxy
+        may send.
     :param manners: what the upstream hears of the public side.
     :param confined: whether answers are kept below the prefix: cookies, workers, addresses. What
         stands beside other notebooks is; an application that an administrator gives a route is not.
@@ -81,7 +82,7 @@ class Rewriting:
     prefix: bytes
     port: int
     site_cookies: tuple[bytes, ...] = ()
-    withheld: Callable[[list[bytes]], list[bytes]] | None = None
+    drop_reserved: Callable[[list[bytes]], list[bytes]] | None = None
     scheme: bytes = b"http"
     manners: Manners = Manners.NOTEBOOK
     confined: bool = True
@@ -149,9 +150,9 @@ def _rewritten_request(special: SpecialFields, public: bytes, rewriting: Rewriti
 
 
 def _kept(block: bytes, dropped: Collection[bytes], rewriting: Rewriting) -> bytes:
-    """``block`` without what is withheld and what Connection drops."""
-    if rewriting.withheld is not None:
-        block = block_of(rewriting.withheld(lines_of(block)))
+    """``block`` without reserved fields and without those that Connection names."""
+    if rewriting.drop_reserved is not None:
+        block = block_of(rewriting.drop_reserved(lines_of(block)))
     return without(block, dropped) if dropped else block
 
 
