@@ -190,7 +190,7 @@ class Hub:
             self._listener = None
             self._file.give_up_place()
         for channel in list(self.server.channels):
-            channel.retire()
+            channel.disconnect()
 
     def stop(self) -> Deferred[None]:
         """Listen no more, and end all connections; called back once what there is is kept."""

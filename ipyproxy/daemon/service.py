@@ -224,7 +224,7 @@ class ProxyService(Service):
         # From here on nothing does.
         if settings.terms.clients != self._settings.terms.clients:
             # Whoever is connected has shown a certificate to the authorities of before, or none.
-            self._listeners.https.retire()
+            self._listeners.https.disconnect()
         self._settings = settings
         refit(self._components, config)
         self._components.tenants.owners = self._known(settings.owners)
