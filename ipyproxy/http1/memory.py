@@ -1,7 +1,7 @@
 """Reads the fields of heads: lines seen before are looked up instead of parsed.
 
-Knows what is remembered, where, and how much of it. What a line comes to is for
-:mod:`ipyproxy.http1.lines` to say; what a name means is handed in.
+Knows what is remembered, where, and how much of it. :mod:`ipyproxy.http1.lines` parses a line; what
+a name means is handed in.
 
 There are two memories, both bounded in bytes. Lines that many clients send and that are no secret
 are shared by all connections (:class:`FieldMemory`). Everything else, above all cookies,
