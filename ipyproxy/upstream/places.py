@@ -178,7 +178,7 @@ class Places:
                 self._hand_on()
 
     def sweep(self, now: float) -> None:
-        """Refuse who has waited too long, and let the slow give way; to be called every second."""
+        """Refuse requests that have waited too long, and end slow holders; called every second."""
         for client, queue in list(self._queues.items()):
             for holder in [holder for holder, until in queue.items() if until <= now]:
                 self._unqueue(client, holder)
