@@ -1,7 +1,7 @@
-"""What a configuration determines, and the components that it is wired around.
+"""The components of the daemon, and what each configuration makes around them.
 
-The components are made once and outlive every reload: open connections, and all that is known and
-counted, are theirs. The rest is made anew from each configuration and then put in place by plain
+The components are made once and outlive every reload: they own open connections, states and
+counters. Everything else is made anew from each configuration and put in place by plain
 assignments. Opens, reads and binds nothing; decides nothing about requests.
 """
 
@@ -68,10 +68,10 @@ from ipyproxy.websocket.bridge import Bridges
 
 
 class Components(NamedTuple):
-    """What outlives a reload.
+    """The components that outlive a reload.
 
-    ``own_ports`` are those that the proxy itself listens on; ``sights`` show the administrator what
-    goes on; ``listed`` are the servers that routes of the configuration hold.
+    ``own_ports`` are those that the proxy itself listens on; ``sights`` has the status pages;
+    ``listed`` are the servers of routes in the configuration.
     """
 
     upstreams: UpstreamTable
@@ -100,7 +100,7 @@ class Components(NamedTuple):
 
 
 class Dials(NamedTuple):
-    """How connections to upstreams are begun: for requests, and for probes."""
+    """How connections to upstreams are dialled: for requests, and for probes."""
 
     requests: Dialling = Dial
     probes: Dialling = Dial
@@ -172,7 +172,7 @@ def make_components(
         auth=AuthContext(
             reactor,
             time.time,
-            # One for each file there is.
+            # One lookout for each file.
             PatientThreads(reactor, 2, "users and keys").run,
             WorkThreads(reactor),
             LoginAttempts(clients, reactor, Audit(clients)),
@@ -194,7 +194,7 @@ def make_components(
 
 
 def _list_applications(components: Components, config: Config) -> None:
-    """Have a record of every server that routes lead to, with as many places as they say."""
+    """Make a record for each server of the routes, with the configured number of places."""
     places: dict[Server, int] = {}
     for entry in config.routes:
         for server in entry.servers:
@@ -207,9 +207,9 @@ def _list_applications(components: Components, config: Config) -> None:
 
 
 def _release_unlisted(components: Components, config: Config) -> None:
-    """Let go of the servers that the configuration names no more.
+    """Let go of servers that the configuration does not name any more.
 
-    Not before its routes are in place, since whoever asks for one until then still gets there.
+    Call it after the new routes are in place, since until then requests still go to these servers.
     """
     named = {server for entry in config.routes for server in entry.servers}
     for server in [server for server in components.listed if server not in named]:
@@ -217,7 +217,7 @@ def _release_unlisted(components: Components, config: Config) -> None:
 
 
 def make_compression(reactor: Reactor, config: Config) -> Compression:
-    """What compresses answers, as ``config`` wants it."""
+    """Make the compression of answers that ``config`` describes."""
     worker, idler = Worker(reactor, "compression", 0), Worker(reactor, "better compression", 19)
     compression = Compression(Store(config.compression.cache_bytes), worker, idler)
     _configure(compression, config)
@@ -250,16 +250,16 @@ def secure(
     notebooks: ClientTLS | None,
     applications: Mapping[str, ClientTLS] = MappingProxyType({}),
 ) -> None:
-    """Let connections to upstreams be made on these terms; None, or not listed: plainly.
+    """Set the terms for TLS to upstreams; None, or not listed: no TLS.
 
-    On other terms than before, nothing begins any more on what is open.
+    If the terms of an upstream change, no request is sent on its open connections any more.
 
-    :param applications: by the names of servers.
+    :param applications: the terms by names of servers.
     """
     components.upstreams.notebook_tls = notebooks
     for upstream in components.upstreams.all():
         is_notebook = upstream.port is not None
-        # A live route brings its own.
+        # A live route has its own terms.
         tls = notebooks if is_notebook else applications.get(upstream.name, upstream.tls)
         if upstream.tls != tls:
             components.pool.part(upstream.name)
@@ -267,9 +267,9 @@ def secure(
 
 
 class Sites(NamedTuple):
-    """What is served: ``public`` by HTTPS, ``redirects`` by plain HTTP, ``status`` on its own.
+    """The sites: ``public`` on HTTPS, ``redirects`` on plain HTTP, ``status`` on its own listener.
 
-    ``fittings`` are for live routes, once these sites are in place.
+    Live routes use ``fittings`` once these sites are in place.
     """
 
     public: PublicSite
@@ -320,7 +320,7 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
 
 
 def _challenges(components: Components, settings: Settings) -> Challenges | None:
-    """What plain HTTP answers ACME servers with, if anything."""
+    """The answers to ACME's http-01 challenges on plain HTTP, if there are any."""
     acme, own = settings.config.listen.acme_directory, settings.acme
     directories = [*([acme] if acme else []), *([own.store.http] if own else [])]
     if not directories:
@@ -329,16 +329,16 @@ def _challenges(components: Components, settings: Settings) -> Challenges | None
 
 
 def hsts(settings: Settings) -> int:
-    """For how many seconds browsers have to use HTTPS, with the certificates that there are.
+    """The max-age of HSTS in seconds, which depends on the certificates.
 
-    With a self-signed one it is 0: browsers that know HSTS let nobody go on past its warning.
+    With a self-signed certificate it is 0: with HSTS, browsers let nobody pass the warning.
     """
     vouched_for = not any(each.is_self_signed for each in settings.certificates)
     return settings.config.tls.hsts if vouched_for else 0
 
 
 def _operator(settings: Settings) -> str:
-    """Who is said to run the site: what is configured, or else a name of this host."""
+    """The operator to name on pages: the configured one, or a name of this host."""
     site = settings.config.site
     names = [*site.hosts, *(name for each in settings.certificates for name in each.names)]
     hosts = [name for name in names if name[:2] != "*." and parse_address(name) is None]
@@ -361,7 +361,7 @@ def _routes(
         components.compression if config.compression.codings else None,
         components.preloads if config.compression.codings else None,
     )
-    # Whatever is asked for now: a browser keeps what it got under an earlier configuration.
+    # Also without a login in this configuration: a browser keeps cookies from an earlier one.
     own = OWN_COOKIES
     cookies = tuple(name.encode("ascii") for name in config.notebooks.site_cookies) + own
     reserved = reserved_fields(config.auth)
@@ -384,5 +384,5 @@ def _routes(
 
 def _status(components: Components, names: Iterable[str]) -> StatusSite:
     resources = {**health_resources(components.condition), **components.sights.resources}
-    # By a tunnel, its end on another machine is localhost too.
+    # Through a tunnel, the address on the other machine is localhost too.
     return StatusSite(resources, Policy(("localhost", "127.0.0.1", "::1", *names), ()))
