@@ -1,6 +1,6 @@
-"""The frame of the proxy's own pages: one look, and the policy of what a page may do.
+"""The frame of the proxy's own pages: their layout, and their Content-Security-Policy.
 
-Knows HTML, its style, and Content-Security-Policy. Knows nothing of what a page says.
+Knows HTML, its style, and Content-Security-Policy. Knows nothing of a page's content.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ color:var(--soft);font-size:.875rem}
 @media(max-width:30rem){body{place-items:start center;padding:.75rem}main{padding:1.5rem 1.25rem}}
 """
 
-# Looks for the notebook, at first often, and gives up after five minutes: a tab that was left open
-# must not knock for ever. It reloads only what answers, so that it can't reload in a circle.
+# Polls the state of the notebook, at first often, and gives up after five minutes: a forgotten tab
+# must not poll for ever. It reloads only once the notebook answers, so that it can't reload in a
+# loop.
 WAITING_SCRIPT = """\
 (() => {
   const show = (id) => {
@@ -93,7 +94,7 @@ _HTML = """\
 def html_body(
     title: str, content: str, footer: str, *, state: str = "", script: str = "", style: str = ""
 ) -> bytes:
-    """A whole page. All but ``script`` and ``style`` (more of either) is HTML.
+    """A whole page. All arguments except ``script`` and ``style`` (additional ones) are HTML.
 
     :param state: attributes of the part that is read.
     """
@@ -110,11 +111,11 @@ def html_body(
 def page_fields(
     *, frame_ancestors: str, script: bool = False, style: str = "", form: bool = False
 ) -> tuple[Field, ...]:
-    """The fields of a page: it may do nothing but what it is seen to do.
+    """The fields of a page, with a policy that allows only what the page needs.
 
-    :param frame_ancestors: who may show it in a frame.
+    :param frame_ancestors: the pages that may show it in a frame.
     :param script: whether it has the script that waits for a notebook.
-    :param style: what :func:`html_body` was given.
+    :param style: the same as for :func:`html_body`.
     :param form: whether it has a form, which goes to this host.
     """
     style_hash = source_hash(_STYLE + style) if style else _STYLE_HASH
@@ -127,7 +128,7 @@ def page_fields(
     return (
         (b"Content-Security-Policy", policy.encode()),
         (b"X-Content-Type-Options", b"nosniff"),
-        # A form that no Referer goes with is sent with "Origin: null".
+        # With no-referrer, browsers send a form with "Origin: null".
         (b"Referrer-Policy", b"same-origin" if form else b"no-referrer"),
         (b"Cache-Control", b"no-store"),
     )
