@@ -1,16 +1,12 @@
 """ACME's files in one directory: copy it for a backup, mount it to share it between nodes.
 
-    account.pem           the account's key
-    account.next.pem      the one that it is to have, while it is changed
-    rekey                 somebody wants the account's key to be changed
-    certificates/NAME.pem key, certificate and chain; "_" stands for a "*"
-    attempts/NAME.json    what came of asking, if it failed
-    asked/NAME            somebody wants this one to be renewed at once; why the old one is revoked
-    revocations/*.pem     certificates that the authority is to revoke, and why
-    revoked/*.pem         those that it has revoked
-    challenges/NAME.pem   what an ACME server is shown that looks at NAME (tls-alpn-01)
-    http/                 the same for http-01, as a site's directory
-    lock                  held by whoever asks an authority
+    account.pem the account's key account.next.pem the one that it is to have, while it is changed
+    rekey somebody wants the account's key to be changed certificates/NAME.pem key, certificate and
+    chain; "_" stands for a "*" attempts/NAME.json what came of asking, if it failed asked/NAME
+    somebody wants this one to be renewed at once; why the old one is revoked revocations/*.pem
+    certificates that the authority is to revoke, and why revoked/*.pem those that it has revoked
+    challenges/NAME.pem what an ACME server is shown that looks at NAME (tls-alpn-01) http/ the same
+    for http-01, as a site's directory lock held by the process that asks an authority
 
 Only the service's user can access the files. Knows files; slow methods are called in a thread.
 Knows nothing of when certificates are asked for.

@@ -3,8 +3,8 @@
 Knows both sides: the client's request, the connection to the upstream, and what a gateway changes
 in between. Knows nothing of sockets, and decides nothing about access.
 
-Longer than other modules, because it is one class: whatever the server, the upstream's connection
-or the places call may have to release both sides at once.
+Longer than other modules, because it is one class: calls of the server, of the upstream's
+connection and of the places may each have to release both sides at once.
 """
 
 from __future__ import annotations
