@@ -58,8 +58,8 @@ class WatchedFile(Generic[T]):
             raise self._unusable(error) from error
         if self._secret and status.st_mode & stat.S_IROTH:
             raise UnusableFileError(
-                f"{self._path} lies open to all users of this machine, and whoever reads it can "
-                "let himself in; make new keys, and chmod it to 640."
+                f"{self._path} can be read by all users of this machine, who could then let "
+                "themselves in; make new keys, and chmod it to 640."
             )
         return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 

@@ -81,8 +81,8 @@ def _run(given: argparse.Namespace) -> int:
     sys.stdout.write(link + "\n")
     if not enclosed:
         sys.stderr.write(
-            "ipyproxy: note: whoever has this link passes the proxy; a notebook that has a token "
-            "or a password of its own asks for that as well (see --token-stdin)\n"
+            "ipyproxy: note: everybody who has this link passes the proxy; a notebook with a token "
+            "or a password asks for that as well (see --token-stdin)\n"
         )
     return 0
 

@@ -56,7 +56,9 @@ def store_for(given: argparse.Namespace, name: str | None = None) -> Store:
     config = read_file(given)
     store = own_store(config, certificate_files(config))
     if store is None:
-        raise ConfigError(["tls.acme is not on: whoever made the certificates renews them"])
+        raise ConfigError(
+            ["tls.acme is not on: renew the certificates with the program that made them"]
+        )
     if name is not None and name not in store.names:
         got = ", ".join(store.names) or "no name"
         raise ConfigError([f"{name}: certificates are got for {got}"])

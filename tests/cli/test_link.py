@@ -240,7 +240,7 @@ def test_files_that_cannot_be_used_are_told(
     assert (status, why.endswith("none.toml: No such file or directory\n")) == (2, True)
     (config.parent / "link.keys").chmod(0o644)
     status, why = said(capsys, *arguments, str(config))
-    assert (status, "lies open to all users" in why) == (2, True)
+    assert (status, "can be read by all users" in why) == (2, True)
 
 
 class TestTheRecipes:

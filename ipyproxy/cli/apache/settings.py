@@ -258,7 +258,7 @@ class Settings:
         """Allow and Deny of Apache 2.2."""
         who = directive.arguments[1:]
         if directive.name == "order":
-            return "whoever is not listed in allow is kept out"
+            return "allow denies all clients that it does not list"
         if directive.name == "allow" and [each.lower() for each in who] == ["all"]:
             return "a route is for all unless it says otherwise"
         if directive.name == "allow" and all(re.fullmatch(r"[0-9a-f.:/]+", each) for each in who):

@@ -251,7 +251,7 @@ class Examination:
         if status == 200:
             yield wrong(
                 "login",
-                "it asks nobody who they are: whoever reaches the proxy can run code as its user",
+                "it asks for no login: everybody who reaches the proxy can run code as its user",
                 "start it with a token or a password (they are on unless somebody turned them off)",
             )
         elif not self._token:
