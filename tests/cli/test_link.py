@@ -164,7 +164,7 @@ def test_a_link_alone_is_no_login_to_the_notebook(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["link", "10000", "--user", "alice", "--config", str(config)]) == 0
-    assert "a token or a password of its own asks for that as well" in capsys.readouterr().err
+    assert "a token or a password asks for that as well" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
