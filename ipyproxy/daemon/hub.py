@@ -8,7 +8,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
@@ -28,7 +27,7 @@ from ipyproxy.hub.shared import SharedRoutes
 from ipyproxy.hub.store import HubRoutes, Manner
 from ipyproxy.hub.table import RoutesTable
 from ipyproxy.net.address import UNIXPath
-from ipyproxy.net.descriptors import Descriptors
+from ipyproxy.net.descriptors import Descriptors, Reactor
 from ipyproxy.net.endpoints import listen_privately, try_listen
 from ipyproxy.net.sockets import Listener
 from ipyproxy.net.tcp import TCPTransport
@@ -71,7 +70,7 @@ class Hub:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         descriptors: Descriptors,
         components: Components,
         limits: ChannelLimits,
@@ -200,7 +199,7 @@ class Hub:
         return self._file.written() if self._shared is None else self._shared.stop()
 
 
-def _shared(reactor: Any, database: PostgreSQL, here: HubRoutes) -> SharedRoutes:
+def _shared(reactor: Reactor, database: PostgreSQL, here: HubRoutes) -> SharedRoutes:
     """The routes that are in ``database``."""
     run = PatientThreads(reactor, 1, "hub routes").run
     return SharedRoutes(reactor, run, RoutesTable(database.conninfo), str(database), here)

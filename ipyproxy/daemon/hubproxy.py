@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from ipyproxy.clock import twisted_clock
 from ipyproxy.config import Config
 from ipyproxy.config.limits import Health, Limits, Timeouts
 from ipyproxy.config.tables import Compression
@@ -27,7 +28,7 @@ from ipyproxy.daemon.hub import make_error_pages
 from ipyproxy.daemon.hubterms import Identity, ServerTerms, TermsOf
 from ipyproxy.daemon.limits import channel_limits
 from ipyproxy.daemon.routing import Fittings
-from ipyproxy.daemon.service import guarded, make_descriptors
+from ipyproxy.daemon.service import MainReactor, guarded, make_descriptors
 from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.http.forwarding import Network, TrustedProxies
 from ipyproxy.hub.api import ApiSite
@@ -111,7 +112,7 @@ class HubProxy(Service):
 
     log = Logger(namespace="ipyproxy.hub")
 
-    def __init__(self, reactor: Any, settings: HubProxySettings) -> None:
+    def __init__(self, reactor: MainReactor, settings: HubProxySettings) -> None:
         self._reactor = reactor
         self._settings = settings
         self._config = _config(settings)
@@ -123,7 +124,7 @@ class HubProxy(Service):
         self._listeners: list[Listener] = []
         self._servers: list[HTTPServer] = []
         self._sweeping = LoopingCall(guarded(self._sweep, self.log))
-        self._sweeping.clock = reactor
+        self._sweeping.clock = twisted_clock(reactor)
         live = self._components.live
         live.fit(make_fittings(self._components))
         calendar = self._components.condition.calendar

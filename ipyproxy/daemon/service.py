@@ -10,7 +10,7 @@ import select
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import DeferredList
@@ -30,9 +30,10 @@ from ipyproxy.daemon.memory import FreeMemory
 from ipyproxy.daemon.recording import Recording
 from ipyproxy.daemon.reloading import Reloads
 from ipyproxy.daemon.settings import Settings
+from ipyproxy.daemon.signals import Starting
 from ipyproxy.daemon.summary import log_settings
 from ipyproxy.daemon.systemd import Manager
-from ipyproxy.net.descriptors import Descriptors, EpollSet, Poller
+from ipyproxy.net.descriptors import Descriptors, EpollSet, Poller, Reactor
 from ipyproxy.net.endpoints import StartError, spoken
 from ipyproxy.status.condition import Phase
 from ipyproxy.status.lag import timed
@@ -51,6 +52,13 @@ _SWEEP = 0.5
 _STATE_WITHIN = 5.0
 
 
+class MainReactor(Reactor, Starting, Protocol):
+    """The reactor, as far as the daemon itself needs it."""
+
+    def stop(self) -> object:
+        """End the process's services, then the process."""
+
+
 class ProxyService(Service):
     """The daemon: its parts, its sweeps, its take-overs and its orderly end.
 
@@ -60,7 +68,9 @@ class ProxyService(Service):
 
     log = Logger(namespace="ipyproxy.service")
 
-    def __init__(self, reactor: Any, read: Callable[[], Settings], manager: Manager) -> None:
+    def __init__(
+        self, reactor: MainReactor, read: Callable[[], Settings], manager: Manager
+    ) -> None:
         self._reactor = reactor
         self._manager = manager
         self._settings = _fitting(read())
@@ -318,7 +328,9 @@ class ProxyService(Service):
         return DeferredList([*written, *filter(None, [self._status.stop()])])
 
 
-def make_service(read: Callable[[], Settings], reactor: Any, manager: Manager) -> ProxyService:
+def make_service(
+    read: Callable[[], Settings], reactor: MainReactor, manager: Manager
+) -> ProxyService:
     """The service that the settings describe; nothing is bound yet.
 
     :param read: gives the settings as they stand on the disk now; called again for each reload.

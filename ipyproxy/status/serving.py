@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
@@ -122,8 +122,8 @@ class StatusServer:
             return
         TCPTransport(self._descriptors, sock, channel, peer).start()
 
-    def stop(self) -> Any:
-        """Listen no more, and end all connections; gives a Deferred or None."""
+    def stop(self) -> Deferred[None] | None:
+        """Listen no more, and end all connections; a Deferred is called back once that is done."""
         for channel in list(self.server.channels):
             channel.transport.abortConnection()
         return None if self._listener is None else self._listener.stop()
