@@ -452,12 +452,6 @@ class Exchange:
             # What is left to send is between it and the client.
             body.ended()
 
-    def switched(self, block: bytes, rest: bytes) -> None:
-        """See :class:`ipyproxy.upstream.connection.Receiver`: nobody asked for that here."""
-        if self._connection is not None:
-            self._connection.abandon()
-        self.failed(ProxyError(Problem.UPSTREAM_BROKEN, "101 without an upgrade"))
-
     def stale(self) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`: try once more if that is harmless."""
         self._connection = None
