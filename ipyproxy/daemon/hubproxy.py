@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from ipyproxy.clock import twisted_clock
 from ipyproxy.config import Config
 from ipyproxy.config.limits import Health, Limits, Timeouts
 from ipyproxy.config.tables import Compression
-from ipyproxy.daemon.components import Components, make_components
+from ipyproxy.daemon.components import Components, gateway_context, make_components
 from ipyproxy.daemon.draining import Drain, Patience
 from ipyproxy.daemon.hub import CONNECTIONS as API_CONNECTIONS
 from ipyproxy.daemon.hub import make_error_pages
@@ -29,7 +30,6 @@ from ipyproxy.daemon.hubterms import Identity, ServerTerms, TermsOf
 from ipyproxy.daemon.limits import channel_limits
 from ipyproxy.daemon.routing import Fittings
 from ipyproxy.daemon.service import MainReactor, guarded, make_descriptors
-from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.http.forwarding import Network, TrustedProxies
 from ipyproxy.hub.api import ApiSite
 from ipyproxy.hub.figures import Figures
@@ -297,14 +297,5 @@ class HubProxy(Service):
 
 def make_fittings(components: Components) -> Fittings:
     """What routes need where there is nothing but them."""
-    context = GatewayContext(
-        components.pool,
-        components.health,
-        components.bridges,
-        components.tenants,
-        components.adviser,
-        frozenset(),
-        None,
-        components.compression,
-    )
+    context = replace(gateway_context(components), compression=components.compression)
     return Fittings(components.upstreams, context, None, components.disks, ())

@@ -13,8 +13,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 
 from ipyproxy.config import Config
-from ipyproxy.daemon.components import Components, Sites
+from ipyproxy.daemon.components import Components
 from ipyproxy.daemon.limits import channel_limits
+from ipyproxy.daemon.sites import Sites
 from ipyproxy.http.forwarding import UNIX, TrustedProxies, name_of
 from ipyproxy.net.descriptors import Descriptors, Reactor
 from ipyproxy.net.endpoints import listen, spoken

@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from ipyproxy import __version__
 from ipyproxy.clock import twisted_clock
 from ipyproxy.config import ConfigError
-from ipyproxy.daemon.components import hsts, make_components, make_sites, refit, secure
+from ipyproxy.daemon.components import make_components, refit, secure
 from ipyproxy.daemon.containers import ContainerRoutes
 from ipyproxy.daemon.draining import Drain, Patience
 from ipyproxy.daemon.keeping import Keeping
@@ -31,6 +31,7 @@ from ipyproxy.daemon.recording import Recording
 from ipyproxy.daemon.reloading import Reloads
 from ipyproxy.daemon.settings import Settings
 from ipyproxy.daemon.signals import Starting
+from ipyproxy.daemon.sites import hsts, make_sites
 from ipyproxy.daemon.summary import log_settings
 from ipyproxy.daemon.systemd import Manager
 from ipyproxy.net.descriptors import Descriptors, EpollSet, Poller, Reactor

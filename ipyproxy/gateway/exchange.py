@@ -63,7 +63,7 @@ class GatewayContext:
     bridges: Bridges
     tenants: Tenants
     adviser: Adviser
-    trusted_origins: frozenset[bytes]
+    trusted_origins: frozenset[bytes] = frozenset()
     trusted_pages: TrustedPages | None = None
     compression: Compression | None = None
     """None: answers pass as they are."""
