@@ -30,8 +30,7 @@ from ipyproxy.net.address import UNIXPath
 from ipyproxy.net.descriptors import Descriptors, Reactor
 from ipyproxy.net.endpoints import listen_privately, try_listen
 from ipyproxy.net.sockets import Listener
-from ipyproxy.net.tcp import TCPTransport
-from ipyproxy.net.tls import TLSTransport
+from ipyproxy.server.accepting import accept_client
 from ipyproxy.server.clients import Clients, ClientsLimits
 from ipyproxy.server.server import HTTPServer
 from ipyproxy.server.site import ChannelLimits
@@ -82,7 +81,6 @@ class Hub:
         self._reactor = reactor
         self._descriptors = descriptors
         self._where = config.api
-        self._limits = limits
         self._tls: ServerTLS | None = None
         self._listener: Listener | None = None
         self._has_told = False
@@ -169,17 +167,7 @@ class Hub:
         self.log.info("the hub's API is at {where}", where=str(where))
 
     def _accept(self, sock: socket.socket, peer: IAddress) -> None:
-        channel = self.server.open_channel(peer)
-        if channel is None:
-            sock.close()
-            return
-        high_water = self._limits.buffer_bytes
-        if self._tls is None:
-            transport = TCPTransport(self._descriptors, sock, channel, peer, high_water=high_water)
-            transport.start()
-            return
-        tls = self._tls.connection(sock)
-        TLSTransport(self._descriptors, sock, channel, peer, tls, high_water=high_water).start()
+        accept_client(self.server, self._descriptors, sock, peer, self._tls)
 
     def give_up_place(self) -> None:
         """Leave the API to another process, which has the routes from where they are kept."""

@@ -37,8 +37,7 @@ from ipyproxy.hub.site import HubSite, MovedSite
 from ipyproxy.hub.store import HubRoutes, Manner
 from ipyproxy.net.endpoints import StartError, listen, listen_at_path, spoken
 from ipyproxy.net.sockets import Accept, Listener, claim_descriptors
-from ipyproxy.net.tcp import TCPTransport
-from ipyproxy.net.tls import TLSTransport
+from ipyproxy.server.accepting import accept_client
 from ipyproxy.server.clients import Clients, ClientsLimits, connections_within, descriptors_for
 from ipyproxy.server.request import Request
 from ipyproxy.server.server import HTTPServer
@@ -245,22 +244,12 @@ class HubProxy(Service):
 
     def _taking(self, server: HTTPServer, identity: Identity | None) -> Accept:
         """What takes connections for ``server``."""
-        descriptors, high_water = self._descriptors, self._config.limits.buffer_bytes
         tls = None
         if identity is not None:
             tls = ServerTLS((identity.certificate,), identity.terms, self._reactor.seconds)
 
         def accept(sock: socket.socket, peer: IAddress) -> None:
-            channel = server.open_channel(peer)
-            if channel is None:
-                sock.close()
-            elif tls is None:
-                TCPTransport(descriptors, sock, channel, peer, high_water=high_water).start()
-            else:
-                connection = tls.connection(sock)
-                TLSTransport(
-                    descriptors, sock, channel, peer, connection, high_water=high_water
-                ).start()
+            accept_client(server, self._descriptors, sock, peer, tls)
 
         return accept
 

@@ -16,7 +16,7 @@ from ipyproxy.http.forwarding import TrustedProxies
 from ipyproxy.net.descriptors import Descriptors, Reactor
 from ipyproxy.net.endpoints import listen, listen_privately
 from ipyproxy.net.sockets import Listener
-from ipyproxy.net.tcp import TCPTransport
+from ipyproxy.server.accepting import accept_client
 from ipyproxy.server.clients import Clients, ClientsLimits
 from ipyproxy.server.server import HTTPServer
 from ipyproxy.server.site import ChannelLimits
@@ -116,11 +116,7 @@ class StatusServer:
         self._path = None
 
     def _accept(self, sock: socket.socket, peer: IAddress) -> None:
-        channel = self.server.open_channel(peer)
-        if channel is None:
-            sock.close()
-            return
-        TCPTransport(self._descriptors, sock, channel, peer).start()
+        accept_client(self.server, self._descriptors, sock, peer)
 
     def stop(self) -> Deferred[None] | None:
         """Listen no more, and end all connections; a Deferred is called back once that is done."""
