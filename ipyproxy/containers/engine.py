@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint, ITransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import URI, Agent, ResponseDone
@@ -157,7 +157,7 @@ class _Endpoints:
 class _Heard(Protocol):
     """A body, piece by piece."""
 
-    transport: Any
+    transport: ITransport
 
     def __init__(self, take: Callable[[bytes], object]) -> None:
         self.ended: Deferred[None] = Deferred(lambda _: self.transport.loseConnection())

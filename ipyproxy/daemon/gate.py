@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from ipyproxy.access.reserved import ReservedFields
 from ipyproxy.access.rules import Rule, Rules
@@ -31,6 +31,7 @@ from ipyproxy.config import Auth, ConfigError
 from ipyproxy.net.descriptors import Reactor
 from ipyproxy.net.hosts import as_in_field
 from ipyproxy.server.clients import Clients
+from ipyproxy.server.connection import ClientConnection
 from ipyproxy.server.refusals import Audit
 from ipyproxy.threads import PatientThreads, Run
 from ipyproxy.tls import client_subject
@@ -60,7 +61,7 @@ class AuthContext(NamedTuple):
     attempts: LoginAttempts
     revocations: Revocations
     sessions: Sessions
-    subject: Callable[[Any], str | None]
+    subject: Callable[[ClientConnection], str | None]
 
 
 def make_auth_context(reactor: Reactor, clients: Clients) -> AuthContext:

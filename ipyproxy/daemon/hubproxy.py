@@ -10,10 +10,11 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import attrs
 from twisted.application.service import Service
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -269,7 +270,7 @@ class HubProxy(Service):
         self.log.warn("Terminated")
         self._reactor.stop()
 
-    def stopService(self) -> Any:
+    def stopService(self) -> Deferred[None]:
         """Take nothing new, and end what is open."""
         super().stopService()
         for listener in self._listeners:

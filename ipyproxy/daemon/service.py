@@ -10,10 +10,10 @@ import select
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import DeferredList
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -298,7 +298,7 @@ class ProxyService(Service):
         elif not begun:
             self._reactor.stop()
 
-    def stopService(self) -> Any:
+    def stopService(self) -> Deferred[list[tuple[bool, None]]]:
         """Take nothing new, finish what is open as far as patience goes, then end."""
         super().stopService()
         self._components.condition.phase = Phase.DRAINING
@@ -310,7 +310,7 @@ class ProxyService(Service):
         self._drain.done.addCallback(lambda _: self._end())
         return DeferredList([self._drain.done, *stopped])
 
-    def _end(self) -> Any:
+    def _end(self) -> Deferred[list[tuple[bool, None]]]:
         # Not earlier: WebSockets that may stay still end with the tool that they came to.
         self._components.galaxy.stop()
         self._containers.stop()
