@@ -100,17 +100,7 @@ def make_components(
     pool.names = health.names = _make_names(reactor)
     compression = _make_compression(reactor, config)
     preloads = Preloads()
-    sources = Sources(
-        upstreams=upstreams,
-        health=health,
-        statistics=Statistics(reactor.seconds()),
-        bridges=Bridges(reactor, config.limits.message_bytes),
-        clients=clients,
-        condition=Condition(Calendar(reactor.seconds, time.time)),
-        lag=LoopLag(reactor),
-        sweeps=Histogram(),
-        compressed=compression.store,
-    )
+    sources = _make_sources(reactor, config, upstreams, health, clients, compression.store)
     memories = Memories(upstreams, pool, health, sources.statistics, compression.store, preloads)
     retirement = Retirement(memories, reactor.seconds, config.timeouts.drain)
     own_ports: set[int] = set()
@@ -172,6 +162,28 @@ def _make_compression(reactor: Reactor, config: Config) -> Compression:
     compression = Compression(Store(config.compression.cache_bytes), worker, idler)
     _configure(compression, config)
     return compression
+
+
+def _make_sources(
+    reactor: Reactor,
+    config: Config,
+    upstreams: UpstreamTable,
+    health: HealthChecker,
+    clients: Clients,
+    compressed: Store,
+) -> Sources:
+    """What the status page and the metrics read."""
+    return Sources(
+        upstreams=upstreams,
+        health=health,
+        statistics=Statistics(reactor.seconds()),
+        bridges=Bridges(reactor, config.limits.message_bytes),
+        clients=clients,
+        condition=Condition(Calendar(reactor.seconds, time.time)),
+        lag=LoopLag(reactor),
+        sweeps=Histogram(),
+        compressed=compressed,
+    )
 
 
 def _part_from_tenant(components: Components, name: str, ago: float) -> None:
