@@ -18,7 +18,6 @@ from ipyproxy.daemon.components import Components
 from ipyproxy.daemon.hubfile import RoutesFile
 from ipyproxy.daemon.hubterms import HubFiles, TermsOf
 from ipyproxy.database.place import PostgreSQL
-from ipyproxy.http.forwarding import TrustedProxies
 from ipyproxy.hub.api import ApiSite
 from ipyproxy.hub.errorpages import ErrorPages, ErrorTarget
 from ipyproxy.hub.figures import Figures
@@ -31,8 +30,7 @@ from ipyproxy.net.descriptors import Descriptors, Reactor
 from ipyproxy.net.endpoints import listen_privately, try_listen
 from ipyproxy.net.sockets import Listener
 from ipyproxy.server.accepting import accept_client
-from ipyproxy.server.clients import Clients, ClientsLimits
-from ipyproxy.server.server import HTTPServer
+from ipyproxy.server.private import private_server
 from ipyproxy.server.site import ChannelLimits
 from ipyproxy.threads import PatientThreads
 from ipyproxy.tls import ServerTLS
@@ -98,16 +96,8 @@ class Hub:
         )
         components.condition.missing = self._missing
         self._file = RoutesFile(reactor, self.routes, directory if config.routes is None else None)
-        few = Clients(ClientsLimits(CONNECTIONS, CONNECTIONS))
         self._figures = Figures()
-        self.server = HTTPServer(
-            reactor,
-            self._api(files.token),
-            limits,
-            few,
-            TrustedProxies(),
-            lambda request, duration: None,
-        )
+        self.server = private_server(reactor, self._api(files.token), limits, CONNECTIONS)
         self.follow(files)
 
     def follow(self, files: HubFiles) -> None:

@@ -7,7 +7,7 @@ part's constructor, and what begins when. Decides nothing about requests.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -39,7 +39,8 @@ from ipyproxy.hub.store import HubRoutes, Manner
 from ipyproxy.net.endpoints import StartError, listen, listen_at_path, spoken
 from ipyproxy.net.sockets import Accept, Listener, claim_descriptors
 from ipyproxy.server.accepting import accept_client
-from ipyproxy.server.clients import Clients, ClientsLimits, connections_within, descriptors_for
+from ipyproxy.server.clients import connections_within, descriptors_for
+from ipyproxy.server.private import private_server
 from ipyproxy.server.request import Request
 from ipyproxy.server.server import HTTPServer
 from ipyproxy.server.site import Site
@@ -148,19 +149,17 @@ class HubProxy(Service):
             host_routing=settings.manner.host_routing,
             secure=secure,
         )
-        trusted = TrustedProxies(settings.trusted)
-        public = self._server(site, components.clients, trusted, self._record)
-        self._listen(settings.public, self._taking(public, settings.public_tls))
+        self._listen(settings.public, self._public(site), settings.public_tls)
         api = self._private(ApiSite(self._reactor, self.routes, settings.token, figures))
-        self._listen(settings.api, self._taking(api, settings.api_tls))
+        self._listen(settings.api, api, settings.api_tls)
         if settings.metrics is not None:
             scraped = Metrics(components.sources)
             expose = lambda: scraped.exposed(b"")[1] + figures.exposed()  # noqa: E731
             metrics = self._private(MetricsSite(expose))
-            self._listen(settings.metrics, self._taking(metrics, None))
+            self._listen(settings.metrics, metrics)
         if settings.redirect is not None:
             redirects = self._private(MovedSite(settings.redirect_to))
-            self._listen(settings.redirect, self._taking(redirects, None))
+            self._listen(settings.redirect, redirects)
         self._sweeping.start(_SWEEP, now=False)
         self._tell()
 
@@ -190,21 +189,20 @@ class HubProxy(Service):
             self.log.warn("REST API is not authenticated.")
 
     def _private(self, site: Site) -> HTTPServer:
-        """A server for programs, of which there are few, and none is to be slowed down."""
-        few = Clients(ClientsLimits(API_CONNECTIONS, API_CONNECTIONS))
-        return self._server(site, few, TrustedProxies(), lambda request, duration: None)
-
-    def _server(
-        self,
-        site: Site,
-        clients: Clients,
-        trusted: TrustedProxies,
-        record: Callable[[Request, float], None],
-    ) -> HTTPServer:
+        """A server for programs."""
         limits = channel_limits(self._config)
-        server = HTTPServer(self._reactor, site, limits, clients, trusted, record)
-        self._servers.append(server)
-        return server
+        return private_server(self._reactor, site, limits, API_CONNECTIONS)
+
+    def _public(self, site: Site) -> HTTPServer:
+        """The server for browsers."""
+        return HTTPServer(
+            self._reactor,
+            site,
+            channel_limits(self._config),
+            self._components.clients,
+            TrustedProxies(self._settings.trusted),
+            self._record,
+        )
 
     def _record(self, request: Request, duration: float) -> None:
         """Count a request that has ended."""
@@ -228,7 +226,10 @@ class HubProxy(Service):
                 note=request.note,
             )
 
-    def _listen(self, place: Place, accept: Accept) -> None:
+    def _listen(self, place: Place, server: HTTPServer, identity: Identity | None = None) -> None:
+        """Let ``server`` serve whoever connects at ``place``."""
+        self._servers.append(server)
+        accept = self._taking(server, identity)
         if place.path is None:
             host = place.host.replace(":", r"\:")
             kind = "tcp6" if ":" in place.host else "tcp"

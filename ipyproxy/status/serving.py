@@ -12,13 +12,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
-from ipyproxy.http.forwarding import TrustedProxies
 from ipyproxy.net.descriptors import Descriptors, Reactor
 from ipyproxy.net.endpoints import listen, listen_privately
 from ipyproxy.net.sockets import Listener
 from ipyproxy.server.accepting import accept_client
-from ipyproxy.server.clients import Clients, ClientsLimits
-from ipyproxy.server.server import HTTPServer
+from ipyproxy.server.private import private_server
 from ipyproxy.server.site import ChannelLimits
 from ipyproxy.status.site import StatusSite
 
@@ -49,14 +47,7 @@ class StatusServer:
         self._path: Path | None = None
         self._try_again = 0.0
         self.where: int | str | None = None
-        self.server = HTTPServer(
-            reactor,
-            site,
-            limits,
-            Clients(ClientsLimits(_CONNECTIONS, _CONNECTIONS)),
-            TrustedProxies(),
-            lambda request, duration: None,
-        )
+        self.server = private_server(reactor, site, limits, _CONNECTIONS)
 
     def listen(self, where: int | str | None, directory: Path) -> IAddress | None:
         """Begin to listen; gives the address, or None if there is none.
