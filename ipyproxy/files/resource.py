@@ -62,7 +62,7 @@ class Files(Resource):
         patterns = "|".join(translate(pattern) for pattern in immutable)
         self._immutable = re.compile(patterns.encode()) if patterns else None
 
-    def getChild(self, path: bytes, request: Request) -> Resource:
+    def getChild(self, path: bytes, request: object) -> Resource:
         """Everything below is in this directory."""
         return self
 

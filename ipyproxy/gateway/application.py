@@ -49,7 +49,7 @@ class ApplicationResource(Resource):
         self._work = work
         self._turn = 0
 
-    def getChild(self, path: bytes, request: Request) -> Resource:
+    def getChild(self, path: bytes, request: object) -> Resource:
         """Everything below is this application's."""
         return self
 

@@ -37,7 +37,7 @@ class ReverseProxyResource(Resource):
         self._rewriting = rewriting
         self._context = context
 
-    def getChild(self, path: bytes, request: Request) -> Resource:
+    def getChild(self, path: bytes, request: object) -> Resource:
         """Everything below is this notebook's."""
         return self
 
@@ -87,7 +87,7 @@ class Notebooks(Branch):
         self.context = context
         self._applications = applications
 
-    def getChild(self, path: bytes, request: Request) -> Resource:
+    def getChild(self, path: bytes, request: object) -> Resource:
         """The notebook on port ``path``, made when it is asked for, and kept once it has answered.
 
         Nothing is kept of ports where nobody is, or somebody could ask for all there are.

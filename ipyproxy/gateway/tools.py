@@ -120,7 +120,7 @@ class ToolsResource(Resource):
             raise ProxyError(Problem.NO_SUCH_TOOL)
         return entry
 
-    def getChild(self, path: bytes, request: Request) -> Resource:
+    def getChild(self, path: bytes, request: object) -> Resource:
         """Everything below is some tool's."""
         return self
 

@@ -99,7 +99,7 @@ def _date_of(seconds: int) -> bytes:
 class Branch(Resource):
     """A step of an address: nothing of its own, and nothing below but its children."""
 
-    def getChild(self, path: bytes, request: Request) -> Resource:
+    def getChild(self, path: bytes, request: object) -> Resource:
         """There is nothing else."""
         return ProblemResource(Problem.NOT_FOUND)
 

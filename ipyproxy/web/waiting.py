@@ -12,7 +12,6 @@ from twisted.web.resource import Resource
 
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.routes.notebooks import parse_port
-from ipyproxy.server.request import Request
 from ipyproxy.upstream.health import HealthChecker
 from ipyproxy.upstream.upstream import UpstreamTable
 from ipyproxy.web.pages import state_page
@@ -31,7 +30,7 @@ class States(Branch):
         self._table = table
         self._health = health
 
-    def getChild(self, path: bytes, request: Request) -> Resource:
+    def getChild(self, path: bytes, request: object) -> Resource:
         """The state of port ``path``."""
         port = parse_port(path)
         if port is None or port not in self._ports:
