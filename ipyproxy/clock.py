@@ -24,17 +24,21 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
 
-class Call(Protocol):
-    """A scheduled call."""
+class Due(Protocol):
+    """Something that is to be called."""
 
     def active(self) -> bool:
         """Whether the call is still scheduled."""
 
-    def getTime(self) -> float:
-        """The time of the call."""
-
     def cancel(self) -> None:
         """Cancel the call."""
+
+
+class Call(Due, Protocol):
+    """Something that is to be called later."""
+
+    def getTime(self) -> float:
+        """When it is to be called."""
 
     def reset(self, delay: float, /) -> None:
         """Reschedule the call to ``delay`` seconds from now."""
@@ -59,14 +63,14 @@ SETTLED = 0.5
 """Seconds by which the two clocks may differ before the dates change."""
 
 
-def measure_durations(reactor: Any) -> None:
-    """Make ``reactor`` use a clock that is never set, unlike Twisted's default.
+def measure_durations(reactor: Clock) -> None:
+    """Let ``reactor`` measure time by a clock that is never set, as Twisted's own does not.
 
     Twisted 26.10 uses ``time.time``: if that is set back by an hour, no timer runs for an hour. All
     of Twisted calls the reactor's attribute ``seconds``, so replacing that is enough. Call this
     before any timer is set.
     """
-    reactor.seconds = time.monotonic
+    reactor.seconds = time.monotonic  # type: ignore[method-assign]
 
 
 class Calendar:

@@ -63,20 +63,30 @@ def _how(state: _State) -> str:
     return _UNLOCKED if state.log is None else _BESIDE_A_LOG
 
 
-class SQLiteSource:
-    """The table ``gxitproxy`` in an SQLite file.
-
-    A check of an unchanged file costs two calls of stat and a read of 32 bytes. From a changed file
-    all rows are read at once, and the file is closed before they are parsed, because Galaxy's
-    writer has to wait for a reader: here some milliseconds. The file is opened read-only, so that
-    it is never created here, and that only Galaxy rolls back an incomplete transaction.
-    """
+class _FileSource:
+    """A map in one file."""
 
     pause = PAUSE
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen: object = None
+
+    def interrupt(self) -> None:
+        """See :class:`~ipyproxy.galaxy.source.Source`. Nothing cuts short what a disk does."""
+
+    def close(self) -> None:
+        """See :class:`~ipyproxy.galaxy.source.Source`."""
+
+
+class SQLiteSource(_FileSource):
+    """The table ``gxitproxy`` in a file of SQLite's.
+
+    A check of an unchanged file costs two calls of stat and a read of 32 bytes. From a changed file
+    all rows are read at once, and the file is closed before they are parsed, because Galaxy's
+    writer has to wait for a reader: here some milliseconds. The file is opened read-only, so that
+    it is never created here, and that only Galaxy rolls back an incomplete transaction.
+    """
 
     def look(self) -> Sequence[Row] | None:
         """See :class:`~ipyproxy.galaxy.source.Source`."""
@@ -129,21 +139,9 @@ class SQLiteSource:
             connection.close()
         return [Row(*row) for row in rows]
 
-    def interrupt(self) -> None:
-        """See :class:`~ipyproxy.galaxy.source.Source`. Reading from a disk can't be interrupted."""
 
-    def close(self) -> None:
-        """See :class:`~ipyproxy.galaxy.source.Source`."""
-
-
-class JSONSource:
-    """A JSON object with one entry for each key, in gx-it-proxy's format."""
-
-    pause = PAUSE
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._seen: object = None
+class JSONSource(_FileSource):
+    """A JSON object with an entry under each key, as gx-it-proxy takes it."""
 
     def look(self) -> Sequence[Row] | None:
         """See :class:`~ipyproxy.galaxy.source.Source`."""
@@ -168,12 +166,6 @@ class JSONSource:
         if not isinstance(document, dict):
             raise AwayError(f"{self._path} is no JSON object with an entry under each key")
         return [_row(key, entry) for key, entry in list(document.items())[:MOST_ENTRIES]]
-
-    def interrupt(self) -> None:
-        """See :class:`~ipyproxy.galaxy.source.Source`. Reading from a disk can't be interrupted."""
-
-    def close(self) -> None:
-        """See :class:`~ipyproxy.galaxy.source.Source`."""
 
 
 def _row(key: str, entry: object) -> Row:

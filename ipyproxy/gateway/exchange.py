@@ -63,7 +63,7 @@ class GatewayContext:
     bridges: Bridges
     tenants: Tenants
     adviser: Adviser
-    trusted_origins: frozenset[bytes]
+    trusted_origins: frozenset[bytes] = frozenset()
     trusted_pages: TrustedPages | None = None
     compression: Compression | None = None
     """None: answers pass unchanged."""
@@ -452,12 +452,6 @@ class Exchange:
         else:
             # The upstream has done its part; the rest is sent without it.
             body.ended()
-
-    def switched(self, block: bytes, rest: bytes) -> None:
-        """See :class:`ipyproxy.upstream.connection.Receiver`: here nobody asked to switch."""
-        if self._connection is not None:
-            self._connection.abandon()
-        self.failed(ProxyError(Problem.UPSTREAM_BROKEN, "101 without an upgrade"))
 
     def stale(self) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`: try again if that is safe."""

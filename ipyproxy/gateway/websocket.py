@@ -120,8 +120,8 @@ class BridgeExchange(Exchange):
         """See :class:`ipyproxy.server.request.BodyConsumer`."""
         self._on(Event.CLIENT_LOST)
 
-    def switched(self, block: bytes, rest: bytes) -> None:
-        """The upstream has answered 101: check whether that fits the handshake."""
+    def _switched(self, block: bytes, rest: bytes) -> None:
+        """Upstream has answered 101: see whether that is what was asked for."""
         assert self._connection is not None
         assert self._pair is not None
         browser, notebook = self._pair
@@ -148,6 +148,7 @@ class BridgeExchange(Exchange):
     def _ask(self, connection: UpstreamConnection) -> None:
         """Send the handshake, which the upstream has to answer soon."""
         super().connected(connection)
+        connection.switched = self._switched
         if connection.deadline is None:
             connection.deadline = self._context.pool.reactor.seconds() + OPENING_TIMEOUT
 

@@ -12,17 +12,17 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import error
 from twisted.internet.address import UNIXAddress
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from ipyproxy.net.address import TCPAddress
-from ipyproxy.net.descriptors import Descriptors
+from ipyproxy.net.descriptors import Descriptors, Reactor
 from ipyproxy.net.sockets import Accept, Listener
 from ipyproxy.statefiles import own_directory
 
@@ -37,10 +37,11 @@ class StartError(SystemExit, Exception):
 
 
 def listen(
-    reactor: Any, descriptors: Descriptors, where: int | str, backlog: int, accept: Accept
+    reactor: Reactor, descriptors: Descriptors, where: int | str, backlog: int, accept: Accept
 ) -> Listener:
     """Listen on a port number (IPv6 and IPv4) or on a Twisted endpoint.
 
+    :param reactor: Twisted's own: its endpoints ask for more than the type says.
     :param descriptors: waits for connections; see :class:`ipyproxy.net.descriptors.Descriptors`.
     :param accept: called with each connected socket and its peer.
     :raises StartError: if listening fails; it says why.
@@ -61,37 +62,43 @@ def listen(
     raise StartError(f"ipyproxy: cannot listen on {where}: {reason}")
 
 
-def listen_privately(descriptors: Any, path: Path, backlog: int, accept: Accept) -> Listener:
-    """Listen on a UNIX socket at ``path`` that only this user (and root) can connect to.
+def listen_privately(
+    descriptors: Descriptors, path: Path, backlog: int, accept: Accept
+) -> Listener:
+    """Listen on a UNIX socket at ``path`` that nobody but this user (and root) can connect to.
 
     A socket that an ended process has left behind is replaced. Raises OSError, with ``EADDRINUSE``
     if a process listens there or if ``path`` is anything else, and
     :class:`~ipyproxy.statefiles.NotOwnError` if others could replace the socket with their own.
     """
     with own_directory(path.parent):
-        if path.is_socket():
-            if other := _who_listens(path):
-                raise OSError(errno.EADDRINUSE, f"{other} listens there")
-            path.unlink()
+        _clear(path)
         return Listener(descriptors, _PathPort(path, backlog, 0o177), accept)
 
 
-def listen_at_path(descriptors: Any, path: Path, backlog: int, accept: Accept) -> Listener:
-    """Listen on a UNIX socket at ``path``; the process's umask decides who can connect.
+def listen_at_path(descriptors: Descriptors, path: Path, backlog: int, accept: Accept) -> Listener:
+    """Listen on a UNIX socket at ``path``, which the process's umask says who can connect to.
 
     A socket that an ended process has left behind is replaced. Raises OSError, with ``EADDRINUSE``
     if a process listens there or if ``path`` is anything else.
     """
+    _clear(path)
+    return Listener(descriptors, _PathPort(path, backlog, None), accept)
+
+
+def try_listen(
+    descriptors: Descriptors, address: TCPAddress, backlog: int, accept: Accept
+) -> Listener:
+    """Listen on an address and a port. Raises OSError, which may be for a moment only."""
+    return Listener(descriptors, _AddressPort(address, backlog), accept)
+
+
+def _clear(path: Path) -> None:
+    """Remove a socket that a process has left behind. Raises OSError where one listens at it."""
     if path.is_socket():
         if other := _who_listens(path):
             raise OSError(errno.EADDRINUSE, f"{other} listens there")
         path.unlink()
-    return Listener(descriptors, _PathPort(path, backlog, None), accept)
-
-
-def try_listen(descriptors: Any, address: TCPAddress, backlog: int, accept: Accept) -> Listener:
-    """Listen on an address and a port. Raises OSError; the cause may be temporary."""
-    return Listener(descriptors, _AddressPort(address, backlog), accept)
 
 
 def _who_listens(path: Path) -> str:
@@ -118,10 +125,28 @@ class _Quiet(Factory):
         return "ipyproxy"
 
 
-class _PathPort:
-    """A UNIX socket at a path, instead of Twisted's port.
+class _Port:
+    """A socket that listens, in the place of a port of Twisted's."""
 
-    Twisted's changes the mode after binding, and at its end it removes any file at its path.
+    _socket: socket.socket
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._socket.fileno()
+
+    def stopReading(self) -> None:
+        """Nobody reads but the listener."""
+
+    def stopListening(self) -> None:
+        """Close it."""
+        self._socket.close()
+
+
+class _PathPort(_Port):
+    """A socket at a path.
+
+    Twisted's own port changes the mode after it has bound, and removes at its end whatever is at
+    its path.
     """
 
     def __init__(self, path: Path, backlog: int, mask: int | None) -> None:
@@ -141,23 +166,16 @@ class _PathPort:
             if before is not None:
                 os.umask(before)
 
-    def fileno(self) -> int:
-        """The socket's descriptor."""
-        return self._socket.fileno()
-
-    def stopReading(self) -> None:
-        """Nothing to stop: only the listener reads."""
-
     def stopListening(self) -> None:
         """Close it and remove the file, unless another process has replaced it."""
         with contextlib.suppress(FileNotFoundError):
             if self._path.stat().st_ino == self._inode:
                 self._path.unlink()
-        self._socket.close()
+        super().stopListening()
 
 
-class _AddressPort:
-    """A socket at an address and a port, instead of Twisted's port."""
+class _AddressPort(_Port):
+    """A socket at an address and a port."""
 
     def __init__(self, address: TCPAddress, backlog: int) -> None:
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
@@ -170,21 +188,10 @@ class _AddressPort:
             self._socket.close()
             raise
 
-    def fileno(self) -> int:
-        """The socket's descriptor."""
-        return self._socket.fileno()
 
-    def stopReading(self) -> None:
-        """Nothing to stop: only the listener reads."""
-
-    def stopListening(self) -> None:
-        """Close it."""
-        self._socket.close()
-
-
-def _endpoint(reactor: Any, description: str) -> Any:
+def _endpoint(reactor: Reactor, description: str) -> IStreamServerEndpoint:
     try:
-        return serverFromString(reactor, description)
+        return cast("IStreamServerEndpoint", serverFromString(reactor, description))
     except (LookupError, ValueError) as caught:
         # The endpoint names one of systemd's sockets by index or name, but systemd has passed none.
         raise StartError(

@@ -139,7 +139,8 @@ class TCPTransport:
         self.protocol.makeConnection(self)
         self.resumeProducing()
 
-    # Called by the reactor.
+    # What the reactor calls. What has ended the connection is given as an exception, as Twisted's
+    # own transports do; the type in its interface, which is Failure, is never what is given.
 
     def fileno(self) -> int:
         """The socket's descriptor; -1 once it is closed."""

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any
 
 from twisted.web.resource import Resource
 
@@ -100,12 +99,12 @@ def _date_of(seconds: int) -> bytes:
 class Branch(Resource):
     """A path segment with children, but without content of its own."""
 
-    def getChild(self, path: bytes, request: Any) -> Resource:
-        """Any other child is not found."""
+    def getChild(self, path: bytes, request: object) -> Resource:
+        """There is nothing else."""
         return ProblemResource(Problem.NOT_FOUND)
 
-    def render(self, request: Any) -> int:
-        """Answer 404."""
+    def render(self, request: Request) -> int:
+        """Say so."""
         send_problem(request, Problem.NOT_FOUND)
         return NOT_DONE_YET
 
@@ -120,8 +119,8 @@ class PageResource(Branch):
         super().__init__()
         self._make = make
 
-    def render(self, request: Any) -> int:
-        """Answer GET and HEAD with the page."""
+    def render(self, request: Request) -> int:
+        """Answer with the page, for reading only."""
         if request.method in READING:
             send_page(request, self._make(request))
         else:
@@ -143,9 +142,9 @@ class RedirectResource(Resource):
         self._status = status
         self._reason = HTTPStatus(status).phrase.encode("ascii")
 
-    def render(self, request: Any) -> int:
-        """Redirect to the same path and query there."""
-        # The target begins with exactly one slash, so it can't lead to another host.
+    def render(self, request: Request) -> int:
+        """Send the client to the same path there, with the same query."""
+        # The target begins with one slash and never two, so no other host can come of it.
         request.respond(
             self._status, self._reason, [b"Location: " + self._to + request.target, date()], b""
         )
@@ -161,7 +160,7 @@ class ProblemResource(Resource):
         super().__init__()
         self._problem = problem
 
-    def render(self, request: Any) -> int:
+    def render(self, request: Request) -> int:
         """Answer with the problem's page."""
         send_problem(request, self._problem)
         return NOT_DONE_YET
