@@ -35,10 +35,10 @@ class Due(Protocol):
 
 
 class Call(Due, Protocol):
-    """Something that is to be called later."""
+    """A scheduled call."""
 
     def getTime(self) -> float:
-        """When it is to be called."""
+        """The time of the call."""
 
     def reset(self, delay: float, /) -> None:
         """Reschedule the call to ``delay`` seconds from now."""
@@ -64,7 +64,7 @@ SETTLED = 0.5
 
 
 def measure_durations(reactor: Clock) -> None:
-    """Let ``reactor`` measure time by a clock that is never set, as Twisted's own does not.
+    """Make ``reactor`` use a clock that is never set, unlike Twisted's default.
 
     Twisted 26.10 uses ``time.time``: if that is set back by an hour, no timer runs for an hour. All
     of Twisted calls the reactor's attribute ``seconds``, so replacing that is enough. Call this

@@ -65,7 +65,7 @@ class Errands:
         return any(self._not_before.get(what, 0.0) <= self._seconds() for what in left)
 
     async def run(self, client: Client, in_time: InTime) -> None:
-        """Do it.
+        """Do the errands that are due.
 
         :param in_time: see :class:`InTime`.
         """

@@ -199,7 +199,7 @@ def _part_from_tenant(components: Components, name: str, ago: float) -> None:
 
 
 def list_applications(components: Components, config: Config) -> None:
-    """Have a record of every server that routes lead to, with as many places as they say."""
+    """Make a record for each server of the routes, with the configured number of places."""
     places: dict[Server, int] = {}
     for entry in config.routes:
         for server in entry.servers:

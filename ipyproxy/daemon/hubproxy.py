@@ -244,7 +244,7 @@ class HubProxy(Service):
         self.log.debug("listening on {address}", address=spoken(listener.address))
 
     def _taking(self, server: HTTPServer, identity: Identity | None) -> Accept:
-        """What takes connections for ``server``."""
+        """The function that accepts connections for ``server``."""
         tls = None
         if identity is not None:
             tls = ServerTLS((identity.certificate,), identity.terms, self._reactor.seconds)
@@ -271,7 +271,7 @@ class HubProxy(Service):
         self._reactor.stop()
 
     def stopService(self) -> Deferred[None]:
-        """Take nothing new, and end what is open."""
+        """Stop listening, and end what is open."""
         super().stopService()
         for listener in self._listeners:
             listener.stop()
@@ -286,6 +286,6 @@ class HubProxy(Service):
 
 
 def make_fittings(components: Components) -> Fittings:
-    """What routes need where there is nothing but them."""
+    """The fittings of routes without a configuration."""
     context = replace(gateway_context(components), compression=components.compression)
     return Fittings(components.upstreams, context, None, components.disks, ())

@@ -299,7 +299,7 @@ class ProxyService(Service):
             self._reactor.stop()
 
     def stopService(self) -> Deferred[list[tuple[bool, None]]]:
-        """Take nothing new, finish what is open as far as patience goes, then end."""
+        """Accept nothing new, finish what is open within the time limits, then end."""
         super().stopService()
         self._components.condition.phase = Phase.DRAINING
         self._keeping.stop()
@@ -311,7 +311,7 @@ class ProxyService(Service):
         return DeferredList([self._drain.done, *stopped])
 
     def _end(self) -> Deferred[list[tuple[bool, None]]]:
-        # Not earlier: WebSockets that may stay still end with the tool that they came to.
+        # Not earlier: a WebSocket that may stay must still end if its tool is removed.
         self._components.galaxy.stop()
         self._containers.stop()
         self._components.lag.stop()
@@ -332,7 +332,7 @@ class ProxyService(Service):
 def make_service(
     read: Callable[[], Settings], reactor: MainReactor, manager: Manager
 ) -> ProxyService:
-    """The service that the settings describe; nothing is bound yet.
+    """Make the service that the settings describe; binds nothing yet.
 
     :param read: reads the present settings from the disk; called again for each reload.
     :param manager: the service manager to report to.

@@ -64,7 +64,7 @@ class Files(Resource):
         self._immutable = re.compile(patterns.encode()) if patterns else None
 
     def getChild(self, path: bytes, request: object) -> Resource:
-        """Everything below is in this directory."""
+        """Stay here: this resource serves everything below it."""
         return self
 
     def render(self, request: Request) -> int:

@@ -73,14 +73,14 @@ class _FileSource:
         self._seen: object = None
 
     def interrupt(self) -> None:
-        """See :class:`~ipyproxy.galaxy.source.Source`. Nothing cuts short what a disk does."""
+        """See :class:`~ipyproxy.galaxy.source.Source`. Reading from a disk can't be interrupted."""
 
     def close(self) -> None:
         """See :class:`~ipyproxy.galaxy.source.Source`."""
 
 
 class SQLiteSource(_FileSource):
-    """The table ``gxitproxy`` in a file of SQLite's.
+    """The table ``gxitproxy`` in an SQLite file.
 
     A check of an unchanged file costs two calls of stat and a read of 32 bytes. From a changed file
     all rows are read at once, and the file is closed before they are parsed, because Galaxy's
@@ -141,7 +141,7 @@ class SQLiteSource(_FileSource):
 
 
 class JSONSource(_FileSource):
-    """A JSON object with an entry under each key, as gx-it-proxy takes it."""
+    """A JSON object with one entry for each key, in gx-it-proxy's format."""
 
     def look(self) -> Sequence[Row] | None:
         """See :class:`~ipyproxy.galaxy.source.Source`."""

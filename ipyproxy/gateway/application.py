@@ -50,11 +50,11 @@ class ApplicationResource(Resource):
         self._turn = 0
 
     def getChild(self, path: bytes, request: object) -> Resource:
-        """Everything below is this application's."""
+        """Stay here: this resource serves everything below it."""
         return self
 
     def render(self, request: Request) -> int:
-        """Carry the request; a WebSocket is one by its Upgrade, never by its path.
+        """Carry the request. A WebSocket is recognized by its Upgrade field, never by its path.
 
         Raises :class:`ProxyError` as :meth:`.exchange.Exchange.start` does for the last server.
         """

@@ -38,11 +38,11 @@ class ReverseProxyResource(Resource):
         self._context = context
 
     def getChild(self, path: bytes, request: object) -> Resource:
-        """Everything below is this notebook's."""
+        """Stay here: this resource serves everything below it."""
         return self
 
     def render(self, request: Request) -> int:
-        """Carry the request; a WebSocket is one by its Upgrade, never by its path."""
+        """Carry the request. A WebSocket is recognized by its Upgrade field, never by its path."""
         request.upstream = self._upstream
         tenants = self._context.tenants
         unknown = None
@@ -88,7 +88,7 @@ class Notebooks(Branch):
         self._applications = applications
 
     def getChild(self, path: bytes, request: object) -> Resource:
-        """The notebook on port ``path``, made when it is asked for, and kept once it has answered.
+        """The notebook on port ``path``: made at a request, and kept once it has answered.
 
         Nothing is kept of ports where nobody listens, because a client could ask for all ports.
         """

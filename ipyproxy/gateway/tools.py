@@ -121,11 +121,11 @@ class ToolsResource(Resource):
         return entry
 
     def getChild(self, path: bytes, request: object) -> Resource:
-        """Everything below is some tool's."""
+        """Stay here: this resource serves everything below it."""
         return self
 
     def render(self, request: Request) -> int:
-        """Carry the request; a WebSocket is one by its Upgrade, never by its path.
+        """Carry the request. A WebSocket is recognized by its Upgrade field, never by its path.
 
         Raises :class:`ProxyError` as :meth:`find` and :meth:`.exchange.Exchange.start` do, and
         ``BAD_TARGET``.

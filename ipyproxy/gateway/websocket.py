@@ -121,7 +121,7 @@ class BridgeExchange(Exchange):
         self._on(Event.CLIENT_LOST)
 
     def _switched(self, block: bytes, rest: bytes) -> None:
-        """Upstream has answered 101: see whether that is what was asked for."""
+        """The upstream has answered 101: check whether that fits the handshake."""
         assert self._connection is not None
         assert self._pair is not None
         browser, notebook = self._pair

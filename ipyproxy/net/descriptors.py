@@ -72,23 +72,23 @@ class Descriptors(Protocol):
     """What a transport needs of the reactor, or of an :class:`EpollSet` on it."""
 
     def addReader(self, reader: Readable) -> object:
-        """Call ``reader.doRead`` whenever it can be read."""
+        """Call ``reader.doRead`` whenever the descriptor is readable."""
 
     def removeReader(self, reader: Readable) -> object:
-        """Do so no more."""
+        """Stop doing so."""
 
     def addWriter(self, writer: Writable) -> object:
-        """Call ``writer.doWrite`` whenever it can be written."""
+        """Call ``writer.doWrite`` whenever the descriptor is writable."""
 
     def removeWriter(self, writer: Writable) -> object:
-        """Do so no more."""
+        """Stop doing so."""
 
     def callLater(self, delay: float, call: Callable[..., object], /, *args: Any) -> Due:
-        """Call later, in seconds."""
+        """Call ``call`` after ``delay`` seconds."""
 
 
 class Poller(Clock, Descriptors, Protocol):
-    """The reactor, as far as sockets need it."""
+    """What sockets need of the reactor."""
 
 
 class Reactor(Poller, MainThread, Protocol):
@@ -187,7 +187,7 @@ class EpollSet:
         return (_READ if fd in self._readers else 0) | (_WRITE if fd in self._writers else 0)
 
     def callLater(self, delay: float, call: Callable[..., object], /, *args: Any) -> Due:
-        """See :class:`Descriptors`. What is due at once is called in the next turn of this set.
+        """See :class:`Descriptors`. A call that is due at once runs in the next turn of this set.
 
         The set limits the time of a turn; the reactor does not. There, a thousand connections that
         want to go on would run before any new one.
@@ -269,8 +269,9 @@ class EpollSet:
             if at and seconds() >= deadline:
                 self._served.update([fd for fd, _ in events[:at]])
                 return events[at:]
-            # An earlier one of this round may have removed this one, or closed it and let a new
-            # one take its number: an event too many is harmless, for none of them blocks.
+            # A descriptor served earlier in this round may have removed this one, or closed it, and
+            # a new one may have its number. A superfluous event is harmless, because no descriptor
+            # blocks.
             selectable: Any = readers.get(fd)  # or a writer: whatever is called
             why: Exception | None = None
             try:
@@ -287,7 +288,7 @@ class EpollSet:
         return []
 
     def _lose(self, selectable: Selectable, reason: Failure) -> None:
-        # What escaped from here would take the whole set off the reactor.
+        # An exception that left this method would remove the whole set from the reactor.
         try:
             selectable.connectionLost(reason)
         except Exception:

@@ -65,7 +65,7 @@ def listen(
 def listen_privately(
     descriptors: Descriptors, path: Path, backlog: int, accept: Accept
 ) -> Listener:
-    """Listen on a UNIX socket at ``path`` that nobody but this user (and root) can connect to.
+    """Listen on a UNIX socket at ``path`` that only this user (and root) can connect to.
 
     A socket that an ended process has left behind is replaced. Raises OSError, with ``EADDRINUSE``
     if a process listens there or if ``path`` is anything else, and
@@ -77,7 +77,7 @@ def listen_privately(
 
 
 def listen_at_path(descriptors: Descriptors, path: Path, backlog: int, accept: Accept) -> Listener:
-    """Listen on a UNIX socket at ``path``, which the process's umask says who can connect to.
+    """Listen on a UNIX socket at ``path``; the process's umask decides who can connect.
 
     A socket that an ended process has left behind is replaced. Raises OSError, with ``EADDRINUSE``
     if a process listens there or if ``path`` is anything else.
@@ -89,7 +89,7 @@ def listen_at_path(descriptors: Descriptors, path: Path, backlog: int, accept: A
 def try_listen(
     descriptors: Descriptors, address: TCPAddress, backlog: int, accept: Accept
 ) -> Listener:
-    """Listen on an address and a port. Raises OSError, which may be for a moment only."""
+    """Listen on an address and a port. Raises OSError; the cause may be temporary."""
     return Listener(descriptors, _AddressPort(address, backlog), accept)
 
 
@@ -135,7 +135,7 @@ class _Port:
         return self._socket.fileno()
 
     def stopReading(self) -> None:
-        """Nobody reads but the listener."""
+        """Nothing to stop: only the listener reads."""
 
     def stopListening(self) -> None:
         """Close it."""

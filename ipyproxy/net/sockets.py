@@ -120,7 +120,7 @@ class Listener:
         self.stop()
 
     def stop(self) -> Deferred[None] | None:
-        """Accept nothing more and close; gives what the port's ``stopListening`` gives."""
+        """Accept nothing more and close. Returns what the port's ``stopListening`` returns."""
         if self._resuming is not None:
             self._resuming.cancel()
             self._resuming = None

@@ -266,12 +266,12 @@ class UpstreamConnection(StreamProtocol):
         self._buffer = b""
         self.deadline = None
         switched(block, rest)
-        # Only now, so that whatever fails in there is an end that the receiver hears of.
+        # Only now, so that the receiver hears of the end if the call above fails.
         self._receiver = None
 
     def hand_over(self, tunnel: Tunnel) -> None:
         """Give the connection to ``tunnel`` after :data:`Switched`."""
-        self._fields = response_fields_reader()  # what it remembers is not needed any more
+        self._fields = response_fields_reader()  # what the reader remembers is not needed any more
         self._tunnel = tunnel
         self.transport.setTcpKeepAlive(True)
 

@@ -66,7 +66,7 @@ class HealthChecker(Service):
         self._may_probe = may_probe
         self._dial = dial
         self.probes: Counter[Outcome | None] = Counter()
-        """What probes came to, ever; None: one that could not be made."""
+        """Counts the results of all probes; None: the probe could not be made."""
         self._watches: dict[Upstream, Watch] = {}
 
     def configure(self, config: Health, prefix: str) -> None:
@@ -183,7 +183,7 @@ class HealthChecker(Service):
         return self._reactor.seconds()
 
     def call_later(self, delay: float, call: Callable[[], None]) -> Call:
-        """Call later, in seconds."""
+        """Call ``call`` after ``delay`` seconds."""
         return self._reactor.callLater(delay, call)
 
     def probe(self, upstream: Upstream, told: Told, late: Callable[[], None]) -> Probe:

@@ -120,7 +120,7 @@ def document_fields(
 
     :param style: all of its style.
     :param script: its script, which may ask this host.
-    :param frame_ancestors: who may show it in a frame.
+    :param frame_ancestors: the pages that may show it in a frame.
     :param form: whether it has a form, which goes to this host.
     """
     action = "'self'" if form else "'none'"
@@ -143,6 +143,6 @@ def page_fields(
 ) -> tuple[Field, ...]:
     """The fields of a page in the frame; see :func:`document_fields`.
 
-    :param style: what :func:`html_body` was given.
+    :param style: the same as for :func:`html_body`.
     """
     return document_fields(_STYLE + style, script, frame_ancestors=frame_ancestors, form=form)

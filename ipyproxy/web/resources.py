@@ -100,11 +100,11 @@ class Branch(Resource):
     """A path segment with children, but without content of its own."""
 
     def getChild(self, path: bytes, request: object) -> Resource:
-        """There is nothing else."""
+        """Any other child is not found."""
         return ProblemResource(Problem.NOT_FOUND)
 
     def render(self, request: Request) -> int:
-        """Say so."""
+        """Answer 404."""
         send_problem(request, Problem.NOT_FOUND)
         return NOT_DONE_YET
 
@@ -120,7 +120,7 @@ class PageResource(Branch):
         self._make = make
 
     def render(self, request: Request) -> int:
-        """Answer with the page, for reading only."""
+        """Answer GET and HEAD with the page."""
         if request.method in READING:
             send_page(request, self._make(request))
         else:
@@ -143,8 +143,8 @@ class RedirectResource(Resource):
         self._reason = HTTPStatus(status).phrase.encode("ascii")
 
     def render(self, request: Request) -> int:
-        """Send the client to the same path there, with the same query."""
-        # The target begins with one slash and never two, so no other host can come of it.
+        """Redirect to the same path and query there."""
+        # The target begins with exactly one slash, so it can't lead to another host.
         request.respond(
             self._status, self._reason, [b"Location: " + self._to + request.target, date()], b""
         )

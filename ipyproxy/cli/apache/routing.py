@@ -165,9 +165,10 @@ class Routing(Settings):
         return None
 
     def _route(self, host: Host, path: str, directive: Directive) -> PlannedRoute:
-        """The route at ``path``, which ``directive`` says where it leads.
+        """The route at ``path``, whose destination ``directive`` sets.
 
-        Raises :class:`LeftError` if that was said before: then the first counts, as in Apache.
+        Raises :class:`LeftError` if it has a destination already: the first one counts, as in
+        Apache.
         """
         if not path.startswith("/"):
             raise LeftError("the path has no slash before it")

@@ -32,7 +32,7 @@ _HANDLERS = {**SETTINGS, **ROUTES}
 
 
 class Translation(Routing):
-    """Takes directives one after the other; then :attr:`plan` and :attr:`remarks` are whole."""
+    """Translates directives one by one; then :attr:`plan` and :attr:`remarks` are complete."""
 
     def __init__(self) -> None:
         super().__init__()
