@@ -42,7 +42,7 @@ def unmarked(block: bytes, accepted: Collection[bytes]) -> tuple[bytes, dict[byt
     In If-None-Match, a tag whose coding this client does not take stays as it is, and matches
     nothing: a cache may ask on behalf of one client for what it keeps for another, and a 304 would
     let it answer with a coding that this one cannot read (RFC 9111 section 4.3.1). If-Match is
-    about what the client has read before, in whatever coding.
+    about what the client has read before, in any coding.
 
     :param block: field lines, each with its CRLF.
     :param accepted: the codings that the client takes.
