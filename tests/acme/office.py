@@ -28,6 +28,11 @@ def at_once(work: Callable[[], Any]) -> Deferred[Any]:
     return execute(work)
 
 
+def no_challenge(asked_for: str) -> Certificate | None:
+    """What a store answers that has no proof for an authority."""
+    return None
+
+
 class Office:
     """One node.
 
