@@ -21,7 +21,7 @@ from ipyproxy.errors import Problem
 from ipyproxy.web.login import LoginPages
 from tests.auth.asking import watched
 from tests.front import Browser
-from tests.gateway.test_websocket import Head, accept_for
+from tests.gateway.hall import Head, accept_for
 from tests.web.gate import HOST, Gate, ask, head_of, message
 from tests.web.test_admission import WEBSOCKET
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from ipyproxy.net.sockdiag import Listener
 from ipyproxy.upstream.owners import PATIENCE, Directory, KnownOwners, Owners
-from tests.gateway.test_websocket import Hall
+from tests.gateway.hall import Hall
 from tests.web.gate import Gate, ask, message
 
 ALICE, MALLORY = Listener(1000, 1), Listener(666, 2)

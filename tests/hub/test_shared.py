@@ -17,7 +17,7 @@ from ipyproxy.hub.shared import LONGEST_BACKOFF, SILENCE, TELL_EVERY, SharedRout
 from ipyproxy.hub.store import Use
 from ipyproxy.hub.table import Change, Page
 from tests.front import Browser, House
-from tests.gateway.test_websocket import HANDSHAKE, Head, accept_for
+from tests.gateway.hall import HANDSHAKE, Head, accept_for
 from tests.hub.played import OK, TARGET, TOKEN, Answer, PlayedHub
 from tests.web.gate import message
 

@@ -16,7 +16,7 @@ from ipyproxy.records.recorder import Recorder
 from ipyproxy.records.statistics import Statistics
 from ipyproxy.server.clients import Clients, ClientsLimits
 from tests.front import Browser
-from tests.gateway.test_websocket import HANDSHAKE, HELLO, HELLO_MASKED, Head, accept_for
+from tests.gateway.hall import HANDSHAKE, HELLO, HELLO_MASKED, Head, accept_for
 from tests.web.gate import head_of, message
 from tests.web.routed import Routed, where
 from tests.wires import Wire

@@ -14,8 +14,8 @@ from ipyproxy.config import Health
 from ipyproxy.upstream.states import State
 from ipyproxy.upstream.upstream import STARTING_FOR, TRIAL_GAP
 from tests.front import Browser
-from tests.gateway.test_websocket import HANDSHAKE, PORT, Hall, Notebook
-from tests.gateway.test_websocket import ask as ask_for_websocket
+from tests.gateway.hall import HANDSHAKE, PORT, Hall, Notebook
+from tests.gateway.hall import ask as ask_for_websocket
 from tests.web.gate import HOST, Gate, ask, message
 from tests.wsframes import TEXT, Frame
 

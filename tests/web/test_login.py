@@ -15,7 +15,7 @@ from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.web.forms import FORM_BYTES
 from ipyproxy.web.login import return_path
 from tests.front import Browser
-from tests.gateway.test_websocket import Notebook
+from tests.gateway.hall import Notebook
 from tests.web.entrance import (
     FETCHES,
     LIFETIME,

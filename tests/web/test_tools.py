@@ -14,7 +14,7 @@ from ipyproxy.galaxy.entries import KEY_TYPE, Reader, Row, entry_of
 from ipyproxy.net.address import TCPAddress
 from tests.front import Browser
 from tests.galaxy.writing import info
-from tests.gateway.test_websocket import HANDSHAKE, HELLO, HELLO_MASKED, Head, accept_for
+from tests.gateway.hall import HANDSHAKE, HELLO, HELLO_MASKED, Head, accept_for
 from tests.web.gate import message
 from tests.web.routed import Routed
 from tests.wires import Wire
