@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,26 @@ from ipyproxy.files import opening
 from ipyproxy.files.resource import Files
 from ipyproxy.web.site import PublicSite
 from tests.front import Browser, House, mounts_of
+
+LARGE = bytes(range(256)) * 16384  # 4 MiB
+THEN = 784111777
+
+
+def site_in(directory: Path) -> Path:
+    """A site, and a secret beside it."""
+    (directory / "secret").write_text("secret")
+    site = directory / "site"
+    (site / "docs").mkdir(parents=True)
+    (site / "empty").mkdir()
+    (site / ".git").mkdir()
+    (site / ".git" / "config").write_text("secret")
+    (site / "index.html").write_text("<h1>home</h1>")
+    (site / "docs" / "index.html").write_text("<h1>docs</h1>")
+    (site / "a b.txt").write_text("0123456789")
+    (site / "none").write_text("")
+    (site / "large.bin").write_bytes(LARGE)
+    os.utime(site / "a b.txt", (THEN, THEN))
+    return site
 
 
 class Reader:
