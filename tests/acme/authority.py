@@ -2,6 +2,8 @@
 
 It sees the proofs where a real one would be led to: in the listener's answer to a handshake, in the
 directory that plain HTTP shows, and in a DNS that is a dictionary. Knows nothing of the client.
+
+The file is long because one class answers all requests of RFC 8555, which share the same orders.
 """
 
 from __future__ import annotations
