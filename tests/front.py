@@ -209,6 +209,11 @@ class House:
         return [status for status, _, _ in self.log]
 
 
+def status_of(answer: bytes) -> int:
+    """An answer's status."""
+    return int(answer.split(b" ", 2)[1])
+
+
 def _address(host: str) -> IAddress:
     if not host:
         return UNIXAddress(None)

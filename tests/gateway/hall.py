@@ -103,7 +103,3 @@ def ask(browser: Browser, *lines: bytes, behind: bytes = b"", start: bytes = b"G
     request_line = start + b" " + PATH + b" HTTP/1.1"
     head = [request_line, b"Host: hub.example", ORIGIN, *lines, b"", behind]
     return browser.say(b"\r\n".join(head))
-
-
-def status(answer: bytes) -> int:
-    return int(answer.split(b" ", 2)[1])

@@ -7,8 +7,8 @@ from ipaddress import ip_network
 import pytest
 
 from ipyproxy.http.forwarding import TrustedProxies
-from tests.front import Browser
-from tests.web.gate import HOST, Gate, ask, head_of, message, status_of
+from tests.front import Browser, status_of
+from tests.web.gate import HOST, Gate, ask, head_of, message
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes"
 

@@ -7,8 +7,8 @@ import errno
 import pytest
 
 from ipyproxy.upstream.connection import ClientLimits
-from tests.front import Browser
-from tests.web.gate import HOST, Gate, ask, message, status_of
+from tests.front import Browser, status_of
+from tests.web.gate import HOST, Gate, ask, message
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes"
 

@@ -6,8 +6,8 @@ import hashlib
 
 import pytest
 
-from tests.front import Browser
-from tests.web.gate import HOST, Gate, ask, message, status_of
+from tests.front import Browser, status_of
+from tests.web.gate import HOST, Gate, ask, message
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes"
 PUT = message(b"PUT /ipython/10000/f HTTP/1.1", HOST, b"Content-Length: 10")

@@ -13,7 +13,8 @@ import pytest
 from ipyproxy.gateway.websocket import BridgeExchange
 from ipyproxy.upstream.places import LONGEST_WAIT
 from ipyproxy.upstream.upstream import Traffic
-from tests.gateway.hall import HANDSHAKE, HELLO, HELLO_MASKED, MASK, PORT, Hall, Head, ask, status
+from tests.front import status_of
+from tests.gateway.hall import HANDSHAKE, HELLO, HELLO_MASKED, MASK, PORT, Hall, Head, ask
 from tests.wsframes import BINARY, Frame, close
 
 
@@ -84,7 +85,7 @@ class TestTheBridge:
         other = hall.connect()
         assert ask(other, *HANDSHAKE) == b"", "it waits for a place"
         hall.wait(LONGEST_WAIT + 1)
-        assert status(other.hear()) == 503
+        assert status_of(other.hear()) == 503
         browser.hang_up()
         assert len(hall.upstream(PORT).bridges) == 1
         notebook.wire.hang_up()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.front import status_of
 from tests.gateway.hall import (
     HANDSHAKE,
     HELLO,
@@ -18,7 +19,6 @@ from tests.gateway.hall import (
     Head,
     accept_for,
     ask,
-    status,
 )
 from tests.web.gate import LIMITS
 
@@ -74,7 +74,7 @@ class TestTheNotebooksAnswer:
         name = b"Sec-WebSocket-Protocol: "
         browser, notebook, request = hall.ask(*[name + value for value in offered])
         notebook.switch(request, *[name + value for value in chosen])
-        assert status(browser.hear()) == 502
+        assert status_of(browser.hear()) == 502
         assert notebook.wire.was_reset
 
     def test_subprotocols_may_come_in_several_fields(self, hall: Hall) -> None:
@@ -122,7 +122,7 @@ class TestTheNotebooksAnswer:
         notebook = hall.dial_succeeds()
         assert notebook.hear_request().behind == b""
         notebook.answer(b"403 Forbidden", b"Content-Length: 0")
-        assert status(browser.hear()) == 403
+        assert status_of(browser.hear()) == 403
         assert notebook.hear() == b""
         assert not hall.dialler.attempts
 
@@ -149,7 +149,7 @@ class TestTheNotebooksAnswer:
         lines = [line.replace(b"{accept}", accept) for line in lines]
         notebook.answer(b"101 Switching Protocols", *lines, behind=HELLO)
         heard = browser.hear()
-        assert status(heard) == 502
+        assert status_of(heard) == 502
         assert HELLO not in heard
         assert notebook.wire.was_reset
         assert notebook.hear() == b""
@@ -166,7 +166,7 @@ class TestTheNotebooksAnswer:
         browser, notebook, request = hall.ask()
         monkeypatch.setattr("ipyproxy.gateway.websocket.response_fields", fail)
         notebook.switch(request)
-        assert status(browser.hear()) == 502
+        assert status_of(browser.hear()) == 502
         assert isinstance(hall.loop.failures.pop(), ZeroDivisionError)
         assert notebook.wire.is_closed
         assert hall.upstream(PORT).open_work == 0
@@ -177,7 +177,7 @@ class TestTheNotebooksAnswer:
         accept = b"Sec-WebSocket-Accept: " + accept_for(request.one(b"sec-websocket-key"))
         head = [b"HTTP/1.0 101 Switching Protocols", *UPGRADE, accept, b"", b""]
         notebook.say(b"\r\n".join(head))
-        assert status(browser.hear()) == 502
+        assert status_of(browser.hear()) == 502
 
     def test_a_101_that_nobody_asked_for_opens_no_tunnel(self, hall: Hall) -> None:
         browser = hall.connect()
@@ -185,7 +185,7 @@ class TestTheNotebooksAnswer:
         notebook = hall.dial_succeeds()
         notebook.hear_request()
         notebook.answer(b"101 Switching Protocols", *UPGRADE, ACCEPT)
-        assert status(browser.hear()) == 502
+        assert status_of(browser.hear()) == 502
         assert notebook.wire.was_reset
 
     def test_a_101_may_come_byte_by_byte_and_with_frames_behind_it(self, hall: Hall) -> None:
@@ -199,7 +199,7 @@ class TestTheNotebooksAnswer:
     def test_none_within_the_time_is_504(self, hall: Hall) -> None:
         browser, notebook, _ = hall.ask()
         hall.loop.pass_time(61, hall.server.sweep, hall.pool.sweep)
-        assert status(browser.hear()) == 504
+        assert status_of(browser.hear()) == 504
         assert notebook.wire.was_reset
 
     def test_a_handshake_has_a_deadline_where_requests_have_none(self) -> None:
@@ -209,7 +209,7 @@ class TestTheNotebooksAnswer:
         notebook.say(b"HTTP/1.1 100 Continue\r\n\r\n")
         assert b" 504 " not in browser.hear()
         hall.wait(2)
-        assert status(browser.hear()) == 504
+        assert status_of(browser.hear()) == 504
         assert notebook.wire.was_reset
 
     def test_an_open_bridge_has_no_deadline(self) -> None:
@@ -223,12 +223,12 @@ class TestTheNotebooksAnswer:
         browser = hall.connect()
         ask(browser, *HANDSHAKE)
         hall.dialler.next().fail(errno.ECONNREFUSED)
-        assert status(browser.hear()) == 503
+        assert status_of(browser.hear()) == 503
 
     def test_a_notebook_that_hangs_up_is_502(self, hall: Hall) -> None:
         browser, notebook, _ = hall.ask()
         notebook.wire.hang_up()
-        assert status(browser.hear()) == 502
+        assert status_of(browser.hear()) == 502
 
     def test_a_kept_connection_that_was_closed_is_not_the_browsers_affair(self, hall: Hall) -> None:
         browser = hall.connect()

@@ -6,6 +6,7 @@ import base64
 
 import pytest
 
+from tests.front import status_of
 from tests.gateway.hall import (
     HANDSHAKE,
     KEY,
@@ -17,7 +18,6 @@ from tests.gateway.hall import (
     Hall,
     Head,
     ask,
-    status,
 )
 from tests.wsframes import TEXT, Frame, close
 
@@ -77,7 +77,7 @@ class TestTheBrowsersHandshake:
         assert request.one(b"connection") == b"Upgrade"
         assert request.one(b"upgrade") == b"websocket"
         notebook.switch(request)
-        assert status(browser.hear()) == 101
+        assert status_of(browser.hear()) == 101
 
     @pytest.mark.parametrize(
         "lines",
@@ -119,7 +119,7 @@ class TestTheBrowsersHandshake:
     )
     def test_what_is_no_handshake_is_refused(self, hall: Hall, lines: list[bytes]) -> None:
         browser = hall.connect()
-        assert status(ask(browser, *UPGRADE, VERSION, *lines)) == 400
+        assert status_of(ask(browser, *UPGRADE, VERSION, *lines)) == 400
         assert not hall.dialler.attempts
         assert hall.upstream(PORT).open_work == 0
 
@@ -143,7 +143,7 @@ class TestTheBrowsersHandshake:
         assert not request.all(b"connection")
         assert not request.all(b"sec-websocket-key")
         notebook.answer(b"400 Bad Request", b"Content-Length: 0")
-        assert status(browser.hear()) == 400
+        assert status_of(browser.hear()) == 400
 
     def test_a_token_for_a_subprotocol_passes_whole_beside_many_cookies(self, hall: Hall) -> None:
         """Bokeh and Panel put a session's token into the list of subprotocols."""
@@ -240,5 +240,5 @@ class TestExtensions:
     ) -> None:
         browser, notebook, request = hall.ask(b"Sec-WebSocket-Extensions: " + offer)
         notebook.switch(request, *[b"Sec-WebSocket-Extensions: " + value for value in taken])
-        assert status(browser.hear()) == 502
+        assert status_of(browser.hear()) == 502
         assert notebook.wire.was_reset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from tests.front import Browser
+from tests.front import Browser, status_of
 from tests.web.gate import Gate, ask
 
 FOR_A_PERSON = b"Accept: text/html,application/xhtml+xml,*/*;q=0.8"
@@ -23,15 +23,11 @@ def gone(gate: Gate) -> Browser:
     ask(browser)
     wire = gate.notebook()
     gate.tell(wire, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-    assert status(browser.hear()) == 200
+    assert status_of(browser.hear()) == 200
     ask(browser)
     refuse(gate)
-    assert status(browser.hear()) == 503
+    assert status_of(browser.hear()) == 503
     return browser
-
-
-def status(answer: bytes) -> int:
-    return int(answer.split(b" ", 2)[1])
 
 
 def body(answer: bytes) -> bytes:

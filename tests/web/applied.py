@@ -54,10 +54,6 @@ def asked(host: Routed, start: bytes, *lines: bytes, body: bytes = b"") -> tuple
     return browser, host.accept()[1]
 
 
-def status(answer: bytes) -> int:
-    return int(answer.split(b" ")[1])
-
-
 SEVERAL = """
     site.hosts = ["example.org"]
     [[routes]]

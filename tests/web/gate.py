@@ -49,11 +49,6 @@ def head_of(data: bytes) -> tuple[bytes, set[bytes]]:
     return start, set(lines)
 
 
-def status_of(answer: bytes) -> int:
-    """An answer's status."""
-    return int(answer.split(b" ", 2)[1])
-
-
 class Gate(Wired):
     """The proxy as it is wired, but for sockets and TLS: serves ``hub.example``.
 

@@ -8,8 +8,9 @@ import json
 import pytest
 
 from ipyproxy.net.address import UNIXPath
+from tests.front import status_of
 from tests.gateway.hall import HANDSHAKE, HELLO, HELLO_MASKED, Head, accept_for
-from tests.web.applied import GALAXY, HERE, OK, SEVERAL, SMALL_HOST, ask, asked, status
+from tests.web.applied import GALAXY, HERE, OK, SEVERAL, SMALL_HOST, ask, asked
 from tests.web.gate import head_of, message
 from tests.web.routed import Routed
 
@@ -87,13 +88,13 @@ class TestAnswers:
         assert browser.hear() == b""
         host.wait(4)
         heard = browser.hear()
-        assert status(heard) == 504
+        assert status_of(heard) == 504
         assert b"notebook" not in heard.lower()
         browser, _ = asked(host, b"GET /reports/slow", HERE)
         host.wait(298)
         assert browser.hear() == b""
         host.wait(4)
-        assert status(browser.hear()) == 504
+        assert status_of(browser.hear()) == 504
 
     @pytest.mark.parametrize(
         ("code", "expected"),
@@ -111,7 +112,7 @@ class TestAnswers:
         browser = ask(host, b"GET /", GALAXY, b"Accept: application/json")
         host.refuse(code)
         heard = browser.hear()
-        assert status(heard) == expected
+        assert status_of(heard) == expected
         document = json.loads(heard.partition(b"\r\n\r\n")[2])
         assert "application" in document["title"].lower()
         assert "notebook" not in json.dumps(document).lower()
@@ -162,7 +163,7 @@ class TestRedirects:
         for method in b"GET", b"POST":
             browser = host.connect()
             heard = browser.say(message(b"%b %b HTTP/1.1" % (method, target), b"Host: " + named))
-            assert status(heard) == expected
+            assert status_of(heard) == expected
             assert b"Location: " + location in head_of(heard)[1]
 
     def test_nobody_is_sent_to_another_host(self, host: Routed) -> None:

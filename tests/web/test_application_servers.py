@@ -11,7 +11,8 @@ from ipyproxy.records.accesslog import AccessLog
 from ipyproxy.records.recorder import Recorder
 from ipyproxy.records.statistics import Statistics
 from ipyproxy.server.clients import Clients, ClientsLimits
-from tests.web.applied import GALAXY, HERE, OK, SEVERAL, SMALL_HOST, ask, asked, status
+from tests.front import status_of
+from tests.web.applied import GALAXY, HERE, OK, SEVERAL, SMALL_HOST, ask, asked
 from tests.web.gate import message
 from tests.web.routed import Routed, where
 
@@ -34,7 +35,7 @@ class TestSeveralServers:
             addresses.append(address)
             host.tell(app, b"HTTP/1.0 200 OK\r\n\r\nhi")
             app.hang_up()
-            assert status(browser.hear()) == 200
+            assert status_of(browser.hear()) == 200
         assert addresses[:2] == addresses[2:]
         assert len(set(addresses)) == 2
 
@@ -55,12 +56,12 @@ class TestSeveralServers:
         alive, app = host.accept()
         assert app.hear().endswith(b"\r\n\r\nabc")
         host.tell(app, OK)
-        assert status(browser.hear()) == 200
+        assert status_of(browser.hear()) == 200
         assert host.upstream(str(dead)).is_down
         for _ in range(3):
             browser.say(message(b"GET / HTTP/1.1", HERE))
             host.tell(app, OK)
-            assert status(browser.hear()) == 200
+            assert status_of(browser.hear()) == 200
         assert not host.dialler.attempts
         assert alive != dead
 
@@ -68,7 +69,7 @@ class TestSeveralServers:
         browser, app = asked(host, b"POST /", HERE, b"Content-Length: 3", body=b"abc")
         app.hang_up()
         host.loop.settle()
-        assert status(browser.hear()) in (502, 503)
+        assert status_of(browser.hear()) in (502, 503)
         assert not host.dialler.attempts
 
     def test_what_can_be_asked_for_twice_is(self, host: Routed) -> None:
@@ -78,7 +79,7 @@ class TestSeveralServers:
         _, other = host.accept()
         assert other.hear().startswith(b"GET / HTTP/1.1\r\n")
         host.tell(other, OK)
-        assert status(browser.hear()) == 200
+        assert status_of(browser.hear()) == 200
 
     def test_an_answer_that_has_begun_is_cut(self, host: Routed) -> None:
         browser, app = asked(host, b"GET /", HERE)
@@ -92,7 +93,7 @@ class TestSeveralServers:
     def test_if_none_is_there_it_is_told_once_and_all_is_at_rest(self, host: Routed) -> None:
         browser = ask(host, b"GET /", HERE)
         assert {host.refuse(), host.refuse()} == {UNIXPath("/a"), UNIXPath("/b")}
-        assert status(browser.hear()) == 503
+        assert status_of(browser.hear()) == 503
         assert host.is_at_rest
 
     def test_a_client_that_leaves_leaves_nothing_behind(self, host: Routed) -> None:
@@ -133,7 +134,7 @@ class TestWhatIsKept:
         late = ask(host, b"GET /", HERE)
         assert len(host.dialler.attempts) == 2
         host.wait(10)
-        assert status(late.hear()) == 503
+        assert status_of(late.hear()) == 503
 
     def test_a_reload_with_other_routes(self) -> None:
         host = Routed(SEVERAL)
@@ -144,5 +145,5 @@ class TestWhatIsKept:
         ask(host, b"GET /", HERE)
         assert host.accept()[0] == UNIXPath("/c")
         host.reload('site.hosts = ["example.org"]')
-        assert status(host.connect().say(message(b"GET /x HTTP/1.1", HERE))) == 404
+        assert status_of(host.connect().say(message(b"GET /x HTTP/1.1", HERE))) == 404
         assert browser.is_connected

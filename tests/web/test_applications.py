@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred, succeed
 
 from ipyproxy.net.address import TCPAddress, UNIXPath
 from ipyproxy.net.names import Names
-from tests.web.applied import GALAXY, HERE, OK, SMALL_HOST, ask, asked, status
+from tests.front import status_of
+from tests.web.applied import GALAXY, HERE, OK, SMALL_HOST, ask, asked
 from tests.web.gate import head_of, message
 from tests.web.routed import Routed
 
@@ -55,14 +56,14 @@ class TestWhoIsAsked:
     ) -> None:
         browser = host.connect()
         heard = browser.say(message(b"GET %b HTTP/1.1" % target, b"Host: " + named))
-        assert status(heard) == expected
+        assert status_of(heard) == expected
         assert not host.dialler.attempts
 
     @pytest.mark.parametrize("client", ["192.0.2.16", "198.51.100.1", "2001:db8::1"])
     def test_whoever_comes_from_elsewhere_is_refused(self, host: Routed, client: str) -> None:
         browser = host.connect(client)
         heard = browser.say(message(b"GET / HTTP/1.1", b"Host: en.wiki.example.org"))
-        assert status(heard) == 403
+        assert status_of(heard) == 403
         assert not host.dialler.attempts
 
     def test_below_the_domain_of_notebooks_there_is_no_application(self) -> None:
@@ -71,7 +72,7 @@ class TestWhoIsAsked:
         for path, expected in (b"/", 303), (b"/x", 404), (b"/ipython/10001/", 421):
             browser = host.connect()
             heard = browser.say(message(b"GET %b HTTP/1.1" % path, b"Host: 10000.nb.org"))
-            assert status(heard) == expected
+            assert status_of(heard) == expected
         assert not host.dialler.attempts
         ask(host, b"GET /x", b"Host: a.org")
         assert host.accept()[0] == UNIXPath("/app")
@@ -117,7 +118,7 @@ class TestRequests:
         foreign = b"Origin: https://genome.example.com"
         browser = host.connect()
         heard = browser.say(message(b"GET /ipython/10000/ HTTP/1.1", HERE, foreign))
-        assert status(heard) == 403
+        assert status_of(heard) == 403
         _, notebook = asked(host, b"GET /ipython/10000/", HERE, b"Cookie: galaxysession=1")
         assert b"galaxysession" not in notebook.hear()
 
@@ -166,7 +167,7 @@ class TestRequests:
     def test_without_a_user_nothing_goes_where_one_is_asked_for(self) -> None:
         host = Routed(self.NAMING)
         heard = host.connect().say(message(b"GET /x HTTP/1.1", HERE, *self.LIES))
-        assert status(heard) == 403
+        assert status_of(heard) == 403
         assert not host.dialler.attempts
 
     def test_a_body_of_any_size_is_passed_on_as_it_comes(self, host: Routed) -> None:
@@ -208,7 +209,7 @@ def test_a_rule_for_one_host_only(tmp_path: Path) -> None:
         if expected is None:
             assert routed.accept()
         else:
-            assert status(heard) == expected
+            assert status_of(heard) == expected
             assert not routed.dialler.attempts
 
 
@@ -218,7 +219,7 @@ def test_no_host_can_be_read_where_the_path_was_taken_off() -> None:
     routed = Routed(toml)
     browser = routed.connect()
     for path in b"/r//evil.example", b"/r///":
-        assert status(browser.say(message(b"GET %b HTTP/1.1" % path, HERE))) == 400
+        assert status_of(browser.say(message(b"GET %b HTTP/1.1" % path, HERE))) == 400
     assert not routed.dialler.attempts
     browser.say(message(b"GET /r/a//b HTTP/1.1", HERE))
     _, application = routed.accept()
@@ -259,7 +260,7 @@ class TestAmbiguousPaths:
         self, guarded: Routed, path: bytes
     ) -> None:
         browser = guarded.connect()
-        assert status(browser.say(message(b"GET %b HTTP/1.1" % path, HERE))) == 400
+        assert status_of(browser.say(message(b"GET %b HTTP/1.1" % path, HERE))) == 400
         assert not guarded.dialler.attempts
 
     @pytest.mark.parametrize(
@@ -269,7 +270,7 @@ class TestAmbiguousPaths:
         self, guarded: Routed, path: bytes, expected: int
     ) -> None:
         browser = guarded.connect()
-        assert status(browser.say(message(b"GET %b HTTP/1.1" % path, HERE))) == expected
+        assert status_of(browser.say(message(b"GET %b HTTP/1.1" % path, HERE))) == expected
 
     @pytest.mark.parametrize("path", [b"/a%20b", b"/administrator", b"/x;y=1//z", b"/%7Eme"])
     def test_any_other_spelling_goes_on_as_it_is(self, guarded: Routed, path: bytes) -> None:
@@ -297,4 +298,4 @@ def test_an_application_on_a_host_that_is_known_by_name() -> None:
     routed.loop.settle()
     assert b"Host: example.org\r\n" in wire.hear()
     routed.tell(wire, OK)
-    assert status(browser.hear()) == 200
+    assert status_of(browser.hear()) == 200

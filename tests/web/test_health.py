@@ -11,9 +11,9 @@ from twisted.logger import capturedLogs
 from ipyproxy.config import Health
 from ipyproxy.upstream.states import State
 from ipyproxy.upstream.upstream import STARTING_FOR, TRIAL_GAP
-from tests.front import Browser
+from tests.front import Browser, status_of
 from tests.gateway.hall import HANDSHAKE
-from tests.web.absent import FOR_A_PERSON, FOR_A_SCRIPT, body, gone, refuse, status
+from tests.web.absent import FOR_A_PERSON, FOR_A_SCRIPT, body, gone, refuse
 from tests.web.gate import Gate, ask
 
 STATE = b"GET /_ipyproxy/state/10000 HTTP/1.1"
@@ -29,14 +29,14 @@ def never_up(gate: Gate) -> Browser:
     browser = gate.connect()
     assert ask(browser) == b""
     refuse(gate)
-    assert status(browser.hear()) == 503
+    assert status_of(browser.hear()) == 503
     return browser
 
 
 class TestWhatAPersonGets:
     def test_a_page_that_says_it_is_starting_and_looks_by_itself(self, gate: Gate) -> None:
         answer = ask(never_up(gate), b"GET /ipython/10000/lab HTTP/1.1", FOR_A_PERSON)
-        assert status(answer) == 503
+        assert status_of(answer) == 503
         assert b"Retry-After: 1\r\n" in answer
         assert b"No notebook answers here yet" in body(answer)
         assert b'data-state="/_ipyproxy/state/10000"' in body(answer)
@@ -50,13 +50,13 @@ class TestWhatAPersonGets:
 
     def test_a_page_that_says_it_has_stopped(self, gate: Gate) -> None:
         answer = ask(gone(gate), b"GET /ipython/10000/lab HTTP/1.1", FOR_A_PERSON)
-        assert status(answer) == 503
+        assert status_of(answer) == 503
         assert b"Retry-After: 5\r\n" in answer
         assert b"The notebook is not running" in body(answer)
 
     def test_a_page_that_says_there_is_no_such_port(self, gate: Gate) -> None:
         answer = ask(gate.connect(), b"GET /ipython/99/ HTTP/1.1", FOR_A_PERSON)
-        assert status(answer) == 404
+        assert status_of(answer) == 404
         assert b"No such notebook" in body(answer)
 
 
@@ -65,14 +65,14 @@ class TestWhatAScriptGets:
     def test_the_state_beside_the_problem(self, gate: Gate, state: str) -> None:
         browser = never_up(gate) if state == "starting" else gone(gate)
         answer = ask(browser, b"GET /ipython/10000/api HTTP/1.1", FOR_A_SCRIPT)
-        assert status(answer) == 503
+        assert status_of(answer) == 503
         assert b"Content-Type: application/problem+json\r\n" in answer
         assert json.loads(body(answer))["state"] == state
 
     def test_a_websocket_gets_its_status(self, gate: Gate) -> None:
         gone(gate)
         answer = ask(gate.connect(), b"GET /ipython/10000/ws HTTP/1.1", *HANDSHAKE)
-        assert status(answer) == 503
+        assert status_of(answer) == 503
         assert not gate.dialler.attempts
 
 
@@ -109,22 +109,22 @@ class TestTheStateResource:
     @pytest.mark.parametrize("port", [b"99", b"010000", b"1e4", b""])
     def test_there_are_none_but_the_served_ports(self, gate: Gate, port: bytes) -> None:
         start = b"GET /_ipyproxy/state/%b HTTP/1.1" % port
-        assert status(ask(gate.connect(), start)) == 404
+        assert status_of(ask(gate.connect(), start)) == 404
 
     @pytest.mark.parametrize("method", [b"POST", b"PUT", b"DELETE"])
     def test_it_is_for_reading(self, gate: Gate, method: bytes) -> None:
         start = method + b" /_ipyproxy/state/10000 HTTP/1.1"
-        assert status(ask(gate.connect(), start)) == 405
+        assert status_of(ask(gate.connect(), start)) == 405
 
     def test_a_foreign_page_is_told_nothing(self, gate: Gate) -> None:
-        assert status(ask(gate.connect(), STATE, b"Origin: https://evil.example")) == 403
+        assert status_of(ask(gate.connect(), STATE, b"Origin: https://evil.example")) == 403
 
 
 class TestWhatItCosts:
     def test_while_it_is_dead_nobody_dials(self, gate: Gate) -> None:
         browser = gone(gate)
         for _ in range(50):
-            assert status(ask(browser)) == 503
+            assert status_of(ask(browser)) == 503
         assert not gate.dialler.attempts
 
     def test_one_request_at_a_time_tries(self, gate: Gate) -> None:
@@ -132,9 +132,9 @@ class TestWhatItCosts:
         gate.loop.advance(TRIAL_GAP)
         browsers = [gate.connect() for _ in range(20)]
         answers = [ask(browser) for browser in browsers]
-        assert [answer and status(answer) for answer in answers] == [b"", *[503] * 19]
+        assert [answer and status_of(answer) for answer in answers] == [b"", *[503] * 19]
         gate.loop.advance(TRIAL_GAP)
-        assert status(ask(browsers[-1])) == 503
+        assert status_of(ask(browsers[-1])) == 503
         assert len(gate.dialler.attempts) == 1
 
     def test_whoever_tries_is_served_if_it_is_back(self, gate: Gate) -> None:
@@ -142,7 +142,7 @@ class TestWhatItCosts:
         gate.loop.advance(TRIAL_GAP)
         ask(browser)
         gate.tell(gate.notebook(), b"HTTP/1.1 204 No Content\r\n\r\n")
-        assert status(browser.hear()) == 204
+        assert status_of(browser.hear()) == 204
         assert gate.upstream().state is State.UP
 
     def test_a_hundred_tabs_that_poll_keep_no_socket_and_try_no_more_than_one(
@@ -159,7 +159,7 @@ class TestWhatItCosts:
                     tried += 1
                     refuse(gate)
                     answer = tab.hear()
-                assert status(answer) == 503
+                assert status_of(answer) == 503
             for probe in gate.prober.attempts:
                 if not probe.cancelled:
                     probe.fail(errno.ECONNREFUSED)
@@ -176,7 +176,7 @@ class TestWhatItCosts:
             gate.tell(
                 wire, b"HTTP/1.1 %d Own\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % code
             )
-            assert status(browser.hear()) == code
+            assert status_of(browser.hear()) == code
         assert gate.upstream().state is State.UP
 
 
@@ -188,7 +188,7 @@ class TestNobody:
             browser = gate.connect(f"192.0.2.{port - 10000}")
             ask(browser, b"GET /ipython/%d/ HTTP/1.1" % port)
             refuse(gate)
-            assert status(browser.hear()) == 503
+            assert status_of(browser.hear()) == 503
         assert not gate.notebooks.children
         for _ in range(340):
             gate.wait(1)

@@ -13,10 +13,10 @@ from twisted.logger import capturedLogs
 from ipyproxy.config import Health
 from ipyproxy.upstream.states import State
 from ipyproxy.upstream.upstream import TRIAL_GAP
-from tests.front import Browser
+from tests.front import Browser, status_of
 from tests.gateway.hall import HANDSHAKE, PORT, Hall, Notebook
 from tests.gateway.hall import ask as ask_for_websocket
-from tests.web.absent import FOR_A_PERSON, FOR_A_SCRIPT, body, gone, refuse, status
+from tests.web.absent import FOR_A_PERSON, FOR_A_SCRIPT, body, gone, refuse
 from tests.web.gate import HOST, Gate, ask, message
 from tests.wsframes import TEXT, Frame
 
@@ -46,7 +46,7 @@ class TestBridges:
         other = hall.connect()
         other.say(message(b"GET /ipython/10001/ HTTP/1.1", HOST))
         refuse(hall)
-        assert status(other.hear()) == 503
+        assert status_of(other.hear()) == 503
         assert hall.upstream(PORT).state is State.DEAD
         assert self.are_carried(hall, browser, notebook)
 
@@ -103,7 +103,7 @@ class TestBusy:
         busy.wait(55)
         assert browser.hear() == b""
         busy.tell(wire, b"HTTP/1.1 204 No Content\r\n\r\n")
-        assert status(browser.hear()) == 204
+        assert status_of(browser.hear()) == 204
         assert busy.upstream().state is State.UP
 
     def test_a_person_whose_request_timed_out_is_told_that_it_is_busy(self, busy: Gate) -> None:
@@ -112,7 +112,7 @@ class TestBusy:
         busy.notebook()
         busy.wait(62)
         answer = browser.hear()
-        assert status(answer) == 504
+        assert status_of(answer) == 504
         assert b"The notebook is busy" in body(answer)
         assert re.search(rb"since \d\d:\d\d:\d\d UTC \(\d\d seconds\)", body(answer))
         assert b">Try again</a>" in body(answer)
@@ -123,7 +123,7 @@ class TestBusy:
         busy.notebook()
         busy.wait(62)
         answer = browser.hear()
-        assert status(answer) == 504
+        assert status_of(answer) == 504
         assert b"Content-Type: application/problem+json\r\n" in answer
         told = json.loads(body(answer))
         assert (told["state"], told["status"]) == ("busy", 504)
@@ -136,7 +136,7 @@ class TestBusy:
         ask(browser, b"GET /ipython/10000/lab HTTP/1.1", FOR_A_SCRIPT)
         busy.dialler.next().fail(errno.ETIMEDOUT)
         answer = browser.hear()
-        assert status(answer) == 503
+        assert status_of(answer) == 503
         assert b"Retry-After: 5\r\n" in answer
         assert json.loads(body(answer))["state"] == "busy"
 
@@ -158,7 +158,7 @@ class TestContainers:
         ask(browser, b"GET /ipython/10000/lab HTTP/1.1", FOR_A_PERSON)
         gate.end(gate.notebook(), how)
         answer = browser.hear()
-        assert status(answer) == 503
+        assert status_of(answer) == 503
         assert b"No notebook answers here yet" in body(answer)
         assert b'data-state="/_ipyproxy/state/10000"' in body(answer)
 
@@ -173,7 +173,7 @@ class TestContainers:
         browser = gate.connect()
         ask(browser, b"GET /ipython/10000/ws HTTP/1.1", *HANDSHAKE)
         gate.end(gate.notebook())
-        assert status(browser.hear()) == 503
+        assert status_of(browser.hear()) == 503
 
     def test_the_log_gives_no_advice_about_it(self, gate: Gate) -> None:
         with capturedLogs() as events:
@@ -188,7 +188,7 @@ class TestContainers:
         browser.hear()
         ask(browser)
         gate.end(gate.notebook())
-        assert status(browser.hear()) == 502
+        assert status_of(browser.hear()) == 502
         assert gate.upstream().state is State.UP
 
     def test_a_beginning_of_an_answer_is_none_of_it(self, gate: Gate) -> None:
@@ -197,4 +197,4 @@ class TestContainers:
         wire = gate.notebook()
         gate.tell(wire, b"HTTP/1.")
         gate.end(wire)
-        assert status(browser.hear()) == 502
+        assert status_of(browser.hear()) == 502
