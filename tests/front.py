@@ -163,10 +163,10 @@ class House:
                 )
             ),
             proxies or TrustedProxies(),
-            self._record,
+            self.record,
         )
 
-    def _record(self, request: Request, duration: float) -> None:
+    def record(self, request: Request, duration: float) -> None:
         self.log.append((request.status, request.client, request.note))
         self.recorded.append(request)
 
