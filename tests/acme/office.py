@@ -49,10 +49,12 @@ class Office:
         policy: Policy | None = None,
         asks: Authority | None = None,
         lifetime: float = 90 * DAY,
+        store: type[Store] = Store,
+        serve: Callable[[Certificate], None] | None = None,
     ) -> None:
         self.clock = clock or Clock()
         self.offset = START
-        self.store = Store(directory, names or (HUB,))
+        self.store = store(directory, names or (HUB,))
         self.authority = authority or FakeAuthority(self.now, self.store, lifetime=lifetime)
         self.served: list[Certificate] = []
         self.asks = asks or Authority(URL, "admin@example.org")
@@ -64,7 +66,7 @@ class Office:
             self._connect,
             made(self.store),
             at_once,
-            self.served.append,
+            serve or self.served.append,
             policy or Policy(),
         )
 

@@ -308,12 +308,10 @@ class TestTheStore:
 
 
 def test_a_certificate_that_can_not_be_served_is_told_of_only(tmp_path: Path) -> None:
-    office = Office(tmp_path)
-
     def refuse(_: Certificate) -> None:
         raise CertificateError("OpenSSL refuses it")
 
-    office.keeper._serve = refuse
+    office = Office(tmp_path, serve=refuse)
     office.start().wait(60)
     assert office.attempts() == 1
     office.keeper.stop()

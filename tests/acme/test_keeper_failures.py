@@ -172,16 +172,15 @@ class TestFailures:
         assert list((tmp_path / "challenges").iterdir()) == []
         office.keeper.stop()
 
-    def test_a_disk_that_is_full_costs_no_more_attempts(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        office = Office(tmp_path)
+    def test_a_disk_that_is_full_costs_no_more_attempts(self, tmp_path: Path) -> None:
+        class Full(Store):
+            def save(self, *_: object) -> None:
+                raise OSError(28, "No space left on device")
 
-        def full(*_: object) -> None:
-            raise OSError(28, "No space left on device")
+            def note(self, *_: object) -> None:
+                raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(office.store, "save", full)
-        monkeypatch.setattr(office.store, "note", full)
+        office = Office(tmp_path, store=Full)
         office.start().wait(HOUR)
         assert 1 <= office.attempts() <= 4
         office.keeper.stop()
