@@ -94,11 +94,8 @@ class TestSharing:
         assert refused(visit.host, b"GET /interactivetool/x", GALAXY) == 403
         assert not visit.asked
 
-    def test_a_tool_that_ends_while_it_is_asked(
-        self, visit: Visit, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_tool_that_ends_while_it_is_asked(self, visit: Visit) -> None:
         waiting: Deferred[Any] = Deferred()
-        monkeypatch.setattr(visit, "code", 200)
         answers = visit.ask("", Headers())
         visit.asked.clear()
         visit.ask = lambda url, headers: waiting  # type: ignore[method-assign]
