@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -33,3 +36,10 @@ def refusal(table: str, key: str, toml: str) -> str:
     place = f"i.toml:2: {table}.{key}: "
     assert problem.startswith(place)
     return problem.removeprefix(place)
+
+
+def with_psycopg(patch: pytest.MonkeyPatch, *, installed: bool) -> None:
+    """Have Python find psycopg, or not, whatever is installed."""
+    module = ModuleType("psycopg")
+    module.__spec__ = ModuleSpec("psycopg", None)
+    patch.setitem(sys.modules, "psycopg", module if installed else None)
