@@ -116,3 +116,8 @@ def open_descriptors() -> set[str]:
 def let_all_wait(patch: Any) -> None:
     """Nothing can be had at once: as on a network, or of a disk that was not read yet."""
     patch.setattr(opening, "_NEAR", frozenset())
+
+
+def have_an_old_kernel(patch: Any) -> None:
+    """The kernel has no openat2, as before Linux 5.6: another number is no call at all."""
+    patch.setattr(opening, "_OPENAT2", 9999)

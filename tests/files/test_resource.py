@@ -9,8 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from ipyproxy.files import opening
-from tests.files.shelf import LARGE, THEN, Shelf, let_all_wait, open_descriptors, read, site_in
+from tests.files.shelf import (
+    LARGE,
+    THEN,
+    Shelf,
+    have_an_old_kernel,
+    let_all_wait,
+    open_descriptors,
+    read,
+    site_in,
+)
 
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 
@@ -222,7 +230,7 @@ class TestWhatIsNotShown:
 class TestAnOldKernel:
     @pytest.fixture
     def shelf(self, tree: Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
-        monkeypatch.setattr(opening, "_OPENAT2", 9999)
+        have_an_old_kernel(monkeypatch)
         return Shelf(tree)
 
     def test_files_are_found_step_by_step(self, shelf: Shelf) -> None:

@@ -292,7 +292,7 @@ class TestWhatIsAway:
 
     @pytest.mark.usefixtures("table")
     def test_one_that_hangs_is_given_up(self, database: Database) -> None:
-        source = of(f"{database.url}?connect_timeout=2")
+        source = of(database.url)
         database.server.signal(signal.SIGSTOP)
         try:
             with pytest.raises(AwayError, match="timeout"):
