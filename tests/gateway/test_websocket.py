@@ -5,14 +5,12 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
-import weakref
-from typing import Any
 
 import pytest
 
-from ipyproxy.gateway.websocket import BridgeExchange
 from ipyproxy.upstream.places import LONGEST_WAIT
 from ipyproxy.upstream.upstream import Traffic
+from ipyproxy.websocket.handshake import BrowserSide, NotebookSide
 from tests.front import status_of
 from tests.gateway.hall import HANDSHAKE, HELLO, HELLO_MASKED, MASK, PORT, Hall, Head, ask
 from tests.wsframes import BINARY, Frame, close
@@ -151,22 +149,17 @@ class TestTheBridge:
         assert hall.upstream(PORT).open_work == 0
         assert [status for status, _, _ in hall.log] == [499]
 
-    @pytest.mark.plain
-    def test_autobahns_objects_are_let_go_of(
-        self, hall: Hall, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        made: list[weakref.ref[Any]] = []
-        start = BridgeExchange.start
+    def test_autobahns_objects_are_let_go_of(self, hall: Hall) -> None:
+        def sides() -> int:
+            gc.collect()
+            return sum(type(each) in (BrowserSide, NotebookSide) for each in gc.get_objects())
 
-        def watched(exchange: BridgeExchange) -> None:
-            start(exchange)
-            assert exchange._pair is not None
-            made.extend(map(weakref.ref, exchange._pair))
-
-        monkeypatch.setattr(BridgeExchange, "start", watched)
-        hall.open()
-        gc.collect()
-        assert [ref() for ref in made] == [None, None]
+        before = sides()
+        browser, notebook, request = hall.ask()
+        assert sides() == before + 2
+        notebook.switch(request)
+        assert browser.hear().startswith(b"HTTP/1.1 101 ")
+        assert sides() == before
         assert len(hall.bridges.open) == 1
 
     def test_nothing_went_wrong_out_of_sight(self, hall: Hall) -> None:
