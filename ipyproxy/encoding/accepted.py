@@ -1,4 +1,4 @@
-"""Which content coding a client wants (RFC 9110 section 12.5.3).
+"""Which content codings a client takes (RFC 9110 section 12.5.3).
 
 Knows the grammar of Accept-Encoding. Knows nothing of what is asked for. Pure.
 """
@@ -19,35 +19,57 @@ _MEMBER = re.compile(
 _ALIASES = {b"x-gzip": b"gzip"}
 
 
-def choose(values: list[bytes], available: tuple[bytes, ...]) -> bytes | None:
-    """The coding to send to whoever sent these ``values`` of Accept-Encoding; None: none.
+def accepted(values: list[bytes], available: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Those of ``available`` that a client takes, the most wanted first.
 
-    The client's highest weight decides; among equals the first of ``available``. One that prefers
-    ``identity``, or says nothing at all, gets no coding.
+    :param values: the client's Accept-Encoding fields. A client that sends none takes none.
+    :param available: codings; where the client wants several alike, they keep this order.
     """
+    value = _one_of(values)
+    return _accepted(value, available) if value else ()
+
+
+def choose(values: list[bytes], available: tuple[bytes, ...]) -> bytes | None:
+    """The one coding of ``available`` to send to a client; None: send the body as it is.
+
+    The parameters are those of :func:`accepted`. A client that prefers ``identity`` gets no coding.
+    """
+    value = _one_of(values)
+    return _choose(value, available) if value else None
+
+
+def _one_of(values: list[bytes]) -> bytes:
+    """All fields as one; empty if it is too long to be read."""
     value = b",".join(values)
-    return _choose(value, available) if value and len(value) <= _LONGEST else None
+    return value if len(value) <= _LONGEST else b""
 
 
 @lru_cache(_REMEMBERED)
 def _choose(value: bytes, available: tuple[bytes, ...]) -> bytes | None:
-    weights = _weights(value)
-    others = weights.get(b"*", 0.0)
-    best, highest = None, weights.get(b"identity", 0.0)
-    for coding in available:
-        weight = weights.get(coding, others)
-        # Where both weigh the same, what is smaller is better for whoever accepts it.
-        if weight > highest or (best is None and weight == highest > 0):
-            best, highest = coding, weight
-    return best
+    weights = _weights(value, available)
+    for coding in _accepted(value, available):
+        # Where both weigh the same, the smaller body is better.
+        return coding if weights[coding] >= weights[b"identity"] else None
+    return None
 
 
-def _weights(value: bytes) -> dict[bytes, float]:
-    """The weight of each member; one that does not match the grammar is left out."""
-    weights: dict[bytes, float] = {}
+@lru_cache(_REMEMBERED)
+def _accepted(value: bytes, available: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    weights = _weights(value, available)
+    taken = [coding for coding in available if weights[coding]]
+    return tuple(sorted(taken, key=lambda coding: -weights[coding]))
+
+
+def _weights(value: bytes, available: tuple[bytes, ...]) -> dict[bytes, float]:
+    """The weight of ``identity`` and each of ``available``.
+
+    Members that do not match the grammar count as not sent.
+    """
+    said = {b"identity": 0.0}
     for member in value.split(b","):
         match = _MEMBER.fullmatch(member.strip(b" \t"))
         if match is not None:
             name = match[1].lower()
-            weights[_ALIASES.get(name, name)] = 1.0 if match[2] is None else float(match[2])
-    return weights
+            said[_ALIASES.get(name, name)] = 1.0 if match[2] is None else float(match[2])
+    others = said.get(b"*", 0.0)
+    return {coding: said.get(coding, others) for coding in (b"identity", *available)}

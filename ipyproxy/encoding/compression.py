@@ -20,9 +20,9 @@ from typing import Any, Final
 from twisted.logger import Logger
 
 from ipyproxy.encoding import decision
-from ipyproxy.encoding.accepted import choose
+from ipyproxy.encoding.accepted import accepted, choose
 from ipyproxy.encoding.body import EncodedBody, KeptBody, Sink
-from ipyproxy.encoding.codecs import LARGEST, compressed_anew, encoder, is_loaded, usable
+from ipyproxy.encoding.codecs import CODINGS, LARGEST, compressed_anew, encoder, is_loaded, usable
 from ipyproxy.encoding.decision import SMALLEST
 from ipyproxy.encoding.etags import MARK, unmarked
 from ipyproxy.encoding.store import Entry, Key, Recording, Store
@@ -143,7 +143,8 @@ class Compression:
             return fields, None
         marks: dict[bytes, bytes] = {}
         if is_marked:
-            fields, marks = unmarked(fields)
+            asking = head.fields.special.values_of(b"accept-encoding")
+            fields, marks = unmarked(fields, accepted(asking, CODINGS))
         kept = None
         if has_any:
             kept = self._find(owner, head, public, fields)

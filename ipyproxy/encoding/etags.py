@@ -24,7 +24,6 @@ MARK = b"~ipy-"
 _STRONG = re.compile(rb'"[\x21\x23-\x7E\x80-\xFF]*"')
 _MARKED = re.compile(rb'"([\x21\x23-\x7E\x80-\xFF]*)%b(zstd|br|gzip)"' % MARK)
 _ANY: Final = (b"zstd", b"br", b"gzip")
-_CONDITIONS = (b"if-none-match:", b"if-match:")
 
 
 def is_strong(tag: bytes) -> bool:
@@ -37,24 +36,34 @@ def marked(tag: bytes, coding: bytes) -> bytes:
     return b'%b%b%b"' % (tag[:-1], MARK, coding) if is_strong(tag) else tag
 
 
-def unmarked(block: bytes) -> tuple[bytes, dict[bytes, bytes]]:
+def unmarked(block: bytes, accepted: Collection[bytes]) -> tuple[bytes, dict[bytes, bytes]]:
     """Take the marks off a request's conditions.
 
+    In If-None-Match, a tag whose coding this client does not take stays as it is, and matches
+    nothing: a cache may ask on behalf of one client for what it keeps for another, and a 304 would
+    let it answer with a coding that this one cannot read (RFC 9111 section 4.3.1). If-Match is
+    about what the client has read before, in whatever coding.
+
     :param block: field lines, each with its CRLF.
+    :param accepted: the codings that the client takes.
     :returns: the lines, and the coding that each of the tags was marked with.
     """
-    codings: dict[bytes, bytes] = {}
+    marks: dict[bytes, bytes] = {}
     lines = lines_of(block)
     for index, line in enumerate(lines):
-        if MARK in line and line.lower().startswith(_CONDITIONS):
-            lines[index], found = unmarked_tags(line)
-            codings |= found
-    return block_of(lines), codings
+        if MARK in line:
+            name = line.partition(b":")[0].lower()
+            if name == b"if-match":
+                lines[index], found = unmarked_tags(line, _ANY)
+            elif name == b"if-none-match":
+                lines[index], found = unmarked_tags(line, accepted)
+            else:
+                continue
+            marks |= found
+    return block_of(lines), marks
 
 
-def unmarked_tags(
-    tags: bytes, codings: Collection[bytes] = _ANY
-) -> tuple[bytes, dict[bytes, bytes]]:
+def unmarked_tags(tags: bytes, codings: Collection[bytes]) -> tuple[bytes, dict[bytes, bytes]]:
     """Take the marks of ``codings`` off the entity tags in one field.
 
     The result is that of :func:`unmarked`.

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from ipyproxy.files.codings import COPIES
 from ipyproxy.files.conditions import Validators
 from ipyproxy.files.names import Name
 from ipyproxy.files.opening import Directory, OpenFile, open_alone
 from ipyproxy.files.types import is_compressible
 
 INDEX = b"index.html"
+COPIES: Mapping[bytes, bytes] = {b"br": b".br", b"zstd": b".zst", b"gzip": b".gz"}
+"""Content codings, the best first, and how the name of a file's copy ends that has it."""
 
 
 class Found(NamedTuple):

@@ -14,12 +14,12 @@ from typing import Any
 
 from twisted.web.resource import Resource
 
+from ipyproxy.encoding.accepted import accepted
 from ipyproxy.encoding.compression import Compression
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.files.codings import accepted
 from ipyproxy.files.compressing import FileCompression, may_compress, unmarked_conditions
 from ipyproxy.files.disk import Disks
-from ipyproxy.files.finding import find
+from ipyproxy.files.finding import COPIES, find
 from ipyproxy.files.names import below
 from ipyproxy.files.sending import Prepared, Sending, asked_by, prepared
 from ipyproxy.files.types import content_type
@@ -80,7 +80,7 @@ class Files(Resource):
             raise ProxyError(Problem.METHOD_NOT_ALLOWED, lines=(b"Allow: GET, HEAD",))
         name = below(self._prefix, request.target.partition(b"?")[0])
         fields = asked_by(request)
-        codings = accepted(fields.get(b"accept-encoding", b""))
+        codings = accepted([fields.get(b"accept-encoding", b"")], tuple(COPIES))
         asked, marks = unmarked_conditions(fields, codings)
         lines = [*self._caching(b"/".join(name.segments)), b"X-Content-Type-Options: nosniff"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.integration.proxy import Proxy
 
-from .suite import GROUPS, QUICK, Case, compare, echo_server
+from .suite import GROUPS, QUICK, Case, compare
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "conformance.md"
 
@@ -75,8 +75,7 @@ def main() -> int:
         directory = Path(name)
         proxy = Proxy(directory)
         try:
-            with echo_server(directory) as port:
-                cases = compare([*GROUPS], proxy, port)
+            cases = compare([*GROUPS], proxy, directory)
         finally:
             proxy.child.stop()
     head = HEAD.format(

@@ -40,6 +40,9 @@ QUICK = ("1", "2", "3", "4", "5", "6", "7", "10")
 _BEHAVIOURS = ("OK", "INFORMATIONAL", "NON-STRICT", "UNIMPLEMENTED", "FAILED", "ERROR")
 _CLOSES = ("OK", "INFORMATIONAL", "FAILED BY CLIENT", "WRONG CODE", "UNCLEAN", "FAILED")
 
+_Told = tuple[str, str, str, str]
+"""A case's name, both behaviours, and the explanation."""
+
 _START_TIMEOUT = 30.0
 _ROOT = Path(__file__).parent.parent.parent
 
@@ -101,20 +104,32 @@ def echo_server(directory: Path) -> Iterator[int]:
         server.stop()
 
 
-def compare(groups: Sequence[str], proxy: Proxy, echo_port: int) -> list[Case]:
-    """Run all cases of ``groups`` both ways."""
-    path = f"/ipython/{echo_port}/"
+def compare(groups: Sequence[str], proxy: Proxy, directory: Path) -> list[Case]:
+    """Run all cases of ``groups`` both ways at once, each with an echo server of its own.
+
+    :param directory: where the servers' output goes.
+    """
     cases = [f"{group}.*" for group in groups]
-    straight = asyncio.run(_run(f"ws://127.0.0.1:{echo_port}{path}", cases))
-    through = asyncio.run(_run_through(proxy, path, cases))
+    near, far = directory / "straight", directory / "through"
+    for each in near, far:
+        each.mkdir()
+    with echo_server(near) as straight_port, echo_server(far) as through_port:
+        straight, through = asyncio.run(_both(straight_port, through_port, proxy, cases))
     return [
         Case(name, Verdict(*before), Verdict(*after), why)
         for (name, *before, _), (_, *after, why) in zip(straight, through, strict=True)
     ]
 
 
-async def _run(url: str, cases: list[str]) -> list[tuple[str, str, str, str]]:
-    """Name, both behaviours and explanation of each case."""
+async def _both(
+    straight_port: int, through_port: int, proxy: Proxy, cases: list[str]
+) -> tuple[list[_Told], list[_Told]]:
+    straight = _run(f"ws://127.0.0.1:{straight_port}/ipython/{straight_port}/", cases)
+    through = _run_through(proxy, f"/ipython/{through_port}/", cases)
+    return await asyncio.gather(straight, through)
+
+
+async def _run(url: str, cases: list[str]) -> list[_Told]:
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -129,9 +144,7 @@ async def _run(url: str, cases: list[str]) -> list[tuple[str, str, str, str]]:
     return [(name, message, close, why) for name, message, close, why in json.loads(told)]
 
 
-async def _run_through(
-    proxy: Proxy, path: str, cases: list[str]
-) -> list[tuple[str, str, str, str]]:
+async def _run_through(proxy: Proxy, path: str, cases: list[str]) -> list[_Told]:
     async with _tls_pipe(proxy.port, proxy.client_tls()) as port:
         return await _run(f"ws://localhost:{port}{path}", cases)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.integration.proxy import Proxy
 
 pytest.importorskip("kosoku", reason="Autobahn's cases run on kosoku, which is not installed")
 
-from .suite import GROUPS, QUICK, Verdict, compare, echo_server
+from .suite import GROUPS, QUICK, Verdict, compare
 
 pytestmark = pytest.mark.integration
 
@@ -22,14 +23,8 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     running.child.stop()
 
 
-@pytest.fixture(scope="module")
-def echo_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with echo_server(tmp_path_factory.mktemp("echo")) as port:
-        yield port
-
-
-def check(groups: list[str], proxy: Proxy, echo_port: int, at_least: int) -> None:
-    cases = compare(groups, proxy, echo_port)
+def check(groups: list[str], proxy: Proxy, directory: Path, at_least: int) -> None:
+    cases = compare(groups, proxy, directory)
     assert len(cases) >= at_least
     assert {case.group for case in cases} == set(groups)
     assert not [case for case in cases if case.is_worse]
@@ -39,13 +34,13 @@ def check(groups: list[str], proxy: Proxy, echo_port: int, at_least: int) -> Non
     assert "Traceback" not in proxy.child.log()
 
 
-def test_the_groups_that_take_seconds(proxy: Proxy, echo_port: int) -> None:
-    check([*QUICK], proxy, echo_port, at_least=247)
+def test_the_groups_that_take_seconds(proxy: Proxy, tmp_path: Path) -> None:
+    check([*QUICK], proxy, tmp_path, at_least=247)
 
 
 @pytest.mark.soak
-def test_all_groups(proxy: Proxy, echo_port: int) -> None:
-    check([*GROUPS], proxy, echo_port, at_least=500)
+def test_all_groups(proxy: Proxy, tmp_path: Path) -> None:
+    check([*GROUPS], proxy, tmp_path, at_least=500)
 
 
 def test_a_verdict_is_worse_if_either_half_is() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ipyproxy.encoding.accepted import choose
+from ipyproxy.encoding.accepted import accepted, choose
 
 ALL = (b"zstd", b"br", b"gzip")
 
@@ -52,3 +52,23 @@ def test_nothing_said_is_nothing_accepted() -> None:
 def test_what_is_not_available_is_not_chosen() -> None:
     assert choose([b"zstd, br, gzip;q=0.1"], (b"gzip",)) == b"gzip"
     assert choose([b"zstd, br, gzip;q=0.1"], ()) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        (b"", ()),
+        (b"gzip, deflate, br, zstd", (b"zstd", b"br", b"gzip")),
+        (b"gzip;q=1.0, br;q=0.5", (b"gzip", b"br")),
+        (b"GZIP", (b"gzip",)),
+        (b"x-gzip", (b"gzip",)),
+        (b"br;q=0, gzip", (b"gzip",)),
+        (b"*", (b"zstd", b"br", b"gzip")),
+        (b"*;q=0.1, br;q=0", (b"zstd", b"gzip")),
+        (b"identity", ()),
+        (b"gzip;q=nonsense", ()),
+        (b"," * 8000 + b"gzip", ()),
+    ],
+)
+def test_all_that_a_client_takes(field: bytes, expected: tuple[bytes, ...]) -> None:
+    assert accepted([field], ALL) == expected

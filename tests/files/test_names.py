@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.files.codings import accepted
 from ipyproxy.files.names import below
 from ipyproxy.files.types import content_type, is_compressible
 
@@ -102,23 +101,3 @@ def test_types(name: bytes, expected: bytes) -> None:
 def test_what_may_have_a_compressed_copy() -> None:
     assert all(map(is_compressible, (b"a.js", b"a.html", b"a.svg", b"a.json", b"a.wasm", b"a.ttf")))
     assert not any(map(is_compressible, (b"a.png", b"a.gz", b"a.woff2", b"a.bam", b"a")))
-
-
-@pytest.mark.parametrize(
-    ("field", "expected"),
-    [
-        (b"", ()),
-        (b"gzip, deflate, br, zstd", (b"br", b"zstd", b"gzip")),
-        (b"gzip;q=1.0, br;q=0.5", (b"gzip", b"br")),
-        (b"GZIP", (b"gzip",)),
-        (b"x-gzip", (b"gzip",)),
-        (b"br;q=0, gzip", (b"gzip",)),
-        (b"*", (b"br", b"zstd", b"gzip")),
-        (b"*;q=0.1, br;q=0", (b"zstd", b"gzip")),
-        (b"identity", ()),
-        (b"gzip;q=nonsense", ()),
-        (b"," * 8000 + b"gzip", ()),
-    ],
-)
-def test_accepted_codings(field: bytes, expected: tuple[bytes, ...]) -> None:
-    assert accepted(field) == expected

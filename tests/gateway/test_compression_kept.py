@@ -24,6 +24,10 @@ class TestConditions:
             304, {b"etag": b'"1~ipy-gzip"', b"vary": b"Accept-Encoding"}, b""
         )
 
+    def test_a_copy_in_a_coding_that_the_client_does_not_take_is_no_use(self, scene: Scene) -> None:
+        question = scene.question(GZIP, b'If-None-Match: "1~ipy-zstd"')
+        assert b'\r\nIf-None-Match: "1~ipy-zstd"\r\n' in question
+
     def test_a_change_is_made_on_condition_of_what_was_read(self, scene: Scene) -> None:
         request = b"PUT /ipython/10000/a.js HTTP/1.1"
         question = scene.question(b'If-Match: "1~ipy-gzip"', b"Content-Length: 0", request=request)

@@ -260,10 +260,10 @@ class TestData:
             )
             line.server._send()
             for _ in range(9):
-                line.poll.look()
+                line.poll.look(0.01)
             line.transport.write(b"a request")
             for _ in range(9):
-                line.poll.look()
+                line.poll.look(0.01)
             gate.is_shut = False
             line.until(lambda: len(line.recorder.data) == 2000)
 
