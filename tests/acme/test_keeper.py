@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from twisted.logger import capturedLogs
 
 from ipyproxy.acme.account import Authority
-from ipyproxy.acme.keeper import Policy
+from ipyproxy.acme.applicant import Policy
 from ipyproxy.acme.store import Store
 from ipyproxy.tls import Certificate, CertificateError
 from tests.acme.authority import URL, FakeAuthority

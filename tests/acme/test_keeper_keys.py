@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ipyproxy.acme.keeper import Policy
+from ipyproxy.acme.applicant import Policy
 from ipyproxy.acme.material import Reason
 from tests.acme.office import DAY, HOUR, HUB, Office
 

@@ -6,9 +6,9 @@ import pytest
 from twisted.logger import capturedLogs, formatEvent
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.upstream.health import HASTE_GAP
 from ipyproxy.upstream.states import State
 from ipyproxy.upstream.upstream import IN_USE_FOR, Traffic
+from ipyproxy.upstream.watch import HASTE_GAP
 from tests.upstream.playedhost import A_BRIDGE, Host, PlayedBridge, dead, up
 
 

@@ -27,12 +27,20 @@ LIMITS = ClientLimits(
 class Asker:
     """Sends one request, and notes all that it is told."""
 
-    def __init__(self, method: bytes = b"GET", head: bytes = GET, *, ended: bool = True) -> None:
+    def __init__(
+        self,
+        method: bytes = b"GET",
+        head: bytes = GET,
+        *,
+        ended: bool = True,
+        upgrades: bool = False,
+    ) -> None:
         self.events: list[Any] = []
         self.data = b""
         self.connection: UpstreamConnection | None = None
         self._request = (method, head)
         self._ended = ended
+        self._upgrades = upgrades
 
     @property
     def transport(self) -> Any:
@@ -43,6 +51,8 @@ class Asker:
         self.connection = connection
         method, head = self._request
         connection.send(method, head, self, ended=self._ended)
+        if self._upgrades:
+            connection.switched = self.switched
 
     def interim(self, head: ResponseHead) -> None:
         self.events.append(head.status)
