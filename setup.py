@@ -25,7 +25,7 @@ COMPILED = (
     "routes/notebooks", "routes/table", "server/channel", "server/clients", "server/connection",
     "server/http1", "server/phases", "server/request", "server/server", "server/site",
     "upstream/connection", "upstream/health", "upstream/places", "upstream/pool",
-    "upstream/states", "upstream/tenancy", "upstream/upstream", "web/site",
+    "upstream/states", "upstream/tenancy", "upstream/upstream", "upstream/watch", "web/site",
     "websocket/bridge", "websocket/frames", "websocket/states",
 )  # fmt: skip
 

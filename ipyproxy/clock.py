@@ -24,17 +24,21 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
 
-class Call(Protocol):
-    """Something that is to be called later."""
+class Due(Protocol):
+    """Something that is to be called."""
 
     def active(self) -> bool:
         """Whether it is still to be called."""
 
-    def getTime(self) -> float:
-        """When it is to be called."""
-
     def cancel(self) -> None:
         """Do not call it."""
+
+
+class Call(Due, Protocol):
+    """Something that is to be called later."""
+
+    def getTime(self) -> float:
+        """When it is to be called."""
 
     def reset(self, delay: float, /) -> None:
         """Call it in ``delay`` seconds from now instead."""
@@ -59,14 +63,14 @@ SETTLED = 0.5
 """Seconds by which the two clocks may drift apart before dates that were given change."""
 
 
-def measure_durations(reactor: Any) -> None:
+def measure_durations(reactor: Clock) -> None:
     """Let ``reactor`` measure time by a clock that is never set, as Twisted's own does not.
 
     Twisted 26.10 asks ``time.time``: when that is set back by an hour, nothing that was to be
     called is called for an hour. All of it asks the reactor's attribute ``seconds``, so this is
     the one place to put another clock. To be called before anything waits for the reactor.
     """
-    reactor.seconds = time.monotonic
+    reactor.seconds = time.monotonic  # type: ignore[method-assign]
 
 
 class Calendar:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from signal import Signals
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, ClassVar, NoReturn, cast
 
 from twisted.python import usage
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from twisted.logger import ILogObserver
 
     from ipyproxy.daemon.account import Account
+    from ipyproxy.daemon.service import MainReactor
     from ipyproxy.daemon.settings import Settings
 
 
@@ -239,7 +240,7 @@ def _make_service(options: Options) -> IService:
         with contextlib.suppress(ConfigError):
             check(options.config, state_directory(options.config, os.environ, home))
 
-    reactor: Any = found
+    reactor = cast("MainReactor", found)
     measure_durations(reactor)
     try:
         service = make_service(read, reactor, Manager(os.environ))

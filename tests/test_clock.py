@@ -19,7 +19,8 @@ HOUR = 3600.0
 SOURCES = Path(ipyproxy.__file__).parent
 #: Where dates are made, each with why it is one.
 DATES = {
-    "daemon/components.py": "links, revocations, the status page",
+    "daemon/components.py": "revocations, the status page",
+    "daemon/gate.py": "links, sessions",
     "daemon/recording.py": "the access log",
     "daemon/certificates.py": "the ends of certificates, and when an authority was asked",
     "status/metrics.py": "when the machine was started",

@@ -6,11 +6,12 @@ certificates are due. Whatever fails is told of, and tried again later.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from cryptography import x509
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from ipyproxy.acme.client import Client
@@ -19,10 +20,19 @@ from ipyproxy.acme.material import Reason
 from ipyproxy.acme.store import Store
 from ipyproxy.threads import Run
 
+T = TypeVar("T")
+
 RETRY = 3600.0
 """Seconds after a failure until it is tried again, if the authority does not want more."""
 
 _ACCOUNT = "the account's key"
+
+
+class InTime(Protocol):
+    """Awaits something for so long as an authority may take."""
+
+    async def __call__(self, work: Coroutine[Deferred[Any], Any, T], /) -> T:
+        """What it gives. Raises AcmeError where it takes longer."""
 
 
 class Errands:
@@ -54,10 +64,10 @@ class Errands:
             self._troubles.pop(done, None)
         return any(self._not_before.get(what, 0.0) <= self._seconds() for what in left)
 
-    async def run(self, client: Client, in_time: Callable[[Any], Awaitable[Any]]) -> None:
+    async def run(self, client: Client, in_time: InTime) -> None:
         """Do it.
 
-        :param in_time: awaits something for so long as an authority may take. Raises AcmeError.
+        :param in_time: see :class:`InTime`.
         """
         if self._changes_key:
             await self._do(_ACCOUNT, "changed", in_time, partial(self._change_key, client))
@@ -69,8 +79,8 @@ class Errands:
         self,
         what: str,
         done: str,
-        in_time: Callable[[Any], Awaitable[Any]],
-        work: Callable[[], Awaitable[None]],
+        in_time: InTime,
+        work: Callable[[], Coroutine[Deferred[Any], Any, None]],
     ) -> None:
         if self._not_before.get(what, 0.0) > self._seconds():
             return

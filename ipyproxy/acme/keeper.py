@@ -1,37 +1,26 @@
 """Sees to it that every name has a certificate: looks, asks, keeps, and has it served.
 
-Knows when something is due (:mod:`ipyproxy.acme.renewal`), whom to ask and where things are kept.
-Whatever fails, what is served stays. Knows nothing of connections, or of the configuration.
-
-Longer than other modules, because it is one class: each step of one attempt says what is next, and
-what a failure leaves behind.
+Knows when something is due (:mod:`ipyproxy.acme.renewal`), where things are kept, and what follows
+from an attempt. Whatever fails, what is served stays. Knows nothing of connections, or of the
+configuration; how a certificate is asked for is in :mod:`ipyproxy.acme.applicant`.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from ipyproxy.acme.client import Client, Proof, Wanted
+from ipyproxy.acme.applicant import Applicant
 from ipyproxy.acme.documents import AcmeError
 from ipyproxy.acme.errands import Errands
-from ipyproxy.acme.jose import AccountKey
 from ipyproxy.acme.material import (
-    Key,
-    KeyKind,
     Reason,
-    certificate_id,
-    key_pem,
-    kind_of,
-    new_key,
-    signing_request,
 )
-from ipyproxy.acme.proofs import usable
 from ipyproxy.acme.renewal import Attempts, Window, after_failure, may_try
 from ipyproxy.acme.standing import Kept, Standing, concerns, due_by_itself, told
 from ipyproxy.acme.store import Stamp, Store
@@ -41,15 +30,12 @@ from ipyproxy.tls import Certificate, CertificateError
 
 LOOK_EVERY = 5.0
 """Seconds between two looks at the store: what somebody asks for, or another node has got."""
-LONGEST_ATTEMPT = 600.0
-"""Seconds after which an attempt is given up."""
 _LEAST_BETWEEN = 6 * 3600.0
 """Seconds after a success for which nothing more is asked by itself: the clock may be so wrong that
 a new certificate is due at once, or the authority may say so of each."""
 _LEAST_IF_LOST = 600.0
 _WINDOW_ASKED = 6 * 3600.0
 _WINDOW_LEAST, _WINDOW_MOST = 60.0, 86400.0
-_GIVEN_UP = f"gave up after {LONGEST_ATTEMPT / 60:g} minutes"
 
 
 class _Look(NamedTuple):
@@ -62,17 +48,10 @@ class _Look(NamedTuple):
     has_errands: bool
 
 
-class Policy(NamedTuple):
-    """What certificates are asked for. A key that is pinned is kept when one is renewed."""
-
-    key: KeyKind = "ecdsa"
-    pinned: bool = False
-
-
 class Keeper:
     """Keeps certificates for the names of ``store``.
 
-    :param connect: gives the client for an account's key.
+    :param applicant: asks for them.
     :param run: does work in a thread.
     :param serve: has a certificate served; may raise CertificateError.
     :ivar standings: by name, as of the last look.
@@ -86,21 +65,16 @@ class Keeper:
         reactor: Clock,
         wall_clock: Callable[[], float],
         store: Store,
-        connect: Callable[[AccountKey], Client],
-        proofs: Sequence[Proof],
+        applicant: Applicant,
         run: Run,
         serve: Callable[[Certificate], None],
-        policy: Policy,
     ) -> None:
         self._reactor = reactor
         self._wall_clock = wall_clock
         self._store = store
-        self._connect = connect
-        self._client: Client | None = None
-        self._proofs = proofs
+        self._applicant = applicant
         self._run = run
         self._serve = serve
-        self._policy = policy
         self._kept: dict[str, Kept] = {}
         self._stamps: Mapping[str, Stamp] = {}
         self._windows: dict[str, Window] = {}
@@ -222,15 +196,9 @@ class Keeper:
     def _due(self, name: str) -> float:
         """When to ask for a certificate for ``name``."""
         kept = self._kept.get(name)
-        if kept is None or self._is_of_another_kind(kept):
+        if kept is None or not self._applicant.would_get(kept):
             return 0.0
         return due_by_itself(kept.certificate, self._windows.get(name))
-
-    def _is_of_another_kind(self, kept: Kept) -> bool:
-        """Whether the configuration asks for other certificates than it did then."""
-        if self._client is not None and kept.authority != self._client.account.authority.url:
-            return True
-        return kind_of(kept.certificate.private_key) != self._policy.key
 
     def _first_due(self, look: _Look) -> str | None:
         """The name that has been due longest, of those that may be asked for now."""
@@ -257,13 +225,8 @@ class Keeper:
             return
         name = min(due, key=self._windows_due.__getitem__)
         self._windows_due[name] = now + _WINDOW_ASKED
-        kept = self._kept[name]
-        identifier = certificate_id(kept.certificate.chain[0])
-        client = await self._known_client()
-        if identifier is None or kept.authority != client.account.authority.url:
-            return
         try:
-            found = await self._in_time(client.renewal_window(identifier))
+            found = await self._applicant.renewal_window(self._kept[name])
         except AcmeError as error:
             self.log.debug("no time to renew {name} is suggested: {error}", name=name, error=error)
             return
@@ -281,19 +244,12 @@ class Keeper:
 
     # Asking.
 
-    async def _known_client(self) -> Client:
-        key = await self._run(self._store.account_key)
-        if self._client is None or self._client.account.key.thumbprint != key.thumbprint:
-            # It is new, or another node has changed it.
-            self._client = self._connect(key)
-        return self._client
-
     async def _run_errands(self) -> bool:
         """Do what else people have asked for; whether it is our turn to ask."""
         if not await self._run(self._take_lock):
             return False
         try:
-            await self._errands.run(await self._known_client(), self._in_time)
+            await self._errands.run(await self._applicant.client(), self._applicant.in_time)
         finally:
             self._let_go()
         return True
@@ -340,8 +296,9 @@ class Keeper:
 
     async def _get(self, name: str, attempts: Attempts, *, new_key: bool) -> bool:
         """Get a certificate and keep it, or note why there is none; whether there is one."""
+        kept = self._kept.get(name)
         try:
-            await self._in_time(self._obtain(name, attempts.failures, new_key=new_key))
+            await self._applicant.obtain(name, kept, attempts.failures, new_key=new_key)
         except CancelledError:
             raise
         except (AcmeError, CertificateError, OSError) as error:
@@ -382,46 +339,3 @@ class Keeper:
             next=told(attempts.not_before),
         )
         await self._run(lambda: self._store.note(name, attempts))
-
-    async def _obtain(self, name: str, failures: int, *, new_key: bool) -> None:
-        client = await self._known_client()
-        proofs = usable(name, self._proofs)
-        if not proofs:
-            raise AcmeError("a name with a * takes tls.dns_hook or tls.dns_persist")
-        turn = failures % len(proofs)  # what has failed may work in another way
-        kept = self._kept.get(name)
-        key = await self._run(lambda: self._key_for(None if new_key else kept))
-        replaces = None
-        if kept is not None and kept.authority == client.account.authority.url:
-            replaces = certificate_id(kept.certificate.chain[0])
-        wanted = Wanted(name, signing_request(key, name), replaces)
-        chain = await client.obtain(wanted, [*proofs[turn:], *proofs[:turn]])
-        url = client.account.authority.url
-        await self._run(lambda: self._store.save(name, url, key_pem(key), chain))
-
-    def _key_for(self, kept: Kept | None) -> Key:
-        if kept is not None and self._policy.pinned:
-            key = kept.certificate.private_key
-            if kind_of(key) == self._policy.key:
-                return key
-        return new_key(self._policy.key)
-
-    async def _in_time(self, work: Any) -> Any:
-        """What ``work`` gives within :data:`LONGEST_ATTEMPT`. Raises AcmeError."""
-        working = Deferred.fromCoroutine(work)
-        late: list[bool] = []
-
-        def give_up() -> None:
-            late.append(True)
-            working.cancel()
-
-        deadline = self._reactor.callLater(LONGEST_ATTEMPT, give_up)
-        try:
-            return await working
-        except CancelledError:
-            if late:
-                raise AcmeError(_GIVEN_UP) from None
-            raise
-        finally:
-            if deadline.active():
-                deadline.cancel()

@@ -8,14 +8,13 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.error import ConnectingCancelledError, DNSLookupError
 from twisted.internet.error import TimeoutError as ConnectTimeout
-from twisted.internet.interfaces import IConsumer
+from twisted.internet.interfaces import IConsumer, ITransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.python.failure import Failure
@@ -132,7 +131,7 @@ def _explained(failure: Failure, host: str, *, in_time: bool) -> Exception:
 class _Collector(Protocol):
     """Takes a body, up to :data:`MOST_BYTES`."""
 
-    transport: Any
+    transport: ITransport
 
     def __init__(self) -> None:
         self.whole: Deferred[bytes] = Deferred(lambda _: self._hang_up())

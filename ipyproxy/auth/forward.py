@@ -11,9 +11,9 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import ITransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool
@@ -233,7 +233,7 @@ def _shown(facts: RequestFacts) -> Headers:
 class _Discard(Protocol):
     """Reads a body to its end, so that its connection can be kept; gives up on a long one."""
 
-    transport: Any
+    transport: ITransport
 
     def __init__(self, call_later: Callable[..., Call], timeout: float) -> None:
         self._received = 0

@@ -7,7 +7,7 @@ becomes of a request that may pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import Deferred, succeed
 
@@ -18,6 +18,7 @@ from ipyproxy.access.tokens import split_token
 from ipyproxy.http1.head import READING
 from ipyproxy.http1.lines import lines_of
 from ipyproxy.routes.notebooks import parse_port
+from ipyproxy.server.connection import ClientConnection
 from ipyproxy.server.request import Request
 
 _NAMELESS = Passed(None)
@@ -56,7 +57,7 @@ class Gate:
         prefix: str,
         user_header: str = "X-Remote-User",
         revoked: Callable[[str], float] = lambda name: 0.0,
-        subject: Callable[[Any], str | None] = lambda connection: None,
+        subject: Callable[[ClientConnection], str | None] = lambda connection: None,
     ) -> None:
         self._rules = rules
         self._methods = methods

@@ -14,15 +14,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from ipyproxy import __version__
 from ipyproxy.http1.lines import TOKEN as NAME
 from ipyproxy.net.address import LOOPBACK
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorCore
+
     from ipyproxy.daemon.hubproxy import HubProxySettings, Place
     from ipyproxy.daemon.hubterms import Identity, ServerTerms
+    from ipyproxy.daemon.service import MainReactor
     from ipyproxy.http.forwarding import Network
     from ipyproxy.hub.store import Manner
 
@@ -118,25 +121,26 @@ def _run(settings: HubProxySettings, level: str, pid_file: Path | None) -> None:
     import gc
     from signal import Signals
 
-    from twisted.internet import reactor as found
+    from twisted.internet import reactor
 
     from ipyproxy.clock import measure_durations
     from ipyproxy.daemon.eventlog import begin_log
     from ipyproxy.daemon.hubproxy import HubProxy
     from ipyproxy.daemon.signals import on_signals
 
-    reactor: Any = found
+    main = cast("MainReactor", reactor)
+    core = cast("IReactorCore", reactor)
     begin_log(level)
-    measure_durations(reactor)
-    proxy = HubProxy(reactor, settings)
+    measure_durations(main)
+    proxy = HubProxy(main, settings)
     proxy.startService()
-    reactor.addSystemEventTrigger("before", "shutdown", proxy.stopService)
-    on_signals(reactor, {Signals.SIGTERM: proxy.stop, Signals.SIGINT: proxy.stop})
+    core.addSystemEventTrigger("before", "shutdown", proxy.stopService)
+    on_signals(main, {Signals.SIGTERM: proxy.stop, Signals.SIGINT: proxy.stop})
     if pid_file is not None:
         pid_file.write_text(str(os.getpid()), "ascii")
     gc.freeze()
     try:
-        reactor.run()
+        core.run()
     finally:
         if pid_file is not None:
             pid_file.unlink(missing_ok=True)

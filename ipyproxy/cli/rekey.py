@@ -6,14 +6,12 @@ Knows the store that the command and the running proxy share. The proxy asks; th
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 from collections.abc import Callable
+from functools import partial
 
 from ipyproxy.acme.store import Store
 from ipyproxy.cli.configuration import add_file
-from ipyproxy.cli.renew import store_for
-from ipyproxy.config import ConfigError
+from ipyproxy.cli.renew import carry_out, store_for
 
 DONE = 60.0
 """Seconds that it may take."""
@@ -33,12 +31,7 @@ def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _run(given: argparse.Namespace) -> int:
     store = store_for(given)
-    try:
-        went_well, said = rekey(store, time.monotonic, time.sleep)
-    except OSError as error:
-        raise ConfigError([f"{store.directory}: {error.strerror}"]) from None
-    sys.stdout.write(said + "\n")
-    return 0 if went_well else 1
+    return carry_out(store, partial(rekey, store))
 
 
 def rekey(

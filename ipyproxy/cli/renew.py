@@ -9,6 +9,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 from ipyproxy.acme.material import Reason
 from ipyproxy.acme.store import Store
@@ -21,6 +22,9 @@ TAKEN_UP = 15.0
 """Seconds within which a proxy that runs takes it up, unless it has to wait."""
 DONE = 300.0
 """Seconds that an authority may take."""
+
+Command = Callable[[Callable[[], float], Callable[[float], object]], tuple[bool, str]]
+"""Leaves word and waits, by a clock and a sleep; whether it was done, and what to say."""
 
 
 def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,8 +42,13 @@ def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _run(given: argparse.Namespace) -> int:
     name = given.name.lower()
     store = store_for(given, name)
+    return carry_out(store, partial(renew, store, name))
+
+
+def carry_out(store: Store, command: Command) -> int:
+    """Do what changes something in ``store``, say how it went, and give the exit status."""
     try:
-        went_well, said = renew(store, name, time.monotonic, time.sleep)
+        went_well, said = command(time.monotonic, time.sleep)
     except OSError as error:
         raise ConfigError([f"{store.directory}: {error.strerror}"]) from None
     sys.stdout.write(said + "\n")

@@ -6,14 +6,13 @@ Knows the store that the command and the running proxy share. The proxy asks; th
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 from collections.abc import Callable
+from functools import partial
 
 from ipyproxy.acme.material import Reason
 from ipyproxy.acme.store import Store
 from ipyproxy.cli.configuration import add_file
-from ipyproxy.cli.renew import DONE, renew, store_for
+from ipyproxy.cli.renew import DONE, carry_out, renew, store_for
 from ipyproxy.config import ConfigError
 
 
@@ -42,12 +41,7 @@ def _run(given: argparse.Namespace) -> int:
     if name not in store.stamps():
         raise ConfigError([f"{name} has no certificate"])
     reason = Reason.COMPROMISED if given.compromised else Reason.SUPERSEDED
-    try:
-        went_well, said = revoke(store, name, reason, time.monotonic, time.sleep)
-    except OSError as error:
-        raise ConfigError([f"{store.directory}: {error.strerror}"]) from None
-    sys.stdout.write(said + "\n")
-    return 0 if went_well else 1
+    return carry_out(store, partial(revoke, store, name, reason))
 
 
 def revoke(

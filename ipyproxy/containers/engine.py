@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint, ITransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import URI, Agent, ResponseDone
@@ -25,6 +25,7 @@ from twisted.web.iweb import IAgentEndpointFactory, IResponse
 from zope.interface import implementer
 
 from ipyproxy import __version__
+from ipyproxy.clock import Clock
 from ipyproxy.containers.labels import ENABLE
 from ipyproxy.net.address import Literal, UNIXPath
 from ipyproxy.net.reasons import innermost
@@ -48,7 +49,7 @@ class EngineError(Exception):
 class Engine:
     """An engine at ``address``."""
 
-    def __init__(self, reactor: Any, address: Literal) -> None:
+    def __init__(self, reactor: Clock, address: Literal) -> None:
         self._reactor = reactor
         self.address = address
         self._agent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor, address))
@@ -140,7 +141,7 @@ class Engine:
 class _Endpoints:
     """Leads wherever anybody wants to the engine."""
 
-    def __init__(self, reactor: Any, address: Literal) -> None:
+    def __init__(self, reactor: Clock, address: Literal) -> None:
         self._reactor = reactor
         self._address = address
 
@@ -156,7 +157,7 @@ class _Endpoints:
 class _Heard(Protocol):
     """A body, piece by piece."""
 
-    transport: Any
+    transport: ITransport
 
     def __init__(self, take: Callable[[bytes], object]) -> None:
         self.ended: Deferred[None] = Deferred(lambda _: self.transport.loseConnection())

@@ -8,12 +8,14 @@ an engine is asked, or of how a route is served.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from ipyproxy.clock import Clock, twisted_clock
 from ipyproxy.containers.engine import Engine, EngineError
 from ipyproxy.containers.labels import Offer, Place, Plan, plan
 from ipyproxy.routes.route import Route
@@ -49,7 +51,7 @@ class Watcher:
 
     log = Logger(namespace="ipyproxy.containers")
 
-    def __init__(self, reactor: Any, engine: Engine, routes: Routes) -> None:
+    def __init__(self, reactor: Clock, engine: Engine, routes: Routes) -> None:
         self._reactor = reactor
         self._engine = engine
         self._routes = routes
@@ -95,7 +97,7 @@ class Watcher:
                 self.log.failure("containers were not looked after; please report this")
             if self._reactor.seconds() > began + _LONGEST_PAUSE:
                 pause = _FIRST_PAUSE
-            await deferLater(self._reactor, pause)
+            await deferLater(twisted_clock(self._reactor), pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _tell_trouble(self, why: str) -> None:
@@ -124,7 +126,7 @@ class Watcher:
             while True:
                 self._happened = False
                 self._take_over(await self._engine.containers(version))
-                await deferLater(self._reactor, LEAST_BETWEEN)
+                await deferLater(twisted_clock(self._reactor), LEAST_BETWEEN)
                 if self._ended is not None:
                     raise self._ended
                 self._tell_success(version)
@@ -138,7 +140,7 @@ class Watcher:
         if waiting is not None:
             waiting.callback(None)
 
-    def _end(self, failure: Any) -> None:
+    def _end(self, failure: Failure) -> None:
         error = failure.value
         self._ended = error if isinstance(error, EngineError) else EngineError(repr(error))
         self._wake()

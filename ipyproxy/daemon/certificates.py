@@ -12,9 +12,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from ipyproxy.acme.account import Account, Authority
+from ipyproxy.acme.applicant import Applicant, Policy
 from ipyproxy.acme.client import Client, Proof
 from ipyproxy.acme.jose import AccountKey, from_base64url
-from ipyproxy.acme.keeper import Keeper, Policy
+from ipyproxy.acme.keeper import Keeper
 from ipyproxy.acme.proofs import Dns, Http, LastingRecord, TlsAlpn
 from ipyproxy.acme.store import Store
 from ipyproxy.acme.web import Web
@@ -45,7 +46,8 @@ def make_keeper(
 
     proofs = _proofs(acme.store, run, config)
     policy = Policy(config.tls.key_type, config.tls.reuse_key)
-    return Keeper(reactor, time.time, acme.store, connect, proofs, run, serve, policy)
+    applicant = Applicant(reactor, acme.store, connect, proofs, run, policy)
+    return Keeper(reactor, time.time, acme.store, applicant, run, serve)
 
 
 def renewals_of(keeper: Keeper) -> Renewals:

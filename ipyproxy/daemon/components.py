@@ -1,69 +1,48 @@
-"""What a configuration determines, and the components that it is wired around.
+"""The components of a process, and how they take another configuration.
 
-The components are made once and outlive every reload: open connections, and all that is known and
-counted, are theirs. The rest is made anew from each configuration and then put in place by plain
-assignments. Opens, reads and binds nothing; decides nothing about requests.
+They are made once and outlive every reload: open connections, and all that is known and counted,
+are theirs. What is made anew each time is in :mod:`ipyproxy.daemon.sites`. Opens, reads and binds
+nothing; decides nothing about requests.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
-from ipyproxy.access.cors import TrustedPages
-from ipyproxy.access.origins import Policy
-from ipyproxy.access.sessions import OWN_COOKIES
-from ipyproxy.auth.attempts import LoginAttempts
-from ipyproxy.auth.login import PasswordLogin
-from ipyproxy.auth.revocations import Revocations
-from ipyproxy.auth.sessions import Sessions
-from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.clock import Calendar
 from ipyproxy.config import Config
-from ipyproxy.daemon.galaxy import GalaxyTools, make_mounts
-from ipyproxy.daemon.gate import AuthContext, make_gate, make_methods, withheld
-from ipyproxy.daemon.hosts import answered_hosts
+from ipyproxy.daemon.galaxy import GalaxyTools
+from ipyproxy.daemon.gate import AuthContext, make_auth_context
 from ipyproxy.daemon.limits import clients_limits, upstream_limits
 from ipyproxy.daemon.live import LiveRoutes
 from ipyproxy.daemon.retirement import Memories, Retirement
-from ipyproxy.daemon.routing import Fittings, make_routes
-from ipyproxy.daemon.settings import Settings
 from ipyproxy.encoding.compression import Compression, Dynamic
 from ipyproxy.encoding.store import Store
 from ipyproxy.encoding.worker import Worker
 from ipyproxy.files.disk import Disks
 from ipyproxy.gateway.exchange import GatewayContext
 from ipyproxy.gateway.preloads import Preloads
-from ipyproxy.gateway.resource import Notebooks
 from ipyproxy.net.address import ClientTLS
 from ipyproxy.net.descriptors import Descriptors, Reactor
-from ipyproxy.net.hosts import parse_address
 from ipyproxy.net.names import Names, system_look_up
 from ipyproxy.net.sockets import Dial, Dialling
 from ipyproxy.records.statistics import Histogram, Statistics
-from ipyproxy.routes.notebooks import STATE_PATH, NotebookHosts, ServedPorts, StatePaths
 from ipyproxy.routes.route import Server
-from ipyproxy.routes.table import RouteTable
 from ipyproxy.server.clients import Clients
-from ipyproxy.server.refusals import Audit
 from ipyproxy.status.condition import Condition
 from ipyproxy.status.facts import Sources
 from ipyproxy.status.lag import LoopLag
-from ipyproxy.status.site import Sights, StatusSite, health_resources, make_sights
+from ipyproxy.status.site import Sights, make_sights
 from ipyproxy.threads import PatientThreads
-from ipyproxy.tls import client_subject
 from ipyproxy.upstream.advice import Adviser
 from ipyproxy.upstream.health import HealthChecker
 from ipyproxy.upstream.pool import Pool
 from ipyproxy.upstream.tenancy import Tenants
 from ipyproxy.upstream.upstream import Upstream, UpstreamTable
-from ipyproxy.web.acme import Challenges
-from ipyproxy.web.login import LoginPages
-from ipyproxy.web.site import Mount, PublicSite, RedirectSite, Root
-from ipyproxy.web.waiting import States
 from ipyproxy.websocket.bridge import Bridges
 
 
@@ -117,38 +96,11 @@ def make_components(
     upstreams = UpstreamTable(config.limits.connections_per_port)
     clients = Clients(clients_limits(config))
     pool = Pool(reactor, descriptors, upstream_limits(config), tenants.confirm, dials.requests)
-    revocations = Revocations(PatientThreads(reactor, 1, "revocations").run)
-    tenants.leaving.append(lambda name, ago: pool.part(name))
-    tenants.leaving.append(lambda name, ago: revocations.revoke(name, time.time() - ago))
-    compression = make_compression(reactor, config)
-    tenants.leaving.append(lambda name, ago: compression.store.drop(upstreams.notebook(int(name))))
+    health = _make_health(reactor, config, upstreams, tenants, dials.probes)
+    pool.names = health.names = _make_names(reactor)
+    compression = _make_compression(reactor, config)
     preloads = Preloads()
-    tenants.leaving.append(lambda name, ago: preloads.drop(upstreams.notebook(int(name))))
-    tenants.strict = bool(config.auth.methods)
-    health = HealthChecker(
-        reactor,
-        config.health,
-        config.notebooks.prefix,
-        upstreams,
-        may_probe=tenants.may_probe,
-        dial=dials.probes,
-    )
-    health.connect_timeout = config.timeouts.connect
-    asking = PatientThreads(reactor, 4, "names")
-    pool.names = health.names = Names(
-        lambda name: asking.run(partial(system_look_up, name)), reactor
-    )
-    sources = Sources(
-        upstreams=upstreams,
-        health=health,
-        statistics=Statistics(reactor.seconds()),
-        bridges=Bridges(reactor, config.limits.message_bytes),
-        clients=clients,
-        condition=Condition(Calendar(reactor.seconds, time.time)),
-        lag=LoopLag(reactor),
-        sweeps=Histogram(),
-        compressed=compression.store,
-    )
+    sources = _make_sources(reactor, config, upstreams, health, clients, compression.store)
     memories = Memories(upstreams, pool, health, sources.statistics, compression.store, preloads)
     retirement = Retirement(memories, reactor.seconds, config.timeouts.drain)
     own_ports: set[int] = set()
@@ -169,17 +121,7 @@ def make_components(
         sights=make_sights(sources, reactor),
         tenants=tenants,
         own_ports=own_ports,
-        auth=AuthContext(
-            reactor,
-            time.time,
-            # One for each file there is.
-            PatientThreads(reactor, 2, "users and keys").run,
-            WorkThreads(reactor),
-            LoginAttempts(clients, reactor, Audit(clients)),
-            revocations,
-            Sessions(PatientThreads(reactor, 1, "sessions").run, time.time),
-            lambda connection: client_subject(connection.tls),
-        ),
+        auth=make_auth_context(reactor, clients),
         compression=compression,
         preloads=preloads,
         challenges=PatientThreads(reactor, 1, "ACME challenges"),
@@ -189,11 +131,74 @@ def make_components(
         listed={},
         galaxy=galaxy,
     )
-    _list_applications(made, config)
+    tenants.strict = bool(config.auth.methods)
+    tenants.leaving.append(partial(_part_from_tenant, made))
+    list_applications(made, config)
     return made
 
 
-def _list_applications(components: Components, config: Config) -> None:
+def _make_health(
+    reactor: Reactor, config: Config, upstreams: UpstreamTable, tenants: Tenants, dial: Dialling
+) -> HealthChecker:
+    health = HealthChecker(
+        reactor,
+        config.health,
+        config.notebooks.prefix,
+        upstreams,
+        may_probe=tenants.may_probe,
+        dial=dial,
+    )
+    health.connect_timeout = config.timeouts.connect
+    return health
+
+
+def _make_names(reactor: Reactor) -> Names:
+    asking = PatientThreads(reactor, 4, "names")
+    return Names(lambda name: asking.run(partial(system_look_up, name)), reactor)
+
+
+def _make_compression(reactor: Reactor, config: Config) -> Compression:
+    worker, idler = Worker(reactor, "compression", 0), Worker(reactor, "better compression", 19)
+    compression = Compression(Store(config.compression.cache_bytes), worker, idler)
+    _configure(compression, config)
+    return compression
+
+
+def _make_sources(
+    reactor: Reactor,
+    config: Config,
+    upstreams: UpstreamTable,
+    health: HealthChecker,
+    clients: Clients,
+    compressed: Store,
+) -> Sources:
+    """What the status page and the metrics read."""
+    return Sources(
+        upstreams=upstreams,
+        health=health,
+        statistics=Statistics(reactor.seconds()),
+        bridges=Bridges(reactor, config.limits.message_bytes),
+        clients=clients,
+        condition=Condition(Calendar(reactor.seconds, time.time)),
+        lag=LoopLag(reactor),
+        sweeps=Histogram(),
+        compressed=compressed,
+    )
+
+
+def _part_from_tenant(components: Components, name: str, ago: float) -> None:
+    """Forget all that is known of a notebook whose port has another tenant now.
+
+    :param ago: how many seconds ago the former one was last seen.
+    """
+    components.pool.part(name)
+    components.auth.revocations.revoke(name, time.time() - ago)
+    notebook = components.upstreams.notebook(int(name))
+    components.compression.store.drop(notebook)
+    components.preloads.drop(notebook)
+
+
+def list_applications(components: Components, config: Config) -> None:
     """Have a record of every server that routes lead to, with as many places as they say."""
     places: dict[Server, int] = {}
     for entry in config.routes:
@@ -214,14 +219,6 @@ def _release_unlisted(components: Components, config: Config) -> None:
     named = {server for entry in config.routes for server in entry.servers}
     for server in [server for server in components.listed if server not in named]:
         components.retirement.let_go(components.listed.pop(server))
-
-
-def make_compression(reactor: Reactor, config: Config) -> Compression:
-    """What compresses answers, as ``config`` wants it."""
-    worker, idler = Worker(reactor, "compression", 0), Worker(reactor, "better compression", 19)
-    compression = Compression(Store(config.compression.cache_bytes), worker, idler)
-    _configure(compression, config)
-    return compression
 
 
 def _configure(compression: Compression, config: Config) -> None:
@@ -266,123 +263,12 @@ def secure(
             upstream.tls = tls
 
 
-class Sites(NamedTuple):
-    """What is served: ``public`` by HTTPS, ``redirects`` by plain HTTP, ``status`` on its own.
-
-    ``fittings`` are for live routes, once these sites are in place.
-    """
-
-    public: PublicSite
-    redirects: RedirectSite
-    status: StatusSite
-    fittings: Fittings
-
-
-def make_sites(components: Components, settings: Settings, https_port: int) -> Sites:
-    """The sites that ``settings`` describe, around ``components``.
-
-    :param https_port: the public port of HTTPS.
-    """
-    config = settings.config
-    names = answered_hosts(config, settings.certificates)
-    hosts = None
-    if domain := config.site.notebook_domain:
-        hosts = NotebookHosts(domain, config.notebooks.prefix)
-    trusted_pages = (
-        TrustedPages(config.site.trusted_origins) if config.site.trusted_origins else None
-    )
-    policy = Policy(names, config.site.trusted_origins)
-    methods = make_methods(config.auth, settings.auth_files, components.auth, config.galaxy.path)
-    gate = make_gate(config.auth, methods, config.notebooks.prefix, components.auth)
-    passwords = methods.get("htpasswd")
-    login = None
-    if {"htpasswd", "link"} & set(methods):
-        typed = passwords if isinstance(passwords, PasswordLogin) else None
-        login = LoginPages(typed, components.auth.sessions, _operator(settings))
-    routes, fittings = _routes(components, config, trusted_pages, login=login is not None)
-    return Sites(
-        PublicSite(
-            routes,
-            policy,
-            gate,
-            trusted_pages,
-            hosts,
-            states=StatePaths(config.notebooks.prefix),
-            error_pages=settings.error_pages,
-            login=login,
-            hsts=hsts(settings),
-            live=components.live,
-        ),
-        RedirectSite(policy, https_port, _challenges(components, settings)),
-        _status(components, names),
-        fittings,
-    )
-
-
-def _challenges(components: Components, settings: Settings) -> Challenges | None:
-    """What plain HTTP answers ACME servers with, if anything."""
-    acme, own = settings.config.listen.acme_directory, settings.acme
-    directories = [*([acme] if acme else []), *([own.store.http] if own else [])]
-    if not directories:
-        return None
-    return Challenges(directories, components.auth.reactor, components.challenges.run)
-
-
-def hsts(settings: Settings) -> int:
-    """For how many seconds browsers have to use HTTPS, with the certificates that there are.
-
-    With a self-signed one it is 0: browsers that know HSTS let nobody go on past its warning.
-    """
-    vouched_for = not any(each.is_self_signed for each in settings.certificates)
-    return settings.config.tls.hsts if vouched_for else 0
-
-
-def _operator(settings: Settings) -> str:
-    """Who is said to run the site: what is configured, or else a name of this host."""
-    site = settings.config.site
-    names = [*site.hosts, *(name for each in settings.certificates for name in each.names)]
-    hosts = [name for name in names if name[:2] != "*." and parse_address(name) is None]
-    return site.operator or min(hosts, key=lambda name: name == "localhost", default="ipyproxy")
-
-
-def _routes(
-    components: Components, config: Config, trusted_pages: TrustedPages | None, *, login: bool
-) -> tuple[RouteTable[Mount], Fittings]:
-    prefix = config.notebooks.prefix
-    ports = ServedPorts(config.notebooks.ports, components.own_ports)
-    context = GatewayContext(
+def gateway_context(components: Components) -> GatewayContext:
+    """What exchanges need, where no page is trusted and answers pass as they are."""
+    return GatewayContext(
         components.pool,
         components.health,
         components.bridges,
         components.tenants,
         components.adviser,
-        frozenset(origin.encode("ascii") for origin in config.site.trusted_origins),
-        trusted_pages,
-        components.compression if config.compression.codings else None,
-        components.preloads if config.compression.codings else None,
     )
-    # Whatever is asked for now: a browser keeps what it got under an earlier configuration.
-    own = OWN_COOKIES
-    cookies = tuple(name.encode("ascii") for name in config.notebooks.site_cookies) + own
-    kept_back = withheld(config.auth)
-    applications = config.notebooks.applications
-    notebooks = Notebooks(
-        ports, prefix, cookies, components.upstreams, context, kept_back, applications
-    )
-    root = Root(prefix, notebooks, login=login)
-    root.put(STATE_PATH, States(ports, components.upstreams, components.health))
-    pages = health_resources(components.condition)
-    if config.status.public:
-        pages = {**pages, **components.sights.resources}
-    for path, resource in pages.items():
-        root.put(path, resource)
-    _list_applications(components, config)
-    fittings = Fittings(components.upstreams, context, kept_back, components.disks, own)
-    tools = make_mounts(config.galaxy, components.galaxy, context, kept_back, cookies)
-    return make_routes(config, root, notebooks, fittings, tools), fittings
-
-
-def _status(components: Components, names: Iterable[str]) -> StatusSite:
-    resources = {**health_resources(components.condition), **components.sights.resources}
-    # By a tunnel, its end on another machine is localhost too.
-    return StatusSite(resources, Policy(("localhost", "127.0.0.1", "::1", *names), ()))

@@ -5,10 +5,11 @@ Knows the configuration and every method. Decides nothing about requests.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from ipyproxy.access.reserved import ReservedFields
 from ipyproxy.access.rules import Rule, Rules
@@ -27,8 +28,13 @@ from ipyproxy.auth.threads import WorkThreads
 from ipyproxy.auth.watchedfile import UnusableFileError, WatchedFile
 from ipyproxy.clock import Clock
 from ipyproxy.config import Auth, ConfigError
+from ipyproxy.net.descriptors import Reactor
 from ipyproxy.net.hosts import as_in_field
-from ipyproxy.threads import Run
+from ipyproxy.server.clients import Clients
+from ipyproxy.server.connection import ClientConnection
+from ipyproxy.server.refusals import Audit
+from ipyproxy.threads import PatientThreads, Run
+from ipyproxy.tls import client_subject
 
 T = TypeVar("T")
 
@@ -55,7 +61,22 @@ class AuthContext(NamedTuple):
     attempts: LoginAttempts
     revocations: Revocations
     sessions: Sessions
-    subject: Callable[[Any], str | None]
+    subject: Callable[[ClientConnection], str | None]
+
+
+def make_auth_context(reactor: Reactor, clients: Clients) -> AuthContext:
+    """What methods need, around ``reactor``; nothing is kept in files yet."""
+    return AuthContext(
+        reactor,
+        time.time,
+        # One for each file there is.
+        PatientThreads(reactor, 2, "users and keys").run,
+        WorkThreads(reactor),
+        LoginAttempts(clients, reactor, Audit(clients)),
+        Revocations(PatientThreads(reactor, 1, "revocations").run),
+        Sessions(PatientThreads(reactor, 1, "sessions").run, time.time),
+        lambda connection: client_subject(connection.tls),
+    )
 
 
 _Maker = Callable[[Auth, AuthFiles, AuthContext], Method]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
@@ -19,7 +18,6 @@ from ipyproxy.daemon.components import Components
 from ipyproxy.daemon.hubfile import RoutesFile
 from ipyproxy.daemon.hubterms import HubFiles, TermsOf
 from ipyproxy.database.place import PostgreSQL
-from ipyproxy.http.forwarding import TrustedProxies
 from ipyproxy.hub.api import ApiSite
 from ipyproxy.hub.errorpages import ErrorPages, ErrorTarget
 from ipyproxy.hub.figures import Figures
@@ -28,13 +26,11 @@ from ipyproxy.hub.shared import SharedRoutes
 from ipyproxy.hub.store import HubRoutes, Manner
 from ipyproxy.hub.table import RoutesTable
 from ipyproxy.net.address import UNIXPath
-from ipyproxy.net.descriptors import Descriptors
+from ipyproxy.net.descriptors import Descriptors, Reactor
 from ipyproxy.net.endpoints import listen_privately, try_listen
 from ipyproxy.net.sockets import Listener
-from ipyproxy.net.tcp import TCPTransport
-from ipyproxy.net.tls import TLSTransport
-from ipyproxy.server.clients import Clients, ClientsLimits
-from ipyproxy.server.server import HTTPServer
+from ipyproxy.server.accepting import accept_client
+from ipyproxy.server.private import private_server
 from ipyproxy.server.site import ChannelLimits
 from ipyproxy.threads import PatientThreads
 from ipyproxy.tls import ServerTLS
@@ -71,7 +67,7 @@ class Hub:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         descriptors: Descriptors,
         components: Components,
         limits: ChannelLimits,
@@ -83,7 +79,6 @@ class Hub:
         self._reactor = reactor
         self._descriptors = descriptors
         self._where = config.api
-        self._limits = limits
         self._tls: ServerTLS | None = None
         self._listener: Listener | None = None
         self._has_told = False
@@ -101,16 +96,8 @@ class Hub:
         )
         components.condition.missing = self._missing
         self._file = RoutesFile(reactor, self.routes, directory if config.routes is None else None)
-        few = Clients(ClientsLimits(CONNECTIONS, CONNECTIONS))
         self._figures = Figures()
-        self.server = HTTPServer(
-            reactor,
-            self._api(files.token),
-            limits,
-            few,
-            TrustedProxies(),
-            lambda request, duration: None,
-        )
+        self.server = private_server(reactor, self._api(files.token), limits, CONNECTIONS)
         self.follow(files)
 
     def follow(self, files: HubFiles) -> None:
@@ -170,17 +157,7 @@ class Hub:
         self.log.info("the hub's API is at {where}", where=str(where))
 
     def _accept(self, sock: socket.socket, peer: IAddress) -> None:
-        channel = self.server.open_channel(peer)
-        if channel is None:
-            sock.close()
-            return
-        high_water = self._limits.buffer_bytes
-        if self._tls is None:
-            transport = TCPTransport(self._descriptors, sock, channel, peer, high_water=high_water)
-            transport.start()
-            return
-        tls = self._tls.connection(sock)
-        TLSTransport(self._descriptors, sock, channel, peer, tls, high_water=high_water).start()
+        accept_client(self.server, self._descriptors, sock, peer, self._tls)
 
     def give_up_place(self) -> None:
         """Leave the API to another process, which has the routes from where they are kept."""
@@ -200,7 +177,7 @@ class Hub:
         return self._file.written() if self._shared is None else self._shared.stop()
 
 
-def _shared(reactor: Any, database: PostgreSQL, here: HubRoutes) -> SharedRoutes:
+def _shared(reactor: Reactor, database: PostgreSQL, here: HubRoutes) -> SharedRoutes:
     """The routes that are in ``database``."""
     run = PatientThreads(reactor, 1, "hub routes").run
     return SharedRoutes(reactor, run, RoutesTable(database.conninfo), str(database), here)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -18,6 +17,7 @@ from ipyproxy.auth.keeping import KeptFile
 from ipyproxy.hub.api import spelled
 from ipyproxy.hub.gathering import Gathering
 from ipyproxy.hub.store import HubRoutes
+from ipyproxy.net.descriptors import Reactor
 from ipyproxy.threads import PatientThreads
 
 KEPT = "hub-routes.json"
@@ -33,7 +33,7 @@ class RoutesFile:
 
     log = Logger(namespace="ipyproxy.hub")
 
-    def __init__(self, reactor: Any, routes: HubRoutes, directory: Path | None) -> None:
+    def __init__(self, reactor: Reactor, routes: HubRoutes, directory: Path | None) -> None:
         self._reactor = reactor
         self._routes = routes
         self._file = None if directory is None else directory / KEPT

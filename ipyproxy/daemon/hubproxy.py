@@ -7,28 +7,30 @@ part's constructor, and what begins when. Decides nothing about requests.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import attrs
 from twisted.application.service import Service
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from ipyproxy.clock import twisted_clock
 from ipyproxy.config import Config
 from ipyproxy.config.limits import Health, Limits, Timeouts
 from ipyproxy.config.tables import Compression
-from ipyproxy.daemon.components import Components, make_components
+from ipyproxy.daemon.components import Components, gateway_context, make_components
 from ipyproxy.daemon.draining import Drain, Patience
 from ipyproxy.daemon.hub import CONNECTIONS as API_CONNECTIONS
 from ipyproxy.daemon.hub import make_error_pages
 from ipyproxy.daemon.hubterms import Identity, ServerTerms, TermsOf
 from ipyproxy.daemon.limits import channel_limits
 from ipyproxy.daemon.routing import Fittings
-from ipyproxy.daemon.service import guarded, make_descriptors
-from ipyproxy.gateway.exchange import GatewayContext
+from ipyproxy.daemon.service import MainReactor, guarded, make_descriptors
 from ipyproxy.http.forwarding import Network, TrustedProxies
 from ipyproxy.hub.api import ApiSite
 from ipyproxy.hub.figures import Figures
@@ -36,9 +38,9 @@ from ipyproxy.hub.site import HubSite, MovedSite
 from ipyproxy.hub.store import HubRoutes, Manner
 from ipyproxy.net.endpoints import StartError, listen, listen_at_path, spoken
 from ipyproxy.net.sockets import Accept, Listener, claim_descriptors
-from ipyproxy.net.tcp import TCPTransport
-from ipyproxy.net.tls import TLSTransport
-from ipyproxy.server.clients import Clients, ClientsLimits, connections_within, descriptors_for
+from ipyproxy.server.accepting import accept_client
+from ipyproxy.server.clients import connections_within, descriptors_for
+from ipyproxy.server.private import private_server
 from ipyproxy.server.request import Request
 from ipyproxy.server.server import HTTPServer
 from ipyproxy.server.site import Site
@@ -111,7 +113,7 @@ class HubProxy(Service):
 
     log = Logger(namespace="ipyproxy.hub")
 
-    def __init__(self, reactor: Any, settings: HubProxySettings) -> None:
+    def __init__(self, reactor: MainReactor, settings: HubProxySettings) -> None:
         self._reactor = reactor
         self._settings = settings
         self._config = _config(settings)
@@ -123,7 +125,7 @@ class HubProxy(Service):
         self._listeners: list[Listener] = []
         self._servers: list[HTTPServer] = []
         self._sweeping = LoopingCall(guarded(self._sweep, self.log))
-        self._sweeping.clock = reactor
+        self._sweeping.clock = twisted_clock(reactor)
         live = self._components.live
         live.fit(make_fittings(self._components))
         calendar = self._components.condition.calendar
@@ -147,19 +149,17 @@ class HubProxy(Service):
             host_routing=settings.manner.host_routing,
             secure=secure,
         )
-        trusted = TrustedProxies(settings.trusted)
-        public = self._server(site, components.clients, trusted, self._record)
-        self._listen(settings.public, self._taking(public, settings.public_tls))
+        self._listen(settings.public, self._public(site), settings.public_tls)
         api = self._private(ApiSite(self._reactor, self.routes, settings.token, figures))
-        self._listen(settings.api, self._taking(api, settings.api_tls))
+        self._listen(settings.api, api, settings.api_tls)
         if settings.metrics is not None:
             scraped = Metrics(components.sources)
             expose = lambda: scraped.exposed(b"")[1] + figures.exposed()  # noqa: E731
             metrics = self._private(MetricsSite(expose))
-            self._listen(settings.metrics, self._taking(metrics, None))
+            self._listen(settings.metrics, metrics)
         if settings.redirect is not None:
             redirects = self._private(MovedSite(settings.redirect_to))
-            self._listen(settings.redirect, self._taking(redirects, None))
+            self._listen(settings.redirect, redirects)
         self._sweeping.start(_SWEEP, now=False)
         self._tell()
 
@@ -189,21 +189,20 @@ class HubProxy(Service):
             self.log.warn("REST API is not authenticated.")
 
     def _private(self, site: Site) -> HTTPServer:
-        """A server for programs, of which there are few, and none is to be slowed down."""
-        few = Clients(ClientsLimits(API_CONNECTIONS, API_CONNECTIONS))
-        return self._server(site, few, TrustedProxies(), lambda request, duration: None)
-
-    def _server(
-        self,
-        site: Site,
-        clients: Clients,
-        trusted: TrustedProxies,
-        record: Callable[[Request, float], None],
-    ) -> HTTPServer:
+        """A server for programs."""
         limits = channel_limits(self._config)
-        server = HTTPServer(self._reactor, site, limits, clients, trusted, record)
-        self._servers.append(server)
-        return server
+        return private_server(self._reactor, site, limits, API_CONNECTIONS)
+
+    def _public(self, site: Site) -> HTTPServer:
+        """The server for browsers."""
+        return HTTPServer(
+            self._reactor,
+            site,
+            channel_limits(self._config),
+            self._components.clients,
+            TrustedProxies(self._settings.trusted),
+            self._record,
+        )
 
     def _record(self, request: Request, duration: float) -> None:
         """Count a request that has ended."""
@@ -227,7 +226,10 @@ class HubProxy(Service):
                 note=request.note,
             )
 
-    def _listen(self, place: Place, accept: Accept) -> None:
+    def _listen(self, place: Place, server: HTTPServer, identity: Identity | None = None) -> None:
+        """Let ``server`` serve whoever connects at ``place``."""
+        self._servers.append(server)
+        accept = self._taking(server, identity)
         if place.path is None:
             host = place.host.replace(":", r"\:")
             kind = "tcp6" if ":" in place.host else "tcp"
@@ -244,22 +246,12 @@ class HubProxy(Service):
 
     def _taking(self, server: HTTPServer, identity: Identity | None) -> Accept:
         """What takes connections for ``server``."""
-        descriptors, high_water = self._descriptors, self._config.limits.buffer_bytes
         tls = None
         if identity is not None:
             tls = ServerTLS((identity.certificate,), identity.terms, self._reactor.seconds)
 
         def accept(sock: socket.socket, peer: IAddress) -> None:
-            channel = server.open_channel(peer)
-            if channel is None:
-                sock.close()
-            elif tls is None:
-                TCPTransport(descriptors, sock, channel, peer, high_water=high_water).start()
-            else:
-                connection = tls.connection(sock)
-                TLSTransport(
-                    descriptors, sock, channel, peer, connection, high_water=high_water
-                ).start()
+            accept_client(server, self._descriptors, sock, peer, tls)
 
         return accept
 
@@ -279,7 +271,7 @@ class HubProxy(Service):
         self.log.warn("Terminated")
         self._reactor.stop()
 
-    def stopService(self) -> Any:
+    def stopService(self) -> Deferred[None]:
         """Take nothing new, and end what is open."""
         super().stopService()
         for listener in self._listeners:
@@ -296,14 +288,5 @@ class HubProxy(Service):
 
 def make_fittings(components: Components) -> Fittings:
     """What routes need where there is nothing but them."""
-    context = GatewayContext(
-        components.pool,
-        components.health,
-        components.bridges,
-        components.tenants,
-        components.adviser,
-        frozenset(),
-        None,
-        components.compression,
-    )
+    context = replace(gateway_context(components), compression=components.compression)
     return Fittings(components.upstreams, context, None, components.disks, ())

@@ -13,14 +13,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 
 from ipyproxy.config import Config
-from ipyproxy.daemon.components import Components, Sites
+from ipyproxy.daemon.components import Components
 from ipyproxy.daemon.limits import channel_limits
+from ipyproxy.daemon.sites import Sites
 from ipyproxy.http.forwarding import UNIX, TrustedProxies, name_of
 from ipyproxy.net.descriptors import Descriptors, Reactor
 from ipyproxy.net.endpoints import listen, spoken
 from ipyproxy.net.sockets import Accept, Announcement, Listener
-from ipyproxy.net.tcp import TCPTransport
-from ipyproxy.net.tls import TLSTransport
+from ipyproxy.server.accepting import accept_client
 from ipyproxy.server.server import HTTPServer, Record
 from ipyproxy.server.site import Site
 from ipyproxy.tls import ServerTLS
@@ -128,20 +128,10 @@ class Listeners:
             sock.close()
 
     def _accept_tls(self, sock: socket.socket, peer: IAddress) -> None:
-        channel = self.https.open_channel(peer)
-        if channel is None:
-            sock.close()
-            return
-        tls, high_water = self._tls.connection(sock), self._config.limits.buffer_bytes
-        TLSTransport(self._descriptors, sock, channel, peer, tls, high_water=high_water).start()
+        accept_client(self.https, self._descriptors, sock, peer, self._tls)
 
     def _take_http(self, sock: socket.socket, peer: IAddress) -> None:
-        channel = self.http.open_channel(peer)
-        if channel is None:
-            sock.close()
-            return
-        high_water = self._config.limits.buffer_bytes
-        TCPTransport(self._descriptors, sock, channel, peer, high_water=high_water).start()
+        accept_client(self.http, self._descriptors, sock, peer)
 
     def sweep(self) -> None:
         """Look at the deadlines of all connections."""

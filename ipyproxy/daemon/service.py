@@ -10,17 +10,17 @@ import select
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import DeferredList
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from ipyproxy import __version__
 from ipyproxy.clock import twisted_clock
 from ipyproxy.config import ConfigError
-from ipyproxy.daemon.components import hsts, make_components, make_sites, refit, secure
+from ipyproxy.daemon.components import make_components, refit, secure
 from ipyproxy.daemon.containers import ContainerRoutes
 from ipyproxy.daemon.draining import Drain, Patience
 from ipyproxy.daemon.keeping import Keeping
@@ -30,9 +30,11 @@ from ipyproxy.daemon.memory import FreeMemory
 from ipyproxy.daemon.recording import Recording
 from ipyproxy.daemon.reloading import Reloads
 from ipyproxy.daemon.settings import Settings
+from ipyproxy.daemon.signals import Starting
+from ipyproxy.daemon.sites import hsts, make_sites
 from ipyproxy.daemon.summary import log_settings
 from ipyproxy.daemon.systemd import Manager
-from ipyproxy.net.descriptors import Descriptors, EpollSet, Poller
+from ipyproxy.net.descriptors import Descriptors, EpollSet, Poller, Reactor
 from ipyproxy.net.endpoints import StartError, spoken
 from ipyproxy.status.condition import Phase
 from ipyproxy.status.lag import timed
@@ -51,6 +53,13 @@ _SWEEP = 0.5
 _STATE_WITHIN = 5.0
 
 
+class MainReactor(Reactor, Starting, Protocol):
+    """The reactor, as far as the daemon itself needs it."""
+
+    def stop(self) -> object:
+        """End the process's services, then the process."""
+
+
 class ProxyService(Service):
     """The daemon: its parts, its sweeps, its take-overs and its orderly end.
 
@@ -60,7 +69,9 @@ class ProxyService(Service):
 
     log = Logger(namespace="ipyproxy.service")
 
-    def __init__(self, reactor: Any, read: Callable[[], Settings], manager: Manager) -> None:
+    def __init__(
+        self, reactor: MainReactor, read: Callable[[], Settings], manager: Manager
+    ) -> None:
         self._reactor = reactor
         self._manager = manager
         self._settings = _fitting(read())
@@ -287,7 +298,7 @@ class ProxyService(Service):
         elif not begun:
             self._reactor.stop()
 
-    def stopService(self) -> Any:
+    def stopService(self) -> Deferred[list[tuple[bool, None]]]:
         """Take nothing new, finish what is open as far as patience goes, then end."""
         super().stopService()
         self._components.condition.phase = Phase.DRAINING
@@ -299,7 +310,7 @@ class ProxyService(Service):
         self._drain.done.addCallback(lambda _: self._end())
         return DeferredList([self._drain.done, *stopped])
 
-    def _end(self) -> Any:
+    def _end(self) -> Deferred[list[tuple[bool, None]]]:
         # Not earlier: WebSockets that may stay still end with the tool that they came to.
         self._components.galaxy.stop()
         self._containers.stop()
@@ -318,7 +329,9 @@ class ProxyService(Service):
         return DeferredList([*written, *filter(None, [self._status.stop()])])
 
 
-def make_service(read: Callable[[], Settings], reactor: Any, manager: Manager) -> ProxyService:
+def make_service(
+    read: Callable[[], Settings], reactor: MainReactor, manager: Manager
+) -> ProxyService:
     """The service that the settings describe; nothing is bound yet.
 
     :param read: gives the settings as they stand on the disk now; called again for each reload.

@@ -12,10 +12,10 @@ import re
 import socket
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.task import LoopingCall
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ipyproxy.clock import Clock, twisted_clock
@@ -146,7 +146,7 @@ class _Pulse:
         os.eventfd_read(self._descriptor)
         self._manager.beat()
 
-    def connectionLost(self, reason: Any) -> None:
+    def connectionLost(self, reason: Failure) -> None:
         """Called by the reactor when it shuts down."""
         self.stop()
 

@@ -14,6 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ipyproxy.clock import Call, Clock
+
 FIRST_BACKOFF = 1.0
 LONGEST_BACKOFF = 30.0
 """Seconds between looks at what is away: each wait is up to twice the last, up to this."""
@@ -59,7 +61,7 @@ class Watch:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         watched: Watched,
         draw: Callable[[], float] = random.random,
         longest: float = LONGEST_BACKOFF,
@@ -72,8 +74,8 @@ class Watch:
         self._patience = patience
         self._is_away = False
         self._failures = 0
-        self._timer: Any = None
-        self._deadline: Any = None
+        self._timer: Call | None = None
+        self._deadline: Call | None = None
         self.is_stopped = False
 
     def start(self) -> None:
@@ -93,17 +95,20 @@ class Watch:
             self._deadline.reset(self._patience)
 
     def _look(self) -> None:
-        self._deadline = self._reactor.callLater(self._patience, self._wait_no_longer)
+        self._be_patient()
         self._watched.look().addBoth(self._ended).addErrback(self._broken)
+
+    def _be_patient(self) -> None:
+        self._deadline = self._reactor.callLater(self._patience, self._wait_no_longer)
 
     def _wait_no_longer(self) -> None:
         """Tell people that a look does not end, and try to end it."""
         self._tell_away(f"no answer within {self._patience:g} seconds")
         self._watched.interrupt()
-        self._deadline = self._reactor.callLater(self._patience, self._wait_no_longer)
+        self._be_patient()
 
     def _ended(self, result: object) -> None:
-        if self._deadline.active():
+        if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
         if self.is_stopped:
             return

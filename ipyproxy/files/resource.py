@@ -10,7 +10,6 @@ import re
 from collections.abc import Sequence
 from fnmatch import translate
 from pathlib import Path
-from typing import Any
 
 from twisted.web.resource import Resource
 
@@ -63,11 +62,11 @@ class Files(Resource):
         patterns = "|".join(translate(pattern) for pattern in immutable)
         self._immutable = re.compile(patterns.encode()) if patterns else None
 
-    def getChild(self, path: bytes, request: Any) -> Resource:
+    def getChild(self, path: bytes, request: object) -> Resource:
         """Everything below is in this directory."""
         return self
 
-    def render(self, request: Any) -> int:
+    def render(self, request: Request) -> int:
         """Send the file that the request names.
 
         Raises :class:`ProxyError`: ``METHOD_NOT_ALLOWED``, ``NOT_FOUND``.

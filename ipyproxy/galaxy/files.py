@@ -63,7 +63,23 @@ def _how(state: _State) -> str:
     return _UNLOCKED if state.log is None else _BESIDE_A_LOG
 
 
-class SQLiteSource:
+class _FileSource:
+    """A map in one file."""
+
+    pause = PAUSE
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: object = None
+
+    def interrupt(self) -> None:
+        """See :class:`~ipyproxy.galaxy.source.Source`. Nothing cuts short what a disk does."""
+
+    def close(self) -> None:
+        """See :class:`~ipyproxy.galaxy.source.Source`."""
+
+
+class SQLiteSource(_FileSource):
     """The table ``gxitproxy`` in a file of SQLite's.
 
     A look at an unchanged file costs two calls of stat and 32 bytes read. Of a changed one all rows
@@ -71,12 +87,6 @@ class SQLiteSource:
     for a reader, some milliseconds here. The file is opened for reading only, so that nothing is
     made where there is none, and no half-written transaction is undone but by Galaxy.
     """
-
-    pause = PAUSE
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._seen: object = None
 
     def look(self) -> Sequence[Row] | None:
         """See :class:`~ipyproxy.galaxy.source.Source`."""
@@ -129,21 +139,9 @@ class SQLiteSource:
             connection.close()
         return [Row(*row) for row in rows]
 
-    def interrupt(self) -> None:
-        """See :class:`~ipyproxy.galaxy.source.Source`. Nothing cuts short what a disk does."""
 
-    def close(self) -> None:
-        """See :class:`~ipyproxy.galaxy.source.Source`."""
-
-
-class JSONSource:
+class JSONSource(_FileSource):
     """A JSON object with an entry under each key, as gx-it-proxy takes it."""
-
-    pause = PAUSE
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._seen: object = None
 
     def look(self) -> Sequence[Row] | None:
         """See :class:`~ipyproxy.galaxy.source.Source`."""
@@ -168,12 +166,6 @@ class JSONSource:
         if not isinstance(document, dict):
             raise AwayError(f"{self._path} is no JSON object with an entry under each key")
         return [_row(key, entry) for key, entry in list(document.items())[:MOST_ENTRIES]]
-
-    def interrupt(self) -> None:
-        """See :class:`~ipyproxy.galaxy.source.Source`. Nothing cuts short what a disk does."""
-
-    def close(self) -> None:
-        """See :class:`~ipyproxy.galaxy.source.Source`."""
 
 
 def _row(key: str, entry: object) -> Row:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from ipyproxy.clock import Clock
 from ipyproxy.database.watch import Watch
 from ipyproxy.galaxy.entries import NOTHING, Changes, Contents, Reader, read_part
 from ipyproxy.galaxy.source import Part, Source
@@ -46,7 +47,7 @@ class Follower:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         run: Run,
         source: Source,
         name: str,

@@ -6,7 +6,6 @@ Knows which servers there are, and which is asked first. Access has been decided
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from twisted.web.resource import Resource
 
@@ -14,6 +13,7 @@ from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.gateway.exchange import Exchange, GatewayContext, RouteWork
 from ipyproxy.gateway.websocket import BridgeExchange, is_websocket
 from ipyproxy.http.rewriting import Rewriting
+from ipyproxy.server.request import Request
 from ipyproxy.upstream.upstream import Upstream
 from ipyproxy.web.resources import NOT_DONE_YET
 
@@ -49,11 +49,11 @@ class ApplicationResource(Resource):
         self._work = work
         self._turn = 0
 
-    def getChild(self, path: bytes, request: Any) -> Resource:
+    def getChild(self, path: bytes, request: object) -> Resource:
         """Everything below is this application's."""
         return self
 
-    def render(self, request: Any) -> int:
+    def render(self, request: Request) -> int:
         """Carry the request; a WebSocket is one by its Upgrade, never by its path.
 
         Raises :class:`ProxyError` as :meth:`.exchange.Exchange.start` does for the last server.

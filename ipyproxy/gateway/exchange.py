@@ -63,7 +63,7 @@ class GatewayContext:
     bridges: Bridges
     tenants: Tenants
     adviser: Adviser
-    trusted_origins: frozenset[bytes]
+    trusted_origins: frozenset[bytes] = frozenset()
     trusted_pages: TrustedPages | None = None
     compression: Compression | None = None
     """None: answers pass as they are."""
@@ -451,12 +451,6 @@ class Exchange:
         else:
             # What is left to send is between it and the client.
             body.ended()
-
-    def switched(self, block: bytes, rest: bytes) -> None:
-        """See :class:`ipyproxy.upstream.connection.Receiver`: nobody asked for that here."""
-        if self._connection is not None:
-            self._connection.abandon()
-        self.failed(ProxyError(Problem.UPSTREAM_BROKEN, "101 without an upgrade"))
 
     def stale(self) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`: try once more if that is harmless."""

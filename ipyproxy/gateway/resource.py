@@ -7,7 +7,6 @@ been decided before.
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import Any
 
 from twisted.web.resource import Resource
 
@@ -17,6 +16,7 @@ from ipyproxy.gateway.exchange import Exchange, GatewayContext
 from ipyproxy.gateway.websocket import BridgeExchange, is_websocket
 from ipyproxy.http.rewriting import Manners, Rewriting
 from ipyproxy.routes.notebooks import parse_port
+from ipyproxy.server.request import Request
 from ipyproxy.upstream.upstream import Upstream, UpstreamTable
 from ipyproxy.web.admission import Admission
 from ipyproxy.web.resources import NOT_DONE_YET, Branch
@@ -37,11 +37,11 @@ class ReverseProxyResource(Resource):
         self._rewriting = rewriting
         self._context = context
 
-    def getChild(self, path: bytes, request: Any) -> Resource:
+    def getChild(self, path: bytes, request: object) -> Resource:
         """Everything below is this notebook's."""
         return self
 
-    def render(self, request: Any) -> int:
+    def render(self, request: Request) -> int:
         """Carry the request; a WebSocket is one by its Upgrade, never by its path."""
         request.upstream = self._upstream
         tenants = self._context.tenants
@@ -54,7 +54,7 @@ class ReverseProxyResource(Resource):
             Admission(request, lambda _: self._carry(request)).wait(unknown)
         return NOT_DONE_YET
 
-    def _carry(self, request: Any) -> None:
+    def _carry(self, request: Request) -> None:
         kind = BridgeExchange if is_websocket(request.head) else Exchange
         kind(request, self._upstream, self._rewriting, self._context).start()
 
@@ -87,7 +87,7 @@ class Notebooks(Branch):
         self.context = context
         self._applications = applications
 
-    def getChild(self, path: bytes, request: Any) -> Resource:
+    def getChild(self, path: bytes, request: object) -> Resource:
         """The notebook on port ``path``, made when it is asked for, and kept once it has answered.
 
         Nothing is kept of ports where nobody is, or somebody could ask for all there are.

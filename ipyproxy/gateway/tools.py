@@ -7,7 +7,7 @@ the upstreams. Access has been decided before; that the address is a tool's, bef
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from twisted.web.resource import Resource
 
@@ -16,6 +16,7 @@ from ipyproxy.galaxy.entries import Entry, Tools
 from ipyproxy.gateway.exchange import Exchange, GatewayContext
 from ipyproxy.gateway.websocket import BridgeExchange, is_websocket
 from ipyproxy.http.rewriting import Rewriting
+from ipyproxy.server.request import Request
 from ipyproxy.upstream.upstream import Upstream, UpstreamTable
 from ipyproxy.web.resources import NOT_DONE_YET
 
@@ -119,11 +120,11 @@ class ToolsResource(Resource):
             raise ProxyError(Problem.NO_SUCH_TOOL)
         return entry
 
-    def getChild(self, path: bytes, request: Any) -> Resource:
+    def getChild(self, path: bytes, request: object) -> Resource:
         """Everything below is some tool's."""
         return self
 
-    def render(self, request: Any) -> int:
+    def render(self, request: Request) -> int:
         """Carry the request; a WebSocket is one by its Upgrade, never by its path.
 
         Raises :class:`ProxyError` as :meth:`find` and :meth:`.exchange.Exchange.start` do, and

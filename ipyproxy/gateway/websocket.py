@@ -121,7 +121,7 @@ class BridgeExchange(Exchange):
         """See :class:`ipyproxy.server.request.BodyConsumer`."""
         self._on(Event.CLIENT_LOST)
 
-    def switched(self, block: bytes, rest: bytes) -> None:
+    def _switched(self, block: bytes, rest: bytes) -> None:
         """Upstream has answered 101: see whether that is what was asked for."""
         assert self._connection is not None
         assert self._pair is not None
@@ -149,6 +149,7 @@ class BridgeExchange(Exchange):
     def _ask(self, connection: UpstreamConnection) -> None:
         """Send the handshake, which unlike a request is always to be answered soon."""
         super().connected(connection)
+        connection.switched = self._switched
         if connection.deadline is None:
             connection.deadline = self._context.pool.reactor.seconds() + OPENING_TIMEOUT
 

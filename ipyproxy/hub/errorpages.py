@@ -161,11 +161,6 @@ class _Fetch:
         self._part()
         self._request.finish()
 
-    def switched(self, block: bytes, rest: bytes) -> None:
-        if self._connection is not None:
-            self._connection.abandon()
-        self.failed(ProxyError(Problem.UPSTREAM_BROKEN, "101 without an upgrade"))
-
     def stale(self) -> None:
         self._connection = None
         self._dial = self._source.pool.dial(self._source.upstream, self)

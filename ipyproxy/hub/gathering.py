@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any
 
-from ipyproxy.clock import Clock
+from ipyproxy.clock import Call, Clock
 
 AT_ONCE = 500
 """Pieces that are taken in one turn: of routes, about three milliseconds."""
@@ -26,7 +25,7 @@ class Gathering:
         self._pieces = pieces
         self._then = then
         self._gathered: list[bytes] = []
-        self._call: Any = None
+        self._call: Call | None = None
         self._go_on()
 
     def _go_on(self) -> None:

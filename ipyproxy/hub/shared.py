@@ -18,7 +18,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from ipyproxy.clock import Clock, twisted_clock
+from ipyproxy.clock import Call, Clock, twisted_clock
 from ipyproxy.database.watch import AwayError, Watch
 from ipyproxy.hub.reading import MalformedError
 from ipyproxy.hub.store import AT_ONCE, HubRoutes, TooManyError, Use
@@ -88,14 +88,14 @@ class SharedRoutes:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         run: Run,
         table: Table,
         name: str,
         here: HubRoutes,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self._reactor: Clock = reactor
+        self._reactor = reactor
         self._run = run
         self._table = table
         self._name = name
@@ -104,7 +104,7 @@ class SharedRoutes:
         self._watch = Watch(reactor, self, draw, LONGEST_BACKOFF, SILENCE)
         self.is_known = self._is_away = False
         self._unseen: set[str] | None = None
-        self._telling: Any = None
+        self._telling: Call | None = None
 
     # The time of the process.
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 import select
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import classImplements
 
-from ipyproxy.clock import Clock
+from ipyproxy.clock import Clock, Due
 from ipyproxy.threads import MainThread
 
 _Ready = tuple[int, int]
@@ -40,26 +40,53 @@ _READABLE: Final = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
 _WRITABLE: Final = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 
 
+class Selectable(Protocol):
+    """A descriptor, and who is told when it has failed."""
+
+    def fileno(self) -> int:
+        """Its number."""
+
+    def connectionLost(self, reason: Failure, /) -> None:
+        """It has failed or ended, or all do: nothing of it is called any more."""
+
+
+class Readable(Selectable, Protocol):
+    """What waits until it can be read."""
+
+    def doRead(self) -> Exception | None:
+        """Read; gives what has ended it, if anything has."""
+
+
+class Writable(Selectable, Protocol):
+    """What waits until it can be written."""
+
+    def doWrite(self) -> Exception | None:
+        """Write; gives what has ended it, if anything has."""
+
+
+S = TypeVar("S", bound=Selectable)
+
+
 class Descriptors(Protocol):
     """What a transport needs: the reactor itself, or an :class:`EpollSet` on it."""
 
-    def addReader(self, reader: Any) -> Any:
+    def addReader(self, reader: Readable) -> object:
         """Call ``reader.doRead`` whenever it can be read."""
 
-    def removeReader(self, reader: Any) -> Any:
+    def removeReader(self, reader: Readable) -> object:
         """Do so no more."""
 
-    def addWriter(self, writer: Any) -> Any:
+    def addWriter(self, writer: Writable) -> object:
         """Call ``writer.doWrite`` whenever it can be written."""
 
-    def removeWriter(self, writer: Any) -> Any:
+    def removeWriter(self, writer: Writable) -> object:
         """Do so no more."""
 
-    def callLater(self, delay: float, call: Any, /, *args: Any) -> Any:
+    def callLater(self, delay: float, call: Callable[..., object], /, *args: Any) -> Due:
         """Call later, in seconds."""
 
 
-class Poller(Descriptors, Clock, Protocol):
+class Poller(Clock, Descriptors, Protocol):
     """The reactor, as far as sockets need it."""
 
 
@@ -68,7 +95,7 @@ class Reactor(Poller, MainThread, Protocol):
 
 
 class _DueCall:
-    """A call that is due at once: as much of ``IDelayedCall`` as its callers use."""
+    """A call that is due at once."""
 
     def __init__(self, call: Callable[..., object], args: tuple[Any, ...]) -> None:
         self._call: Callable[..., object] | None = call
@@ -100,8 +127,8 @@ class EpollSet:
         self._reactor = reactor
         self._turn = turn
         self._epoll = select.epoll()
-        self._readers: dict[int, Any] = {}
-        self._writers: dict[int, Any] = {}
+        self._readers: dict[int, Readable] = {}
+        self._writers: dict[int, Writable] = {}
         self._unserved: list[_Ready] = []
         self._served: set[int] = set()  # in this round, if some were left
         self._due: deque[_DueCall] = deque()
@@ -116,23 +143,23 @@ class EpollSet:
         """What Twisted puts before a log line."""
         return "ipyproxy"
 
-    def addReader(self, reader: Any) -> None:
+    def addReader(self, reader: Readable) -> None:
         """See :class:`Descriptors`."""
         self._add(reader, self._readers, _READ)
 
-    def addWriter(self, writer: Any) -> None:
+    def addWriter(self, writer: Writable) -> None:
         """See :class:`Descriptors`."""
         self._add(writer, self._writers, _WRITE)
 
-    def removeReader(self, reader: Any) -> None:
+    def removeReader(self, reader: Readable) -> None:
         """See :class:`Descriptors`."""
         self._remove(reader, self._readers)
 
-    def removeWriter(self, writer: Any) -> None:
+    def removeWriter(self, writer: Writable) -> None:
         """See :class:`Descriptors`."""
         self._remove(writer, self._writers)
 
-    def _add(self, selectable: Any, those: dict[int, Any], bit: int) -> None:
+    def _add(self, selectable: S, those: dict[int, S], bit: int) -> None:
         fd = selectable.fileno()
         if fd in those:
             return
@@ -144,7 +171,7 @@ class EpollSet:
         # Only now: where the kernel has no room for it, the next one may get its number.
         those[fd] = selectable
 
-    def _remove(self, selectable: Any, those: dict[int, Any]) -> None:
+    def _remove(self, selectable: S, those: dict[int, S]) -> None:
         fd = selectable.fileno()
         if those.pop(fd, None) is None:
             return
@@ -158,7 +185,7 @@ class EpollSet:
         """What is watched of a descriptor, as epoll's bits."""
         return (_READ if fd in self._readers else 0) | (_WRITE if fd in self._writers else 0)
 
-    def callLater(self, delay: float, call: Any, /, *args: Any) -> Any:
+    def callLater(self, delay: float, call: Callable[..., object], /, *args: Any) -> Due:
         """See :class:`Descriptors`. What is due at once is called in the next turn of this set.
 
         A turn has its time, and what the reactor calls has none: a thousand connections that all
@@ -240,7 +267,7 @@ class EpollSet:
                 return events[at:]
             # An earlier one of this round may have removed this one, or closed it and let a new
             # one take its number: an event too many is harmless, for none of them blocks.
-            selectable = readers.get(fd)
+            selectable: Any = readers.get(fd)  # or a writer: whatever is called
             why: Exception | None = None
             try:
                 if selectable is not None and event & _READABLE:
@@ -255,7 +282,7 @@ class EpollSet:
                 self._lose(selectable, Failure(why))
         return []
 
-    def _lose(self, selectable: Any, reason: Failure) -> None:
+    def _lose(self, selectable: Selectable, reason: Failure) -> None:
         # What escaped from here would take the whole set off the reactor.
         try:
             selectable.connectionLost(reason)

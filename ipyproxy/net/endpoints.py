@@ -12,17 +12,17 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import error
 from twisted.internet.address import UNIXAddress
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from ipyproxy.net.address import TCPAddress
-from ipyproxy.net.descriptors import Descriptors
+from ipyproxy.net.descriptors import Descriptors, Reactor
 from ipyproxy.net.sockets import Accept, Listener
 from ipyproxy.statefiles import own_directory
 
@@ -36,10 +36,11 @@ class StartError(SystemExit, Exception):
 
 
 def listen(
-    reactor: Any, descriptors: Descriptors, where: int | str, backlog: int, accept: Accept
+    reactor: Reactor, descriptors: Descriptors, where: int | str, backlog: int, accept: Accept
 ) -> Listener:
     """Listen on a port number (of IPv6 and IPv4 both) or on a Twisted endpoint.
 
+    :param reactor: Twisted's own: its endpoints ask for more than the type says.
     :param descriptors: waits for connections; see :class:`ipyproxy.net.descriptors.Descriptors`.
     :param accept: called with each connected socket and its peer.
     :raises StartError: saying why, if that cannot be.
@@ -60,7 +61,9 @@ def listen(
     raise StartError(f"ipyproxy: cannot listen on {where}: {reason}")
 
 
-def listen_privately(descriptors: Any, path: Path, backlog: int, accept: Accept) -> Listener:
+def listen_privately(
+    descriptors: Descriptors, path: Path, backlog: int, accept: Accept
+) -> Listener:
     """Listen on a UNIX socket at ``path`` that nobody but this user (and root) can connect to.
 
     A socket that a process has left behind is replaced. Raises OSError, with ``EADDRINUSE`` where
@@ -68,29 +71,33 @@ def listen_privately(descriptors: Any, path: Path, backlog: int, accept: Accept)
     :class:`~ipyproxy.statefiles.NotOwnError` where others could put a socket of their own.
     """
     with own_directory(path.parent):
-        if path.is_socket():
-            if other := _who_listens(path):
-                raise OSError(errno.EADDRINUSE, f"{other} listens there")
-            path.unlink()
+        _clear(path)
         return Listener(descriptors, _PathPort(path, backlog, 0o177), accept)
 
 
-def listen_at_path(descriptors: Any, path: Path, backlog: int, accept: Accept) -> Listener:
+def listen_at_path(descriptors: Descriptors, path: Path, backlog: int, accept: Accept) -> Listener:
     """Listen on a UNIX socket at ``path``, which the process's umask says who can connect to.
 
     A socket that a process has left behind is replaced. Raises OSError, with ``EADDRINUSE`` where
     a process listens at it or anything else is there.
     """
+    _clear(path)
+    return Listener(descriptors, _PathPort(path, backlog, None), accept)
+
+
+def try_listen(
+    descriptors: Descriptors, address: TCPAddress, backlog: int, accept: Accept
+) -> Listener:
+    """Listen on an address and a port. Raises OSError, which may be for a moment only."""
+    return Listener(descriptors, _AddressPort(address, backlog), accept)
+
+
+def _clear(path: Path) -> None:
+    """Remove a socket that a process has left behind. Raises OSError where one listens at it."""
     if path.is_socket():
         if other := _who_listens(path):
             raise OSError(errno.EADDRINUSE, f"{other} listens there")
         path.unlink()
-    return Listener(descriptors, _PathPort(path, backlog, None), accept)
-
-
-def try_listen(descriptors: Any, address: TCPAddress, backlog: int, accept: Accept) -> Listener:
-    """Listen on an address and a port. Raises OSError, which may be for a moment only."""
-    return Listener(descriptors, _AddressPort(address, backlog), accept)
 
 
 def _who_listens(path: Path) -> str:
@@ -117,10 +124,28 @@ class _Quiet(Factory):
         return "ipyproxy"
 
 
-class _PathPort:
-    """A socket at a path, in the place of a port of Twisted's.
+class _Port:
+    """A socket that listens, in the place of a port of Twisted's."""
 
-    That one changes the mode after it has bound, and removes at its end whatever is at its path.
+    _socket: socket.socket
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._socket.fileno()
+
+    def stopReading(self) -> None:
+        """Nobody reads but the listener."""
+
+    def stopListening(self) -> None:
+        """Close it."""
+        self._socket.close()
+
+
+class _PathPort(_Port):
+    """A socket at a path.
+
+    Twisted's own port changes the mode after it has bound, and removes at its end whatever is at
+    its path.
     """
 
     def __init__(self, path: Path, backlog: int, mask: int | None) -> None:
@@ -139,23 +164,16 @@ class _PathPort:
             if before is not None:
                 os.umask(before)
 
-    def fileno(self) -> int:
-        """The socket's descriptor."""
-        return self._socket.fileno()
-
-    def stopReading(self) -> None:
-        """Nobody reads but the listener."""
-
     def stopListening(self) -> None:
         """Close it, and leave nothing behind, unless another process has taken the place."""
         with contextlib.suppress(FileNotFoundError):
             if self._path.stat().st_ino == self._inode:
                 self._path.unlink()
-        self._socket.close()
+        super().stopListening()
 
 
-class _AddressPort:
-    """A socket at an address and a port, in the place of a port of Twisted's."""
+class _AddressPort(_Port):
+    """A socket at an address and a port."""
 
     def __init__(self, address: TCPAddress, backlog: int) -> None:
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
@@ -168,21 +186,10 @@ class _AddressPort:
             self._socket.close()
             raise
 
-    def fileno(self) -> int:
-        """The socket's descriptor."""
-        return self._socket.fileno()
 
-    def stopReading(self) -> None:
-        """Nobody reads but the listener."""
-
-    def stopListening(self) -> None:
-        """Close it."""
-        self._socket.close()
-
-
-def _endpoint(reactor: Any, description: str) -> Any:
+def _endpoint(reactor: Reactor, description: str) -> IStreamServerEndpoint:
     try:
-        return serverFromString(reactor, description)
+        return cast("IStreamServerEndpoint", serverFromString(reactor, description))
     except (LookupError, ValueError) as caught:
         # An index or a name among the sockets that systemd hands over, and it has handed over none.
         raise StartError(

@@ -10,7 +10,7 @@ import errno
 import socket
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -131,7 +131,7 @@ class NamedAttempt:
         self._rest: list[str] = []
         self._attempt: Attempt | None = None
         self._is_over = False
-        self._timer: Any = reactor.callLater(WAIT, self._expire)
+        self._timer = reactor.callLater(WAIT, self._expire)
         names.find(self, address.name)
 
     def found(self, addresses: list[str]) -> None:

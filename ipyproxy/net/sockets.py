@@ -12,12 +12,15 @@ import resource
 import select
 import socket
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReadDescriptor, IWriteDescriptor
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ipyproxy.clock import Due
 from ipyproxy.net.address import Literal, UNIXPath
 from ipyproxy.net.descriptors import Descriptors
 from ipyproxy.net.proxyprotocol import ProxyProtocolError, parse_header
@@ -34,6 +37,19 @@ Accept = Callable[[socket.socket, IAddress], None]
 _log: Final = Logger(namespace="ipyproxy.sockets")
 
 
+class Port(Protocol):
+    """A socket that listens, as ``twisted.internet.tcp.Port`` and its kin do."""
+
+    def fileno(self) -> int:
+        """Its descriptor."""
+
+    def stopReading(self) -> object:
+        """Accept nothing by itself."""
+
+    def stopListening(self) -> Deferred[None] | None:
+        """Close it; a Deferred is called back once it is."""
+
+
 @implementer(IReadDescriptor)
 class Listener:
     """Accepts connections on a port that Twisted has bound.
@@ -41,15 +57,15 @@ class Listener:
     Binding is left to Twisted's endpoints (``tcp:``, ``systemd:``, ``unix:`` …). The descriptor is
     duplicated, because the port's own accept loop would put Twisted's transports on it.
 
-    :param port: what an endpoint's ``listen`` gave: a ``twisted.internet.tcp.Port`` or its kin.
+    :param port: what an endpoint's ``listen`` gave.
     :param accept: called with each connected socket (non-blocking) and its peer.
     """
 
-    def __init__(self, reactor: Descriptors, port: Any, accept: Accept) -> None:
+    def __init__(self, reactor: Descriptors, port: Port, accept: Accept) -> None:
         self._reactor = reactor
         self._port = port
         self._accept = accept
-        self._resuming: Any = None
+        self._resuming: Due | None = None
         self._port.stopReading()
         self._socket = socket.socket(fileno=os.dup(self._port.fileno()))
         self._socket.setblocking(False)
@@ -99,11 +115,11 @@ class Listener:
         self._resuming = None
         self._reactor.addReader(self)
 
-    def connectionLost(self, reason: Any) -> None:
+    def connectionLost(self, reason: Failure) -> None:
         """Called by the reactor when it shuts down."""
         self.stop()
 
-    def stop(self) -> Any:
+    def stop(self) -> Deferred[None] | None:
         """Accept nothing more and close; gives what the port's ``stopListening`` gives."""
         if self._resuming is not None:
             self._resuming.cancel()
@@ -166,7 +182,7 @@ class Announcement:
             peer = self._peer if header.source is None else address_of(header.source)
             _hand_on(self._accept, self._socket, peer)
 
-    def connectionLost(self, reason: Any) -> None:
+    def connectionLost(self, reason: Failure) -> None:
         """Called by the reactor when it shuts down."""
         self._leave()
         self._socket.close()
@@ -225,7 +241,7 @@ class Dial:
         self._connected = connected
         self._failed = failed
         self._socket: socket.socket | None = None
-        self._again: Any = None
+        self._again: Due | None = None
         try:
             is_begun = self._start()
         except OSError as caught:
@@ -291,7 +307,7 @@ class Dial:
         sock, self._socket = self._socket, None
         self._connected(sock)
 
-    def connectionLost(self, reason: Any) -> None:
+    def connectionLost(self, reason: Failure) -> None:
         """Called by the reactor when the descriptor failed, or when it shuts down."""
         if self._socket is not None:
             code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET

@@ -138,7 +138,8 @@ class TCPTransport:
         self.protocol.makeConnection(self)
         self.resumeProducing()
 
-    # What the reactor calls.
+    # What the reactor calls. What has ended the connection is given as an exception, as Twisted's
+    # own transports do; the type in its interface, which is Failure, is never what is given.
 
     def fileno(self) -> int:
         """The socket's descriptor; -1 once it is closed."""

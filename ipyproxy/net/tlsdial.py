@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IHandshakeListener
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ipyproxy.clock import Due
 from ipyproxy.net.address import ClientTLS, Literal
 from ipyproxy.net.descriptors import Descriptors
 from ipyproxy.net.sockets import Dial, peer_of
@@ -70,7 +71,7 @@ class SecureDial(protocol.Protocol):
         self._connected = connected
         self._failed: Callable[[OSError], None] | None = failed
         self._high_water = high_water
-        self._timer: Any = None
+        self._timer: Due | None = None
         self._dial = Dial(reactor, address, timeout, self._dialled, self._give_up)
 
     def _dialled(self, sock: socket.socket) -> None:

@@ -105,8 +105,7 @@ class Audit:
         problem = error.problem
         if problem in _NO_REFUSALS:
             return
-        if not self._clients.is_worth_telling(client, now):
-            self._untold.add(client)
+        if not self._may_tell(client, now):
             return
         counts = problem in _ATTACKS and not (by_page or error.by_page)
         detail = error.detail
@@ -127,6 +126,13 @@ class Audit:
             user=user,
         )
 
+    def _may_tell(self, client: str, now: float) -> bool:
+        """Whether something of ``client`` is told by itself; else it is counted among others."""
+        if self._clients.is_worth_telling(client, now):
+            return True
+        self._untold.add(client)
+        return False
+
     def handshake_failed(self, client: str, why: str, now: float) -> None:
         """Tell of a TLS handshake that failed, if TLS was to blame.
 
@@ -134,8 +140,7 @@ class Audit:
         """
         if _TLS not in why:
             return
-        if not self._clients.is_worth_telling(client, now):
-            self._untold.add(client)
+        if not self._may_tell(client, now):
             return
         _log.info(
             "no TLS with {spelled}: {why}",

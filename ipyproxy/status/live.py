@@ -119,7 +119,7 @@ class Live(Branch):
         self._looking = LoopingCall(self._look)
         self._looking.clock = twisted_clock(reactor)
 
-    def render(self, request: Any) -> int:
+    def render(self, request: Request) -> int:
         """Begin to send news to one more viewer."""
         if request.method != b"GET":
             send_problem(request, Problem.METHOD_NOT_ALLOWED)

@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 
 from ipyproxy import __version__
 from ipyproxy.records.statistics import BOUNDS, Histogram, Tally, added
+from ipyproxy.status.condition import Condition
 from ipyproxy.status.facts import Sources, counted_by_state, worth_telling
 from ipyproxy.upstream.states import Outcome, State
 from ipyproxy.upstream.upstream import Upstream
@@ -75,14 +76,12 @@ class _Figures(Collector):
     def _traffic(self) -> Iterator[Metric]:
         sources = self._sources
         tallies = sources.statistics.tallies.values()
-        requests = CounterMetricFamily(
+        yield _counters(
             "ipyproxy_requests_total",
             "Requests that have ended, by the class of the status that they were answered with.",
-            labels=["code"],
+            "code",
+            _by_class(added(tally.classes for tally in tallies)),
         )
-        for name, count in _by_class(added(tally.classes for tally in tallies)):
-            requests.add_metric([name], count)
-        yield requests
         yield _histogram(
             "ipyproxy_request_duration_seconds",
             "From a request's first byte until its answer was sent; no WebSockets.",
@@ -113,32 +112,29 @@ class _Figures(Collector):
             sum(upstream.exchanges for upstream in upstreams),
         )
         yield _gauge("ipyproxy_bridges", "Open WebSockets.", len(sources.bridges.open))
-        ended = CounterMetricFamily(
-            "ipyproxy_bridges_ended_total", "WebSockets that have ended, by why.", labels=["reason"]
-        )
-        for reason, count in sources.bridges.ended.items():
-            ended.add_metric([reason.replace(" ", "_")], count)
-        yield ended
-        messages = CounterMetricFamily(
-            "ipyproxy_websocket_messages_total",
-            "WebSocket messages, up to notebooks and down to browsers.",
-            labels=["direction"],
+        ended = sources.bridges.ended.items()
+        yield _counters(
+            "ipyproxy_bridges_ended_total",
+            "WebSockets that have ended, by why.",
+            "reason",
+            ((reason.replace(" ", "_"), count) for reason, count in ended),
         )
         traffic = sources.upstreams.traffic
-        messages.add_metric(["up"], traffic.messages_up)
-        messages.add_metric(["down"], traffic.messages_down)
-        yield messages
+        yield _counters(
+            "ipyproxy_websocket_messages_total",
+            "WebSocket messages, up to notebooks and down to browsers.",
+            "direction",
+            (("up", traffic.messages_up), ("down", traffic.messages_down)),
+        )
 
     def _upstreams(self) -> Iterator[Metric]:
         upstreams = self._sources.upstreams.all()
-        by_state = GaugeMetricFamily(
+        yield _gauges(
             "ipyproxy_upstreams",
             "Notebooks that were asked for, and applications of routes, by state.",
-            labels=["state"],
+            "state",
+            ((state.value, count) for state, count in counted_by_state(upstreams).items()),
         )
-        for state, count in counted_by_state(upstreams).items():
-            by_state.add_metric([state.value], count)
-        yield by_state
         states = GaugeMetricFamily(
             "ipyproxy_upstream_state",
             "1 for the state that the notebook on this port is in, 0 for the others.",
@@ -166,13 +162,14 @@ class _Figures(Collector):
             _add(exchanges, label, upstream.exchanges)
             _add(bridges, label, len(upstream.bridges))
         yield from (states, requests, exchanges, bridges)
-        probes = CounterMetricFamily(
-            "ipyproxy_probes_total", "Health checks, by what came of them.", labels=["result"]
+        probes = self._sources.health.probes
+        made = ((outcome.name.lower(), probes[outcome]) for outcome in Outcome)
+        yield _counters(
+            "ipyproxy_probes_total",
+            "Health checks, by what came of them.",
+            "result",
+            (*made, ("not_made", probes[None])),
         )
-        for outcome in (*Outcome, None):
-            name = "not_made" if outcome is None else outcome.name.lower()
-            probes.add_metric([name], self._sources.health.probes[outcome])
-        yield probes
 
     def _compressed(self) -> Iterator[Metric]:
         store = self._sources.compressed
@@ -192,34 +189,10 @@ class _Figures(Collector):
 
     def _daemon(self) -> Iterator[Metric]:
         condition = self._sources.condition
-        build = GaugeMetricFamily(
-            "ipyproxy_build_info", "1; the version is in the label.", labels=["version"]
+        yield _gauges(
+            "ipyproxy_build_info", "1; the version is in the label.", "version", ((__version__, 1),)
         )
-        build.add_metric([__version__], 1)
-        yield build
-        expiry = GaugeMetricFamily(
-            "ipyproxy_certificate_expiry_timestamp_seconds",
-            "When browsers begin to refuse the certificate with this first name.",
-            labels=["name"],
-        )
-        for certificate in condition.certificates:
-            expiry.add_metric([certificate.names[0]], certificate.not_after.timestamp())
-        yield expiry
-        if condition.renewals is not None:
-            renewals = condition.renewals()
-            attempts = CounterMetricFamily(
-                "ipyproxy_certificate_attempts_total",
-                "Certificates that an authority was asked for by ACME, by what came of it.",
-                labels=["result"],
-            )
-            attempts.add_metric(["got"], renewals.got)
-            attempts.add_metric(["failed"], renewals.failed)
-            yield attempts
-            yield _gauge(
-                "ipyproxy_certificates_overdue",
-                "Names whose certificate is due and cannot be got at present.",
-                len(renewals.concerns),
-            )
+        yield from self._certificates(condition)
         handshakes = condition.handshakes
         yield _counter(
             "ipyproxy_tls_handshakes_total", "TLS handshakes that were done.", handshakes.done
@@ -229,12 +202,12 @@ class _Figures(Collector):
             "Connections that ended before their TLS handshake was done.",
             handshakes.failed,
         )
-        reloads = CounterMetricFamily(
-            "ipyproxy_reloads_total", "Reloads, by what came of them.", labels=["result"]
+        yield _counters(
+            "ipyproxy_reloads_total",
+            "Reloads, by what came of them.",
+            "result",
+            (("done", condition.reloads), ("refused", condition.refused_reloads)),
         )
-        reloads.add_metric(["done"], condition.reloads)
-        reloads.add_metric(["refused"], condition.refused_reloads)
-        yield reloads
         yield _histogram(
             "ipyproxy_event_loop_lag_seconds",
             "How late the event loop called a timer; looked at four times a second.",
@@ -247,6 +220,27 @@ class _Figures(Collector):
             LAG_BOUNDS,
             self._sources.sweeps,
         )
+
+    def _certificates(self, condition: Condition) -> Iterator[Metric]:
+        yield _gauges(
+            "ipyproxy_certificate_expiry_timestamp_seconds",
+            "When browsers begin to refuse the certificate with this first name.",
+            "name",
+            ((one.names[0], one.not_after.timestamp()) for one in condition.certificates),
+        )
+        if condition.renewals is not None:
+            renewals = condition.renewals()
+            yield _counters(
+                "ipyproxy_certificate_attempts_total",
+                "Certificates that an authority was asked for by ACME, by what came of it.",
+                "result",
+                (("got", renewals.got), ("failed", renewals.failed)),
+            )
+            yield _gauge(
+                "ipyproxy_certificates_overdue",
+                "Names whose certificate is due and cannot be got at present.",
+                len(renewals.concerns),
+            )
 
 
 def _label(upstream: Upstream) -> dict[str, str]:
@@ -266,6 +260,24 @@ def _counter(name: str, text: str, value: float) -> Metric:
 
 def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(name, text, value)
+
+
+_Samples = Iterable[tuple[str, float]]
+"""Values of a label, each with its figure."""
+
+
+def _counters(name: str, text: str, label: str, samples: _Samples) -> Metric:
+    return _labelled(CounterMetricFamily(name, text, labels=[label]), samples)
+
+
+def _gauges(name: str, text: str, label: str, samples: _Samples) -> Metric:
+    return _labelled(GaugeMetricFamily(name, text, labels=[label]), samples)
+
+
+def _labelled(family: CounterMetricFamily | GaugeMetricFamily, samples: _Samples) -> Metric:
+    for value, figure in samples:
+        family.add_metric([value], figure)
+    return family
 
 
 def _histogram(

@@ -16,38 +16,20 @@ from ipyproxy.status.facts import CompressedFacts, Facts, UpstreamFacts, version
 from ipyproxy.status.plot import plot
 from ipyproxy.status.words import age, ago, count, duration, escaped, lasting, size, some
 from ipyproxy.upstream.states import State
-from ipyproxy.web.frame import source_hash
+from ipyproxy.web.frame import document_fields, html_document
 from ipyproxy.web.pages import Page
 
 _STYLE = files("ipyproxy.status").joinpath("page.css").read_text("utf-8")
 _SCRIPT = files("ipyproxy.status").joinpath("page.js").read_text("utf-8")
 
-_FIELDS = (
-    (
-        b"Content-Security-Policy",
-        (
-            f"default-src 'none'; style-src {source_hash(_STYLE)}; "
-            f"script-src {source_hash(_SCRIPT)}; connect-src 'self'; base-uri 'none'; "
-            "form-action 'none'; frame-ancestors 'none'"
-        ).encode("ascii"),
-    ),
-    (b"X-Content-Type-Options", b"nosniff"),
-    (b"Referrer-Policy", b"no-referrer"),
-    (b"Cache-Control", b"no-store"),
-)
+_FIELDS = document_fields(_STYLE, _SCRIPT)
 
-_HTML = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex">
+_HEAD = """\
 <meta name="color-scheme" content="light dark">
-<title>ipyproxy status</title>
 <noscript><meta http-equiv="refresh" content="10"></noscript>
-<style>{style}</style>
-</head>
+"""
+
+_BODY = """\
 <body data-at="{at}">
 <header>
 <h1>ipyproxy</h1>
@@ -87,24 +69,22 @@ p99</abbr></th>
 <footer><a href="/_ipyproxy/status.json">status.json</a> <a href="/_ipyproxy/metrics">metrics</a>\
 </footer>
 <script>{script}</script>
-</body>
-</html>
-"""
+</body>"""
 
 _NO_ROWS = "Nobody has asked for a notebook yet, and no route leads to an application."
 
 
 def whole_page(parts: dict[str, str], rows: list[str], now: float, at: int) -> Page:
     """The page with ``parts``, as drawn at the stamp ``at``; ``rows`` are the ids of its rows."""
-    body = _HTML.format(
-        style=_STYLE,
+    body = _BODY.format(
         script=_SCRIPT,
         at=at,
         time=datetime.fromtimestamp(now, UTC).strftime("%H:%M:%S"),
         rows="\n".join(parts[row] for row in rows),
         **{name: parts[name] for name in ("phase", "summary", "hour", "rest", "daemon")},
     )
-    return Page(200, b"text/html; charset=utf-8", body.encode(), _FIELDS)
+    document = html_document("ipyproxy status", body, _STYLE, more=_HEAD)
+    return Page(200, b"text/html; charset=utf-8", document, _FIELDS)
 
 
 def general_parts(facts: Facts) -> dict[str, str]:

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
-from ipyproxy.http.forwarding import TrustedProxies
 from ipyproxy.net.descriptors import Descriptors, Reactor
 from ipyproxy.net.endpoints import listen, listen_privately
 from ipyproxy.net.sockets import Listener
-from ipyproxy.net.tcp import TCPTransport
-from ipyproxy.server.clients import Clients, ClientsLimits
-from ipyproxy.server.server import HTTPServer
+from ipyproxy.server.accepting import accept_client
+from ipyproxy.server.private import private_server
 from ipyproxy.server.site import ChannelLimits
 from ipyproxy.status.site import StatusSite
 
@@ -49,14 +47,7 @@ class StatusServer:
         self._path: Path | None = None
         self._try_again = 0.0
         self.where: int | str | None = None
-        self.server = HTTPServer(
-            reactor,
-            site,
-            limits,
-            Clients(ClientsLimits(_CONNECTIONS, _CONNECTIONS)),
-            TrustedProxies(),
-            lambda request, duration: None,
-        )
+        self.server = private_server(reactor, site, limits, _CONNECTIONS)
 
     def listen(self, where: int | str | None, directory: Path) -> IAddress | None:
         """Begin to listen; gives the address, or None if there is none.
@@ -116,14 +107,10 @@ class StatusServer:
         self._path = None
 
     def _accept(self, sock: socket.socket, peer: IAddress) -> None:
-        channel = self.server.open_channel(peer)
-        if channel is None:
-            sock.close()
-            return
-        TCPTransport(self._descriptors, sock, channel, peer).start()
+        accept_client(self.server, self._descriptors, sock, peer)
 
-    def stop(self) -> Any:
-        """Listen no more, and end all connections; gives a Deferred or None."""
+    def stop(self) -> Deferred[None] | None:
+        """Listen no more, and end all connections; a Deferred is called back once that is done."""
         for channel in list(self.server.channels):
             channel.transport.abortConnection()
         return None if self._listener is None else self._listener.stop()

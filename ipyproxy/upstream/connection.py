@@ -7,6 +7,7 @@ heads and bytes to a receiver as they arrive, and holds no body.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -54,18 +55,16 @@ class Receiver(Protocol):
     def response_ended(self) -> None:
         """The answer is whole."""
 
-    def switched(self, block: bytes, rest: bytes) -> None:
-        """Upstream answered 101: the connection now belongs to the receiver.
-
-        :param block: the head of the answer with its empty line.
-        :param rest: bytes that came behind it.
-        """
-
     def stale(self) -> None:
         """A kept connection turned out to be closed before any answer came."""
 
     def failed(self, error: ProxyError) -> None:
         """There will be no whole answer."""
+
+
+Switched = Callable[[bytes, bytes], None]
+"""Upstream has answered 101, and the connection now belongs to the receiver: called with the head
+of the answer with its empty line, and the bytes that came behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +115,8 @@ class UpstreamConnection(StreamProtocol):
         self._tunnel: Tunnel | None = None
         self._sending: Pace | None = None
         self._timeout: float | None = None
+        self.switched: Switched | None = None
+        """Set by a receiver that asks for another protocol, for as long as its request lasts."""
         self.deadline: float | None = None
         self.keep_alive = math.inf
         """Seconds for which upstream has said that it keeps the connection open."""
@@ -250,6 +251,7 @@ class UpstreamConnection(StreamProtocol):
         receiver, self._receiver = self._receiver, None
         assert receiver is not None
         self.used = True
+        self.switched = None
         unsent = self.transport.bytes_waiting > 0
         if self._persistent and self._request_ended and not rest and not unsent:
             self._keeper.keep(self)
@@ -258,16 +260,17 @@ class UpstreamConnection(StreamProtocol):
         receiver.response_ended()
 
     def _switch(self, block: bytes, rest: bytes) -> None:
-        receiver = self._receiver
-        assert receiver is not None
+        switched, self.switched = self.switched, None
+        if switched is None:
+            raise ProxyError(Problem.UPSTREAM_BROKEN, "101 without an upgrade")
         self._buffer = b""
         self.deadline = None
-        receiver.switched(block, rest)
+        switched(block, rest)
         # Only now, so that whatever fails in there is an end that the receiver hears of.
         self._receiver = None
 
     def hand_over(self, tunnel: Tunnel) -> None:
-        """Give the connection to ``tunnel`` after :meth:`Receiver.switched`."""
+        """Give the connection to ``tunnel`` after :data:`Switched`."""
         self._fields = response_fields_reader()  # what it remembers is not needed any more
         self._tunnel = tunnel
         self.transport.setTcpKeepAlive(True)

@@ -11,9 +11,10 @@ import grp
 import os
 import pwd
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from ipyproxy.clock import Call, Clock
 from ipyproxy.errors import Problem, ProxyError
@@ -144,7 +145,7 @@ class Directory:
             self._waiting[uid] = []
             self._run(lambda: self._ask(uid)).addBoth(self._told, uid)
 
-    def _told(self, groups: Any, uid: int) -> None:
+    def _told(self, groups: frozenset[int] | Failure, uid: int) -> None:
         waiting = self._waiting.pop(uid)
         if isinstance(groups, frozenset):
             self._known.pop(uid, None)

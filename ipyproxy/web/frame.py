@@ -1,4 +1,4 @@
-"""The frame of the proxy's own pages: one look, and the policy of what a page may do.
+"""The frame of the proxy's own pages: the document around them, one look, and what they may do.
 
 Knows HTML, its style, and Content-Security-Policy. Knows nothing of what a page says.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import cache
 
 Field = tuple[bytes, bytes]
 """A field's name and value."""
@@ -61,14 +62,6 @@ WAITING_SCRIPT = """\
 """
 
 
-def source_hash(text: str) -> str:
-    """How a Content-Security-Policy names an inline style or script."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-_STYLE_HASH = source_hash(_STYLE)
-_WAITING_HASH = source_hash(WAITING_SCRIPT)
-
 _HTML = """\
 <!DOCTYPE html>
 <html lang="en">
@@ -77,51 +70,62 @@ _HTML = """\
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex">
 <title>{title}</title>
-<style>{style}</style>
+{more}<style>{style}</style>
 </head>
+{body}
+</html>
+"""
+
+_BODY = """\
 <body>
 <main{state}>
 <h1>{title}</h1>
 {content}
 <footer>{footer}</footer>
 </main>
-{script}</body>
-</html>
-"""
+{script}</body>"""
+
+
+def html_document(title: str, body: str, style: str, *, more: str = "") -> bytes:
+    """A whole document. All but ``style`` is HTML.
+
+    :param body: the element of that name.
+    :param more: what else stands in the head.
+    """
+    return _HTML.format(title=title, body=body, style=style, more=more).encode()
 
 
 def html_body(
     title: str, content: str, footer: str, *, state: str = "", script: str = "", style: str = ""
 ) -> bytes:
-    """A whole page. All but ``script`` and ``style`` (more of either) is HTML.
+    """A whole page in the frame. All but ``script`` and ``style`` (more of either) is HTML.
 
     :param state: attributes of the part that is read.
     """
-    return _HTML.format(
-        title=title,
-        content=content,
-        footer=footer,
-        style=_STYLE + style,
-        state=state,
-        script=script,
-    ).encode()
+    body = _BODY.format(title=title, content=content, footer=footer, state=state, script=script)
+    return html_document(title, body, _STYLE + style)
 
 
-def page_fields(
-    *, frame_ancestors: str, script: bool = False, style: str = "", form: bool = False
+@cache
+def _source_hash(text: str) -> str:
+    """How a Content-Security-Policy names an inline style or script, of which there are a few."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def document_fields(
+    style: str, script: str = "", *, frame_ancestors: str = "'none'", form: bool = False
 ) -> tuple[Field, ...]:
-    """The fields of a page: it may do nothing but what it is seen to do.
+    """The fields of a document: it may do nothing but what it is seen to do.
 
+    :param style: all of its style.
+    :param script: its script, which may ask this host.
     :param frame_ancestors: who may show it in a frame.
-    :param script: whether it has the script that waits for a notebook.
-    :param style: what :func:`html_body` was given.
     :param form: whether it has a form, which goes to this host.
     """
-    style_hash = source_hash(_STYLE + style) if style else _STYLE_HASH
     action = "'self'" if form else "'none'"
-    allowed = f"script-src {_WAITING_HASH}; connect-src 'self'; " if script else ""
+    allowed = f"script-src {_source_hash(script)}; connect-src 'self'; " if script else ""
     policy = (
-        f"default-src 'none'; style-src {style_hash}; {allowed}base-uri 'none'; "
+        f"default-src 'none'; style-src {_source_hash(style)}; {allowed}base-uri 'none'; "
         f"form-action {action}; frame-ancestors {frame_ancestors}"
     )
     return (
@@ -131,3 +135,13 @@ def page_fields(
         (b"Referrer-Policy", b"same-origin" if form else b"no-referrer"),
         (b"Cache-Control", b"no-store"),
     )
+
+
+def page_fields(
+    *, frame_ancestors: str, script: str = "", style: str = "", form: bool = False
+) -> tuple[Field, ...]:
+    """The fields of a page in the frame; see :func:`document_fields`.
+
+    :param style: what :func:`html_body` was given.
+    """
+    return document_fields(_STYLE + style, script, frame_ancestors=frame_ancestors, form=form)

@@ -153,7 +153,7 @@ def waiting_page(problem: Problem, port: int) -> Page:
     )
     seconds = STARTING_RETRY_AFTER if problem is Problem.UPSTREAM_STARTING else RETRY_AFTER
     retry_after = (b"Retry-After", b"%d" % seconds)
-    fields = (*page_fields(frame_ancestors="*", script=True), retry_after)
+    fields = (*page_fields(frame_ancestors="*", script=WAITING_SCRIPT), retry_after)
     return Page(problem.status, b"text/html; charset=utf-8", body, fields)
 
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any
 
 from twisted.web.resource import Resource
 
@@ -100,11 +99,11 @@ def _date_of(seconds: int) -> bytes:
 class Branch(Resource):
     """A step of an address: nothing of its own, and nothing below but its children."""
 
-    def getChild(self, path: bytes, request: Any) -> Resource:
+    def getChild(self, path: bytes, request: object) -> Resource:
         """There is nothing else."""
         return ProblemResource(Problem.NOT_FOUND)
 
-    def render(self, request: Any) -> int:
+    def render(self, request: Request) -> int:
         """Say so."""
         send_problem(request, Problem.NOT_FOUND)
         return NOT_DONE_YET
@@ -120,7 +119,7 @@ class PageResource(Branch):
         super().__init__()
         self._make = make
 
-    def render(self, request: Any) -> int:
+    def render(self, request: Request) -> int:
         """Answer with the page, for reading only."""
         if request.method in READING:
             send_page(request, self._make(request))
@@ -143,7 +142,7 @@ class RedirectResource(Resource):
         self._status = status
         self._reason = HTTPStatus(status).phrase.encode("ascii")
 
-    def render(self, request: Any) -> int:
+    def render(self, request: Request) -> int:
         """Send the client to the same path there, with the same query."""
         # The target begins with one slash and never two, so no other host can come of it.
         request.respond(
@@ -161,7 +160,7 @@ class ProblemResource(Resource):
         super().__init__()
         self._problem = problem
 
-    def render(self, request: Any) -> int:
+    def render(self, request: Request) -> int:
         """Answer with the problem's page."""
         send_problem(request, self._problem)
         return NOT_DONE_YET

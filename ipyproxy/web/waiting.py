@@ -7,7 +7,6 @@ checker to find out, which is told that somebody waits.
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import Any
 
 from twisted.web.resource import Resource
 
@@ -31,7 +30,7 @@ class States(Branch):
         self._table = table
         self._health = health
 
-    def getChild(self, path: bytes, request: Any) -> Resource:
+    def getChild(self, path: bytes, request: object) -> Resource:
         """The state of port ``path``."""
         port = parse_port(path)
         if port is None or port not in self._ports:

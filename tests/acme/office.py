@@ -10,9 +10,10 @@ from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock, deferLater
 
 from ipyproxy.acme.account import Account, Authority
+from ipyproxy.acme.applicant import Applicant, Policy
 from ipyproxy.acme.client import Client, Proof
 from ipyproxy.acme.jose import AccountKey
-from ipyproxy.acme.keeper import Keeper, Policy
+from ipyproxy.acme.keeper import Keeper
 from ipyproxy.acme.proofs import Http, TlsAlpn
 from ipyproxy.acme.store import Store
 from ipyproxy.tls import Certificate
@@ -52,15 +53,11 @@ class Office:
         self.served: list[Certificate] = []
         self.asks = asks or Authority(URL, "admin@example.org")
         made = proofs or (lambda store: [TlsAlpn(store, at_once), Http(store, at_once)])
+        applicant = Applicant(
+            self.clock, self.store, self._connect, made(self.store), at_once, policy or Policy()
+        )
         self.keeper = Keeper(
-            self.clock,
-            self.now,
-            self.store,
-            self._connect,
-            made(self.store),
-            at_once,
-            self.served.append,
-            policy or Policy(),
+            self.clock, self.now, self.store, applicant, at_once, self.served.append
         )
 
     def now(self) -> float:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from twisted.logger import capturedLogs
 
 from ipyproxy.acme.account import Authority
-from ipyproxy.acme.keeper import Policy
+from ipyproxy.acme.applicant import Policy
 from ipyproxy.acme.material import Reason
 from ipyproxy.acme.proofs import Dns, LastingRecord, TlsAlpn
 from ipyproxy.acme.standing import concerns

@@ -11,8 +11,9 @@ import attrs
 import pytest
 
 from ipyproxy.config import Config, ConfigError, parse
-from ipyproxy.daemon.components import Components, make_components, make_sites, refit
+from ipyproxy.daemon.components import Components, make_components, refit
 from ipyproxy.daemon.settings import Settings, load
+from ipyproxy.daemon.sites import make_sites
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.net.sockdiag import Listener
 from ipyproxy.upstream.states import State

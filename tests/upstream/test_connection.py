@@ -32,12 +32,20 @@ LIMITS = ClientLimits(
 class Asker:
     """Sends one request, and notes all that it is told."""
 
-    def __init__(self, method: bytes = b"GET", head: bytes = GET, *, ended: bool = True) -> None:
+    def __init__(
+        self,
+        method: bytes = b"GET",
+        head: bytes = GET,
+        *,
+        ended: bool = True,
+        upgrades: bool = False,
+    ) -> None:
         self.events: list[Any] = []
         self.data = b""
         self.connection: UpstreamConnection | None = None
         self._request = (method, head)
         self._ended = ended
+        self._upgrades = upgrades
 
     @property
     def transport(self) -> Any:
@@ -48,6 +56,8 @@ class Asker:
         self.connection = connection
         method, head = self._request
         connection.send(method, head, self, ended=self._ended)
+        if self._upgrades:
+            connection.switched = self.switched
 
     def interim(self, head: ResponseHead) -> None:
         self.events.append(head.status)
@@ -170,8 +180,26 @@ class TestAnswers:
         assert len(asker.events) < 3000
         assert town.is_empty
 
-    def test_the_connection_after_101_is_the_askers(self, town: Town) -> None:
+    def test_nobody_gets_the_connection_by_a_101_that_was_not_asked_for(self, town: Town) -> None:
         asker = Asker()
+        wire = town.ask(asker)
+        town.tell(wire, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nframes")
+        assert asker.events == [Problem.UPSTREAM_BROKEN]
+        assert wire.was_reset
+        assert town.is_empty
+
+    def test_an_upgrade_that_was_declined_is_not_granted_to_the_next_request(
+        self, town: Town
+    ) -> None:
+        wire = town.ask(Asker(upgrades=True))
+        town.tell(wire, OK)
+        asker = Asker()
+        town.ask_again(asker)
+        town.tell(wire, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nframes")
+        assert asker.events == [Problem.UPSTREAM_BROKEN]
+
+    def test_the_connection_after_101_is_the_askers(self, town: Town) -> None:
+        asker = Asker(upgrades=True)
         wire = town.ask(asker)
         block = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"
         town.tell(wire, block + b"frames")

@@ -18,7 +18,7 @@ from ipyproxy.config import Health
 from ipyproxy.config.values import Ports
 from ipyproxy.errors import HungUpError, Problem, ProxyError
 from ipyproxy.upstream import probes
-from ipyproxy.upstream.health import HASTE_GAP, HealthChecker
+from ipyproxy.upstream.health import HealthChecker
 from ipyproxy.upstream.states import Outcome, State
 from ipyproxy.upstream.upstream import (
     IN_USE_FOR,
@@ -28,6 +28,7 @@ from ipyproxy.upstream.upstream import (
     Upstream,
     UpstreamTable,
 )
+from ipyproxy.upstream.watch import HASTE_GAP
 from tests.wires import Loop, Wire
 
 PORT = 10000

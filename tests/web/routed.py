@@ -7,8 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from ipyproxy.config import Config, parse
-from ipyproxy.daemon.components import Dials, make_components, make_sites, refit, secure
+from ipyproxy.daemon.components import Dials, make_components, refit, secure
 from ipyproxy.daemon.gate import read_files
+from ipyproxy.daemon.sites import make_sites
 from ipyproxy.encoding.compression import Compression
 from ipyproxy.server.request import NO_PAGES
 from ipyproxy.upstream.tenancy import Tenants, nobody
