@@ -163,10 +163,10 @@ class House:
                 )
             ),
             proxies or TrustedProxies(),
-            self._record,
+            self.record,
         )
 
-    def _record(self, request: Request, duration: float) -> None:
+    def record(self, request: Request, duration: float) -> None:
         self.log.append((request.status, request.client, request.note))
         self.recorded.append(request)
 
@@ -207,6 +207,11 @@ class House:
     def statuses(self) -> list[int]:
         """The statuses in the log."""
         return [status for status, _, _ in self.log]
+
+
+def status_of(answer: bytes) -> int:
+    """An answer's status."""
+    return int(answer.split(b" ", 2)[1])
 
 
 def _address(host: str) -> IAddress:

@@ -29,6 +29,11 @@ def at_once(work: Callable[[], Any]) -> Deferred[Any]:
     return execute(work)
 
 
+def no_challenge(asked_for: str) -> Certificate | None:
+    """What a store answers that has no proof for an authority."""
+    return None
+
+
 class Office:
     """One node.
 
@@ -45,10 +50,12 @@ class Office:
         policy: Policy | None = None,
         asks: Authority | None = None,
         lifetime: float = 90 * DAY,
+        store: type[Store] = Store,
+        serve: Callable[[Certificate], None] | None = None,
     ) -> None:
         self.clock = clock or Clock()
         self.offset = START
-        self.store = Store(directory, names or (HUB,))
+        self.store = store(directory, names or (HUB,))
         self.authority = authority or FakeAuthority(self.now, self.store, lifetime=lifetime)
         self.served: list[Certificate] = []
         self.asks = asks or Authority(URL, "admin@example.org")
@@ -57,7 +64,7 @@ class Office:
             self.clock, self.store, self._connect, made(self.store), at_once, policy or Policy()
         )
         self.keeper = Keeper(
-            self.clock, self.now, self.store, applicant, at_once, self.served.append
+            self.clock, self.now, self.store, applicant, at_once, serve or self.served.append
         )
 
     def now(self) -> float:

@@ -7,7 +7,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from ipyproxy.auth import answers as shared
 from ipyproxy.auth.answers import SingleFlight
 from ipyproxy.auth.turns import Turns
 from ipyproxy.errors import Problem, ProxyError
@@ -200,10 +199,12 @@ def test_an_answer_that_is_there_at_once() -> None:
     assert told == ["yes"]
 
 
-def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared, "_REMEMBERED", 4)
+def test_memory_is_bounded() -> None:
     desk = Desk()
-    for key in "abcdef":
+    keys = [str(number) for number in range(10_000)]
+    for key in keys:
         desk.ask(key)
         desk.asked[-1].callback(key)
-    assert [desk.answers.known(key) for key in "abcdef"] == [None, None, "c", "d", "e", "f"]
+    known = [key for key in keys if desk.answers.known(key)]
+    assert 1000 <= len(known) <= 5000
+    assert known == keys[-len(known) :], "the latest are known"

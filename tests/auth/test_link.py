@@ -5,89 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from twisted.internet.defer import execute
-from twisted.internet.task import Clock
 
-from ipyproxy.access.rules import Rule, Rules, parse_requirement
-from ipyproxy.access.sessions import BROWSER_COOKIE, OWN_COOKIES
-from ipyproxy.access.tokens import COOKIE, Keyring, Ticket
-from ipyproxy.auth import Gate as AuthGate
-from ipyproxy.auth.link import Links, key_file
-from ipyproxy.auth.lookout import FRESH_FOR
-from ipyproxy.auth.revocations import Revocations
-from ipyproxy.auth.sessions import Sessions
+from ipyproxy.access.sessions import BROWSER_COOKIE
+from ipyproxy.access.tokens import COOKIE, Ticket
+from ipyproxy.auth.link import key_file
 from ipyproxy.auth.watchedfile import UnusableFileError
 from ipyproxy.errors import Problem
-from ipyproxy.web.login import LoginPages
-from tests.auth.asking import watched
-from tests.front import Browser
-from tests.gateway.test_websocket import Head, accept_for
-from tests.web.gate import HOST, Gate, ask, head_of, message
+from tests.auth.door import KEYS, NOW, RING, Door, cookie, link
+from tests.web.gate import head_of, message
 from tests.web.test_admission import WEBSOCKET
 
-KEYS = "k1:" + "s" * 40 + "\n"
-RING = Keyring({"k1": "s" * 40})
-NOW = 1_000_000
 JUPYTERS = b"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822c"
-
-
-def link(port: int = 10000, user: str = "alice", issued: int = NOW - 10, lasts: int = 60) -> bytes:
-    return RING.sign(b"/ipython/%d" % port, Ticket(user, issued, issued + lasts))
-
-
-def cookie(port: int = 10000, user: str = "alice", issued: int = NOW - 10) -> bytes:
-    value = RING.bake(b"/ipython/%d" % port, Ticket(user, issued, issued + 60))
-    return b"Cookie: " + COOKIE + b"=" + value
-
-
-class Door:
-    """Notebooks that open to links."""
-
-    def __init__(self, directory: Path) -> None:
-        self.clock = Clock()
-        self.file = directory / "keys"
-        self.write(KEYS)
-        self.now = float(NOW)
-        self.revocations = Revocations(execute)
-        sessions = Sessions(execute, lambda: self.now)
-        gate = AuthGate(
-            Rules(
-                [
-                    Rule(b"/ipython", parse_requirement("link")),
-                    Rule(b"/ipython/10001", parse_requirement("link"), frozenset({"alice"})),
-                    Rule(b"/ipython/10002", parse_requirement("none")),
-                ]
-            ),
-            {"link": Links(watched(key_file(self.file), self.clock), lambda: self.now, sessions)},
-            prefix="/ipython",
-            revoked=self.revocations.of,
-        )
-        self.gate = Gate(
-            auth=gate,
-            site_cookies=tuple(name.decode() for name in OWN_COOKIES),
-            login=LoginPages(None, sessions, "Lab"),
-        )
-
-    def write(self, text: str) -> None:
-        fresh = self.file.with_suffix(".new")
-        fresh.write_text(text)
-        fresh.chmod(0o640)
-        fresh.replace(self.file)
-        # The file is looked at anew.
-        self.clock.advance(FRESH_FOR)
-
-    def knock(self, target: bytes, *lines: bytes, method: bytes = b"GET") -> tuple[Browser, bytes]:
-        browser = self.gate.connect()
-        return browser, ask(browser, b"%b %b HTTP/1.1" % (method, target), *lines)
-
-    def status(self, target: bytes, *lines: bytes, method: bytes = b"GET") -> int:
-        """The status of an answer; 200 stands for a request that reaches a notebook."""
-        _, heard = self.knock(target, *lines, method=method)
-        if heard:
-            assert self.gate.dialler.attempts == []
-            return int(heard.split(b" ", 2)[1])
-        self.upstream = self.gate.notebook().hear()
-        return 200
 
 
 @pytest.fixture
@@ -147,142 +75,6 @@ class TestTheExchange:
 
     def test_the_head_of_a_page_is_led_on_like_the_page(self, door: Door) -> None:
         assert door.status(b"/ipython/10000/?token=%b" % link(), method=b"HEAD") == 303
-
-
-class Jar:
-    """A browser's cookies, by the paths that they are shown at."""
-
-    def __init__(self, door: Door) -> None:
-        self.door = door
-        self.cookies: dict[tuple[bytes, bytes], bytes] = {}
-
-    def follow(self, token: bytes, port: int = 10000) -> None:
-        """Open a link, and take what is given."""
-        target = b"/ipython/%d/?token=%b" % (port, token)
-        _, heard = self.door.knock(target, self.line(target))
-        assert heard.startswith(b"HTTP/1.1 303 ")
-        self.take(heard)
-
-    def take(self, heard: bytes) -> None:
-        for line in head_of(heard)[1]:
-            if line.startswith(b"Set-Cookie: "):
-                pair, path, *_ = line.removeprefix(b"Set-Cookie: ").split(b"; ")
-                name, _, value = pair.partition(b"=")
-                self.cookies[name, path.removeprefix(b"Path=")] = value
-
-    def line(self, target: bytes) -> bytes:
-        """What the browser shows at ``target``."""
-        shown = [
-            b"%b=%b" % (name, value)
-            for (name, path), value in self.cookies.items()
-            if value and target.startswith(path)
-        ]
-        return b"Cookie: " + b"; ".join(shown or [b"a=b"])
-
-    def status(self, target: bytes) -> int:
-        return self.door.status(target, self.line(target))
-
-    def log_out(self) -> None:
-        path = b"/_ipyproxy/logout"
-        browser = self.door.gate.connect()
-        lines = [HOST, b"Origin: https://hub.example", self.line(path), b"Content-Length: 0"]
-        heard = browser.say(message(b"POST %b HTTP/1.1" % path, *lines))
-        assert heard.startswith(b"HTTP/1.1 200 ")
-        self.take(heard)
-
-
-class TestLoggingOut:
-    def test_a_browser_leaves_all_notebooks_at_once(self, door: Door) -> None:
-        mine, other = Jar(door), Jar(door)
-        for jar in (mine, other):
-            jar.follow(link())
-        mine.follow(link(port=10003), port=10003)
-        paths = (b"/ipython/10000/", b"/ipython/10003/", b"/_ipyproxy/state/10000")
-        assert [mine.status(path) for path in paths] == [200] * 3
-        mine.log_out()
-        assert [mine.status(path) for path in paths] == [403] * 3
-        assert other.status(b"/ipython/10000/") == 200
-
-    def test_a_cookie_that_somebody_has_kept_is_worth_nothing(self, door: Door) -> None:
-        jar = Jar(door)
-        jar.follow(link())
-        kept = dict(jar.cookies)
-        jar.log_out()
-        jar.cookies = kept
-        assert jar.status(b"/ipython/10000/") == 403
-
-    def test_the_link_itself_is_as_good_as_before(self, door: Door) -> None:
-        jar = Jar(door)
-        jar.follow(link())
-        jar.log_out()
-        jar.follow(link())
-        assert jar.status(b"/ipython/10000/") == 200
-
-    def test_nobody_else_can_say_who_a_browser_is(self, door: Door) -> None:
-        jar = Jar(door)
-        jar.follow(link())
-        name, path = next(key for key in jar.cookies if key[0] == BROWSER_COOKIE)
-        known = jar.cookies[name, path]
-        for value in (known[:-1] + b"x", known.replace(b"v1.", b"v2."), b"v1.k." + known[-97:]):
-            forger = Jar(door)
-            forger.cookies[name, path] = value
-            forger.log_out()
-        assert jar.status(b"/ipython/10000/") == 200
-
-    def test_there_is_no_page_to_log_in_on(self, door: Door) -> None:
-        assert door.status(b"/_ipyproxy/login") == 404
-        heard = door.knock(b"/_ipyproxy/logout")[1]
-        assert heard.startswith(b"HTTP/1.1 200 ")
-
-    def test_open_websockets_end(self, door: Door) -> None:
-        jar = Jar(door)
-        jar.follow(link())
-        browser = TestAWebSocketThatIsOpen().open(door, jar.line(b"/ipython/10000/"))
-        door.gate.wait(1)
-        assert browser.is_connected
-        jar.log_out()
-        door.gate.wait(1)
-        assert not browser.is_connected
-
-
-class TestAWebSocketThatIsOpen:
-    def open(self, door: Door, line: bytes) -> Browser:
-        browser, heard = door.knock(b"/ipython/10000/ws", line, *WEBSOCKET)
-        assert heard == b""
-        notebook = door.gate.notebook()
-        request = Head(notebook.hear())
-        accept = accept_for(request.one(b"sec-websocket-key"))
-        answer = message(
-            b"HTTP/1.1 101 Switching Protocols",
-            b"Upgrade: websocket",
-            b"Connection: Upgrade",
-            b"Sec-WebSocket-Accept: " + accept,
-        )
-        door.gate.tell(notebook, answer)
-        assert browser.hear().startswith(b"HTTP/1.1 101 ")
-        return browser
-
-    def test_it_ends_with_the_link(self, door: Door) -> None:
-        browser = self.open(door, cookie())
-        door.now += 49
-        door.gate.wait(1)
-        assert browser.is_connected
-        door.now += 1
-        door.gate.wait(1)
-        assert not browser.is_connected
-
-    def test_and_with_the_key(self, door: Door) -> None:
-        browser = self.open(door, cookie())
-        door.write("k2:" + "t" * 40 + "\n" + KEYS)
-        door.gate.wait(1)
-        assert browser.is_connected
-        door.file.unlink()
-        door.clock.advance(FRESH_FOR)
-        door.gate.wait(1)
-        assert browser.is_connected, "it can't be told"
-        door.write("k2:" + "t" * 40 + "\n")
-        door.gate.wait(1)
-        assert not browser.is_connected
 
 
 class TestTheNotebooksOwnToken:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from twisted.internet.defer import execute
+from twisted.logger import capturedLogs, formatEvent
 
-from ipyproxy import statefiles
 from ipyproxy.access.facts import Lack
 from ipyproxy.access.sessions import BROWSER_COOKIE, COOKIE, Session
 from ipyproxy.auth.sessions import MOST_ENDED, MOST_LEFT, Sessions
@@ -183,17 +183,15 @@ def test_a_file_that_makes_no_sense_logs_everybody_out(host: Host, content: byte
     assert isinstance(host.find(host.begin()), Session)
 
 
-def test_a_disk_that_takes_nothing_is_told_of(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(file: Path, content: bytes) -> None:
-        raise OSError(28, "No space left on device")
-
-    told: list[object] = []
-    monkeypatch.setattr(statefiles, "write", fail)
-    monkeypatch.setattr(Sessions, "_tell", lambda *facts: told.append(facts[2:]))
+def test_a_disk_that_takes_nothing_is_told_of(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "state").write_bytes(b"no directory")
+    file = tmp_path / "state" / "sessions.json"
     host.sessions = Sessions(execute, lambda: host.now)
-    host.sessions.keep(host.file)
-    cookies = host.begin()
-    assert told == [("written", "No space left on device")]
+    with capturedLogs() as events:
+        host.sessions.keep(file)
+        cookies = host.begin()
+    [told] = [formatEvent(event) for event in events if event["done"] == "written"]
+    assert told.startswith(f"{file} cannot be written (File exists): when the proxy is restarted")
     assert isinstance(host.find(cookies), Session)
 
 

@@ -7,21 +7,16 @@ import contextlib
 import getpass
 import hashlib
 import json
-import os
 import socket
 import ssl
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from ipyproxy.cli import doctor, main
-from ipyproxy.cli.doctoring.listeners import Listener, listeners
 from tests.certificates import Authority
 from tests.integration.jupyter import Jupyter, notebook_port
 from tests.live.mortal import Mortal
@@ -355,49 +350,6 @@ class TestPlayed:
             status, said = examine(server.port)
         assert (status, verdicts(said)["HTTP"]) == (1, "WRONG")
         assert "if a container publishes this port" in said
-
-
-class TestListeners:
-    def test_our_own_is_found(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            port = listening.getsockname()[1]
-            [found] = listeners(port)
-        assert found.address == ip_address("127.0.0.1")
-        assert (found.pid, found.user) == (os.getpid(), getpass.getuser())
-        assert "pytest" in found.program
-        assert found.is_reached
-        assert not found.is_open_to_others
-        assert listeners(port) == []
-
-    def test_one_on_ipv6_is_told_apart(self) -> None:
-        try:
-            listening = socket.create_server(("::1", 0), family=socket.AF_INET6)
-        except OSError:
-            pytest.skip("this host has no IPv6")
-        with listening:
-            [found] = listeners(listening.getsockname()[1])
-        assert found.address == ip_address("::1")
-        assert not found.is_reached
-
-    @pytest.mark.parametrize(("address", "reached"), [("0.0.0.0", True), ("192.0.2.1", False)])
-    def test_who_is_open_to_other_hosts(self, address: str, reached: bool) -> None:
-        found = Listener(ip_address(address), "alice")
-        assert found.is_open_to_others
-        assert found.is_reached is reached
-        assert str(found) == f"a process we are not shown of user alice on {address}"
-
-    def test_values_of_options_are_not_shown(self) -> None:
-        code = (
-            "import socket; s = socket.create_server(('127.0.0.1', 0)); "
-            "print(s.getsockname()[1], flush=True); input()"
-        )
-        command = [sys.executable, "-c", code, "--token=s3cret"]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-            assert other.stdout is not None
-            [listener] = listeners(int(other.stdout.readline()))
-            other.kill()
-        assert "--token" in listener.program
-        assert "s3cret" not in listener.program
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "x", "-1", "８０"])

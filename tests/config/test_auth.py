@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ipyproxy.config import Auth, AuthRule, Config, anchored
-from tests.config.test_config import parsed, problems, refusal, value
+from tests.config.reading import parsed, problems, refusal, value
 
 METHODS = """
 [auth]

@@ -9,6 +9,7 @@ import pytest
 from ipyproxy.config import Config, ConfigError, anchored, parse
 from ipyproxy.database.place import PostgreSQL
 from ipyproxy.galaxy.spelling import JSONMap, SQLiteMap
+from tests.config.reading import with_psycopg
 
 MAP = '[galaxy]\nmap = "sqlite:////srv/map.sqlite"\n'
 
@@ -51,7 +52,7 @@ def test_a_relative_path_starts_where_the_configuration_is() -> None:
 class TestPostgreSQL:
     @pytest.fixture(params=[True, False])
     def installed(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-        monkeypatch.setattr("ipyproxy.config.database.has_psycopg", lambda: request.param)
+        with_psycopg(monkeypatch, installed=request.param)
         return bool(request.param)
 
     def test_it_takes_psycopg(self, installed: bool) -> None:

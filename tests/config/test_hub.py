@@ -6,6 +6,7 @@ import pytest
 
 from ipyproxy.config import ConfigError, parse
 from ipyproxy.database.place import PostgreSQL
+from tests.config.reading import with_psycopg
 
 API = '[jupyterhub]\napi = "unix:/run/ipyproxy/hub.sock"\n'
 
@@ -24,7 +25,7 @@ def test_by_itself_there_is_none() -> None:
 
 @pytest.mark.parametrize("installed", [True, False])
 def test_a_database_takes_psycopg(installed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ipyproxy.config.database.has_psycopg", lambda: installed)
+    with_psycopg(monkeypatch, installed=installed)
     toml = API + 'routes = "postgresql+psycopg2://hub:secret@db/hub?sslmode=verify-full"'
     if installed:
         place = parse(toml, {}, "test").jupyterhub.routes

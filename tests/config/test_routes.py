@@ -10,7 +10,7 @@ import pytest
 from ipyproxy.config import anchored
 from ipyproxy.net.address import Address, TCPAddress, UNIXPath
 from ipyproxy.routes.route import Application, Redirect, Server
-from tests.config.test_config import parsed, problems
+from tests.config.reading import parsed, problems
 
 
 def why(toml: str) -> str:

@@ -3,6 +3,8 @@
 The same bytes go through the server in memory cut at every place, through fuzzers as seeds, and
 through live proxies side by side. The port 10000 stands for a served one; ``smuggled`` is in the
 target of a request that must never be seen as one.
+
+The file is long because it is one table: a line for each request, with what becomes of it.
 """
 
 from __future__ import annotations

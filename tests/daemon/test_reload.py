@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.internet.epollreactor import EPollReactor
 from twisted.logger import capturedLogs
 
@@ -16,7 +18,6 @@ from ipyproxy.config import ConfigError
 from ipyproxy.daemon.service import ProxyService, make_service
 from ipyproxy.daemon.settings import Settings
 from ipyproxy.daemon.systemd import Manager
-from ipyproxy.tls import CertificateError
 from tests.daemon.test_components import settings
 
 WRITER = "log writer"
@@ -71,18 +72,14 @@ def writers() -> int:
     return sum(thread.name == WRITER for thread in threading.enumerate())
 
 
-@pytest.mark.plain
-def test_a_log_writer_whose_reload_fails_ends(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*facts: object) -> None:
-        raise CertificateError("OpenSSL refuses it")
-
+def test_a_log_writer_whose_reload_fails_ends(house: House) -> None:
     before = writers()
-    monkeypatch.setattr(house.service._tls, "replace", refuse)
     log = house.directory / "other.log"
-    with pytest.raises(ConfigError, match="OpenSSL refuses it"):
-        house.service.take_over(house.settings(f"log.access = '{log}'"))
+    settings = house.settings(f"log.access = '{log}'")
+    (certificate,) = settings.certificates
+    mixed = replace(certificate, private_key=ec.generate_private_key(ec.SECP256R1()))
+    with pytest.raises(ConfigError, match="OpenSSL refuses the certificate"):
+        house.service.take_over(settings._replace(certificates=(mixed,)))
     assert log.exists()
     assert writers() == before
     assert house.service._settings.config.log.access != str(log)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,26 @@ from ipyproxy.files import opening
 from ipyproxy.files.resource import Files
 from ipyproxy.web.site import PublicSite
 from tests.front import Browser, House, mounts_of
+
+LARGE = bytes(range(256)) * 16384  # 4 MiB
+THEN = 784111777
+
+
+def site_in(directory: Path) -> Path:
+    """A site, and a secret beside it."""
+    (directory / "secret").write_text("secret")
+    site = directory / "site"
+    (site / "docs").mkdir(parents=True)
+    (site / "empty").mkdir()
+    (site / ".git").mkdir()
+    (site / ".git" / "config").write_text("secret")
+    (site / "index.html").write_text("<h1>home</h1>")
+    (site / "docs" / "index.html").write_text("<h1>docs</h1>")
+    (site / "a b.txt").write_text("0123456789")
+    (site / "none").write_text("")
+    (site / "large.bin").write_bytes(LARGE)
+    os.utime(site / "a b.txt", (THEN, THEN))
+    return site
 
 
 class Reader:
@@ -95,3 +116,8 @@ def open_descriptors() -> set[str]:
 def let_all_wait(patch: Any) -> None:
     """Nothing can be had at once: as on a network, or of a disk that was not read yet."""
     patch.setattr(opening, "_NEAR", frozenset())
+
+
+def have_an_old_kernel(patch: Any) -> None:
+    """The kernel has no openat2, as before Linux 5.6: another number is no call at all."""
+    patch.setattr(opening, "_OPENAT2", 9999)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ipyproxy.files import opening
-from tests.files.shelf import Shelf, let_all_wait, read
+from tests.files.shelf import Shelf, have_an_old_kernel, let_all_wait, read
 
 SECRET = b"the secret beside the tree"
 PARTS = (
@@ -82,7 +82,7 @@ def shelf(tree: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
     if request.param != "at once":
         let_all_wait(monkeypatch)
     if request.param == "step by step":
-        monkeypatch.setattr(opening, "_OPENAT2", 9999)
+        have_an_old_kernel(monkeypatch)
     return Shelf(tree)
 
 

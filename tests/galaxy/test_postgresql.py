@@ -138,10 +138,14 @@ class TestLooking:
         source.look()
         for _ in range(3):
             database.sql("SELECT pg_notify('gxitproxy', n::text) FROM generate_series(1, 1000) n")
-        assert source.look() is None
-        began = time.monotonic()
-        assert source.look() is None
-        assert time.monotonic() - began >= 0.5
+        looks, waited = 0, 0.0
+        while waited < 0.5:
+            began = time.monotonic()
+            assert source.look() is None
+            waited = time.monotonic() - began
+            looks += 1
+        # One or two; a few more where the server takes long to tell of them all.
+        assert looks <= 30
 
     def test_nothing_can_be_written(self, source: PostgreSQLSource) -> None:
         source.look()
@@ -287,10 +291,7 @@ class TestWhatIsAway:
         assert keys(source.look()) == ["abc"]
 
     @pytest.mark.usefixtures("table")
-    def test_one_that_hangs_is_given_up(
-        self, database: Database, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(connecting, "CONNECT_TIMEOUT", 2)
+    def test_one_that_hangs_is_given_up(self, database: Database) -> None:
         source = of(database.url)
         database.server.signal(signal.SIGSTOP)
         try:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ipyproxy.files import opening
 from ipyproxy.files.named import NamedFiles
-from tests.files.shelf import Answer, Reader, let_all_wait, read
+from tests.files.shelf import Answer, Reader, have_an_old_kernel, let_all_wait, read
 from tests.front import Browser
 from tests.web.gate import Gate, ask
 
@@ -242,7 +241,7 @@ class TestLinks:
             assert answer.body == b"reads"
 
     def test_on_an_old_kernel_too(self, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(opening, "_OPENAT2", 9999)
+        have_an_old_kernel(monkeypatch)
         (files / "out").symlink_to("../secret")
         (files / "in").symlink_to("000/small.dat")
         reader = Reader(at_once=True)

@@ -1,4 +1,7 @@
-"""What a page is going to ask for: learnt of its visitors, and told to the next: all bytes."""
+"""What a page is going to ask for: learnt of its visitors, and told to the next: all bytes.
+
+The file is long because it is one conversation: each test is about the same page and its visitors.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred
 
 from ipyproxy.net.sockdiag import Listener
 from ipyproxy.upstream.owners import PATIENCE, Directory, KnownOwners, Owners
-from tests.gateway.test_websocket import Hall
+from tests.front import status_of
+from tests.gateway.hall import Hall
 from tests.web.gate import Gate, ask, message
 
 ALICE, MALLORY = Listener(1000, 1), Listener(666, 2)
@@ -29,10 +30,6 @@ def gate() -> Gate:
     gate = Gate()
     gate.listeners[10000] = ALICE
     return gate
-
-
-def status_of(answer: bytes) -> int:
-    return int(answer.split(b" ")[1])
 
 
 def test_an_owner_s_notebook_is_served(gate: Gate) -> None:

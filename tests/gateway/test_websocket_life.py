@@ -21,7 +21,7 @@ from zope.interface import implementer
 from ipyproxy.gateway.websocket import BridgeExchange
 from ipyproxy.websocket.states import State
 from tests.front import Browser
-from tests.gateway.test_websocket import HANDSHAKE, PORT, UPGRADE, Head, accept_for, ask
+from tests.gateway.hall import HANDSHAKE, PORT, UPGRADE, Head, accept_for, ask
 from tests.web.gate import Gate
 from tests.wires import Wire
 from tests.wsframes import BINARY, PING, PONG, TEXT, Frame, close

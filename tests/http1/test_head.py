@@ -1,48 +1,16 @@
-"""Heads: what is no HTTP/1.1 is refused, whatever it was meant to be; the rest loses nothing."""
+"""Heads of requests: what is no HTTP/1.1 is refused, whatever it was meant to be."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ipyproxy.errors import Problem, ProxyError
-from ipyproxy.http1 import head as heads
-from ipyproxy.http1.head import (
-    HeadLimits,
-    RequestHead,
-    ResponseHead,
-    parse_request,
-    parse_response,
-    request_fields_reader,
-    too_large,
-)
-from ipyproxy.http1.lines import (
-    VALUE,
-    lines_of,
-    split_field_line,
-    split_tokens,
-)
+from ipyproxy.http1.head import HeadLimits, parse_request, request_fields_reader, too_large
+from ipyproxy.http1.lines import lines_of, split_field_line, split_tokens
 from ipyproxy.http1.memory import FieldReader
-
-from . import grammar
-
-LIMITS = HeadLimits()
-
-
-def request(*lines: bytes) -> RequestHead:
-    return parse_request(b"\r\n".join(lines), LIMITS)
-
-
-def response(*lines: bytes) -> ResponseHead:
-    return parse_response(b"\r\n".join(lines))
-
-
-def refusal_of(block: bytes, limits: HeadLimits = LIMITS) -> Problem:
-    with pytest.raises(ProxyError) as caught:
-        parse_request(block, limits)
-    return caught.value.problem
-
+from tests.http1.heads import LIMITS, refusal_of, request, response
 
 # A request that is one.
 
@@ -303,148 +271,3 @@ def test_what_came_before_on_the_connection_changes_nothing(blocks: list[list[by
     same = request_fields_reader()
     for block in [*blocks, *blocks, blocks[0]]:
         assert outcome(same, block) == outcome(request_fields_reader(), block)
-
-
-# A response.
-
-
-def test_a_response_head_comes_apart() -> None:
-    head = response(b"HTTP/1.1 404 Not  Found", b"Date: x", b"set-cookie: a", b"Set-Cookie: b")
-    assert (head.status, head.reason, head.minor) == (404, b"Not  Found", 1)
-    assert lines_of(head.fields.plain) == [b"Date: x"]
-    assert head.fields.special == {b"set-cookie": [b"a", b"b"]}
-
-
-@pytest.mark.parametrize(
-    ("line", "status", "reason"),
-    [
-        (b"HTTP/1.1 200 ", 200, b""),
-        (b"HTTP/1.1 200", 200, b""),
-        (b"HTTP/1.0 999 \tgr\xfc\xdfe", 999, b"\tgr\xfc\xdfe"),
-        (b"HTTP/1.1 100 Continue", 100, b"Continue"),
-    ],
-)
-def test_a_status_line(line: bytes, status: int, reason: bytes) -> None:
-    head = response(line)
-    assert (head.status, head.reason) == (status, reason)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"",
-        b"HTTP/1.1",
-        b"HTTP/1.1 ",
-        b"HTTP/1.1 20",
-        b"HTTP/1.1 2000",
-        b"HTTP/1.1 099 x",
-        b"HTTP/1.1 000 x",
-        b"HTTP/1.1 +20 x",
-        b"HTTP/1.1 2_0 x",
-        b"HTTP/1.1 \xb200 x",
-        b"HTTP/1.1  200 OK",
-        b"HTTP/1.1\t200\tOK",
-        b"HTTP/2.0 200 OK",
-        b"HTTP/1.2 200 OK",
-        b"http/1.1 200 OK",
-        b"ICY 200 OK",
-        b" HTTP/1.1 200 OK",
-        b"HTTP/1.1 200 OK\r",
-        b"HTTP/1.1 200 O\nK",
-        b"HTTP/1.1 200 O\0K",
-        b"HTTP/1.1 200 \x7f",
-        b"<html>",
-        b"SSH-2.0-OpenSSH_9.2p1",
-        b"220 mail.example.org ESMTP",
-        b"-ERR unknown command 'GET'",
-    ],
-)
-def test_a_line_that_is_no_status_line(line: bytes) -> None:
-    with pytest.raises(ProxyError) as caught:
-        response(line)
-    assert caught.value.problem is Problem.UPSTREAM_BROKEN
-
-
-# The grammar a second time, over any bytes and over bytes that are nearly right.
-
-ODD = [b"", b" ", b"\t", b"\r", b"\n", b"\r\n", b"\0", b"\x0b", b"\x7f", b"\x85", b"\xff", b":"]
-PIECES = [
-    b"GET", b"POST", b"/", b"/a%20b?c", b"*", b"http://h/", b"#", b"%", b"\\", b"HTTP/1.1",
-    b"HTTP/1.0", b"HTTP/1.2", b"200", b"OK", b"\r\nHost: a", b"\r\nContent-Length: 5",
-    b"\r\n X: fold", b"\r\nX:", b"\r\nX:  a\tb ", b"\r\nTransfer-Encoding : chunked", *ODD,
-]  # fmt: skip
-ALMOST = st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join)
-
-
-@st.composite
-def damaged_heads(draw: st.DrawFn, first: bytes) -> bytes:
-    """A good head with a few bytes put in, taken out or changed."""
-    names = st.sampled_from([b"Host", b"X-Y", b"Cookie", b"content-length", b"Te", b"~!#"])
-    values = st.binary(max_size=6).filter(lambda value: b"\n" not in value)
-    fields = draw(st.lists(st.tuples(names, values), max_size=4))
-    block = b"\r\n".join([first, *[b"%b: %b" % field for field in fields]])
-    for _ in range(draw(st.integers(0, 2))):
-        at = draw(st.integers(0, len(block)))
-        width = draw(st.integers(0, 1))
-        block = block[:at] + draw(st.sampled_from(ODD)) + block[at + width :]
-    return block
-
-
-@given(st.binary(max_size=80) | ALMOST | damaged_heads(b"GET /a?b HTTP/1.1"))
-@example(b"GET / HTTP/1.1\r\n")
-@example(b"GET / HTTP/1.1\r\n\r\n")
-def test_a_request_head_is_taken_only_if_the_grammar_has_it(block: bytes) -> None:
-    if not grammar.REQUEST_HEAD.fullmatch(block):
-        refusal_of(block)
-        return
-    head = parse_request(block, LIMITS)
-    assert b"%b %b HTTP/1.%d" % (head.method, head.target, head.minor) == block.split(b"\r\n")[0]
-
-
-@given(st.binary(max_size=80) | ALMOST | damaged_heads(b"HTTP/1.1 200 OK"))
-@example(b"HTTP/1.1 200 OK\r\n")
-def test_a_response_head_is_taken_only_if_the_grammar_has_it(block: bytes) -> None:
-    if grammar.RESPONSE_HEAD.fullmatch(block):
-        parse_response(block)
-        return
-    with pytest.raises(ProxyError) as caught:
-        parse_response(block)
-    assert caught.value.problem is Problem.UPSTREAM_BROKEN
-
-
-NAMES = st.text("!#$%&'*+-.^_`|~09azAZ", min_size=1, max_size=8).map(str.encode) | st.sampled_from(
-    [b"Host", b"cookie", b"CONNECTION", b"Accept", b"x_forwarded_for", b"X-Forwarded-For", b"Proxy"]
-)
-VALUES = st.binary(max_size=12).filter(lambda value: not value.translate(None, VALUE))
-
-
-@given(st.lists(st.tuples(NAMES, VALUES), max_size=6))
-def test_parsing_what_was_serialised_changes_nothing(fields: list[tuple[bytes, bytes]]) -> None:
-    def serialised(head: RequestHead) -> list[bytes]:
-        taken = [
-            b"%b: %b" % (name, value)
-            for name, values in head.fields.special.items()
-            for value in values
-            if name not in heads._REQUEST_READ
-        ]
-        passed = lines_of(head.fields.plain + head.fields.special.verbatim)
-        return [b"GET / HTTP/1.1", *passed, *taken]
-
-    once = request(b"GET / HTTP/1.1", *[b"%b:%b" % field for field in fields])
-    twice = request(*serialised(once))
-    assert lines_of(twice.fields.plain) == lines_of(once.fields.plain)
-    assert twice.fields.special == once.fields.special
-    assert serialised(twice) == serialised(once)
-    given_names = sorted(name.lower() for name, _ in fields)
-    assert sorted(line.split(b":")[0].lower() for line in serialised(once)[1:]) == given_names
-
-
-def test_what_decides_about_an_answer_is_read_and_passed_on() -> None:
-    lines = (b"Content-Type: text/css", b"Cache-Control: no-cache", b"Vary: Cookie")
-    fields = parse_response(b"\r\n".join([b"HTTP/1.1 200 OK", *lines, b'ETag: "1"'])).fields
-    assert fields.special.values_of(b"content-type") == [b"text/css"]
-    assert fields.tokens(b"cache-control") == (b"no-cache",)
-    assert fields.tokens(b"vary") == (b"cookie",)
-    assert fields.special.verbatim == b"\r\n".join([*lines, b""])
-    # What changes with every answer is not among what is remembered.
-    assert fields.plain == b'ETag: "1"\r\n'

@@ -11,7 +11,7 @@ import pytest
 from ipyproxy.http.rewriting import Redirects
 from ipyproxy.hub.errorpages import OTHERS
 from ipyproxy.hub.store import Manner
-from tests.gateway.test_websocket import HANDSHAKE, HELLO_MASKED, Head, accept_for
+from tests.gateway.hall import HANDSHAKE, HELLO_MASKED, Head, accept_for
 from tests.hub.played import OK, TARGET, PlayedHub
 from tests.web.gate import head_of, message
 from tests.wires import Wire

@@ -1,8 +1,8 @@
-"""Nodes that share the routes of a hub: what each puts in place, keeps, tells and answers."""
+"""Nodes that share the routes of a hub: what each puts in place, keeps and answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,146 +10,19 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs, formatEvent
 
-from ipyproxy.database.watch import AwayError
-from ipyproxy.hub import shared, store
-from ipyproxy.hub.api import ApiSite
-from ipyproxy.hub.shared import LONGEST_BACKOFF, SILENCE, TELL_EVERY, SharedRoutes
-from ipyproxy.hub.store import Use
-from ipyproxy.hub.table import Change, Page
-from tests.front import Browser, House
-from tests.gateway.test_websocket import HANDSHAKE, Head, accept_for
-from tests.hub.played import OK, TARGET, TOKEN, Answer, PlayedHub
+from ipyproxy.hub import store
+from ipyproxy.hub.shared import LONGEST_BACKOFF, PATIENCE, SILENCE
+from ipyproxy.hub.store import AT_ONCE
+from tests.front import Browser
+from tests.gateway.hall import HANDSHAKE, Head, accept_for
+from tests.hub.nodes import LOGGER, Fleet, Node, Server, post
+from tests.hub.played import TARGET, TOKEN
 from tests.web.gate import message
 
 HERE = b"Host: hub.org"
-LOGGER = "ipyproxy.hub.shared"
 OTHER = "http://127.0.0.1:9"
 #: Seconds within which a node has looked at the table.
 SOON = 1.0
-
-
-class Server:
-    """What all nodes' tables are views of.
-
-    :ivar changes: of each change, the path and what was said, None for a removal.
-    :ivar away: why nothing is answered; empty: all is well.
-    """
-
-    def __init__(self) -> None:
-        self.changes: list[tuple[str, dict[str, Any] | None]] = []
-        self.used: dict[str, tuple[float, float]] = {}
-        self.away = ""
-        self.told: list[str] = []
-
-    def there(self) -> set[str]:
-        return {path for path, data in dict(self.changes).items() if data is not None}
-
-
-class View:
-    """The table of one node; see :class:`ipyproxy.hub.table.RoutesTable`. Pages have two rows."""
-
-    def __init__(self, server: Server, seconds: Callable[[], float]) -> None:
-        self._server = server
-        self._seconds = seconds
-        self.seen = 0
-        self.is_behind = True
-        self.interrupted = 0
-
-    def _ask(self) -> None:
-        if self._server.away:
-            raise AwayError(self._server.away)
-
-    def look(self, *, waits: bool = False) -> Page:
-        self._ask()
-        begins, self.is_behind = self.is_behind, False
-        if begins:
-            self.seen = 0
-        some = self._server.changes[self.seen : self.seen + 2]
-        self.seen += len(some)
-        changes = [Change(self._use(path), data and dict(data)) for path, data in some]
-        return Page(changes, begins, len(some) < 2)
-
-    def _use(self, path: str) -> Use:
-        active, person = self._server.used[path]
-        return Use(path, self._seconds() - active, self._seconds() - person)
-
-    def add(self, path: str, target: str, data: str) -> None:
-        self._ask()
-        self._server.used[path] = self._seconds(), float("-inf")
-        self._server.changes.append((path, {"target": target, "said": data}))
-
-    def remove(self, path: str) -> bool:
-        self._ask()
-        if path not in self._server.there():
-            return False
-        self._server.changes.append((path, None))
-        return True
-
-    def tell(self, uses: Iterable[Use]) -> None:
-        self._ask()
-        for use in uses:
-            self._server.told.append(use.path)
-            was, now = self._server.used[use.path], self._seconds()
-            said = now - use.active_ago, now - use.person_ago
-            self._server.used[use.path] = max(was[0], said[0]), max(was[1], said[1])
-
-    def uses(self) -> list[Use]:
-        self._ask()
-        return [self._use(path) for path in self._server.there()]
-
-    def ring(self) -> None:
-        """Nobody waits here."""
-
-    def interrupt(self) -> None:
-        self.interrupted += 1
-
-    def close(self) -> None:
-        """There is nothing to let go of."""
-
-
-class Node(PlayedHub):
-    """One proxy of the fleet. All have one clock, and each its own loop."""
-
-    def __init__(self, server: Server) -> None:
-        super().__init__()
-        self.view = View(server, self.loop.seconds)
-        self.run: Callable[[Callable[[], Any]], Deferred[Any]] = maybeDeferred
-        self.shared = SharedRoutes(
-            self.loop, self.work, self.view, "the table", self.routes, lambda: 1.0
-        )
-        self.api = House(loop=self.loop, site=ApiSite(self.loop, self.shared, TOKEN, self.figures))
-        self.shared.start()
-        self.loop.settle()
-
-    def work(self, call: Callable[[], Any]) -> Deferred[Any]:
-        return self.run(call)
-
-    def hold(self) -> Callable[[], None]:
-        """Let what is asked of the table wait, until what this gives is called."""
-        waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
-
-        def later(call: Callable[[], Any]) -> Deferred[Any]:
-            waiting.append((call, Deferred()))
-            return waiting[-1][1]
-
-        def go_on() -> None:
-            self.run = maybeDeferred
-            for call, result in waiting:
-                maybeDeferred(call).chainDeferred(result)
-            self.loop.settle()
-
-        self.run = later
-        return go_on
-
-    def has(self, path: str) -> bool:
-        return self.routes.get(path) is not None
-
-    def told(self, seconds: float) -> list[str]:
-        with capturedLogs() as events:
-            self.wait(seconds)
-        return [
-            str(formatEvent(event)) for event in events if event["log_namespace"].startswith(LOGGER)
-        ]
 
 
 def opened(node: Node, path: bytes) -> Browser:
@@ -167,25 +40,9 @@ def opened(node: Node, path: bytes) -> Browser:
     return browser
 
 
-class Fleet:
-    """Nodes on one table."""
-
-    def __init__(self) -> None:
-        self.server = Server()
-        self.nodes = [Node(self.server), Node(self.server)]
-
-    def wait(self, seconds: float) -> None:
-        for node in self.nodes:
-            node.wait(seconds)
-
-
 @pytest.fixture
 def fleet() -> Fleet:
     return Fleet()
-
-
-def post(node: Node, path: str, target: str = TARGET) -> Answer:
-    return node.call("POST", path, {"target": target})
 
 
 def begin_post(node: Node) -> Browser:
@@ -344,7 +201,7 @@ class TestWhileItIsAway:
         node = fleet.nodes[0]
         go_on = node.hold()
         caller = begin_post(node)
-        node.wait(shared.PATIENCE + 1)
+        node.wait(PATIENCE + 1)
         go_on()
         assert caller.wire.hear().startswith(b"HTTP/1.1 503 ")
         assert fleet.server.changes == []
@@ -362,16 +219,19 @@ class TestEverythingAnew:
         fleet.wait(1)
         assert list(other.call("GET").json) == ["/3", "/4"]
 
-    def test_what_is_not_read_yet_is_not_gone(
-        self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(shared, "AT_ONCE", 1)
+    def test_what_is_not_read_yet_is_not_gone(self, fleet: Fleet) -> None:
         node = fleet.nodes[0]
-        for number in range(5):
-            post(node, f"/{number}")
-        fleet.server.changes = fleet.server.changes[2:]
+        paths = [f"/{number}" for number in range(AT_ONCE + 4)]
+        for path in paths:
+            node.view.add(path, TARGET, "{}")
+        node.shared.refresh()
+        node.loop.settle()
+        assert set(node.routes) == set(paths)
+        stays = set(paths[-3:])
+        fleet.server.changes = fleet.server.changes[-3:]
         node.view.is_behind = True
-        node.shared.refresh()  # one of the first two is removed, and the other one has its turn
+        node.shared.refresh()  # of those that are gone one is left, when others have their turn
+        assert len(node.routes) == 4
         pages: list[tuple[Callable[[], Any], Deferred[Any]]] = []
 
         def first_page(work: Callable[[], Any]) -> Deferred[Any]:
@@ -385,12 +245,12 @@ class TestEverythingAnew:
         node.view.is_behind, node.run = True, first_page
         node.shared.refresh()
         node.loop.settle()
-        assert {"/2", "/3", "/4"} <= set(node.routes)
+        assert stays <= set(node.routes)
         node.run = maybeDeferred
         for work, result in pages:
             maybeDeferred(work).chainDeferred(result)
         node.loop.settle()
-        assert set(node.routes) == {"/2", "/3", "/4"}
+        assert set(node.routes) == stays
 
     def test_very_many_take_their_time_and_nothing_is_away(self, fleet: Fleet) -> None:
         node = fleet.nodes[0]
@@ -413,64 +273,3 @@ class TestEverythingAnew:
         assert node.has("/a")
         assert node.figures.api[201] == 0
         assert not node.loop.failures
-
-
-class TestUse:
-    def test_the_last_use_on_any_node_counts(self, fleet: Fleet) -> None:
-        one, other = fleet.nodes
-        post(one, "/a")
-        post(one, "/b")
-        fleet.wait(3600)
-        other.ask(b"GET /a/x", HERE)
-        _, wire = other.accept()
-        other.tell(wire, OK)
-        fleet.wait(TELL_EVERY)
-        assert fleet.server.told == ["/a"]
-        fleet.wait(60)
-        since = one.call("GET", "/a").json["last_activity"]
-        idle = one.call("GET", f"?inactive_since={since}").json
-        assert list(idle) == ["/b"]
-        # Nothing was used since, and nobody is told anything.
-        assert fleet.server.told == ["/a"]
-
-    def test_what_could_not_be_told_is_told_later(self, fleet: Fleet) -> None:
-        node = fleet.nodes[0]
-        post(node, "/a")
-        node.wait(60)
-        fleet.server.away = "it is gone"
-        node.ask(b"GET /a/x", HERE)
-        _, wire = node.accept()
-        node.tell(wire, OK)
-        node.wait(60)
-        assert fleet.server.told == []
-        fleet.server.away = ""
-        node.wait(2 * TELL_EVERY)
-        assert fleet.server.told == ["/a"]
-
-    def test_a_node_that_stops_tells_it_at_once(self, fleet: Fleet) -> None:
-        node = fleet.nodes[0]
-        post(node, "/a")
-        node.wait(1)
-        node.ask(b"GET /a/x", HERE)
-        _, wire = node.accept()
-        node.tell(wire, OK)
-        ended: list[object] = []
-        node.shared.stop().addCallback(ended.append)
-        node.loop.settle()
-        assert ended == [None]
-        assert fleet.server.told == ["/a"]
-
-    def test_a_silent_database_does_not_keep_a_node_from_stopping(self, fleet: Fleet) -> None:
-        node = fleet.nodes[0]
-        post(node, "/a")
-        node.wait(1)
-        node.ask(b"GET /a/x", HERE)
-        _, wire = node.accept()
-        node.tell(wire, OK)
-        node.run = lambda work: Deferred()
-        ended: list[object] = []
-        with capturedLogs() as events:
-            node.shared.stop().addTimeout(5, node.loop).addBoth(ended.append)
-            node.wait(6)
-        assert len(ended) == 1
-        assert not [event for event in events if event["log_namespace"].startswith(LOGGER)]

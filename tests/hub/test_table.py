@@ -13,7 +13,7 @@ from ipyproxy.database.place import read_database
 from ipyproxy.database.watch import AwayError
 from ipyproxy.hub import table as table_module
 from ipyproxy.hub.store import Use
-from ipyproxy.hub.table import MAKE, Page, RoutesTable
+from ipyproxy.hub.table import AT_ONCE, KEPT, MAKE, Page, RoutesTable
 from tests.integration.postgres import Database
 
 pytest.importorskip("psycopg", reason="pip install 'ipyproxy[postgresql]'")
@@ -121,15 +121,19 @@ class TestChanges:
         )
         assert told(node.look(waits=True)) == {"/by/hand": {"target": TARGET}}
 
-    def test_all_are_read_a_few_at_a_time(
-        self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(table_module, "AT_ONCE", 3)
+    def test_all_are_read_a_few_at_a_time(self, fleet: Fleet) -> None:
         node = fleet.join()
-        for number in range(7):
-            node.add(f"/{number}", TARGET, "{}")
+        node.look()
+        number = 2 * AT_ONCE + 1
+        fleet.database.sql(
+            f"UPDATE ipyproxy_hub SET revision = {number}; INSERT INTO ipyproxy_hub_routes SELECT"
+            f" '/' || n, '{TARGET}', '{{}}', n, now(), now() FROM generate_series(1, {number}) n"
+        )
         node.remove("/2")
-        assert sorted(everything(node)) == [f"/{number}" for number in (0, 1, 3, 4, 5, 6)]
+        page = fleet.join().look()
+        assert (len(page.changes), page.is_last) == (AT_ONCE, False)
+        there = {f"/{n}" for n in range(1, number + 1)} - {"/2"}
+        assert set(everything(fleet.join())) == there
 
     def test_two_that_write_at_once_both_count(self, fleet: Fleet) -> None:
         nodes = [fleet.join() for _ in range(4)]
@@ -158,14 +162,14 @@ class TestChanges:
 
 
 class TestWhoeverIsFarBehind:
-    def test_one_that_has_missed_what_is_forgotten_reads_everything(
-        self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(table_module, "KEPT", 4)
+    def test_one_that_has_missed_what_is_forgotten_reads_everything(self, fleet: Fleet) -> None:
         one, other = fleet.join(), fleet.join()
         other.add("/stays", TARGET, "{}")
         everything(other)
         for number in range(6):
+            if number == 4:
+                # As if so many other changes had been made.
+                fleet.database.sql(f"UPDATE ipyproxy_hub SET revision = revision + {KEPT}")
             one.add(f"/{number}", TARGET, "{}")
             one.remove(f"/{number}")
         assert fleet.database.sql("SELECT count(*) FROM ipyproxy_hub_routes").strip() == "3"

@@ -1,4 +1,4 @@
-"""Nodes of a fleet behind HAProxy, each in a network namespace of its own where that is possible.
+"""Nodes of a fleet behind HAProxy.
 
 Knows how they are started, killed and reached. Knows nothing of what is asked of them.
 """
@@ -6,8 +6,6 @@ Knows how they are started, killed and reached. Knows nothing of what is asked o
 from __future__ import annotations
 
 import base64
-import contextlib
-import ctypes
 import json
 import os
 import re
@@ -15,9 +13,8 @@ import shutil
 import signal
 import socket
 import ssl
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,12 +27,9 @@ from tests.galaxy.writing import TABLE
 from tests.integration.postgres import Database
 from tests.integration.processes import Child, free_port, poll
 from tests.integration.proxy import TWISTD
+from tests.live.places import NODES, SUBNET, Places
 from tests.live.tools import HOST
 from tests.wsframes import PING, TEXT, Frame
-
-NODES = 3
-_SUBNET = "198.18.0"  # for tests of networks (RFC 2544)
-_TOOLS = ("unshare", "nsenter", "ip")
 
 _CONFIGURATION = """
 [listen]
@@ -75,98 +69,6 @@ def _haproxy(directory: Path, port: int, nodes: Sequence[str]) -> str:
             lines.append(line)
     lines += [f"    server n{at} {address}" for at, address in enumerate(nodes)]
     return "\n".join([f"global\n    stats socket {directory}/stats level admin", *lines, ""])
-
-
-class Places:
-    """Where things are: an address for whatever is not a node, and one for each node."""
-
-    def __init__(self, central: str, nodes: Sequence[str]) -> None:
-        self.central = central
-        self.nodes = nodes
-
-    def inside(self, node: int) -> tuple[str, ...]:
-        """What comes before a command so that it runs where a node is."""
-        return ()
-
-
-class _Network(Places):
-    """One namespace for the tests, and one for each node, on a bridge. Gone with this process."""
-
-    def __init__(self) -> None:
-        super().__init__(f"{_SUBNET}.1", [f"{_SUBNET}.{11 + at}" for at in range(NODES)])
-        self._holding = [_holder() for _ in range(1 + NODES)]
-        self._outside = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        core, *nodes = [each.pid for each in self._holding]
-        lines = [
-            "ip link set lo up",
-            "ip link add fleet type bridge",
-            f"ip address add {self.central}/24 dev fleet",
-            "ip link set fleet up",
-        ]
-        for at, pid in enumerate(nodes):
-            lines += [
-                f"ip link add node{at} type veth peer name eth0 netns {pid}",
-                f"ip link set node{at} master fleet up",
-            ]
-        try:
-            _run_in(core, lines)
-            for pid, address in zip(nodes, self.nodes, strict=True):
-                there = f"ip address add {address}/24 dev eth0"
-                _run_in(pid, ["ip link set lo up", there, "ip link set eth0 up"])
-            with Path(f"/proc/{core}/ns/net").open() as namespace:
-                _enter(namespace.fileno())
-        except BaseException:
-            self.close()
-            raise
-
-    def inside(self, node: int) -> tuple[str, ...]:
-        return "nsenter", f"--net=/proc/{self._holding[1 + node].pid}/ns/net", "--"
-
-    def close(self) -> None:
-        """Go back to where this thread came from."""
-        _enter(self._outside)
-        os.close(self._outside)
-        for holder in self._holding:
-            holder.kill()
-            holder.wait()
-
-
-def _holder() -> subprocess.Popen[bytes]:
-    """A process with a network of its own, which does nothing but last."""
-    # It ends with its standard input, and so with this process.
-    command = ["unshare", "--net", "--", "sh", "-c", "echo; exec cat"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.readline()
-    return process
-
-
-def _run_in(pid: int, lines: Sequence[str]) -> None:
-    script = "\n".join(["set -e", *lines])
-    command = ["nsenter", f"--net=/proc/{pid}/ns/net", "--", "sh", "-c", script]
-    subprocess.run(command, check=True, capture_output=True)
-
-
-def _enter(namespace: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(namespace, 0):
-        raise OSError(ctypes.get_errno(), "setns")
-
-
-@contextlib.contextmanager
-def places() -> Iterator[Places]:
-    """Namespaces with this thread in one of them, or else addresses of the loopback device."""
-    network = None
-    if os.geteuid() == 0 and all(map(shutil.which, _TOOLS)):
-        with contextlib.suppress(subprocess.CalledProcessError, OSError):
-            network = _Network()
-    if network is None:
-        yield Places("127.0.0.1", [f"127.0.0.{11 + at}" for at in range(NODES)])
-        return
-    try:
-        yield network
-    finally:
-        network.close()
 
 
 class Node:
@@ -267,7 +169,7 @@ class Fleet:
             pytest.skip("haproxy is not installed")
         self.directory, self.places = directory, where
         self.certificate, self.key = authority.issue(HOST).write(directory)
-        self.database = Database(hosts=[where.central], networks=[f"{_SUBNET}.0/24"])
+        self.database = Database(hosts=[where.central], networks=[f"{SUBNET}.0/24"])
         self.database.sql(TABLE)
         self.url = self.database.url.replace("127.0.0.1", where.central)
         self.node_port, self.port = free_port(), free_port()

@@ -17,7 +17,8 @@ import pytest
 from tests.certificates import Authority
 from tests.galaxy.writing import info
 from tests.integration.processes import poll
-from tests.live.fleet import NODES, Fleet, Node, Places, places
+from tests.live.fleet import Fleet, Node
+from tests.live.places import NODES, Places, places
 from tests.live.tools import Echoing, Repeating, Visitor
 
 pytestmark = [pytest.mark.integration]

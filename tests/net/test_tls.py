@@ -22,7 +22,7 @@ from ipyproxy.net.tcp import HIGH_WATER, LEAST_READ
 from ipyproxy.net.tls import MOST_WITHOUT_DATA, TLSTransport
 from ipyproxy.tls import ServerTLS, load_certificate
 from tests.certificates import Authority
-from tests.net.test_tcp import Producer, Recorder, reset
+from tests.net.lines import Producer, Recorder, reset
 from tests.polls import Poll, connected
 from tests.tlsclient import TLSClient
 from tests.tlsparties import serving

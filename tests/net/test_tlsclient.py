@@ -20,7 +20,7 @@ from ipyproxy.net.tls import MOST_WITHOUT_DATA
 from ipyproxy.net.tlsclient import ClientTLSTransport
 from tests.attacks import records
 from tests.certificates import Authority
-from tests.net.test_tcp import Producer, Recorder
+from tests.net.lines import Producer, Recorder
 from tests.net.test_tls import PEER
 from tests.polls import Poll, connected
 

@@ -15,7 +15,7 @@ from ipyproxy.http.forwarding import TrustedProxies
 from ipyproxy.server.clients import MOST_TOLD, Rate
 from ipyproxy.server.refusals import Untold
 from ipyproxy.server.request import Request
-from tests.front import House
+from tests.front import House, status_of
 
 PROXY = "10.0.0.5"
 PROXIES = TrustedProxies([ip_network("10.0.0.0/8")])
@@ -23,10 +23,6 @@ PROXIES = TrustedProxies([ip_network("10.0.0.0/8")])
 
 def say_yes(request: Request) -> None:
     request.respond(200, b"OK", [], b"yes")
-
-
-def status_of(answer: bytes) -> int:
-    return int(answer.split(b" ")[1])
 
 
 def has_room_for(house: House, host: str = "192.0.2.1") -> bool:

@@ -110,9 +110,4 @@ class Office(House):
         return json.loads(self.read(b"status.json"))
 
 
-def status_of(answer: bytes) -> int:
-    """The status of an answer."""
-    return int(answer.split(b" ")[1])
-
-
-__all__ = ["START", "Browser", "Office", "certificate", "status_of"]
+__all__ = ["START", "Browser", "Office", "certificate"]

@@ -11,9 +11,9 @@ import pytest
 from ipyproxy.status.facts import MOST_SHOWN
 from ipyproxy.status.live import MOST_REDRAWN, MOST_VIEWERS, QUIET
 from ipyproxy.upstream.states import Outcome
-from tests.front import Browser
+from tests.front import Browser, status_of
 
-from .office import START, Office, status_of
+from .office import START, Office
 
 
 class Viewer:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ipyproxy.status.condition import Phase
+from tests.front import status_of
 
-from .office import START, Office, certificate, status_of
+from .office import START, Office, certificate
 
 
 def test_alive_is_whoever_says_so() -> None:

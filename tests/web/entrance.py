@@ -22,7 +22,7 @@ from ipyproxy.auth.sessions import Sessions
 from ipyproxy.web.login import LoginPages
 from tests.auth.asking import Counted, PlayedThreads, watched
 from tests.front import Browser
-from tests.gateway.test_websocket import Hall
+from tests.gateway.hall import Hall
 from tests.web.gate import HOST, message
 
 ORIGIN = b"Origin: https://hub.example"

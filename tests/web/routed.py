@@ -22,6 +22,7 @@ class Wired(House):
     """The proxy as it is wired, but for sockets and TLS; dials are for the test to answer.
 
     :param compression: takes the place of the one that the configuration describes.
+    :param disks: take the place of threads that read.
     :param subject: that of every client's certificate; None: clients show none.
     """
 
@@ -31,6 +32,7 @@ class Wired(House):
         tenants: Tenants,
         *,
         compression: Compression | None = None,
+        disks: Any = None,
         subject: str | None = None,
         **others: Any,
     ) -> None:
@@ -42,6 +44,8 @@ class Wired(House):
             store, table = compression.store, made.upstreams
             tenants.leaving.append(lambda name, ago: store.drop(table.notebook(int(name))))
             made = made._replace(compression=compression)
+        if disks is not None:
+            made = made._replace(disks=disks)
         self.components = made
         self.tenants, self.pool, self.health = tenants, made.pool, made.health
         self.bridges, self.table, self.own_ports = made.bridges, made.upstreams, made.own_ports

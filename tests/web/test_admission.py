@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -367,12 +366,11 @@ class TestWhatAClientSaysOfItself:
 
 
 def test_the_log_has_the_name(door: Door) -> None:
-    users: list[Any] = []
-    door.gate.server._record = lambda request, _: users.append((request.user, request.status))
     for lines in ([ALICE], [EVE], []):
         door.knock(b"/ipython/10001/", *lines)
     door.knock(b"/ipython/10001/", BOB)
     door.gate.tell(door.gate.notebook(), message(b"HTTP/1.1 204 No Content"))
+    users = [(request.user, request.status) for request in door.gate.recorded]
     assert users == [(None, 403), (None, 401), (None, 401), ("bob", 204)]
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import re
-from datetime import UTC, datetime
 
 import pytest
 from twisted.logger import capturedLogs
@@ -13,14 +11,11 @@ from twisted.logger import capturedLogs
 from ipyproxy.config import Health
 from ipyproxy.upstream.states import State
 from ipyproxy.upstream.upstream import STARTING_FOR, TRIAL_GAP
-from tests.front import Browser
-from tests.gateway.test_websocket import HANDSHAKE, PORT, Hall, Notebook
-from tests.gateway.test_websocket import ask as ask_for_websocket
-from tests.web.gate import HOST, Gate, ask, message
-from tests.wsframes import TEXT, Frame
+from tests.front import Browser, status_of
+from tests.gateway.hall import HANDSHAKE
+from tests.web.absent import FOR_A_PERSON, FOR_A_SCRIPT, body, gone, refuse
+from tests.web.gate import Gate, ask
 
-FOR_A_PERSON = b"Accept: text/html,application/xhtml+xml,*/*;q=0.8"
-FOR_A_SCRIPT = b"Accept: application/json"
 STATE = b"GET /_ipyproxy/state/10000 HTTP/1.1"
 
 
@@ -29,46 +24,19 @@ def gate() -> Gate:
     return Gate(health=Health())
 
 
-def refuse(gate: Gate) -> None:
-    """The port that is being dialled has no listener."""
-    gate.dialler.next().fail(errno.ECONNREFUSED)
-    gate.loop.settle()
-
-
 def never_up(gate: Gate) -> Browser:
     """A browser that has just been told that nobody listens on 10000."""
     browser = gate.connect()
     assert ask(browser) == b""
     refuse(gate)
-    assert status(browser.hear()) == 503
+    assert status_of(browser.hear()) == 503
     return browser
-
-
-def gone(gate: Gate) -> Browser:
-    """A browser that has seen the notebook on 10000 answer, and then refuse."""
-    browser = gate.connect()
-    ask(browser)
-    wire = gate.notebook()
-    gate.tell(wire, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-    assert status(browser.hear()) == 200
-    ask(browser)
-    refuse(gate)
-    assert status(browser.hear()) == 503
-    return browser
-
-
-def status(answer: bytes) -> int:
-    return int(answer.split(b" ", 2)[1])
-
-
-def body(answer: bytes) -> bytes:
-    return answer.partition(b"\r\n\r\n")[2]
 
 
 class TestWhatAPersonGets:
     def test_a_page_that_says_it_is_starting_and_looks_by_itself(self, gate: Gate) -> None:
         answer = ask(never_up(gate), b"GET /ipython/10000/lab HTTP/1.1", FOR_A_PERSON)
-        assert status(answer) == 503
+        assert status_of(answer) == 503
         assert b"Retry-After: 1\r\n" in answer
         assert b"No notebook answers here yet" in body(answer)
         assert b'data-state="/_ipyproxy/state/10000"' in body(answer)
@@ -82,13 +50,13 @@ class TestWhatAPersonGets:
 
     def test_a_page_that_says_it_has_stopped(self, gate: Gate) -> None:
         answer = ask(gone(gate), b"GET /ipython/10000/lab HTTP/1.1", FOR_A_PERSON)
-        assert status(answer) == 503
+        assert status_of(answer) == 503
         assert b"Retry-After: 5\r\n" in answer
         assert b"The notebook is not running" in body(answer)
 
     def test_a_page_that_says_there_is_no_such_port(self, gate: Gate) -> None:
         answer = ask(gate.connect(), b"GET /ipython/99/ HTTP/1.1", FOR_A_PERSON)
-        assert status(answer) == 404
+        assert status_of(answer) == 404
         assert b"No such notebook" in body(answer)
 
 
@@ -97,14 +65,14 @@ class TestWhatAScriptGets:
     def test_the_state_beside_the_problem(self, gate: Gate, state: str) -> None:
         browser = never_up(gate) if state == "starting" else gone(gate)
         answer = ask(browser, b"GET /ipython/10000/api HTTP/1.1", FOR_A_SCRIPT)
-        assert status(answer) == 503
+        assert status_of(answer) == 503
         assert b"Content-Type: application/problem+json\r\n" in answer
         assert json.loads(body(answer))["state"] == state
 
     def test_a_websocket_gets_its_status(self, gate: Gate) -> None:
         gone(gate)
         answer = ask(gate.connect(), b"GET /ipython/10000/ws HTTP/1.1", *HANDSHAKE)
-        assert status(answer) == 503
+        assert status_of(answer) == 503
         assert not gate.dialler.attempts
 
 
@@ -141,22 +109,22 @@ class TestTheStateResource:
     @pytest.mark.parametrize("port", [b"99", b"010000", b"1e4", b""])
     def test_there_are_none_but_the_served_ports(self, gate: Gate, port: bytes) -> None:
         start = b"GET /_ipyproxy/state/%b HTTP/1.1" % port
-        assert status(ask(gate.connect(), start)) == 404
+        assert status_of(ask(gate.connect(), start)) == 404
 
     @pytest.mark.parametrize("method", [b"POST", b"PUT", b"DELETE"])
     def test_it_is_for_reading(self, gate: Gate, method: bytes) -> None:
         start = method + b" /_ipyproxy/state/10000 HTTP/1.1"
-        assert status(ask(gate.connect(), start)) == 405
+        assert status_of(ask(gate.connect(), start)) == 405
 
     def test_a_foreign_page_is_told_nothing(self, gate: Gate) -> None:
-        assert status(ask(gate.connect(), STATE, b"Origin: https://evil.example")) == 403
+        assert status_of(ask(gate.connect(), STATE, b"Origin: https://evil.example")) == 403
 
 
 class TestWhatItCosts:
     def test_while_it_is_dead_nobody_dials(self, gate: Gate) -> None:
         browser = gone(gate)
         for _ in range(50):
-            assert status(ask(browser)) == 503
+            assert status_of(ask(browser)) == 503
         assert not gate.dialler.attempts
 
     def test_one_request_at_a_time_tries(self, gate: Gate) -> None:
@@ -164,9 +132,9 @@ class TestWhatItCosts:
         gate.loop.advance(TRIAL_GAP)
         browsers = [gate.connect() for _ in range(20)]
         answers = [ask(browser) for browser in browsers]
-        assert [answer and status(answer) for answer in answers] == [b"", *[503] * 19]
+        assert [answer and status_of(answer) for answer in answers] == [b"", *[503] * 19]
         gate.loop.advance(TRIAL_GAP)
-        assert status(ask(browsers[-1])) == 503
+        assert status_of(ask(browsers[-1])) == 503
         assert len(gate.dialler.attempts) == 1
 
     def test_whoever_tries_is_served_if_it_is_back(self, gate: Gate) -> None:
@@ -174,7 +142,7 @@ class TestWhatItCosts:
         gate.loop.advance(TRIAL_GAP)
         ask(browser)
         gate.tell(gate.notebook(), b"HTTP/1.1 204 No Content\r\n\r\n")
-        assert status(browser.hear()) == 204
+        assert status_of(browser.hear()) == 204
         assert gate.upstream().state is State.UP
 
     def test_a_hundred_tabs_that_poll_keep_no_socket_and_try_no_more_than_one(
@@ -191,7 +159,7 @@ class TestWhatItCosts:
                     tried += 1
                     refuse(gate)
                     answer = tab.hear()
-                assert status(answer) == 503
+                assert status_of(answer) == 503
             for probe in gate.prober.attempts:
                 if not probe.cancelled:
                     probe.fail(errno.ECONNREFUSED)
@@ -208,182 +176,8 @@ class TestWhatItCosts:
             gate.tell(
                 wire, b"HTTP/1.1 %d Own\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % code
             )
-            assert status(browser.hear()) == code
+            assert status_of(browser.hear()) == code
         assert gate.upstream().state is State.UP
-
-
-class TestBridges:
-    @pytest.fixture
-    def hall(self) -> Hall:
-        return Hall(health=Health(fall=1))
-
-    def hang(self, hall: Hall) -> None:
-        """A probe finds that the port takes no connections."""
-        hall.loop.advance(3)
-        hall.prober.next().fail(errno.ETIMEDOUT)
-
-    def test_an_open_one_is_a_sign_of_life(self, hall: Hall) -> None:
-        hall.open()
-        assert hall.upstream(PORT).state is State.UP
-
-    def test_they_go_on_though_the_port_refuses(self, hall: Hall) -> None:
-        """A server that is being replaced stops listening, and goes on with what it has."""
-        browser, notebook = hall.open()
-        other = hall.connect()
-        other.say(message(b"GET /ipython/10001/ HTTP/1.1", HOST))
-        refuse(hall)
-        assert status(other.hear()) == 503
-        assert hall.upstream(PORT).state is State.DEAD
-        assert self.are_carried(hall, browser, notebook)
-
-    def test_they_go_on_though_it_takes_no_more(self, hall: Hall) -> None:
-        browser, notebook = hall.open()
-        self.hang(hall)
-        assert hall.upstream(PORT).state is State.BUSY
-        assert self.are_carried(hall, browser, notebook)
-
-    def test_they_go_on_though_it_is_silent_for_hours(self, hall: Hall) -> None:
-        browser, notebook = hall.open()
-        hall.loop.advance(3)
-        hall.prober.next().succeed()
-        hall.loop.settle()
-        for _ in range(1000):
-            hall.loop.advance(10)
-        assert hall.upstream(PORT).state is State.BUSY
-        assert hall.prober.attempts == []
-        assert self.are_carried(hall, browser, notebook)
-
-    def are_carried(self, hall: Hall, browser: Browser, notebook: Notebook) -> bool:
-        """Whether frames still pass."""
-        hall.tell(notebook.wire, Frame(TEXT, b"still there").wire)
-        return browser.hear().endswith(Frame(TEXT, b"still there").wire)
-
-    def test_the_next_one_is_sent_on(self, hall: Hall) -> None:
-        hall.open()
-        self.hang(hall)
-        assert ask_for_websocket(hall.connect(), *HANDSHAKE) == b""
-        assert len(hall.dialler.attempts) == 1
-
-
-class TestBusy:
-    @pytest.fixture
-    def busy(self, gate: Gate) -> Gate:
-        """A notebook that has answered once, and answers nothing more."""
-        browser = gate.connect()
-        ask(browser)
-        gate.tell(gate.notebook(), b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
-        gate.loop.advance(3)
-        gate.prober.next().succeed()
-        gate.loop.settle()
-        gate.wait(2)
-        assert gate.upstream().state is State.BUSY
-        return gate
-
-    @pytest.mark.parametrize("lines", [(), HANDSHAKE], ids=["HTTP", "WebSocket"])
-    def test_a_request_is_sent_and_answered_when_it_is_awake(
-        self, busy: Gate, lines: tuple[bytes, ...]
-    ) -> None:
-        browser = busy.connect()
-        assert ask(browser, b"GET /ipython/10000/x HTTP/1.1", *lines) == b""
-        wire = busy.notebook()
-        busy.wait(55)
-        assert browser.hear() == b""
-        busy.tell(wire, b"HTTP/1.1 204 No Content\r\n\r\n")
-        assert status(browser.hear()) == 204
-        assert busy.upstream().state is State.UP
-
-    def test_a_person_whose_request_timed_out_is_told_that_it_is_busy(self, busy: Gate) -> None:
-        browser = busy.connect()
-        ask(browser, b"GET /ipython/10000/lab HTTP/1.1", FOR_A_PERSON)
-        busy.notebook()
-        busy.wait(62)
-        answer = browser.hear()
-        assert status(answer) == 504
-        assert b"The notebook is busy" in body(answer)
-        assert re.search(rb"since \d\d:\d\d:\d\d UTC \(\d\d seconds\)", body(answer))
-        assert b">Try again</a>" in body(answer)
-
-    def test_a_script_is_told_since_when(self, busy: Gate) -> None:
-        browser = busy.connect()
-        ask(browser, b"GET /ipython/10000/lab HTTP/1.1", FOR_A_SCRIPT)
-        busy.notebook()
-        busy.wait(62)
-        answer = browser.hear()
-        assert status(answer) == 504
-        assert b"Content-Type: application/problem+json\r\n" in answer
-        told = json.loads(body(answer))
-        assert (told["state"], told["status"]) == ("busy", 504)
-        assert 59 <= told["busy_seconds"] <= 66
-        since = datetime.fromisoformat(told["busy_since"])
-        assert abs((datetime.now(UTC) - since).total_seconds() - told["busy_seconds"]) < 30
-
-    def test_so_is_one_that_got_no_connection(self, busy: Gate) -> None:
-        browser = busy.connect()
-        ask(browser, b"GET /ipython/10000/lab HTTP/1.1", FOR_A_SCRIPT)
-        busy.dialler.next().fail(errno.ETIMEDOUT)
-        answer = browser.hear()
-        assert status(answer) == 503
-        assert b"Retry-After: 5\r\n" in answer
-        assert json.loads(body(answer))["state"] == "busy"
-
-    def test_whoever_takes_long_while_others_are_answered_is_told_so(self, gate: Gate) -> None:
-        browser = gone(gate)
-        gate.loop.advance(TRIAL_GAP)
-        ask(browser)
-        gate.notebook()
-        gate.wait(62)
-        assert b"The notebook took too long" in browser.hear()
-
-
-class TestContainers:
-    """Docker's proxy: it takes each connection, and closes it while the container has no server."""
-
-    @pytest.mark.parametrize("how", ["hang up", "reset"])
-    def test_a_person_gets_the_page_that_waits(self, gate: Gate, how: str) -> None:
-        browser = gate.connect()
-        ask(browser, b"GET /ipython/10000/lab HTTP/1.1", FOR_A_PERSON)
-        gate.end(gate.notebook(), how)
-        answer = browser.hear()
-        assert status(answer) == 503
-        assert b"No notebook answers here yet" in body(answer)
-        assert b'data-state="/_ipyproxy/state/10000"' in body(answer)
-
-    @pytest.mark.parametrize("how", ["hang up", "reset"])
-    def test_a_script_is_told_too(self, gate: Gate, how: str) -> None:
-        browser = gate.connect()
-        ask(browser, b"GET /ipython/10000/api HTTP/1.1", FOR_A_SCRIPT)
-        gate.end(gate.notebook(), how)
-        assert json.loads(body(browser.hear()))["state"] == "starting"
-
-    def test_a_websocket_gets_503(self, gate: Gate) -> None:
-        browser = gate.connect()
-        ask(browser, b"GET /ipython/10000/ws HTTP/1.1", *HANDSHAKE)
-        gate.end(gate.notebook())
-        assert status(browser.hear()) == 503
-
-    def test_the_log_gives_no_advice_about_it(self, gate: Gate) -> None:
-        with capturedLogs() as events:
-            ask(gate.connect())
-            gate.end(gate.notebook())
-        assert not [event for event in events if "advice" in event]
-
-    def test_one_that_has_answered_gets_502_as_ever(self, gate: Gate) -> None:
-        browser = gate.connect()
-        ask(browser)
-        gate.tell(gate.notebook(), b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
-        browser.hear()
-        ask(browser)
-        gate.end(gate.notebook())
-        assert status(browser.hear()) == 502
-        assert gate.upstream().state is State.UP
-
-    def test_a_beginning_of_an_answer_is_none_of_it(self, gate: Gate) -> None:
-        browser = gate.connect()
-        ask(browser)
-        wire = gate.notebook()
-        gate.tell(wire, b"HTTP/1.")
-        gate.end(wire)
-        assert status(browser.hear()) == 502
 
 
 class TestNobody:
@@ -394,7 +188,7 @@ class TestNobody:
             browser = gate.connect(f"192.0.2.{port - 10000}")
             ask(browser, b"GET /ipython/%d/ HTTP/1.1" % port)
             refuse(gate)
-            assert status(browser.hear()) == 503
+            assert status_of(browser.hear()) == 503
         assert not gate.notebooks.children
         for _ in range(340):
             gate.wait(1)

@@ -12,7 +12,7 @@ from ipyproxy.encoding.store import Entry, Key
 from ipyproxy.net.address import TCPAddress
 from ipyproxy.routes.route import Application, Route, Server
 from tests.front import Browser
-from tests.gateway.test_websocket import HANDSHAKE, HELLO, HELLO_MASKED, Head, accept_for
+from tests.gateway.hall import HANDSHAKE, HELLO, HELLO_MASKED, Head, accept_for
 from tests.web.gate import message
 from tests.web.routed import Routed
 from tests.wires import Wire

@@ -9,7 +9,7 @@ import pytest
 
 from ipyproxy.daemon.components import secure
 from tests.front import House
-from tests.gateway.test_websocket import Hall
+from tests.gateway.hall import Hall
 from tests.web.gate import Gate, ask, message
 
 ANSWER = message(b"HTTP/1.1 200 OK", b"Content-Length: 2", body=b"hi")

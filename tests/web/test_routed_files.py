@@ -21,12 +21,8 @@ def site(tmp_path: Path) -> Path:
     return tmp_path / "site"
 
 
-def routed(monkeypatch: pytest.MonkeyPatch, toml: str) -> Routed:
-    made = Routed(toml)
-    reader = Reader(at_once=True)
-    for disk in made.components.disks._disks.values():
-        monkeypatch.setattr(disk, "run", reader.run)
-    return made
+def routed(toml: str) -> Routed:
+    return Routed(toml, disks=Reader(at_once=True))
 
 
 def get(made: Routed, path: str, host: str = "www.example.org", *lines: str) -> tuple[int, bytes]:
@@ -35,10 +31,8 @@ def get(made: Routed, path: str, host: str = "www.example.org", *lines: str) -> 
     return answer.status, answer.body
 
 
-@pytest.mark.plain
-def test_a_site_at_its_host(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_site_at_its_host(site: Path) -> None:
     made = routed(
-        monkeypatch,
         f'[[routes]]\nhost = "www.example.org"\nfiles = "{site}"\nmax_age = 60\n'
         'immutable = ["*.[0-9a-f]*.js"]\nheaders = { X-Frame-Options = "DENY" }\n'
         f'[[routes]]\nhost = "www.example.org"\npath = "/manual"\nfiles = "{site}/docs"\n',
@@ -55,10 +49,8 @@ def test_a_site_at_its_host(site: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert fields["x-frame-options"] == "DENY"
 
 
-@pytest.mark.plain
-def test_an_application_names_a_file(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_application_names_a_file(site: Path) -> None:
     made = routed(
-        monkeypatch,
         f'site.hosts = ["www.example.org"]\n[[routes]]\nto = "unix:/a.sock"\nsendfile = ["{site}"]',
     )
     browser = made.connect()
