@@ -29,7 +29,8 @@ from ipyproxy.threads import Run
 from ipyproxy.tls import Certificate, CertificateError
 
 LOOK_EVERY = 5.0
-"""Seconds between two looks at the store: what somebody asks for, or another node has got."""
+"""Seconds between two looks at the store, for requests of people and certificates of other
+nodes."""
 _LEAST_BETWEEN = 6 * 3600.0
 """Seconds after a success without another automatic request: the clock may be so wrong that a new
 certificate is due at once, or the authority may suggest that."""
@@ -52,8 +53,8 @@ class Keeper:
     """Keeps the certificates for the names of ``store`` up to date.
 
     :param applicant: asks for them.
-    :param run: does work in a thread.
-    :param serve: has a certificate served; may raise CertificateError.
+    :param run: runs work in a thread.
+    :param serve: serves a certificate; may raise CertificateError.
     :ivar standings: by name, as of the last look.
     :ivar done: the number of new certificates; ``failed``: the number of failed attempts.
     """
@@ -295,7 +296,10 @@ class Keeper:
             self._store.let_go(lock)
 
     async def _get(self, name: str, attempts: Attempts, *, new_key: bool) -> bool:
-        """Get a certificate and keep it, or note why there is none; whether there is one."""
+        """Get a certificate and save it, or record why that failed.
+
+        Returns whether there is one.
+        """
         kept = self._kept.get(name)
         try:
             await self._applicant.obtain(name, kept, attempts.failures, new_key=new_key)

@@ -1,4 +1,4 @@
-"""What is served: a configuration becomes sites around the components that there are.
+"""The sites: makes them from a configuration, around the present components.
 
 They are made anew from each configuration, and then put in place by plain assignments. Opens, reads
 and binds nothing; decides nothing about requests.

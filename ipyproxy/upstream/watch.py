@@ -1,7 +1,7 @@
-"""The watch over one upstream: when it is probed, and what is made of probes that are late.
+"""The watch over one upstream: when to probe it, and what to do with late probes.
 
-Knows time, and how one probe follows another. Knows neither how an upstream is probed, nor what
-follows from its state.
+Knows time, and the order of probes. Knows nothing of how an upstream is probed, or of what follows
+from its state.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MOST_DOUBLINGS: Final = 16
 
 
 class Checker(Protocol):
-    """Who keeps a watch: :class:`ipyproxy.upstream.health.HealthChecker`."""
+    """What a watch needs of :class:`ipyproxy.upstream.health.HealthChecker`."""
 
     config: Health
     draw: Callable[[], float]
@@ -44,7 +44,7 @@ class Checker(Protocol):
         """Start a probe of the configured kind."""
 
     def observe(self, upstream: Upstream, outcome: Outcome, /, *, rise: int) -> None:
-        """Count what a probe came to."""
+        """Count the outcome of a probe."""
 
     def is_wanted(self, upstream: Upstream, /) -> bool:
         """Whether to go on probing it."""
