@@ -1,3 +1,3 @@
-"""ipyproxy: carries browsers over HTTPS to the notebook servers of one host."""
+"""ipyproxy: an HTTPS reverse proxy for the notebook servers of one host."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Where time comes from: two clocks, and which of them is for what.
+"""The two clocks, and which one to use for what.
 
 The rule, for all of the package:
 
@@ -10,8 +10,8 @@ The rule, for all of the package:
   a certificate's end, a link's, a revocation) is :func:`time.time`, handed in as ``wall_clock``.
   It may be set back or ahead at any moment, so nothing ever waits for it.
 
-A time of the reactor's clock that is to be shown becomes a date by :class:`Calendar`. Knows no
-more than that: neither what waits, nor what is shown.
+:class:`Calendar` turns a time of the reactor's clock into a date to show. Knows nothing of what
+waits, or of what is shown.
 """
 
 from __future__ import annotations
@@ -28,57 +28,57 @@ class Due(Protocol):
     """Something that is to be called."""
 
     def active(self) -> bool:
-        """Whether it is still to be called."""
+        """Whether the call is still scheduled."""
 
     def cancel(self) -> None:
-        """Do not call it."""
+        """Cancel the call."""
 
 
 class Call(Due, Protocol):
-    """Something that is to be called later."""
+    """A scheduled call."""
 
     def getTime(self) -> float:
-        """When it is to be called."""
+        """The time of the call."""
 
     def reset(self, delay: float, /) -> None:
-        """Call it in ``delay`` seconds from now instead."""
+        """Reschedule the call to ``delay`` seconds from now."""
 
 
 class Clock(Protocol):
     """Time, as the reactor gives it; in tests, Twisted's ``Clock``."""
 
     def seconds(self) -> float:
-        """The time now, in seconds; its zero means nothing."""
+        """The present time in seconds; its zero has no meaning."""
 
     def callLater(self, delay: float, call: Callable[..., object], /, *args: Any) -> Call:
-        """Call in ``delay`` seconds."""
+        """Call ``call`` in ``delay`` seconds."""
 
 
 def twisted_clock(clock: Clock) -> IReactorTime:
-    """``clock`` for calls of Twisted's own, which ask for its interface."""
+    """``clock`` with Twisted's interface, for Twisted's own functions."""
     return cast("IReactorTime", clock)
 
 
 SETTLED = 0.5
-"""Seconds by which the two clocks may drift apart before dates that were given change."""
+"""Seconds by which the two clocks may differ before the dates change."""
 
 
 def measure_durations(reactor: Clock) -> None:
-    """Let ``reactor`` measure time by a clock that is never set, as Twisted's own does not.
+    """Make ``reactor`` use a clock that is never set, unlike Twisted's default.
 
-    Twisted 26.10 asks ``time.time``: when that is set back by an hour, nothing that was to be
-    called is called for an hour. All of it asks the reactor's attribute ``seconds``, so this is
-    the one place to put another clock. To be called before anything waits for the reactor.
+    Twisted 26.10 uses ``time.time``: if that is set back by an hour, no timer runs for an hour. All
+    of Twisted calls the reactor's attribute ``seconds``, so replacing that is enough. Call this
+    before any timer is set.
     """
     reactor.seconds = time.monotonic  # type: ignore[method-assign]
 
 
 class Calendar:
-    """Gives the dates of times of the reactor's clock.
+    """Turns times of the reactor's clock into dates.
 
-    A date that was given stays the same for as long as the wall clock is right to half a second,
-    though NTP speeds it up and slows it down all the time. When it is set, past dates move with
-    it: then it is the clock that was wrong, and not how long ago something was.
+    The date of a time stays the same while the wall clock differs by less than half a second,
+    although NTP speeds it up and slows it down all the time. If the clock is set, past dates move
+    with it: the clock was wrong, but not the time since then.
 
     :ivar seconds: the reactor's clock.
     :param wall_clock: seconds since the epoch, as by :func:`time.time`.
@@ -90,11 +90,11 @@ class Calendar:
         self._apart = wall_clock() - seconds()
 
     def now(self) -> float:
-        """Seconds since the epoch; never more than :data:`SETTLED` beside the wall clock."""
+        """Seconds since the epoch; differs from the wall clock by at most :data:`SETTLED`."""
         return self.date(self.seconds())
 
     def date(self, at: float) -> float:
-        """When the time ``at`` of the reactor's clock was, in seconds since the epoch."""
+        """The date of ``at``, a time of the reactor's clock, in seconds since the epoch."""
         apart = self._wall_clock() - self.seconds()
         if abs(apart - self._apart) > SETTLED:
             self._apart = apart

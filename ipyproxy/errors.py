@@ -1,7 +1,7 @@
-"""The taxonomy of what can go wrong: one table from a problem to what HTTP says.
+"""The problems that can occur: one table with the HTTP status and the text of each.
 
-Knows status codes and plain sentences. Knows nothing of requests: a sentence here never echoes
-one (CVE-2024-35225).
+Knows status codes and sentences. Knows nothing of requests: no sentence here echoes one
+(CVE-2024-35225).
 """
 
 from __future__ import annotations
@@ -214,16 +214,16 @@ class Problem(Enum):
 
 
 class ProxyError(Exception):
-    """A :class:`Problem` that happened, with a detail for the log (never for a client).
+    """A :class:`Problem` that has occurred, with a detail for the log (never for a client).
 
-    :param lines: further field lines of the answer.
-    :param retry_after: seconds until another try makes sense; None: nobody knows.
-    :param busy_for: seconds for which the notebook has been busy; None: it is not.
-    :param by_page: whether a page of another site can have made its visitor's browser send the
-        request, where the problem alone does not tell.
-    :param login: where a browser can be sent to log in, as
-        :func:`~ipyproxy.access.navigation.login_address` takes it; empty: nowhere.
-    :param methods: the methods of authentication with which the request would have passed.
+    :param lines: additional field lines of the answer.
+    :param retry_after: seconds until another try makes sense; None: unknown.
+    :param busy_for: seconds for which the notebook has been busy; None: it is not busy.
+    :param by_page: whether a page of another site may have made its visitor's browser send the
+        request, if the problem alone does not say so.
+    :param login: the address to which a browser can be sent to log in, as
+        :func:`~ipyproxy.access.navigation.login_address` takes it; empty: none.
+    :param methods: the authentication methods that would have let the request pass.
     """
 
     def __init__(
@@ -248,14 +248,14 @@ class ProxyError(Exception):
         self.login = login
         self.methods = methods
         self.rule = ""
-        """The rule of HTTP that a message broke: a sentence of ours alone, fit for a page."""
+        """The rule of HTTP that a message has broken: one of our own sentences, safe for a page."""
 
 
 class BrokenAnswerError(ProxyError):
-    """``UPSTREAM_BROKEN``: a notebook's answer breaks a rule, which log and page name.
+    """``UPSTREAM_BROKEN``: a notebook's answer breaks a rule, which the log and the page name.
 
-    The page shows ``rule`` to everybody, because the author of the server needs it to find the
-    mistake. It holds no byte of an answer, nor of a request.
+    The page shows ``rule`` to everybody, because the author of the server needs it to find the bug.
+    It contains no byte of an answer or a request.
     """
 
     def __init__(self, rule: str) -> None:

@@ -1,4 +1,4 @@
-"""Files in the state directory: written whole or not at all, and never where others may write.
+"""Files in the state directory: written atomically, and never where others may write.
 
 Knows directories, descriptors and modes. Knows nothing of what is in a file.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 class NotOwnError(PermissionError):
-    """Others may write to the directory: what is in there could be theirs."""
+    """Others may write to the directory, so its files could be theirs."""
 
     def __init__(self, directory: Path) -> None:
         why = "others may write to that directory; make it the service's own, with mode 0700"
@@ -23,11 +23,11 @@ class NotOwnError(PermissionError):
 
 @contextlib.contextmanager
 def own_directory(directory: Path) -> Iterator[int]:
-    """A descriptor of ``directory``, which is made if it is missing, as all above it are.
+    """A descriptor of ``directory``; it is created if missing, with its parents.
 
-    What is done relative to the descriptor is done in the very directory that was looked at.
+    Operations relative to the descriptor are in the same directory that was checked.
 
-    :raises OSError: :class:`NotOwnError`, or whatever is wrong with it.
+    :raises OSError: :class:`NotOwnError`, or any other error.
     """
     for missing in (directory, *directory.parents)[::-1]:
         missing.mkdir(mode=0o700, exist_ok=True)
@@ -37,7 +37,7 @@ def own_directory(directory: Path) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _opened(directory: Path) -> Iterator[int]:
-    # systemd's state directories may be symbolic links; these are root's.
+    # systemd's state directories may be symbolic links, which belong to root.
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
@@ -49,7 +49,7 @@ def _opened(directory: Path) -> Iterator[int]:
 
 
 def read(file: Path) -> bytes:
-    """What ``file`` holds; a symbolic link is not followed.
+    """Read ``file``; a symbolic link is not followed.
 
     :raises OSError: as :func:`own_directory` does, or if it cannot be read.
     """
@@ -61,7 +61,7 @@ def read(file: Path) -> bytes:
 
 
 def write(file: Path, content: bytes) -> None:
-    """Put ``content`` in the place of ``file``, for the service's user alone to read.
+    """Replace ``file`` by ``content``, readable only by the service's user.
 
     :raises OSError: as :func:`own_directory` does, or if it cannot be written.
     """

@@ -1,7 +1,7 @@
 """The command line of ``twistd ipyproxy``.
 
-Knows twistd, the environment, the configuration file and the global reactor. Knows nothing of
-how the service is put together, and imports it only when it is to start.
+Knows twistd, the environment, the configuration file and the global reactor. Knows nothing of how
+the service is made, and imports it only at the start.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 
 class Options(usage.Options):
-    """The options; once parsed, ``config`` is the whole configuration, file and all.
+    """The options; once parsed, ``config`` is the whole configuration, including the file.
 
-    Whatever is wrong ends the process with one line for each problem and status 2, before twistd
-    prints its usage or goes into the background.
+    Any error ends the process with status 2 and one line for each problem, before twistd prints its
+    usage or goes into the background.
     """
 
     synopsis = "[options]"
@@ -53,7 +53,7 @@ class Options(usage.Options):
 
     config: Config
     account: Account | None = None
-    """Whom the process becomes; None: it stays who it is."""
+    """The account that the process changes to; None: it does not change."""
 
     def opt_trusted_origin(self, origin: str) -> None:
         """Origin of other pages that may use the notebooks (may be repeated)."""
@@ -71,7 +71,8 @@ class Options(usage.Options):
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Read command line and file, or end the process."""
-        # twistd changes the working directory later, and a reload reads files again.
+        # Make the path absolute: twistd changes the working directory, and a reload reads files
+        # again.
         self._here = Path.cwd()
         try:
             super().parseOptions(options)
@@ -92,7 +93,7 @@ class Options(usage.Options):
 
     @property
     def user(self) -> str | int | None:
-        """Whom the process becomes once its ports are open: a name or a number; None: it stays."""
+        """The user (name or number) that the process changes to once its ports are open, if any."""
         by_twistd = None if self.parent is None else self.parent.get("uid")
         return self["user"] if self["user"] is not None else by_twistd
 
@@ -109,9 +110,10 @@ class Options(usage.Options):
             raise ConfigError([f"--user: {error}"]) from None
 
     def rights(self) -> contextlib.AbstractContextManager[None]:
-        """Until the process has become another user: that user's rights, for a while.
+        """Act with the rights of the user that the process will change to.
 
-        What it could not read or write then is refused at once, and not at the first reload.
+        So files that this user cannot read or write are an error at once, and not at the first
+        reload.
         """
         if self.account is None or os.geteuid() != 0:
             return contextlib.nullcontext()
@@ -120,7 +122,7 @@ class Options(usage.Options):
         return acting_as(self.account)
 
     def _prepare_twistd(self) -> None:
-        """Set options of twistd's own: the user that it becomes, and who writes its log."""
+        """Set twistd's own options: the user, and the log observer."""
         twistd = self.parent
         if twistd is None:
             return
@@ -129,30 +131,30 @@ class Options(usage.Options):
             if twistd["gid"] is None:
                 twistd["gid"] = self.account.gid
         if not twistd["logger"] and not twistd["syslog"]:
-            # twistd takes a name only, and no argument with it.
+            # twistd takes only the observer's name, without an argument.
             _log.file = twistd["logfile"]
             twistd["logger"] = f"{__name__}.log_observer"
 
     def load(self) -> Config:
-        """The configuration as it stands now. Raises :class:`ConfigError`."""
+        """Read the present configuration. Raises :class:`ConfigError`."""
         file = self._file
         if file is None:
             return anchored(parse("", self._overrides(), ""), self._here)
         return read_config(file, self._overrides(), self["config"])
 
     def placed(self, problems: Iterable[str]) -> list[str]:
-        """``problems`` with the lines of the file, or the options, that they are about."""
+        """``problems``, each with the line of the file or the option that it is about."""
         return list(with_places(problems, self._file, self._overrides(), self["config"]))
 
     def unused_listeners(self, port_of: Callable[[object], int | None]) -> Iterator[str]:
-        """Ports that the file names, and systemd has opened others in their place.
+        """Ports in the file that are not used, because systemd has opened others.
 
-        :param port_of: tells the port of a socket that systemd has handed over.
+        :param port_of: returns the port of a socket passed by systemd.
         """
         try:
             in_file = read_config(self._file, {}, self["config"]) if self._file else Config()
         except ConfigError:
-            return  # only what the command line says makes it whole
+            return  # the file is complete only with the command line
         lines = lines_of(self._file)
         for key, ours in ("https", in_file.listen.https), ("http", in_file.listen.http):
             line = lines.get(f"listen.{key}")
@@ -177,7 +179,7 @@ class Options(usage.Options):
 
 
 class _Log:
-    """Where twistd was told to write its log."""
+    """The destination of twistd's log."""
 
     file: str | None = None
 
@@ -186,7 +188,7 @@ _log = _Log()
 
 
 def log_observer() -> ILogObserver:
-    """What writes the log of this process."""
+    """The observer that writes the log of this process."""
     from ipyproxy.daemon.eventlog import observer
 
     return observer(_log.file, os.environ)
@@ -201,9 +203,9 @@ def _give_up(problems: Iterable[str]) -> NoReturn:
 
 
 def makeService(options: Options) -> IService:
-    """Make the service that twistd runs; what keeps it from starting ends the process."""
-    # What is loaded at the start stays to the end. To look through it for garbage takes long: now,
-    # and again whenever people wait.
+    """Make the service that twistd runs; an error ends the process."""
+    # Objects loaded at the start stay to the end. Searching them for garbage takes long, now and
+    # again later, while clients wait.
     gc.disable()
     try:
         return _make_service(options)
@@ -235,8 +237,8 @@ def _make_service(options: Options) -> IService:
         return settings._replace(doubts=(*options.placed(settings.doubts), *unused))
 
     if options.account is not None:
-        # Whom the process becomes may not be able to read Python's own files, and parts of them
-        # are loaded when they are first used.
+        # The user that the process changes to may not be able to read Python's own files, some of
+        # which are loaded at their first use.
         with contextlib.suppress(ConfigError):
             check(options.config, state_directory(options.config, os.environ, home))
 

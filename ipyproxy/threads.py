@@ -1,6 +1,6 @@
-"""Work that may take as long as it likes, away from the reactor's thread.
+"""Runs work that may take long outside the reactor's thread.
 
-Knows nothing of what is done.
+Knows nothing of what the work does.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ T = TypeVar("T")
 
 
 class MainThread(Protocol):
-    """The reactor's thread, as another thread sees it."""
+    """The reactor, as other threads may use it."""
 
     def callFromThread(self, call: Callable[..., object], /, *args: Any) -> object:
-        """Call there; the one method that another thread may call."""
+        """Call in the reactor's thread; the only method that another thread may call."""
 
 
 class Run(Protocol):
-    """Does some work in a thread."""
+    """Runs work in a thread."""
 
     def __call__(self, work: Callable[[], T], /) -> Deferred[T]:
-        """Begin; what the work gives, or raises, comes in the reactor's thread."""
+        """Start ``work``; the Deferred fires with its result or failure in the reactor's thread."""
 
 
 class PatientThreads:
-    """A few threads for work that may hang for ever: they keep no process from ending.
+    """A few threads for work that may hang for ever; they do not keep the process from ending.
 
-    They begin with the first work, since threads do not survive a fork.
+    They are started at the first work, since threads do not survive a fork.
 
-    :param most: threads; while all are busy, work waits.
+    :param most: the number of threads; while all are busy, work waits.
     """
 
     def __init__(self, reactor: MainThread, most: int, name: str) -> None:
@@ -45,7 +45,7 @@ class PatientThreads:
         self._queue: SimpleQueue[tuple[Callable[[], Any], Deferred[Any]]] = SimpleQueue()
 
     def run(self, work: Callable[[], T]) -> Deferred[T]:
-        """Do ``work`` in a thread; its result, or what it raises, comes in the reactor's."""
+        """Run ``work`` in a thread; the Deferred fires in the reactor's thread."""
         result: Deferred[T] = Deferred()
         self._queue.put((work, result))
         if self._begun < self._most:

@@ -1,1 +1,4 @@
-"""Decisions that follow from the bytes of a request alone. Pure: no clock, no files, no network."""
+"""Decisions about access from the bytes of a request alone.
+
+Pure: no clock, no files, no network.
+"""

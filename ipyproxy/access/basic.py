@@ -1,6 +1,6 @@
-"""The Basic scheme (RFC 7617): what an Authorization field says, and how it is asked for.
+"""The Basic scheme (RFC 7617): parses Authorization, and has the challenge.
 
-Knows the grammar only; whether a password is right is for others to find out.
+Knows the grammar only; other modules check passwords.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class NamedPassword(NamedTuple):
 
 
 def is_basic(authorization: bytes) -> bool:
-    """Whether a value of Authorization is of this scheme, be it well-formed or not."""
+    """Whether a value of Authorization has this scheme, well-formed or not."""
     return authorization[:5].lower() == b"basic" and authorization[5:6] in (b" ", b"\t", b"")
 
 
 def parse_basic(authorization: Sequence[bytes]) -> NamedPassword | None:
-    """The name and password of an Authorization field; None if there is no such one.
+    """The name and password in Authorization; None if there are none.
 
-    A notebook's own ``token ...`` is none. Longer ones than 1024 bytes are not taken: some hashes
-    cost as much as a password is long.
+    A notebook's own ``token ...`` is ignored. Values longer than 1024 bytes are not accepted,
+    because the cost of some hashes grows with the password.
     """
     if len(authorization) != 1:
         return None
@@ -50,10 +50,10 @@ def parse_basic(authorization: Sequence[bytes]) -> NamedPassword | None:
 
 
 def named_password(name: bytes, password: bytes) -> NamedPassword | None:
-    """What a person has typed, as UTF-8; None if nobody can have such a name or password.
+    """A typed name and password, decoded from UTF-8; None if they are not allowed.
 
-    These are: other than UTF-8, more than 768 bytes together, with control characters, or a name
-    with a colon in it.
+    Not allowed are: other encodings, more than 768 bytes together, control characters, and a colon
+    in the name.
     """
     if len(name) + len(password) >= _LONGEST * 3 // 4:
         return None

@@ -1,6 +1,6 @@
-"""What the pages of trusted origins may do: read answers (CORS), and show notebooks in a frame.
+"""Lets pages of trusted origins read answers (CORS) and show notebooks in a frame.
 
-Knows their origins and field lines. Decides nothing about who may send a request: access.py does.
+Knows their origins and field lines. Does not decide who may send a request: ``origins.py`` does.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _LABELS = (
     (_METHOD, b"Access-Control-Allow-Methods"),
     (_FIELDS, b"Access-Control-Allow-Headers"),
 )
-# Ours to say, since the notebook never sees who asks.
+# The proxy sets these, since the notebook never sees the real Origin.
 _OURS = frozenset((b"access-control-allow-origin", b"access-control-allow-credentials"))
 _POLICY = b"content-security-policy"
 _FRAMES = b"x-frame-options"
 _ANCESTORS = b"frame-ancestors"
-# A quick look, since nearly all lines are others.
+# A quick check, since nearly all lines are others.
 _BEGINNING = 7
 _BEGINNINGS = frozenset(name[:_BEGINNING] for name in (*_OURS, _POLICY, _FRAMES))
 _ASKED_FOR = 600
@@ -43,9 +43,9 @@ class TrustedPages:
         self._own = b"Content-Security-Policy: frame-ancestors 'self' " + self._ancestors
 
     def extra_lines(self, special: SpecialFields) -> tuple[bytes, ...]:
-        """Field lines of every answer to a request with these fields.
+        """Additional field lines for the answer to a request with these fields.
 
-        Never a wildcard, and never the origin of just anybody: with credentials that would open
+        Never a wildcard, and never an origin that is not trusted: with credentials, that would open
         the notebooks to every page.
         """
         origins = special.values_of(b"origin")
@@ -58,9 +58,10 @@ class TrustedPages:
         )
 
     def preflight(self, head: RequestHead) -> list[bytes] | None:
-        """The field lines that answer a preflight of a trusted page; None if it is none.
+        """The field lines of the answer to a trusted page's preflight; None if it is no preflight.
 
-        It carries no credentials (Fetch, section 4.8), so no notebook could tell whom it is for.
+        A preflight has no credentials (Fetch, section 4.8), so a notebook could not tell whose it
+        is.
         """
         origins = head.fields.values(b"origin")
         if head.method != b"OPTIONS" or len(origins) != 1 or origins[0] not in self._origins:
@@ -78,11 +79,11 @@ class TrustedPages:
         return lines
 
     def opened(self, lines: list[bytes]) -> list[bytes]:
-        """The field lines of a notebook's answer, with trusted pages among those that may frame it.
+        """The field lines of a notebook's answer, changed so that trusted pages may frame it.
 
-        What lets itself be framed by nobody stays so, and so does what anybody may frame. The lines
-        are read as browsers do: policies all hold, X-Frame-Options counts only where no policy says
-        who may frame, and of different values it forbids (HTML, section 7.6).
+        An answer that no page or any page may frame stays unchanged. The lines are read as browsers
+        do: all policies apply, X-Frame-Options is used only if no policy has frame-ancestors, and
+        different values of it forbid framing (HTML, section 7.6).
         """
         policies = [value for line in lines if (value := _value_of(line, _POLICY)) is not None]
         has_ancestors = any(map(_names_ancestors, policies))
@@ -106,7 +107,7 @@ class TrustedPages:
         return opened if has_ancestors else [*opened, self._own]
 
     def _open_policy(self, policy: bytes) -> bytes:
-        """One policy (CSP level 3, section 2.2): its directives, with ours among the ancestors."""
+        """One policy (CSP level 3, section 2.2), with the trusted origins in frame-ancestors."""
         directives = policy.split(b";")
         for at, directive in enumerate(directives):
             name, *sources = directive.lower().split() or (b"",)
@@ -121,12 +122,12 @@ def _value_of(line: bytes, name: bytes) -> bytes | None:
 
 
 def _names_ancestors(value: bytes) -> bool:
-    """Whether one of the policies in a field says who may frame."""
+    """Whether one of the policies in a field has frame-ancestors."""
     directives = value.lower().replace(b",", b";").split(b";")
     return any(directive.split()[:1] == [_ANCESTORS] for directive in directives)
 
 
 def _is_same_origin(framing: list[bytes]) -> bool:
-    """Whether lines of X-Frame-Options let a page be framed by its own origin, and by no other."""
+    """Whether lines of X-Frame-Options allow framing by the page's own origin only."""
     values = b",".join(line.partition(b":")[2] for line in framing).lower().split(b",")
     return {value.strip(b" \t") for value in values} == {b"sameorigin"}

@@ -1,4 +1,4 @@
-"""What authentication speaks of: the facts of a request, and what a method finds in them.
+"""The values of authentication: the facts of a request, and the findings of methods.
 
 Knows no method by name, and decides nothing.
 """
@@ -11,19 +11,20 @@ from typing import NamedTuple
 
 
 class RequestFacts(NamedTuple):
-    """The facts of one request, as far as they can tell who sent it.
+    """The facts of a request that may show who sent it.
 
-    ``target`` is in origin-form and without a token of ours, ``public`` the origin that was
-    addressed, ``client`` the address of the client, ``is_upgrade`` whether for another protocol,
-    ``token`` what the query had of ours (see :mod:`.links`), and ``subject`` the one of a client
-    certificate that was verified.
+    ``target`` is in origin-form, without the proxy's token; ``public`` is the origin that was
+    addressed; ``client`` is the client's address; ``is_upgrade`` tells whether it asks for another
+    protocol; ``token`` is the proxy's token from the query (see :mod:`.tokens`); ``subject`` is
+    that of a verified client certificate.
 
     ``route`` is the notebook's path without a slash at its end, such as ``/ipython/10000``; None
-    for any other path. What was issued for it up to ``revoked`` (seconds since the epoch) is void.
+    for any other path. Everything issued for it up to ``revoked`` (seconds since the epoch) is
+    void.
 
-    ``authorization`` and ``cookies`` hold the values of these fields, ``lines`` the field lines
-    that a gateway passes on as they are. ``by_page`` is whether a page may have had its
-    visitor's browser send the request.
+    ``authorization`` and ``cookies`` have the values of these fields, ``lines`` the field lines
+    that a gateway passes on unchanged. ``by_page`` tells whether a page may have made its visitor's
+    browser send the request.
     """
 
     method: bytes
@@ -43,7 +44,7 @@ class RequestFacts(NamedTuple):
 
 
 Holds = Callable[[], bool]
-"""Says whether what let a request pass would still do so."""
+"""Tells whether the reason to admit a request is still valid."""
 
 
 class Lack(Enum):
@@ -51,7 +52,7 @@ class Lack(Enum):
 
     NOTHING = "nothing to show"
     WRONG = "wrong credentials"
-    """Somebody may be guessing."""
+    """Perhaps somebody guesses."""
     EXPIRED = "expired or revoked"
     FOREIGN = "not for this user or route"
 
@@ -60,10 +61,10 @@ class Passed(NamedTuple):
     """A method lets the request pass.
 
     :param user: the name, if the method knows one.
-    :param lines: field lines that go upstream besides.
-    :param cookie: what the browser is given to show from now on, whole Set-Cookie lines.
-    :param holds: asked from time to time while a WebSocket is open, which ends when the answer is
-        no; None: nobody has to ask.
+    :param lines: additional field lines for the upstream.
+    :param cookie: whole Set-Cookie lines for the browser.
+    :param holds: called from time to time while a WebSocket is open; if it returns False, the
+        WebSocket ends. None: there is nothing to check.
     """
 
     user: str | None
@@ -75,10 +76,10 @@ class Passed(NamedTuple):
 class Failed(NamedTuple):
     """A method does not let the request pass.
 
-    :param status: 401 where other credentials would help, else 403.
+    :param status: 401 if other credentials would help, else 403.
     :param lines: field lines of the answer, such as WWW-Authenticate.
-    :param login: where a browser can be sent to log in, as
-        :func:`~ipyproxy.access.navigation.login_address` takes it; empty: nowhere.
+    :param login: the address to which a browser can be sent to log in, as
+        :func:`~ipyproxy.access.navigation.login_address` takes it; empty: none.
     """
 
     lack: Lack
@@ -91,12 +92,12 @@ Finding = Passed | Failed
 
 
 class Admitted(NamedTuple):
-    """The request may go on.
+    """An admitted request.
 
-    :param user: who sent it, if that is known.
-    :param lines: field lines that tell upstream so.
-    :param target: the target that goes upstream.
-    :param redirect: whether the browser is sent to that target first, with ``cookie`` if any.
+    :param user: the user's name, if known.
+    :param lines: field lines that tell the upstream.
+    :param target: the target to send upstream.
+    :param redirect: whether to redirect the browser to that target first, with ``cookie`` if any.
     :param holds: as in :class:`Passed`.
     """
 

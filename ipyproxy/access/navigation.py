@@ -1,6 +1,6 @@
-"""Which requests a browser may be sent on to log in with, and the address that it is sent to.
+"""Decides which requests may be redirected to a login page, and to which address.
 
-Knows what browsers tell of a request (Fetch Metadata, Accept). Knows nothing of who is logged in.
+Knows how browsers describe a request (Fetch Metadata, Accept). Knows nothing of who is logged in.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from ipyproxy.http1.head import READING, RequestHead
 from ipyproxy.http1.lines import Fields, lines_of
 
 OWN_LOGIN = LOGIN_PATH.decode("ascii") + "?to={path}"
-"""How the proxy's own login page is asked for."""
+"""The address of the proxy's own login page."""
 
 # A 401 has to name a scheme (RFC 9110 section 15.5.2), and there is no registered one for cookies.
 _FOR_SCRIPTS = b'WWW-Authenticate: Cookie realm="notebooks"'
-# A longer address may not fit into a request's first line any more.
+# A longer address may not fit into a request line.
 _LONGEST = 2048
 
 
 def is_navigation(head: RequestHead) -> bool:
-    """Whether a person opens a page with this request, in a tab of its own.
+    """Whether this request navigates a tab to a page.
 
-    A frame is none: login pages are not shown in frames, since a hostile page could lie around
-    them. Browsers that do not send Sec-Fetch-Mode (Safari before 16.4) are told by ``text/html`` in
-    Accept, which scripts and programs do not ask for by themselves.
+    Frames don't count: login pages are not shown in frames, since the page around them could be
+    hostile. Browsers without Sec-Fetch-Mode (Safari before 16.4) are recognized by ``text/html`` in
+    Accept, which scripts and programs do not send by default.
     """
     if head.method not in READING or b"upgrade" in head.fields.special:
         return False
@@ -39,11 +39,11 @@ def is_navigation(head: RequestHead) -> bool:
 
 
 def answer_lines(head: RequestHead, lines: Iterable[bytes]) -> list[bytes]:
-    """``lines`` of a refusal, as the sender of the request with this ``head`` can use them.
+    """``lines`` of a refusal, adapted to the sender of the request with this ``head``.
 
-    Where a page's script is asked for a Basic password, the browser interrupts the person with a
-    window of its own, once for each request of an open JupyterLab whose session has ended. And what
-    is typed there does not come: these requests have an Authorization of their own.
+    If a page's script gets a Basic challenge, the browser shows its own password window: once for
+    each request of an open JupyterLab whose session has ended. And the typed password is never
+    sent, because these requests have an Authorization of their own.
     """
     if _said(head.fields, b"sec-fetch-mode") in (None, b"navigate"):
         return list(lines)
@@ -59,10 +59,10 @@ def _said(fields: Fields, name: bytes) -> bytes | None:
 
 
 def login_address(template: str, public: bytes, target: bytes) -> bytes:
-    """Where to send a browser that has asked for ``target`` at the origin ``public``.
+    """The login address for a browser that has requested ``target`` at the origin ``public``.
 
-    :param template: an address; in the place of ``{path}`` or ``{url}`` in it comes what the
-        browser has asked for, percent-encoded. If that is very long, it is the front page instead.
+    :param template: an address, in which ``{path}`` or ``{url}`` stands for the requested path or
+        URL, percent-encoded. If that is very long, the front page replaces it.
     """
     if len(target) > _LONGEST:
         target = b"/"

@@ -1,8 +1,8 @@
-"""Who may send what: one decision for HTTP and WebSocket alike, before anything is dialled.
+"""Checks Host and Origin: one decision for HTTP and WebSocket, before anything is dialled.
 
 Knows hosts, origins and methods of a request, and the policy. Knows nothing of connections, and
-rewrites nothing: the notebook's own check of Origin is switched off by our rewriting, so this one
-must come first (the family of CVE-2026-40110 and CVE-2026-40864).
+rewrites nothing. The proxy's rewriting disables the notebook's own check of Origin, so this check
+must come first (compare CVE-2026-40110 and CVE-2026-40864).
 """
 
 from __future__ import annotations
@@ -17,39 +17,40 @@ from ipyproxy.http1.head import SAFE, RequestHead
 from ipyproxy.http1.lines import SpecialFields
 from ipyproxy.net.hosts import as_in_field, covers
 
-# Brackets hold a colon: an IPv6 address, and nothing else, is spelled in them.
+# Brackets contain a colon: only an IPv6 address is spelled in them.
 _AUTHORITY: Final = re.compile(
     rb"(\[(?=[^]]*:)[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._-]{1,253})(?::([1-9][0-9]{0,4}))?"
 )
-# The same where any host is served, by a name that RFC 3986 (section 3.2.2) allows: clients such as
-# aiohttp spell the path of a UNIX socket so (http+unix://%2Frun%2Fhub.sock).
+# The same if any host is served, for all names that RFC 3986 (section 3.2.2) allows: clients such
+# as aiohttp send the path of a UNIX socket as the host (http+unix://%2Frun%2Fhub.sock).
 _ANY_AUTHORITY: Final = re.compile(
     rb"(\[(?=[^]]*:)[0-9A-Fa-f:.]{2,45}\]|(?:[0-9A-Za-z._-]|%[0-9A-Fa-f]{2}){1,253})"
     rb"(?::([1-9][0-9]{0,4}))?"
 )
 # Sec-Fetch-Site of a request that no other site's page caused; browsers too old send none.
 _OWN_SITE: Final[tuple[list[bytes], ...]] = ([], [b"same-origin"], [b"none"])
-# The same of a request that no page at all caused. One of our own may be a hostile notebook's.
+# The same for a request that no page at all caused. A page of our own may be a hostile notebook's.
 _NO_PAGE: Final[tuple[list[bytes], ...]] = ([], [b"none"])
 _HOSTS_REMEMBERED: Final = 256
 
 
 def is_by_page(special: SpecialFields) -> bool:
-    """Whether a page may have had its visitor's browser send a request with these fields.
+    """Whether a page may have made its visitor's browser send a request with these fields.
 
-    Browsers mark whatever pages cause (Sec-Fetch-Site; all do since 2023). Without the mark, or
-    where it says ``none``, a program sends the request, or a person has typed the address.
+    Browsers mark all requests that pages cause (Sec-Fetch-Site; all browsers do since 2023).
+    Without the mark, or if it is ``none``, a program sends the request, or a person has typed the
+    address.
     """
     return special.values_of(b"sec-fetch-site") not in _NO_PAGE
 
 
 class Policy:
-    """What the configuration and the certificate say about hosts and origins.
+    """The served hosts and trusted origins, from the configuration and the certificates.
 
     :param names: host names and addresses that this proxy serves, lower-case, ``*.`` allowed; None:
         any.
     :param trusted_origins: origins (``scheme://host[:port]``) whose pages may send requests too.
-    :param secure: whether browsers come by HTTPS.
+    :param secure: whether browsers use HTTPS.
     """
 
     def __init__(
@@ -70,13 +71,13 @@ class Policy:
         grammar = _ANY_AUTHORITY if self._any else _AUTHORITY
         match = grammar.fullmatch(authority)
         if match is None or int(match[2] or 0) > 65535:
-            # Names such as a!b.example are found in the DNS where there is a *.example.
+            # With *.example in the DNS, names such as a!b.example are found there too.
             why = "Host is not a host name with a port"
             raise ProxyError(Problem.BAD_REQUEST, why, by_page=True)
         host, port = match.groups()
         if not self._any and not covers(self._names, host.decode("ascii").strip("[]")):
             raise ProxyError(Problem.MISDIRECTED, f"Host {authority.decode('ascii')}")
-        # Routes and rules compare hosts byte for byte, so there has to be one spelling only.
+        # Routes and rules compare hosts byte for byte, so each host has one spelling.
         host = as_in_field(host.decode("ascii").lower().strip("[]"))
         suffix = b"" if port is None or port == self._usual else b":" + port
         return host, self._scheme + host + suffix
@@ -103,9 +104,9 @@ class Policy:
     def served_host(self, head: RequestHead, authority: bytes | None) -> bytes:
         """The host name, without a port, that a request was addressed to.
 
-        :param authority: what an absolute-form target named, else None.
-        :raises ProxyError: ``BAD_REQUEST`` (none or several Hosts, or one that names another
-            authority than the target), ``MISDIRECTED``.
+        :param authority: that of an absolute-form target, else None.
+        :raises ProxyError: ``BAD_REQUEST`` (no Host, several Hosts, or one that differs from the
+            target's authority), ``MISDIRECTED``.
         """
         return self._addressed(head.fields.special, authority)[0]
 
@@ -114,7 +115,7 @@ class Policy:
     ) -> tuple[bytes, bytes]:
         """The host that a request was addressed to, without a port, and its public origin.
 
-        :param server_name: the host that the connection was made for, lower-case, if any was named.
+        :param server_name: the host name in SNI, in lower case, if there was one.
         :raises ProxyError: as :meth:`served_host` does, and ``WRONG_CONNECTION``.
         """
         addressed = self._addressed(head.fields.special, authority)
@@ -124,7 +125,7 @@ class Policy:
         return addressed
 
     def check_origin(self, head: RequestHead, public: bytes) -> None:
-        """Refuse what a page of another site has its visitor's browser send.
+        """Refuse requests that a page of another site makes its visitor's browser send.
 
         :param public: the public origin that the request was addressed to.
         :raises ProxyError: ``ORIGIN_DENIED``.
@@ -136,7 +137,7 @@ class Policy:
         origins = special.values_of(b"origin")
         site = special.values_of(b"sec-fetch-site")
         if not origins:
-            # No browser, or a plain navigation: these carry no Origin.
+            # A program, or a plain navigation: these have no Origin.
             if site not in _OWN_SITE:
                 said = _spoken(b", ".join(site))
                 raise ProxyError(Problem.ORIGIN_DENIED, f"Sec-Fetch-Site {said}")

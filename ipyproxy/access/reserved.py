@@ -1,4 +1,4 @@
-"""Which of a client's own fields never go upstream, because they would speak for us.
+"""Reserved fields: fields that only the proxy may set, so a client's own are dropped.
 
 Knows names of fields and the one scheme of Authorization that may be ours.
 """
@@ -17,11 +17,12 @@ _SHORT_NAME = 64
 
 
 class ReservedFields:
-    """What is kept back.
+    """Fields that a client may not send to an upstream.
 
-    :param names: names of fields that only we may set, however they are spelled.
-    :param basic: whether passwords of the Basic scheme are ours. They are on every path then, for
-        a browser sends them to any notebook that asks for the same realm.
+    :param names: names of fields that only the proxy may set, in any spelling.
+    :param basic: whether Basic credentials in Authorization are reserved too. If the proxy asks for
+        passwords, they are reserved on every path: a browser sends them to any notebook that asks
+        for the same realm.
     """
 
     def __init__(self, names: Iterable[str], *, basic: bool) -> None:
@@ -30,7 +31,7 @@ class ReservedFields:
         self._is_named = lru_cache(_NAMES_REMEMBERED)(self._look)
 
     def kept(self, lines: Iterable[bytes]) -> list[bytes]:
-        """``lines`` (as a head has them) without those that are withheld."""
+        """``lines`` (as a head has them) without the reserved fields."""
         return [line for line in lines if self._passes(line)]
 
     def _passes(self, line: bytes) -> bool:
@@ -43,10 +44,10 @@ class ReservedFields:
         return alike(name) in self._names
 
 
-def withholding(
+def dropping_reserved(
     usual: ReservedFields | None, names: Sequence[str] = ()
 ) -> Callable[[list[bytes]], list[bytes]] | None:
-    """What drops the fields that a client may not say: the usual ones, and those of ``names``."""
+    """A function that drops reserved fields: the usual ones, and those in ``names``."""
     if not names:
         return None if usual is None else usual.kept
     own = ReservedFields(names, basic=False)
@@ -54,5 +55,5 @@ def withholding(
 
 
 def alike(name: bytes) -> bytes:
-    """What all spellings of ``name`` have in common, with hyphens."""
+    """``name`` in lower case with hyphens, which all its spellings have in common."""
     return name.lower().translate(ALIKE)

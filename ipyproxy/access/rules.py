@@ -1,6 +1,6 @@
-"""Which methods a path asks for, and what comes of what they found.
+"""Rules: which methods a path requires, and the decision that follows from their findings.
 
-Knows rules and findings. Knows nothing of how a method finds out.
+Knows rules and findings. Knows nothing of how a method works.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _USER = re.compile(r"[^\x00-\x20\x7f]+")
 
 
 def is_user(name: str) -> bool:
-    """Whether ``name`` can be told upstream: some characters, no blank or control among them."""
+    """Whether ``name`` can be sent upstream: not empty, without blanks and control characters."""
     return _USER.fullmatch(name) is not None
 
 
 def parse_requirement(text: str) -> Requirement:
-    """Read ``link or certificate and htpasswd``: ``and`` binds, ``or`` parts; ``none`` is alone.
+    """Parse ``link or certificate and htpasswd``; ``and`` binds tighter; ``none`` stands alone.
 
     :raises ValueError: with what is wrong.
     """
@@ -51,10 +51,10 @@ def parse_requirement(text: str) -> Requirement:
 
 
 class Rule(NamedTuple):
-    """What is asked of requests at ``path`` and everything below it.
+    """The requirement for requests at ``path`` and everything below it.
 
     :param users: the only names that may pass; empty for any.
-    :param host: the host that it is for; ``*.`` stands for one label; empty: any.
+    :param host: the host of the rule; ``*.`` stands for one label; empty: any.
     """
 
     path: bytes
@@ -63,16 +63,15 @@ class Rule(NamedTuple):
     host: bytes = b""
 
     def asks(self, method: str) -> bool:
-        """Whether ``method`` is one of those that may be asked."""
+        """Whether the rule may use ``method``."""
         return any(method in methods for methods in self.require)
 
 
 class Rules:
-    """All rules; of those that cover a path, the longest of the best host counts.
+    """All rules; of those that cover a path, the longest one of the best matching host counts.
 
-    Hosts come in the order that routes have: the very one, then one with a star, then none. Paths
-    are compared byte for byte, as the tree of resources does, so no other spelling leads
-    to the same place.
+    Hosts have the same order as for routes: exact, then with a star, then none. Paths are compared
+    byte for byte, as in the tree of resources, so no other spelling leads to the same place.
     """
 
     def __init__(self, rules: Iterable[Rule]) -> None:
@@ -82,7 +81,7 @@ class Rules:
 
     @property
     def hosts(self) -> Iterable[bytes]:
-        """The hosts that rules are for, and the empty one."""
+        """The hosts of all rules, and the empty one."""
         return self._by_host
 
     def covering(self, path: bytes, host: bytes = b"") -> Rule | None:
@@ -96,7 +95,7 @@ class Rules:
 
 
 def _covering(rules: Iterable[Rule], path: bytes) -> Rule | None:
-    """The first that covers ``path``."""
+    """The first rule that covers ``path``."""
     for rule in rules:
         stem = rule.path.rstrip(b"/")
         if path.startswith(stem) and path[len(stem) : len(stem) + 1] in (b"/", b""):
@@ -105,9 +104,9 @@ def _covering(rules: Iterable[Rule], path: bytes) -> Rule | None:
 
 
 def agree(passed: Sequence[Passed], users: frozenset[str]) -> Passed | Failed:
-    """What follows from methods that all let a request pass.
+    """Combine the findings of methods that all let a request pass.
 
-    They have to mean the same user, if they know one, and ``users`` has to have that name.
+    Those that know a user must name the same one, and ``users`` must contain it.
     """
     names = {finding.user for finding in passed if finding.user is not None}
     if len(names) > 1 or (users and not names <= users) or (users and not names):
@@ -127,11 +126,11 @@ def agree(passed: Sequence[Passed], users: frozenset[str]) -> Passed | Failed:
 
 
 def refusal(failures: Iterable[tuple[str, Failed]]) -> ProxyError:
-    """How a request is refused that each of these methods has failed for.
+    """The refusal of a request for which all these methods have failed.
 
-    Where one says that other credentials would help (401), the answer does, with everything that
-    any method has to say on how. Of several places to log in at, it is the one that the rule names
-    first.
+    If one method says that other credentials would help (401), the answer is 401, with all field
+    lines of the methods. If several have a login address, the one that the rule names first is
+    used.
     """
     failures = list(failures)
     asking = [failed.lack for _, failed in failures if failed.status == 401]

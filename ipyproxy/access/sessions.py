@@ -1,12 +1,12 @@
-"""Sessions: what a browser shows, once somebody has logged in on the proxy's own page.
+"""Sessions: the cookie of a browser whose user has logged in on the proxy's own page.
 
-Knows the form of the cookie and what its signature stands for. Knows nothing of files, of passwords
-or of which sessions were ended, and is handed the time.
+Knows the format of the cookie and of its signature. Knows nothing of files, of passwords or of
+ended sessions; the time is handed in.
 
 The cookie is ``v1.KEY.ISSUED.EXPIRES.NONCE.MAC.USER``: the name of a key, two moments in seconds
 since the epoch, 32 random hexadecimal digits, a signature (see :mod:`.tokens`), and the user's name
-in base64url. The signature covers the hash of the user's password besides, so that a session ends
-with the password that it was begun with, and nothing has to be remembered for that.
+in base64url. The signature also covers the hash of the user's password, so a change of the password
+ends the session, and nothing has to be stored for that.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from ipyproxy.access.tokens import COOKIE as LINK_COOKIE
 from ipyproxy.access.tokens import Keyring, cookies_named
 
 COOKIE = b"__Host-Http-ipyproxy"
-"""Every browser keeps a cookie of this name to this host alone and to HTTPS (RFC 6265bis section
-4.1.3.2, ``__Host-``). Those that know ``__Host-Http-`` let no script make one either."""
+"""Every browser restricts a cookie of this name to this host and to HTTPS (RFC 6265bis section
+4.1.3.2, ``__Host-``). Browsers that know ``__Host-Http-`` also let no script set it."""
 
 BROWSER_COOKIE = b"__Host-Http-ipyproxy-links"
-"""Says which browser it was that opened links, so that it can be logged out of all of them: their
-own cookies (see :mod:`.tokens`) are each shown to one notebook only."""
+"""Identifies a browser that has opened links, so that it can be logged out of all of them: each
+link's own cookie (see :mod:`.tokens`) is sent for one notebook only."""
 
 OWN_COOKIES = (COOKIE, BROWSER_COOKIE, LINK_COOKIE)
-"""The cookies that nobody but this proxy gets to see: no notebook, and no login server."""
+"""The proxy's own cookies, which no notebook and no login server gets."""
 
 LOGIN_PATH = b"/_ipyproxy/login"
-"""Where people log in."""
+"""The path of the login page."""
 LOGOUT_PATH = b"/_ipyproxy/logout"
-"""Where they log out."""
+"""The path of the log-out page."""
 
 _NUMBER = rb"(0|[1-9][0-9]{0,11})"
 _VALUE = re.compile(
@@ -47,10 +47,10 @@ _PURPOSE, _BROWSER = b"session", b"browser"
 
 
 class Session(NamedTuple):
-    """One login of one user. Moments are seconds since the epoch.
+    """One login of one user. Times are seconds since the epoch.
 
     :param key: the name of the key that it is signed with.
-    :param nonce: tells it from all others: 32 hexadecimal digits.
+    :param nonce: a unique number: 32 hexadecimal digits.
     """
 
     key: bytes
@@ -77,9 +77,9 @@ def seal(
 def unseal(
     keys: Keyring, cookies: Iterable[bytes], proof_of: Callable[[str], str | None], now: float
 ) -> Session | Lack:
-    """The first session that holds at ``now``, among all values of Cookie; else why none does.
+    """The first session in all values of Cookie that is valid at ``now``, or why none is.
 
-    :param proof_of: the hash of a user's password as it is now; None if there is no such user.
+    :param proof_of: returns the present password hash of a user; None if there is no such user.
     """
     found: Session | Lack = Lack.NOTHING
     for value in cookies_named(COOKIE, cookies):
@@ -101,7 +101,7 @@ def _unseal(
     except (binascii.Error, UnicodeDecodeError):
         return Lack.FOREIGN
     proof = proof_of(user)
-    # Another key, another password, or made up: it can't be told which.
+    # Another key, another password, or a forgery: these can't be told apart.
     if proof is None or not keys.confirms(
         key, mac, _PURPOSE, name, issued, expires, nonce, proof.encode()
     ):
@@ -112,13 +112,13 @@ def _unseal(
 
 
 def seal_browser(keys: Keyring, nonce: str) -> bytes:
-    """The value of the cookie of a browser that is known as ``nonce``."""
+    """The value of the cookie that identifies a browser by ``nonce``."""
     key, mac = keys.stamp(_BROWSER, nonce.encode())
     return b"v1.%b.%b.%b" % (key, nonce.encode(), mac)
 
 
 def unseal_browser(keys: Keyring, cookies: Iterable[bytes]) -> str | None:
-    """What a browser is known as, by all values of Cookie; None if it is not."""
+    """The identifier of a browser in all values of Cookie; None if it has none."""
     for value in cookies_named(BROWSER_COOKIE, cookies):
         match = _BROWSER_VALUE.fullmatch(value)
         if match and keys.confirms(match[1], match[3], _BROWSER, match[2]):
@@ -127,10 +127,10 @@ def unseal_browser(keys: Keyring, cookies: Iterable[bytes]) -> str | None:
 
 
 def set_cookie(value: bytes, seconds: int, name: bytes = COOKIE) -> bytes:
-    """The line that gives a browser a cookie; with 0 seconds, the one that takes it away.
+    """The Set-Cookie line that sets a cookie, or with 0 seconds deletes it.
 
-    Lax: a page of another site can neither send a form nor open a WebSocket with it, but people who
-    follow a link from another site stay logged in.
+    SameSite=Lax: a page of another site can neither send a form nor open a WebSocket with it, but
+    people who follow a link from another site stay logged in.
     """
     return b"Set-Cookie: %b=%b; Path=/; Max-Age=%d; Secure; HttpOnly; SameSite=Lax" % (
         name,

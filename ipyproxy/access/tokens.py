@@ -1,6 +1,6 @@
-r"""Signed links: a token in an address that lets one user reach one route until a certain moment.
+r"""Signed links: a token in an address lets one user reach one route until a certain time.
 
-Knows the form of a token and how it is signed. Knows nothing of files, and is handed the time.
+Knows the format of a token and its signature. Knows nothing of files; the time is handed in.
 
 A token is ``v1.KEY.ISSUED.EXPIRES.MAC.USER``: the name of a key, two moments in seconds since the
 epoch, 64 hexadecimal digits, and the user. MAC is the HMAC-SHA-256, with the key's secret, of
@@ -8,11 +8,11 @@ epoch, 64 hexadecimal digits, and the user. MAC is the HMAC-SHA-256, with the ke
     ipyproxy link v1 \n ROUTE \n USER \n ISSUED \n EXPIRES
 
 (single line feeds, no blanks, none at the end), where ROUTE is the notebook's path such as
-``/ipython/10000``. Behind a ``!`` may stand, encrypted and in base64url, what the notebook asks for
-itself: Jupyter's token. It is bound to the MAC, and nobody can read it but whoever has the keys.
+``/ipython/10000``. A ``!`` may follow, and then the notebook's own token (Jupyter's), encrypted and
+in base64url. It is bound to the MAC, and cannot be read without the keys.
 
-Jupyter has a parameter ``token`` as well: one of another form is the notebook's
-own and none of our business.
+Jupyter uses the parameter ``token`` too: a token of another format is the notebook's and passes
+unchanged.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from ipyproxy.access.facts import Lack
 
 COOKIE = b"__Secure-ipyproxy"
-"""The cookie that a link is exchanged for; each route has one of its own."""
+"""The cookie that a link is exchanged for; each route has its own."""
 
 _NUMBER = rb"(0|[1-9][0-9]{0,11})"
 _KEY = r"[A-Za-z0-9_-]{1,32}"
@@ -48,9 +48,11 @@ _KEY_LINE = re.compile(rf"({_KEY}):([!-~]{{32,256}})")
 
 
 class Ticket(NamedTuple):
-    """What a link or its cookie says, once its signature holds. Moments since the epoch.
+    """The content of a link or its cookie with a valid signature.
 
-    :param enclosed: what goes with it encrypted, if anything: the notebook's own token in a link.
+    Times are seconds since the epoch.
+
+    :param enclosed: encrypted content, if any: in a link, the notebook's own token.
     """
 
     user: str
@@ -70,7 +72,7 @@ def is_enclosable(token: bytes) -> bool:
 
 
 class Keyring:
-    """The keys that links are signed with, by name; the first one signs, all others still count."""
+    """The keys that sign links, by name: the first one signs, all others are still valid."""
 
     def __init__(self, keys: Mapping[str, str]) -> None:
         self._keys = {name.encode(): secret.encode() for name, secret in keys.items()}
@@ -80,7 +82,7 @@ class Keyring:
         return self._sign(b"link", route, ticket)
 
     def bake(self, route: bytes, ticket: Ticket) -> bytes:
-        """The value of a cookie for ``route``; it is no token for a link, nor the reverse."""
+        """The value of a cookie for ``route``; not valid as a link's token, nor the reverse."""
         return self._sign(b"cookie", route, ticket)
 
     def _sign(self, purpose: bytes, route: bytes, ticket: Ticket) -> bytes:
@@ -106,9 +108,9 @@ class Keyring:
         return AESGCM(bytes.fromhex(_mac(self._keys[name], b"enclosure").decode("ascii")))
 
     def stamp(self, purpose: bytes, *facts: bytes) -> tuple[bytes, bytes]:
-        """The name of the key that signs, and the signature of ``facts`` (no line feed in them).
+        """The name of the signing key, and the signature of ``facts`` (without line feeds).
 
-        A signature for one purpose is none for any other.
+        A signature is valid for one purpose only.
         """
         name, secret = next(iter(self._keys.items()))
         return name, _mac(secret, purpose, *facts)
@@ -123,20 +125,20 @@ class Keyring:
         return name in self._keys
 
     def check(self, token: bytes, route: bytes, now: float, revoked: float) -> Ticket | Lack:
-        """What a link's token says, or why it does not hold at ``now``.
+        """The ticket in a link's token, or why it is not valid at ``now``.
 
-        :param revoked: what was issued up to this moment is void.
+        :param revoked: tokens issued up to this time are void.
         """
         return self._check(b"link", token, route, now, revoked)
 
     def check_cookies(
         self, cookies: Iterable[bytes], route: bytes, now: float, revoked: float
     ) -> Ticket | Lack:
-        """The same for the first cookie that holds, of all that values of Cookie have of ours.
+        """The same for the first valid one of the proxy's cookies in all values of Cookie.
 
         A browser may send several: other pages of this origin, or of a sibling host, can add some.
-        All are looked at, or they could keep the good one out. A head holds some hundreds, each of
-        which takes a few microseconds.
+        All are checked; otherwise these could displace the valid one. A head has room for some
+        hundreds, each of which takes a few microseconds.
         """
         found: Ticket | Lack = Lack.NOTHING
         for token in cookies_named(COOKIE, cookies):
@@ -152,7 +154,7 @@ class Keyring:
         if match is None or not self.knows(match[1]):
             return Lack.WRONG
         name, issued, expires, mac, user, sealed = match.groups()
-        # Another route's signature is as wrong as a made-up one.
+        # A signature for another route is as wrong as a forged one.
         if not self.confirms(name, mac, purpose, route, user, issued, expires):
             return Lack.FOREIGN
         enclosed = self._disclose(name, mac, sealed) if sealed else b""
@@ -170,17 +172,17 @@ def _mac(secret: bytes, purpose: bytes, *facts: bytes) -> bytes:
 
 
 def cookies_named(name: bytes, values: Iterable[bytes]) -> list[bytes]:
-    """The different values that the cookie ``name`` has in all ``values`` of the field Cookie."""
+    """The distinct values of the cookie ``name`` in all ``values`` of the field Cookie."""
     pairs = [pair.strip(b" \t") for value in values for pair in value.split(b";")]
     start = name + b"="
     return list(dict.fromkeys(pair[len(start) :] for pair in pairs if pair.startswith(start)))
 
 
 def set_cookie(route: bytes, value: bytes, seconds: int) -> bytes:
-    """The line that gives a browser the cookie for ``route``.
+    """The Set-Cookie line of the cookie for ``route``.
 
-    Lax, because people follow links from other sites. A Path without a slash at its end covers
-    the route and what is below, not ``/ipython/100001`` (RFC 6265 section 5.1.4).
+    SameSite=Lax, because people follow links from other sites. A Path without a slash at its end
+    covers the route and everything below, but not ``/ipython/100001`` (RFC 6265 section 5.1.4).
     """
     return b"Set-Cookie: %b=%b; Path=%b; Max-Age=%d; Secure; HttpOnly; SameSite=Lax" % (
         COOKIE,
@@ -191,7 +193,7 @@ def set_cookie(route: bytes, value: bytes, seconds: int) -> bytes:
 
 
 def split_token(target: bytes) -> tuple[bytes | None, bytes]:
-    """The token of ours in a target's query, if any, and the target without."""
+    """The proxy's token in a target's query, if any, and the target without it."""
     path, mark, query = target.partition(b"?")
     if b"token=v1." not in query:
         return None, target

@@ -1,8 +1,7 @@
-"""An account with an authority, and the signed requests that are made for it (RFC 8555 section 6).
+"""An account with an authority, and its signed requests (RFC 8555 section 6).
 
-Knows nonces, signatures, the directory and the account's own life: how it is found, opened and
-given another key. Is handed how a request is sent. Knows nothing of what certificates are asked
-for.
+Knows nonces, signatures, the directory, and how an account is found, created and given another key.
+A callable sends its requests. Knows nothing of the certificates that are asked for.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _MOST_BAD_NONCES = 20
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An authority's answer; the names of its fields are in lower case."""
+    """An authority's answer; the field names are in lower case."""
 
     status: int
     fields: Mapping[str, str]
@@ -37,18 +36,18 @@ class Answer:
 
 
 class Send(Protocol):
-    """Sends one request, and gives the whole answer."""
+    """Sends one request and returns the whole answer."""
 
     def __call__(self, method: str, url: str, body: bytes | None = None) -> Deferred[Answer]:
-        """Send it. The Deferred fails with AcmeError if no answer comes."""
+        """Send a request. The Deferred fails with AcmeError if no answer comes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Whom to ask, and as whom.
+    """The authority to ask, and how to register with it.
 
-    ``binding`` is the key identifier and the secret that the authority's web site has told, where
-    it does not give an account to just anybody.
+    ``binding`` is the key identifier and the secret from the authority's web site, if it gives
+    accounts only there (external account binding).
     """
 
     url: str
@@ -58,7 +57,7 @@ class Authority:
 
 
 class Account:
-    """An account with an authority. It is made when it is needed first.
+    """An account with an authority, created at its first use.
 
     :param wall_clock: seconds since the epoch.
     """
@@ -75,21 +74,21 @@ class Account:
         self._known: Directory | None = None
 
     def look_again(self) -> None:
-        """Ask for the directory anew, for it may have changed since the last time."""
+        """Forget the directory, since it may have changed."""
         self._known = None
 
     def forget(self) -> None:
-        """Remember nothing of what the authority has said: it may be what was wrong."""
+        """Forget everything that the authority has sent, since it may be wrong."""
         self._known = self._url = self._nonce = None
 
     async def directory(self) -> Directory:
-        """Where the authority is asked for what."""
+        """The authority's directory."""
         if self._known is None:
             self._known = read_directory(self.document(await self.get(self.authority.url)))
         return self._known
 
     async def log_in(self) -> str:
-        """Find the account that belongs to our key, or open one; the account's URL."""
+        """Find the account of our key, or create one. Returns the account's URL."""
         if self._url is None:
             try:
                 self._url = await self._find(self.key)
@@ -100,9 +99,9 @@ class Account:
         return self._url
 
     async def change_key(self, key: AccountKey) -> None:
-        """Let the account, if there is one, be known by ``key`` from now on (section 7.3.5).
+        """Change the key of the account, if there is one, to ``key`` (section 7.3.5).
 
-        Once that has been done, it is done: asking again changes nothing. Raises AcmeError.
+        Calling it again with the same key changes nothing. Raises AcmeError.
         """
         url = (await self.directory()).key_change
         if url is None:
@@ -112,7 +111,8 @@ class Account:
         except AcmeError as error:
             if error.kind != "accountDoesNotExist":
                 raise
-            # Either it was done, and that was not noted, or there is no account yet.
+            # Either the key was changed already, but that was not saved, or there is no account
+            # yet.
         else:
             self._url = account
             inner = {"account": account, "oldKey": self.key.jwk}
@@ -123,17 +123,17 @@ class Account:
     # Requests.
 
     async def get(self, url: str) -> Answer:
-        """What is at ``url`` for everybody."""
+        """Fetch ``url`` without a signature."""
         return await self._send("GET", url)
 
     async def post(self, url: str, content: Mapping[str, Any] | None = None) -> Answer:
-        """Send a signed request: with ``content``, or to read what is at ``url`` (POST-as-GET)."""
+        """Send a signed request: with ``content``, or to read ``url`` (POST-as-GET)."""
         return await self._post(url, content, self.key, self._url)
 
     async def _post(
         self, url: str, content: Mapping[str, Any] | None, key: AccountKey, account: str | None
     ) -> Answer:
-        """A nonce that the authority does not take is no failure: its answer brings another one."""
+        """Post, and repeat if the authority refuses the nonce: its answer has a new one."""
         payload = b"" if content is None else json.dumps(content).encode()
         for _ in range(_MOST_BAD_NONCES):
             nonce = await self._fresh_nonce()
@@ -159,14 +159,14 @@ class Account:
         return nonce
 
     def document(self, answer: Answer) -> Mapping[str, Any]:
-        """The object in ``answer``. Raises AcmeError, also if it is a refusal."""
+        """The JSON object in ``answer``. Raises AcmeError, also if the answer is an error."""
         if answer.status >= 400:
             refusal = read_problem(answer.status, answer.body)
             raise AcmeError(str(refusal), refusal.kind, self.retry_after(answer))
         return read_json(answer.body)
 
     def retry_after(self, answer: Answer) -> float:
-        """The seconds that the authority wants to be left alone."""
+        """The seconds to wait, as the authority asks for in Retry-After."""
         return read_retry_after(answer.fields.get("retry-after"), self._wall_clock())
 
     # The account.
@@ -193,7 +193,7 @@ class Account:
 
 
 def location(answer: Answer) -> str:
-    """Where the authority keeps what was made. Raises AcmeError."""
+    """The URL of the created resource, from Location. Raises AcmeError."""
     if "location" not in answer.fields:
         raise AcmeError('the authority\'s answer lacks "Location"')
     return answer.fields["location"]

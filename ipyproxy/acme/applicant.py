@@ -1,7 +1,7 @@
-"""Asks an authority for certificates, and when it would like one to be renewed.
+"""Requests certificates from an authority, and asks it when to renew one.
 
-Knows whom to ask in whose name, what is asked for, and how long that may take. Knows nothing of
-when anything is due, nor of what follows from a failure.
+Knows the authority, the account, the kind of certificates to request, and the time limit. Knows
+nothing of when a certificate is due, or of what follows from a failure.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from ipyproxy.threads import Run
 T = TypeVar("T")
 
 LONGEST_ATTEMPT = 600.0
-"""Seconds after which an attempt is given up."""
+"""Longest attempt, in seconds."""
 _GIVEN_UP = f"gave up after {LONGEST_ATTEMPT / 60:g} minutes"
 
 
 class Policy(NamedTuple):
-    """What certificates are asked for. A key that is pinned is kept when one is renewed."""
+    """The kind of certificates to request. A pinned key is kept at a renewal."""
 
     key: KeyKind = "ecdsa"
     pinned: bool = False
 
 
 class Applicant:
-    """Asks in the name of the account whose key is in ``store``.
+    """Makes requests with the account whose key is in ``store``.
 
-    :param connect: gives the client for an account's key.
-    :param proofs: the ways to prove that a name is ours, the simplest first.
-    :param run: does work in a thread.
+    :param connect: makes the client for an account's key.
+    :param proofs: the ways to answer challenges, the simplest first.
+    :param run: runs work in a thread.
     """
 
     def __init__(
@@ -70,23 +70,23 @@ class Applicant:
         self._policy = policy
 
     def would_get(self, kept: Kept) -> bool:
-        """Whether the configuration asks for such a certificate, as it did then."""
+        """Whether a new certificate would be of the same kind as ``kept``."""
         if self._client is not None and not _is_from(self._client, kept):
             return False
         return kind_of(kept.certificate.private_key) == self._policy.key
 
     async def client(self) -> Client:
-        """Who speaks for the account that there is now."""
+        """The client for the present account."""
         key = await self._run(self._store.account_key)
         if self._client is None or self._client.account.key.thumbprint != key.thumbprint:
-            # It is new, or another node has changed it.
+            # The key is new, or another node has changed it.
             self._client = self._connect(key)
         return self._client
 
     async def renewal_window(self, kept: Kept) -> tuple[Window, float] | None:
-        """When the authority would like ``kept`` to be renewed, and when to ask it again.
+        """When the authority suggests to renew ``kept``, and when to ask it again.
 
-        None if it does not say. Raises AcmeError.
+        None if it suggests nothing. Raises AcmeError.
         """
         client = await self.client()
         identifier = certificate_id(kept.certificate.chain[0])
@@ -97,11 +97,11 @@ class Applicant:
     async def obtain(self, name: str, kept: Kept | None, failures: int, *, new_key: bool) -> None:
         """Get a certificate for ``name`` into the store.
 
-        Raises AcmeError, CertificateError or OSError if that cannot be.
+        Raises AcmeError, CertificateError or OSError if that fails.
 
-        :param kept: the one that it replaces.
-        :param failures: how many attempts have failed since the last one that did not.
-        :param new_key: whether it has another key in any case.
+        :param kept: the certificate that it replaces.
+        :param failures: how many attempts have failed since the last success.
+        :param new_key: whether to make a new key, even if the key is pinned.
         """
         await self.in_time(self._obtain(name, kept, failures, new_key=new_key))
 
@@ -110,7 +110,7 @@ class Applicant:
         proofs = usable(name, self._proofs)
         if not proofs:
             raise AcmeError("a name with a * takes tls.dns_hook or tls.dns_persist")
-        turn = failures % len(proofs)  # what has failed may work in another way
+        turn = failures % len(proofs)  # after a failure, another way may work
         key = await self._run(lambda: self._key_for(None if new_key else kept))
         replaces = None
         if kept is not None and _is_from(client, kept):
@@ -128,7 +128,7 @@ class Applicant:
         return new_key(self._policy.key)
 
     async def in_time(self, work: Coroutine[Deferred[Any], Any, T]) -> T:
-        """What ``work`` gives within :data:`LONGEST_ATTEMPT`. Raises AcmeError."""
+        """The result of ``work`` within :data:`LONGEST_ATTEMPT`. Raises AcmeError."""
         working = Deferred.fromCoroutine(work)
         late: list[bool] = []
 
@@ -149,5 +149,5 @@ class Applicant:
 
 
 def _is_from(client: Client, kept: Kept) -> bool:
-    """Whether a certificate is from the authority that is asked now."""
+    """Whether a certificate is from the present authority."""
     return kept.authority == client.account.authority.url

@@ -1,7 +1,7 @@
-"""Asks an authority for a certificate (RFC 8555), and when to renew one (RFC 9773).
+"""Asks an authority for a certificate (RFC 8555), and for the time to renew one (RFC 9773).
 
-Knows the order in which things are asked. Is handed the account, how time passes, and how the
-proofs for a name are shown; knows nothing of files, or of when a certificate is wanted.
+Knows the order of the requests. The account, the clock and the ways to answer challenges are handed
+in. Knows nothing of files, or of when a certificate is needed.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from ipyproxy.acme.renewal import Window
 from ipyproxy.net.hosts import parse_address
 
 SHORT_LIVED = "shortlived"
-"""The profile under which Let's Encrypt gives certificates for addresses."""
+"""The profile with which Let's Encrypt issues certificates for addresses."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0
 
 
 class Task(NamedTuple):
-    """What is to be proved: that ``name`` is ours, in the way of ``challenge``.
+    """A challenge to answer: it proves that ``name`` is ours.
 
-    ``account`` is the URL of our account, and ``key_authorization`` tells whose key that has.
+    ``account`` is the URL of our account, ``key_authorization`` proves possession of its key.
     """
 
     name: str
@@ -52,23 +52,23 @@ class Proof(Protocol):
     """A way to prove that a name is ours."""
 
     kind: str
-    """What the authority calls it, such as ``tls-alpn-01``."""
+    """The type of the challenge, such as ``tls-alpn-01``."""
 
     async def show(self, task: Task) -> None:
-        """Let the authority see the proof from now on. Raises AcmeError."""
+        """Publish the proof, so that the authority can see it. Raises AcmeError."""
 
     async def withdraw(self, task: Task) -> None:
-        """Show it no more. Raises nothing."""
+        """Remove the proof. Raises nothing."""
 
     def advice(self, task: Task) -> str:
-        """What a person is to do if the authority is not convinced; "" if that is unknown."""
+        """What a person can do if the authority does not accept the proof; "" if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A certificate that is wanted: for ``name``, of the key that ``request`` (DER) is signed with.
+    """A certificate to order: for ``name`` and the key that signed ``request`` (DER).
 
-    ``replaces`` is the :func:`~ipyproxy.acme.material.certificate_id` of the one before it.
+    ``replaces`` is the :func:`~ipyproxy.acme.material.certificate_id` of the former certificate.
     """
 
     name: str
@@ -77,9 +77,9 @@ class Wanted:
 
 
 class Client:
-    """What is asked for one ``account``.
+    """Makes the requests of one ``account``.
 
-    :param sleep: gives a Deferred that fires after so many seconds.
+    :param sleep: returns a Deferred that fires after so many seconds.
     """
 
     def __init__(self, account: Account, sleep: Callable[[float], Deferred[None]]) -> None:
@@ -87,7 +87,7 @@ class Client:
         self._sleep = sleep
 
     async def obtain(self, wanted: Wanted, proofs: Sequence[Proof]) -> bytes:
-        """The certificate and its chain, PEM. Raises AcmeError.
+        """Get the certificate and its chain, in PEM. Raises AcmeError.
 
         :param proofs: ways to prove that the name is ours, the best one first.
         """
@@ -99,9 +99,9 @@ class Client:
             raise
 
     async def renewal_window(self, identifier: str) -> tuple[Window, float] | None:
-        """When the authority would like a certificate to be renewed; None: it does not say.
+        """The time at which the authority suggests a renewal; None: it suggests none.
 
-        The second is after how many seconds to ask again, 0 if it has no wish.
+        The second value is after how many seconds to ask again; 0 if it doesn't say.
         """
         self.account.look_again()
         directory = await self.account.directory()
@@ -111,7 +111,7 @@ class Client:
         return read_window(self.account.document(answer)), self.account.retry_after(answer)
 
     async def revoke(self, certificate: x509.Certificate, reason: Reason) -> None:
-        """Have ``certificate`` revoked (RFC 8555 section 7.6); it may be so already.
+        """Revoke ``certificate`` (RFC 8555 section 7.6); it may be revoked already.
 
         Raises AcmeError.
         """
@@ -128,7 +128,7 @@ class Client:
             if error.kind != "alreadyRevoked":
                 raise
 
-    # An order, from its beginning to its end.
+    # An order, from start to end.
 
     async def _obtain(self, wanted: Wanted, proofs: Sequence[Proof]) -> bytes:
         url, order = await self._order(wanted)
@@ -165,8 +165,8 @@ class Client:
         try:
             answer = await self.account.post(directory.new_order, order)
         except AcmeError as error:
-            # It is merely a hint: the one before may be another authority's, or another node has
-            # replaced it already.
+            # "replaces" is only a hint: the former certificate may be from another authority, or
+            # another node has replaced it already.
             if "replaces" not in order or error.kind not in ("alreadyReplaced", "malformed"):
                 raise
             del order["replaces"]
@@ -174,7 +174,7 @@ class Client:
         return location(answer), read_order(self.account.document(answer))
 
     async def _authorize(self, url: str, name: str, proofs: Sequence[Proof]) -> None:
-        """Prove that ``name`` is ours, unless the authority remembers that it is."""
+        """Prove that ``name`` is ours, unless an earlier proof is still valid."""
         post, document = self.account.post, self.account.document
         authorization = read_authorization(document(await post(url)))
         if authorization.status == "valid":
@@ -200,7 +200,7 @@ class Client:
             raise AcmeError("; ".join(filter(None, (why, proof.advice(task)))))
 
     async def _pause(self, answer: Answer, pause: float) -> float:
-        """Wait as long as the authority wants; gives how long to wait before the look after."""
+        """Wait as long as the authority asks for. Returns how long to wait the next time."""
         wish = self.account.retry_after(answer)
         await self._sleep(min(max(pause, wish), _LONGEST_PAUSE))
         return min(2 * pause, _LONGEST_PAUSE)
@@ -226,7 +226,7 @@ def _unconvinced(authorization: Authorization, kind: str = "") -> str:
 
 
 def _checked(chain: bytes, wanted: Wanted) -> bytes:
-    """``chain``, if it is for our key. Whether it can be served is found out when it is loaded."""
+    """``chain``, if it is for our key. Everything else is checked when it is loaded."""
     try:
         certificate = x509.load_pem_x509_certificates(chain)[0]
         key = x509.load_der_x509_csr(wanted.request).public_key()

@@ -1,7 +1,7 @@
-"""What an authority says, read from JSON: its directory, orders, authorizations and problems.
+"""Parses an authority's JSON documents: its directory, orders, authorizations and problems.
 
-Pure. What is missing or of another type is an :class:`AcmeError`, for the authority is another
-program with faults of its own. Knows nothing of how a document comes here.
+Pure. A missing member, or one of the wrong type, raises :class:`AcmeError`. Knows nothing of how a
+document is fetched.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _ACCOUNT = re.compile(r"[!#-:<-~]{0,500}")
 
 
 class AcmeError(Exception):
-    """There is no certificate now: why, in a sentence for the log.
+    """No certificate was got; the message, a sentence for the log, says why.
 
-    :ivar kind: the authority's own word for it (RFC 8555 section 6.7), such as ``badNonce``; "".
-    :ivar retry_after: seconds for which the authority wants to be left alone.
+    :ivar kind: the authority's error type (RFC 8555 section 6.7), such as ``badNonce``; or "".
+    :ivar retry_after: seconds to wait, as the authority asks for.
     """
 
     def __init__(self, why: str, kind: str = "", retry_after: float = 0.0) -> None:
@@ -40,7 +40,7 @@ class AcmeError(Exception):
 
 
 class Step(Enum):
-    """What an order waits for."""
+    """The next step of an order."""
 
     AUTHORIZE = "our proofs that the names are ours"
     FINALIZE = "our request for the certificate"
@@ -56,12 +56,12 @@ STEPS: Mapping[str, Step] = {
     "valid": Step.DOWNLOAD,
     "invalid": Step.GIVE_UP,
 }
-"""By an order's status (RFC 8555 section 7.1.6)."""
+"""The step for each status of an order (RFC 8555 section 7.1.6)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """Where an authority is asked for what (section 7.1.1)."""
+    """An authority's directory: the URLs of its resources (section 7.1.1)."""
 
     new_nonce: str
     new_account: str
@@ -82,15 +82,15 @@ class Order:
     finalize: str
     certificate: str
     why: str
-    """Of one that has failed."""
+    """Why it failed, if it did."""
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
     """One way to prove that a name is ours (section 8).
 
-    A lasting record in the DNS has no token: it says for which of the ``issuers`` it is, and for
-    which account; "" for the account's own URL (draft-ietf-acme-dns-persist-01 section 3.1).
+    A persistent DNS record has no token: it names one of the ``issuers`` and the account; an empty
+    ``account`` stands for the account's URL (draft-ietf-acme-dns-persist-01 section 3.1).
     """
 
     kind: str
@@ -102,16 +102,16 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """What an authority holds of our proof for one name (section 7.1.4)."""
+    """The authority's state of our proof for one name (section 7.1.4)."""
 
     status: str
     challenges: tuple[Challenge, ...]
     why: str
-    """Of one that has failed."""
+    """Why it failed, if it did."""
 
 
 def read_json(body: bytes) -> Mapping[str, Any]:
-    """The object that ``body`` holds."""
+    """The JSON object in ``body``."""
     try:
         document = json.loads(body)
     except ValueError:
@@ -161,14 +161,14 @@ def read_authorization(document: Mapping[str, Any]) -> Authorization:
 
 
 def _challenge(document: Mapping[str, Any]) -> Challenge | None:
-    """One that is of a kind that we know: with a token, or with names of issuers."""
+    """A challenge that we can answer: with a token, or with names of issuers."""
     kind, url = _required(document, "type", str), _required(document, "url", str)
     token = _optional(document, "token", str)
     if token is not None:
         return Challenge(kind, url, token)
     issuers = _optional(document, "issuer-domain-names", list) or ()
     account = _optional(document, "accounturi", str) or ""
-    # They become part of a record, which people copy.
+    # These become parts of a record that people copy.
     if not 1 <= len(issuers) <= _MOST_ISSUERS or not _ACCOUNT.fullmatch(account):
         return None
     if not all(isinstance(name, str) and _ISSUER.fullmatch(name) for name in issuers):
@@ -177,7 +177,7 @@ def _challenge(document: Mapping[str, Any]) -> Challenge | None:
 
 
 def read_window(document: Mapping[str, Any]) -> Window:
-    """When the authority would like a certificate to be renewed (RFC 9773 section 4.2)."""
+    """The time at which the authority suggests a renewal (RFC 9773 section 4.2)."""
     suggested = _required(document, "suggestedWindow", dict)
     try:
         begins, ends = (
@@ -192,7 +192,7 @@ def read_window(document: Mapping[str, Any]) -> Window:
 
 
 def read_problem(status: int, body: bytes) -> AcmeError:
-    """Why a request was refused (RFC 7807)."""
+    """The error in the answer to a refused request (RFC 7807)."""
     try:
         document = read_json(body)
     except AcmeError:
@@ -203,7 +203,7 @@ def read_problem(status: int, body: bytes) -> AcmeError:
 
 
 def read_retry_after(value: str | None, now: float) -> float:
-    """The seconds that ``Retry-After`` asks for at ``now``, the wall clock's time; 0 for none."""
+    """The seconds in ``Retry-After`` from ``now`` (wall clock); 0 if it is absent."""
     if not value:
         return 0.0
     if value.isascii() and value.isdigit():
@@ -215,7 +215,7 @@ def read_retry_after(value: str | None, now: float) -> float:
 
 
 def _why(problem: Any) -> str:
-    """A problem document in one line, its subproblems (one for each name) included."""
+    """A problem document in one line, with its subproblems (one for each name)."""
     if not isinstance(problem, dict):
         return ""
     told = [problem, *(_optional(problem, "subproblems", list) or ())]
@@ -228,7 +228,7 @@ def _why(problem: Any) -> str:
 
 
 def _shown(text: str) -> str:
-    """What somebody else wrote, as one line of bounded length."""
+    """Foreign text as one line of bounded length."""
     line = "".join(letter if letter.isprintable() else " " for letter in text)
     return line if len(line) <= _LONGEST_DETAIL else line[:_LONGEST_DETAIL] + "..."
 

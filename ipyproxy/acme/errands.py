@@ -1,7 +1,7 @@
-"""What people ask of an authority beside new certificates: old ones revoked, another account key.
+"""What people ask for besides certificates: to revoke old ones, or to change the account's key.
 
-Knows the store in which they leave word, and what is asked for whom. Knows nothing of when
-certificates are due. Whatever fails is told of, and tried again later.
+Knows the files in the store that stand for such wishes. Knows nothing of when certificates are due.
+A failure is logged, and the errand is tried again later.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ipyproxy.threads import Run
 T = TypeVar("T")
 
 RETRY = 3600.0
-"""Seconds after a failure until it is tried again, if the authority does not want more."""
+"""Seconds after a failure until the next attempt, unless the authority asks for more."""
 
 _ACCOUNT = "the account's key"
 
@@ -36,9 +36,9 @@ class InTime(Protocol):
 
 
 class Errands:
-    """Those that the ``store`` has word of.
+    """The errands in the ``store``.
 
-    :param run: does work in a thread.
+    :param run: runs work in a thread.
     :param seconds: the reactor's clock.
     """
 
@@ -54,18 +54,18 @@ class Errands:
         self._troubles: dict[str, str] = {}
 
     def look(self) -> bool:
-        """Read what there is to do, in a thread; whether any of it is to be done now."""
+        """Read the errands, in a thread. Returns whether any is due now."""
         self._changes_key = self._store.wants_account_key()
         self._to_revoke = self._store.revocations()
         left = {_ACCOUNT} if self._changes_key else set()
         left |= {_told(certificate) for certificate in self._to_revoke}
-        for done in set(self._not_before) - left:  # by us, or by another node
+        for done in set(self._not_before) - left:  # done by us, or by another node
             self._not_before.pop(done)
             self._troubles.pop(done, None)
         return any(self._not_before.get(what, 0.0) <= self._seconds() for what in left)
 
     async def run(self, client: Client, in_time: InTime) -> None:
-        """Do it.
+        """Do the errands that are due.
 
         :param in_time: see :class:`InTime`.
         """
@@ -104,7 +104,7 @@ class Errands:
         await self._run(lambda: self._store.note_revoked(certificate))
 
     def concerns(self) -> Iterator[str]:
-        """What an administrator is to know, in sentences."""
+        """Sentences for the administrator."""
         yield from self._troubles.values()
 
 

@@ -1,6 +1,6 @@
-"""The account's key, and how requests are signed with it (RFC 7515, RFC 7638, RFC 8555 6.2).
+"""The account's key, and signing requests with it (RFC 7515, RFC 7638, RFC 8555 6.2).
 
-Pure: knows keys and JSON. Knows nothing of requests' meaning, or of files.
+Pure: knows keys and JSON. Knows nothing of what requests mean, or of files.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def base64url(content: bytes) -> str:
 
 
 def from_base64url(text: str) -> bytes:
-    """What ``text`` stands for. Raises ValueError."""
+    """Decode ``text``. Raises ValueError."""
     return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 class AccountKey:
-    """The P-256 key by which an authority knows us."""
+    """The P-256 key of an account."""
 
     def __init__(self, private: ec.EllipticCurvePrivateKey) -> None:
         self._private = private
@@ -52,23 +52,23 @@ class AccountKey:
 
     @classmethod
     def make(cls) -> AccountKey:
-        """A new one."""
+        """Make a new key."""
         return cls(ec.generate_private_key(ec.SECP256R1()))
 
     @classmethod
     def load(cls, pem: bytes) -> AccountKey:
-        """The one in a PEM file. Raises ValueError."""
+        """Load the key from PEM. Raises ValueError."""
         private = load_pem_private_key(pem, password=None)
         if not isinstance(private, ec.EllipticCurvePrivateKey) or private.key_size != 256:
             raise ValueError("not a P-256 key")
         return cls(private)
 
     def pem(self) -> bytes:
-        """What to keep it as."""
+        """The key in PEM."""
         return self._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
     def signed(self, protected: Mapping[str, Any], payload: bytes) -> bytes:
-        """``payload`` with its signature: the body of a request."""
+        """The body of a request: ``payload`` with its signature."""
         header = base64url(json.dumps({"alg": "ES256", **protected}).encode())
         body = base64url(payload)
         signature = self._private.sign(f"{header}.{body}".encode(), ec.ECDSA(hashes.SHA256()))
@@ -76,7 +76,7 @@ class AccountKey:
         return _flattened(header, body, b"".join(both))
 
     def binding(self, kid: str, secret: bytes, url: str) -> dict[str, str]:
-        """What ties a new account to one that the authority's web site knows (section 7.3.4)."""
+        """The external account binding for a new account (section 7.3.4)."""
         header = base64url(json.dumps({"alg": "HS256", "kid": kid, "url": url}).encode())
         body = base64url(json.dumps(self.jwk).encode())
         signature = hmac.digest(secret, f"{header}.{body}".encode(), "sha256")

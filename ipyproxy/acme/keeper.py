@@ -1,4 +1,4 @@
-"""Sees to it that every name has a certificate: looks, asks, keeps, and has it served.
+"""Makes sure that every name has a certificate: checks, requests, saves and serves them.
 
 Knows when something is due (:mod:`ipyproxy.acme.renewal`), where things are kept, and what follows
 from an attempt. Whatever fails, what is served stays. Knows nothing of connections, or of the
@@ -29,17 +29,18 @@ from ipyproxy.threads import Run
 from ipyproxy.tls import Certificate, CertificateError
 
 LOOK_EVERY = 5.0
-"""Seconds between two looks at the store: what somebody asks for, or another node has got."""
+"""Seconds between two looks at the store, for requests of people and certificates of other
+nodes."""
 _LEAST_BETWEEN = 6 * 3600.0
-"""Seconds after a success for which nothing more is asked by itself: the clock may be so wrong that
-a new certificate is due at once, or the authority may say so of each."""
+"""Seconds after a success without another automatic request: the clock may be so wrong that a new
+certificate is due at once, or the authority may suggest that."""
 _LEAST_IF_LOST = 600.0
 _WINDOW_ASKED = 6 * 3600.0
 _WINDOW_LEAST, _WINDOW_MOST = 60.0, 86400.0
 
 
 class _Look(NamedTuple):
-    """What the store holds."""
+    """The content of the store at one look."""
 
     stamps: Mapping[str, Stamp]
     changed: Mapping[str, Kept | None]
@@ -49,13 +50,13 @@ class _Look(NamedTuple):
 
 
 class Keeper:
-    """Keeps certificates for the names of ``store``.
+    """Keeps the certificates for the names of ``store`` up to date.
 
     :param applicant: asks for them.
-    :param run: does work in a thread.
-    :param serve: has a certificate served; may raise CertificateError.
+    :param run: runs work in a thread.
+    :param serve: serves a certificate; may raise CertificateError.
     :ivar standings: by name, as of the last look.
-    :ivar done: certificates that were got; ``failed`` are the attempts that brought none.
+    :ivar done: the number of new certificates; ``failed``: the number of failed attempts.
     """
 
     log = Logger(namespace="ipyproxy.acme")
@@ -93,11 +94,11 @@ class Keeper:
         self.failed = 0
 
     def start(self) -> None:
-        """Begin, with a look at once."""
+        """Start, with a look at once."""
         self._looping.start(LOOK_EVERY)
 
     def stop(self) -> None:
-        """Ask for nothing more; what is under way is given up."""
+        """Stop; a running attempt is cancelled."""
         self._stopped = True
         if self._looping.running:
             self._looping.stop()
@@ -105,7 +106,7 @@ class Keeper:
             self._turn.cancel()
 
     def serve_again(self) -> None:
-        """Have all certificates served that there are, after something else was put in place."""
+        """Serve all certificates of the store again, after other settings were put in place."""
         for name, kept in self._kept.items():
             self._have_served(name, kept.certificate)
 
@@ -115,7 +116,7 @@ class Keeper:
         except CertificateError as error:
             self.log.error("the certificate for {name}: {error}", name=name, error=error)
 
-    # A turn: look, serve what is new, and ask for what is due, one after the other.
+    # A turn: look, serve new certificates, and request those that are due, one by one.
 
     def _begin_turn(self) -> Deferred[None]:
         self._turn = Deferred.fromCoroutine(self._take_turn())
@@ -137,7 +138,7 @@ class Keeper:
         except Exception as error:
             trouble = str(error) if isinstance(error, OSError) else repr(error)
             if trouble == self._trouble:
-                return  # it was told, and the next look is soon
+                return  # it was logged, and the next look is soon
             self._trouble = trouble
             if isinstance(error, OSError):
                 self.log.error("certificates cannot be kept: {error}", error=error)
@@ -148,7 +149,7 @@ class Keeper:
         look: _Look = await self._run(self._read)
         self._stamps = look.stamps
         for name, noted in self._noted.items():
-            # It may not have been possible to keep it.
+            # It may not have been possible to save it.
             look.attempts[name] = max(noted, look.attempts[name], key=lambda one: one.last)
         for name in set(self._kept) - set(look.stamps):
             del self._kept[name]
@@ -163,7 +164,7 @@ class Keeper:
         return look
 
     def _read(self) -> _Look:
-        """In a thread; nothing is changed meanwhile, for there is one turn at a time."""
+        """Look, in a thread; nothing changes meanwhile, because there is one turn at a time."""
         try:
             asked = self._store.asked()
         except FileNotFoundError:
@@ -191,17 +192,17 @@ class Keeper:
         self._windows_due[name] = 0.0
         self._noted.pop(name, None)
 
-    # What is due.
+    # Which certificates are due.
 
     def _due(self, name: str) -> float:
-        """When to ask for a certificate for ``name``."""
+        """When to request a certificate for ``name``."""
         kept = self._kept.get(name)
         if kept is None or not self._applicant.would_get(kept):
             return 0.0
         return due_by_itself(kept.certificate, self._windows.get(name))
 
     def _first_due(self, look: _Look) -> str | None:
-        """The name that has been due longest, of those that may be asked for now."""
+        """The name that has been due longest, among those that may be requested now."""
         now = self._wall_clock()
         waiting = []
         for name in self._store.names:
@@ -218,7 +219,7 @@ class Keeper:
         return got_at is not None and self._reactor.seconds() < got_at + least
 
     async def _ask_for_window(self) -> None:
-        """Ask the authority when it would like one of the certificates to be renewed."""
+        """Ask the authority for the suggested renewal time of one of the certificates."""
         now = self._reactor.seconds()
         due = [name for name in self._kept if self._windows_due[name] <= now]
         if not due:
@@ -236,7 +237,7 @@ class Keeper:
             self._windows_due[name] = now + again
 
     def concerns(self) -> Iterator[str]:
-        """What an administrator is to know, in sentences."""
+        """Sentences for the administrator."""
         if self._trouble:
             yield f"certificates are not looked after: {self._trouble}"
         yield from concerns(self.standings, self._wall_clock())
@@ -245,7 +246,7 @@ class Keeper:
     # Asking.
 
     async def _run_errands(self) -> bool:
-        """Do what else people have asked for; whether it is our turn to ask."""
+        """Do the errands. Returns False if another node has the lock."""
         if not await self._run(self._take_lock):
             return False
         try:
@@ -255,7 +256,7 @@ class Keeper:
         return True
 
     async def _attempt(self, name: str, look: _Look) -> bool:
-        """Get a certificate for ``name``; whether it is our turn to ask."""
+        """Get a certificate for ``name``. Returns False if another node has the lock."""
         if not await self._run(self._take_lock):
             return False
         try:
@@ -267,12 +268,12 @@ class Keeper:
         return True
 
     async def _replace(self, name: str, attempts: Attempts, reason: Reason | None) -> None:
-        """Get a certificate; the one before is to be revoked, if there is a ``reason``."""
+        """Get a certificate; revoke the former one, if there is a ``reason``."""
         kept = self._kept.get(name)
         is_compromised = reason is Reason.COMPROMISED
         if kept is not None and is_compromised:
-            await self._note_revocation(kept, Reason.COMPROMISED)  # whatever comes of the rest
-        # Whoever asks from now on wants another one.
+            await self._note_revocation(kept, Reason.COMPROMISED)  # even if the rest fails
+        # A request from now on is for another certificate.
         await self._run(lambda: self._store.answered(name))
         got = await self._get(name, attempts, new_key=is_compromised)
         if kept is not None and got and reason is not None and not is_compromised:
@@ -283,7 +284,7 @@ class Keeper:
         await self._run(lambda: self._store.note_revocation(old, reason))
 
     def _take_lock(self) -> bool:
-        """In a thread, so that this may be stopped before it is done."""
+        """In a thread, so that :meth:`stop` may come before it is done."""
         self._lock = self._store.take_lock()
         if self._stopped:
             self._let_go()
@@ -295,7 +296,10 @@ class Keeper:
             self._store.let_go(lock)
 
     async def _get(self, name: str, attempts: Attempts, *, new_key: bool) -> bool:
-        """Get a certificate and keep it, or note why there is none; whether there is one."""
+        """Get a certificate and save it, or record why that failed.
+
+        Returns whether there is one.
+        """
         kept = self._kept.get(name)
         try:
             await self._applicant.obtain(name, kept, attempts.failures, new_key=new_key)
@@ -305,7 +309,7 @@ class Keeper:
             retry_after = error.retry_after if isinstance(error, AcmeError) else 0.0
             await self._note_failure(name, attempts, str(error), retry_after)
         except Exception as error:
-            # Whatever it is, the authority is not to be asked on and on.
+            # After any error, the authority must not be asked again and again.
             self.log.failure("asking for a certificate failed; please report this")
             await self._note_failure(name, attempts, repr(error), 0.0)
         else:

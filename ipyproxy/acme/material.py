@@ -1,6 +1,6 @@
-"""Keys, requests for certificates, and the certificates that answer challenges.
+"""Keys, certificate requests, and the certificates that answer challenges.
 
-Pure: knows X.509. Knows nothing of files, or of who asks for what.
+Pure: knows X.509. Knows nothing of files, or of who asks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ipyproxy.net.hosts import parse_address
 
 
 class Reason(Enum):
-    """Why a certificate is revoked, with its number (RFC 5280 section 5.3.1)."""
+    """The reason for revoking a certificate, with its number (RFC 5280 section 5.3.1)."""
 
     COMPROMISED = 1
     SUPERSEDED = 4
@@ -36,24 +36,24 @@ _LASTS = timedelta(days=7)
 
 
 def new_key(kind: KeyKind) -> Key:
-    """A new key. One for RSA may take a second: make it in a thread."""
+    """Make a new key. An RSA key may take a second, so call it in a thread."""
     if kind == "rsa":
         return rsa.generate_private_key(65537, _RSA_BITS)
     return ec.generate_private_key(ec.SECP256R1())
 
 
 def kind_of(key: Key) -> KeyKind:
-    """Which kind ``key`` is of."""
+    """The kind of ``key``."""
     return "rsa" if isinstance(key, rsa.RSAPrivateKey) else "ecdsa"
 
 
 def key_pem(key: Key) -> bytes:
-    """``key`` as it is kept."""
+    """``key`` in PEM."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def signing_request(key: Key, name: str) -> bytes:
-    """A request for a certificate that bears ``name`` alone, as DER (RFC 2986)."""
+    """A request for a certificate for ``name`` only, in DER (RFC 2986)."""
     return (
         x509.CertificateSigningRequestBuilder()
         .subject_name(x509.Name([]))
@@ -64,9 +64,9 @@ def signing_request(key: Key, name: str) -> bytes:
 
 
 def challenge_certificate(name: str, key_authorization: str, now: datetime) -> bytes:
-    """What answers a tls-alpn-01 challenge for ``name``: key and certificate, PEM (RFC 8737).
+    """The key and certificate, in PEM, that answer a tls-alpn-01 challenge (RFC 8737).
 
-    :param now: aware.
+    :param now: with a time zone.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     digest = hashlib.sha256(key_authorization.encode()).digest()
@@ -90,16 +90,16 @@ def challenge_certificate(name: str, key_authorization: str, now: datetime) -> b
 
 
 def server_name(name: str) -> str:
-    """What an ACME server sends as SNI when it looks at ``name``.
+    """The SNI that an ACME server sends when it validates ``name``.
 
-    Of an address, that is its name in the reverse tree of the DNS (RFC 8738 section 6).
+    For an address it is its name in the reverse DNS (RFC 8738 section 6).
     """
     address = parse_address(name)
     return name if address is None else address.reverse_pointer
 
 
 def certificate_id(certificate: x509.Certificate) -> str | None:
-    """By what an authority knows its own certificate (RFC 9773 section 4.1); None: by nothing."""
+    """The identifier of a certificate for renewal information (RFC 9773 section 4.1), or None."""
     try:
         extension = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
     except x509.ExtensionNotFound:
@@ -107,7 +107,7 @@ def certificate_id(certificate: x509.Certificate) -> str | None:
     if extension.value.key_identifier is None:
         return None
     serial = certificate.serial_number
-    # As in DER: an integer whose first bit is set has a zero byte in front.
+    # As in DER, an integer whose first bit is set has a leading zero byte.
     number = serial.to_bytes(serial.bit_length() // 8 + 1, "big")
     return f"{base64url(extension.value.key_identifier)}.{base64url(number)}"
 

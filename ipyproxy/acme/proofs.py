@@ -1,7 +1,7 @@
-"""The ways to prove to an authority that a name is ours (RFC 8555 section 8, RFC 8737).
+"""Answers challenges: proves to an authority that a name is ours (RFC 8555 section 8, RFC 8737).
 
-Each puts something where the authority looks: the listener and plain HTTP read it from the store,
-the DNS is changed by a program of the administrator's. Knows nothing of what the authority says.
+Each way publishes something for the authority: the HTTPS listener and plain HTTP read it from the
+store; a program of the administrator changes the DNS. Knows nothing of the authority's answers.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from ipyproxy.threads import Run
 T = TypeVar("T")
 
 HOOK_TIMEOUT = 180.0
-"""Seconds that the program for the DNS may take."""
+"""Longest run of the DNS program, in seconds."""
 
 _log = Logger(namespace="ipyproxy.acme")
 
 
 class _Shown:
-    """A proof that is shown for as long as the authority looks for it."""
+    """A proof that is published only while the authority validates it."""
 
     def advice(self, task: Task) -> str:
-        """See :class:`ipyproxy.acme.client.Proof`: the authority alone knows what is wrong."""
+        """See :class:`ipyproxy.acme.client.Proof`: only the authority knows what is wrong."""
         return ""
 
 
 class TlsAlpn(_Shown):
-    """By a certificate of our own, shown on port 443 to whoever offers ``acme-tls/1`` alone."""
+    """tls-alpn-01: a self-made certificate on port 443, for clients that offer ``acme-tls/1``."""
 
     kind = "tls-alpn-01"
 
@@ -60,7 +60,7 @@ class TlsAlpn(_Shown):
 
 
 class Http(_Shown):
-    """By a page, shown on port 80."""
+    """http-01: a page on port 80."""
 
     kind = "http-01"
 
@@ -79,16 +79,16 @@ class Http(_Shown):
         await _quietly(self._run, lambda: self._path(token).unlink(missing_ok=True))
 
     def _path(self, token: str) -> Path:
-        # It is the authority that says what it is.
+        # The token comes from the authority and becomes a file name.
         if not token.replace("-", "").replace("_", "").isalnum() or not token.isascii():
             raise AcmeError("the authority's token is not in base64url")
         return self._store.token_path(token)
 
 
 class Dns(_Shown):
-    """By a record in the DNS, which a program sets and clears: ``hook set|clear NAME VALUE``.
+    """dns-01: a DNS record that a program sets and clears: ``hook set|clear NAME VALUE``.
 
-    ``set`` returns once the name's servers tell of the record.
+    ``set`` returns once the name's servers have the record.
     """
 
     kind = "dns-01"
@@ -129,15 +129,15 @@ class Dns(_Shown):
 
 
 class LastingRecord:
-    """By a record that a person has put into the DNS for good (draft-ietf-acme-dns-persist-01)."""
+    """dns-persist-01: a permanent DNS record set by a person (draft-ietf-acme-dns-persist-01)."""
 
     kind = "dns-persist-01"
 
     async def show(self, task: Task) -> None:
-        """See :class:`ipyproxy.acme.client.Proof`: it is there already, or nobody has put it."""
+        """See :class:`ipyproxy.acme.client.Proof`: does nothing, since a person sets the record."""
 
     async def withdraw(self, task: Task) -> None:
-        """See :class:`ipyproxy.acme.client.Proof`: it stays."""
+        """See :class:`ipyproxy.acme.client.Proof`: does nothing, the record stays."""
 
     def advice(self, task: Task) -> str:
         """See :class:`ipyproxy.acme.client.Proof`."""
@@ -151,7 +151,7 @@ class LastingRecord:
 
 
 async def _quietly(run: Run, work: Callable[[], object]) -> None:
-    """A proof that stays where it was harms nobody, and the next one takes its place."""
+    """Ignore errors: a proof that stays published does no harm, and the next one replaces it."""
     try:
         await run(work)
     except Exception as error:
@@ -162,7 +162,7 @@ _IN_THE_DNS = (Dns.kind, LastingRecord.kind)
 
 
 def usable(name: str, proofs: Sequence[Proof]) -> list[Proof]:
-    """Those of ``proofs`` that can be for ``name``: a ``*`` is in the DNS alone, no address is."""
+    """Those of ``proofs`` that work for ``name``: DNS alone for a ``*``, never for an address."""
     if name.startswith("*."):
         return [proof for proof in proofs if proof.kind in _IN_THE_DNS]
     if parse_address(name) is not None:

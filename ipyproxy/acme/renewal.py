@@ -1,7 +1,8 @@
-"""When to ask for a certificate: the first time, again before it ends, and again after a failure.
+"""Decides when to ask for a certificate: at first, before it expires, and after a failure.
 
-Pure. All times are the wall clock's, in seconds since the epoch, for they are compared with dates
-in certificates and outlive the process. A clock that is set costs no more than one attempt.
+Pure. All times are the wall clock's, in seconds since the epoch, because they are compared with
+dates in certificates and outlive the process. If the clock is set, that causes at most one more
+attempt.
 """
 
 from __future__ import annotations
@@ -12,23 +13,24 @@ _DAY = 86400.0
 _HOUR = 3600.0
 
 SHORT_LIFE = 10 * _DAY
-"""A certificate that lasts for less is renewed after half its life, any other after two thirds."""
+"""A certificate with a shorter lifetime is renewed after half of it, any other after two thirds."""
 _JITTER = 0.02
-"""The part of a life by which renewals are spread, where the authority suggests no time."""
+"""Renewals are spread over this part of the lifetime, if the authority suggests no time."""
 
 _WAITS = (60.0, 600.0, 1200.0, 3600.0, 7200.0, 14400.0, 21600.0)
-"""Seconds after the first failure, the second and so on; the last counts for all that follow."""
+"""Seconds to wait after the first failure, the second and so on; the last one also for all later
+ones."""
 _WAIT_SPREAD = 0.25
 _LONGEST_WISH = 7 * _DAY
-"""Of what an authority asks for with Retry-After, no more is believed."""
+"""Longest Retry-After that is respected."""
 MOST_FAILURES_AN_HOUR = 4
-"""Whoever asks. Let's Encrypt locks a name out after five."""
+"""Most failures in an hour, also on request. Let's Encrypt locks a name out after five."""
 _SET_BACK = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Within which an authority would like a certificate to be renewed (RFC 9773)."""
+    """The period in which an authority suggests to renew a certificate (RFC 9773)."""
 
     begins: float
     ends: float
@@ -36,21 +38,21 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """What came of asking for one name, since it last went well."""
+    """The failures for one name since its last success."""
 
     failures: int = 0
     last: float = 0.0
     not_before: float = 0.0
     recent: tuple[float, ...] = ()
-    """The failures of the last hour."""
+    """The times of failures in the last hour."""
     why: str = ""
 
 
 def renewal_time(begins: float, ends: float, window: Window | None, share: float) -> float:
-    """When a certificate that is valid from ``begins`` to ``ends`` is to be renewed.
+    """When to renew a certificate that is valid from ``begins`` to ``ends``.
 
-    :param window: what the authority suggests, if it does.
-    :param share: from 0 to 1, always the same for one certificate: where in a window.
+    :param window: the period that the authority suggests, if any.
+    :param share: the position in a window, from 0 to 1; always the same for one certificate.
     """
     if window is not None:
         return window.begins + share * (window.ends - window.begins)
@@ -60,12 +62,12 @@ def renewal_time(begins: float, ends: float, window: Window | None, share: float
 
 
 def may_try(attempts: Attempts, now: float, *, asked: bool = False) -> bool:
-    """Whether to ask for a certificate that is due.
+    """Whether to ask now for a certificate that is due.
 
-    :param asked: by a person, who does not want to wait for the next turn.
+    :param asked: whether a person has asked for it and does not want to wait.
     """
     if now < attempts.last - _SET_BACK:
-        return True  # what was noted has yet to happen: the clock was wrong then
+        return True  # the last attempt lies in the future, so the clock was wrong then
     recent = [failed for failed in attempts.recent if failed > now - _HOUR]
     if len(recent) >= MOST_FAILURES_AN_HOUR:
         return False
@@ -75,16 +77,16 @@ def may_try(attempts: Attempts, now: float, *, asked: bool = False) -> bool:
 def after_failure(
     attempts: Attempts, now: float, why: str, *, retry_after: float, left: float, share: float
 ) -> Attempts:
-    """What to note after an attempt has failed.
+    """The record after one more failed attempt.
 
-    :param retry_after: seconds for which the authority wants to be left alone.
-    :param left: seconds until browsers refuse the certificate that there is; 0 without one.
-    :param share: from 0 to 1, another one each time: where in the time after the least wait.
+    :param retry_after: seconds to wait, as the authority asks for.
+    :param left: seconds until the present certificate expires; 0 without one.
+    :param share: a random number from 0 to 1, which spreads the next attempt.
     """
     failures = attempts.failures + 1
     wait = _WAITS[min(failures, len(_WAITS)) - 1]
     if left > 0:
-        # The nearer the end, the more often, but never more than once an hour.
+        # More often towards the end, but at most once an hour.
         wait = min(wait, max(_HOUR, left / 8))
     wait = max(wait * (1 + share * _WAIT_SPREAD), min(retry_after, _LONGEST_WISH))
     recent = tuple(failed for failed in attempts.recent if now - _HOUR < failed <= now)

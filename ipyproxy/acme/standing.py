@@ -1,6 +1,6 @@
-"""How it is with each name: what it has, when that is to be renewed, and how asking went.
+"""The state of each name: its certificate, when to renew it, and the attempts to get one.
 
-Pure. Knows nothing of files, or of who asks.
+Pure. Knows nothing of files, or of the authority.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from ipyproxy.tls import Certificate
 
 
 class Kept(NamedTuple):
-    """A certificate in the store, and the URL of the authority that it is from."""
+    """A certificate in the store, and the URL of its authority."""
 
     certificate: Certificate
     authority: str
 
 
 class Standing(NamedTuple):
-    """How it is with one name: when its certificate is to be renewed, and how asking went.
+    """The state of one name: when to renew its certificate, and the attempts.
 
     ``due`` is 0 if there is no certificate.
     """
@@ -33,16 +33,16 @@ class Standing(NamedTuple):
 
 
 def due_by_itself(certificate: Certificate, window: Window | None = None) -> float:
-    """When ``certificate`` is to be renewed if nothing changes.
+    """When to renew ``certificate``, if nothing changes.
 
-    :param window: what the authority suggests.
+    :param window: the period that the authority suggests.
     """
     begins, ends = certificate.not_before.timestamp(), certificate.not_after.timestamp()
     return renewal_time(begins, ends, window, _share(certificate))
 
 
 def _share(certificate: Certificate) -> float:
-    """A number from 0 to 1 that is always the same for one certificate, and another for others."""
+    """A number from 0 to 1, always the same for one certificate and different for others."""
     serial = certificate.chain[0].serial_number
     digest = hashlib.sha256(str(serial).encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48
@@ -54,7 +54,7 @@ def told(at: float) -> str:
 
 
 def concerns(standings: Mapping[str, Standing], now: float) -> Iterator[str]:
-    """What an administrator is to know: a sentence for each name that is due and does not come."""
+    """Sentences for the administrator: one for each name whose certificate is overdue."""
     for standing in standings.values():
         failures = standing.attempts.failures
         if failures and standing.due <= now:

@@ -1,19 +1,15 @@
-"""What is kept of ACME, in one directory: back it up by copying it, share it by mounting it.
+"""ACME's files in one directory: copy it for a backup, mount it to share it between nodes.
 
-    account.pem           the account's key
-    account.next.pem      the one that it is to have, while it is changed
-    rekey                 somebody wants the account's key to be changed
-    certificates/NAME.pem key, certificate and chain; "_" stands for a "*"
-    attempts/NAME.json    what came of asking, if it failed
-    asked/NAME            somebody wants this one to be renewed at once; why the old one is revoked
-    revocations/*.pem     certificates that the authority is to revoke, and why
-    revoked/*.pem         those that it has revoked
-    challenges/NAME.pem   what an ACME server is shown that looks at NAME (tls-alpn-01)
-    http/                 the same for http-01, as a site's directory
-    lock                  held by whoever asks an authority
+    account.pem the account's key account.next.pem the one that it is to have, while it is changed
+    rekey somebody wants the account's key to be changed certificates/NAME.pem key, certificate and
+    chain; "_" stands for a "*" attempts/NAME.json what came of asking, if it failed asked/NAME
+    somebody wants this one to be renewed at once; why the old one is revoked revocations/*.pem
+    certificates that the authority is to revoke, and why revoked/*.pem those that it has revoked
+    challenges/NAME.pem what an ACME server is shown that looks at NAME (tls-alpn-01) http/ the same
+    for http-01, as a site's directory lock held by the process that asks an authority
 
-Everything is for the service's user alone. Knows files; called in a thread where it may take long.
-Knows nothing of when something is asked for.
+Only the service's user can access the files. Knows files; slow methods are called in a thread.
+Knows nothing of when certificates are asked for.
 """
 
 from __future__ import annotations
@@ -37,7 +33,7 @@ from ipyproxy.statefiles import own_directory, read, write
 from ipyproxy.tls import Certificate, CertificateError, load_certificate
 
 Stamp = tuple[int, int, int]
-"""By which one can tell that a file is another one than before."""
+"""Identifies a state of a file, to detect changes."""
 
 _FROM = "# from "
 
@@ -45,7 +41,7 @@ _log = Logger(namespace="ipyproxy.acme")
 
 
 class Store:
-    """The files of ``names``, in ``directory``. It is a :class:`ipyproxy.tls.Source` as well.
+    """The files for ``names`` in ``directory``. It is a :class:`ipyproxy.tls.Source` too.
 
     Any method may raise OSError: see :mod:`ipyproxy.statefiles`.
     """
@@ -58,11 +54,11 @@ class Store:
 
     @property
     def http(self) -> Path:
-        """The directory whose ``.well-known/acme-challenge`` plain HTTP shows."""
+        """The directory whose ``.well-known/acme-challenge`` plain HTTP serves."""
         return self.directory / "http"
 
     def prepare(self) -> None:
-        """Make the directories that others look for."""
+        """Create the directories that other programs look for."""
         for name in (".", "certificates", "attempts", "asked", "revocations", "challenges"):
             with own_directory(self.directory / name):
                 pass
@@ -70,11 +66,14 @@ class Store:
     # Certificates.
 
     def path(self, name: str) -> Path:
-        """Where the certificate for ``name`` is kept."""
+        """The file of the certificate for ``name``."""
         return self.directory / "certificates" / f"{_file_name(name)}.pem"
 
     def load(self) -> Sequence[Certificate]:
-        """The certificates that there are. One that cannot be used is passed over, and got anew."""
+        """The certificates in the store.
+
+        One that cannot be used is skipped, and will be renewed.
+        """
         try:
             there = self.stamps()
         except OSError as error:
@@ -91,7 +90,7 @@ class Store:
         return found
 
     def certificate(self, name: str) -> Certificate:
-        """The one for ``name``. Raises CertificateError."""
+        """The certificate for ``name``. Raises CertificateError."""
         path = self.path(name)
         certificate = load_certificate(path, path)
         if name not in certificate.names:
@@ -99,9 +98,9 @@ class Store:
         return certificate
 
     def save(self, name: str, authority: str, key: bytes, chain: bytes) -> None:
-        """Keep a certificate of ``authority`` (a URL), once it is clear that it can be served.
+        """Save a certificate from ``authority`` (a URL), after checking that it can be served.
 
-        Raises CertificateError, and then the one before stays.
+        Raises CertificateError; then the former one stays.
         """
         trial = self.directory / "attempts" / f"{_file_name(name)}.pem"
         write(trial, f"{_FROM}{authority}\n".encode() + key + chain)
@@ -114,12 +113,12 @@ class Store:
             trial.unlink(missing_ok=True)
 
     def authority(self, name: str) -> str:
-        """The URL of the authority that the certificate for ``name`` is from; "" if unknown."""
+        """The URL of the authority that issued the certificate for ``name``; "" if unknown."""
         line = self.path(name).read_bytes().partition(b"\n")[0].decode("ascii", "replace")
         return line.removeprefix(_FROM) if line.startswith(_FROM) else ""
 
     def stamps(self) -> Mapping[str, Stamp]:
-        """Which file each name has now, for those that have one."""
+        """The stamp of each name's file, for names that have one."""
         found = {}
         for name in self.names:
             with contextlib.suppress(FileNotFoundError):
@@ -127,32 +126,32 @@ class Store:
                 found[name] = (status.st_ino, status.st_mtime_ns, status.st_size)
         return found
 
-    # The account, and how asking went.
+    # The account, and the attempts.
 
     def account_key(self) -> AccountKey:
-        """The account's key; a new one if there is none, or none that can be used."""
+        """The account's key; a new one if there is none, or if it cannot be used."""
         return _kept_key(self.directory / "account.pem")
 
     def next_account_key(self) -> AccountKey:
-        """The key that the account is to have next. It is the same until it is taken over."""
+        """The account's next key: always the same one, until it is taken over."""
         return _kept_key(self.directory / "account.next.pem")
 
     def take_next_account_key(self) -> None:
-        """Let the next key be the account's, and nobody want another one."""
+        """Make the next key the account's, and clear the request for a change."""
         with own_directory(self.directory):
             (self.directory / "account.next.pem").replace(self.directory / "account.pem")
         (self.directory / "rekey").unlink(missing_ok=True)
 
     def ask_for_account_key(self) -> None:
-        """Let the running proxy change the account's key."""
+        """Ask the running proxy to change the account's key."""
         write(self.directory / "rekey", b"")
 
     def wants_account_key(self) -> bool:
-        """Whether somebody wants that."""
+        """Whether somebody has asked for that."""
         return (self.directory / "rekey").exists()
 
     def attempts(self, name: str) -> Attempts:
-        """What came of asking for ``name``."""
+        """The failed attempts for ``name``."""
         try:
             found = json.loads(read(self._attempts_path(name)))
             return Attempts(**{**found, "recent": tuple(map(float, found["recent"]))})
@@ -160,7 +159,7 @@ class Store:
             return Attempts()
 
     def note(self, name: str, attempts: Attempts) -> None:
-        """Keep what came of asking for ``name``."""
+        """Save the attempts for ``name``."""
         if attempts == Attempts():
             self._attempts_path(name).unlink(missing_ok=True)
         else:
@@ -169,12 +168,12 @@ class Store:
     def _attempts_path(self, name: str) -> Path:
         return self.directory / "attempts" / f"{_file_name(name)}.json"
 
-    # What people ask for.
+    # Requests of people.
 
     def asked(self) -> Mapping[str, Reason | None]:
-        """The names that somebody wants to be renewed at once.
+        """The names that people want to renew at once.
 
-        With each is why the certificate that it has now is to be revoked; None: it is not.
+        The values are the reasons to revoke the present certificates; None: do not revoke.
         """
         wanted = {path.name: path for path in (self.directory / "asked").iterdir()}
         return {
@@ -184,17 +183,17 @@ class Store:
         }
 
     def ask(self, name: str, reason: Reason | None = None) -> None:
-        """Let the running proxy ask for ``name`` at once, and revoke what it has now."""
+        """Ask the running proxy to renew ``name`` at once, and (with a reason) to revoke."""
         write(self.directory / "asked" / _file_name(name), b"" if reason is None else _line(reason))
 
     def answered(self, name: str) -> None:
-        """That has been done."""
+        """Clear the request for ``name``, since it was done."""
         (self.directory / "asked" / _file_name(name)).unlink(missing_ok=True)
 
-    # What is to be revoked.
+    # Revocations.
 
     def note_revocation(self, certificate: x509.Certificate, reason: Reason) -> None:
-        """Let ``certificate`` be revoked, for ``reason``."""
+        """Add ``certificate`` to those that are to be revoked, for ``reason``."""
         content = _line(reason) + certificate.public_bytes(Encoding.PEM)
         write(self.directory / "revocations" / _serial_name(certificate), content)
 
@@ -209,38 +208,38 @@ class Store:
         return found
 
     def note_revoked(self, certificate: x509.Certificate) -> None:
-        """Keep in mind that ``certificate`` is revoked."""
+        """Record that ``certificate`` is revoked."""
         name = _serial_name(certificate)
         with own_directory(self.directory / "revoked"):
             (self.directory / "revocations" / name).replace(self.directory / "revoked" / name)
 
     def is_revoked(self, certificate: x509.Certificate) -> bool:
-        """Whether ``certificate`` has been revoked because somebody asked for it."""
+        """Whether ``certificate`` was revoked on request."""
         return (self.directory / "revoked" / _serial_name(certificate)).exists()
 
     # Challenges.
 
     def challenge(self, asked_for: str) -> Certificate | None:
-        """What an ACME server is shown that looks at ``asked_for`` (SNI); no file is read for it.
+        """The certificate for an ACME server that sends ``asked_for`` as SNI; reads no file.
 
-        None unless that is one of our names, and is being proved at present. See
+        None unless that is one of our names with an open challenge. See
         :class:`ipyproxy.tls.ServerTLS`.
         """
         name = self._seen_as.get(asked_for)
         return None if name is None else self._shown.get(name)
 
     def show(self, name: str, content: bytes) -> None:
-        """Let ACME servers see ``content`` when they look at ``name``, here and at other nodes."""
+        """Publish ``content`` for ACME servers that validate ``name``, here and at other nodes."""
         write(self._challenge_path(name), content)
         self.see_challenges()
 
     def withdraw(self, name: str) -> None:
-        """Let them see it no more."""
+        """Remove it."""
         self._challenge_path(name).unlink(missing_ok=True)
         self.see_challenges()
 
     def see_challenges(self) -> None:
-        """Find out which challenges there are, those of other nodes too."""
+        """Read the open challenges, including those of other nodes."""
         shown = {}
         for name in self.names:
             path = self._challenge_path(name)
@@ -253,15 +252,15 @@ class Store:
         return self.directory / "challenges" / f"{_file_name(name)}.pem"
 
     def token_path(self, token: str) -> Path:
-        """Where the answer to an http-01 challenge lies."""
+        """The file with the answer to an http-01 challenge."""
         return self.http / ".well-known" / "acme-challenge" / token
 
     # Several processes.
 
     def take_lock(self) -> int | None:
-        """What says that nobody else asks an authority until :meth:`let_go`; None: somebody does.
+        """Take the lock on asking an authority, until :meth:`let_go`; None: another process has it.
 
-        The kernel lets go of it when the process ends, however it does.
+        The kernel releases it when the process ends.
         """
         with own_directory(self.directory) as directory:
             flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -277,7 +276,7 @@ class Store:
         return descriptor
 
     def let_go(self, lock: int) -> None:
-        """Let somebody else ask."""
+        """Release the lock."""
         os.close(lock)
 
 
@@ -298,7 +297,7 @@ def _line(reason: Reason) -> bytes:
 
 
 def _reason(content: bytes) -> Reason | None:
-    """What :func:`_line` has written at the beginning of ``content``."""
+    """The reason that :func:`_line` has written at the beginning of ``content``."""
     line = content.partition(b"\n")[0]
     return next((reason for reason in Reason if _line(reason) == line + b"\n"), None)
 

@@ -1,6 +1,6 @@
-"""Requests to an authority over HTTPS, by Twisted's client.
+"""Sends requests to an authority over HTTPS, by Twisted's client.
 
-Knows sockets, TLS and whom to trust. Knows nothing of what is asked.
+Knows sockets, TLS and trusted roots. Knows nothing of the requests' meaning.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from ipyproxy.net.reasons import innermost
 TIMEOUT = 30.0
 """Seconds for a whole answer."""
 CONNECT_TIMEOUT = 10.0
-"""Seconds of these for a connection."""
+"""Seconds for connecting, a part of :data:`TIMEOUT`."""
 MOST_BYTES = 1 << 20
-"""Of an answer's body."""
+"""Largest body of an answer."""
 _IDLE = 20
 _URL = re.compile(r"https://[!-~]+")
 
-# systemd drops packets silently; what it says to a resolver elsewhere is an error.
+# systemd's sandbox drops packets silently, but a resolver gets an error.
 _HINT = (
     "; if ipyproxy runs as a systemd service, its unit lets it connect to this host only: see "
     '"The service\'s sandbox" in docs/tls.md'
@@ -54,8 +54,7 @@ _HINT = (
 class Web:
     """Sends requests: :class:`ipyproxy.acme.account.Send`. No redirect is followed.
 
-    :param trusted: who may have issued the authority's own certificate; None: any root that this
-        system trusts.
+    :param trusted: the roots for the authority's own certificate; None: those of this system.
     """
 
     def __init__(self, reactor: Clock, trusted: Sequence[x509.Certificate] | None = None) -> None:
@@ -106,7 +105,7 @@ def _read(response: IResponse) -> Deferred[Answer]:
 
 
 def _explained(failure: Failure, host: str, *, in_time: bool) -> Exception:
-    """What there is to say, in our own words; CancelledError if nobody waits for the answer."""
+    """The AcmeError for a failure; CancelledError if nobody waits for the answer."""
     error = innermost(failure.value)
     if isinstance(error, AcmeError):
         return error
@@ -129,7 +128,7 @@ def _explained(failure: Failure, host: str, *, in_time: bool) -> Exception:
 
 
 class _Collector(Protocol):
-    """Takes a body, up to :data:`MOST_BYTES`."""
+    """Collects a body of up to :data:`MOST_BYTES`."""
 
     transport: ITransport
 
@@ -141,7 +140,7 @@ class _Collector(Protocol):
         self.transport.loseConnection()
 
     def dataReceived(self, data: bytes) -> None:
-        """Some more."""
+        """Bytes of the body."""
         self._body += data
         if len(self._body) > MOST_BYTES and not self.whole.called:
             self.whole.errback(AcmeError("the authority's answer does not end"))
@@ -159,22 +158,22 @@ class _Collector(Protocol):
 
 @implementer(IBodyProducer)
 class _Bytes:
-    """A body that is there already."""
+    """A request body in memory."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
         self.length = len(body)
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """Give all at once."""
+        """Write everything at once."""
         consumer.write(self._body)
         return succeed(None)
 
     def pauseProducing(self) -> None:
-        """There is nothing left to hold back."""
+        """Do nothing: everything is written."""
 
     def resumeProducing(self) -> None:
-        """There is nothing left to give."""
+        """Do nothing: everything is written."""
 
     def stopProducing(self) -> None:
-        """There is nothing left to give."""
+        """Do nothing: everything is written."""

@@ -1,4 +1,4 @@
-"""How it is found out who sent a request: the methods, and the gate that asks them."""
+"""Authentication: the methods that find out who sent a request, and the gate that calls them."""
 
 from ipyproxy.auth.gate import Gate, Method
 from ipyproxy.auth.memory import InMemory

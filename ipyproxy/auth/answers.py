@@ -1,6 +1,6 @@
-"""Answers that cost something: asked for in turn, once for all who wait, remembered for a while.
+"""Expensive answers: clients take turns, equal questions are asked once, answers are cached.
 
-Knows keys, time and whose turn it is. Knows nothing of what is asked.
+Knows keys, time and turns. Knows nothing of what is asked.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _REMEMBERED = 4096
 
 
 class _Question(Generic[T]):
-    """One that is to be answered, or is being answered.
+    """A question that waits for its turn, or is being answered.
 
-    :param client: who asked first; its turn is waited for.
-    :param unheard: is told the answer if nobody waits for it any more.
+    :param client: the client that asked first; the question waits for its turn.
+    :param unheard: called with the answer if nobody waits for it any more.
     """
 
     def __init__(self, client: str, start: Start[T], unheard: Callable[[T], object]) -> None:
@@ -38,7 +38,7 @@ class _Question(Generic[T]):
         self.waiting: list[Deferred[T]] = []
 
     def stop_deadline(self) -> None:
-        """Its turn has come, or nobody waits for it any more."""
+        """Stop the time limit: its turn has come, or nobody waits any more."""
         if self.deadline is not None:
             self.deadline.cancel()
             self.deadline = None
@@ -47,13 +47,13 @@ class _Question(Generic[T]):
 class SingleFlight(Generic[T]):
     """Questions by key.
 
-    A question that has begun is carried through even if everybody who waited for it has left: a
-    guess is to count, and whoever was asked has the work anyway.
+    A question that has begun goes on even if everybody who waited for it has left: a guessed
+    password has to count, and the work is being done anyway.
 
-    :param clock: the reactor, for its time.
-    :param lasting: seconds for which an answer is remembered; 0 for not at all.
-    :param longest_wait: seconds after which a question whose turn has not come is refused, as by
-        HAProxy's ``timeout queue``.
+    :param clock: the reactor, for its clock.
+    :param lasting: seconds for which an answer is cached; 0 for not at all.
+    :param longest_wait: seconds after which a waiting question is refused, like HAProxy's ``timeout
+        queue``.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class SingleFlight(Generic[T]):
         self._known: dict[Hashable, tuple[float, T]] = {}
 
     def known(self, key: Hashable) -> T | None:
-        """The answer, if it is remembered."""
+        """The cached answer, if there is one."""
         until, answer = self._known.get(key, (0.0, None))
         return answer if self._clock.seconds() < until else None
 
@@ -78,13 +78,14 @@ class SingleFlight(Generic[T]):
         start: Start[T],
         unheard: Callable[[T], object] = lambda answer: None,
     ) -> Deferred[T]:
-        """The answer to ``key``: ``start`` is called in turn, unless somebody has asked already.
+        """The answer to ``key``: calls ``start`` in turn, unless the same question is open already.
 
         Raises :class:`~ipyproxy.errors.ProxyError` (``OVERLOADED``) if too many wait, and fails
         with it if the turn does not come in time. Cancelling gives up waiting.
 
         :param client: its address.
-        :param unheard: is told an answer to this client's question that nobody waits for any more.
+        :param unheard: called with the answer to this client's question if nobody waits for it any
+            more.
         """
         known = self.known(key)
         if known is not None:
@@ -117,7 +118,7 @@ class SingleFlight(Generic[T]):
             raise
 
     def _refuse(self, key: Hashable, question: _Question[T]) -> None:
-        """Its turn has not come in time, so all who wait for its answer are refused."""
+        """Refuse all who wait for this question, because its turn has not come in time."""
         self._turns.leave(question.client, question.begin)
         del self._asking[key]
         said = f"a login has waited {self._longest_wait:g} s for its check to begin"

@@ -1,6 +1,6 @@
-"""Logins: how many of each client's are being checked or have failed, and who has to wait.
+"""Counts each client's logins that are being checked or have failed, and makes clients wait.
 
-Knows the clients, which counts, the time, and the log of refusals. Knows nothing of passwords.
+Knows the clients' records, the time, and the log of refusals. Knows nothing of passwords.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class LoginAttempts:
     """The logins of all clients.
 
     :param clock: anything with ``seconds()``.
-    :param audit: tells the log of failures that no request is refused with any more.
+    :param audit: logs failures of clients that left before the answer.
     """
 
     def __init__(self, clients: Clients, clock: Clock, audit: Audit) -> None:
@@ -24,7 +24,7 @@ class LoginAttempts:
         self._audit = audit
 
     def admit(self, client: str) -> None:
-        """``client`` wants to try a password that has not been tried lately.
+        """Check whether ``client`` may try a password that was not tried recently.
 
         Raises :class:`ProxyError` (``TOO_MANY_LOGINS``) if it has to wait.
         """
@@ -33,25 +33,25 @@ class LoginAttempts:
             raise ProxyError(Problem.TOO_MANY_LOGINS, retry_after=wait)
 
     def begin(self, client: str) -> None:
-        """A password of ``client`` is about to be checked: it counts as failed until the end.
+        """A check of ``client``'s password begins; it counts as failed until it ends.
 
-        Raises :class:`ProxyError` as :meth:`admit` does, and then nothing has begun. Otherwise
-        :meth:`end` is to be called once.
+        Raises :class:`ProxyError` as :meth:`admit` does; then nothing has begun. Otherwise call
+        :meth:`end` once.
         """
         self.admit(client)
         self._clients.login_begun(client, self._clock.seconds())
 
     def end(self, client: str, *, failed: bool) -> None:
-        """The check has come to its end."""
+        """The check has ended."""
         now = self._clock.seconds()
         self._clients.login_ended(client, now)
         if failed:
             self._clients.login_failed(client, now)
 
     def unheard(self, client: str, *, by_page: bool) -> None:
-        """``client`` has failed, and left before it could be told so.
+        """A login has failed, but ``client`` left before the answer.
 
-        :param by_page: whether another site's page may have had its browser try.
+        :param by_page: whether another site's page may have made its browser try.
         """
         error = ProxyError(Problem.LOGIN_FAILED, "htpasswd: wrong credentials, and it has left")
         self._audit.note(client, error, self._clock.seconds(), by_page=by_page)

@@ -1,6 +1,6 @@
 """A method: client certificates, by their subjects.
 
-That a certificate is genuine, the handshake has found out.
+The TLS handshake has verified the certificate before.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from ipyproxy.access.subjects import Subjects
 
 
 class Certificates:
-    """A method: the subject of the connection's certificate stands for a user."""
+    """A method: the subject of the client certificate names the user."""
 
     def __init__(self, subjects: Subjects) -> None:
         self._subjects = subjects

@@ -1,7 +1,7 @@
-"""A method that asks a login server: a subrequest to a URL, as nginx's auth_request makes it.
+"""A method that asks a login server by a subrequest, like nginx's auth_request.
 
-Knows what such servers are told and what their answers mean. Knows nothing of what they check, and
-so an answer holds for nothing but the very same question.
+Knows what such servers are sent and what their answers mean. It does not know what they check, so
+an answer is valid for exactly the same question only.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http.rewriting import without_cookies
 
 AT_ONCE = 128
-"""Subrequests under way at once, half of them for one client."""
+"""Most subrequests at a time; one client may have half of them."""
 WAITING = 4096
-"""Requests that may wait for theirs to begin; likewise."""
+"""Most requests that wait for their subrequest to begin; likewise."""
 
 _LONGEST_BODY = 65536
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _IDLE = 15
 _KEPT = 32
-# Answers of the server that the browser gets to see.
+# The fields of the login server's answer that are passed on to the browser.
 _PASSED_ON = ("WWW-Authenticate", "Location")
-# Of a client's fields, in whatever spelling: those that only we may say, and those that are not
-# about who it is. All others are for the server to judge.
+# The client's fields, in any spelling, that the login server does not get: those that only the
+# proxy may set, and those that say nothing about the user. It gets all others.
 _OUR_FAMILIES = (b"x-original-", b"x-forwarded-", b"x-auth-request-", b"if-")
 _OURS = frozenset((b"x-real-ip", b"accept-encoding", b"range", b"expect"))
 
@@ -49,11 +49,11 @@ _TOOL = "{tool}"
 _TOOL_KEY = re.compile(rb"[a-z0-9]+(?=/|\Z)")
 
 Ask = Callable[[str, Headers], Deferred[IResponse]]
-"""Sends a GET, and gives the answer once its head has come."""
+"""Sends a GET, and returns the answer once its head has come."""
 
 
 def agent(reactor: Clock, timeout: float) -> Ask:
-    """The real way to ask: connections are kept; nothing is followed, and no proxy is used."""
+    """The HTTP client for subrequests: keeps connections, follows no redirect, uses no proxy."""
     pool = HTTPConnectionPool(reactor)
     pool.maxPersistentPerHost = _KEPT
     pool.cachedConnectionTimeout = _IDLE
@@ -62,25 +62,26 @@ def agent(reactor: Clock, timeout: float) -> Ask:
 
 
 class ForwardAuth:
-    """A method: what a server behind a URL says of a request.
+    """A method: a server at a URL decides about a request.
 
-    2xx lets it pass. 401 and 403 go to the browser, with what they say on how to log in. Anything
-    else, or nothing in time, is a failure of that server's (``AUTH_UNAVAILABLE``). Where so many
-    others are under way that a subrequest cannot begin in time, it is not made (``OVERLOADED``).
+    2xx lets the request pass. 401 and 403 are passed on to the browser, with the fields that say
+    how to log in. Any other answer, or none in time, is ``AUTH_UNAVAILABLE``. If a subrequest
+    cannot begin in time because too many others are open, it is not made (``OVERLOADED``).
 
     :param clock: the reactor, for its time.
-    :param url: where to ask.
-    :param user_header: the field of the answer that holds the user's name.
-    :param headers: fields of the answer that go upstream, if they are there.
-    :param withheld: names of further fields that a client may not say itself.
-    :param timeout: seconds for the whole answer's head, and before that for the subrequest's turn.
-    :param remembered: seconds for which a good answer counts for requests of which the server would
-        be told exactly the same; 0: each request is asked for.
-    :param login: where browsers are sent to log in, as
-        :func:`~ipyproxy.access.navigation.login_address` takes it; empty: nowhere.
-    :param tools: the path that interactive tools are below; for a URL with ``{tool}`` in it. Such a
-        server is asked who may reach a tool, whatever is done there, so it is told the cookies and
-        nothing else of the request.
+    :param url: the URL of the login server.
+    :param user_header: the field of the answer that contains the user's name.
+    :param headers: fields of the answer that are sent upstream, if present.
+    :param reserved: names of further fields that a client may not send.
+    :param timeout: seconds to wait for the turn of the subrequest, and again for the head of the
+        answer.
+    :param remembered: seconds for which a positive answer is cached for equal subrequests; 0: not
+        cached.
+    :param login: the address to which browsers are sent to log in, as
+        :func:`~ipyproxy.access.navigation.login_address` takes it; empty: none.
+    :param tools: the path above the interactive tools, for a URL that contains ``{tool}``. Such a
+        server only decides who may reach a tool, so it gets the cookies and nothing else of the
+        request.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class ForwardAuth:
         *,
         user_header: str,
         headers: Sequence[str] = (),
-        withheld: Sequence[str] = (),
+        reserved: Sequence[str] = (),
         timeout: float = 5.0,
         remembered: float = 0.0,
         login: str = "",
@@ -104,7 +105,7 @@ class ForwardAuth:
         self._user_header = user_header
         self._headers = tuple(headers)
         self._timeout = timeout
-        self._withheld = ReservedFields((user_header, *headers, *withheld), basic=False)
+        self._reserved = ReservedFields((user_header, *headers, *reserved), basic=False)
         self._remembered = remembered
         self._login = login
         self._secret = secrets.token_bytes(32)
@@ -116,7 +117,7 @@ class ForwardAuth:
         """See :class:`~ipyproxy.auth.gate.Method`."""
         url = self._url
         if self._tools is None:
-            told = _told(facts, self._withheld)
+            told = _told(facts, self._reserved)
         else:
             tool = _TOOL_KEY.match(facts.path.removeprefix(self._tools))
             if tool is None or not facts.path.startswith(self._tools):
@@ -130,9 +131,9 @@ class ForwardAuth:
         return self._remembered if isinstance(finding, Passed) else 0.0
 
     def _key(self, url: str, told: Headers, facts: RequestFacts) -> bytes:
-        """All that the answer depends on, and nothing from which it can be learnt.
+        """A hash of everything that the answer depends on, which reveals none of it.
 
-        No value holds a line feed. A port's change of hands voids what was remembered for it.
+        No value contains a line feed. When a port gets a new tenant, its cached answers are void.
         """
         lines = [
             b"%b: %b" % (name, value)
@@ -183,19 +184,19 @@ def _spelled(response: IResponse, name: str) -> list[bytes]:
 def _values(response: IResponse, name: str) -> list[bytes]:
     values: list[bytes] = response.headers.getRawHeaders(name.encode("ascii"), [])
     if any(_CONTROL.search(value) for value in values):
-        # CR and LF are gone by now, but what is left is read differently by different servers.
+        # CR and LF are gone by now, but servers treat other control characters differently.
         raise ProxyError(Problem.AUTH_UNAVAILABLE, f"{name} holds a control character")
     return values
 
 
-def _told(facts: RequestFacts, withheld: ReservedFields) -> Headers:
-    """What the server gets to know: the client's own fields, and what was asked.
+def _told(facts: RequestFacts, reserved: ReservedFields) -> Headers:
+    """The fields for the login server: the client's own, and those that describe the request.
 
-    The names are those of nginx (X-Original-*), of Caddy and Traefik (X-Forwarded-*), and what
-    oauth2-proxy goes by to lead back (X-Auth-Request-Redirect).
+    The names are those of nginx (X-Original-*), of Caddy and Traefik (X-Forwarded-*), and the one
+    that oauth2-proxy uses to redirect back (X-Auth-Request-Redirect).
     """
     headers = Headers()
-    for line in withheld.kept(facts.lines):
+    for line in reserved.kept(facts.lines):
         name, _, value = line.partition(b":")
         plain = alike(name)
         if plain not in _OURS and not plain.startswith(_OUR_FAMILIES):
@@ -221,7 +222,7 @@ def _told(facts: RequestFacts, withheld: ReservedFields) -> Headers:
 
 
 def _shown(facts: RequestFacts) -> Headers:
-    """What a server gets to know that is asked who may reach a tool."""
+    """The fields for a login server that decides who may reach a tool."""
     headers = Headers()
     headers.addRawHeader(b"X-Forwarded-For", facts.client.encode())
     headers.addRawHeader(b"X-Forwarded-Proto", b"https")
@@ -231,7 +232,7 @@ def _shown(facts: RequestFacts) -> Headers:
 
 
 class _Discard(Protocol):
-    """Reads a body to its end, so that its connection can be kept; gives up on a long one."""
+    """Reads a body to its end, so that the connection can be reused; gives up on a long one."""
 
     transport: ITransport
 
@@ -240,7 +241,7 @@ class _Discard(Protocol):
         self._deadline = call_later(timeout, self._give_up)
 
     def dataReceived(self, data: bytes) -> None:
-        """Some more."""
+        """Bytes of the body."""
         self._received += len(data)
         if self._received > _LONGEST_BODY:
             self._give_up()

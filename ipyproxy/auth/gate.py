@@ -1,7 +1,7 @@
-"""The gate: asks the methods of the rule that covers a path, and lets a request pass or not.
+"""The gate: calls the methods of the rule that covers a path, and admits or refuses the request.
 
-Knows rules, and which methods there are. Knows nothing of how a method finds out, nor of what
-becomes of a request that may pass.
+Knows rules and the configured methods. Knows nothing of how a method works, or of what happens to
+an admitted request.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ _NAMELESS = Passed(None)
 class Method(Protocol):
     """One way to find out who sent a request.
 
-    This is all that a method is. :class:`~ipyproxy.auth.memory.InMemory` is one for tests.
+    This is the whole interface. :class:`~ipyproxy.auth.memory.InMemory` is a method for tests.
     """
 
     def examine(self, facts: RequestFacts) -> Finding | Deferred[Finding]:
-        """Say whether a request may pass; at once, or later if somebody has to be asked.
+        """Decide whether a request may pass, at once or later.
 
-        What a Deferred waits for is given up when that is cancelled, since the client has left.
-        Raises :class:`~ipyproxy.errors.ProxyError` if it cannot be found out.
+        The Deferred is cancelled if the client leaves. Raises :class:`~ipyproxy.errors.ProxyError`
+        if the method cannot decide.
         """
 
 
 class Gate:
     """Decides for HTTP and WebSocket alike.
 
-    :param methods: by the names that rules have for them.
-    :param prefix: the path that all notebooks are below, such as ``/ipython``.
-    :param user_header: the field that tells upstream the user's name.
-    :param revoked: the moment (seconds since the epoch) up to which what was issued for a
-        notebook, by its name, is void; 0 if there is none.
-    :param subject: the subject of the verified certificate of a client's connection, if any.
+    :param methods: the methods by their names in rules.
+    :param prefix: the path above all notebooks, such as ``/ipython``.
+    :param user_header: the field that tells the upstream the user's name.
+    :param revoked: returns, for a notebook's name, the time (seconds since the epoch) up to which
+        everything issued for it is void; 0 if there is none.
+    :param subject: returns the subject of a connection's verified client certificate, if any.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Gate:
         return self._rules.covering(path, host)
 
     def decide(self, request: Request, host: bytes, path: bytes) -> Deferred[Admitted]:
-        """Find out whether ``request`` may go on; ``request.target`` is in origin-form by now.
+        """Decide whether ``request`` may go on; ``request.target`` is in origin-form by now.
 
         Fails with :class:`~ipyproxy.errors.ProxyError`: ``UNAUTHENTICATED``, ``LOGIN_FAILED``,
         ``ACCESS_DENIED``, or what a method raises.
@@ -86,7 +86,7 @@ class Gate:
         port = self._port(path)
         token, target = None, request.target
         if rule.asks("link"):
-            # It goes no further, be it good or bad: a notebook could learn another one's.
+            # The token, valid or not, is not sent upstream: a notebook could learn another one's.
             token, target = split_token(target)
         return RequestFacts(
             method=request.method,
@@ -138,7 +138,7 @@ class Gate:
         lines = passed.lines
         if passed.user is not None:
             lines = (*lines, self._user_line + passed.user.encode())
-        # What cannot be led on loses the token only.
+        # A request that cannot be redirected only loses the token.
         navigates = facts.method in READING and not facts.is_upgrade
         redirect = facts.token is not None and navigates
         return Admitted(passed.user, lines, facts.target, redirect, passed.cookie, passed.holds)

@@ -1,7 +1,7 @@
-"""Users and password hashes from a file as Apache's and nginx's, checked in threads.
+"""Users and password hashes from a file like Apache's and nginx's; checks run in threads.
 
-Knows the file's form and its hashes, and what a check costs: so it is shared, remembered, and as
-dear for an unknown user as for a known one. Knows nothing of where a request wants to go.
+Knows the file's format, its hashes, and the cost of a check: checks are shared and cached, and take
+the same time for unknown users as for known ones. Knows nothing of what a request is for.
 """
 
 from __future__ import annotations
@@ -28,21 +28,22 @@ from ipyproxy.auth.watchedfile import WatchedFile
 from ipyproxy.clock import Clock
 
 REMEMBERED = 60.0
-"""Seconds for which the outcome of a check counts, be it good or bad."""
+"""Seconds for which the result of a check is cached, right or wrong."""
 WAITING = 512
-"""Checks that may wait for a thread, half of them of one client: a class behind one address."""
+"""Most checks that wait for a thread. One client may have half of them: say, a class behind one
+address."""
 LONGEST_WAIT = 30.0
-"""Seconds that a check waits for a thread at most; with bcrypt, a hundred take ten to fifteen."""
+"""Longest wait of a check for a thread, in seconds; with bcrypt, a hundred take ten to fifteen."""
 
 _log = Logger(namespace="ipyproxy.auth.htpasswd")
 
 NOTHING = Failed(Lack.NOTHING, 401, (CHALLENGE,))
-"""What is found where no password is shown."""
+"""The finding if no password was sent."""
 _WRONG = Failed(Lack.WRONG, 401, (CHALLENGE,))
 
 
 def prepare() -> None:
-    """Load what checks passwords, at a time when the process may still read everything."""
+    """Load the libraries for hashes while the process may still read all directories."""
     import argon2  # noqa: F401
     import bcrypt  # noqa: F401
     import passlib.handlers.md5_crypt
@@ -52,7 +53,7 @@ def prepare() -> None:
 def _bcrypt(password: bytes, stored: bytes) -> bool:
     import bcrypt
 
-    # All that this hash ever looks at, and what htpasswd gives it.
+    # The hash uses no more than this, and htpasswd cuts passwords there.
     return bcrypt.checkpw(password[:72], stored)
 
 
@@ -103,9 +104,9 @@ _HASHES: tuple[tuple[re.Pattern[str], Callable[[bytes, bytes], bool]], ...] = (
 
 
 def verify(password: str, stored: str) -> bool:
-    """Whether ``password`` is the one that ``stored`` was made of. Takes its time.
+    """Whether ``stored`` is a hash of ``password``. Slow on purpose.
 
-    :raises ValueError: if the hash is of no known kind.
+    :raises ValueError: if the kind of hash is unknown.
     """
     for pattern, check in _HASHES:
         if pattern.fullmatch(stored):
@@ -121,7 +122,7 @@ class Users:
         self._decoys = tuple(hashes.values())
 
     def __contains__(self, name: object) -> bool:
-        """Whether somebody of this name can log in."""
+        """Whether there is a user of this name."""
         return name in self._hashes
 
     def proof(self, name: str) -> str | None:
@@ -129,17 +130,17 @@ class Users:
         return self._hashes.get(name)
 
     def find(self, name: str, chance: int) -> tuple[str | None, bool]:
-        """The hash to check the password of ``name`` against, and whether it is really that user's.
+        """The hash to check a password of ``name`` against, and whether it is that user's.
 
-        For an unknown user it is somebody's, by ``chance``: then an unknown user takes as long as
-        known ones do. None if there are no users at all.
+        For an unknown user it is another user's, selected by ``chance``, so that the check takes as
+        long as for a known one. None if there are no users at all.
         """
         decoy = self._decoys[chance % len(self._decoys)] if self._decoys else None
         return self._hashes.get(name, decoy), name in self._hashes
 
 
 def read_users(text: str) -> Users:
-    """The users of a file's text. Lines that cannot be used are told to the log, and left out."""
+    """Parse the text of a file. Lines that cannot be used are logged and skipped."""
     hashes: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         line = line.strip()
@@ -163,19 +164,19 @@ def user_file(path: Path) -> WatchedFile[Users]:
 
     :raises UnusableFileError: if it cannot be read.
     """
-    # Readable by all, as many are: what is in it opens nothing as it stands.
+    # Many such files are world-readable: hashes alone do not let anybody in.
     return WatchedFile(path, read_users, secret=False)
 
 
 class Threads(Protocol):
-    """Where checks are made, off the reactor."""
+    """Runs checks outside the reactor's thread."""
 
     def run(self, work: Callable[[], bool]) -> Deferred[bool]:
-        """Do ``work`` in a thread. Cancelling what has not begun keeps it from doing so."""
+        """Run ``work`` in a thread. Work that has not begun can be cancelled."""
 
 
 class Attempts(Protocol):
-    """Who counts logins, and makes those wait whose logins have failed too often."""
+    """Counts logins, and makes clients wait that have failed too often."""
 
     def admit(self, client: str) -> None:
         """``client`` wants to try a password that has not been tried lately.
@@ -199,7 +200,7 @@ class Attempts(Protocol):
 class Htpasswd:
     """A method: Basic credentials against a file.
 
-    :param users: looks at the file of users.
+    :param users: reads the file of users.
     :param clock: the reactor, for its time.
     """
 
@@ -225,15 +226,16 @@ class Htpasswd:
     def check(
         self, users: Users, shown: NamedPassword, client: str, *, by_page: bool
     ) -> Finding | Deferred[Finding]:
-        """Say whether a password is right.
+        """Check a password.
 
         Raises :class:`ProxyError` if the client has to wait.
 
-        :param users: what stands in the file.
-        :param client: the address of its sender.
-        :param by_page: whether a page may have had its visitor's browser send it.
+        :param users: the users in the file.
+        :param client: the client's address.
+        :param by_page: whether a page may have made its visitor's browser send it.
         """
-        # The same chance each time, so that one who does not exist is as steady as one who does.
+        # Always the same chance for a name, so that unknown users take a constant time, like known
+        # ones.
         chance = int.from_bytes(self._keyed(shown.name.encode())[:8])
         hashed, is_known = users.find(shown.name, chance)
         if hashed is None:
@@ -244,7 +246,7 @@ class Htpasswd:
         user = shown.name if is_known else None
 
         def check() -> Deferred[Finding]:
-            # Its turn may have come long after it was admitted.
+            # Its turn may come long after it was admitted, so check again.
             self._attempts.begin(client)
             checked = self._threads.run(lambda: verify(shown.password, hashed))
             return checked.addBoth(self._judge, client, user)
@@ -257,14 +259,14 @@ class Htpasswd:
 
     def _judge(self, matches: bool | Failure, client: str, user: str | None) -> Finding | Failure:
         right = matches is True and user is not None
-        # Once for each check: a page may go on and on showing one wrong password.
+        # Count once for each check: a page may send the same wrong password again and again.
         self._attempts.end(client, failed=not right)
         if isinstance(matches, Failure):
             return matches
         return Passed(user) if right else _WRONG
 
     def _key(self, shown: NamedPassword, hashed: str, known: bool) -> bytes:
-        """What stands for a check in memory: nothing can be learnt from it without our secret."""
+        """The cache key of a check, which reveals nothing without our secret."""
         parts = (shown.name, shown.password, hashed, "known" if known else "unknown")
         return self._keyed("\n".join(parts).encode())
 

@@ -1,6 +1,6 @@
-"""One file of the state directory that is written in a thread, once at a time.
+"""A file in the state directory that is written in a thread, one write at a time.
 
-Knows when there is something to write. Knows nothing of what that is, nor of how it is read.
+Knows when to write. Knows nothing of the content, or of how it is read.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ipyproxy.threads import Run
 
 
 class KeptFile:
-    """Keeps what ``content`` gives in a file, from the moment when it has a ``path``.
+    """Writes the result of ``content`` into a file, once it has a ``path``.
 
-    A change while a write is under way is written after it: once, however many there are.
+    Any number of changes during a write cause one more write after it.
 
-    :param run: where the file is written, for a disk may take its time.
-    :param content: what is to be in the file now.
-    :param tell: is handed the file and the reason when it could not be written.
+    :param run: runs the write in a thread, since a disk may be slow.
+    :param content: returns the present content for the file.
+    :param tell: called with the file and the reason if it could not be written.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class KeptFile:
     ) -> None:
         self.path: Path | None = None
         self.is_there = False
-        """Whether the file holds something of ours, or is about to."""
+        """Whether the file has content of ours, or is about to."""
         self._run = run
         self._content = content
         self._tell = tell
@@ -39,7 +39,7 @@ class KeptFile:
         self._writing: Deferred[None] | None = None
 
     def change(self) -> None:
-        """Something is to be kept."""
+        """The content has changed: write it."""
         if self.path is None:
             return
         self._is_behind = True
@@ -48,7 +48,7 @@ class KeptFile:
             self._write(self.path)
 
     def written(self) -> Deferred[None]:
-        """Called back once all that is known is in the file, or could not be written."""
+        """Fires once everything is written, or could not be."""
         result: Deferred[None] = Deferred()
         if self._writing is None:
             result.callback(None)

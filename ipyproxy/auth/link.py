@@ -1,6 +1,6 @@
-"""A method: links that somebody has signed, and the cookies that they are exchanged for.
+"""A method: signed links, and the cookies that they are exchanged for.
 
-Knows the file of keys and the time. What a token says is :mod:`ipyproxy.access.tokens`'.
+Knows the file of keys and the time. :mod:`ipyproxy.access.tokens` parses tokens.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from ipyproxy.http1.head import READING
 from ipyproxy.routes.notebooks import STATE_PATH
 
 _KNOWN_FOR = 30 * 86400
-"""Seconds for which a browser is known that opens no further link."""
+"""Seconds for which a browser is remembered that opens no further link."""
 
 
 def key_file(path: Path) -> WatchedFile[Keyring]:
     """The keys in a file.
 
-    :raises UnusableFileError: if there are none to be had.
+    :raises UnusableFileError: if the file cannot be used.
     """
     return WatchedFile(path, lambda text: Keyring(parse_keys(text)), secret=True)
 
 
 class Links:
-    """A method: a token in the address, or the cookie of its route.
+    """A method: a token in the request's query, or the cookie of its route.
 
-    What a cookie encloses is what its browser is known as, a colon, and the notebook's own token if
-    the link came with one.
+    A cookie encloses the browser's identifier, a colon, and the notebook's own token if the link
+    has one.
 
-    :param keys: looks at the file of keys.
+    :param keys: reads the file of keys.
     :param wall_clock: seconds since the epoch, as by :func:`time.time`.
-    :param sessions: knows the browsers, and which of them were logged out.
+    :param sessions: knows the browsers, and which ones were logged out.
     """
 
     def __init__(
@@ -70,13 +70,14 @@ class Links:
                 browser, known = self._sessions.meet(facts.cookies)
                 enclosed = browser.encode() + b":" + told.enclosed
                 value = keys.bake(route, told._replace(enclosed=enclosed))
-                # The second is for the page that waits for the notebook, and asks for its state.
+                # The second cookie is for the page that waits for the notebook and asks for its
+                # state.
                 paths = route, STATE_PATH.encode("ascii") + route[route.rindex(b"/") :]
                 lines = [set_cookie(path, value, seconds) for path in paths]
                 lines.insert(0, set_host_cookie(known, _KNOWN_FOR, BROWSER_COOKIE))
                 return Passed(told.user, cookie=b"\r\n".join(lines))
             if isinstance(shown, Lack):
-                # Of a bad link and a bad cookie, the link is what somebody has just tried.
+                # If both the link and the cookie are bad, report the link, which was just opened.
                 return Failed(told)
         if isinstance(shown, Lack):
             return Failed(shown)
@@ -86,13 +87,13 @@ class Links:
         return Passed(shown.user, _login(shown, facts), holds=holds)
 
     def _has_left(self, ticket: Ticket) -> bool:
-        """Whether the browser that a cookie was given to was logged out."""
+        """Whether the browser of a cookie was logged out."""
         return self._sessions.has_left(ticket.enclosed.partition(b":")[0].decode("ascii"))
 
     def _watch(self, keys: Keyring, ticket: Ticket, facts: RequestFacts) -> Holds:
-        """Whether a cookie is still good: nobody has logged out, and its time is not over.
+        """Whether a cookie is still valid: the browser is not logged out, and its time is not over.
 
-        Nor was its key taken out.
+        Its key must still be in the file, too.
         """
         cookies, route, revoked = facts.cookies, facts.route or b"", facts.revoked
 
@@ -101,7 +102,7 @@ class Links:
             if now >= ticket.expires or self._has_left(ticket):
                 return False
             current = self._keys.latest()
-            # Nobody gets in by a file that can't be read, but who is in may be so rightly.
+            # An unreadable file admits nobody new, but does not end what was admitted before.
             if current is None or current is keys:
                 return True
             return isinstance(current.check_cookies(cookies, route, now, revoked), Ticket)
@@ -110,11 +111,11 @@ class Links:
 
 
 def _login(ticket: Ticket, facts: RequestFacts) -> tuple[bytes, ...]:
-    """The line that logs in to the notebook itself, with a token that came with the link.
+    """The field line that logs in to the notebook itself, with the token in the link.
 
-    Jupyter gives its own cookie to whoever opens a page with it; from then on that is what counts.
-    So nothing that changes something is sent with it: for that, Jupyter checks its cookie and where
-    the request comes from.
+    Jupyter answers a page request that has the token with its own cookie, and from then on the
+    cookie counts. So the token is not sent with requests that change something: for these, Jupyter
+    checks its cookie and the request's origin.
     """
     token = ticket.enclosed.partition(b":")[2]
     opens = facts.method in READING and not facts.is_upgrade

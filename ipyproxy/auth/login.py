@@ -1,7 +1,6 @@
-"""A method: a password, shown with a request or typed on our page and then stood for by a session.
+"""A method: a password in the request (Basic), or a session from the proxy's login page.
 
-Knows which of the two a request shows. How a password is checked and what a session is, it leaves
-to others.
+Knows which of the two a request has. Other modules check passwords and sessions.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from ipyproxy.auth.sessions import Sessions
 class PasswordLogin:
     """A method: the Basic scheme for programs, and the login page's sessions for people.
 
-    A request that shows a password is judged by it; any other by its session. So a notebook's own
-    ``Authorization: token ...`` can stand beside a session, and reaches the notebook.
+    If a request has a Basic password, that decides; otherwise its session does. So a notebook's own
+    ``Authorization: token ...`` can be sent beside a session, and reaches the notebook.
 
     :param seconds: how long a session lasts.
     """
@@ -52,18 +51,19 @@ class PasswordLogin:
         return self._watched(passed, users, session) if facts.is_upgrade else passed
 
     def log_in(self, shown: NamedPassword, client: str, *, by_page: bool) -> Deferred[Finding]:
-        """Check a password that was typed on our page; if it is right, begin a session.
+        """Check a password from the login page; if it is right, begin a session.
 
-        The cookie of what is found gives the session to the browser. Fails with
-        :class:`ProxyError` as :meth:`Htpasswd.check` does.
+        The finding's cookie gives the session to the browser. Fails with :class:`ProxyError` as
+        :meth:`Htpasswd.check` does.
 
-        :param client: the address of its sender.
-        :param by_page: whether a page may have had its visitor's browser send it.
+        :param client: the client's address.
+        :param by_page: whether a page may have made its visitor's browser send it.
         """
 
         def check(users: Users) -> Deferred[Finding]:
             checked = _later(self._passwords.check(users, shown, client, by_page=by_page))
-            # No session stands on a newer password than the one that was shown.
+            # The password may have changed during the check; a session is only for the one that was
+            # checked.
             return checked.addCallback(self._begin, users.proof(shown.name))
 
         return self._passwords.users.content().addCallback(check)
@@ -75,7 +75,7 @@ class PasswordLogin:
         return finding._replace(cookie=set_cookie(value, self._seconds))
 
     def log_out(self, cookies: Sequence[bytes]) -> Deferred[str | None]:
-        """End the session that a browser shows; whose it was, if it shows one.
+        """End the session of a browser. Returns the user, if there was a session.
 
         Fails with :class:`ProxyError` (``AUTH_UNAVAILABLE``).
 
@@ -91,7 +91,7 @@ class PasswordLogin:
         return session.user
 
     def _watched(self, finding: Finding, users: Users, session: Session | None = None) -> Finding:
-        """``finding``, which holds as long as the password, and the session if there is one."""
+        """``finding``, valid as long as the password, and the session if there is one."""
         if isinstance(finding, Failed) or finding.user is None:
             return finding
         user, proof = finding.user, users.proof(finding.user)
@@ -100,7 +100,7 @@ class PasswordLogin:
             if session is not None and self._sessions.has_ended(session):
                 return False
             latest = self._passwords.users.latest()
-            # Nobody gets in by a file that can't be read, but who is in may be so rightly.
+            # An unreadable file admits nobody new, but does not end what was admitted before.
             return latest is None or latest.proof(user) == proof
 
         return finding._replace(holds=holds)

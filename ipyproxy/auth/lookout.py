@@ -1,6 +1,6 @@
-"""A file that is looked at in a thread: a slow disk holds up only those who need what is in it.
+"""Reads a file in a thread, so that a slow disk delays only requests that need the file.
 
-Knows time, threads and who waits. Knows nothing of files, nor of what is in one.
+Knows time, threads and waiting requests. Knows nothing of files or their content.
 """
 
 from __future__ import annotations
@@ -20,20 +20,19 @@ from ipyproxy.threads import Run
 T = TypeVar("T")
 
 FRESH_FOR = 1.0
-"""Seconds after a look for which what was seen counts."""
+"""Seconds for which the result of a look is valid."""
 PATIENCE = 5.0
-"""Seconds that a request waits for a look at most."""
+"""Longest wait of a request for a look, in seconds."""
 
 
 class Lookout(Generic[T]):
-    """What ``look`` last saw, at most :data:`FRESH_FOR` seconds ago.
+    """Caches the result of ``look`` for :data:`FRESH_FOR` seconds.
 
-    One look is under way at once, and all who come meanwhile wait for it. A look that fails is
-    remembered as one that succeeds.
+    Only one look runs at a time; requests that come meanwhile wait for it. A failure is cached like
+    a success.
 
     :param reactor: for its time.
-    :param look: gives the content as of now, and may take as long as it likes; raises
-        :class:`UnusableFileError`.
+    :param look: returns the present content, and may take long; raises :class:`UnusableFileError`.
     """
 
     log = Logger(namespace="ipyproxy.auth.lookout")
@@ -48,7 +47,7 @@ class Lookout(Generic[T]):
         self._waiting: list[Deferred[T]] | None = None
 
     def content(self) -> Deferred[T]:
-        """The content as of about now.
+        """The content, at most :data:`FRESH_FOR` seconds old.
 
         Fails with :class:`ProxyError` (``AUTH_UNAVAILABLE``) if it cannot be used, or if the look
         takes too long. Cancelling gives up waiting.
@@ -62,12 +61,12 @@ class Lookout(Generic[T]):
         return result.addTimeout(PATIENCE, twisted_clock(self._reactor), _too_late)
 
     def latest(self) -> T | None:
-        """What was seen last, for callers that ask again and again; None if it can't be used."""
+        """The last content, for callers that ask again and again; None if it can't be used."""
         self._look_again()
         return self._last
 
     def _look_again(self) -> None:
-        """Look, unless that was done just now or is being done."""
+        """Look, unless the last look is recent or still running."""
         if self._waiting is None and self._reactor.seconds() >= self._stale_at:
             self._waiting = []
             self._run(self._look).addCallbacks(self._usable, self._unusable).addBoth(self._tell)
@@ -86,7 +85,7 @@ class Lookout(Generic[T]):
     def _tell(self, _: None) -> None:
         self._stale_at = self._reactor.seconds() + FRESH_FOR
         waiting, self._waiting = self._waiting or [], None
-        # Whoever is told may make another one give up.
+        # A callback may make another request give up.
         while waiting:
             self._seen().chainDeferred(waiting.pop(0))
 

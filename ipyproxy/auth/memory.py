@@ -1,6 +1,6 @@
 """A method that keeps its users in memory, for tests.
 
-Knows nothing but what it is told. A test can make it take its time, and see what it was asked.
+A test can hold back its answers, and see what it was asked.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class InMemory:
         self.waiting = [pair for pair in self.waiting if pair[0] is not given_up]
 
     def release(self) -> None:
-        """Give all answers that wait."""
+        """Send all answers that wait."""
         waiting, self.waiting = self.waiting, []
         for deferred, finding in waiting:
             deferred.callback(finding)

@@ -1,7 +1,7 @@
-"""When each notebook last changed hands: what was issued for it before is void.
+"""When each notebook's port last got a new tenant: links and cookies from before are void.
 
-It holds over restarts too. Knows names of notebooks (the numbers of their ports), moments, one
-file and a thread that writes it. Knows nothing of what is issued.
+The times are kept over restarts. Knows names of notebooks (their port numbers), times, one file and
+a thread that writes it. Knows nothing of what is issued.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from ipyproxy.threads import Run
 
 
 class Revocations:
-    """The last such moment of each notebook, in seconds since the epoch.
+    """The last time for each notebook, in seconds since the epoch.
 
-    Until :meth:`keep` they are in memory only. They count at once; the file is written in a thread,
-    because a disk may take its time.
+    Until :meth:`keep` they are in memory only. A new one is valid at once; the file is written in a
+    thread, because a disk may be slow.
     """
 
     log = Logger(namespace="ipyproxy.auth.revocations")
@@ -31,31 +31,31 @@ class Revocations:
         self._kept = KeptFile(run, self._content, self._not_written)
 
     def of(self, name: str) -> float:
-        """The last moment of the notebook ``name``; 0 if there was none."""
+        """The last time for the notebook ``name``; 0 if there was none."""
         return self._moments.get(name, 0.0)
 
     def revoke(self, name: str, moment: float) -> None:
-        """The port of the notebook ``name`` has changed hands.
+        """The port of the notebook ``name`` has a new tenant.
 
-        :param moment: when its former tenant was last seen; what was issued until then is void.
+        :param moment: when the former tenant was last seen; everything issued until then is void.
         """
         self._moments[name] = max(moment, self.of(name))
         self._kept.change()
 
     def written(self) -> Deferred[None]:
-        """Called back once all that is known is in the file, or could not be written."""
+        """Fires once everything is written, or could not be."""
         return self._kept.written()
 
     def keep(self, file: Path) -> None:
-        """Take in what ``file`` holds, and keep all that is known there from now on.
+        """Read ``file``, and save everything there from now on.
 
-        A file that cannot be read or written, or is where others may write, is told to the log:
-        links of a former tenant may then come to life again when the proxy is restarted.
+        If the file cannot be read or written, or if others may write there, that is logged: links
+        of a former tenant may then become valid again after a restart.
         """
         self._kept.path = file
         try:
             for name, moment in json.loads(statefiles.read(file)).items():
-                name = str(int(name))  # as it is spelled here
+                name = str(int(name))  # the canonical spelling
                 self._moments[name] = max(float(moment), self.of(name))
         except FileNotFoundError:
             pass

@@ -1,7 +1,7 @@
-"""The sessions of people who have logged in: the key that signs them, and those that were ended.
+"""The sessions of logged-in users: the key that signs them, and the ended ones.
 
-Knows the time, one file of the state directory, and users by name. Knows nothing of passwords: what
-a session stands on is handed in. A session itself is kept by its browser, not here.
+Knows the time, one file in the state directory, and users by name. Knows nothing of passwords: the
+hash is handed in. The browser stores the session itself, in a cookie.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from ipyproxy.auth.keeping import KeptFile
 from ipyproxy.threads import Run
 
 MOST_ENDED = 16
-"""Sessions of one user that are remembered one by one once they were ended. Beyond these, all that
-began no later than the oldest of them count as ended too: nothing that was ended is forgotten."""
+"""Ended sessions that are remembered one by one for each user. If there are more, all sessions that
+began no later than the oldest of them count as ended too; so no ended session becomes valid
+again."""
 
 MOST_LEFT = 4096
-"""Browsers that are remembered once they were logged out of their links. When there are more, the
-first are forgotten: whoever has a link can come in again anyway."""
+"""Browsers that are remembered after their log-out from links. If there are more, the oldest are
+forgotten: a browser with a link can come in again anyway."""
 
 
 class _Ended:
-    """What was ended of one user: some sessions, by nonce, and whatever began up to a moment."""
+    """The ended sessions of one user: some by nonce, and all that began up to a time."""
 
     def __init__(self, up_to: int = 0, sessions: Iterable[tuple[str, int, int]] = ()) -> None:
         self.up_to = up_to
@@ -56,10 +57,10 @@ class _Ended:
 class Sessions:
     """All sessions of this host.
 
-    Until :meth:`keep` the key is in memory only. Without its file, every session ends when the
-    proxy is restarted.
+    Until :meth:`keep` the key is in memory only. Without the file, a restart of the proxy ends all
+    sessions.
 
-    :param run: where the file is written, for a disk may take its time.
+    :param run: runs the write in a thread, since a disk may be slow.
     :param wall_clock: seconds since the epoch, as by :func:`time.time`.
     """
 
@@ -74,7 +75,7 @@ class Sessions:
         self._kept = KeptFile(run, self._content, self._not_written)
 
     def begin(self, user: str, proof: str, seconds: int) -> bytes:
-        """The value of the cookie of a new session, which lasts for so many seconds.
+        """Begin a session that lasts so many seconds. Returns the value of its cookie.
 
         :param proof: the hash of the user's password.
         """
@@ -87,10 +88,10 @@ class Sessions:
     def find(
         self, cookies: Iterable[bytes], proof_of: Callable[[str], str | None]
     ) -> Session | Lack:
-        """The session that a browser shows, if there is one that counts; else why not.
+        """The valid session of a browser, or why there is none.
 
         :param cookies: the values of the field Cookie.
-        :param proof_of: the hash of a user's password as it is now; None if there is no such user.
+        :param proof_of: returns the present password hash of a user; None if there is no such user.
         """
         found = unseal(self._keys, cookies, proof_of, self._wall_clock())
         if isinstance(found, Session) and self.has_ended(found):
@@ -98,25 +99,25 @@ class Sessions:
         return found
 
     def has_ended(self, session: Session) -> bool:
-        """Whether ``session`` counts no more: it was ended, or its time is over."""
+        """Whether ``session`` is not valid any more: it was ended, or its time is over."""
         ended = self._ended.get(session.user)
         return session.expires <= self._wall_clock() or (
             ended is not None and ended.covers(session)
         )
 
     def end(self, session: Session) -> None:
-        """``session`` counts no more, wherever its cookie may be."""
+        """End ``session``, even if copies of its cookie exist."""
         self._ended.setdefault(session.user, _Ended()).add(session, self._wall_clock())
         self._kept.change()
 
     # Browsers that open links.
 
     def browser(self, cookies: Iterable[bytes]) -> str | None:
-        """What a browser is known as, since it opened a link here; None if it did not."""
+        """The identifier of a browser that has opened a link here; None if it has not."""
         return unseal_browser(self._keys, cookies)
 
     def meet(self, cookies: Iterable[bytes]) -> tuple[str, bytes]:
-        """What a browser is known as from now on, and the value of the cookie that says so."""
+        """The identifier of a browser, new or known, and the value of its cookie."""
         known = self.browser(cookies)
         if known is None or self.has_left(known):
             known = secrets.token_hex(16)
@@ -125,7 +126,7 @@ class Sessions:
         return known, seal_browser(self._keys, known)
 
     def leave(self, browser: str) -> None:
-        """A browser is logged out of all links that it has opened."""
+        """Log a browser out of all links that it has opened."""
         if browser in self._left:
             return
         if len(self._left) >= MOST_LEFT:
@@ -134,16 +135,16 @@ class Sessions:
         self._kept.change()
 
     def has_left(self, browser: str) -> bool:
-        """Whether it was."""
+        """Whether the browser was logged out."""
         return browser in self._left
 
-    # What outlives the process.
+    # The state that outlives the process.
 
     def keep(self, file: Path) -> None:
-        """Take in what ``file`` holds, and keep the key and what is ended there from now on.
+        """Read ``file``, and save the key and the ended sessions there from now on.
 
-        What cannot be read or written is told to the log. A file that is not there is made when
-        somebody first logs in: to remove it and start anew ends all sessions.
+        If it cannot be read or written, that is logged. A missing file is created at the first
+        login; removing it and restarting the proxy ends all sessions.
         """
         self._kept.path = file
         try:
@@ -168,7 +169,7 @@ class Sessions:
         self._left = dict.fromkeys(map(str, kept["left"][-MOST_LEFT:]))
 
     def written(self) -> Deferred[None]:
-        """Called back once all that is known is in the file, or could not be written."""
+        """Fires once everything is written, or could not be."""
         return self._kept.written()
 
     def _content(self) -> bytes:

@@ -1,4 +1,4 @@
-"""A few threads for work that would hold up the reactor.
+"""A few threads for work that would block the reactor.
 
 Knows the reactor's thread and its own. Knows nothing of the work.
 """
@@ -16,26 +16,26 @@ from ipyproxy.threads import MainThread
 T = TypeVar("T")
 
 MOST = 3
-"""Threads: two for one client that has much to check, and one for whoever comes next. No more, so
+"""Number of threads: two for one client with many checks, and one for the next client. No more, so
 that a flood of logins leaves cores and memory for others; argon2 takes 64 MiB for each check."""
 
 
 class WorkThreads:
-    """At most :data:`MOST` threads, which begin with the first work."""
+    """At most :data:`MOST` threads, started at the first work."""
 
     def __init__(self, reactor: MainThread) -> None:
         self._reactor = reactor
         self._executor = ThreadPoolExecutor(MOST, thread_name_prefix="password check")
 
     def run(self, work: Callable[[], T]) -> Deferred[T]:
-        """Do ``work`` in a thread. Cancelling what has not begun keeps it from doing so."""
+        """Run ``work`` in a thread. Work that has not begun can be cancelled."""
         future = self._executor.submit(work)
         result: Deferred[T] = Deferred(lambda given_up: _give_up(future))
         future.add_done_callback(lambda done: self._reactor.callFromThread(_tell, done, result))
         return result
 
     def close(self) -> None:
-        """Begin no further work; what is under way ends by itself."""
+        """Start no further work; running work ends by itself."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 

@@ -1,6 +1,6 @@
-"""Work of which only so much is done at once: it begins at once, or when its client's turn comes.
+"""Limits how much work runs at a time; clients take turns.
 
-Knows clients as text, and what each of them has under way and waiting. Knows nothing of the work.
+Knows clients as text, and their running and waiting work. Knows nothing of what the work does.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from ipyproxy.server.clients import subscriber
 from ipyproxy.upstream.places import Shares
 
 Begin = Callable[[], object]
-"""Begins some work; :meth:`Turns.done` is called once when it has ended, perhaps within."""
+"""Starts some work; when it has ended, perhaps within this call, call :meth:`Turns.done` once."""
 
 
 class Turns:
-    """Shares of some work among clients; of IPv6 a whole /64 is one client.
+    """Shares the places for some work among clients; a whole IPv6 /64 is one client.
 
-    A client may begin more while more places are free than it has taken (see :class:`Shares`), so
-    that somebody who has nothing under way finds a place however much another one asks for. What
-    cannot begin waits. A place that gets free goes to the client that has taken fewest.
+    A client may take another place while more are free than it holds (see :class:`Shares`). So a
+    client without running work finds a place, however much another one asks for. Other work waits.
+    A place that becomes free goes to the client that holds fewest.
 
-    :param at_once: how much is under way at once.
-    :param waiting: how much may wait; it is shared in the same way.
+    :param at_once: how many may run at a time.
+    :param waiting: how many may wait; shared in the same way.
     """
 
     def __init__(self, at_once: int, waiting: int) -> None:
@@ -33,9 +33,9 @@ class Turns:
         self._handing_on = False
 
     def ask(self, address: str, begin: Begin) -> bool:
-        """Call ``begin`` now or later, for the client at ``address``; whether now.
+        """Call ``begin`` now or later, for the client at ``address``. Returns whether now.
 
-        Raises :class:`ProxyError` (``OVERLOADED``) if too much of this client's waits, or of all.
+        Raises :class:`ProxyError` (``OVERLOADED``) if too many wait, of this client or in all.
         """
         client = subscriber(address)
         if client not in self._queues and self._taken.has_room_for(client):
@@ -49,7 +49,7 @@ class Turns:
         return False
 
     def leave(self, address: str, begin: Begin) -> bool:
-        """Never call ``begin``; False if that has been done already."""
+        """Do not call ``begin``. Returns False if it was called already."""
         client = subscriber(address)
         if begin not in self._queues.get(client, ()):
             return False
@@ -57,7 +57,7 @@ class Turns:
         return True
 
     def done(self, address: str) -> None:
-        """Some work of this client's has ended."""
+        """Work of this client has ended."""
         self._taken.give_back(subscriber(address))
         if self._handing_on:
             return
@@ -80,6 +80,6 @@ class Turns:
         queue = self._queues.pop(client)
         del queue[begin]
         if queue:
-            # Of clients that have taken equally few, the one that has waited longest is next.
+            # Among clients that hold equally few, the one that has waited longest is next.
             self._queues[client] = queue
         self._waiting.give_back(client)

@@ -1,6 +1,6 @@
-"""A file whose content counts as it stands now: read again whenever it has changed.
+"""A file that is read again whenever it has changed.
 
-Knows files. Knows nothing of what is in one: that is the reader's.
+Knows files. Knows nothing of their content, which a reader parses.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ T = TypeVar("T")
 
 
 class UnusableFileError(Exception):
-    """A file cannot be used: which one, what is wrong and what to do, in one sentence."""
+    """A file cannot be used; the message says which one, why, and what to do."""
 
 
 class WatchedFile(Generic[T]):
-    """What ``read`` makes of the file at ``path``. It may take as long as a disk does.
+    """The file at ``path``, parsed by ``read``. Reading may wait for a disk.
 
-    A file that cannot be used any more lets nobody in; it is never the one before that counts.
+    A file that cannot be used any more lets nobody in: its former content is not used.
 
-    :param read: takes the text; raises ValueError, with what is wrong with it.
-    :param secret: whether nobody but the service's user and group may be able to read it.
+    :param read: parses the text; raises ValueError with what is wrong.
+    :param secret: whether only the service's user and group may be able to read it.
     :raises UnusableFileError: if the file cannot be used as it is now.
     """
 
@@ -39,7 +39,7 @@ class WatchedFile(Generic[T]):
         self._content = self._load()
 
     def content(self) -> T:
-        """The content as of now.
+        """The present content.
 
         :raises UnusableFileError: as above.
         """
@@ -51,15 +51,15 @@ class WatchedFile(Generic[T]):
         return self._content
 
     def _look(self) -> tuple[int, ...]:
-        """What changes when the file does."""
+        """The state of the file, which differs after each change."""
         try:
             status = self._path.stat()
         except OSError as error:
             raise self._unusable(error) from error
         if self._secret and status.st_mode & stat.S_IROTH:
             raise UnusableFileError(
-                f"{self._path} lies open to all users of this machine, and whoever reads it can "
-                "let himself in; make new keys, and chmod it to 640."
+                f"{self._path} can be read by all users of this machine, who could then let "
+                "themselves in; make new keys, and chmod it to 640."
             )
         return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 

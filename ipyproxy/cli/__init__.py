@@ -1,7 +1,7 @@
-"""The command ``ipyproxy``: what people do beside the running proxy.
+"""The command ``ipyproxy``, for everything besides running the proxy.
 
-Knows the words that may follow it; each is a module here, with a function ``add`` that adds it to
-the command's parser. ``twistd ipyproxy`` runs the proxy.
+Knows its subcommands. Each is a module here, with a function ``add`` that adds it to the parser.
+``twistd ipyproxy`` runs the proxy.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ COMMANDS = (
     revoke,
     status,
 )
-"""The modules of the commands, in the order in which they are told of."""
+"""The modules of the subcommands, in the order of ``--help``."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what ``arguments`` (by default those of the process) say; the status to exit with."""
+    """Run the command with ``arguments`` (by default the process's). Returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="ipyproxy",
         description="What goes with the proxy; 'twistd ipyproxy' runs it.",
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(given.run(given))
     except BrokenPipeError:
-        # Whoever read it has seen enough: "ipyproxy doctor 10000 | head".
+        # The reader has closed the pipe: "ipyproxy doctor 10000 | head".
         sys.stdout = None  # nothing is left to flush
         return 1
     except ConfigError as error:

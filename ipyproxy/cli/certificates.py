@@ -1,7 +1,7 @@
-"""``ipyproxy certificates``: what certificates there are, until when, and where they are from.
+"""``ipyproxy certificates``: lists the certificates, their expiry and their sources.
 
-Knows the configuration, and the files that it and the state directory hold. The running proxy is
-not asked.
+Knows the configuration, the files that it names, and the state directory. Does not ask the running
+proxy.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _COLUMNS = ("NAME", "UNTIL", "FROM", "")
 
 
 def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the word to those of the command."""
+    """Add the subcommand to the parser."""
     parser = words.add_parser(
         "certificates", help="show what certificates there are, until when, and from where"
     )
@@ -44,11 +44,11 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def own_store(config: Config, files: Sequence[Certificate]) -> Store | None:
-    """What is kept of ACME; None if that is not on. Root becomes the one to whom it belongs.
+    """ACME's files; None if ACME is off. Root changes to the user that owns them.
 
-    What a service's user may write, root should not read or write as root: there may be links.
+    Root should not access files that the service's user may write: they may be links.
 
-    :raises ConfigError: if the state directory is another one's, or not there.
+    :raises ConfigError: if the state directory belongs to another user, or does not exist.
     """
     if not config.tls.acme:
         return None

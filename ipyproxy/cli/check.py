@@ -1,6 +1,6 @@
-"""``ipyproxy check``: says what is wrong with the configuration before the daemon finds out.
+"""``ipyproxy check``: reports errors in the configuration before the daemon uses it.
 
-Knows arguments only; what is looked at is the daemon's matter.
+Knows arguments only; ``daemon/checking.py`` does the check.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ipyproxy.daemon.checking import run_check
 
 
 def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the word to those of the command."""
+    """Add the subcommand to the parser."""
     parser = words.add_parser(
         "check",
         help="look at the configuration and at the files that it names, and say what is wrong",

@@ -1,4 +1,4 @@
-"""The programs that the demo starts: their logs, their ends, and what they leave behind.
+"""The programs that the demo starts: their logs, their exits, and leftover processes.
 
 Knows processes and signals. Knows nothing of what the programs do.
 """
@@ -14,11 +14,11 @@ from pathlib import Path
 from types import FrameType
 
 MARK = "IPYPROXY_DEMO"
-"""Environment variable by which every process that descends from a demo is known."""
+"""The environment variable that marks every descendant of a demo."""
 
 
 class DemoError(Exception):
-    """Why the demo cannot start or go on, in words for the person who started it."""
+    """The demo cannot start or go on; the message, for its user, says why."""
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Child:
 
 @dataclass
 class StopSignals:
-    """Counts wishes to stop instead of breaking off whatever runs just then."""
+    """Counts stop signals instead of interrupting the running code."""
 
     count: int = 0
 
@@ -75,7 +75,7 @@ class StopSignals:
 
 
 def descendants(mark: str) -> Iterator[int]:
-    """Ids of the running processes that inherited ``mark``, whoever their parent is by now.
+    """Ids of running processes that inherited ``mark``, even from a parent that has ended.
 
     Kernels and terminals live in sessions of their own and outlive a killed Jupyter; their
     environment still tells where they come from. Linux only: elsewhere there are none.

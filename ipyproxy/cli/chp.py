@@ -1,7 +1,7 @@
 """``ipyproxy-chp``: the proxy as JupyterHub starts it, with configurable-http-proxy's options.
 
-Knows the options, and the files and the environment that they speak of. Knows nothing of how the
-proxy is put together, and imports it only when it is to start.
+Knows the options, and the files and environment variables that they name. Knows nothing of how the
+proxy is made, and imports it only at the start.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 PROGRAM = "ipyproxy-chp"
 TOKEN = "CONFIGPROXY_AUTH_TOKEN"  # noqa: S105
-"""The variable of the environment that has the token of the API."""
+"""The environment variable with the token of the API."""
 PASSPHRASES = {
     "ssl": "CONFIGPROXY_SSL_KEY_PASSPHRASE",
     "api_ssl": "CONFIGPROXY_API_SSL_KEY_PASSPHRASE",
 }
-"""Those that have the passphrases of keys, by the options' family."""
+"""The environment variables with the passphrases of keys, by group of options."""
 
 _FIELD = re.compile(rf"({NAME.decode('ascii')})[ \t]*:[ \t]*([\x20-\x7e]*)")
 _REFUSED = {
@@ -47,7 +47,7 @@ _REFUSED = {
     "ssl-allow-rc4": "RC4 is broken (RFC 7465)",
     "ssl-dhparam": "keys are agreed on by elliptic curves only, which need no parameters",
 }
-"""Options of configurable-http-proxy that make no sense here, and why."""
+"""Options of configurable-http-proxy that are not supported, and why."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -103,11 +103,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class OptionError(Exception):
-    """An option that makes no sense; the sentence says why."""
+    """An option is not supported or invalid; the message says why."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the proxy until it is told to stop."""
+    """Run the proxy until it is stopped."""
     options = _parser().parse_args(arguments)
     try:
         settings = read_settings(options, os.environ)
@@ -147,7 +147,7 @@ def _run(settings: HubProxySettings, level: str, pid_file: Path | None) -> None:
 
 
 def read_settings(options: argparse.Namespace, environment: Mapping[str, str]) -> HubProxySettings:
-    """What ``options`` mean. Raises :class:`OptionError`."""
+    """Make settings from ``options``. Raises :class:`OptionError`."""
     _check(options)
     from ipyproxy.daemon.hubproxy import HubProxySettings, Place
 
@@ -175,7 +175,7 @@ def read_settings(options: argparse.Namespace, environment: Mapping[str, str]) -
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Refuse what makes no sense, alone or together."""
+    """Refuse options that are not supported, alone or together."""
     for name, why in _REFUSED.items():
         if getattr(options, name.replace("-", "_")) is not None:
             raise OptionError(f"--{name} is not taken: {why}")
@@ -216,7 +216,7 @@ def _metrics_place(options: argparse.Namespace) -> Place | None:
 
 
 def _address(ip: str) -> str:
-    """The literal address that ``ip`` spells or names; empty: all."""
+    """The literal address for ``ip``, an address or a name; empty: all addresses."""
     if ip in ("", "*"):
         return ""
     if ip == "localhost":
@@ -288,7 +288,7 @@ def _error_files(path: Path | None) -> Mapping[int, bytes]:
 def _identity(
     options: argparse.Namespace, family: str, environment: Mapping[str, str]
 ) -> Identity | None:
-    """The certificate of one of our sides, and whom it asks for one; None: there is no TLS."""
+    """The certificate of one of our sides, and its terms; None: no TLS."""
     from ipyproxy.daemon.hubterms import Identity
     from ipyproxy.tls import (
         CertificateError,

@@ -1,4 +1,4 @@
-"""Which configuration file a command reads, and what it says.
+"""Finds and reads the configuration file of a command.
 
 Knows the file's usual place. Knows nothing of what a command does with it.
 """
@@ -16,7 +16,7 @@ USUAL_FILE = Path("/etc/ipyproxy/ipyproxy.toml")
 
 
 def add_file(parser: argparse.ArgumentParser) -> None:
-    """Let ``--config`` name the file."""
+    """Add the option ``--config``."""
     parser.add_argument(
         "--config",
         type=Path,
@@ -26,9 +26,9 @@ def add_file(parser: argparse.ArgumentParser) -> None:
 
 
 def read_file(given: argparse.Namespace) -> Config:
-    """The configuration that ``--config`` names, or the usual one; all defaults if there is none.
+    """Read the file that ``--config`` names, or the usual one; if there is none, all defaults.
 
-    :raises ConfigError: with all that is wrong with it.
+    :raises ConfigError: with all errors in it.
     """
     file = _file(given)
     return Config() if file is None else read_config(file.absolute(), {}, str(file))

@@ -1,6 +1,6 @@
 """``make run``: a real JupyterLab behind a real ipyproxy, for a first look.
 
-Knows how to start, watch and stop two programs. Knows nothing of what either does inside.
+Knows how to start, watch and stop two programs. Knows nothing of what they do.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ipyproxy.net.address import LOOPBACK
 T = TypeVar("T")
 
 TICK = 0.2
-"""Seconds between two looks at the children and the signals."""
+"""Seconds between two checks of the children and the signals."""
 READY_WITHIN = 120.0
 """Seconds the notebook gets to answer through the proxy."""
 GRACE = 10.0
@@ -39,7 +39,7 @@ GRACE = 10.0
 
 
 class Stopped(Exception):  # noqa: N818 (a wish, not an error)
-    """Somebody asked for the end: Ctrl-C, SIGTERM, or the terminal was closed."""
+    """The user has stopped the demo: Ctrl-C, SIGTERM, or the terminal was closed."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,12 @@ def require_free(address: str, port: int, option: str) -> None:
 
 
 def jupyter_command(options: Options, *, as_root: bool) -> list[str]:
-    """JupyterLab at one port and base URL, with its token, XSRF and origin checks as they come."""
+    """JupyterLab at one port and base URL, with its default token, XSRF and origin checks."""
     command = [
         sys.executable, "-m", "jupyterlab", "--no-browser",
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.port={options.port}",
-        # Else Jupyter would go on to the next free port, where nobody looks for it.
+        # Otherwise Jupyter would try the next free port, which the demo does not know.
         "--ServerApp.port_retries=0",
         f"--ServerApp.base_url={options.base_url}",
         f"--ServerApp.root_dir={options.notebooks}",
@@ -106,7 +106,7 @@ def jupyter_command(options: Options, *, as_root: bool) -> list[str]:
 
 
 def jupyter_environment(home: Path) -> dict[str, str]:
-    """Directories of the demo's own, so that no configuration of the user's joins in."""
+    """The demo's own directories, so that the user's configuration is not read."""
     rest = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
     return rest | {
         f"JUPYTER_{name.upper()}_DIR": str(home / name) for name in ("config", "data", "runtime")
@@ -153,7 +153,7 @@ WELCOME = {
 
 
 def furnish(directory: Path) -> None:
-    """Make the notebooks' directory if there is none: a welcome, and git looks away."""
+    """Create the notebooks' directory if missing, with a welcome notebook and a .gitignore."""
     if directory.exists():
         return
     directory.mkdir(parents=True)
@@ -164,8 +164,8 @@ def furnish(directory: Path) -> None:
 def answers(url: str) -> bool:
     """Whether a Jupyter server answers at ``url``.
 
-    The certificate is not checked: it was made on this machine a moment ago, and the request
-    carries no secret.
+    The certificate is not checked: it was just made on this machine, and the request contains no
+    secret.
     """
     context = ssl.create_default_context()
     context.check_hostname = False
@@ -208,7 +208,7 @@ class Demo:
     def wait_until_ready(self) -> str:
         """Return the URL to open, once the notebook answers through the proxy."""
         token = self._wait_for("JupyterLab is up", self._token)
-        # Only now: a request to a port that does not listen yet would mark it as dead.
+        # Only now: an earlier request, while nobody listens, would mark the port as dead.
         probe = f"https://127.0.0.1:{self.options.https}{self.options.base_url}api"
         self._wait_for("the notebook answers through ipyproxy", lambda: answers(probe))
         return f"https://localhost:{self.options.https}{self.options.base_url}lab?token={token}"
@@ -252,7 +252,7 @@ class Demo:
     def stop(self) -> None:
         """End everything that was started. One more signal cuts the grace short.
 
-        Jupyter goes first: with it the open WebSockets end, for which the proxy would wait.
+        Jupyter goes first, which ends the open WebSockets that the proxy would wait for.
         """
         asked = self.signals.count
         for child in self.children:

@@ -1,7 +1,7 @@
-"""``ipyproxy doctor``: says what would go wrong with a notebook, and how to mend it.
+"""``ipyproxy doctor``: reports problems of a notebook behind the proxy, and how to fix them.
 
-Knows arguments, the environment and the terminal. What is looked at is the examination's matter;
-the running proxy is not asked.
+Knows arguments, the environment and the terminal. ``doctoring/examination.py`` does the checks.
+Does not ask the running proxy.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from ipyproxy.cli.doctoring.examination import Examination, Finding, Verdict
 from ipyproxy.cli.doctoring.listeners import listeners
 
 PATIENCE = 10.0
-"""Seconds that each answer may take."""
+"""Seconds to wait for each answer."""
 
 
 def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the word to those of the command."""
+    """Add the subcommand to the parser."""
     parser = words.add_parser(
         "doctor",
         help="say what would go wrong with a notebook, and how to mend it",

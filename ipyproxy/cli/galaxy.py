@@ -1,4 +1,4 @@
-"""``ipyproxy galaxy check``: Galaxy's configuration in, what to set there and here out.
+"""``ipyproxy galaxy check``: reads Galaxy's configuration, and prints what to set there and here.
 
 Knows galaxy.yml as far as it concerns interactive tools, and the part of it that gravity reads.
 Changes no file.
@@ -23,7 +23,7 @@ _PREFIX = "interactivetool"
 
 
 def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the word to those of the command."""
+    """Add the subcommand to the parser."""
     parser = words.add_parser(
         "galaxy",
         help="see what Galaxy's interactive tools need, in Galaxy and here",
@@ -59,13 +59,13 @@ def _text(file: Path) -> str:
 
 
 class GalaxyYml(NamedTuple):
-    """What a galaxy.yml says.
+    """The content of a galaxy.yml.
 
-    :ivar file: where it is.
-    :ivar root: the directory that Galaxy is started in, as far as that can be told.
+    :ivar file: its path.
+    :ivar root: the directory that Galaxy is started in, as far as known.
     :ivar galaxy: the keys of the section for Galaxy.
-    :ivar gravity: those of the section for gravity, which starts Galaxy's processes.
-    :ivar lines: where each key stands, by section and key, and each section.
+    :ivar gravity: the keys of the section for gravity, which starts Galaxy's processes.
+    :ivar lines: the line of each section, and of each key by section and key.
     """
 
     file: Path
@@ -75,20 +75,20 @@ class GalaxyYml(NamedTuple):
     lines: Mapping[tuple[str, ...], int]
 
     def line(self, *path: str) -> int:
-        """The line of a key, or the one where it would stand."""
+        """The line of a key, or the one where it would be added."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
 
     def wrong(self, key: str, why: str) -> ConfigError:
-        """What is wrong with a key of Galaxy's section."""
+        """An error about a key in Galaxy's section."""
         return ConfigError([f"{self.file}:{self.line('galaxy', key)}: {key}: {why}"])
 
 
 def read(text: str, file: Path) -> GalaxyYml:
-    """What the text of a galaxy.yml says.
+    """Parse the text of a galaxy.yml.
 
-    :raises ConfigError: for what is no YAML, or no configuration of Galaxy's.
+    :raises ConfigError: if it is no YAML, or no configuration of Galaxy.
     """
     try:
         import yaml
@@ -112,7 +112,7 @@ def read(text: str, file: Path) -> GalaxyYml:
 
 
 def _placed(error: Any, lines: Mapping[tuple[str, ...], int]) -> str:
-    """The line that an error of YAML's is at, the key there if it is known, and what is wrong."""
+    """The line of a YAML error, the key there if known, and what is wrong."""
     mark = getattr(error, "problem_mark", None)
     line = mark.line + 1 if mark else 1
     above = [(at, f"{path[-1]}: ") for path, at in lines.items() if at <= line]
@@ -120,7 +120,7 @@ def _placed(error: Any, lines: Mapping[tuple[str, ...], int]) -> str:
 
 
 def _loader(yaml: Any) -> Any:
-    """A loader that says where a value is that looks like a date or a number, and is none."""
+    """A YAML loader that reports the line of an invalid date or number."""
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]
         def construct_object(self, node: Any, deep: bool = False) -> Any:
@@ -145,14 +145,14 @@ def _lines(node: Any, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...],
 
 
 def _root(gravity: Mapping[str, Any], file: Path) -> Path:
-    """Galaxy's root: gravity may say it, and else the file is in its directory ``config``."""
+    """Galaxy's root: from gravity's section, or the parent of the file's directory ``config``."""
     said = gravity.get("galaxy_root")
     root = file.parent / said if isinstance(said, str) else file.parent.parent
     return Path(normpath(root))
 
 
 def _map(galaxy: GalaxyYml) -> tuple[str, str]:
-    """The key that says where the map is, and what it says; nothing: Galaxy's default."""
+    """The key that sets the place of the map, and its value; empty: Galaxy's default."""
     for key in ("interactivetoolsproxy_map", "interactivetools_map"):
         if said := galaxy.galaxy.get(key):
             return key, str(said)
@@ -164,14 +164,14 @@ def _data(galaxy: GalaxyYml) -> Path:
 
 
 def _place(galaxy: GalaxyYml) -> str:
-    """The map as ipyproxy is to be told of it."""
+    """The place of the map for ipyproxy's configuration."""
     key, said = _map(galaxy)
     if not said:
         return str(_data(galaxy) / "interactivetools_map.sqlite")
     try:
         place = read_place(said)
     except ValueError as error:
-        # It is not repeated, since it may hold a password.
+        # The value is not repeated, since it may contain a password.
         raise galaxy.wrong(key, f"what it says {error}") from None
     if isinstance(place, PostgreSQL):
         return place.conninfo
@@ -179,7 +179,7 @@ def _place(galaxy: GalaxyYml) -> str:
 
 
 def _host(galaxy: GalaxyYml) -> str:
-    """The name of the site; empty if the configuration does not say it."""
+    """The host name of the site; empty if the configuration does not contain it."""
     key = "galaxy_infrastructure_url"
     url = str(galaxy.galaxy.get(key) or "")
     try:
@@ -190,7 +190,7 @@ def _host(galaxy: GalaxyYml) -> str:
 
 
 def toml(galaxy: GalaxyYml) -> str:
-    """What ipyproxy is to be told."""
+    """The configuration for ipyproxy."""
     base = str(galaxy.galaxy.get("interactivetools_base_path") or "/")
     prefix = str(galaxy.galaxy.get("interactivetools_prefix") or _PREFIX)
     lines = ["[galaxy]", f"map = {_quoted(_place(galaxy))}"]
@@ -212,7 +212,7 @@ def _quoted(text: str) -> str:
 
 
 def to_change(galaxy: GalaxyYml) -> Iterator[tuple[int, str]]:
-    """What is to be changed in galaxy.yml: the line, and what for."""
+    """The changes to make in galaxy.yml: the line, and the change."""
     said = galaxy.galaxy
     if not said.get("interactivetools_enable"):
         line = galaxy.line("galaxy", "interactivetools_enable")

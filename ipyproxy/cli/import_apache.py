@@ -1,6 +1,6 @@
-"""``ipyproxy import-apache``: Apache's configuration in, a configuration of ours out.
+"""``ipyproxy import-apache``: translates Apache's configuration.
 
-Knows files and the terminal. What a directive means is :mod:`ipyproxy.cli.apache`'s.
+Knows files and the terminal. :mod:`ipyproxy.cli.apache` knows what directives mean.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ipyproxy.config import ConfigError
 
 
 def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the word to those of the command."""
+    """Add the subcommand to the parser."""
     parser = words.add_parser(
         "import-apache",
         help="write a configuration that does what Apache's does, and say what it does not",
@@ -45,9 +45,9 @@ def _read(file: Path) -> str:
 
 
 def imported(files: Mapping[str, str]) -> tuple[str, list[Remark]]:
-    """The TOML for files by name, and a remark on each directive that has no key in it.
+    """The TOML for files by name, and a remark on each directive that is not in it.
 
-    :raises ConfigError: for what is no configuration of Apache's.
+    :raises ConfigError: if a file is no Apache configuration.
     """
     translation = Translation()
     variables: dict[str, str] = {}
@@ -71,7 +71,7 @@ def imported(files: Mapping[str, str]) -> tuple[str, list[Remark]]:
 
 
 def told(remarks: Iterable[Remark]) -> list[str]:
-    """The remarks, a line each."""
+    """The remarks, one line each."""
     return [
         f"{each.directive.place}: {_on_one_line(each.directive.text)}: "
         f"{'LEFT' if each.is_left else 'not needed'}: {each.why}"
@@ -80,5 +80,5 @@ def told(remarks: Iterable[Remark]) -> list[str]:
 
 
 def _on_one_line(text: str) -> str:
-    """``text`` as it may stand in a comment of TOML, which takes no control character."""
+    """``text`` for a TOML comment, which must not contain control characters."""
     return "".join(character if character.isprintable() else " " for character in text)

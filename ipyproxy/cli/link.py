@@ -1,6 +1,6 @@
 """``ipyproxy link``: makes a link that lets one user reach one notebook for a while.
 
-Knows the configuration and the keys that it names. The running proxy is asked for its port only.
+Knows the configuration and the keys that it names. Asks the running proxy only for its port.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LONGEST = 366 * _UNITS["d"]
 
 
 def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the word to those of the command."""
+    """Add the subcommand to the parser."""
     parser = words.add_parser(
         "link", help="make a link that lets one user reach one notebook for a while"
     )
@@ -81,8 +81,8 @@ def _run(given: argparse.Namespace) -> int:
     sys.stdout.write(link + "\n")
     if not enclosed:
         sys.stderr.write(
-            "ipyproxy: note: whoever has this link passes the proxy; a notebook that has a token "
-            "or a password of its own asks for that as well (see --token-stdin)\n"
+            "ipyproxy: note: everybody who has this link passes the proxy; a notebook with a token "
+            "or a password asks for that as well (see --token-stdin)\n"
         )
     return 0
 
@@ -106,9 +106,9 @@ def make_link(
 ) -> str:
     """The link.
 
-    :param origin: what it begins with; None: what the configuration tells of that.
-    :param enclosed: the notebook's own token, if the link is to log in there as well.
-    :raises ConfigError: if it would open nothing.
+    :param origin: the link's origin; None: take it from the configuration.
+    :param enclosed: the notebook's own token, if the link should log in there too.
+    :raises ConfigError: if the link would not work.
     """
     if port not in config.notebooks.ports:
         raise ConfigError([f"{port} is none of notebooks.ports"])
@@ -131,7 +131,7 @@ def make_link(
 
 
 def _public_origin(config: Config, port: int) -> str:
-    """How people address the notebook: by a name that is served, on the port that is."""
+    """The public origin of the notebook: a served name and the public port."""
     if config.site.notebook_domain:
         host = f"{port}.{config.site.notebook_domain}"
     else:
@@ -147,7 +147,7 @@ def _public_origin(config: Config, port: int) -> str:
 
 
 def _public_port(config: Config) -> int:
-    """The port that the running daemon listens on; without one, what its configuration says."""
+    """The port that the running daemon listens on, or the configured one."""
     try:
         listeners = json.loads(ask_daemon(config))["listeners"]
         return int(listeners[0].rpartition(" ")[2])

@@ -1,6 +1,7 @@
-"""``ipyproxy rekey``: has the account with the authority get another key; says how it went.
+"""``ipyproxy rekey``: changes the key of the account with the authority.
 
-Knows the store that the command and the running proxy share. The proxy asks; this only leaves word.
+Knows the store that the command and the running proxy share. The command writes a request into it;
+the proxy asks the authority.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from ipyproxy.cli.configuration import add_file
 from ipyproxy.cli.renew import carry_out, store_for
 
 DONE = 60.0
-"""Seconds that it may take."""
+"""Seconds to wait for the change."""
 
 
 def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the word to those of the command."""
+    """Add the subcommand to the parser."""
     parser = words.add_parser(
         "rekey",
         help="give the account with the authority another key",
@@ -37,7 +38,7 @@ def _run(given: argparse.Namespace) -> int:
 def rekey(
     store: Store, seconds: Callable[[], float], sleep: Callable[[float], object]
 ) -> tuple[bool, str]:
-    """Leave word and wait; whether the account has another key, and what to say."""
+    """Write the request and wait. Returns whether the account has a new key, and a message."""
     store.ask_for_account_key()
     began = seconds()
     while seconds() - began < DONE:

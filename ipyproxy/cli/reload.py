@@ -1,6 +1,6 @@
-"""``ipyproxy reload``: has the daemon read its configuration anew, and says what came of it.
+"""``ipyproxy reload``: makes the daemon reload its configuration, and reports the outcome.
 
-Knows processes and signals, and where the daemon writes the outcome down.
+Knows processes and signals, and where the daemon writes the outcome.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from ipyproxy.daemon.state import state_directory
 
 _LOOK = 0.05
 _PATIENCE = 25.0
-"""Seconds that a reload may take: files may lie on a slow disk, users in a slow directory. systemd
-waits for 30, which is TimeoutStartSec= of the unit, and would not say why."""
+"""Seconds to wait for a reload: a disk or a directory of users may be slow. systemd waits for 30
+(TimeoutStartSec= in the unit) and would not say why it failed."""
 _SHORT_PATIENCE = 10.0
-"""The same where the file cannot be read, and so may name another state directory."""
+"""The same if the file cannot be read, since it may name another state directory."""
 
 
 def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the word to those of the command."""
+    """Add the subcommand to the parser."""
     parser = words.add_parser(
         "reload",
         help="have the daemon read its configuration anew, and say what came of it",
@@ -46,7 +46,7 @@ def _run(given: argparse.Namespace) -> int:
     try:
         config = read_file(given)
     except ConfigError as error:
-        # The daemon will say so as well, unless its command line mends it.
+        # The daemon will report this too, unless its command line overrides it.
         config, wrong = Config(), error.problems
     file = outcome_file(state_directory(config, os.environ, _home_of(given.pid)))
     asked = time.monotonic()
@@ -69,7 +69,7 @@ def _home_of(pid: int) -> Path | None:
 
 
 def _wait(file: Path, pid: int, asked: float, patience: float) -> Outcome | None:
-    """The outcome of a reload that began after it was ``asked`` for."""
+    """Wait for the outcome of a reload that began after the time ``asked``."""
     while time.monotonic() < asked + patience:
         outcome = read_outcome(file)
         if outcome is not None and outcome.pid == pid and outcome.began >= asked:

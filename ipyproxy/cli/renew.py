@@ -1,6 +1,7 @@
-"""``ipyproxy renew NAME``: has the running proxy get a certificate at once; says how it went.
+"""``ipyproxy renew NAME``: makes the running proxy get a certificate at once.
 
-Knows the store that the two share. The proxy asks; this only leaves word.
+Knows the store that the two share. The command writes a request into it; the proxy asks the
+authority.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from ipyproxy.config import ConfigError
 from ipyproxy.daemon.settings import certificate_files
 
 TAKEN_UP = 15.0
-"""Seconds within which a proxy that runs takes it up, unless it has to wait."""
+"""Seconds in which a running proxy notices the request, unless it has to wait."""
 DONE = 300.0
-"""Seconds that an authority may take."""
+"""Seconds to wait for the authority."""
 
 Command = Callable[[Callable[[], float], Callable[[float], object]], tuple[bool, str]]
 """Leaves word and waits, by a clock and a sleep; whether it was done, and what to say."""
 
 
 def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the word to those of the command."""
+    """Add the subcommand to the parser."""
     parser = words.add_parser(
         "renew",
         help="get a new certificate for a name at once",
@@ -56,15 +57,17 @@ def carry_out(store: Store, command: Command) -> int:
 
 
 def store_for(given: argparse.Namespace, name: str | None = None) -> Store:
-    """What is kept of ACME.
+    """The store of ACME's files.
 
-    :param name: one that certificates have to be got for.
-    :raises ConfigError: if they are not, or it cannot be used.
+    :param name: a name that must have its certificate from ACME.
+    :raises ConfigError: if it has not, or if the store cannot be used.
     """
     config = read_file(given)
     store = own_store(config, certificate_files(config))
     if store is None:
-        raise ConfigError(["tls.acme is not on: whoever made the certificates renews them"])
+        raise ConfigError(
+            ["tls.acme is not on: renew the certificates with the program that made them"]
+        )
     if name is not None and name not in store.names:
         got = ", ".join(store.names) or "no name"
         raise ConfigError([f"{name}: certificates are got for {got}"])
@@ -78,9 +81,9 @@ def renew(
     sleep: Callable[[float], object],
     reason: Reason | None = None,
 ) -> tuple[bool, str]:
-    """Leave word and wait; whether there is a new certificate, and what to say.
+    """Write the request and wait. Returns whether there is a new certificate, and a message.
 
-    :param reason: why the one before is to be revoked, if it is.
+    :param reason: the reason to revoke the former one; None: do not revoke it.
     """
     stamp, attempts = store.stamps().get(name), store.attempts(name)
     store.ask(name, reason)

@@ -1,6 +1,7 @@
-"""``ipyproxy revoke NAME``: has a certificate replaced, and the old one revoked; says how it went.
+"""``ipyproxy revoke NAME``: replaces a certificate and revokes the old one.
 
-Knows the store that the command and the running proxy share. The proxy asks; this only leaves word.
+Knows the store that the command and the running proxy share. The command writes a request into it;
+the proxy asks the authority.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ipyproxy.config import ConfigError
 
 
 def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the word to those of the command."""
+    """Add the subcommand to the parser."""
     parser = words.add_parser(
         "revoke",
         help="replace the certificate for a name, and have the old one revoked",
@@ -51,7 +52,7 @@ def revoke(
     seconds: Callable[[], float],
     sleep: Callable[[float], object],
 ) -> tuple[bool, str]:
-    """Leave word and wait; whether the certificate is revoked, and what to say."""
+    """Write the request and wait. Returns whether the certificate is revoked, and a message."""
     old = store.certificate(name).chain[0]
     renewed, said = renew(store, name, seconds, sleep, reason)
     if not renewed and reason is not Reason.COMPROMISED:

@@ -1,7 +1,7 @@
-"""``ipyproxy status``: what the status page shows, in a terminal.
+"""``ipyproxy status``: shows the status page's facts in a terminal.
 
-Knows where the daemon's status listener is, and the words of its JSON document. The document itself
-is made by :mod:`ipyproxy.status.facts`.
+Knows the daemon's status listener, and the names in its JSON document, which
+:mod:`ipyproxy.status.facts` makes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _COLUMNS = ("SERVER", "STATE", "SINCE", "REQUESTS", "ERRORS", "P50", "P99", "OPE
 
 
 def add(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the word to those of the command."""
+    """Add the subcommand to the parser."""
     parser = words.add_parser(
         "status",
         help="show what the status page shows",
@@ -53,7 +53,7 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def ask_daemon(config: Config) -> str:
-    """The document of the running daemon. Raises ConfigError where nobody answers."""
+    """Fetch the document from the running daemon. Raises ConfigError if it does not answer."""
     where = config.status.listen
     if where is None:
         raise ConfigError(['status.listen is "", so the daemon tells nobody its status'])
@@ -75,7 +75,7 @@ def ask_daemon(config: Config) -> str:
 
 
 def _connection(where: int | str, config: Config) -> tuple[str, http.client.HTTPConnection]:
-    """How to reach the listener, and what people call it."""
+    """The listener's name for people, and a connection to it."""
     if isinstance(where, int):
         return f"127.0.0.1 port {where}", http.client.HTTPConnection("127.0.0.1", where, _PATIENCE)
     if where == "unix":
@@ -92,7 +92,7 @@ def _connection(where: int | str, config: Config) -> tuple[str, http.client.HTTP
 
 
 def service_directory(config: Config) -> Path:
-    """The daemon's: for root that of the account that the daemon runs as."""
+    """The daemon's state directory; for root, that of the daemon's account."""
     home = None
     if os.geteuid() == 0:
         try:
@@ -103,7 +103,7 @@ def service_directory(config: Config) -> Path:
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    """To a UNIX socket."""
+    """An HTTP connection to a UNIX socket."""
 
     def __init__(self, path: Path) -> None:
         super().__init__("localhost", timeout=_PATIENCE)
@@ -119,7 +119,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def shown(document: dict[str, Any]) -> Iterator[str]:
-    """The lines that tell people what ``document`` says."""
+    """Format ``document`` as lines for people."""
     now = _date(document["time"])
     up, requests = document["upstreams_by_state"].get("up", 0), document["requests"]
     yield f"{document['phase']}, for {age(document['uptime_seconds'])}"

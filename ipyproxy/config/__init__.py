@@ -1,4 +1,4 @@
-"""What can be configured, and how it is read: TOML text and options -> a frozen :class:`Config`."""
+"""The configuration: reads TOML text and options into a frozen :class:`Config`."""
 
 from ipyproxy.config.auth import Auth, AuthRule
 from ipyproxy.config.galaxy import Galaxy

@@ -1,4 +1,4 @@
-"""The keys of ACME in the table ``tls``: whether certificates are got, for whom, and from whom.
+"""The keys of ACME in the table ``tls``: names, authority and account.
 
 Knows what can be configured. Knows nothing of TOML, of files or of how an authority is asked.
 """
@@ -22,16 +22,16 @@ from ipyproxy.config.values import (
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
-# Names that no public authority gives a certificate for (RFC 6761, RFC 8375, ICANN for .internal).
+# Names for which no public authority issues certificates (RFC 6761, RFC 8375, ICANN for .internal).
 _NOT_PUBLIC = re.compile(r"[^.]*|.*\.(localhost|local|internal|test|invalid|example|home\.arpa)")
 
 
 @attrs.frozen
 class Acme:
-    """Certificates that are got by ACME, and renewed.
+    """Settings of certificates from ACME.
 
-    Without ``names`` those of the table ``site`` count. ``eab_hmac`` is in base64url, as
-    authorities tell it.
+    Without ``names``, those of the table ``site`` are used. ``eab_hmac`` is in base64url, as
+    authorities show it.
     """
 
     acme: bool = False
@@ -58,7 +58,7 @@ class Acme:
     reuse_key: bool = False
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what cannot be asked for."""
+        """Refuse settings with which no certificate can be requested."""
         if self.names and not self.acme:
             raise RefusedError("needs tls.acme = true beside it", key="names")
         for name in self.names:
@@ -71,15 +71,15 @@ class Acme:
 
     @property
     def _reaches_dns(self) -> bool:
-        """Whether the DNS can tell whose a name is, as a name with a ``*`` needs it."""
+        """Whether names can be proved by DNS, which a name with a ``*`` requires."""
         return self.dns_hook is not None or self.dns_persist
 
     def wanted(self, hosts: Iterable[str], notebook_domain: str) -> tuple[str, ...]:
         """The names to get certificates for.
 
-        :param hosts: the names and addresses that this proxy answers to, of which those count that
-            a public authority can have a certificate for.
-        :param notebook_domain: below which each notebook has a host of its own, if any.
+        :param hosts: the proxy's names and addresses; only those are used for which a public
+            authority issues certificates.
+        :param notebook_domain: the domain above the notebooks' own hosts, if any.
         """
         if not self.acme:
             return ()

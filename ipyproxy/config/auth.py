@@ -1,4 +1,4 @@
-"""The table of authentication: who may reach which paths, and by which method that is found out.
+"""The table ``auth``: who may reach which paths, and by which methods.
 
 Knows what can be configured. Knows nothing of TOML, of files or of how a method works.
 """
@@ -23,7 +23,8 @@ from ipyproxy.config.values import (
     seconds,
 )
 
-# Fields that frame a message, steer a connection or are rewritten: nobody else may set them.
+# Fields that frame a message, concern the connection or are rewritten; the configuration must not
+# set them.
 _OURS = frozenset(
     {"connection", "content-length", "cookie", "date", "expect", "forwarded", "host"}
     | {"http2-settings", "keep-alive", "origin", "proxy-authenticate", "proxy-authorization"}
@@ -33,7 +34,7 @@ _OUR_FAMILIES = ("sec-", "x-forwarded-")
 
 
 TOOL = "{tool}"
-"""Stands in ``forward_url`` for the key of the interactive tool that is asked for."""
+"""Placeholder in ``forward_url`` for the key of the requested interactive tool."""
 
 
 def _read_requirement(value: object) -> Requirement:
@@ -50,7 +51,7 @@ def _read_user(value: object) -> str:
 
 
 def read_field(value: object) -> str:
-    """Read the name of a header field that an upstream is told something in."""
+    """Read the name of a header field for upstreams."""
     name = value if isinstance(value, str) else ""
     if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name):
         raise refused(value, "is not the name of a header such as X-Remote-User")
@@ -68,7 +69,7 @@ def _read_template(value: object) -> str:
 def _read_url(value: object) -> str:
     text = value if isinstance(value, str) and re.fullmatch(r"[!-~]*", value) else "?"
     before, _, behind = text.partition(TOOL)
-    # A segment of the path: what is asked is never who is asked.
+    # It must be in the path, so that a tool's key can't change the server that is asked.
     in_path = before.endswith("/") and "?" not in before and urlsplit(before).path
     is_whole = TOOL not in text or (in_path and TOOL not in behind and behind[:1] in ("/", ""))
     if text and not (is_whole and _is_url(before + behind)):
@@ -104,10 +105,10 @@ Template = Annotated[str, _read_template]
 
 @attrs.frozen
 class AuthRule:
-    """What is asked of requests at ``path`` and below; of all that cover one, the longest counts.
+    """The requirement for requests at ``path`` and below; the rule with the longest path counts.
 
-    Rules for the ``host`` of a request come before those for any.
-    ``require`` holds alternatives, each a set of methods. ``users``, if any, are the only ones.
+    Rules for the ``host`` of a request come before those for any host. ``require`` has
+    alternatives, each a set of methods. With ``users``, only these may pass.
     """
 
     path: Annotated[
@@ -122,7 +123,7 @@ class AuthRule:
     host: Annotated[str, read_optional_host] = ""
 
     def __attrs_post_init__(self) -> None:
-        """Refuse a rule that asks for nothing, or for certain users and nothing."""
+        """Refuse a rule without a requirement, or with ``users`` but no method."""
         if not self.require:
             raise RefusedError('is missing, such as "htpasswd" or "none"', key="require")
         if self.users and () in self.require:
@@ -131,7 +132,7 @@ class AuthRule:
 
 @attrs.frozen
 class Auth:
-    """Authentication: the rules, and what each method needs to know."""
+    """Authentication: the rules, and the settings of each method."""
 
     rules: tuple[AuthRule, ...] = ()
     user_header: Field = "X-Remote-User"
@@ -148,7 +149,7 @@ class Auth:
     certificates: tuple[Template, ...] = ()
 
     def __attrs_post_init__(self) -> None:
-        """Refuse a rule whose method is not set up, and two rules for one path."""
+        """Refuse a rule with a method that is not configured, and two rules for one path."""
         needs = {
             "htpasswd": ("htpasswd", self.htpasswd),
             "forward": ("forward_url", self.forward_url),
@@ -166,13 +167,13 @@ class Auth:
 
     @property
     def methods(self) -> frozenset[str]:
-        """The methods that rules ask for."""
+        """The methods that rules require."""
         return frozenset(
             method for rule in self.rules for alternative in rule.require for method in alternative
         )
 
     def guards(self, path: str) -> bool:
-        """Whether nobody gets at ``path`` unasked, at any host."""
+        """Whether ``path`` requires a login at every host."""
         rules = Rules(
             Rule(rule.path.encode("ascii"), rule.require, host=rule.host.encode("ascii"))
             for rule in self.rules
@@ -181,9 +182,9 @@ class Auth:
         return all(rule is not None and () not in rule.require for rule in found)
 
     def check_depth(self, prefix: str) -> None:
-        """Refuse a rule for a part of a notebook: the notebook may know other spellings of it.
+        """Refuse a rule for a part of a notebook, which may accept other spellings of that path.
 
-        :param prefix: the path that all notebooks are below.
+        :param prefix: the path above all notebooks.
         """
         for rule in self.rules:
             if re.fullmatch(rf"{re.escape(prefix)}/[^/]*/.*", rule.path):

@@ -1,6 +1,6 @@
-"""The table ``containers`` of the configuration: the engine whose containers get routes.
+"""The table ``containers``: the engine whose containers get routes.
 
-Knows what can be configured. Knows nothing of TOML, or of how an engine is asked.
+Knows what can be configured. Knows nothing of TOML, or of how an engine is queried.
 """
 
 # No "from __future__ import annotations" here: cattrs reads the annotations at run time.
@@ -17,7 +17,7 @@ _EXAMPLE = "/run/docker.sock, nor http://127.0.0.1:2375"
 
 
 def _read_engine(value: object) -> TCPAddress | UNIXPath | None:
-    """Read where an engine is asked, or that none is."""
+    """Read the address of an engine; the empty string for none."""
     if value == "":
         return None
     if not isinstance(value, str):
@@ -33,6 +33,6 @@ SHAPES[_read_engine] = {"type": "string"}
 
 @attrs.frozen
 class Containers:
-    """Where the engine is asked; None: containers get no routes."""
+    """The address of the engine; None: containers get no routes."""
 
     socket: Annotated[TCPAddress | UNIXPath | None, _read_engine] = None

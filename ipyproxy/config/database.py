@@ -1,4 +1,4 @@
-"""How a key names a database of PostgreSQL's. Knows nothing of what is kept there."""
+"""Reads the URL of a PostgreSQL database. Knows nothing of what is stored there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ipyproxy.database.place import PostgreSQL, read_database
 
 
 def read_optional_database(value: object) -> PostgreSQL | None:
-    """Read a URL of a database of PostgreSQL's; the empty string for none."""
+    """Read the URL of a PostgreSQL database; the empty string for none."""
     if value == "":
         return None
     text = value if isinstance(value, str) else ""
@@ -23,13 +23,13 @@ def read_optional_database(value: object) -> PostgreSQL | None:
 
 
 def shown(value: object) -> object:
-    """``value`` as a refusal may show it: a URL may hold a password."""
+    """``value`` for an error message, without the password that a URL may contain."""
     is_plain = isinstance(value, str) and "@" not in value and "password" not in value
     return value if is_plain else "..."
 
 
 def take_psycopg(key: str) -> None:
-    """Refuse what ``key`` says, if what it takes is not installed."""
+    """Refuse the value of ``key`` if psycopg is not installed."""
     if not has_psycopg():
         why = "needs psycopg: pip install 'ipyproxy[postgresql]', or Debian's python3-psycopg"
         raise RefusedError(why, key=key)

@@ -1,6 +1,6 @@
-"""The configuration file and those that it includes: found, read and understood, or why not.
+"""Reads the configuration file and the files that it includes.
 
-Knows files and their encoding. What stands in one is :mod:`ipyproxy.config`'s.
+Knows files and their encoding. :mod:`ipyproxy.config.reading` parses the text.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from ipyproxy.config.reading import Text, places
 def read_config(file: Path, overrides: Mapping[str, object], spoken: str) -> Config:
     """The configuration in ``file``.
 
-    :param overrides: values by dotted key, which win.
-    :param spoken: what people are told that the file is called.
-    :raises ConfigError: with all that is wrong.
+    :param overrides: values by dotted key, which override the file.
+    :param spoken: the file's name for messages.
+    :raises ConfigError: with all errors.
     """
     text = _read(file)
     included = [Text(_read(each), str(each)) for each in _included(text, file, spoken)]
@@ -26,15 +26,15 @@ def read_config(file: Path, overrides: Mapping[str, object], spoken: str) -> Con
 
 
 def _included(text: str, file: Path, spoken: str) -> Iterator[Path]:
-    """The files that ``text`` includes, those of one pattern by their names."""
+    """The files that ``text`` includes; those of one pattern are sorted by name."""
     try:
         patterns = tomllib.loads(text).get("include", [])
     except ValueError:
-        return  # and what is wrong is told with all else
+        return  # the error is reported together with all others
     if not isinstance(patterns, list) or not all(isinstance(each, str) for each in patterns):
         raise ConfigError([f'{spoken}: include: is not a list such as ["conf.d/*.toml"]'])
     for pattern in patterns:
-        # glob() takes no absolute pattern, and a name without a star is to be there.
+        # glob() accepts no absolute pattern, and a name without a star must exist.
         top = Path(file.parent.anchor)
         whole = (file.parent / pattern).relative_to(top)
         found = sorted(top.glob(str(whole)))
@@ -46,7 +46,7 @@ def _included(text: str, file: Path, spoken: str) -> Iterator[Path]:
 def with_places(
     problems: Iterable[str], file: Path | None, overrides: Mapping[str, object], spoken: str
 ) -> Iterator[str]:
-    """``problems`` that begin with a key, with the line of the file that sets it before the key.
+    """``problems``; those that begin with a key get the line of the file that sets it.
 
     The parameters are those of :func:`read_config`; without a file no line is added.
     """
@@ -62,7 +62,7 @@ def with_places(
 
 
 def lines_of(file: Path | None) -> dict[str, int]:
-    """The line of each key that ``file`` sets, by dotted key; none if it cannot be read."""
+    """The line of each key that ``file`` sets, by dotted key; empty if it cannot be read."""
     if file is None:
         return {}
     try:

@@ -1,6 +1,7 @@
-"""The table ``[galaxy]`` of the configuration: where Galaxy's interactive tools are found.
+"""The table ``[galaxy]``: Galaxy's interactive tools.
 
-Knows what Galaxy's own configuration says of them. Knows nothing of TOML or of how one is served.
+Knows the related keys of Galaxy's own configuration. Knows nothing of TOML or of how a tool is
+served.
 """
 
 # No "from __future__ import annotations" here: cattrs reads the annotations at run time.
@@ -29,10 +30,10 @@ def _read_map(value: object) -> MapPlace | None:
 
 @attrs.frozen
 class Galaxy:
-    """Galaxy's interactive tools: the map that Galaxy keeps of them, and where they are reached.
+    """Galaxy's interactive tools: the map in which Galaxy lists them, and their public addresses.
 
     ``base`` and ``prefix`` are Galaxy's interactivetools_base_path and interactivetools_prefix.
-    Below ``host`` tools that need a host of their own have one. They may run in ``networks`` only.
+    Tools that need their own host have one below ``host``. Tools may only run in ``networks``.
     """
 
     map: Annotated[MapPlace | None, _read_map] = None
@@ -54,10 +55,10 @@ class Galaxy:
 
     @property
     def path(self) -> str:
-        """The path that all tools are below; gx-it-proxy's proxyPathPrefix."""
+        """The path above all tools; gx-it-proxy's proxyPathPrefix."""
         return f"{self.base.rstrip('/')}/{self.prefix}/ep"
 
     @property
     def domain(self) -> str:
-        """The name that the hosts of tools are below; empty: tools have none."""
+        """The domain above the tools' own hosts; empty: they have none."""
         return f"ep.{self.prefix}.{self.host}" if self.map and self.host else ""

@@ -1,4 +1,4 @@
-"""The table ``[jupyterhub]`` of the configuration: where a hub says which routes there are.
+"""The table ``[jupyterhub]``: the API by which a hub sets routes.
 
 Knows keys and their values. Knows nothing of TOML or of the API.
 """
@@ -22,7 +22,7 @@ _TCP = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<four>[0-9.]+)):(?P<port>[
 
 
 def _read_api(value: object) -> TCPAddress | UNIXPath | None:
-    """Read where the API listens: ``unix:`` and a path, or an address and a port."""
+    """Read the API's listener: ``unix:`` and a path, or an address and a port."""
     if value == "":
         return None
     text = value if isinstance(value, str) else ""
@@ -36,10 +36,10 @@ def _read_api(value: object) -> TCPAddress | UNIXPath | None:
 
 @attrs.frozen
 class JupyterHub:
-    """A JupyterHub that says by its proxy's REST API which routes there are, beside all others.
+    """A JupyterHub that sets routes by the proxy's REST API, in addition to all other routes.
 
-    ``routes`` is the database that all nodes of a fleet have its routes in.
-    ``connections`` are the exchanges and WebSockets that each of its servers may have at once.
+    ``routes`` is the database in which all nodes of a fleet share its routes. ``connections`` is
+    the most exchanges and WebSockets at once for each of its servers.
     """
 
     api: Annotated[TCPAddress | UNIXPath | None, _read_api] = None
@@ -59,7 +59,7 @@ class JupyterHub:
     client_ca: Annotated[Path | None, read_optional_path] = None
 
     def __attrs_post_init__(self) -> None:
-        """Refuse an API that anybody could use, and halves of what belongs together."""
+        """Refuse an API that anybody could use, and incomplete pairs of keys."""
         if self.api is None:
             changed = [
                 each.name
@@ -94,7 +94,7 @@ class JupyterHub:
             raise RefusedError("needs jupyterhub.api_certificate beside it", key="api_ca")
 
     def anchored(self, directory: Path) -> "JupyterHub":
-        """Give the same with relative paths starting from ``directory``."""
+        """The same settings, with relative paths starting from ``directory``."""
 
         def anchor(path: Path | None) -> Path | None:
             return path and directory / path

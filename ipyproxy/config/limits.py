@@ -1,4 +1,4 @@
-"""Tables of the configuration that bound things: sizes, counts, times, and the health of upstreams.
+"""The tables of limits: sizes, counts, time-outs, and health checks.
 
 Knows what can be configured. Knows nothing of TOML, of files or of the command line.
 """
@@ -52,7 +52,7 @@ class Timeouts:
     head: Annotated[float, seconds(0.1, 600)] = 10.0
     body: Annotated[float, seconds(0.1, 3600)] = 60.0
     keepalive: Annotated[float, seconds(0.1, 3600)] = 75.0
-    # Well under a minute: notebook containers that count connections would never stop.
+    # Well under a minute; otherwise notebook containers that count connections would never stop.
     upstream_idle: Annotated[float, seconds(0.1, 50)] = 15.0
     connect: Annotated[float, seconds(0.1, 60)] = 2.0
     response: Annotated[float, seconds(0.1, 86400, "never")] = 300.0
@@ -64,8 +64,8 @@ class Timeouts:
 class Health:
     """How ports are probed; intervals in seconds, ``fall`` and ``rise`` in probes.
 
-    ``ports`` are those that are looked after even while nobody asks for them. ``dead_after`` is for
-    how long an http probe may get no answer until the notebook counts as dead.
+    ``ports`` are probed even without requests. ``dead_after`` is how long an http probe may get no
+    answer until the notebook counts as dead.
     """
 
     mode: Literal["tcp", "http", "off"] = "tcp"
@@ -86,6 +86,6 @@ class Health:
     backoff_max: Annotated[float, seconds(0.1, 3600)] = 30.0
 
     def __attrs_post_init__(self) -> None:
-        """Refuse a limit for answers where nothing is asked."""
+        """Refuse ``dead_after`` if probes send no request."""
         if self.dead_after and self.mode != "http":
             raise RefusedError('needs mode = "http" beside it', key="dead_after")

@@ -1,7 +1,7 @@
 """TOML text and command line values -> a :class:`Config`, or every problem with its line.
 
-Knows TOML and how cattrs reports. Must not know files, the environment or the reactor: it is
-handed text and gives back values.
+Knows TOML and cattrs' errors. Must not know files, the environment or the reactor: text goes in,
+values come out.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ FLAGS: Mapping[str, str] = {
     "notebooks.ports": "--ports",
     "site.trusted_origins": "--trusted-origin",
 }
-"""The keys that the command line sets too, and the option that does so."""
+"""The keys that the command line can set, each with its option."""
 
 
 class ConfigError(Exception):
-    """The configuration is refused; ``problems`` holds one line for each thing to mend."""
+    """The configuration is refused; ``problems`` has one line for each error."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(self.problems))
 
 
-# How cattrs reads the types used above. What is registered last is asked first.
+# How cattrs reads the types used above. The last one registered is tried first.
 _converter = Converter(detailed_validation=True, forbid_extra_keys=True)
 
 
@@ -67,7 +67,7 @@ def _read_bool(value: object, _: object) -> bool:
 def _table_hook(table: type[Any], converter: Converter) -> Callable[[object, object], object]:
     @cache
     def structure() -> Callable[..., Any]:
-        # Not before there is such a table: cattrs compiles code for it.
+        # Only once there is such a table, because cattrs compiles code for it.
         return make_dict_structure_fn(table, converter)
 
     def read(value: object, _: object) -> object:
@@ -95,7 +95,7 @@ def _list_hook(kind: type, converter: Converter) -> Callable[[object, object], o
     structure = homogenous_tuple_structure_factory(kind, converter)
 
     def read(value: object, _: object) -> object:
-        # A string is iterable too, but not what is meant.
+        # A string is iterable too, but it is a mistake here.
         if isinstance(value, list):
             return structure(value, kind)
         raise refused(value, 'is not a list such as ["...", "..."]')
@@ -110,7 +110,7 @@ def _reader_hook(kind: Any) -> Callable[[object, object], object]:
 
 
 class Text(NamedTuple):
-    """The text of a file, and what people are told that the file is called."""
+    """The text of a file, and the file's name for messages."""
 
     text: str
     source: str
@@ -122,11 +122,10 @@ def parse(
     source: str,
     included: Sequence[Text] = (),
 ) -> Config:
-    """Read a configuration file's text; ``overrides`` holds values by dotted key, which win.
+    """Read a configuration file's text; ``overrides`` has values by dotted key.
 
-    ``source`` is the file's name for people, ``included`` the files that it includes. Raises
-    :class:`ConfigError` with every problem there is, each with the line or the command line option
-    it comes from.
+    ``source`` is the file's name for messages, ``included`` are the files that it includes. Raises
+    :class:`ConfigError` with every problem, each with its line or command line option.
     """
     document, set_at = _join([Text(toml_text, source), *included])
     for dotted, value in overrides.items():
@@ -150,7 +149,7 @@ def parse(
 
 
 class _Place(NamedTuple):
-    """A line of one of the files; ``file`` is the how-manieth it is, 0 the one that includes."""
+    """A line of one of the files; ``file`` is the file's index, 0 for the main file."""
 
     file: int
     source: str
@@ -158,7 +157,7 @@ class _Place(NamedTuple):
 
 
 KeyPath = tuple[str | int, ...]
-"""Where a value stands: tables and keys, and which one of a list of tables."""
+"""The path of a value: tables and keys, and the index in a list of tables."""
 
 
 def _dotted(path: KeyPath) -> str:
@@ -166,12 +165,15 @@ def _dotted(path: KeyPath) -> str:
 
 
 def _place(path: KeyPath, places: Mapping[KeyPath, _Place]) -> _Place | None:
-    """Where ``path`` is set; of a table in a list that stands on one line, where the list is."""
+    """The place that sets ``path``; for a table in an inline list, the place of the list."""
     return places.get(path) or places.get(tuple(part for part in path if isinstance(part, str)))
 
 
 def _join(texts: Iterable[Text]) -> tuple[dict[str, Any], dict[KeyPath, _Place]]:
-    """What all files say together, and where it stands. Raises :class:`ConfigError`."""
+    """Merge all files; returns the document and the place of each value.
+
+    Raises :class:`ConfigError`.
+    """
     document: dict[str, Any] = {}
     places: dict[KeyPath, _Place] = {}
     problems: list[str] = []
@@ -185,7 +187,7 @@ def _join(texts: Iterable[Text]) -> tuple[dict[str, Any], dict[KeyPath, _Place]]
         lines = _locate(text, {name: len(of) for name, of in document.items() if _is_list(of)})
         found = {path: _Place(number, source, line) for path, line in lines.items()}
         if number == 0:
-            content.pop("include", None)  # the file's reader has followed it
+            content.pop("include", None)  # the includes have been read before
         for path in _add(document, content):
             where = found[path]
             said = f"{where.source}:{where.line}: {_dotted(path)}: "
@@ -206,7 +208,7 @@ def _is_list(value: object) -> bool:
 
 
 def _add(document: dict[str, Any], content: Mapping[str, Any]) -> Iterator[KeyPath]:
-    """Add what a file says to what others do; gives what can't be."""
+    """Merge the content of a file into ``document``; yields the keys that conflict."""
     for table, value in content.items():
         before = document.get(table)
         if table == "include":
@@ -233,9 +235,9 @@ def _problem(place: _Place, dotted: str, why: str, overrides: Mapping[str, objec
 
 
 def _findings(error: BaseValidationError, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
-    """Flatten cattrs' tree of errors to pairs of key path and sentence."""
+    """Flatten cattrs' tree of errors into pairs of a key path and a message."""
     for inner in error.exceptions:
-        # A field's name comes as a note on the error, and so does a list's index.
+        # A field's name, or a list's index, is in a note on the error.
         notes = getattr(inner, "__notes__", ())
         names: list[str | int]
         names = [note.name for note in notes if isinstance(note, AttributeValidationNote)]
@@ -249,11 +251,11 @@ def _findings(error: BaseValidationError, path: KeyPath) -> Iterator[tuple[KeyPa
         elif isinstance(inner, RefusedError):
             yield (*at, *inner.key.split(".")) if inner.key else at, str(inner)
         else:
-            raise inner  # a mistake of ours, not of the configuration
+            raise inner  # a bug, not an error in the configuration
 
 
 def _hint(table: type, key: str) -> str:
-    """Say which key was meant: one spelled alike, or the same one in its own table."""
+    """Suggest a key: one with a similar spelling, or the same one in the right table."""
     alike = get_close_matches(key, attrs.fields_dict(table), n=1)
     elsewhere = [
         f"{field.name}.{key}"
@@ -265,7 +267,7 @@ def _hint(table: type, key: str) -> str:
 
 
 def places(toml_text: str) -> dict[str, int]:
-    """The line on which each key of a text is first set, by dotted key; none if it is no TOML."""
+    """The line on which each key is first set, by dotted key; empty if the text is no TOML."""
     try:
         tomllib.loads(toml_text)
     except ValueError:
@@ -277,12 +279,12 @@ def places(toml_text: str) -> dict[str, int]:
 
 
 def _locate(toml_text: str, begun: Mapping[str, int]) -> dict[KeyPath, int]:
-    """Give the line on which each table and key of a valid TOML text is first set.
+    """The line on which each table and key of a valid TOML text is first set.
 
-    ``begun`` has how many tables there are already of each list of tables.
+    ``begun`` is how many tables of each list of tables there are already.
 
-    A statement is what tomllib takes as whole, so quotes, comments and values of several lines
-    are seen as TOML sees them.
+    A statement is a run of lines that tomllib accepts, so quotes, comments and multi-line values
+    are handled as in TOML.
     """
     lines: dict[KeyPath, int] = {}
     table: KeyPath = ()

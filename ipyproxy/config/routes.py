@@ -1,7 +1,7 @@
-"""The table ``[[routes]]`` of the configuration: what stands at which host and path.
+"""The tables ``[[routes]]``: what is served at which host and path.
 
-Each route has one kind of destination, named by a key of its own, and the keys that go with that
-kind. Knows nothing of TOML or of how a route is served.
+Each kind of destination has its own key, and further keys that belong to that kind. Knows nothing
+of TOML or of how a route is served.
 """
 
 # No "from __future__ import annotations" here: cattrs reads the annotations at run time.
@@ -32,12 +32,12 @@ from ipyproxy.net.hosts import is_host_name, parse_address
 from ipyproxy.routes.route import Application, Redirect, Route, Server, StaticFiles
 
 OWN_PATH = "/_ipyproxy"
-"""Below it are the proxy's own pages, at every host."""
+"""The path above the proxy's own pages, at every host."""
 
 _UNIX_PATH = re.compile(r"/[^\0]{0,106}")  # unix(7): sun_path has 108 bytes
 _FIELD_NAME = re.compile(TOKEN.decode("ascii"))
 _FIELD_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?")
-# What frames a message or is about a connection is the proxy's to say.
+# Only the proxy may set fields that frame a message or concern the connection.
 _NOT_TO_SET = frozenset(
     [
         "connection",
@@ -55,7 +55,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 
 def _read_server(value: object) -> Server:
-    """Read where an application is: ``http://``, ``https://`` or ``unix:``."""
+    """Read the address of an application: ``http://``, ``https://`` or ``unix:``."""
     if not isinstance(value, str):
         raise refused(value, "is no address such as http://127.0.0.1:8080 or unix:/run/app.sock")
     if value.startswith("unix:"):
@@ -74,7 +74,7 @@ def _read_server(value: object) -> Server:
     secure = url.scheme == "https"
     port = port or (443 if secure else 80)
     literal = parse_address(LOOPBACK if host == "localhost" else host)
-    # A name that ends with digits is an address with a slip in it.
+    # A name that ends in digits is a mistyped address.
     if literal is None and (host[-1:].isdigit() or not is_host_name(host)):
         raise refused(value, f"{host} is neither an IP address nor a name of a host")
     address = NamedAddress(host, port) if literal is None else TCPAddress(str(literal), port)
@@ -82,7 +82,7 @@ def _read_server(value: object) -> Server:
 
 
 def read_servers(value: object) -> tuple[Server, ...]:
-    """Read the address of an application, or a list of them."""
+    """Read the address of an application, or a list of addresses."""
     if value == "":
         return ()
     servers = tuple(_read_server(each) for each in (value if isinstance(value, list) else [value]))
@@ -100,7 +100,7 @@ def _read_redirect(value: object) -> str:
 
 
 def _read_directory(value: object) -> Path:
-    """Read a directory from which files are sent; all there is would be too much."""
+    """Read a directory to send files from; the root directory is refused."""
     path = read_optional_path(value)
     if path is None or not path.is_absolute() or len(path.parts) < 2 or ".." in path.parts:
         raise refused(value, "is no absolute path of a directory, or is all there is")
@@ -157,16 +157,16 @@ _KINDS = {
     "files": ("max_age", "immutable"),
     "redirect": ("status",),
 }
-"""The keys that say where a route leads, each with those that mean something beside it only."""
+"""The keys for destinations, each with the keys that are allowed only with it."""
 
 
 @attrs.frozen
 class RouteEntry:
     """One route: requests for ``path`` and everything below it, at ``host`` or at any.
 
-    ``timeout`` and ``max_age`` are in seconds; 0 leaves the one to timeouts.response, and the other
-    to browsers. ``connections`` are the exchanges
-    and WebSockets that each server may have at once.
+    ``timeout`` and ``max_age`` are in seconds; with 0, timeouts.response is used for the one, and
+    browsers choose the other. ``connections`` is the most exchanges and WebSockets at once for each
+    server.
     """
 
     host: Annotated[str, read_optional_host] = ""
@@ -194,7 +194,7 @@ class RouteEntry:
     headers: Annotated[tuple[str, ...], _read_lines] = ()
 
     def __attrs_post_init__(self) -> None:
-        """Refuse a route that leads nowhere, or to two places, or says what means nothing."""
+        """Refuse a route without a destination, with two, or with keys that have no effect."""
         kinds = [kind for kind in _KINDS if getattr(self, kind)]
         if len(kinds) != 1:
             raise RefusedError(f"needs one of {', '.join(_KINDS)}, and no more than one")
@@ -216,12 +216,12 @@ class RouteEntry:
 
     @property
     def name(self) -> str:
-        """Host and path as people know it by."""
+        """Host and path for people."""
         return self.host + self.path
 
     @property
     def servers(self) -> tuple[Server, ...]:
-        """The servers of the application, each with the name that its certificate has to bear."""
+        """The servers of the application, each with the name that its certificate must contain."""
         if not self.tls_name:
             return self.to
         return tuple(
@@ -239,7 +239,7 @@ class RouteEntry:
 
     @property
     def route(self) -> Route:
-        """What this says, as other components take it."""
+        """The route for the other components."""
         return Route(
             self._destination,
             self.host,

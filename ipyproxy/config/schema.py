@@ -1,7 +1,7 @@
-"""The tables and the example file -> a JSON Schema, by which editors complete and check a file.
+"""Makes a JSON Schema from the tables and the example file, so that editors can complete and check.
 
-Knows how types are told in JSON Schema. What it lets pass can still be refused: a schema knows
-nothing of hosts, or of two keys that need each other.
+Knows JSON Schema's types. A file that passes can still be refused: a schema can't check hosts, or
+two keys that need each other.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _KEY = re.compile(r"#(\w+) = ")
 def schema(example: str) -> dict[str, Any]:
     """The schema of the configuration file.
 
-    :param example: the text of a file that has every key, commented out with its default, behind
-        a comment on what it is for.
+    :param example: the text of a file with every key, commented out with its default, behind a
+        comment that explains it.
     """
     uncommented = re.sub(r"^#(?=\w+ = |\[\[)", "", example, flags=re.MULTILINE)
     defaults, words = tomllib.loads(uncommented), _comments(example)
@@ -39,7 +39,7 @@ def schema(example: str) -> dict[str, Any]:
         shown = tables[table] = _shape(kind)
         values = defaults[table]
         if get_origin(kind) is tuple:
-            # One of a list of tables.
+            # A list of tables.
             shown, kind, (values,) = shown["items"], get_args(kind)[0], values
         tables[table]["description"] = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
         for key, shape in shown["properties"].items():
@@ -55,7 +55,7 @@ def schema(example: str) -> dict[str, Any]:
 
 
 def _shape(kind: Any) -> dict[str, Any]:
-    """What a value of this type looks like in TOML."""
+    """The JSON Schema of a value of this type."""
     origin = get_origin(kind)
     if origin is Annotated:
         return dict(SHAPES.get(kind.__metadata__[0], {"type": "string"}))
@@ -76,7 +76,7 @@ def _shape(kind: Any) -> dict[str, Any]:
 
 
 def _comments(example: str) -> dict[tuple[str, str], str]:
-    """The comment before each key of each table; keys in a row have one together."""
+    """The comment before each key of each table; adjacent keys share one."""
     words: dict[tuple[str, str], str] = {}
     table, comment, in_keys = "", "", False
     for line in example.splitlines():

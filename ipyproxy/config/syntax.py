@@ -1,6 +1,6 @@
-"""What is wrong with a text that is no TOML, in words.
+"""Explains syntax errors in TOML.
 
-Knows the messages of tomllib. Knows nothing of keys, nor of what they mean here.
+Knows the messages of tomllib. Knows nothing of keys.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _WORDS = (
 
 
 def syntax_problem(message: str, text: str) -> tuple[int, str]:
-    """The line, and what is wrong there.
+    """The line of the error, and what is wrong.
 
-    :param message: what tomllib says of ``text``, such as "... (at line 3, column 7)".
+    :param message: tomllib's message about ``text``, such as "... (at line 3, column 7)".
     """
     match = _PLACE.fullmatch(message)
     if match is None:

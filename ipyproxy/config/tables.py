@@ -3,8 +3,8 @@
 Knows what can be configured. Knows nothing of TOML, of files or of the command line.
 """
 
-# No "from __future__ import annotations" here: cattrs reads the annotations at run time. They are
-# the rules by which a value is taken or refused.
+# No "from __future__ import annotations" here: cattrs reads the annotations at run time. They
+# decide which values are accepted.
 
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -53,7 +53,7 @@ Owner = Annotated[
 
 @attrs.frozen
 class Listen:
-    """Where browsers connect. A listener is a port or a Twisted server endpoint string."""
+    """The listeners for browsers. A listener is a port or a Twisted server endpoint string."""
 
     https: Annotated[int | str, read_listener] = 8443
     http: Annotated[int | str | None, read_optional_listener] = None
@@ -63,7 +63,7 @@ class Listen:
     backlog: Annotated[int, count(1, 65535)] = 1024
 
     def __attrs_post_init__(self) -> None:
-        """Refuse one listener for both, and to believe just anybody's PROXY header."""
+        """Refuse one listener for both, and the PROXY protocol without trusted proxies."""
         if self.proxy_protocol and not self.trusted_proxies:
             raise RefusedError("needs listen.trusted_proxies beside it", key="proxy_protocol")
         if self.http == self.https and self.http != 0:
@@ -72,7 +72,7 @@ class Listen:
 
 @attrs.frozen
 class Tls(Acme):
-    """Certificates with their keys: got by ACME, or PEM files; without any one is made up.
+    """Certificates with their keys: from ACME or PEM files; without any, a self-signed one is made.
 
     ``hsts`` is in seconds.
     """
@@ -87,7 +87,7 @@ class Tls(Acme):
     client_certificates: Literal["required", "optional"] = "required"
 
     def __attrs_post_init__(self) -> None:
-        """Refuse one without the other."""
+        """Refuse a certificate without a key, or the reverse."""
         Acme.__attrs_post_init__(self)
         if self.certificate and not self.key:
             raise RefusedError("needs tls.key beside it", key="certificate")
@@ -97,11 +97,11 @@ class Tls(Acme):
 
 @attrs.frozen
 class Site:
-    """The names the proxy answers to, and the foreign pages that may send requests.
+    """The hosts that the proxy serves, and the other sites whose pages may send requests.
 
-    Hosts are lower case, IPv6 addresses bare; origins are spelled as browsers spell them. Below
-    ``notebook_domain``, if any, each notebook has a host of its own. ``operator`` is who runs it,
-    as people are told; ``error_pages`` is a directory of pages that are shown instead of ours.
+    Hosts are lower-case, IPv6 addresses without brackets; origins are spelled as browsers spell
+    them. Below ``notebook_domain``, if any, each notebook has its own host. ``operator`` is the
+    operator's name on pages; ``error_pages`` is a directory of pages that replace the proxy's.
     """
 
     hosts: tuple[Host, ...] = ()
@@ -118,8 +118,7 @@ _DEFAULT_PORTS = Ports([(10000, 14999)])
 class Notebooks:
     """The public prefix, the ports behind it, and who may listen there.
 
-    Besides, the ports of programs other than Jupyter, and the cookies that are none of their
-    business.
+    Also the ports of programs other than Jupyter, and cookies that notebooks do not get.
     """
 
     prefix: Annotated[
@@ -138,7 +137,7 @@ class Notebooks:
     tls_ca: OptionalPath = None
 
     def __attrs_post_init__(self) -> None:
-        """Refuse a star in the name that certificates are compared with, and unserved ports."""
+        """Refuse a star in ``tls_name``, and ports of applications that are not served."""
         if self.tls_name.startswith("*"):
             raise RefusedError("names no single host", key="tls_name")
         for port in self.applications:
@@ -148,10 +147,10 @@ class Notebooks:
 
 @attrs.frozen
 class Compression:
-    """Which content codings answers get: none, or those of these that the client wants.
+    """The content codings of answers; each client gets one that it accepts.
 
-    ``dynamic`` says for whom pages and data are compressed, that differ from moment to moment, and
-    ``cache_bytes`` is for what was compressed.
+    ``dynamic`` says for which requests dynamic pages and data are compressed; ``cache_bytes``
+    limits the cache of compressed bodies.
     """
 
     codings: tuple[Literal["zstd", "br", "gzip"], ...] = ("zstd", "br", "gzip")
@@ -169,10 +168,10 @@ class Log:
 
 @attrs.frozen
 class Status:
-    """Where the status page is served: "unix" is a socket in the state directory, None nowhere.
+    """The status listener: "unix" is a socket in the state directory; None: there is none.
 
-    A port is one of 127.0.0.1 here, for whoever reaches the listener may see everything. If it is
-    ``public``, browsers get it over HTTPS as well, and a rule has to say who may.
+    A port is on 127.0.0.1, because everybody who can connect to the listener may see everything.
+    With ``public``, the pages are served over HTTPS too, and need a rule.
     """
 
     listen: Annotated[int | str | None, read_status_listener] = "unix"
@@ -181,7 +180,7 @@ class Status:
 
 @attrs.frozen
 class State:
-    """Where the proxy keeps what outlives it; None leaves that to the system's custom."""
+    """The state directory; None: the usual one."""
 
     directory: OptionalPath = None
 
@@ -208,7 +207,7 @@ class Config:
     routes: tuple[RouteEntry, ...] = ()
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what two tables together make wrong."""
+        """Refuse contradictions between tables."""
         for port in self.health.ports:
             if port not in self.notebooks.ports:
                 raise RefusedError(f"{port} is none of notebooks.ports", key="health.ports")
@@ -229,12 +228,12 @@ class Config:
 
     @property
     def certificate_names(self) -> tuple[str, ...]:
-        """The names that certificates are got for by ACME, unless files have one already."""
+        """The names to get certificates for by ACME, unless files have them."""
         hosts = [*self.site.hosts, *(route.host for route in self.routes if route.host)]
         return self.tls.wanted(hosts, self.site.notebook_domain)
 
     def _check_routes(self) -> None:
-        """Refuse routes that stand in each other's way, or in that of notebooks."""
+        """Refuse routes that conflict with each other or with the notebooks."""
         notebooks, domain = self.notebooks, self.site.notebook_domain
         names = [route.name for route in self.routes]
         trusted: dict[str, tuple[str, object]] = {}
@@ -260,7 +259,7 @@ class Config:
                     )
 
     def _check_tools(self) -> None:
-        """Refuse what stands in the way of Galaxy's interactive tools."""
+        """Refuse routes that conflict with Galaxy's interactive tools."""
         path, domain = self.galaxy.path, self.galaxy.domain
         for own in (self.notebooks.prefix, OWN_PATH):
             if is_within(path, own) or is_within(own, path):
@@ -276,7 +275,7 @@ class Config:
                 )
 
     def _check_tool_rules(self) -> None:
-        """Refuse to ask about a tool where there is none."""
+        """Refuse ``{tool}`` in ``forward_url`` in a rule for paths without tools."""
         if self.galaxy.map is None:
             raise RefusedError(f"{TOOL} needs galaxy.map", key="auth.forward_url")
         tools = self.galaxy.path.rpartition("/")[0]
@@ -288,13 +287,13 @@ class Config:
 
 
 def _is_own(address: Address, listen: Listen) -> bool:
-    """Whether the proxy itself listens there, as far as its configuration tells by numbers."""
+    """Whether the proxy itself listens there, as far as the configuration says by port number."""
     own = (listen.https, listen.http)
     return isinstance(address, TCPAddress) and is_loopback(address) and address.port in own
 
 
 def anchored(config: Config, directory: Path) -> Config:
-    """Give the same configuration with its relative paths starting from ``directory``."""
+    """The same configuration, with relative paths starting from ``directory``."""
 
     def anchor(path: Path | None) -> Path | None:
         return path and directory / path

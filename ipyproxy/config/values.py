@@ -1,4 +1,4 @@
-"""How a single value is checked: what TOML or the command line holds, to what the proxy uses.
+"""Checks and converts single values from TOML or the command line.
 
 Knows ports, hosts, origins, numbers and how to word a refusal. Knows nothing of keys or tables.
 """
@@ -19,7 +19,7 @@ import attrs
 
 
 class RefusedError(ValueError):
-    """Why a value is refused; ``key`` names the one at fault among the keys of a table."""
+    """A value is refused; the message says why, and ``key`` names the wrong key of a table."""
 
     def __init__(self, why: str, key: str = "") -> None:
         super().__init__(why)
@@ -27,26 +27,27 @@ class RefusedError(ValueError):
 
 
 def refused(value: object, why: str) -> RefusedError:
-    """Word a refusal: the value as TOML would spell it, then why."""
+    """Make the error: the value in TOML's spelling, then the reason."""
     shown = json.dumps(value, ensure_ascii=False, default=str)
     return RefusedError(f"{shown if len(shown) <= 80 else shown[:77] + '...'} {why}")
 
 
 SHAPES: dict[Callable[..., Any], dict[str, Any]] = {}
-"""What a reader takes, in the words of JSON Schema and as far as these go; others take strings."""
+"""The JSON Schema of the values that a reader accepts; readers that are not listed accept
+strings."""
 
-# Readers: each takes what TOML or the command line holds and gives the checked value, or raises
-# RefusedError. A TOML file cannot say "none": where a key may be unset, the empty string says so.
+# Readers: each takes a value from TOML or the command line and returns the checked value, or raises
+# RefusedError. TOML has no "none": if a key may be unset, the empty string stands for that.
 
 
 def _number(
     kind: type[int | float], noun: str, low: float, high: float, zero: str = ""
 ) -> Callable[[Any], float]:
-    """Read a number in a range; ``zero`` tells what 0 means where the range leaves it out."""
+    """Read a number in a range; ``zero`` explains what 0 means if it is not in the range."""
     why = f"is not {noun} from {low} to {high}" + (f", nor 0 ({zero})" if zero else "")
 
     def read(value: Any) -> float:
-        # Not isinstance: to Python true and false are numbers.
+        # Not isinstance: in Python, True and False are numbers.
         if type(value) in (int, kind) and (low <= value <= high or (zero and value == 0)):
             return kind(value)
         raise refused(value, why)
@@ -65,7 +66,7 @@ rate = partial(_number, float, "a number a second", zero="as many as come")
 
 
 def matching(pattern: str, noun: str) -> Callable[[object], str]:
-    """Read a string that matches ``pattern`` from end to end."""
+    """Read a string that matches all of ``pattern``."""
     match = re.compile(pattern, re.ASCII).fullmatch
 
     def read(value: object) -> str:
@@ -77,8 +78,8 @@ def matching(pattern: str, noun: str) -> Callable[[object], str]:
     return read
 
 
-# The kinds of endpoint that make sense here: TLS ("ssl:") and the PROXY protocol ("haproxy:") are
-# ours to do. In a value, a backslash takes the meaning from the character behind it.
+# The allowed kinds of endpoint: the proxy itself does TLS ("ssl:") and the PROXY protocol
+# ("haproxy:"). In a value, a backslash escapes the next character.
 _TEXT = r"([^:=\\]|\\.)+"
 _PORT = r"0|[1-9][0-9]{0,4}"
 _LISTENER = re.compile(
@@ -104,17 +105,17 @@ def read_listener(value: object) -> int | str:
 
 
 def read_optional_listener(value: object) -> int | str | None:
-    """Read a listener, or that there is none."""
+    """Read a listener, or the empty string for none."""
     return None if value == "" else read_listener(value)
 
 
 def read_status_listener(value: object) -> int | str | None:
-    """Read a listener, "unix" for the usual socket, or that there is none."""
+    """Read a listener, "unix" for the usual socket, or the empty string for none."""
     return "unix" if value == "unix" else read_optional_listener(value)
 
 
 def read_optional_path(value: object) -> Path | None:
-    """Read a path, or that there is none."""
+    """Read a path, or the empty string for none."""
     if not isinstance(value, str) or "\0" in value:
         raise refused(value, "is not the path of a file or directory")
     return Path(value) if value else None
@@ -130,7 +131,7 @@ def read_network(value: object) -> IPv4Network | IPv6Network:
 
 
 def read_proxy(value: object) -> IPv4Network | IPv6Network | Literal["unix"]:
-    """Read a network, or what stands for whoever comes by a UNIX socket."""
+    """Read a network, or "unix" for clients that connect by a UNIX socket."""
     if value == "unix":
         return "unix"
     try:
@@ -148,7 +149,7 @@ _ORIGIN = re.compile(
 
 
 def _canonical_host(text: str) -> str | None:
-    """Give a DNS name or IP address in its one spelling, IPv6 without brackets; else None."""
+    """The canonical spelling of a DNS name or IP address, IPv6 without brackets; else None."""
     name = text.lower() if text.isascii() else ""  # the Kelvin sign's lower case is a plain k
     if len(name) <= 253 and _NAME.fullmatch(name):
         return name
@@ -159,11 +160,11 @@ def _canonical_host(text: str) -> str | None:
 
 
 def read_host(value: object) -> str:
-    """Read a host name or address, perhaps with a star for its first label."""
+    """Read a host name or address; the first label may be a star."""
     if isinstance(value, str):
         star = "*." if value.startswith("*.") else ""
         host = _canonical_host(value.removeprefix(star))
-        # A star stands for DNS labels: no address follows it.
+        # A star stands for a DNS label, so no address may follow it.
         if host is not None and (not star or _NAME.fullmatch(host)):
             return star + host
     raise refused(
@@ -172,15 +173,15 @@ def read_host(value: object) -> str:
 
 
 def read_optional_host(value: object) -> str:
-    """Read a host, or that none is meant in particular."""
+    """Read a host, or the empty string for any."""
     return "" if value == "" else read_host(value)
 
 
 def read_domain(value: object) -> str:
-    """Read a DNS name that others lie below, or that there is none."""
+    """Read the DNS name of a domain, or the empty string for none."""
     if value == "":
         return ""
-    # A port and a dot are to fit before it.
+    # There must be room for a port and a dot before it.
     domain = _canonical_host(value) if isinstance(value, str) and len(value) <= 247 else None
     if domain is None or not _NAME.fullmatch(domain):
         raise refused(value, "is not a domain such as notebooks.example.org")
@@ -224,16 +225,16 @@ SERVICE_PORTS = (
     11211,  # memcached
     27017,  # MongoDB
 )  # fmt: skip
-"""Ports of well-known services that are no notebook's: no range covers them, as none below 1024."""
+"""Ports of well-known services: like ports below 1024, no range covers them."""
 
 
 def _is_single(port: int) -> bool:
-    """Whether ``port`` counts only when named by itself."""
+    """Whether ``port`` must be listed by itself."""
     return port < 1024 or port in SERVICE_PORTS
 
 
 def _between_services(low: int, high: int) -> Iterator[tuple[int, int]]:
-    """What a range covers: all but the ports of well-known services."""
+    """The ports that a range covers: all except those of well-known services."""
     if low == high:
         yield low, high
         return
@@ -247,7 +248,7 @@ def _between_services(low: int, high: int) -> Iterator[tuple[int, int]]:
 
 
 def _merged(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Sort and join ranges; what counts only by itself stays single, so that it is seen to."""
+    """Sort and join ranges; ports that must be listed by themselves stay single."""
     merged: list[tuple[int, int]] = []
     for low, high in sorted({piece for pair in ranges for piece in _between_services(*pair)}):
         joins = merged and low <= merged[-1][1] + 1
@@ -260,7 +261,7 @@ def _merged(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
 
 @attrs.frozen
 class Ports:
-    """A set of TCP ports; ``ranges`` holds (first, last) pairs, sorted and apart.
+    """A set of TCP ports; ``ranges`` has (first, last) pairs, sorted and disjoint.
 
     A range covers no port of :data:`SERVICE_PORTS`: list one by itself to serve it.
     """
@@ -269,7 +270,7 @@ class Ports:
 
     @classmethod
     def read(cls, value: object) -> Self:
-        """Take "10000-14999,8888", a number, or a list of both; raise :class:`RefusedError`."""
+        """Read "10000-14999,8888", a number, or a list of both; raise :class:`RefusedError`."""
         items = value if isinstance(value, list) else [value]
         texts = [item if type(item) in (int, str) else "" for item in items]
         ranges = []
@@ -288,7 +289,7 @@ class Ports:
         return cls(ranges)
 
     def __contains__(self, port: object) -> bool:
-        """Whether ``port`` is one of the ports."""
+        """Whether ``port`` is in the set."""
         if not isinstance(port, int):
             return False
         at = bisect_right(self.ranges, (port, 65535)) - 1
@@ -319,5 +320,5 @@ for _read_ports in (Ports.read, read_optional_ports):
 
 
 def is_within(path: str, above: str) -> bool:
-    """Whether ``path`` is ``above`` or lies below it; neither ends with a slash, but for ``/``."""
+    """Whether ``path`` is ``above`` or below it; neither ends with a slash, except ``/``."""
     return above == "/" or f"{path}/".startswith(f"{above}/")

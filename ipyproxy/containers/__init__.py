@@ -1,6 +1,6 @@
-"""Routes to containers of this host, as their labels ask for them (Docker, Podman).
+"""Routes to containers of this host, from the containers' labels (Docker, Podman).
 
-Loaded only where ``containers.socket`` names the engine. From below: :mod:`labels` reads what the
-engine says of a container (pure), :mod:`engine` asks it, and :mod:`watcher` keeps the routes as the
-containers are. Knows nothing of how a route is served, or of the configuration.
+Loaded only if ``containers.socket`` names an engine. From the bottom up: :mod:`labels` parses the
+engine's description of a container (pure), :mod:`engine` queries the engine, and :mod:`watcher`
+keeps the routes up to date. Knows nothing of how a route is served, or of the configuration.
 """

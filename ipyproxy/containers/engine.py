@@ -1,8 +1,8 @@
-"""Asks a container engine (Docker's Engine API, which Podman speaks too) over its socket.
+"""Queries a container engine over its socket (Docker's Engine API, which Podman has too).
 
-Reads only: ``/version``, ``/containers/json`` and ``/events``, and of Podman
-``/containers/<id>/json``, so a proxy that lets nothing else through suffices. Knows HTTP by
-Twisted's client. Knows nothing of what containers are for.
+It only reads: ``/version``, ``/containers/json`` and ``/events``, and with Podman
+``/containers/<id>/json``. So a filtering proxy in front of the engine need not allow anything else.
+Uses Twisted's HTTP client. Knows nothing of what containers are for.
 """
 
 from __future__ import annotations
@@ -31,19 +31,20 @@ from ipyproxy.net.address import Literal, UNIXPath
 from ipyproxy.net.reasons import innermost
 
 TIMEOUT = 30.0
-"""Seconds for a whole answer, but for the events, which do not end."""
+"""Seconds for a whole answer, except for the events, which do not end."""
 _CONNECT_TIMEOUT = 5.0
 MOST_BYTES = 32 << 20
-"""Of an answer's body. An entry of the list takes about 2 KiB."""
+"""Largest body of an answer. An entry of the list takes about 2 KiB."""
 _KNOWN = (1, 47)
-"""The newest version of the API that this was read against."""
+"""The newest version of the API that this code was checked with."""
 _EVENTS = ("start", "die", "died", "rename", "update")
-"""What changes where a container is; ``died`` is Podman's word. Not what health checks do."""
+"""Events that change a container's address, but not those of health checks; ``died`` is
+Podman's."""
 _ID = re.compile(r"[0-9a-f]{12,64}")
 
 
 class EngineError(Exception):
-    """The engine cannot be asked, or answers nonsense: why, in a sentence."""
+    """The engine cannot be queried, or its answer is invalid; the message says why."""
 
 
 class Engine:
@@ -55,19 +56,19 @@ class Engine:
         self._agent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor, address))
 
     async def version(self) -> str:
-        """The version of its API to speak: the newest one that both know. Raises EngineError."""
-        # Without a version in the path: which ones it takes is the question.
+        """The API version to use: the newest one that both sides know. Raises EngineError."""
+        # Without a version in the path, since the versions are not known yet.
         said = _json(await self._whole("/version"))
         if not isinstance(said, dict):
             raise EngineError("its version is no JSON object")
         newest = _numbers(said.get("ApiVersion"))
         oldest = _numbers(said.get("MinAPIVersion") or said.get("ApiVersion"))
-        # Podman's own oldest is of another kind, and newer than its newest.
+        # Podman has versions of its own, whose oldest is newer than this newest.
         chosen = max(min(_KNOWN, newest), min(oldest, newest))
         return "{}.{}".format(*chosen)
 
     async def containers(self, version: str) -> list[object]:
-        """Its containers that want a route and run. Raises EngineError."""
+        """The running containers that ask for a route. Raises EngineError."""
         filters = {"label": [f"{ENABLE}=true"], "status": ["running"]}
         said = _json(await self._whole(f"/v{version}/containers/json?{_filters(filters)}"))
         if not isinstance(said, list):
@@ -78,24 +79,24 @@ class Engine:
         return said
 
     async def _host_config(self, version: str, identifier: object) -> object:
-        """What Podman does not list: whether a container is in the host's network."""
+        """Whether a container uses the host's network, which Podman's list lacks."""
         if not isinstance(identifier, str) or not _ID.fullmatch(identifier):
             return None
         try:
             said = _json(await self._whole(f"/v{version}/containers/{identifier}/json"))
         except EngineError:
-            return None  # it has gone, or that is not let through
+            return None  # it is gone, or the request is not allowed
         return said.get("HostConfig") if isinstance(said, dict) else None
 
     def events(self, version: str, happened: Callable[[], object]) -> Deferred[None]:
-        """Call ``happened`` at each event. Fails with EngineError when there are no more."""
+        """Call ``happened`` at each event. Fails with EngineError when the events end."""
         filters = {"label": [f"{ENABLE}=true"], "event": list(_EVENTS)}
         asked: Deferred[Any] = self._ask(f"/v{version}/events?{_filters(filters)}")
 
         def listen(response: IResponse) -> Deferred[None]:
             if response.code != 200:
                 raise EngineError(f"it answers {response.code} to GET /events")
-            happened()  # whatever did between the list and now
+            happened()  # something may have changed since the list
             heard = _Heard(lambda _: happened())
             response.deliverBody(heard)
             return heard.ended.addCallback(_no_more)
@@ -103,7 +104,7 @@ class Engine:
         return asked.addCallback(listen).addErrback(_explain)
 
     async def _whole(self, path: str) -> bytes:
-        """The whole answer to a request. Raises EngineError."""
+        """Send a GET request; the whole answer. Raises EngineError."""
         parts: list[bytes] = []
         size = 0
 
@@ -139,7 +140,7 @@ class Engine:
 
 @implementer(IAgentEndpointFactory)
 class _Endpoints:
-    """Leads wherever anybody wants to the engine."""
+    """Connects to the engine, whatever the URI is."""
 
     def __init__(self, reactor: Clock, address: Literal) -> None:
         self._reactor = reactor
@@ -155,7 +156,7 @@ class _Endpoints:
 
 
 class _Heard(Protocol):
-    """A body, piece by piece."""
+    """Reads a body piece by piece."""
 
     transport: ITransport
 
@@ -164,7 +165,7 @@ class _Heard(Protocol):
         self._take = take
 
     def dataReceived(self, data: bytes) -> None:
-        """Some more."""
+        """Bytes of the body."""
         try:
             self._take(data)
         except EngineError:
@@ -187,7 +188,7 @@ def _no_more(_: None) -> None:
 
 
 def _explain(failure: Failure) -> None:
-    """Say in our own words what is wrong."""
+    """Translate a failure into an EngineError."""
     error = innermost(failure.value)
     if isinstance(error, EngineError):
         raise error
@@ -208,7 +209,7 @@ def _json(body: bytes) -> Any:
 
 
 def _numbers(version: object) -> tuple[int, int]:
-    """A version such as ``1.41``, as numbers, of which the later one is the larger."""
+    """A version such as ``1.41`` as numbers, which can be compared."""
     major, dot, minor = version.partition(".") if isinstance(version, str) else ("", "", "")
     minor = minor.partition(".")[0]
     if not (dot and major.isascii() and major.isdigit() and minor.isascii() and minor.isdigit()):

@@ -1,7 +1,8 @@
-"""What an engine says of a container, taken apart: where it wants to stand, and where it is.
+"""Parses an engine's description of a container: which route it asks for, and its address.
 
-Pure. Labels are written by whoever starts containers, so each is checked as a configuration's key
-is; a container that is refused says why in a sentence. Knows nothing of how an engine is asked.
+Pure. The users who start containers write the labels, so each label is checked like a key of the
+configuration. If a container is refused, a message says why. Knows nothing of how an engine is
+queried.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ipyproxy.routes.route import Application, Route, Server
 
 PREFIX = "ipyproxy."
 ENABLE = "ipyproxy.enable"
-"""The label, with the value ``true``, that makes a container one of ours."""
+"""The label that, with the value ``true``, asks for a route."""
 
 _KNOWN = frozenset(PREFIX + word for word in ("enable", "host", "manners", "path", "port"))
 _PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)+")
@@ -31,7 +32,7 @@ Place = tuple[bytes, bytes]
 
 
 class Offer(NamedTuple):
-    """A container that wants requests: for what place, and where it takes them."""
+    """A container that asks for a route: the place of the route, and the container's address."""
 
     container: str
     host: str
@@ -41,7 +42,7 @@ class Offer(NamedTuple):
 
     @property
     def place(self) -> Place:
-        """Where it stands; see :class:`ipyproxy.routes.table.RouteTable`."""
+        """The place of its route; see :class:`ipyproxy.routes.table.RouteTable`."""
         return self.host.encode("ascii"), self.path.encode("ascii")
 
     def route(self) -> Route:
@@ -49,7 +50,7 @@ class Offer(NamedTuple):
         server = Server(f"{self.container} ({self.address})", self.address)
         redirects = None
         if self.manners is Manners.NOTEBOOK:
-            # It takes its own address for that of the site.
+            # It knows only its own address, not the site's.
             redirects = Redirects(host=True, scheme=b"https")
         return Route(
             Application((server,)),
@@ -61,20 +62,20 @@ class Offer(NamedTuple):
 
 
 class RefusedContainerError(ValueError):
-    """A container that gets no route; the sentence says why."""
+    """A container gets no route; the message says why."""
 
 
 class Plan(NamedTuple):
-    """The routes that there should be, and the containers that get none, in sentences."""
+    """The wanted routes, and a sentence for each container that gets none."""
 
     offers: Mapping[Place, Offer]
     refusals: tuple[str, ...]
 
 
 def plan(containers: Iterable[object]) -> Plan:
-    """What follows from the containers that an engine lists.
+    """Make a plan from the containers that an engine lists.
 
-    Of two that want the same place the older one has it.
+    If two containers ask for the same place, the older one gets it.
     """
     offers: dict[Place, Offer] = {}
     refusals = []
@@ -92,7 +93,7 @@ def plan(containers: Iterable[object]) -> Plan:
 
 
 def read_container(name: str, container: Any) -> Offer:
-    """What ``container``, an entry of the engine's list, wants. Raises RefusedContainerError."""
+    """Parse ``container``, an entry of the engine's list. Raises RefusedContainerError."""
     labels = {key: str(value) for key, value in _object(container, "Labels").items()}
     for label in labels:
         if label.startswith(PREFIX) and label not in _KNOWN:
@@ -130,7 +131,7 @@ def _manners(labels: Mapping[str, str]) -> Manners:
 
 
 def _port(said: str | None, container: Any) -> int:
-    """The port in the container; never a guess between several."""
+    """The port in the container; an error if there are several and the label is missing."""
     if said is not None:
         if not _PORT.fullmatch(said) or int(said) > 65535:
             raise RefusedContainerError(f"ipyproxy.port is {_shown(said)}, which is no port")
@@ -143,7 +144,7 @@ def _port(said: str | None, container: Any) -> int:
 
 
 def _ports(container: Any) -> Iterable[tuple[int, str, int | None]]:
-    """The TCP ports in the container, each with where it is published: address and port."""
+    """The TCP ports in the container, each with the address and port at which it is published."""
     ports = container.get("Ports")
     for port in ports if isinstance(ports, list) else ():
         if _is_object(port) and port.get("Type") == "tcp":
@@ -154,7 +155,7 @@ def _ports(container: Any) -> Iterable[tuple[int, str, int | None]]:
 
 
 def _address(container: Any, port: int) -> TCPAddress:
-    """Where ``port`` of the container is reached from this host."""
+    """The address at which this host reaches ``port`` of the container."""
     if _object(container, "HostConfig").get("NetworkMode") == "host":
         return TCPAddress(LOOPBACK, port)
     published = sorted(
@@ -162,7 +163,7 @@ def _address(container: Any, port: int) -> TCPAddress:
         for inner, address, outer in _ports(container)
         if inner == port and outer is not None
     )
-    # 127.0.0.1 first, if it is there: the sandbox lets the proxy connect to this host.
+    # Prefer 127.0.0.1, because the sandbox allows connections to this host.
     for host, outer in sorted(published, key=lambda each: each[0] != LOOPBACK):
         if host:
             return TCPAddress(host, outer)
@@ -178,7 +179,7 @@ def _is_port(value: object) -> bool:
 
 
 def _reached(address: str) -> str:
-    """Where this host reaches what is published at ``address``; "" if that is no address."""
+    """The address at which this host reaches a port published at ``address``; "" if invalid."""
     literal = plain_address(address)
     if literal is None:
         return ""
@@ -216,11 +217,11 @@ def _is_object(value: Any) -> bool:
 
 
 def _object(container: Any, key: str) -> Mapping[str, Any]:
-    """What ``container`` has at ``key``, if that is an object; else an empty one."""
+    """The object at ``key`` of ``container``; an empty one if it is no object."""
     found = container.get(key)
     return found if isinstance(found, dict) else {}
 
 
 def _shown(text: str) -> str:
-    """What somebody else wrote, in quotation marks, on one line and of bounded length."""
+    """Foreign text for messages: in quotation marks, on one line, with bounded length."""
     return repr(text[:_MOST_SHOWN])

@@ -1,8 +1,8 @@
-"""Keeps routes as the containers are: lists them when something happens, and follows.
+"""Keeps the routes up to date: lists the containers at each event, and changes the routes.
 
-An event only says that it is time to look; what there is comes from the list, so no event that was
-missed leaves a wrong route behind. While the engine is away, the routes stay. Knows nothing of how
-an engine is asked, or of how a route is served.
+An event only triggers a new list, and the routes follow from the list, so a missed event leaves no
+wrong route. While the engine is away, the routes stay. Knows nothing of how an engine is queried,
+or of how a route is served.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from ipyproxy.containers.labels import Offer, Place, Plan, plan
 from ipyproxy.routes.route import Route
 
 LIST_EVERY = 60.0
-"""Seconds after which they are listed although nothing is said to have happened."""
+"""Seconds after which the containers are listed without an event."""
 LEAST_BETWEEN = 0.25
-"""Seconds between two lists, however much happens."""
+"""Least seconds between two lists, however many events there are."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
 
 class Routes(Protocol):
-    """The live routes: see :class:`ipyproxy.daemon.live.LiveRoutes`."""
+    """The interface of the live routes; see :class:`ipyproxy.daemon.live.LiveRoutes`."""
 
     def at(self, host: bytes, path: bytes) -> object | None:
-        """What stands there, whoever has put it."""
+        """The route there, from any source."""
 
     def put(self, host: bytes, path: bytes, route: Route) -> object:
-        """Let ``route`` stand there; gives what stands there then. Raises ValueError.
+        """Set ``route`` there; returns what is served there then. Raises ValueError.
 
-        What stands there already goes on, if it leads to the same place.
+        If the present route leads to the same place, it goes on unchanged.
         """
 
     def remove(self, host: bytes, path: bytes) -> None:
-        """Let nothing stand there any more."""
+        """Remove the route there."""
 
 
 class Watcher:
-    """Keeps ``routes`` as the containers of ``engine`` are, from :meth:`start` to :meth:`stop`.
+    """Keeps ``routes`` up to date with ``engine``, from :meth:`start` to :meth:`stop`.
 
-    :ivar trouble: why the engine cannot be asked; "" before it was, None if it can.
+    :ivar trouble: why the engine cannot be queried; None if it can; "" before the first attempt.
     """
 
     log = Logger(namespace="ipyproxy.containers")
@@ -66,18 +66,18 @@ class Watcher:
         self.trouble: str | None = ""
 
     def start(self) -> None:
-        """Begin."""
+        """Start to follow the engine."""
         self._running = Deferred.fromCoroutine(self._run())
         self._running.addErrback(lambda failure: failure.trap(CancelledError))
 
     def stop(self) -> None:
-        """Ask no more; the routes stay."""
+        """Stop; the routes stay."""
         self._is_stopped = True
         if self._running is not None:
             self._running.cancel()
 
     def leave(self) -> None:
-        """Take the routes away."""
+        """Remove the routes."""
         for place in list(self._mine):
             self._remove(place)
 
@@ -89,7 +89,7 @@ class Watcher:
                 await self._follow(await self._engine.version())
             except EngineError as error:
                 if self._is_stopped:
-                    return  # it was being asked then, and that was given up
+                    return  # stop() has cancelled the query
                 self._tell_trouble(str(error))
             except CancelledError:
                 raise
@@ -116,10 +116,10 @@ class Watcher:
             said = "containers are followed at {address}, version {version} of its API"
             self.log.info(said, address=self._engine.address, version=version)
 
-    # While the engine is there.
+    # While the engine answers.
 
     async def _follow(self, version: str) -> None:
-        """List them whenever something happens. Raises EngineError when the engine is gone."""
+        """List the containers at each event. Raises EngineError when the engine is gone."""
         self._ended, self._happened = None, False
         events = self._engine.events(version, self._wake).addErrback(self._end)
         try:
@@ -156,16 +156,16 @@ class Watcher:
             if later.active():
                 later.cancel()
 
-    # What there is.
+    # The routes.
 
     def _take_over(self, containers: Sequence[object]) -> None:
         self._wanted = plan(containers)
         self.judge()
 
     def judge(self) -> None:
-        """Have the routes that the containers want, as far as they may have them now.
+        """Set the routes that the containers ask for, as far as they are allowed.
 
-        To be called when what they may have has changed.
+        To be called when the allowed routes have changed.
         """
         for place in [place for place in self._mine if place not in self._wanted.offers]:
             self._remove(place)

@@ -1,1 +1,1 @@
-"""The composition: settings become a running service."""
+"""The composition: makes a running service from the settings."""

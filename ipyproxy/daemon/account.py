@@ -1,4 +1,4 @@
-"""The account that the daemon runs as, and what that account may read.
+"""The account that the daemon runs as, and its rights.
 
 Knows users, groups and the rights of processes. Knows nothing of what is read.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 SERVICE = "ipyproxy"
-"""The account, and the group, that the package makes and the unit names."""
+"""The account and group that the package creates and the unit uses."""
 _SYSTEMD = Path("/run/systemd/system")
 _SHOW = (
     "systemctl", "show", "--value", "--property=SupplementaryGroups", "ipyproxy.service",
@@ -29,7 +29,7 @@ class NoAccountError(Exception):
 
 
 class Account(NamedTuple):
-    """A user with all groups that a process of it has; ``home`` is its home directory."""
+    """A user with all groups of its processes; ``home`` is its home directory."""
 
     name: str
     uid: int
@@ -39,7 +39,7 @@ class Account(NamedTuple):
 
 
 def find_account(user: str | int) -> Account:
-    """The account of this name or number.
+    """Find the account of this name or number.
 
     :raises NoAccountError: if there is none.
     """
@@ -52,7 +52,7 @@ def find_account(user: str | int) -> Account:
 
 
 def in_the_unit(account: Account) -> Account:
-    """The same, as a process of ``ipyproxy.service``."""
+    """The same account, with the groups of ``ipyproxy.service``."""
     return account._replace(groups=(*account.groups, *_groups_of_the_unit()))
 
 
@@ -71,7 +71,7 @@ def _groups_of_the_unit() -> Iterator[int]:
 
 @contextlib.contextmanager
 def acting_as(account: Account) -> Iterator[None]:
-    """Read and write files with the rights of ``account`` for a while; takes root."""
+    """Access files with the rights of ``account`` within the block; needs root."""
     before = os.getegid(), os.getgroups()
     os.setgroups(account.groups)
     os.setegid(account.gid)
@@ -85,9 +85,9 @@ def acting_as(account: Account) -> Iterator[None]:
 
 
 def answered_as(account: Account, ask: Callable[[], list[str]]) -> list[str]:
-    """What ``ask`` says in a process of ``account``'s; takes root.
+    """Run ``ask`` in a process of ``account``; needs root.
 
-    A process of its own, for nobody becomes root again who has really given it up.
+    It needs a process of its own, because a process that gives up root can't become root again.
     """
     reading, writing = os.pipe()
     child = os.fork()

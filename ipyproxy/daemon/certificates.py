@@ -1,6 +1,6 @@
-"""The composition of ACME: settings become a keeper of certificates.
+"""The composition of ACME: makes a keeper of certificates from the settings.
 
-Loaded only where ``tls.acme`` is on, and with it all that speaks ACME. Decides nothing.
+Loaded only if ``tls.acme`` is on, together with all modules for ACME. Decides nothing.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def make_keeper(
 
 
 def renewals_of(keeper: Keeper) -> Renewals:
-    """How it goes with them now."""
+    """The present state of renewals."""
     return Renewals(keeper.done, keeper.failed, tuple(keeper.concerns()))
 
 
@@ -61,7 +61,7 @@ def _authority(tls: Tls) -> Authority:
 
 
 def _proofs(store: Store, run: Run, config: Config) -> list[Proof]:
-    """The ways to prove that a name is ours, the simplest first."""
+    """The ways to answer challenges, the simplest first."""
     proofs: list[Proof] = [TlsAlpn(store, run)]
     if config.listen.http is not None:
         proofs.append(Http(store, run))

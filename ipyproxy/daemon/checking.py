@@ -1,7 +1,7 @@
-"""A configuration is looked at before anything runs on it, as the daemon would find it.
+"""Checks a configuration before the daemon uses it, with the daemon's rights.
 
-Knows whose rights count, and how what is found is told on a terminal. What is wrong and what is
-only doubtful is the matter of :mod:`ipyproxy.daemon.settings`.
+Knows which account's rights count, and how to print the result. :mod:`ipyproxy.daemon.settings`
+finds errors and doubts.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _PROBLEM, _WARNING = "!", "?"
 
 
 Placed = Callable[[Iterable[str]], Iterable[str]]
-"""Adds to problems that begin with a key where it is set."""
+"""Adds to each problem that begins with a key the place where the key is set."""
 
 
 def run_check(
     load: Callable[[], Config], placed: Placed = list, user: str | int | None = None
 ) -> int:
-    """Look at what ``load`` reads, and print what is found; the status to exit with.
+    """Check what ``load`` reads, and print the result. Returns the exit status.
 
-    Root may read everything, so root looks with the rights of the account that the daemon runs as.
+    Root may read everything, so as root the check runs with the rights of the daemon's account.
 
-    :param user: that account; None: the one that the package makes, if it is there.
+    :param user: that account; None: the one that the package creates, if it exists.
     """
     lines, reader = _findings(load, placed, user)
     for line in lines:

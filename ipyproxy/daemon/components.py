@@ -47,10 +47,10 @@ from ipyproxy.websocket.bridge import Bridges
 
 
 class Components(NamedTuple):
-    """What outlives a reload.
+    """The components that outlive a reload.
 
-    ``own_ports`` are those that the proxy itself listens on; ``sights`` show the administrator what
-    goes on; ``listed`` are the servers that routes of the configuration hold.
+    ``own_ports`` are those that the proxy itself listens on; ``sights`` has the status pages;
+    ``listed`` are the servers of routes in the configuration.
     """
 
     upstreams: UpstreamTable
@@ -79,7 +79,7 @@ class Components(NamedTuple):
 
 
 class Dials(NamedTuple):
-    """How connections to upstreams are begun: for requests, and for probes."""
+    """How connections to upstreams are dialled: for requests, and for probes."""
 
     requests: Dialling = Dial
     probes: Dialling = Dial
@@ -199,7 +199,7 @@ def _part_from_tenant(components: Components, name: str, ago: float) -> None:
 
 
 def list_applications(components: Components, config: Config) -> None:
-    """Have a record of every server that routes lead to, with as many places as they say."""
+    """Make a record for each server of the routes, with the configured number of places."""
     places: dict[Server, int] = {}
     for entry in config.routes:
         for server in entry.servers:
@@ -212,9 +212,9 @@ def list_applications(components: Components, config: Config) -> None:
 
 
 def _release_unlisted(components: Components, config: Config) -> None:
-    """Let go of the servers that the configuration names no more.
+    """Let go of servers that the configuration does not name any more.
 
-    Not before its routes are in place, since whoever asks for one until then still gets there.
+    Call it after the new routes are in place, since until then requests still go to these servers.
     """
     named = {server for entry in config.routes for server in entry.servers}
     for server in [server for server in components.listed if server not in named]:
@@ -247,16 +247,16 @@ def secure(
     notebooks: ClientTLS | None,
     applications: Mapping[str, ClientTLS] = MappingProxyType({}),
 ) -> None:
-    """Let connections to upstreams be made on these terms; None, or not listed: plainly.
+    """Set the terms for TLS to upstreams; None, or not listed: no TLS.
 
-    On other terms than before, nothing begins any more on what is open.
+    If the terms of an upstream change, no request is sent on its open connections any more.
 
-    :param applications: by the names of servers.
+    :param applications: the terms by names of servers.
     """
     components.upstreams.notebook_tls = notebooks
     for upstream in components.upstreams.all():
         is_notebook = upstream.port is not None
-        # A live route brings its own.
+        # A live route has its own terms.
         tls = notebooks if is_notebook else applications.get(upstream.name, upstream.tls)
         if upstream.tls != tls:
             components.pool.part(upstream.name)

@@ -1,7 +1,7 @@
-"""Routes to containers: begun, changed and ended as the settings say.
+"""Starts, changes and stops the routes to containers as the settings say.
 
-Knows what may not be taken from others by a container's label. What follows the containers is
-loaded only where the settings name an engine.
+Knows which places a container's label must not take from other routes. The watcher is loaded only
+if the settings name an engine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class ContainerRoutes:
-    """The routes to containers, if there are any, among the ``live`` ones.
+    """The routes to containers, if there are any, in the ``live`` routes.
 
     :param own_ports: the ports of this machine that the proxy itself listens on.
     """
@@ -36,7 +36,7 @@ class ContainerRoutes:
         self._watcher: Watcher | None = None
 
     def follow(self, config: Config) -> None:
-        """Have the routes that ``config`` asks for and allows, now that it is in place."""
+        """Set the routes that ``config``, which is now in place, asks for and allows."""
         self._config = config
         if config.containers.socket == self._asked:
             if self._watcher is not None:
@@ -51,7 +51,7 @@ class ContainerRoutes:
             self._begin(self._asked)
 
     def _begin(self, address: Literal) -> None:
-        # Nobody else pays for what this loads.
+        # Imported only when needed.
         from ipyproxy.containers.engine import Engine
         from ipyproxy.containers.watcher import Watcher
 
@@ -59,18 +59,18 @@ class ContainerRoutes:
         self._watcher.start()
 
     def stop(self) -> None:
-        """Ask the engine no more; the routes stay."""
+        """Stop querying the engine; the routes stay."""
         if self._watcher is not None:
             self._watcher.stop()
 
     # What the watcher sees of the live routes: see :class:`ipyproxy.containers.watcher.Routes`.
 
     def at(self, host: bytes, path: bytes) -> object | None:
-        """What stands there, whoever has put it."""
+        """The route there, from any source."""
         return self._live.at(host, path)
 
     def put(self, host: bytes, path: bytes, route: Route) -> object:
-        """Let ``route`` stand there. Raises RouteRefusedError for what is others'."""
+        """Set ``route`` there. Raises RouteRefusedError if the place belongs to others."""
         assert self._config is not None
         self._refuse_places_of_others(self._config, route)
         destination = route.destination
@@ -100,5 +100,5 @@ class ContainerRoutes:
             raise RouteRefusedError(f"{route.name} is in the configuration already")
 
     def remove(self, host: bytes, path: bytes) -> None:
-        """Let nothing stand there any more."""
+        """Remove the route there."""
         self._live.remove(host, path)

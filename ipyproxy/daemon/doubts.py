@@ -1,8 +1,8 @@
-"""What a configuration says that nobody can have meant, and what it needs that is not there.
+"""Doubts about a configuration: settings that are probably a mistake, and missing files.
 
-Knows the configuration, and the modes of the files and directories that it names. Reads none but
-the file of users. Nothing here keeps the daemon from starting but what :func:`unwritable` gives,
-and that would keep it from starting by itself.
+Knows the configuration, and the modes of the files and directories that it names. Reads only the
+file of users. Doubts don't keep the daemon from starting, except those of :func:`unwritable`, with
+which it could not start anyway.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _FILES = {
     "link": "link_keys",
     "certificate": "certificates",
 }
-"""The key of ``[auth]`` that sets each method up."""
+"""The key of ``[auth]`` that configures each method."""
 
 
 def doubts_of(
     config: Config, users: WatchedFile[Users] | None, hosts: Collection[str] | None
 ) -> Iterator[str]:
-    """What is probably not meant: rules that protect nothing, and files that lie open.
+    """What is probably a mistake: rules that protect nothing, and files that others can read.
 
-    :param users: the file of users, as it was read; None if none is named.
-    :param hosts: those whose requests are answered; None: that is not known yet.
+    :param users: the users read from the file; None if no file is named.
+    :param hosts: the hosts that are served; None: not known yet.
     """
     auth = config.auth
     for rule in auth.rules:
@@ -45,7 +45,7 @@ def doubts_of(
     try:
         yield from _strangers(auth, users.content())
     except UnusableFileError:
-        return  # since it was read; whoever logs in is told
+        return  # it has changed since it was read; logins will report it
     if _is_open(auth.htpasswd):
         yield (
             f"auth.htpasswd: anybody on this host may read {auth.htpasswd} and try to guess the "
@@ -64,7 +64,7 @@ def _unreached(rule: AuthRule, config: Config, hosts: Collection[str] | None) ->
 
 
 def _is_met(rule: AuthRule, config: Config) -> bool:
-    """Whether something is served there that is no notebook."""
+    """Whether something other than a notebook is served there."""
     served = [("", OWN_PATH), *((route.host, route.path) for route in config.routes)]
     if config.galaxy.map is not None:
         served.append(("", config.galaxy.path))
@@ -76,7 +76,7 @@ def _is_met(rule: AuthRule, config: Config) -> bool:
 
 
 def _no_notebook(rule: AuthRule, config: Config) -> str:
-    """Why no notebook is reached by a way that the rule is for; empty: one is."""
+    """Why the rule covers no notebook; empty if it covers one."""
     path, prefix, ports = rule.path, config.notebooks.prefix, config.notebooks.ports
     if is_within(prefix, path):
         wanted = []
@@ -97,7 +97,7 @@ def _no_notebook(rule: AuthRule, config: Config) -> str:
 
 
 def _unasked(auth: Auth) -> Iterator[str]:
-    """A method that is set up, and that no rule asks for."""
+    """Methods that are configured, but that no rule requires."""
     for method, key in _FILES.items():
         if getattr(auth, key) and method not in auth.methods:
             yield (
@@ -110,11 +110,11 @@ def _is_open(file: Path) -> bool:
     try:
         return bool(file.stat().st_mode & stat.S_IROTH)
     except OSError:
-        return False  # it has gone meanwhile, and will be missed
+        return False  # it is gone meanwhile, which is reported elsewhere
 
 
 def _strangers(auth: Auth, users: Users) -> Iterator[str]:
-    """Users whom a rule lets in by their passwords only, and who have none."""
+    """Users in a rule that requires passwords, who have no password."""
     for rule in auth.rules:
         if all("htpasswd" in methods for methods in rule.require):
             for name in rule.users:
@@ -126,16 +126,16 @@ def _strangers(auth: Auth, users: Users) -> Iterator[str]:
 
 
 def unwritable(config: Config, state_directory: Path, *, keeps_certificate: bool) -> Iterator[str]:
-    """Directories that this process would have to write to, and cannot.
+    """Directories that this process has to write to, but can't.
 
-    :param keeps_certificate: whether the development certificate is kept in the state directory.
+    :param keeps_certificate: whether the development certificate is stored in the state directory.
     """
     access = config.log.access
     if access not in ("", "-"):
         why = _why_no_file(Path(access))
         if why:
             yield f"log.access: {access} cannot be written: {why}"
-    # Where nothing has to be kept there, the daemon goes on without.
+    # If nothing has to be stored there, the daemon runs without it.
     if keeps_certificate:
         why = _why_no_directory(state_directory)
         if why:
@@ -156,7 +156,7 @@ def _why_no_file(file: Path) -> str:
 
 
 def _why_no_directory(directory: Path) -> str:
-    """Why nothing can be kept in ``directory``, which may have to be made, with those above it."""
+    """Why ``directory`` can't be written to; it, and those above it, may not exist yet."""
     there = next(each for each in (directory, *directory.parents) if each.exists())
     if not there.is_dir():
         return f"{there} is no directory"

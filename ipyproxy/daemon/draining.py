@@ -1,6 +1,7 @@
-"""The orderly end: take nothing new, finish what is open, and give up after a while.
+"""Draining: take nothing new, finish what is open, and give up after a while.
 
-Knows whose work is open and how long it may take. Knows nothing of listeners, nor of what follows.
+Knows which requests and bridges are open, and how long they may take. Knows nothing of listeners,
+or of what follows.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ _LOOK = 0.1
 
 
 class Patience(NamedTuple):
-    """How long what is open may go on, in seconds.
+    """How long open requests and bridges may go on, in seconds.
 
-    :ivar requests: that a request has to be answered, and a bridge to close once it is told to.
-    :ivar bridges: until the last bridge is told. The first is told ``requests`` seconds before
-        that: spread over this time, the browsers do not all come back at once.
+    :ivar requests: for a request to be answered, and for a bridge to close once it was told to.
+    :ivar bridges: until the last bridge is told to close. The first is told ``requests`` seconds
+        earlier, so that the browsers do not all come back at once.
     """
 
     requests: float
@@ -32,9 +33,9 @@ class Patience(NamedTuple):
 
 
 class Drain:
-    """The end of all connections, from the moment that this is made.
+    """The draining of all connections, which begins when this object is made.
 
-    :ivar done: called back once nothing is left that a client waits for.
+    :ivar done: fires once no client waits for anything any more.
     """
 
     _log = Logger(namespace="ipyproxy.draining")
@@ -59,7 +60,7 @@ class Drain:
         self._looking = reactor.callLater(0, self._look)
 
     def hasten(self, patience: Patience) -> None:
-        """Go on with less patience, counted from the beginning."""
+        """Use shorter times, counted from the beginning."""
         self._patience = patience
         if self._looking.active():
             self._looking.reset(0)
@@ -78,12 +79,12 @@ class Drain:
             if bridges:
                 self._cut(bridges, "WebSockets")
             self._components.pool.end_tunnels()
-        # A bridge whose browser has gone still waits for its notebook, and then for its line in the
+        # A bridge whose browser is gone still waits for its notebook, and then for its line in the
         # log.
         if requests or bridges or self._components.bridges.open:
             self._looking = self._reactor.callLater(_LOOK, self._look)
         else:
-            # What was cut gets its line in the log first.
+            # Aborted requests get their line in the log first.
             self._looking = self._reactor.callLater(0, self.done.callback, None)
 
     def _cut(self, channels: list[HTTPChannel], what: str) -> None:

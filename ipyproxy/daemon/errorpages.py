@@ -1,4 +1,4 @@
-"""The pages of a site's own for what goes wrong: a directory of files named ``<status>.html``.
+"""The site's own error pages: a directory of files named ``<status>.html``.
 
 Knows files. Knows nothing of when a page is shown.
 """
@@ -12,13 +12,13 @@ from ipyproxy.config import ConfigError
 from ipyproxy.errors import Problem
 
 LARGEST = 256 * 1024
-"""Bytes that a page may have: all of them are kept in memory."""
+"""Largest size of a page, in bytes: all pages are kept in memory."""
 
 _STATUSES = frozenset(problem.status for problem in Problem)
 
 
 def read_error_pages(directory: Path | None) -> Mapping[int, bytes]:
-    """The pages in ``directory``, by status; none without one.
+    """The pages in ``directory``, by status; empty without a directory.
 
     :raises ConfigError: if it can't be read, or for a page that would never be shown.
     """

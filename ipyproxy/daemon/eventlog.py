@@ -1,7 +1,7 @@
-"""The daemon's own log: one line an event, for a file, a terminal or systemd's journal.
+"""The daemon's event log: one line for each event, to a file, a terminal or systemd's journal.
 
-Knows how an event becomes a line, and which of Twisted's are noise. Knows nothing of the access
-log, nor of what happens.
+Knows how to format an event, and which of Twisted's events to leave out. Knows nothing of the
+access log, or of what events mean.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _PRIORITIES = {
     LogLevel.critical: 2,
 }
 ERROR = f"<{_PRIORITIES[LogLevel.error]}>"
-"""What stands before a line of the journal that tells of an error."""
+"""The prefix of a journal line that reports an error."""
 
 
 def is_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
-    """Whether systemd takes what is written to ``stream`` for its journal: systemd.exec(5)."""
+    """Whether ``stream`` leads to systemd's journal: systemd.exec(5)."""
     try:
         found = os.fstat(stream.fileno())
     except (OSError, ValueError):
@@ -47,9 +47,9 @@ def is_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
 
 
 def observer(logfile: str | None, environment: Mapping[str, str]) -> ILogObserver:
-    """What writes events down.
+    """Make the observer that writes events.
 
-    :param logfile: a file, which is turned over at a megabyte, or "-" or None: standard output.
+    :param logfile: a file, which is rotated at a megabyte; "-" or None: standard output.
     """
     writer: ILogObserver
     if logfile and logfile != "-":
@@ -64,7 +64,7 @@ def observer(logfile: str | None, environment: Mapping[str, str]) -> ILogObserve
 
 
 def begin_log(level: str) -> None:
-    """Write the log of this process to standard output, from the level of this name on."""
+    """Log this process's events to standard output, from the level of this name up."""
     least = LogLevel.lookupByName({"warning": "warn"}.get(level.lower(), level.lower()))
     enough = FilteringLogObserver(
         observer(None, os.environ), [LogLevelFilterPredicate(defaultLogLevel=least)]
@@ -74,13 +74,13 @@ def begin_log(level: str) -> None:
 
 @implementer(ILogObserver)
 class JournalObserver:
-    """Writes events as lines that bear a priority; when something happened is the journal's."""
+    """Writes events as lines with a priority; the journal adds the time."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
 
     def __call__(self, event: LogEvent) -> None:
-        """Write ``event`` down; each line of a traceback has the priority of the whole."""
+        """Write ``event``; each line of a traceback gets the same priority."""
         text = eventAsText(event, includeTimestamp=False)
         priority = f"<{_PRIORITIES.get(event.get('log_level', LogLevel.info), 6)}>"
         self._out.write("".join(f"{priority}{line}\n" for line in text.splitlines()))
@@ -89,7 +89,7 @@ class JournalObserver:
 
 @provider(ILogFilterPredicate)
 def without_noise(event: LogEvent) -> Any:
-    """Leave out what Twisted tells of its own doings, unless it is a warning or worse."""
+    """Leave out Twisted's events about itself below the level of a warning."""
     ours = str(event.get("log_namespace", "")).startswith("ipyproxy.")
     matters = event.get("log_level", LogLevel.info) >= LogLevel.warn or event.get("isError")
     return PredicateResult.maybe if ours or matters else PredicateResult.no

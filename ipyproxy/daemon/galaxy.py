@@ -1,7 +1,7 @@
-"""Galaxy's interactive tools, from the configuration to what stands at their addresses.
+"""Galaxy's interactive tools: makes the resources at their addresses from the configuration.
 
-Knows the table ``[galaxy]``, and what outlives a reload of it: the map, and which tools are in use.
-Knows nothing of kinds of maps, nor of what is done with a request.
+Knows the table ``[galaxy]``, and what outlives a reload: the map, and the tools in use. Knows
+nothing of kinds of maps, or of how a request is carried.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from dataclasses import replace
 
-from ipyproxy.access.reserved import ReservedFields, withholding
+from ipyproxy.access.reserved import ReservedFields, dropping_reserved
 from ipyproxy.config import Galaxy
 from ipyproxy.galaxy.entries import NOTHING, Changes, Contents, Entry, Tools
 from ipyproxy.galaxy.following import Follower
@@ -27,9 +27,9 @@ from ipyproxy.web.site import Mount
 
 
 class GalaxyTools:
-    """What is known of the tools, whatever the configuration.
+    """The tools; outlives changes of the configuration.
 
-    :param let_go: ends what is open to an upstream that no tool is at any more.
+    :param let_go: called with the upstream of a tool that is gone, to end what is open to it.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class GalaxyTools:
         self._is_started = False
 
     def configure(self, config: Galaxy) -> None:
-        """Go by another configuration. What the map held counts until it is read anew."""
+        """Use another configuration. The contents of the map are used until it is read again."""
         self.tools.networks = Networks(config.networks)
         self.used.refit()
         if config.map != self._place:
@@ -61,32 +61,32 @@ class GalaxyTools:
         self.used.end(key for key in self.used if not self.tools.allows(entries[key]))
 
     def start(self) -> None:
-        """Begin to read the map, if there is one."""
+        """Start to read the map, if there is one."""
         self._is_started = True
         if self._place is not None:
             self._follow(self._place)
 
     def stop(self) -> None:
-        """Read no more; what was read stays."""
+        """Stop reading; the contents stay."""
         follower, self._follower = self._follower, None
         if follower is not None:
             follower.stop()
 
     def _follow(self, place: MapPlace) -> None:
-        # A thread of its own: the one of another map may wait for a server that is away.
+        # A new thread: that of a former map may still wait for a server that is away.
         run = PatientThreads(self._reactor, 1, "interactive tools").run
         self._follower = Follower(self._reactor, run, source_of(place), str(place), self)
         self._follower.start()
 
     def take(self, contents: Contents) -> None:
-        """The map holds something else: what is open to tools that are gone ends."""
+        """Replace the contents of the map; end what is open to tools that are gone."""
         before, after = self.tools.entries, contents.entries
         self.tools.entries = after
-        # Of those that nobody has asked for, which may be very many, nothing is open.
+        # Tools without requests, which may be very many, have nothing open.
         self.used.end(key for key in self.used if after.get(key) != before[key])
 
     def change(self, changes: Changes) -> None:
-        """Some of the map is something else: what is open to tools that are gone ends."""
+        """Apply changes of the map; end what is open to tools that are gone."""
         self.used.end(self.tools.change(changes))
 
 
@@ -94,28 +94,28 @@ def make_mounts(
     config: Galaxy,
     galaxy: GalaxyTools,
     context: GatewayContext,
-    withheld: ReservedFields | None,
+    reserved: ReservedFields | None,
     cookies: tuple[bytes, ...],
 ) -> list[tuple[str, str, Mount]]:
-    """What stands where tools are, by host and path: all at one path, and each at a host.
+    """The mounts of the tools, by host and path: one path for all, and a host for each.
 
-    :param withheld: what of a client's own fields no upstream gets to see.
-    :param cookies: names of the cookies that tools do not get to see.
+    :param reserved: fields that a client may not send to an upstream.
+    :param cookies: names of cookies that tools do not get.
     """
     if config.map is None:
         return []
-    # Which pages of notebooks may be framed says nothing about tools.
+    # The framing rules for notebooks do not apply to tools.
     context = replace(context, trusted_pages=None)
 
     def made(split: Split, rewrite: Rewrite) -> ToolsResource:
         return ToolsResource(galaxy.tools, galaxy.used, split, rewrite, context)
 
     prefix = config.path.encode("ascii") + b"/"
-    by_path = made(split_path(prefix), _by_path(prefix, withheld, cookies))
+    by_path = made(split_path(prefix), _by_path(prefix, reserved, cookies))
     at_path = Route(InteractiveTools(), path=config.path)
     mounts = [("", config.path, Mount(by_path, at_path, access_path=_own_path(by_path)))]
     if config.domain:
-        by_host = made(split_host, _by_host(withheld, cookies))
+        by_host = made(split_host, _by_host(reserved, cookies))
         at_host = Route(InteractiveTools(), f"*.{config.domain}")
         mount = Mount(by_host, at_host, access_path=_path_of(by_host, prefix))
         mounts.append((at_host.host, "/", mount))
@@ -131,7 +131,7 @@ def _own_path(resource: ToolsResource) -> Callable[[bytes, bytes], bytes]:
 
 
 def _path_of(resource: ToolsResource, prefix: bytes) -> Callable[[bytes, bytes], bytes]:
-    """Access to a tool at its host is decided as if it were asked for at its path."""
+    """Maps a tool at its host to its path, by which access is decided."""
 
     def access_path(host: bytes, path: bytes) -> bytes:
         entry = resource.find(host, path)
@@ -140,7 +140,7 @@ def _path_of(resource: ToolsResource, prefix: bytes) -> Callable[[bytes, bytes],
     return access_path
 
 
-def _by_path(prefix: bytes, withheld: ReservedFields | None, cookies: tuple[bytes, ...]) -> Rewrite:
+def _by_path(prefix: bytes, reserved: ReservedFields | None, cookies: tuple[bytes, ...]) -> Rewrite:
     def rewrite(entry: Entry) -> Rewriting:
         own = b"%b%b/%b" % (prefix, entry.key.encode("ascii"), entry.token)
         line = b"%b: %b" % (entry.header.encode("ascii"), own) if entry.header else b""
@@ -149,7 +149,7 @@ def _by_path(prefix: bytes, withheld: ReservedFields | None, cookies: tuple[byte
             prefix=own + b"/",
             port=entry.address.port,
             site_cookies=cookies,
-            withheld=withholding(withheld, [entry.header] if entry.header else []),
+            drop_reserved=dropping_reserved(reserved, [entry.header] if entry.header else []),
             manners=Manners.APPLICATION,
             stripped=not entry.keeps_path,
             sent=(line,) if line else (),
@@ -158,14 +158,14 @@ def _by_path(prefix: bytes, withheld: ReservedFields | None, cookies: tuple[byte
     return rewrite
 
 
-def _by_host(withheld: ReservedFields | None, cookies: tuple[bytes, ...]) -> Rewrite:
+def _by_host(reserved: ReservedFields | None, cookies: tuple[bytes, ...]) -> Rewrite:
     def rewrite(entry: Entry) -> Rewriting:
         return Rewriting(
             authority=str(entry.address).encode("ascii"),
             prefix=b"/",
             port=entry.address.port,
             site_cookies=cookies,
-            withheld=withholding(withheld),
+            drop_reserved=dropping_reserved(reserved),
             manners=Manners.APPLICATION,
         )
 

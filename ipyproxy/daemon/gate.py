@@ -1,4 +1,4 @@
-"""The gate that a configuration describes, and what of a client's fields it keeps back.
+"""Makes the gate that a configuration describes, and its reserved fields.
 
 Knows the configuration and every method. Decides nothing about requests.
 """
@@ -40,18 +40,18 @@ T = TypeVar("T")
 
 
 class AuthFiles(NamedTuple):
-    """The files that methods go by; None where none is configured."""
+    """The files of the methods; None if not configured."""
 
     users: WatchedFile[Users] | None
     keys: WatchedFile[Keyring] | None
 
 
 class AuthContext(NamedTuple):
-    """What the methods need of the world.
+    """What the methods need from outside.
 
-    :param look: looks at a file in a thread.
+    :param look: reads a file in a thread.
     :param wall_clock: seconds since the epoch, as by :func:`time.time`.
-    :param subject: the subject of the verified certificate of a client's transport, if any.
+    :param subject: returns the subject of a transport's verified client certificate, if any.
     """
 
     reactor: Clock
@@ -85,10 +85,10 @@ _Maker = Callable[[Auth, AuthFiles, AuthContext], Method]
 def make_methods(
     auth: Auth, files: AuthFiles, around: AuthContext, tools: str = ""
 ) -> dict[str, Method]:
-    """The methods that rules ask for, by their names.
+    """The methods that rules require, by name.
 
-    :param files: those that ``auth`` names.
-    :param tools: the path that interactive tools are below.
+    :param files: the files that ``auth`` names.
+    :param tools: the path above the interactive tools.
     """
     makers: dict[str, _Maker] = {**_MAKERS, "forward": partial(_make_forward, tools)}
     return {name: makers[name](auth, files, around) for name in auth.methods}
@@ -97,9 +97,9 @@ def make_methods(
 def make_gate(
     auth: Auth, methods: Mapping[str, Method], prefix: str, around: AuthContext
 ) -> Gate | None:
-    """The gate; None if no rule asks for anything.
+    """Make the gate; None if no rule requires a method.
 
-    :param prefix: the path that all notebooks are below.
+    :param prefix: the path above all notebooks.
     """
     if not methods:
         return None
@@ -122,9 +122,9 @@ def make_rules(auth: Auth) -> Rules:
 
 
 def read_files(auth: Auth) -> AuthFiles:
-    """Read the files of users and keys; takes as long as the disk.
+    """Read the files of users and keys; may wait for a disk.
 
-    :raises ConfigError: with everything that is wrong with them.
+    :raises ConfigError: with all errors in them.
     """
     problems: list[str] = []
     files = AuthFiles(
@@ -159,7 +159,7 @@ def _make_htpasswd(auth: Auth, files: AuthFiles, around: AuthContext) -> Method:
 
 
 def _make_forward(tools: str, auth: Auth, files: AuthFiles, around: AuthContext) -> Method:
-    # Twisted's HTTP client is much to load for those who don't use it.
+    # Imported only when needed, because Twisted's HTTP client is large.
     from ipyproxy.auth.forward import ForwardAuth, agent
 
     return ForwardAuth(
@@ -168,7 +168,7 @@ def _make_forward(tools: str, auth: Auth, files: AuthFiles, around: AuthContext)
         auth.forward_url,
         user_header=auth.forward_user,
         headers=auth.forward_headers,
-        withheld=(auth.user_header,),
+        reserved=(auth.user_header,),
         timeout=auth.forward_timeout,
         remembered=auth.forward_cache,
         login=auth.forward_login,
@@ -191,8 +191,8 @@ _MAKERS: dict[str, _Maker] = {
 }
 
 
-def withheld(auth: Auth) -> ReservedFields | None:
-    """What of a client's own fields never goes upstream; None if there is no authentication."""
+def reserved_fields(auth: Auth) -> ReservedFields | None:
+    """Fields that a client may not send to an upstream; None if there is no authentication."""
     if not auth.methods:
         return None
     names = [auth.user_header, *auth.forward_headers]

@@ -1,4 +1,4 @@
-"""Which hosts the proxy answers at: those of its configuration, and those of its certificates.
+"""The hosts that the proxy serves: those of its configuration and of its certificates.
 
 Knows names only. Pure.
 """
@@ -13,12 +13,12 @@ from ipyproxy.tls import Certificate
 
 
 def answered_hosts(config: Config, certificates: Iterable[Certificate]) -> set[str]:
-    """The hosts whose requests are answered; ``*.`` stands for one label."""
+    """The served hosts; ``*.`` stands for one label."""
     hosts = {name for each in certificates for name in each.names}
     hosts.update(config.site.hosts, config.certificate_names)
     hosts.update(route.host for route in config.routes if route.host)
     if config.galaxy.domain:
-        # Tools that are at a path are reached without a certificate for these.
+        # Tools at a path are served without a certificate for these hosts.
         hosts.update((config.galaxy.host, f"*.{config.galaxy.domain}"))
     if config.site.notebook_domain:
         hosts.add(f"*.{config.site.notebook_domain}")
@@ -26,5 +26,5 @@ def answered_hosts(config: Config, certificates: Iterable[Certificate]) -> set[s
 
 
 def have_in_common(host: str, other: str) -> bool:
-    """Whether there is a host that both stand for; empty: any host."""
+    """Whether a host matches both; empty stands for any host."""
     return not host or not other or host == other or covers([host], other) or covers([other], host)

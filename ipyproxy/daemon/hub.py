@@ -1,6 +1,6 @@
-"""A hub beside everything else that the service carries: its API, its routes, and what is kept.
+"""A JupyterHub beside the other routes of the service: its API, its routes, and their storage.
 
-Knows how these are made and put together. Decides nothing about requests.
+Knows how to make and wire these. Decides nothing about requests.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from ipyproxy.threads import PatientThreads
 from ipyproxy.tls import ServerTLS
 
 CONNECTIONS = 256
-"""Connections of the API; a hub has about ten."""
+"""Most connections to the API; a hub uses about ten."""
 _BACKLOG = 128
 _TRY_EVERY = 1.0
 
@@ -44,9 +44,9 @@ _TRY_EVERY = 1.0
 def make_error_pages(
     components: Components, target: str, terms: TermsOf, files: Mapping[int, bytes]
 ) -> ErrorPages:
-    """What answers requests that cannot be carried.
+    """Make the error pages for requests that cannot be carried.
 
-    :param target: where pages are asked for; empty: nowhere.
+    :param target: the URL of the server of pages; empty: none.
     """
     if not target:
         return ErrorPages(files)
@@ -60,7 +60,7 @@ def make_error_pages(
 class Hub:
     """A hub's routes and its API.
 
-    :param directory: where routes are kept; None: nowhere.
+    :param directory: where routes are stored; None: nowhere.
     """
 
     log = Logger(namespace="ipyproxy.hub")
@@ -101,14 +101,14 @@ class Hub:
         self.follow(files)
 
     def follow(self, files: HubFiles) -> None:
-        """Take another token and another certificate of the API from now on."""
+        """Use another token and another certificate for the API."""
         self.server.site = self._api(files.token)
         self._tls = None
         if files.api is not None:
             self._tls = ServerTLS((files.api.certificate,), files.api.terms, self._reactor.seconds)
 
     def _missing(self) -> str:
-        """Nobody should be sent here before the routes are known, since other nodes know them."""
+        """Why load balancers should not send requests here yet: other nodes have the routes."""
         if self._shared is None or self._shared.is_known:
             return ""
         return "the routes of the hub are not read yet"
@@ -117,14 +117,14 @@ class Hub:
         return ApiSite(self._reactor, self._shared or self.routes, token, self._figures)
 
     def start(self) -> None:
-        """Put back the routes that were kept, and begin to listen."""
+        """Restore the stored routes, and start to listen."""
         self._file.start()
         if self._shared is not None:
             self._shared.start()
         self.sweep()
 
     def sweep(self) -> None:
-        """Look at deadlines, listen once that is possible, and write what has changed."""
+        """Check deadlines, listen once that is possible, and store changes."""
         self.server.sweep()
         now = self._reactor.seconds()
         if self._listener is None and not self._is_leaving and now >= self._try_again:
@@ -151,7 +151,7 @@ class Hub:
             self._has_told = True
             return
         if self._has_told:
-            # Whoever had the place until now may have heard of routes since the file was read.
+            # The process that listened until now may have got routes after the file was read.
             self._file.read()
         self._has_told = False
         self.log.info("the hub's API is at {where}", where=str(where))
@@ -160,17 +160,17 @@ class Hub:
         accept_client(self.server, self._descriptors, sock, peer, self._tls)
 
     def give_up_place(self) -> None:
-        """Leave the API to another process, which has the routes from where they are kept."""
+        """Leave the API to another process, which reads the stored routes."""
         self._is_leaving = True
         if self._listener is not None:
             self._listener.stop()
             self._listener = None
             self._file.give_up_place()
         for channel in list(self.server.channels):
-            channel.retire()
+            channel.disconnect()
 
     def stop(self) -> Deferred[None]:
-        """Listen no more, and end all connections; called back once what there is is kept."""
+        """Stop listening, and end all connections. Fires once the routes are stored."""
         self.give_up_place()
         for channel in list(self.server.channels):
             channel.transport.abortConnection()

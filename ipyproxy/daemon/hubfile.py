@@ -1,6 +1,6 @@
-"""A hub's routes in a file of the state directory, for the next process of this host.
+"""Stores a hub's routes in a file of the state directory, for the next process on this host.
 
-Knows when the file is read and written. Knows nothing of the API, nor of how a route is served.
+Knows when the file is read and written. Knows nothing of the API, or of how a route is served.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from ipyproxy.net.descriptors import Reactor
 from ipyproxy.threads import PatientThreads
 
 KEPT = "hub-routes.json"
-"""Name of the file."""
+"""The file's name."""
 _WRITE_EVERY = 2.0
 
 
 class RoutesFile:
-    """Keeps the routes of a hub, as long as this process is the one that has the API.
+    """Stores the routes of a hub, as long as this process has the API.
 
-    :param directory: where; None: nowhere.
+    :param directory: the directory of the file; None: routes are not stored.
     """
 
     log = Logger(namespace="ipyproxy.hub")
@@ -45,12 +45,12 @@ class RoutesFile:
         routes.changed = self._changed
 
     def start(self) -> None:
-        """Put back the routes that were kept."""
+        """Restore the stored routes."""
         self._kept.path = self._file
         self.read()
 
     def read(self) -> None:
-        """Take what is in the file, but for what is known already."""
+        """Add routes from the file that are not known yet."""
         file = self._file
         if file is None:
             return
@@ -70,7 +70,7 @@ class RoutesFile:
         self.log.info("{count} routes of the hub are as they were", count=count)
 
     def sweep(self) -> None:
-        """Write what has changed. To be called while this process has the API."""
+        """Store changes. To be called while this process has the API."""
         now = self._reactor.seconds()
         if self._is_behind and not self._spelling and now >= self._write_again:
             self._is_behind, self._spelling = False, True
@@ -78,7 +78,7 @@ class RoutesFile:
 
     def _spelled(self, began: float, text: bytes) -> None:
         self._spelling = False
-        # All of them are written each time, and a hub that starts says thousands at once.
+        # Each write contains all routes, and a starting hub sets thousands at once.
         now = self._reactor.seconds()
         self._write_again = now + _WRITE_EVERY + 20 * (now - began)
         if not self._is_leaving:
@@ -89,13 +89,13 @@ class RoutesFile:
         self._kept.change()
 
     def give_up_place(self) -> None:
-        """Write all there is for another process, and nothing more."""
+        """Store all routes for another process, and then stop storing."""
         self._is_leaving = True
         if self._file is not None:
             self._write(b"".join(spelled(self._routes.all())))
 
     def written(self) -> Deferred[None]:
-        """Called back once what there is is in the file, or could not be written."""
+        """Fires once everything is written, or could not be."""
         return self._kept.written()
 
     def _changed(self) -> None:

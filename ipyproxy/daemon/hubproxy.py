@@ -1,7 +1,7 @@
-"""The proxy of a JupyterHub as a program of its own, put together from the same parts.
+"""The proxy of a JupyterHub as a program of its own, made from the same parts.
 
-There is no configuration file, and there are no notebooks: all routes come by the API. Knows every
-part's constructor, and what begins when. Decides nothing about requests.
+It has no configuration file and no notebooks: all routes come from the API. Knows every part's
+constructor, and the order in which they start. Decides nothing about requests.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _BACKLOG = 1024
 class Place(NamedTuple):
     """Where to listen: an address and a port, or the path of a UNIX socket.
 
-    :ivar host: a literal address; empty: all there are.
+    :ivar host: a literal address; empty: all addresses.
     """
 
     host: str = ""
@@ -70,7 +70,7 @@ class Place(NamedTuple):
 
 @attrs.frozen
 class HubProxySettings:
-    """All that the program runs with; see ``ipyproxy-chp --help`` for what it means."""
+    """The settings of the program; ``ipyproxy-chp --help`` explains them."""
 
     public: Place
     api: Place
@@ -93,9 +93,8 @@ class HubProxySettings:
 def _config(settings: HubProxySettings) -> Config:
     """The limits of a hub's proxy.
 
-    Behind one address there may be a thousand users, so nobody is slowed down for how much comes
-    from an address; a share of the connections is all that limits it. Nobody is probed: the hub
-    looks after its servers itself.
+    A thousand users may share one address, so there are no rate limits for an address, only a share
+    of the connections. Servers are not probed, because the hub checks them itself.
     """
     have = claim_descriptors(descriptors_for(_CONNECTIONS))
     connections = min(_CONNECTIONS, connections_within(have))
@@ -109,7 +108,7 @@ def _config(settings: HubProxySettings) -> Config:
 
 
 class HubProxy(Service):
-    """The daemon: its listeners, its sweeps and its end."""
+    """The daemon: its listeners, its sweeps and its stop."""
 
     log = Logger(namespace="ipyproxy.hub")
 
@@ -138,7 +137,7 @@ class HubProxy(Service):
             self.routes.add("/", {"target": settings.default_target})
 
     def startService(self) -> None:
-        """Listen, and begin to serve."""
+        """Listen and serve."""
         super().startService()
         settings, components, figures = self._settings, self._components, self._figures
         secure = settings.public_tls is not None
@@ -245,7 +244,7 @@ class HubProxy(Service):
         self.log.debug("listening on {address}", address=spoken(listener.address))
 
     def _taking(self, server: HTTPServer, identity: Identity | None) -> Accept:
-        """What takes connections for ``server``."""
+        """The function that accepts connections for ``server``."""
         tls = None
         if identity is not None:
             tls = ServerTLS((identity.certificate,), identity.terms, self._reactor.seconds)
@@ -267,12 +266,12 @@ class HubProxy(Service):
         components.statistics.tick(now)
 
     def stop(self) -> None:
-        """End at once: the hub starts another one as soon as it misses this one."""
+        """End at once: the hub starts another one as soon as this one is gone."""
         self.log.warn("Terminated")
         self._reactor.stop()
 
     def stopService(self) -> Deferred[None]:
-        """Take nothing new, and end what is open."""
+        """Stop listening, and end what is open."""
         super().stopService()
         for listener in self._listeners:
             listener.stop()
@@ -287,6 +286,6 @@ class HubProxy(Service):
 
 
 def make_fittings(components: Components) -> Fittings:
-    """What routes need where there is nothing but them."""
+    """The fittings of routes without a configuration."""
     context = replace(gateway_context(components), compression=components.compression)
     return Fittings(components.upstreams, context, None, components.disks, ())

@@ -1,6 +1,6 @@
-"""The terms on which a hub and its servers are spoken to: tokens, certificates, and whose.
+"""The terms for connections to a hub and its servers: tokens and certificates.
 
-Values, but for the contexts of TLS that are made of them. Knows nothing of files or connections.
+Values, and TLS contexts made from them. Knows nothing of files or connections.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from ipyproxy.tls import Certificate, Terms, UpstreamTLS
 
 
 class Identity(NamedTuple):
-    """How one side of the proxy is known: its certificate, and on which terms it is shown."""
+    """The certificate of one side of the proxy, and the terms for TLS with it."""
 
     certificate: Certificate
     terms: Terms
 
 
 class ServerTerms(NamedTuple):
-    """How servers are spoken to by TLS.
+    """The terms for TLS to servers.
 
-    :ivar own: the certificate that the proxy shows; None: none.
-    :ivar authorities: who may have issued theirs; None: whom this system trusts.
-    :ivar verifies: whether that is looked at at all.
+    :ivar own: the proxy's client certificate; None: none.
+    :ivar authorities: the authorities for the servers' certificates; None: those of this system.
+    :ivar verifies: whether the servers' certificates are verified at all.
     """
 
     own: Certificate | None = None
@@ -34,14 +34,14 @@ class ServerTerms(NamedTuple):
 
 
 class TermsOf:
-    """The terms of TLS for each server; they differ in its name alone."""
+    """The terms for TLS to each server, which differ only in its name."""
 
     def __init__(self, servers: ServerTerms) -> None:
         self._servers = servers
         self._made: UpstreamTLS | None = None
 
     def __call__(self, server: Server) -> UpstreamTLS:
-        """The terms on which ``server`` is spoken to."""
+        """The terms for ``server``."""
         if self._made is None:
             own, authorities, verifies = self._servers
             self._made = UpstreamTLS(server.tls_name, authorities, own, verifies=verifies)
@@ -49,7 +49,7 @@ class TermsOf:
 
 
 class HubFiles(NamedTuple):
-    """What stood in the files that ``[jupyterhub]`` names."""
+    """The content of the files that ``[jupyterhub]`` names."""
 
     token: bytes = b""
     api: Identity | None = None

@@ -1,7 +1,7 @@
-"""Certificates that are got by themselves: begun, changed and ended as the settings say.
+"""Starts, changes and stops the renewal of certificates as the settings say.
 
-Knows what a keeper of certificates depends on. What it is made of is in
-:mod:`ipyproxy.daemon.certificates`, which is loaded only where the settings ask for one.
+Knows the settings that a keeper of certificates depends on. It is made in
+:mod:`ipyproxy.daemon.certificates`, which is loaded only if the settings ask for one.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class Keeping:
     """The keeper of certificates, if there is one.
 
-    :param condition: is told how it goes.
-    :param tls: shows ACME servers what they look for.
-    :param put_in_place: has a certificate served; may raise CertificateError.
+    :param condition: gets the state of renewals.
+    :param tls: answers ACME servers during validation.
+    :param put_in_place: serves a certificate; may raise CertificateError.
     """
 
     log = Logger(namespace="ipyproxy.service")
@@ -47,13 +47,13 @@ class Keeping:
         self._terms: tuple[object, ...] | None = None
 
     def follow(self, settings: Settings) -> None:
-        """Keep what ``settings`` ask for, now that they are in place."""
+        """Renew the certificates that ``settings``, which are now in place, ask for."""
         terms = _terms(settings)
         if terms != self._terms:
             self._terms = terms
             self._begin(settings)
         elif self._keeper is not None:
-            # One of its certificates may be newer than what was read with the settings.
+            # One of its certificates may be newer than the one read with the settings.
             self._keeper.serve_again()
 
     def _begin(self, settings: Settings) -> None:
@@ -62,7 +62,7 @@ class Keeping:
         if acme is None:
             self._tls.challenges = self._condition.renewals = None
             return
-        # Nobody else pays for what this loads.
+        # Imported only when needed.
         from ipyproxy.daemon.certificates import make_keeper, renewals_of
 
         run, put = self._threads.run, self._put_in_place
@@ -77,14 +77,14 @@ class Keeping:
         keeper.start()
 
     def stop(self) -> None:
-        """Ask for nothing more."""
+        """Stop renewing."""
         if self._keeper is not None:
             self._keeper.stop()
             self._keeper = None
 
 
 def _terms(settings: Settings) -> tuple[object, ...] | None:
-    """All that a keeper depends on; None: there is to be none."""
+    """All settings that a keeper depends on; None: none is needed."""
     if settings.acme is None:
         return None
     store, config = settings.acme.store, settings.config

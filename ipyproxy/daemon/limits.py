@@ -1,6 +1,6 @@
-"""The limits of a configuration, as each part of the service takes them.
+"""Translates the limits of a configuration for each part of the service.
 
-Knows the configuration and how many descriptors the process may have. Makes nothing of it.
+Knows the configuration, and how many file descriptors the process may have.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _log = Logger(namespace="ipyproxy.service")
 
 
 def within_descriptors(config: Config) -> Config:
-    """``config`` with no more connections than there are descriptors for.
+    """``config`` with no more connections than the file descriptors suffice for.
 
-    Whoever comes when all are in use is turned away at once, instead of waiting unheard.
+    So a client that comes when all are in use is refused at once and does not wait in the backlog.
     """
     wanted = config.limits.connections
     have = claim_descriptors(descriptors_for(wanted))
@@ -45,7 +45,7 @@ def within_descriptors(config: Config) -> Config:
 
 
 def channel_limits(config: Config) -> ChannelLimits:
-    """Bounds of a client's connection."""
+    """Limits of a client's connection."""
     limits, timeouts = config.limits, config.timeouts
     return ChannelLimits(
         head=HeadLimits(limits.head_bytes, limits.head_fields, limits.target_bytes),
@@ -60,7 +60,7 @@ def channel_limits(config: Config) -> ChannelLimits:
 
 
 def clients_limits(config: Config) -> ClientsLimits:
-    """What clients may do."""
+    """Limits of clients."""
     limits = config.limits
     return ClientsLimits(
         limits.connections,
@@ -73,7 +73,7 @@ def clients_limits(config: Config) -> ClientsLimits:
 
 
 def upstream_limits(config: Config) -> ClientLimits:
-    """Bounds of connections to upstreams."""
+    """Limits of connections to upstreams."""
     return ClientLimits(
         idle_connections=config.limits.connections,
         response_head_bytes=config.limits.response_head_bytes,

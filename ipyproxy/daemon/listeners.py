@@ -1,7 +1,7 @@
-"""What clients connect to: the listeners of HTTPS and plain HTTP, and the servers behind them.
+"""The listeners of HTTPS and plain HTTP, and the servers behind them.
 
-Knows sockets, TLS and the PROXY protocol, and which server takes a connection. What is served is
-handed in, and replaced at a reload.
+Knows sockets, TLS and the PROXY protocol, and which server gets a connection. The sites are handed
+in, and replaced at a reload.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from ipyproxy.tls import ServerTLS
 
 
 class Listeners:
-    """The listeners of one process; they stay as they are at every reload.
+    """The listeners of one process; reloads do not change them.
 
-    First :meth:`bind`, then :meth:`serve`; connections come no earlier than the reactor runs.
+    Call :meth:`bind`, then :meth:`serve`; connections are accepted once the reactor runs.
 
     :ivar https_port: the public port of HTTPS.
     :ivar https: the server of HTTPS.
@@ -71,7 +71,7 @@ class Listeners:
         return listener.address
 
     def note(self, address: IAddress) -> None:
-        """Know of an address that the process listens on; no route leads there."""
+        """Record an address that the process listens on, so that no route leads there."""
         self._components.condition.listeners.append(spoken(address))
         own = getattr(address, "port", None)
         if own is not None:
@@ -80,7 +80,7 @@ class Listeners:
     def serve(self, sites: Sites, record: Record) -> None:
         """Serve ``sites``.
 
-        :param record: is called with each request once it is over.
+        :param record: called with each request when it is over.
         """
         self.https = self._make_server(sites.public, record)
         self.http = self._make_server(sites.redirects, record)
@@ -93,13 +93,13 @@ class Listeners:
 
     @property
     def servers(self) -> tuple[HTTPServer, HTTPServer]:
-        """Both."""
+        """The servers of HTTPS and plain HTTP."""
         return self.https, self.http
 
     def put(self, config: Config, sites: Sites) -> tuple[str, ...]:
-        """Serve ``sites`` as ``config`` says from now on; what is open stays open.
+        """Serve ``sites`` with the limits of ``config``; open connections stay.
 
-        :returns: the keys of ``listen`` that have changed and take a restart.
+        :returns: the changed keys of ``listen`` that need a restart.
         """
         self._config = config
         for server, site in (self.https, sites.public), (self.http, sites.redirects):
@@ -113,7 +113,7 @@ class Listeners:
 
     @property
     def has_nameless_clients(self) -> bool:
-        """Whether the clients that connect cannot be told apart."""
+        """Whether clients cannot be told apart."""
         by_path = any(isinstance(each.address, UNIXAddress) for each in self._listeners)
         return by_path and UNIX not in self._config.listen.trusted_proxies
 
@@ -124,7 +124,7 @@ class Listeners:
         elif name_of(peer) in self.https.proxies:
             Announcement(self._reactor, sock, peer, config.timeouts.head, self._accept_tls)
         else:
-            # Whoever is not a proxy could say it is anybody.
+            # A client that is not a proxy could claim any address.
             sock.close()
 
     def _accept_tls(self, sock: socket.socket, peer: IAddress) -> None:
@@ -134,11 +134,11 @@ class Listeners:
         accept_client(self.http, self._descriptors, sock, peer)
 
     def sweep(self) -> None:
-        """Look at the deadlines of all connections."""
+        """Check the deadlines of all connections."""
         for server in self.servers:
             server.sweep()
 
     def stop(self) -> list[Deferred[None]]:
-        """Accept nothing more; what is open stays open."""
+        """Accept nothing more; open connections stay."""
         stopped = [listener.stop() for listener in self._listeners]
         return [each for each in stopped if each is not None]

@@ -1,8 +1,8 @@
-"""Routes that come and go while the proxy runs, whoever says so: JupyterHub, containers.
+"""Live routes, which come and go while the proxy runs: JupyterHub's, those of containers.
 
-They outlive a reload of the configuration. Knows how a route becomes a resource; that is made when
-somebody first asks for it, so that a route which nobody uses takes little more than its own text.
-Knows nothing of who puts routes in, nor of what is said of them to whom.
+They outlive a reload of the configuration. Knows how to make a resource for a route. It is made at
+the first request, so an unused route takes little more memory than its text. Knows nothing of the
+sources of routes, or of how these show them.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from ipyproxy.web.site import Mount
 
 
 class RouteRefusedError(ValueError):
-    """A route that nobody may put in; the sentence says why."""
+    """A route is not allowed; the message says why."""
 
 
 class LiveRoute:
-    """One route, and what has been made for it so far.
+    """One route, and its resource if it has been made.
 
-    :ivar work: what goes on there; None: nobody has asked for it yet.
+    :ivar work: its open work; None: there was no request yet.
     """
 
     __slots__ = ("mount", "places", "route", "tls", "unserved", "upstreams", "work")
@@ -48,8 +48,8 @@ class LiveRoute:
 class LiveRoutes:
     """The live routes; see :class:`ipyproxy.web.site.LiveMounts`.
 
-    Paths are decoded: a request's is compared with them once it is decoded as well, and goes
-    upstream as it was sent.
+    Paths are stored decoded, and compared with a request's decoded path. The request goes upstream
+    with the path as it was sent.
     """
 
     def __init__(self, upstreams: UpstreamTable, retirement: Retirement) -> None:
@@ -57,13 +57,13 @@ class LiveRoutes:
         self._retirement = retirement
         self._table: RouteTable[LiveRoute] = RouteTable()
         self.count = 0
-        """How many there are."""
+        """The number of routes."""
         self._fittings: Fittings | None = None
         self._used: dict[LiveRoute, None] = {}
         self._bridged: set[RouteWork] = set()
 
     def fit(self, fittings: Fittings) -> None:
-        """Serve on these terms from now on, those of another configuration."""
+        """Use the fittings of another configuration."""
         self._fittings = fittings
         for live in self._used:
             live.mount = None
@@ -78,17 +78,17 @@ class LiveRoutes:
         places: int = 1024,
         unserved: Unserved | None = None,
     ) -> LiveRoute:
-        """Let ``route``, whose destination is an application, stand at ``host`` and ``path``.
+        """Set ``route``, whose destination is an application, at ``host`` and ``path``.
 
-        If another one stands there, it is removed. If that leads where this one does, it goes on
-        instead, and so do its WebSockets. Gives the one that stands there then.
+        It replaces a former route there. If the former one leads to the same place, that one stays
+        instead, and so do its WebSockets. Returns the route that is there then.
 
         :param host: lower-case; empty: any.
-        :param path: decoded; with a slash first and none last.
-        :param tls: the terms on which its servers are spoken to; None: plainly.
-        :param places: how many exchanges and bridges each server may have.
-        :param unserved: who answers a request that its server does not; None: the site.
-        :raises RouteRefusedError: where the proxy's own pages are.
+        :param path: decoded; begins with a slash, ends without one.
+        :param tls: returns the terms for TLS to its servers; None: no TLS.
+        :param places: most exchanges and bridges for each server.
+        :param unserved: answers a request if its server does not; None: the site does.
+        :raises RouteRefusedError: at the paths of the proxy's own pages.
         """
         self.check(path)
         assert isinstance(route.destination, Application)
@@ -104,19 +104,19 @@ class LiveRoutes:
         return live
 
     def check(self, path: bytes) -> None:
-        """Raise :class:`RouteRefusedError` where the proxy's own pages are."""
+        """Raise :class:`RouteRefusedError` at the paths of the proxy's own pages."""
         own = OWN_PATH.encode("ascii")
         if path == own or path.startswith(own + b"/"):
             raise RouteRefusedError(f"{OWN_PATH} is the proxy's own")
 
     def at(self, host: bytes, path: bytes) -> LiveRoute | None:
-        """What stands at ``host`` and ``path`` themselves, whoever has put it."""
+        """The route exactly at ``host`` and ``path``, from any source."""
         return self._table.at(host, path)
 
     def remove(self, host: bytes, path: bytes) -> None:
-        """Let nothing stand there any more, and end the WebSockets that came by it.
+        """Remove the route there, and end its WebSockets.
 
-        Raises KeyError if nothing does.
+        Raises KeyError if there is none.
         """
         former = self._table.at(host, path)
         self._table.remove(host, path)
@@ -132,12 +132,12 @@ class LiveRoutes:
             self._retirement.let_go(upstream)
 
     def sweep(self, now: float) -> None:
-        """See on which routes there was traffic; to be called about once a second."""
+        """Check which routes had traffic; to be called about once a second."""
         for work in self._bridged:
             work.look(now)
 
     def match(self, host: bytes, path: bytes) -> Mount | None:
-        """What stands at ``host`` and the decoded ``path``, or nearest above it."""
+        """The mount at ``host`` and the decoded ``path``, or the nearest one above."""
         live = self._table.match(host, path)
         if live is None:
             return None

@@ -1,6 +1,6 @@
-"""Memory that is free is given back to the system, once many who needed it have left.
+"""Returns free memory to the system after many connections have ended.
 
-Knows the C library's allocator, and how many connections there are. Knows nothing of these.
+Knows the C library's allocator, and the number of connections.
 """
 
 from __future__ import annotations
@@ -9,26 +9,26 @@ import ctypes
 from collections.abc import Callable
 
 MANY = 256
-"""Connections by which there are to be fewer before it is worth it: some 10 MiB."""
+"""It is worth it if so many connections have ended: they took some 10 MiB."""
 PAUSE = 60.0
-"""Seconds from one time to the next. It takes a few milliseconds, in which nobody is served."""
+"""Least seconds between two times. Each takes a few milliseconds, in which nothing else runs."""
 
 _malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 def trim() -> None:
-    """Give back what the C library holds but nobody uses (``malloc_trim(3)``; glibc alone has it).
+    """Return memory that the C library holds unused (``malloc_trim(3)``; only in glibc).
 
-    By itself it gives back only what lies above everything that is in use.
+    By itself glibc returns only memory above the last used block.
     """
     if _malloc_trim is not None:
         _malloc_trim(0)
 
 
 class FreeMemory:
-    """Notices when many have left.
+    """Notices when many connections have ended.
 
-    :param give_back: called then.
+    :param give_back: returns the memory.
     """
 
     def __init__(self, give_back: Callable[[], None] = trim) -> None:
@@ -37,7 +37,7 @@ class FreeMemory:
         self._last = -PAUSE
 
     def note(self, now: float, connections: int) -> None:
-        """There are so many connections; to be called about once a second."""
+        """Update the number of connections; to be called about once a second."""
         self._most = max(self._most, connections)
         if self._most - connections >= MANY and now - self._last >= PAUSE:
             self._most = connections

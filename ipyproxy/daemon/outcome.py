@@ -1,6 +1,6 @@
-"""What came of the last reload: written down by the daemon, for whoever has asked for one.
+"""The outcome of the last reload: the daemon writes it to a file, and commands read it.
 
-Knows one file in the state directory. Knows nothing of signals, nor of what is reloaded.
+Knows one file in the state directory. Knows nothing of signals, or of what is reloaded.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _MOST_BYTES = 1024 * 1024
 
 
 class Outcome(NamedTuple):
-    """Of one reload.
+    """The outcome of one reload.
 
     :ivar pid: the daemon's process.
-    :ivar began: when it began to read, by ``CLOCK_MONOTONIC``: a reload that was asked for before
-        that has been done.
-    :ivar problems: why it was refused, one sentence each; none if it was done.
+    :ivar began: when it began to read, by ``CLOCK_MONOTONIC``; it covers all requests for a reload
+        from before that time.
+    :ivar problems: the reasons why it was refused, one sentence each; empty if it was done.
     """
 
     pid: int
@@ -29,12 +29,12 @@ class Outcome(NamedTuple):
 
 
 def outcome_file(directory: Path) -> Path:
-    """The file, in the state directory."""
+    """The path of the file in the state directory."""
     return directory / "reload.json"
 
 
 def write_outcome(file: Path, outcome: Outcome) -> None:
-    """Put ``outcome`` in the place of the last one. Raises OSError."""
+    """Replace the last outcome by ``outcome``. Raises OSError."""
     statefiles.write(file, json.dumps(outcome._asdict()).encode() + b"\n")
 
 

@@ -1,4 +1,4 @@
-"""The access log and the figures of one process; another log can take the place of the first.
+"""The access log and the figures of one process; the log can be replaced.
 
 Knows where the log goes and how it is written. Knows nothing of requests.
 """
@@ -19,9 +19,9 @@ _STANDARD_OUTPUT = 1
 
 
 class Recording:
-    """The recorder, and the writer below it.
+    """The recorder, and its log writer.
 
-    A change of the log has two steps: :meth:`prepare` may fail, :meth:`put` may not.
+    Replacing the log takes two steps: :meth:`prepare` may fail, :meth:`put` may not.
     """
 
     def __init__(self, components: Components, config: Config) -> None:
@@ -32,15 +32,15 @@ class Recording:
 
     @property
     def record(self) -> Record:
-        """Called with each request once it is over."""
+        """The function to call with each request when it is over."""
         return self._recorder.record
 
     def start(self) -> None:
-        """Begin to write. Raises :class:`ConfigError`."""
+        """Start to write. Raises :class:`ConfigError`."""
         _start(self._writer)
 
     def prepare(self, config: Config) -> LogWriter:
-        """The writer for ``config``, which is the present one if the log stays where it is.
+        """The writer for ``config``: the present one if the log's place does not change.
 
         :raises ConfigError: if the log cannot be written there.
         """
@@ -51,12 +51,12 @@ class Recording:
         return writer
 
     def discard(self, writer: LogWriter) -> None:
-        """Do without a ``writer`` that was prepared."""
+        """Drop a prepared ``writer``."""
         if writer is not self._writer:
-            writer.close()  # its thread would stay for ever
+            writer.close()  # otherwise its thread would run for ever
 
     def put(self, writer: LogWriter, config: Config) -> None:
-        """Write with ``writer``, as ``config`` says, from now on."""
+        """Use ``writer`` and the settings of ``config`` from now on."""
         self._recorder.access_log = AccessLog(writer.write, config.log.format, time.time)
         if writer is self._writer:
             writer.reopen()
@@ -65,7 +65,7 @@ class Recording:
             self._writer, self._path = writer, config.log.access
 
     def sweep(self, now: float) -> None:
-        """Write what is waiting to be written."""
+        """Write the waiting lines."""
         self._recorder.sweep(now)
         self._writer.flush()
 
@@ -74,7 +74,7 @@ class Recording:
         self._writer.reopen()
 
     def close(self) -> None:
-        """Write the rest, and end."""
+        """Write the rest and close."""
         self._writer.close()
 
 

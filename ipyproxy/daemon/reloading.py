@@ -1,6 +1,6 @@
-"""Reloads: settings are read in a thread, put in place or refused, and everybody is told.
+"""Reloads: reads settings in a thread, puts them in place or refuses them, and reports the result.
 
-Knows the order of a reload, and what is told to whom. What settings mean is the service's.
+Knows the order of a reload, and where the result is reported. The service knows what settings mean.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from ipyproxy.threads import PatientThreads
 
 
 class Reloadable(Protocol):
-    """What takes other settings."""
+    """Takes over new settings."""
 
     @property
     def state_directory(self) -> Path:
-        """Where the outcome is written."""
+        """The directory for the outcome."""
 
     def take_over(self, settings: Settings) -> None:
         """Put ``settings`` in place, or raise :class:`ConfigError` and change nothing."""
 
     def tell_settings(self) -> None:
-        """Log what is in place."""
+        """Log the settings in place."""
 
     def tell_status(self) -> None:
-        """Tell the manager what goes on."""
+        """Update the status text for the service manager."""
 
 
 class Reloads:
     """One reload after another.
 
-    :param read: gives the settings as they stand on the disk now; raises :class:`ConfigError`.
-    :ivar refused: why the last one was refused, for the manager; empty if it was not.
+    :param read: reads the present settings from the disk; raises :class:`ConfigError`.
+    :ivar refused: why the last reload was refused, for the service manager; empty if it was not.
     """
 
     _log = Logger(namespace="ipyproxy.service")
@@ -67,11 +67,12 @@ class Reloads:
         self.refused = ""
 
     def ask(self) -> None:
-        """Read all settings anew and put them in place at once; what is open stays open.
+        """Read all settings anew and put them in place; open connections stay.
 
-        Settings that do not hold change nothing. They are read in a thread, for files may lie on a
-        slow disk, and users in a slow directory. Asked again meanwhile, read them once more. What
-        came of it is in :mod:`ipyproxy.daemon.outcome` before the manager is told that it is over.
+        Invalid settings change nothing. They are read in a thread, since a disk or a directory of
+        users may be slow. A call meanwhile causes one more reload afterwards. The outcome is
+        written (:mod:`ipyproxy.daemon.outcome`) before the service manager is told that the reload
+        is over.
         """
         self._asked += 1
         if self._asked == 1:

@@ -1,4 +1,4 @@
-"""The end of an upstream that no route leads to any more: whatever is known of it goes.
+"""Retires upstreams that no route leads to any more: drops everything that is known of them.
 
 Knows which components remember something about an upstream. Knows nothing of routes.
 """
@@ -17,7 +17,7 @@ from ipyproxy.upstream.upstream import Upstream, UpstreamTable
 
 
 class Memories(NamedTuple):
-    """Who remembers something about an upstream."""
+    """The components that remember something about an upstream."""
 
     upstreams: UpstreamTable
     pool: Pool
@@ -30,14 +30,13 @@ class Memories(NamedTuple):
 class Retirement:
     """Retires upstreams.
 
-    WebSockets end at once, without a close frame: a page tries again then, and learns from the
-    answer what has become of its server. Requests under way are finished for as long as a drain
-    lets them take, since the server may well be there still, and nobody could tell whether a file
-    that was being saved is saved; then they are cut off, or a stream of events would go on for
-    ever.
+    WebSockets end at once, without a close frame: then the page reconnects, and learns from the
+    answer that its server is gone. Open requests may go on for as long as in a drain, since the
+    server may still be there, and otherwise nobody would know whether a file was saved. Then they
+    are aborted, because a stream of events might go on for ever.
 
-    :param seconds: what time it is.
-    :ivar patience: seconds that a request may still take.
+    :param seconds: the reactor's clock.
+    :ivar patience: seconds that an open request may still take.
     """
 
     def __init__(self, memories: Memories, seconds: Callable[[], float], patience: float) -> None:
@@ -47,12 +46,12 @@ class Retirement:
         self._until: dict[Upstream, float] = {}
 
     def let_go(self, upstream: Upstream) -> None:
-        """One route less leads to a server; retire it if that was the last."""
+        """One route fewer leads to a server; retire it if that was the last one."""
         if self._memories.upstreams.let_go(upstream):
             self.retire(upstream)
 
     def retire(self, upstream: Upstream) -> None:
-        """End what is open towards a server, and drop all that is known of it."""
+        """End what is open to a server, and drop everything that is known of it."""
         for bridge in list(upstream.bridges):
             bridge.lose_route()
         self._memories.pool.leave(upstream)
@@ -62,7 +61,7 @@ class Retirement:
         self._finish(upstream)
 
     def sweep(self) -> None:
-        """Look what is still open; to be called about once a second."""
+        """Check what is still open; to be called about once a second."""
         now = self._seconds()
         for upstream, until in list(self._until.items()):
             if now >= until:
@@ -73,7 +72,7 @@ class Retirement:
         if not upstream.open_work:
             del self._until[upstream]
             self._memories.upstreams.forget(upstream)
-            # Whatever its last answers have left behind.
+            # Its last answers may have left something behind.
             self._drop(upstream)
 
     def _drop(self, upstream: Upstream) -> None:

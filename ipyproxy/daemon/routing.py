@@ -1,4 +1,4 @@
-"""The table of routes that a configuration describes, with the resource that stands at each.
+"""Makes the table of routes that a configuration describes, with the resource of each.
 
 Knows the kinds of destinations. Opens, reads and dials nothing.
 """
@@ -13,7 +13,7 @@ from urllib.parse import quote_from_bytes
 
 from twisted.web.resource import Resource
 
-from ipyproxy.access.reserved import ReservedFields, withholding
+from ipyproxy.access.reserved import ReservedFields, dropping_reserved
 from ipyproxy.config import Config
 from ipyproxy.config.routes import OWN_PATH
 from ipyproxy.files.disk import Disks
@@ -29,21 +29,21 @@ from ipyproxy.upstream.upstream import Upstream, UpstreamTable
 from ipyproxy.web.resources import RedirectResource
 from ipyproxy.web.site import PREVAILS, YIELDS, Mount, Root
 
-# What stands in a path as it is (RFC 3986 section 3.3).
+# Characters that a path may contain unencoded (RFC 3986 section 3.3).
 _PLAIN = "/~!$&'()*+,;=:@"
 
 
 class Fittings(NamedTuple):
-    """What routes to applications need of the rest.
+    """What routes to applications share.
 
-    :ivar withheld: what of a client's own fields no upstream gets to see.
-    :ivar disks: where files are.
-    :ivar cookies: names of the cookies that only the proxy itself gets to see.
+    :ivar reserved: fields that a client may not send to an upstream.
+    :ivar disks: the disks of directories with files.
+    :ivar cookies: names of the proxy's own cookies, which are never sent upstream.
     """
 
     upstreams: UpstreamTable
     context: GatewayContext
-    withheld: ReservedFields | None
+    reserved: ReservedFields | None
     disks: Disks
     cookies: tuple[bytes, ...]
 
@@ -55,13 +55,12 @@ def make_routes(
     fittings: Fittings,
     tools: Iterable[tuple[str, str, Mount]] = (),
 ) -> RouteTable[Mount]:
-    """The table: the proxy's own pages and the notebooks, then what the configuration lists.
+    """The table: the proxy's own pages and the notebooks, then the routes in the configuration.
 
-    The proxy's own pages are at every host; the front page gives way to a live route. Below
-    ``site.notebook_domain`` there is nothing but notebooks.
+    The proxy's own pages are at every host; a live route replaces the front page. Below
+    ``site.notebook_domain`` there are only notebooks.
 
-    :param tools: what stands where interactive tools are, by host and path; an empty host is every
-        one.
+    :param tools: the mounts of interactive tools, by host and path; an empty host stands for all.
     """
     table: RouteTable[Mount] = RouteTable()
     prefix = config.notebooks.prefix
@@ -101,7 +100,7 @@ def _resource(route: Route, fittings: Fittings) -> Resource:
             compression=fittings.context.compression,
         )
     assert isinstance(destination, Application)
-    # The configuration's own servers are known by now, and held.
+    # The servers of the configuration have their records by now.
     upstreams = [fittings.upstreams.server(server.name) for server in destination.servers]
     return make_application(route, destination, upstreams, fittings)
 
@@ -113,9 +112,9 @@ def make_application(
     fittings: Fittings,
     work: RouteWork | None = None,
 ) -> Resource:
-    """What stands at a route to an application on ``upstreams``.
+    """The resource of a route to an application on ``upstreams``.
 
-    :param work: what goes on at the route, if it may be removed.
+    :param work: the route's open work, if the route can be removed.
     """
     server = application.servers[0]
     rewriting = Rewriting(
@@ -123,8 +122,8 @@ def make_application(
         prefix=quote_from_bytes(route.prefix, _PLAIN).encode("ascii") + b"/",
         port=0,
         site_cookies=fittings.cookies,
-        withheld=withholding(
-            fittings.withheld,
+        drop_reserved=dropping_reserved(
+            fittings.reserved,
             [line.partition(b":")[0].decode("ascii") for line in route.sent],
         ),
         scheme=b"https" if server.tls_name else b"http",

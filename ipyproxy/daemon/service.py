@@ -1,7 +1,7 @@
-"""The one place where everything is made and wired: settings become a running service.
+"""Makes and wires the running service from the settings.
 
-Knows every part's constructor, what begins when, and the order of a take-over and of the end.
-Decides nothing about requests.
+Knows every part's constructor, and the order of start, reload and stop. Decides nothing about
+requests.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ from ipyproxy.upstream.tenancy import Tenants, find_kernel
 if TYPE_CHECKING:
     from ipyproxy.daemon.hub import Hub
 
-# A client that goes away is missed within a second, even where nothing of it is read.
+# So that a client that has left is noticed within a second, even while nothing is read from it.
 _SWEEP = 0.5
-# Seconds for what is still to be written into the state directory; a disk may be gone for good.
+# Seconds for the last writes into the state directory; the disk may be gone for good.
 _STATE_WITHIN = 5.0
 
 
@@ -61,10 +61,10 @@ class MainReactor(Reactor, Starting, Protocol):
 
 
 class ProxyService(Service):
-    """The daemon: its parts, its sweeps, its take-overs and its orderly end.
+    """The daemon: its parts, sweeps, reloads and graceful stop.
 
-    :param read: gives the settings as they stand on the disk now; raises :class:`ConfigError`.
-    :param manager: is told what goes on.
+    :param read: reads the present settings from the disk; raises :class:`ConfigError`.
+    :param manager: the service manager to report to.
     """
 
     log = Logger(namespace="ipyproxy.service")
@@ -105,13 +105,13 @@ class ProxyService(Service):
 
     @property
     def state_directory(self) -> Path:
-        """Where files are kept that outlive the process."""
+        """The directory of files that outlive the process."""
         return self._settings.state_directory
 
     # Starting.
 
     def privilegedStartService(self) -> None:
-        """Bind the ports, while the process may still have the rights to."""
+        """Bind the ports, while the process still has the rights to."""
         self._listeners.bind()
         sites = make_sites(self._components, self._settings, self._listeners.https_port)
         self._public = sites.public
@@ -122,11 +122,11 @@ class ProxyService(Service):
         self._hub = self._make_hub()
 
     def _make_hub(self) -> Hub | None:
-        """What a hub says its routes to, if there is to be one."""
+        """The part for a JupyterHub, if one is configured."""
         config, files = self._settings.config, self._settings.hub
         if files is None:
             return None
-        # Nobody else pays for what this loads.
+        # Imported only when needed.
         from ipyproxy.daemon.hub import Hub
 
         kept = self.state_directory if config.jupyterhub.keep_routes else None
@@ -153,7 +153,7 @@ class ProxyService(Service):
         if self._hub is not None:
             self._hub.start()
         self._manager.keep_watch(self._reactor, self._descriptors)
-        # Not earlier: before it runs, the reactor does not even know of signals.
+        # Not earlier: until the reactor runs, it does not handle signals.
         self._reactor.callWhenRunning(self._manager.ready)
         self._sweeping.start(_SWEEP, now=False)
         self._components.health.startService()
@@ -196,12 +196,12 @@ class ProxyService(Service):
         self.tell_status()
 
     def tell_settings(self) -> None:
-        """Log what is in place."""
+        """Log the settings in place."""
         self._components.condition.certificates = self._settings.certificates
         log_settings(self._settings, nameless=self._listeners.has_nameless_clients)
 
     def tell_status(self) -> None:
-        """Tell the manager what goes on."""
+        """Update the status text for the service manager."""
         told = (
             f"{self._components.condition.phase.value}: "
             f"{self._components.clients.connections} connections, "
@@ -217,14 +217,14 @@ class ProxyService(Service):
     # Taking over.
 
     def reload(self) -> None:
-        """Read all settings anew and put them in place at once; what is open stays open."""
+        """Read all settings anew and put them in place; open connections stay."""
         self._reloads.ask()
 
     def take_over(self, settings: Settings) -> None:
         """Put ``settings`` in place, or raise :class:`ConfigError` and change nothing."""
         settings = _fitting(settings)
         config = settings.config
-        # What can fail comes first.
+        # Steps that can fail come first.
         sites = make_sites(self._components, settings, self._listeners.https_port)
         writer = self._recording.prepare(config)
         try:
@@ -232,10 +232,10 @@ class ProxyService(Service):
         except CertificateError as error:
             self._recording.discard(writer)
             raise ConfigError([str(error)]) from error
-        # From here on nothing does.
+        # From here on nothing fails.
         if settings.terms.clients != self._settings.terms.clients:
-            # Whoever is connected has shown a certificate to the authorities of before, or none.
-            self._listeners.https.retire()
+            # Open connections were checked against the former authorities for client certificates.
+            self._listeners.https.disconnect()
         self._settings = settings
         refit(self._components, config)
         self._components.tenants.owners = self._known(settings.owners)
@@ -259,7 +259,7 @@ class ProxyService(Service):
             self.log.warn("status.listen has changed: that takes a restart")
 
     def _put_in_place(self, certificate: Certificate) -> None:
-        """Serve new connections with a certificate that was got. Raises CertificateError."""
+        """Use a new certificate for new connections. Raises CertificateError."""
         if certificate in self._tls.certificates:
             return
         self._tls.put(certificate)
@@ -271,7 +271,7 @@ class ProxyService(Service):
     # Stopping.
 
     def stop(self) -> None:
-        """Finish requests, and tell browsers that WebSockets close; asked again, end at once."""
+        """Stop gracefully: finish requests, and close WebSockets. A second call ends at once."""
         within = self._settings.config.timeouts.drain
         if self._patience is None or self._patience.bridges:
             self.log.info("stopping")
@@ -281,7 +281,7 @@ class ProxyService(Service):
             self._stop_with(Patience(0, 0))
 
     def hand_over(self) -> None:
-        """Leave what is new to another process, and stop once all that is open has ended."""
+        """Leave new connections to another process, and stop once everything open has ended."""
         timeouts = self._settings.config.timeouts
         if self._patience is None:
             self.log.info("handing over: WebSockets may stay")
@@ -299,7 +299,7 @@ class ProxyService(Service):
             self._reactor.stop()
 
     def stopService(self) -> Deferred[list[tuple[bool, None]]]:
-        """Take nothing new, finish what is open as far as patience goes, then end."""
+        """Accept nothing new, finish what is open within the time limits, then end."""
         super().stopService()
         self._components.condition.phase = Phase.DRAINING
         self._keeping.stop()
@@ -311,7 +311,7 @@ class ProxyService(Service):
         return DeferredList([self._drain.done, *stopped])
 
     def _end(self) -> Deferred[list[tuple[bool, None]]]:
-        # Not earlier: WebSockets that may stay still end with the tool that they came to.
+        # Not earlier: a WebSocket that may stay must still end if its tool is removed.
         self._components.galaxy.stop()
         self._containers.stop()
         self._components.lag.stop()
@@ -332,11 +332,11 @@ class ProxyService(Service):
 def make_service(
     read: Callable[[], Settings], reactor: MainReactor, manager: Manager
 ) -> ProxyService:
-    """The service that the settings describe; nothing is bound yet.
+    """Make the service that the settings describe; binds nothing yet.
 
-    :param read: gives the settings as they stand on the disk now; called again for each reload.
-    :param manager: is told what goes on.
-    :raises ConfigError: if there is nothing to begin with.
+    :param read: reads the present settings from the disk; called again for each reload.
+    :param manager: the service manager to report to.
+    :raises ConfigError: if the settings are invalid.
     """
     return ProxyService(reactor, read, manager)
 
@@ -346,12 +346,12 @@ def _fitting(settings: Settings) -> Settings:
 
 
 def make_descriptors(reactor: Poller) -> Descriptors:
-    """Where the transports wait: the cheaper set where there is one, else the reactor."""
+    """The event loop for transports: an epoll set if the system has it, else the reactor."""
     return EpollSet(reactor) if hasattr(select, "epoll") else reactor
 
 
 def guarded(call: Callable[[], None], log: Logger) -> Callable[[], None]:
-    """``call``, but an exception is logged instead of stopping the LoopingCall for good."""
+    """``call``, but exceptions are logged, so that they don't stop a LoopingCall for good."""
 
     def guarded() -> None:
         try:

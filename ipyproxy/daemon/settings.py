@@ -1,7 +1,7 @@
-"""All that the daemon runs with, read whole before any of it is used: configuration, certificates.
+"""The settings of the daemon, read completely before any is used: configuration and files.
 
-Knows which files a configuration names, and reads them. Knows nothing of the command line, nor of
-what is made of it all.
+Knows which files a configuration names, and reads them. Knows nothing of the command line, or of
+how settings are used.
 """
 
 from __future__ import annotations
@@ -49,45 +49,45 @@ if TYPE_CHECKING:
 
 
 class Acme(NamedTuple):
-    """Certificates that are got by ACME."""
+    """Settings of ACME."""
 
     store: Store
-    """Has the names that they are for."""
+    """The files, with the names that need certificates."""
     trusted: tuple[x509.Certificate, ...] | None
-    """Who may have issued the authority's own certificate; None: whom this system trusts."""
+    """The roots for the authority's own certificate; None: those of this system."""
 
 
 class Settings(NamedTuple):
-    """A configuration, and what stood in the files that it names."""
+    """A configuration, and the content of the files that it names."""
 
     config: Config
     certificates: tuple[Certificate, ...]
     """At least one; the first is the default."""
     terms: Terms
     notebooks_tls: UpstreamTLS | None
-    """How notebooks are spoken to; None: plainly."""
+    """The terms for TLS to notebooks; None: no TLS."""
     applications_tls: Mapping[str, UpstreamTLS]
-    """How servers of applications are spoken to, by their names; not listed: plainly."""
+    """The terms for TLS to servers of applications, by their names; not listed: no TLS."""
     state_directory: Path
     owners: Owners | None
-    """Whose notebooks are served; None: anybody's."""
+    """The users whose notebooks are served; None: all."""
     auth_files: AuthFiles
     acme: Acme | None = None
     """None: all certificates are files."""
     doubts: tuple[str, ...] = ()
-    """What is probably not meant, one sentence each."""
+    """Probable mistakes, one sentence each."""
     error_pages: Mapping[int, bytes] = NO_PAGES
-    """Pages of the site's own for what goes wrong, by status."""
+    """The site's own error pages, by status."""
     hub: HubFiles | None = None
-    """What the API of a hub is served with; None: there is no hub."""
+    """The files for the API of a hub; None: there is no hub."""
 
 
 def load(config: Config, state_directory: Path) -> Settings:
-    """Read what ``config`` names.
+    """Read all files that ``config`` names.
 
-    :param state_directory: where what outlives the process is kept, such as the development
-        certificate, if none is configured.
-    :raises ConfigError: if there is no certificate to serve with, or no users to let in.
+    :param state_directory: the directory of files that outlive the process, such as the development
+        certificate.
+    :raises ConfigError: if a certificate, the users or another file cannot be used.
     """
     auth_files = read_files(config.auth)
     now = datetime.now(UTC)
@@ -123,7 +123,7 @@ def load(config: Config, state_directory: Path) -> Settings:
 
 
 def _hub(hub: JupyterHub) -> HubFiles | None:
-    """What the files of a hub hold."""
+    """Read the files of a hub."""
     if hub.api is None:
         return None
     token = b"" if hub.token_file is None else _token(hub.token_file)
@@ -155,7 +155,7 @@ def _token(file: Path) -> bytes:
 
 
 def _acme(config: Config, state_directory: Path, files: Sequence[Certificate]) -> Acme | None:
-    """What is to be got beside ``files``."""
+    """ACME for the names that ``files`` do not contain."""
     if not config.tls.acme:
         return None
     from ipyproxy.acme.store import Store
@@ -170,7 +170,7 @@ def _trusted_authorities(tls: Tls) -> tuple[x509.Certificate, ...] | None:
 
 
 def missing_names(config: Config, files: Iterable[Certificate]) -> Sequence[str]:
-    """The names that certificates are to be got for, because none of ``files`` bears them."""
+    """The names to get certificates for, because none of ``files`` contains them."""
     borne = {name for each in files for name in each.names}
     return [name for name in config.certificate_names if not _bears(borne, name)]
 
@@ -185,7 +185,7 @@ def _owners(config: Config) -> Owners | None:
         return None
     try:
         owners = Owners(names)
-        # Without it they could not be told from others.
+        # Without a look-up in the kernel, listeners' users are unknown.
         find_kernel(owners)
         return owners
     except OwnersError as error:
@@ -193,7 +193,7 @@ def _owners(config: Config) -> Owners | None:
 
 
 def configured_names(config: Config) -> tuple[str, ...]:
-    """The names that the site is to be reached by: those of ``site.hosts`` come first.
+    """The names of the site: those in ``site.hosts`` come first.
 
     :raises ConfigError: if a certificate cannot be read.
     """
@@ -202,7 +202,7 @@ def configured_names(config: Config) -> tuple[str, ...]:
 
 
 def certificate_files(config: Config) -> tuple[Certificate, ...]:
-    """The certificates that the configuration names files of; the first is the default.
+    """The certificates in files that the configuration names; the first is the default.
 
     :raises ConfigError: if one cannot be served.
     """
@@ -251,7 +251,7 @@ def _terms(tls: Tls) -> Terms:
 
 @contextlib.contextmanager
 def _named(key: str) -> Iterator[None]:
-    """Say at which key it stands what cannot be read."""
+    """Add the key to errors about unreadable files."""
     try:
         yield
     except CertificateError as error:
@@ -259,11 +259,11 @@ def _named(key: str) -> Iterator[None]:
 
 
 def check(config: Config, state_directory: Path) -> Sequence[str]:
-    """Look at what ``config`` names, as :func:`load` does, but make nothing; what is doubtful.
+    """Check what ``config`` names, like :func:`load`, but create nothing. Returns doubts.
 
     :param state_directory: as for :func:`load`.
-    :raises ConfigError: with everything that would keep the daemon from starting, and also for a
-        chain of certificates that browsers would refuse.
+    :raises ConfigError: with everything that would keep the daemon from starting, and for a
+        certificate chain that browsers would refuse.
     """
     auth_files = read_files(config.auth)
     now = datetime.now(UTC)
@@ -289,7 +289,7 @@ def check(config: Config, state_directory: Path) -> Sequence[str]:
 
 
 def _hosts(config: Config, files: Sequence[Certificate]) -> Collection[str] | None:
-    """The hosts that are answered at; None: it depends on a certificate that is made up."""
+    """The served hosts; None if they depend on the development certificate."""
     return answered_hosts(config, files) if files or config.tls.acme else None
 
 
@@ -300,7 +300,7 @@ def _of_certificates(certificates: Sequence[Certificate], now: datetime) -> Iter
 
 
 def _unreached(config: Config) -> Iterator[str]:
-    """What routes stand in the way of."""
+    """What routes make unreachable."""
     prefix = config.notebooks.prefix
     covering = {route.host: route for route in config.routes if route.host and route.path == "/"}
     for host, route in covering.items():
@@ -323,7 +323,7 @@ def _unreached(config: Config) -> Iterator[str]:
 
 
 def _unborne(config: Config, certificates: Sequence[Certificate]) -> Iterator[str]:
-    """Names that browsers may ask for, and will be shown another one's certificate."""
+    """Names that browsers may use, but that no certificate contains."""
     names = {name for each in certificates for name in each.names}
     names.update(config.certificate_names)
     for host in config.site.hosts:

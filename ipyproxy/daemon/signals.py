@@ -1,6 +1,6 @@
-"""What the process is told from outside: signals, each a call in the reactor's turn.
+"""Signals: each one makes a call in the reactor's thread.
 
-Knows how Python and Twisted share signals. Knows nothing of what a signal means here.
+Knows how Python and Twisted share signals. Knows nothing of what a signal means to the daemon.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ class Starting(MainThread, Protocol):
     """The reactor, before it runs."""
 
     def callWhenRunning(self, call: Callable[..., object], /, *args: Any) -> object:
-        """Call once it runs; at once if it does."""
+        """Call ``call`` once the reactor runs; now if it runs already."""
 
 
 def on_signals(reactor: Starting, calls: Mapping[signal.Signals, Callable[[], object]]) -> None:
-    """Let each signal of ``calls`` make its call, from the moment that the reactor runs.
+    """Install ``calls`` for signals, once the reactor runs.
 
-    Not earlier, because the reactor takes SIGTERM for itself when it starts, and remembers that it
-    was stopped by a signal: twistd would then end by that signal although all went well.
+    Not earlier, because the reactor installs its own handler for SIGTERM when it starts, and
+    remembers that a signal stopped it: twistd would then end by that signal, although all went
+    well.
     """
 
     def install() -> None:
@@ -34,7 +35,7 @@ def on_signals(reactor: Starting, calls: Mapping[signal.Signals, Callable[[], ob
 
 
 def on_signal_too(reactor: Starting, number: signal.Signals, call: Callable[[], object]) -> None:
-    """Let a signal make a call beside what it does already, as twistd's own log is rotated."""
+    """Add a call to a signal's present handler, such as twistd's rotation of its log."""
 
     def install() -> None:
         before = signal.getsignal(number)

@@ -1,4 +1,4 @@
-"""What is served: a configuration becomes sites around the components that there are.
+"""The sites: makes them from a configuration, around the present components.
 
 They are made anew from each configuration, and then put in place by plain assignments. Opens, reads
 and binds nothing; decides nothing about requests.
@@ -17,7 +17,7 @@ from ipyproxy.auth.login import PasswordLogin
 from ipyproxy.config import Config
 from ipyproxy.daemon.components import Components, gateway_context, list_applications
 from ipyproxy.daemon.galaxy import make_mounts
-from ipyproxy.daemon.gate import make_gate, make_methods, withheld
+from ipyproxy.daemon.gate import make_gate, make_methods, reserved_fields
 from ipyproxy.daemon.hosts import answered_hosts
 from ipyproxy.daemon.routing import Fittings, make_routes
 from ipyproxy.daemon.settings import Settings
@@ -33,9 +33,9 @@ from ipyproxy.web.waiting import States
 
 
 class Sites(NamedTuple):
-    """What is served: ``public`` by HTTPS, ``redirects`` by plain HTTP, ``status`` on its own.
+    """The sites: ``public`` on HTTPS, ``redirects`` on plain HTTP, ``status`` on its own listener.
 
-    ``fittings`` are for live routes, once these sites are in place.
+    Live routes use ``fittings`` once these sites are in place.
     """
 
     public: PublicSite
@@ -86,7 +86,7 @@ def make_sites(components: Components, settings: Settings, https_port: int) -> S
 
 
 def _challenges(components: Components, settings: Settings) -> Challenges | None:
-    """What plain HTTP answers ACME servers with, if anything."""
+    """The answers to ACME's http-01 challenges on plain HTTP, if there are any."""
     acme, own = settings.config.listen.acme_directory, settings.acme
     directories = [*([acme] if acme else []), *([own.store.http] if own else [])]
     if not directories:
@@ -95,16 +95,16 @@ def _challenges(components: Components, settings: Settings) -> Challenges | None
 
 
 def hsts(settings: Settings) -> int:
-    """For how many seconds browsers have to use HTTPS, with the certificates that there are.
+    """The max-age of HSTS in seconds, which depends on the certificates.
 
-    With a self-signed one it is 0: browsers that know HSTS let nobody go on past its warning.
+    With a self-signed certificate it is 0: with HSTS, browsers let nobody pass the warning.
     """
     vouched_for = not any(each.is_self_signed for each in settings.certificates)
     return settings.config.tls.hsts if vouched_for else 0
 
 
 def _operator(settings: Settings) -> str:
-    """Who is said to run the site: what is configured, or else a name of this host."""
+    """The operator to name on pages: the configured one, or a name of this host."""
     site = settings.config.site
     names = [*site.hosts, *(name for each in settings.certificates for name in each.names)]
     hosts = [name for name in names if name[:2] != "*." and parse_address(name) is None]
@@ -124,13 +124,13 @@ def _routes(
         compression=components.compression if compresses else None,
         preloads=components.preloads if compresses else None,
     )
-    # Whatever is asked for now: a browser keeps what it got under an earlier configuration.
+    # Also without a login in this configuration: a browser keeps cookies from an earlier one.
     own = OWN_COOKIES
     cookies = tuple(name.encode("ascii") for name in config.notebooks.site_cookies) + own
-    kept_back = withheld(config.auth)
+    reserved = reserved_fields(config.auth)
     applications = config.notebooks.applications
     notebooks = Notebooks(
-        ports, prefix, cookies, components.upstreams, context, kept_back, applications
+        ports, prefix, cookies, components.upstreams, context, reserved, applications
     )
     root = Root(prefix, notebooks, login=login)
     root.put(STATE_PATH, States(ports, components.upstreams, components.health))
@@ -140,12 +140,12 @@ def _routes(
     for path, resource in pages.items():
         root.put(path, resource)
     list_applications(components, config)
-    fittings = Fittings(components.upstreams, context, kept_back, components.disks, own)
-    tools = make_mounts(config.galaxy, components.galaxy, context, kept_back, cookies)
+    fittings = Fittings(components.upstreams, context, reserved, components.disks, own)
+    tools = make_mounts(config.galaxy, components.galaxy, context, reserved, cookies)
     return make_routes(config, root, notebooks, fittings, tools), fittings
 
 
 def _status(components: Components, names: Iterable[str]) -> StatusSite:
     resources = {**health_resources(components.condition), **components.sights.resources}
-    # By a tunnel, its end on another machine is localhost too.
+    # Through a tunnel, the address on the other machine is localhost too.
     return StatusSite(resources, Policy(("localhost", "127.0.0.1", "::1", *names), ()))

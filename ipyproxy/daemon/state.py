@@ -1,6 +1,6 @@
-"""Where the daemon keeps its state.
+"""Finds the daemon's state directory.
 
-Knows the configuration, what systemd says, and homes. Knows nothing of what is kept.
+Knows the configuration, systemd's environment, and homes. Knows nothing of the files in it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from ipyproxy.daemon.account import SERVICE
 def state_directory(
     config: Config, environment: Mapping[str, str], home: Path | None = None
 ) -> Path:
-    """Where state is kept: as configured, as systemd says, or else in the user's home.
+    """The state directory: the configured one, systemd's, or one in the user's home.
 
-    An account of the proxy's own keeps it in its home itself, which is then the directory that
-    systemd would have named.
+    For the proxy's own account it is the home itself, which is the same directory as systemd's.
 
-    :param home: of the account that the daemon will run as; None: of this process.
-    :raises ConfigError: where there is no home to fall back on.
+    :param home: the home of the daemon's account; None: that of this process.
+    :raises ConfigError: if there is no home to use.
     """
     if config.state.directory is not None:
         return config.state.directory

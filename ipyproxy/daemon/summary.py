@@ -1,6 +1,6 @@
-"""What the log says of the settings that are in place, at the start and after each reload.
+"""Logs the settings in place, at the start and after each reload.
 
-Knows settings and sentences; changes nothing.
+Knows settings and messages; changes nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _log = Logger(namespace="ipyproxy.service")
 def log_settings(settings: Settings, *, nameless: bool) -> None:
     """Log certificates, doubts and routes.
 
-    :param nameless: whether clients come by a UNIX socket, and nobody says who they are.
+    :param nameless: whether clients connect by a UNIX socket, and no proxy names them.
     """
     if nameless:
         _log.warn(

@@ -1,7 +1,6 @@
-"""What systemd is told: that we serve, reload, stop, how much there is to do, and that we live.
+"""Notifies systemd: ready, reloading, stopping, status and watchdog.
 
-Knows the protocol of sd_notify(3), which is a datagram of lines. Knows nothing of what happens
-here; where no systemd listens, nothing is said.
+Knows the protocol of sd_notify(3), a datagram of lines. Without systemd it does nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from zope.interface import implementer
 from ipyproxy.clock import Clock, twisted_clock
 from ipyproxy.net.descriptors import Descriptors
 
-# Of the time that systemd waits for a sign of life; sd_watchdog_enabled(3) advises a half.
+# The part of the watchdog's time after which to notify; sd_watchdog_enabled(3) advises a half.
 _BEAT = 0.4
 _SLACK = 15.0
 
@@ -31,9 +30,9 @@ _INDEX = re.compile(r"systemd:domain=\w+:index=(\d+)")
 
 
 def handed_over_port(endpoint: object) -> int | None:
-    """The port of the socket that systemd has handed over and ``endpoint`` names by its index.
+    """The port of the socket from systemd that ``endpoint`` names by index.
 
-    None if that is none, or the socket has no port.
+    None if ``endpoint`` names none, or if the socket has no port.
     """
     match = _INDEX.fullmatch(endpoint) if isinstance(endpoint, str) else None
     if match is None:
@@ -46,9 +45,9 @@ def handed_over_port(endpoint: object) -> int | None:
 
 
 class Manager:
-    """The process that started us, if it wants to hear of us.
+    """The service manager, if it wants notifications.
 
-    :param environment: where systemd says how it is to be reached; what is found stays in there.
+    :param environment: the variables in which systemd names its socket; they are not removed.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -59,40 +58,40 @@ class Manager:
         address = environment.get("NOTIFY_SOCKET", "")
         if address[:1] in ("/", "@"):
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            # A manager that does not listen is no reason to stand still.
+            # A manager that does not read must not block us.
             self._socket.setblocking(False)
             self._address = address.replace("@", "\0", 1) if address[0] == "@" else address
 
     def ready(self) -> None:
-        """We serve: at the start, and again after a reload."""
+        """Notify that the daemon serves: at the start, and after each reload."""
         self._tell("READY=1")
 
     def reloading(self) -> None:
-        """A reload begins; :meth:`ready` ends it."""
+        """Notify that a reload begins; :meth:`ready` ends it."""
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._tell("RELOADING=1", f"MONOTONIC_USEC={now}")
 
     def stopping(self, within: float) -> None:
-        """The end begins, and takes up to ``within`` seconds."""
+        """Notify that the daemon stops, which may take ``within`` seconds."""
         self._tell("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int((within + _SLACK) * 1e6)}")
 
     def status(self, text: str) -> None:
-        """What ``systemctl status`` shows, in one line."""
+        """Set the line that ``systemctl status`` shows."""
         if text != self._status:
             self._status = text
             self._tell(f"STATUS={text}")
 
     def keep_watch(self, reactor: Clock, descriptors: Descriptors) -> None:
-        """Give signs of life from now on, for as long as ``descriptors`` are served in time."""
+        """Notify the watchdog from now on, as long as ``descriptors`` are served in time."""
         if self._patience:
             self._pulse = _Pulse(reactor, descriptors, self._patience * _BEAT, self)
 
     def beat(self) -> None:
-        """We live."""
+        """Notify the watchdog."""
         self._tell("WATCHDOG=1")
 
     def leave(self) -> None:
-        """Say nothing more."""
+        """Notify nothing more."""
         if self._pulse is not None:
             self._pulse.stop()
         if self._socket is not None:
@@ -106,7 +105,7 @@ class Manager:
 
 
 def _watchdog(environment: Mapping[str, str]) -> float:
-    """The seconds within which systemd wants a sign of life of this process; 0: it wants none."""
+    """The watchdog's time for this process, in seconds; 0: there is no watchdog."""
     try:
         microseconds = int(environment.get("WATCHDOG_USEC", ""))
         wanted_of = int(environment.get("WATCHDOG_PID", os.getpid()))
@@ -117,9 +116,9 @@ def _watchdog(environment: Mapping[str, str]) -> float:
 
 @implementer(IReadDescriptor)
 class _Pulse:
-    """A descriptor that is made readable again and again, and beats when it is served.
+    """A descriptor that is made readable regularly, and notifies the watchdog when it is served.
 
-    A timer alone would go on beating while no connection is served any more.
+    A timer alone would go on even if no connection were served any more.
     """
 
     def __init__(
@@ -142,7 +141,7 @@ class _Pulse:
         return "ipyproxy"
 
     def doRead(self) -> None:
-        """It is this one's turn, so every other one has had its turn."""
+        """Notify: since this descriptor is served, all others are too."""
         os.eventfd_read(self._descriptor)
         self._manager.beat()
 
@@ -151,7 +150,7 @@ class _Pulse:
         self.stop()
 
     def stop(self) -> None:
-        """Beat no more."""
+        """Stop."""
         if self._descriptor >= 0:
             self._looping.stop()
             self._descriptors.removeReader(self)

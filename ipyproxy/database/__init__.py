@@ -1,1 +1,1 @@
-"""What is kept outside of this process and read again and again: watched, and away at times."""
+"""Data outside of this process that is read again and again, and may be away at times."""

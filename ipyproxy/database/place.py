@@ -1,4 +1,7 @@
-"""Where a database of PostgreSQL's is, as libpq and SQLAlchemy spell it. Opens nothing. Pure."""
+"""Parses the URL of a PostgreSQL database, as libpq and SQLAlchemy spell it. Opens nothing.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
 
 
 class PostgreSQL(NamedTuple):
-    """A database of PostgreSQL's.
+    """A PostgreSQL database.
 
-    :ivar conninfo: a connection URI of libpq's, perhaps with a password.
+    :ivar conninfo: a libpq connection URI, perhaps with a password.
     """
 
     conninfo: str
@@ -25,7 +28,7 @@ class PostgreSQL(NamedTuple):
 def read_database(text: str) -> PostgreSQL | None:
     """The database that a URL names; None if the URL is of another kind.
 
-    The name of a driver (``postgresql+psycopg2``) is SQLAlchemy's business, and left out.
+    The name of a driver (``postgresql+psycopg2``) matters only to SQLAlchemy and is dropped.
 
     :raises ValueError: with what is wrong.
     """
@@ -35,7 +38,7 @@ def read_database(text: str) -> PostgreSQL | None:
     rest = url["rest"]
     if not rest or "\0" in rest:
         raise ValueError("names no database")
-    # libpq would take a part of the password for something else, and show it when it complains.
+    # libpq would misread a part of the password, and show it in its error message.
     user, _, place = rest.partition("@")
     if "@" in (rest if "/" in user else place).partition("?")[0]:
         raise ValueError("has a password in which @ or / is not percent-encoded")

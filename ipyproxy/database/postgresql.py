@@ -1,8 +1,8 @@
-"""A session with a server of PostgreSQL's, by psycopg 3: made, listening, and made again once lost.
+"""A session with a PostgreSQL server by psycopg 3: connects, listens, and reconnects.
 
-Knows one connection. Waits for the server in each call, so it is for a thread; what another thread
-may call says so. psycopg is no dependency of the package's (``pip install ipyproxy[postgresql]``),
-and loaded when a connection is first made.
+Knows one connection. Each call waits for the server, so it belongs in a thread; methods that
+another thread may call say so. psycopg is an optional dependency (``pip install
+ipyproxy[postgresql]``), loaded with the first connection.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from typing import Any
 from ipyproxy.database.watch import AwayError
 
 POLL = 2.0
-"""Seconds for which a notification is waited for."""
+"""Seconds to wait for a notification."""
 CONNECT_TIMEOUT = 5
-"""Seconds that a connection may take to be made."""
+"""Seconds to wait for a connection."""
 LOST_AFTER = 10_000
 """Milliseconds after which a server that acknowledges nothing counts as lost (tcp(7))."""
 _MOST_READS = 100
 
 
 class Session:
-    """One connection, made when it is first asked for and again after it was lost.
+    """One connection, made at its first use and again after it was lost.
 
-    :param conninfo: a connection URI of libpq's.
-    :param channel: what is listened to.
-    :param begin: is handed each new connection before anybody else, and limits its statements.
-    :param hear: is told the payload of each notification.
+    :param conninfo: a libpq connection URI.
+    :param channel: the channel to LISTEN to.
+    :param begin: called first with each new connection, to limit its statements.
+    :param hear: called with the payload of each notification.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class Session:
 
     @contextmanager
     def open(self, *, waits: bool = False) -> Iterator[Any]:
-        """The connection. Whatever goes wrong with it within the block closes it.
+        """The connection. An error within the block closes it.
 
-        :param waits: whether to wait, on a connection that was there already, until there is a
-            notification or a ring, for :data:`POLL` at most.
-        :raises AwayError: in the place of every error of psycopg's, also from within the block.
+        :param waits: whether to wait, on an existing connection, until there is a notification or a
+            ring, for at most :data:`POLL` seconds.
+        :raises AwayError: instead of every error of psycopg, also of those within the block.
         """
         try:
             import psycopg
@@ -91,7 +91,7 @@ class Session:
             **_usual(self._given(psycopg)),
         )
         self._line.hold(connection.fileno())
-        # Each statement takes what has come; if nobody heard of them they would all be kept.
+        # Each statement reads notifications; without a handler psycopg would store all of them.
         connection.add_notify_handler(self._heard)
         try:
             self._begin(connection)
@@ -102,7 +102,10 @@ class Session:
         return connection
 
     def _given(self, psycopg: Any) -> Any:
-        """What the URI says. What libpq complains of in it may be a part of the password."""
+        """Parse the URI.
+
+        An error message of libpq may contain a part of the password, so it is dropped.
+        """
         try:
             return psycopg.conninfo.conninfo_to_dict(self._conninfo)
         except psycopg.Error:
@@ -111,14 +114,14 @@ class Session:
 
     def _wait(self) -> None:
         pgconn = self._connection.pgconn
-        # With TLS a notification may be in libpq's own buffer, unseen by poll(2): then it is the
-        # time that counts.
+        # With TLS a notification may be in libpq's own buffer, where poll(2) does not see it; then
+        # the wait ends by time.
         if not self._has_news:
             _is_ready(POLL, pgconn.socket, self._bell)
         with suppress(BlockingIOError):
             os.eventfd_read(self._bell)
-        # However many there are, one look is enough. One that comes with the answer to it may be
-        # of something that it did not see yet.
+        # One look is enough for any number of notifications. One that comes with the look's own
+        # answer may be about a change that the look has not seen.
         for _ in range(_MOST_READS):
             pgconn.consume_input()
             while notification := pgconn.notifies():
@@ -132,28 +135,28 @@ class Session:
         self._hear(notification.payload)
 
     def ring(self) -> None:
-        """Another thread's: end the wait, or the next one, at once."""
+        """From another thread: end the wait, or the next one, at once."""
         os.eventfd_write(self._bell, 1)
 
     def interrupt(self) -> None:
-        """Another thread's: make whoever waits for the server's answer fail soon.
+        """From another thread: make a call that waits for the server's answer fail soon.
 
-        Making a connection has its own time-out.
+        Connecting has its own time-out.
         """
         self._line.cut()
 
     def close(self) -> None:
-        """Let go of the connection, if there is one."""
+        """Close the connection, if there is one."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
 
 class _Line:
-    """The socket of a connection that one thread waits for, so that another can cut it.
+    """The socket on which one thread waits, so that another thread can shut it down.
 
-    No setting of libpq's ends the wait for a server process that is stopped: its kernel still
-    acknowledges what is sent, so TCP finds nothing wrong. Shutting the socket down ends the wait.
+    No setting of libpq ends the wait for a stopped server process: its kernel still acknowledges
+    data, so TCP sees no error. Shutting the socket down ends the wait.
     """
 
     def __init__(self) -> None:
@@ -161,19 +164,19 @@ class _Line:
         self._socket: socket.socket | None = None
 
     def hold(self, descriptor: int) -> None:
-        """From now on this socket is waited for. It is held, whoever closes ``descriptor``."""
+        """A thread now waits on this socket. It is duplicated, so ``descriptor`` may be closed."""
         with self._lock:
             self._socket = socket.socket(fileno=os.dup(descriptor))
 
     def cut(self) -> None:
-        """Shut down the socket that is waited for, if any."""
+        """Shut the socket down, if a thread waits on one."""
         with self._lock:
             if self._socket is not None:
-                with suppress(OSError):  # the other side was faster
+                with suppress(OSError):  # the server has closed it already
                     self._socket.shutdown(socket.SHUT_RDWR)
 
     def drop(self) -> None:
-        """The socket is waited for no longer."""
+        """No thread waits on the socket any more."""
         with self._lock:
             if self._socket is not None:
                 self._socket.close()
@@ -181,7 +184,10 @@ class _Line:
 
 
 def _is_ready(seconds: float, *descriptors: int) -> bool:
-    """Whether one of them can be read, or is at its end, within this time."""
+    """Wait until one of the descriptors is readable or at its end.
+
+    Returns whether one is, in time.
+    """
     waiting = select.poll()
     for descriptor in descriptors:
         waiting.register(descriptor, select.POLLIN)
@@ -189,7 +195,7 @@ def _is_ready(seconds: float, *descriptors: int) -> bool:
 
 
 def _usual(given: Any) -> dict[str, Any]:
-    """What is asked of a connection unless the URI says otherwise."""
+    """The default options of a connection; the URI may override them."""
     usual = {
         "client_encoding": "UTF8",
         "connect_timeout": CONNECT_TIMEOUT,
@@ -202,6 +208,6 @@ def _usual(given: Any) -> dict[str, Any]:
 
 
 def _told(error: Exception) -> str:
-    """What libpq says, on one line. It says names of hosts and users, never a password."""
+    """The message of libpq on one line. It contains names of hosts and users, never a password."""
     lines = [line.strip() for line in str(error).splitlines()]
     return ("; ".join(line for line in lines if line) or type(error).__name__)[:500].rstrip(".")

@@ -1,7 +1,7 @@
-"""Looks again and again at something outside of this process, which may be away.
+"""Looks regularly at something outside of this process that may be away.
 
-Knows when to look: after a pause, or ever less often while there is no answer. Knows nothing of
-what is looked at.
+Knows when to look: after a pause, or less and less often while there is no answer. Knows nothing of
+the thing it looks at.
 """
 
 from __future__ import annotations
@@ -18,43 +18,45 @@ from ipyproxy.clock import Call, Clock
 
 FIRST_BACKOFF = 1.0
 LONGEST_BACKOFF = 30.0
-"""Seconds between looks at what is away: each wait is up to twice the last, up to this."""
+"""Longest wait in seconds between two looks while it is away; each wait is up to twice the last."""
 PATIENCE = 30.0
-"""Seconds that a look may take. A server or a disk that is silent for longer counts as away."""
+"""Longest duration of a look in seconds. A server or disk that is silent for longer counts as
+away."""
 
 
 class AwayError(Exception):
-    """It cannot be read or written now: why, in one sentence without a full stop."""
+    """It cannot be read or written now; the message says why, without a full stop."""
 
 
 class Watched(Protocol):
-    """What is looked at. All calls are made in the reactor's thread, and none may block."""
+    """The thing to look at. All methods are called in the reactor's thread, and none may block."""
 
     pause: float
-    """Seconds to wait from one look to the next."""
+    """Seconds between two looks."""
 
     def look(self) -> Deferred[Any]:
-        """Look once. Fails with :class:`AwayError` while there is nothing to be seen."""
+        """Look once. Fails with :class:`AwayError` while it is away."""
 
     def interrupt(self) -> None:
-        """Make a look fail soon that waits for a silent server, if it can be done."""
+        """Make a look that waits for a silent server fail soon, if that is possible."""
 
     def went_away(self, why: str) -> None:
-        """Tell people; called once, until it is back."""
+        """Log that it is away; called once until it is back."""
 
     def came_back(self) -> None:
-        """Tell people that it is there again."""
+        """Log that it is back."""
 
 
 class Watch:
-    """Looks at ``watched`` until it is stopped. One look is under way at once.
+    """Looks at ``watched`` until it is stopped. Only one look runs at a time.
 
-    What is away, or does not answer, is told once and looked at ever less often.
+    If ``watched`` is away or does not answer, that is logged once, and looks become less and less
+    frequent.
 
-    :param draw: gives random numbers from 0 up to 1, so that many hosts come back one by one.
-    :param longest: seconds that there are between looks at most.
-    :param patience: seconds that a look may take, from its beginning or its last answer.
-    :ivar is_stopped: whether it was stopped; a look may still be under way.
+    :param draw: returns random numbers from 0 up to 1, so that many hosts don't come back at once.
+    :param longest: longest wait between two looks, in seconds.
+    :param patience: seconds that a look may take, from its start or its last answer.
+    :ivar is_stopped: whether it was stopped; a look may still be running.
     """
 
     log = Logger(namespace="ipyproxy.database")
@@ -79,18 +81,18 @@ class Watch:
         self.is_stopped = False
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start to look."""
         self._look()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         self.is_stopped = True
         for timer in self._timer, self._deadline:
             if timer is not None and timer.active():
                 timer.cancel()
 
     def goes_on(self) -> None:
-        """The look under way has an answer, and goes on: its patience begins again."""
+        """The running look has got an answer and goes on: restart its time-out."""
         if self._deadline is not None and self._deadline.active():
             self._deadline.reset(self._patience)
 
@@ -102,7 +104,7 @@ class Watch:
         self._deadline = self._reactor.callLater(self._patience, self._wait_no_longer)
 
     def _wait_no_longer(self) -> None:
-        """Tell people that a look does not end, and try to end it."""
+        """Log that a look does not end, and try to interrupt it."""
         self._tell_away(f"no answer within {self._patience:g} seconds")
         self._watched.interrupt()
         self._be_patient()
@@ -136,6 +138,6 @@ class Watch:
             self._watched.went_away(why)
 
     def _broken(self, failure: Failure) -> None:
-        """A mistake of ours must not be the end of looking."""
+        """Go on after a bug in a look."""
         self.log.failure("what was told of it failed; please report this", failure)
         self._timer = self._reactor.callLater(self._longest, self._look)

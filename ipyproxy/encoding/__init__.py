@@ -1,1 +1,1 @@
-"""Content codings (RFC 9110 section 8.4): what is compressed for a client, and what is kept."""
+"""Content codings (RFC 9110 section 8.4): which answers are compressed, and which are cached."""

@@ -1,6 +1,6 @@
-"""Which content codings a client takes (RFC 9110 section 12.5.3).
+"""Finds out which content codings a client accepts (RFC 9110 section 12.5.3).
 
-Knows the grammar of Accept-Encoding. Knows nothing of what is asked for. Pure.
+Knows the grammar of Accept-Encoding. Knows nothing of what is requested. Pure.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import lru_cache
 from ipyproxy.http1.lines import TOKEN
 
 _LONGEST = 256
-"""Bytes of a field above which it is not read: browsers send about 25."""
+"""A longer field, in bytes, is ignored; browsers send about 25."""
 _REMEMBERED = 64
 _MEMBER = re.compile(
     rb"(" + TOKEN + rb")(?:[ \t]*;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?"
@@ -20,17 +20,17 @@ _ALIASES = {b"x-gzip": b"gzip"}
 
 
 def accepted(values: list[bytes], available: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """Those of ``available`` that a client takes, the most wanted first.
+    """Those of ``available`` that a client accepts, the most wanted first.
 
-    :param values: the client's Accept-Encoding fields. A client that sends none takes none.
-    :param available: codings; where the client wants several alike, they keep this order.
+    :param values: the client's Accept-Encoding fields. A client without the field accepts none.
+    :param available: codings; those with equal weights keep this order.
     """
     value = _one_of(values)
     return _accepted(value, available) if value else ()
 
 
 def choose(values: list[bytes], available: tuple[bytes, ...]) -> bytes | None:
-    """The one coding of ``available`` to send to a client; None: send the body as it is.
+    """The coding of ``available`` to send to a client; None: send the body unchanged.
 
     The parameters are those of :func:`accepted`. A client that prefers ``identity`` gets no coding.
     """
@@ -39,7 +39,7 @@ def choose(values: list[bytes], available: tuple[bytes, ...]) -> bytes | None:
 
 
 def _one_of(values: list[bytes]) -> bytes:
-    """All fields as one; empty if it is too long to be read."""
+    """All fields joined; empty if they are too long."""
     value = b",".join(values)
     return value if len(value) <= _LONGEST else b""
 
@@ -48,7 +48,7 @@ def _one_of(values: list[bytes]) -> bytes:
 def _choose(value: bytes, available: tuple[bytes, ...]) -> bytes | None:
     weights = _weights(value, available)
     for coding in _accepted(value, available):
-        # Where both weigh the same, the smaller body is better.
+        # If both weights are equal, the smaller body is better.
         return coding if weights[coding] >= weights[b"identity"] else None
     return None
 
@@ -63,7 +63,7 @@ def _accepted(value: bytes, available: tuple[bytes, ...]) -> tuple[bytes, ...]:
 def _weights(value: bytes, available: tuple[bytes, ...]) -> dict[bytes, float]:
     """The weight of ``identity`` and each of ``available``.
 
-    Members that do not match the grammar count as not sent.
+    Members that do not match the grammar are ignored.
     """
     said = {b"identity": 0.0}
     for member in value.split(b","):

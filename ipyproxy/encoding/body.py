@@ -1,11 +1,10 @@
-"""Bodies on their way to a client: one that is encoded as it comes, one that was kept encoded.
+"""Bodies sent to a client: one that is encoded as it arrives, one that is cached encoded.
 
-Knows pieces, their order, and who has to wait for whom. Knows nothing of heads, nor of why a body
-is encoded.
+Knows pieces, their order, and backpressure. Knows nothing of heads, or of why a body is encoded.
 
-Nothing waits that did not wait before: what the notebook has sent is flushed to the client as soon
-as no more of it has come. Large pieces are encoded in a thread, one of each body at a time, so that
-their order stays and others are served meanwhile; until one is done, the notebook has to wait.
+Encoding delays nothing: what the notebook has sent is flushed to the client as soon as no more
+bytes are there. Large pieces are encoded in a thread, so that others are served meanwhile; only one
+of each body at a time, so that their order stays. Until it is done, the notebook has to wait.
 """
 
 from __future__ import annotations
@@ -19,7 +18,8 @@ from ipyproxy.encoding.worker import Work
 from ipyproxy.net.stream import Stream
 
 SMALL = 8 * 1024
-"""Bytes that are encoded at once: it takes 0.2 ms at most, and a thread would cost half as much."""
+"""Pieces up to this size are encoded without the thread: that takes 0.2 ms at most, and a thread
+would cost half as much."""
 _PIECE = 64 * 1024
 _PIECES_AT_ONCE = 4
 
@@ -28,9 +28,9 @@ class Sink(Protocol):
     """The answer that the body belongs to."""
 
     transport: Stream
-    """The client's, for back-pressure."""
+    """The client's stream, for backpressure."""
     consumer: Any
-    """Who is told that the client is gone."""
+    """Called when the client is gone."""
 
     def write(self, data: bytes) -> None:
         """Send bytes of the body (not empty)."""
@@ -40,16 +40,16 @@ class Sink(Protocol):
 
 
 class EncodedBody:
-    """A body that is encoded as it comes from a notebook.
+    """A body that is encoded as it arrives from a notebook.
 
-    It stands between the two transports as a producer: the notebook's rests while the client's is
+    It is a producer between the two transports: the notebook's is paused while the client's is
     full, and while a piece is being encoded.
 
     :param source: the notebook's transport.
     :param length: bytes of the whole body, if known.
-    :param left: called once nothing is encoded any more, however it came to that: with what was
-        recorded, if the body is whole, and the bytes that it had.
-    :param broken: called where it cannot be encoded.
+    :param left: called once encoding has ended, for any reason: with the recording, if the body is
+        complete, and the size of the body.
+    :param broken: called if the body cannot be encoded.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class EncodedBody:
         left: Callable[[Recording | None, int], None],
         broken: Callable[[], None],
     ) -> None:
-        # Gone as soon as it is not needed: it has a megabyte, and whoever holds this body holds it.
+        # Freed as soon as it is not needed: it takes a megabyte, and this body may live longer.
         self._encoder: Encoder | None = encoder
         self._worker = worker
         self._sink = sink
@@ -81,23 +81,23 @@ class EncodedBody:
         self._unflushed = False
         self._looks_again_at: int | None = None
 
-    # The exchange calls.
+    # Called by the exchange.
 
     def received(self, data: bytes) -> None:
-        """Bytes of the body have come from the notebook."""
+        """The notebook has sent bytes of the body."""
         self._received += len(data)
         self._pending.append(data)
         self._go_on()
 
     def ended(self) -> None:
-        """The notebook has sent all of it. Its connection is another request's from now on."""
+        """The notebook has sent the whole body. Other requests may now use its connection."""
         self._source = None
         self._ended = True
         self._sink.consumer = self
         self._go_on()
 
     def abandon(self) -> None:
-        """Nobody wants it any more, or it never becomes whole."""
+        """Stop: nobody wants the body any more, or it stays incomplete."""
         if not self._over:
             self._over = True
             self._source = None
@@ -107,27 +107,27 @@ class EncodedBody:
                 self._recording.abandon()
             self._left(None, self._received)
 
-    # As the consumer of a request whose exchange with the notebook is over.
+    # Called by the server: this is the consumer of the request once the notebook's part is over.
 
     def body_received(self, data: bytes) -> None:
-        """Nothing is encoded for a request with a body."""
+        """Never called: answers to requests with a body are not encoded."""
 
     def body_ended(self) -> None:
-        """Likewise."""
+        """Never called either."""
 
     def client_lost(self) -> None:
         """The client is gone."""
         self.abandon()
 
-    # The client's transport calls.
+    # Called by the client's transport.
 
     def pauseProducing(self) -> None:
-        """The client does not take what was sent."""
+        """The client does not read fast enough."""
         self._is_full = True
         self._rest()
 
     def resumeProducing(self) -> None:
-        """The client has taken it."""
+        """The client has read everything so far."""
         self._is_full = False
         self._rest()
         self._flush_soon()
@@ -149,7 +149,7 @@ class EncodedBody:
     # Encoding.
 
     def _go_on(self) -> None:
-        """Encode what has come, here or in the thread."""
+        """Encode the bytes that have come, here or in the thread."""
         encoder = self._encoder
         if self._encoding or encoder is None:
             return
@@ -167,7 +167,7 @@ class EncodedBody:
         )
 
     def _more_is_there(self) -> bool:
-        """Whether more of the body comes at once, or its end does; else the client would wait."""
+        """Whether more of the body, or its end, is there already; if not, flush to the client."""
         if self._source is None or self._received == self._length:
             return True
         return bool(self._source.has_input)
@@ -203,7 +203,7 @@ class EncodedBody:
             self._flush_soon()
 
     def _flush_soon(self) -> None:
-        """What was there may have been no byte of the body: then the next turn brings none."""
+        """Flush after the next turn, since the input there may have had no byte of the body."""
         if self._unflushed and not self._is_full and self._looks_again_at is None:
             self._looks_again_at = self._received
             self._sink.transport.call_soon(self._look_again)
@@ -228,9 +228,9 @@ def _encode(encoder: Encoder, data: bytes, *, flush: bool, ended: bool) -> bytes
 
 
 class KeptBody:
-    """A body that is there already, sent as fast as the client takes it.
+    """A cached body, sent as fast as the client reads it.
 
-    :param ended: called once it is not needed any more.
+    :param ended: called once the body is not needed any more.
     """
 
     def __init__(self, entry: Entry, sink: Sink, ended: Callable[[], None]) -> None:
@@ -243,25 +243,25 @@ class KeptBody:
         self._over = False
 
     def received(self, data: bytes) -> None:
-        """The notebook sends none: its answer is 304."""
+        """Never called: the notebook's answer is 304."""
 
     def ended(self) -> None:
-        """The notebook's answer has ended: send what is kept."""
+        """The notebook's 304 is complete: send the cached body."""
         self._sink.consumer = self
         self._sink.transport.registerProducer(self, True)
         self._send()
 
     def abandon(self) -> None:
-        """Nobody wants it any more."""
+        """Stop: nobody wants the body any more."""
         if not self._over:
             self._over = True
             self._was_sent()
 
     def body_received(self, data: bytes) -> None:
-        """Nothing is kept for a request with a body."""
+        """Never called: answers to requests with a body are not cached."""
 
     def body_ended(self) -> None:
-        """Likewise."""
+        """Never called either."""
 
     def client_lost(self) -> None:
         """The client is gone."""
@@ -269,11 +269,11 @@ class KeptBody:
         self.abandon()
 
     def pauseProducing(self) -> None:
-        """The client does not take what was sent."""
+        """The client does not read fast enough."""
         self._is_full = True
 
     def resumeProducing(self) -> None:
-        """The client has taken it."""
+        """The client has read everything so far."""
         self._is_full = False
         self._send()
 
@@ -281,7 +281,7 @@ class KeptBody:
         """The client is gone; :meth:`client_lost` says so too."""
 
     def _send(self) -> None:
-        """Send some pieces; then others have their turn."""
+        """Send some pieces, then let other connections have their turn."""
         if self._waits or self._over:
             return
         for _ in range(_PIECES_AT_ONCE):

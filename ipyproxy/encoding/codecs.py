@@ -1,6 +1,6 @@
-"""The codings: a body piece by piece, and how well what is kept is compressed.
+"""The codings: compress a body piece by piece, and a cached one as well as possible.
 
-Knows the libraries, and loads each when it is first needed. Knows nothing of answers.
+Knows the libraries, and loads each one at its first use. Knows nothing of answers.
 
 | coding | while it is sent | what is kept |
 |---|---|---|
@@ -19,25 +19,25 @@ from importlib.util import find_spec
 from typing import Any, Protocol
 
 PIECE = 128 * 1024
-"""Bytes that are compressed between two looks at whether to go on."""
+"""Bytes that are compressed between two checks whether to go on."""
 LARGEST = 8 * 1024 * 1024
-"""Bytes of a body that is compressed anew at most; that takes about 40 MiB meanwhile."""
+"""Largest body, in bytes, that is compressed a second time; that takes about 40 MiB meanwhile."""
 
 _WINDOW = 18  # 256 KiB
 _GZIP = 31  # zlib's window of 32 KiB, with gzip's header
 
 
 class Encoder(Protocol):
-    """One body on its way; used by one thread at a time."""
+    """The encoder of one body; used by one thread at a time."""
 
     def encode(self, data: bytes) -> bytes:
-        """Take bytes; give what is ready."""
+        """Encode bytes. Returns the output that is ready."""
 
     def flush(self) -> bytes:
-        """Give everything that was taken, so that the client can read it; the body goes on."""
+        """Return the output for all bytes so far, so that the client can read them."""
 
     def finish(self) -> bytes:
-        """Give the rest; the body has ended."""
+        """End the body. Returns the rest of the output."""
 
 
 class _Zstd:
@@ -48,7 +48,7 @@ class _Zstd:
         options = {getattr(zstd.CompressionParameter, name): n for name, n in parameters.items()}
         self._compressor: Any = zstd.ZstdCompressor(options=options)
         if size is not None:
-            # Small bodies need less memory then.
+            # With the size known, small bodies need less memory.
             self._compressor.set_pledged_input_size(size)
 
     def encode(self, data: bytes) -> bytes:
@@ -93,7 +93,7 @@ class _Gzip:
         return self._compressor.flush()
 
 
-# Python's own module where there is one (3.14), else the same by another name.
+# Python's own module, from 3.14 on; else the same code under another name.
 _MODULES = {b"zstd": ("compression.zstd", "backports.zstd"), b"br": ("brotli",)}
 
 
@@ -108,7 +108,7 @@ def _brotli() -> Any:
 
 
 _QUICK: dict[bytes, Callable[[int | None], Encoder]] = {
-    # Smaller tables than the level has by itself: 1.3 MiB instead of 3.1, and 0.5 % larger.
+    # Smaller tables than the level's default: 1.3 MiB instead of 3.1; the output is 0.5 % larger.
     b"zstd": lambda size: _Zstd(
         size, compression_level=6, window_log=_WINDOW, chain_log=17, hash_log=17
     ),
@@ -116,7 +116,7 @@ _QUICK: dict[bytes, Callable[[int | None], Encoder]] = {
     b"gzip": lambda _: _Gzip(4),
 }
 _BEST: dict[bytes, Callable[[int], Encoder]] = {
-    # Smaller tables than the level has by itself: 16 MiB instead of 50 for the same result.
+    # Smaller tables than the level's default: 16 MiB instead of 50, with the same result.
     b"zstd": lambda size: _Zstd(
         size, compression_level=19, window_log=21, chain_log=21, hash_log=20
     ),
@@ -125,7 +125,7 @@ _BEST: dict[bytes, Callable[[int], Encoder]] = {
 }
 
 CODINGS = tuple(_QUICK)
-"""All of them, the one that is best for a client first."""
+"""All codings, the best one for clients first."""
 
 
 def usable(codings: tuple[bytes, ...]) -> tuple[bytes, ...]:
@@ -141,15 +141,15 @@ def _is_installed(coding: bytes) -> bool:
 def _is_there(name: str) -> bool:
     try:
         return find_spec(name) is not None
-    except ModuleNotFoundError:  # of the package that it would be in
+    except ModuleNotFoundError:  # the package that contains it is missing
         return False
 
 
 @cache
 def is_loaded(coding: bytes) -> bool:
-    """Load what ``coding`` takes; False if that cannot be.
+    """Load the library for ``coding``. Returns False if that fails.
 
-    The process may have become another user since it started, who may not read every directory.
+    Since its start the process may have become another user that can't read every directory.
     """
     try:
         encoder(coding, None)
@@ -159,18 +159,18 @@ def is_loaded(coding: bytes) -> bool:
 
 
 def encoder(coding: bytes, size: int | None) -> Encoder:
-    """What encodes a body while it is sent; it takes memory from here on.
+    """Make an encoder for a body that is being sent; it takes its memory at once.
 
-    :param size: bytes of the whole body, if known; then it gets exactly these.
+    :param size: bytes of the whole body, if known; then it must get exactly so many.
     """
     return _QUICK[coding](size)
 
 
 def compressed_anew(coding: bytes, body: bytes, goes_on: Callable[[], bool]) -> bytes | None:
-    """``body``, compressed while it was sent, as well as can be; takes seconds.
+    """Compress ``body`` again, as well as possible; takes seconds.
 
-    :param goes_on: asked now and then; False: give it up.
-    :returns: None if it was given up, or is not smaller.
+    :param goes_on: called from time to time; False stops the work.
+    :returns: None if the work was stopped, or if the result is not smaller.
     """
     raw = bytearray()
     for piece in _decoded(coding, body):
@@ -188,7 +188,7 @@ def compressed_anew(coding: bytes, body: bytes, goes_on: Callable[[], bool]) -> 
 
 
 def _decoded(coding: bytes, body: bytes) -> Iterator[bytes]:
-    """What ``body`` says, piece by piece."""
+    """Decode ``body``, piece by piece."""
     if coding == b"gzip":
         inflater = zlib.decompressobj(_GZIP)
         while body:
@@ -206,5 +206,5 @@ def _decoded(coding: bytes, body: bytes) -> Iterator[bytes]:
             piece = decoder.process(body[at : at + PIECE])
             while piece:
                 yield piece
-                # Of what expands much it gives a part at a time.
+                # The decoder returns highly compressed data in parts.
                 piece = decoder.process(b"")

@@ -1,12 +1,12 @@
-"""Compression of answers: the one thing that an exchange asks, and what it does with the reply.
+"""Compression of answers: the interface for exchanges.
 
-Knows in what order it is decided, and who may have how much of what it costs. The decisions
+Knows the order of the decisions, and how much of the cost each client may cause. The decisions
 themselves are in ``decision``, ``accepted`` and ``etags``; bodies are in ``body``.
 
-What is kept is never sent by its own right. Each request goes to the notebook, on the condition
-that it still is what is kept (RFC 9110 section 13.1), with all that the client
-says of itself. Only a 304 lets the kept body be sent: so the notebook decides who gets what, each
-time, and has to send nothing for it.
+A cached body is never sent without asking the notebook. Each request goes to the notebook as a
+conditional request (RFC 9110 section 13.1), with everything that the client sent about itself. Only
+if the answer is 304, the cached body is sent. So each time the notebook decides who gets what, but
+does not have to send the body.
 """
 
 from __future__ import annotations
@@ -33,32 +33,32 @@ from ipyproxy.http1.lines import SpecialFields
 _log = Logger(namespace="ipyproxy.encoding")
 
 MOST_ENCODED = 32
-"""Bodies that are encoded at a time; each takes up to 1.5 MiB. Others are sent as they are."""
+"""Most bodies that are encoded at a time; each takes up to 1.5 MiB. Others are sent unchanged."""
 _MOST_TO_IMPROVE = 256
 IMPROVED_AFTER = 8.0
-"""Seconds from a body to its second compression: by then the page that it belongs to is open, for
-which the processor is needed more."""
+"""Seconds between sending a body and compressing it again: by then the page that it belongs to is
+open and does not need the processor."""
 _OWN_CONDITIONS = re.compile(rb"^(?:if-[a-z-]+|range):", re.IGNORECASE | re.MULTILINE)
 _MARK_SIGN: Final = MARK[:1]
 
-# The page itself asks, or a person: by the address bar or a bookmark.
+# The page itself sends the request, or a person does, from the address bar or a bookmark.
 _NO_OTHER_PAGE = ([b"same-origin"], [b"none"])
 
 
 class Dynamic(Enum):
-    """For whom documents and data are compressed, that may differ from moment to moment."""
+    """For which requests dynamic documents and data are compressed."""
 
     NEVER = "never"
     SAME_ORIGIN = "same-origin"
-    """For whoever's browser says that no other site's page asks (Fetch Metadata)."""
+    """For requests that, as the browser says, no other site's page has caused (Fetch Metadata)."""
     ALWAYS = "always"
 
 
 class Asked:
-    """What was changed in a request.
+    """The changes that were made to a request.
 
-    :ivar kept: what the notebook was asked about, on our own behalf.
-    :ivar marks: the coding that each tag of the client's conditions was marked with.
+    :ivar kept: the cache entry about which the proxy asked the notebook.
+    :ivar marks: the coding of each marked ETag in the client's conditions.
     """
 
     __slots__ = ("kept", "marks")
@@ -69,13 +69,13 @@ class Asked:
 
 
 class Answer:
-    """What the client gets instead of a notebook's answer.
+    """The answer that the client gets instead of the notebook's.
 
-    :ivar coding: what its body is to be encoded with; None: it stays as it is.
-    :ivar kept: what is sent instead of a body of the notebook's; None: nothing is.
+    :ivar coding: the coding for its body; None: it stays unchanged.
+    :ivar kept: the cache entry to send instead of the notebook's body; None: none.
     :ivar length: bytes of the body, if known.
-    :ivar key: under what the body may be kept; None: it may not.
-    :ivar condition: asks whether it still is the same.
+    :ivar key: the key to cache the body under; None: it may not be cached.
+    :ivar condition: the field line that asks whether the answer is still the same.
     """
 
     __slots__ = ("coding", "condition", "fields", "kept", "key", "length", "reason", "status")
@@ -92,10 +92,10 @@ class Answer:
 
 
 class Compression:
-    """Compression of one proxy's answers.
+    """Compresses the answers of the proxy, and caches them.
 
-    :param worker: does what takes longer than a moment.
-    :param idler: does what nobody waits for.
+    :param worker: runs work that would block the reactor.
+    :param idler: runs work that no client waits for.
     """
 
     def __init__(self, store: Store, worker: Work, idler: Work) -> None:
@@ -108,16 +108,16 @@ class Compression:
         self._in_all = 0
 
     def configure(self, codings: tuple[bytes, ...], limit: int, *, dynamic: Dynamic) -> None:
-        """Use these ``codings``, as far as there are libraries, and keep ``limit`` bytes.
+        """Use those of ``codings`` that have libraries, and cache up to ``limit`` bytes.
 
-        :param dynamic: for whom documents and data are compressed too.
+        :param dynamic: for which requests dynamic documents and data are compressed too.
         """
         self._codings = usable(codings)
         self._dynamic = dynamic
         self.store.resize(limit)
 
     def close(self) -> None:
-        """Begin nothing new."""
+        """Start no further work."""
         self._worker.close()
         self._improver.close()
 
@@ -131,12 +131,12 @@ class Compression:
     def ask(
         self, owner: Hashable, head: RequestHead, public: bytes, fields: bytes
     ) -> tuple[bytes, Asked | None]:
-        """Change a request's field lines, and say what was changed; None: nothing.
+        """Change a request's field lines. Returns them and the changes; None for no change.
 
-        :param owner: the upstream that it goes to.
-        :param public: the origin that it was addressed to.
+        :param owner: the upstream of the request.
+        :param public: the origin that the request was addressed to.
         """
-        # One byte is found ten times faster than five.
+        # Searching for one byte is ten times faster than for five.
         is_marked = fields.find(_MARK_SIGN) >= 0 and fields.find(MARK) >= 0
         has_any = self.store.has_any_of(owner)
         if not is_marked and not has_any:
@@ -155,7 +155,7 @@ class Compression:
     def _find(
         self, owner: Hashable, head: RequestHead, public: bytes, fields: bytes
     ) -> Entry | None:
-        """What is kept for a request, if it may be asked about: the client has no conditions."""
+        """The cache entry for a request; None too if the client has sent conditions of its own."""
         special = head.fields.special
         coding = self._choose(special)
         if coding is None or head.method != b"GET" or b"upgrade" in special or not head.minor:
@@ -175,11 +175,11 @@ class Compression:
         length: int | None,
         client: str,
     ) -> Answer | None:
-        """What the client gets of an answer; None: the answer as it is.
+        """Decide what the client gets for an answer; None: the answer unchanged.
 
         :param fields: the answer's field lines for this client.
-        :param length: bytes of its body, or what they would be for HEAD.
-        :param client: who is to get it.
+        :param length: bytes of the answer's body (for HEAD: of the body that GET would get).
+        :param client: the client that gets it.
         """
         special = head.fields.special
         if head.status == 304 and asked is not None:
@@ -205,7 +205,7 @@ class Compression:
         return answer
 
     def coding_for(self, request: RequestHead) -> bytes | None:
-        """The coding that the client of ``request`` wants an answer in; None: it wants none."""
+        """The coding to send to the client of ``request``; None for none."""
         return self._choose(request.fields.special) if request.minor else None
 
     def _choose(self, asking: SpecialFields) -> bytes | None:
@@ -217,15 +217,15 @@ class Compression:
         return coding
 
     def _takes_dynamic(self, asking: SpecialFields) -> bool:
-        """Whether documents and data may be encoded for who asks so."""
+        """Whether dynamic documents and data may be encoded for a request with these fields."""
         if self._dynamic is Dynamic.SAME_ORIGIN:
             return asking.values_of(b"sec-fetch-site") in _NO_OTHER_PAGE
         return self._dynamic is Dynamic.ALWAYS
 
     def has_room(self, request: RequestHead, client: str) -> bool:
-        """Whether another body may be encoded for ``client``; of HEAD there is none.
+        """Whether one more body may be encoded for ``client``; always for HEAD, which has none.
 
-        A client may have another one while more are free than it has, as with all that is shared.
+        As with all shared places, a client may have one more while more are free than it has.
         """
         free = MOST_ENCODED - self._in_all
         return request.method == b"HEAD" or self._encoding_for.get(client, 0) < free
@@ -240,10 +240,10 @@ class Compression:
         length: int | None,
         broken: Callable[[], None],
     ) -> EncodedBody:
-        """Encode a body as it comes.
+        """Encode a body as it arrives.
 
-        :param source: the transport that it comes from.
-        :param length: bytes that will come, if known.
+        :param source: the notebook's transport.
+        :param length: bytes of the body, if known.
         :param broken: called where it cannot be encoded.
         """
         assert answer.coding is not None
@@ -266,7 +266,7 @@ class Compression:
         return EncodedBody(encodes, self._worker, sink, source, length, recording, left, broken)
 
     def _is_new(self, owner: Hashable, key: Key, condition: bytes) -> bool:
-        """Whether it is worth keeping; a notebook may send again what is kept of it already."""
+        """Whether to cache an answer: not if the same one is cached already."""
         entry = self.store.find(owner, key)
         return self.store.limit > 0 and (entry is None or entry.condition != condition)
 
@@ -277,13 +277,13 @@ class Compression:
             del self._encoding_for[client]
 
     def send_kept(self, entry: Entry, owner: Hashable, sink: Sink) -> KeptBody:
-        """Send what is kept, as far as the client takes it."""
+        """Send a cached body, as fast as the client reads it."""
         self.store.lend(entry)
         return KeptBody(entry, sink, lambda: self.store.give_back(owner, entry))
 
 
 def _is_for_encoding(request: RequestHead, head: ResponseHead, length: int | None) -> bool:
-    """Whether method, status and length allow an encoding; the fields are another question."""
+    """Whether method, status and length allow encoding; the fields are checked elsewhere."""
     if length is not None and length < SMALLEST:
         return False
     if head.status != 200 or request.method not in READING:
@@ -299,9 +299,9 @@ def _kept_answer(entry: Entry, fields: bytes) -> Answer:
 
 
 class Improver:
-    """Compresses what is kept as well as can be, one after the other, when nobody else wants to.
+    """Compresses cached bodies again, as well as possible, one by one in idle time.
 
-    It works from what was compressed quickly, so nothing has to be kept twice.
+    It starts from the quickly compressed body, so no second copy is needed.
     """
 
     def __init__(self, worker: Work, store: Store) -> None:
@@ -312,7 +312,7 @@ class Improver:
         self._busy = False
 
     def improve(self, owner: Hashable, entry: Entry) -> None:
-        """Do so with ``entry`` when its turn comes, unless too many wait or it is too large."""
+        """Queue ``entry``, unless too many wait or it is too large."""
         if entry.size <= LARGEST and self._waiting < _MOST_TO_IMPROVE:
             self._waiting += 1
             self._worker.later(IMPROVED_AFTER, lambda: self._take(owner, entry.key))
@@ -343,6 +343,6 @@ class Improver:
         worker.run(lambda: compressed_anew(coding, body, lambda: worker.goes_on), done)
 
     def close(self) -> None:
-        """Give up what is under way."""
+        """Stop the work."""
         self._queue.clear()
         self._worker.close()

@@ -1,12 +1,12 @@
-"""Which answers may be encoded, and which encoded ones may be kept; what the client is told then.
+"""Decides which answers may be encoded, which may be cached, and which fields the client then gets.
 
-Knows field names and media types. Knows nothing of codings' bytes, of clients or notebooks. Pure.
+Knows field names and media types. Knows nothing of encoded bytes, of clients or notebooks. Pure.
 
-What everybody gets alike is always compressed: scripts, styles, pictures, and whatever says itself
-that it is no secret of the moment (``max-age`` or ``immutable``). Documents and data may hold a
-secret beside text of an attacker's choosing, and would tell the secret by their compressed size
-(BREACH). That takes a page of the attacker's which makes a visitor's browser ask again and again,
-and browsers say so: such requests are not ``same-origin``.
+Static content is always compressed: scripts, styles, vector graphics, and all answers that say by
+``max-age`` or ``immutable`` that they do not change. Dynamic documents and data may contain a
+secret beside text that an attacker chooses; then their compressed size reveals the secret (BREACH).
+For that attack, a page of the attacker makes a visitor's browser repeat requests. Browsers mark
+these: they are not ``same-origin``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from ipyproxy.http1.head import ResponseHead
 from ipyproxy.http1.lines import SpecialFields, block_of, lines_of, remembered, split_tokens
 
 SMALLEST = 1400
-"""Bytes below which nothing is compressed: what fits into one packet arrives no sooner."""
+"""Smallest body, in bytes, that is compressed: one that fits into a packet would arrive no
+sooner."""
 
 _STATIC = frozenset(
     b"text/javascript application/javascript application/x-javascript text/css image/svg+xml "
@@ -32,13 +33,13 @@ _DOCUMENTS = frozenset(
 )
 _NEVER = b"text/event-stream"
 _FRESH = re.compile(rb"(?:s-maxage|max-age)=\"?0*[1-9][0-9]*\"?")
-# An answer in which any of these is rewritten for the client depends on who asks, and where.
+# If one of these fields is rewritten, the answer depends on the client and on the public origin.
 _REWRITTEN = (b"set-cookie", b"location", b"content-location", b"service-worker-allowed")
-# What holds for the bytes as they were, and no more: digests (RFC 9530), and that there are ranges.
+# Fields about the unencoded bytes, which are dropped: digests (RFC 9530), and offers of ranges.
 _UNDONE = frozenset(
     b"content-md5 digest content-digest repr-digest accept-ranges etag vary".split()
 )
-# A 304 says nothing of these (RFC 9110 section 15.4.5), or what a kept answer says better.
+# Fields that a 304 lacks (RFC 9110 section 15.4.5), or that a cached answer has itself.
 _KEPT_AS_IT_IS = frozenset(
     b"content-type content-encoding content-language content-disposition content-length etag "
     b"last-modified vary accept-ranges content-md5 digest content-digest repr-digest".split()
@@ -53,7 +54,7 @@ _ACCEPT_ENCODING = b"accept-encoding"
 def may_encode(special: SpecialFields, dynamic: bool) -> bool:
     """Whether an answer with these fields may be encoded.
 
-    :param dynamic: whether documents and data may be, though nothing says that they are static.
+    :param dynamic: whether this may be done to dynamic documents and data.
     """
     media = (special.first(b"content-type") or b"").partition(b";")[0].strip(b" \t").lower()
     if media == _NEVER or b"content-range" in special:
@@ -80,9 +81,9 @@ def _is_static_by_its_word(special: SpecialFields) -> bool:
 
 @remembered
 def may_keep(special: SpecialFields, authorized: bool) -> bool:
-    """Whether an answer that :func:`may_encode` is for may be kept (RFC 9111 section 3).
+    """Whether an answer that :func:`may_encode` allows may be cached (RFC 9111 section 3).
 
-    :param authorized: whether the request had Authorization; then only what is public may be.
+    :param authorized: whether the request had Authorization; then it must be ``public``.
     """
     said = {word.partition(b"=")[0] for word in special.tokens(b"cache-control")}
     if said & {b"private", b"no-store"} or (authorized and b"public" not in said):
@@ -105,10 +106,10 @@ _LAST_MODIFIED = re.compile(
 
 
 def condition_of(head: ResponseHead) -> bytes | None:
-    """The field line that asks whether an answer still is what it was; None: it cannot be asked.
+    """The field line that asks whether an answer is still the same; None: it has no validator.
 
-    A strong ETag names the bytes. A date alone does not: what is put in place of a file may be
-    older than it. So a date counts only where the answer is ``immutable`` (RFC 8246).
+    A strong ETag identifies the bytes. A date alone does not: a file may be replaced by an older
+    one. So a date counts only if the answer is ``immutable`` (RFC 8246).
     """
     plain = head.fields.plain
     tags: list[bytes] = _ETAG.findall(plain)
@@ -121,9 +122,9 @@ def condition_of(head: ResponseHead) -> bytes | None:
 
 
 def encoded_fields(block: bytes, special: SpecialFields, coding: bytes) -> bytes:
-    """The field lines of an answer once it is encoded.
+    """The field lines of an answer that is encoded.
 
-    :param block: its field lines, each with its CRLF.
+    :param block: its field lines before, each with its CRLF.
     """
     lines = []
     for line in lines_of(block):
@@ -138,15 +139,15 @@ def encoded_fields(block: bytes, special: SpecialFields, coding: bytes) -> bytes
 
 
 def varying_fields(block: bytes, special: SpecialFields) -> bytes:
-    """The field lines of an answer that another client would have got encoded."""
+    """The field lines of an unencoded answer that other clients get encoded."""
     lines = [line for line in lines_of(block) if not line.lower().startswith(b"vary:")]
     return block_of([*lines, _merged_vary(special)])
 
 
 def unchanged_fields(block: bytes, special: SpecialFields, codings: dict[bytes, bytes]) -> bytes:
-    """The field lines of a 304 to whoever has what was encoded.
+    """The field lines of a 304 to a client that has the encoded answer.
 
-    :param codings: what each tag of the request was marked with.
+    :param codings: the coding of each marked tag in the request.
     """
     lines = []
     for line in lines_of(block):
@@ -167,14 +168,14 @@ def _merged_vary(special: SpecialFields) -> bytes:
 
 
 def fields_to_keep(block: bytes) -> bytes:
-    """Of an encoded answer's lines, those that its next one has too."""
+    """The lines of an encoded answer that are cached with it."""
     return block_of(
         line for line in lines_of(block) if line.partition(b":")[0].lower() not in _OF_ONE_MESSAGE
     )
 
 
 def refreshed_fields(kept: bytes, block: bytes) -> bytes:
-    """A kept answer's field lines, with what a 304 says anew (RFC 9111 section 3.2).
+    """The field lines of a cached answer, updated from a 304 (RFC 9111 section 3.2).
 
     :param block: the field lines of the 304.
     """

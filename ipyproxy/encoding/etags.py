@@ -1,11 +1,11 @@
-"""Entity tags of encoded answers: marked for the client, and understood when it sends them back.
+"""Entity tags of encoded answers: marks them for the client, and removes the marks from requests.
 
-A strong ETag stands for the bytes of one representation (RFC 9110 section 8.8.3), so an encoded one
-needs a tag of its own: ``"abc"`` becomes ``"abc~ipy-zstd"``. It is marked and not weakened, because
-a mark can be undone: If-None-Match and If-Match name the notebook's own tag again, so that 304s
-still come, even from servers that compare bytes, and so that a change is saved on condition of what
-was read. If-Range is left as it is: a part of what is not encoded must never be put together with a
-part of what is, and a mark that no notebook knows makes it send the whole.
+A strong ETag identifies the bytes of one representation (RFC 9110 section 8.8.3), so an encoded one
+needs a tag of its own: ``"abc"`` becomes ``"abc~ipy-zstd"``. The tag is marked and not weakened,
+because a mark can be removed. The notebook gets its own tag in If-None-Match and If-Match, so 304s
+still work, even with servers that compare bytes, and a change is saved only if the file is the one
+that was read. If-Range keeps the mark: encoded and unencoded parts must never be combined, and a
+notebook does not know the marked tag, so it sends the whole.
 
 Knows these fields' grammar. Pure.
 """
@@ -19,7 +19,7 @@ from typing import Final
 from ipyproxy.http1.lines import block_of, lines_of
 
 MARK = b"~ipy-"
-"""Stands before the coding's name in a marked tag."""
+"""Precedes the coding's name in a marked tag."""
 
 _STRONG = re.compile(rb'"[\x21\x23-\x7E\x80-\xFF]*"')
 _MARKED = re.compile(rb'"([\x21\x23-\x7E\x80-\xFF]*)%b(zstd|br|gzip)"' % MARK)
@@ -32,21 +32,21 @@ def is_strong(tag: bytes) -> bool:
 
 
 def marked(tag: bytes, coding: bytes) -> bytes:
-    """The tag of what ``tag`` stands for, encoded; a weak one stands for that as well."""
+    """The tag of the encoded representation; a weak tag stays, since it covers that one too."""
     return b'%b%b%b"' % (tag[:-1], MARK, coding) if is_strong(tag) else tag
 
 
 def unmarked(block: bytes, accepted: Collection[bytes]) -> tuple[bytes, dict[bytes, bytes]]:
-    """Take the marks off a request's conditions.
+    """Remove the marks from a request's conditions.
 
     In If-None-Match, a tag whose coding this client does not take stays as it is, and matches
     nothing: a cache may ask on behalf of one client for what it keeps for another, and a 304 would
     let it answer with a coding that this one cannot read (RFC 9111 section 4.3.1). If-Match is
-    about what the client has read before, in whatever coding.
+    about what the client has read before, in any coding.
 
     :param block: field lines, each with its CRLF.
     :param accepted: the codings that the client takes.
-    :returns: the lines, and the coding that each of the tags was marked with.
+    :returns: the lines, and the coding of each marked tag.
     """
     marks: dict[bytes, bytes] = {}
     lines = lines_of(block)
@@ -64,9 +64,9 @@ def unmarked(block: bytes, accepted: Collection[bytes]) -> tuple[bytes, dict[byt
 
 
 def unmarked_tags(tags: bytes, codings: Collection[bytes]) -> tuple[bytes, dict[bytes, bytes]]:
-    """Take the marks of ``codings`` off the entity tags in one field.
+    """Remove the marks of ``codings`` from the entity tags in one field.
 
-    The result is that of :func:`unmarked`.
+    Returns the same as :func:`unmarked`.
     """
     marks: dict[bytes, bytes] = {}
 

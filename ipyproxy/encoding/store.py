@@ -1,10 +1,10 @@
-"""Encoded bodies that are kept, so that what does not change is compressed once.
+"""The cache of encoded bodies, so that static content is compressed only once.
 
-Knows how much is kept of whom, and who gives way. Knows nothing of codings, time or connections;
-whether an entry may still be sent is for the notebook to say, each time.
+Knows how much each upstream has in the cache, and what is evicted. Knows nothing of codings, time
+or connections. The notebook decides each time whether an entry may still be sent.
 
-What one upstream said is sent for that upstream only, even if another one has the same file: who
-found that an answer comes well compressed at once would learn that somebody else has it.
+An entry is used for its own upstream only, even if another one has the same file. Otherwise a user
+could learn from a well compressed answer that somebody else has that file.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 _OVERHEAD = 512
-"""Bytes that an entry takes beside what is in it, about."""
+"""Rough overhead of an entry, in bytes."""
 _LARGEST_PART = 8
-"""An entry may take such a part of the whole at most."""
+"""An entry may take at most 1/8 of the cache."""
 _UNFINISHED_PART = 4
-"""All that is not whole yet may take such a part together."""
+"""All incomplete recordings together may take at most 1/4 of the cache."""
 
 
 class Key(NamedTuple):
-    """What the answer depended on, besides the upstream itself."""
+    """What the answer depends on, in addition to the upstream."""
 
     public: bytes
-    """The origin that the request was addressed to; some upstreams are told."""
+    """The origin that the request was addressed to, which some upstreams learn."""
     target: bytes
-    """Byte for byte, with its query."""
+    """The request's target, byte for byte, with its query."""
     coding: bytes
 
 
 class Entry:
-    """One answer to GET, encoded.
+    """An encoded answer to GET.
 
-    :ivar condition: the field line that asks the notebook whether it still is the same.
-    :ivar fields: the field lines of the answer, but for framing and what is of one message only.
-    :ivar size: bytes of the body before it was encoded.
-    :ivar readers: clients that it is being sent to.
+    :ivar condition: the field line that asks the notebook whether it is still the same.
+    :ivar fields: the field lines of the answer, without framing and without those for one message.
+    :ivar size: bytes of the body before encoding.
+    :ivar readers: how many clients it is being sent to.
     """
 
     __slots__ = ("body", "condition", "fields", "key", "readers", "size")
@@ -52,12 +52,12 @@ class Entry:
 
     @property
     def cost(self) -> int:
-        """Bytes that it takes."""
+        """Bytes of memory that it takes."""
         return len(self.body) + len(self.fields) + len(self.key.target) + _OVERHEAD
 
 
 class _Shelf:
-    """What is kept of one upstream, the entry that was used last at the end."""
+    """The entries of one upstream, the most recently used one last."""
 
     __slots__ = ("entries", "held")
 
@@ -67,17 +67,17 @@ class _Shelf:
 
 
 class Store:
-    """The entries of all upstreams, and what is being recorded.
+    """The entries of all upstreams, and recordings of bodies that are being sent.
 
-    An owner is whatever stands for an upstream. When all is full, the one that has most gives way,
-    so that no upstream can push out what is kept of the others.
+    An owner is an upstream, or any other key. If the cache is full, entries of the owner with most
+    bytes are evicted, so that no upstream can evict those of the others.
 
-    What is being sent counts until it is, even if it is not kept any more: else slow readers could
-    hold more and more of what has given way.
+    A body that is being sent counts even after its eviction; otherwise slow readers could keep more
+    and more evicted bodies in memory.
 
-    :param limit: bytes of all together; 0: nothing is kept.
+    :param limit: most bytes in all; 0: nothing is cached.
     :ivar hits: how often an entry was sent.
-    :ivar misses: how often a body was compressed that could have been kept before.
+    :ivar misses: how often a body was compressed that could have been in the cache.
     """
 
     def __init__(self, limit: int) -> None:
@@ -85,7 +85,7 @@ class Store:
         self.hits = 0
         self.misses = 0
         self.drops = 0
-        """How often an owner has lost all that was kept."""
+        """How often all entries of an owner were evicted."""
         self._held = 0
         self._unfinished = 0
         self._lent = 0
@@ -93,7 +93,7 @@ class Store:
 
     @property
     def held(self) -> int:
-        """Bytes that all of it takes, about."""
+        """Roughly how many bytes the cache takes."""
         return self._held + self._unfinished + self._lent
 
     def __len__(self) -> int:
@@ -101,11 +101,11 @@ class Store:
         return sum(len(shelf.entries) for shelf in self._shelves.values())
 
     def has_any_of(self, owner: Hashable) -> bool:
-        """Whether anything is kept of ``owner``."""
+        """Whether ``owner`` has any entry."""
         return owner in self._shelves
 
     def find(self, owner: Hashable, key: Key) -> Entry | None:
-        """What is kept; None: nothing."""
+        """The entry for ``key``; None: there is none."""
         shelf = self._shelves.get(owner)
         entry = None if shelf is None else shelf.entries.get(key)
         if shelf is not None and entry is not None:
@@ -113,12 +113,12 @@ class Store:
         return entry
 
     def holds(self, owner: Hashable, entry: Entry) -> bool:
-        """Whether ``entry`` is still kept."""
+        """Whether ``entry`` is still in the cache."""
         shelf = self._shelves.get(owner)
         return shelf is not None and shelf.entries.get(entry.key) is entry
 
     def put(self, owner: Hashable, entry: Entry) -> bool:
-        """Keep ``entry``; what was kept in its place goes. Whether it is kept."""
+        """Add ``entry``, in place of an older one. Returns whether it was added."""
         self.discard(owner, entry.key)
         if not self._fits(entry.cost) or not self._make_room(entry.cost):
             return False
@@ -129,23 +129,23 @@ class Store:
         return True
 
     def replace(self, owner: Hashable, entry: Entry, body: bytes) -> None:
-        """Keep ``body``, which says the same, instead of that of ``entry``, if that is kept."""
+        """Replace the body of ``entry`` by a better compressed one, if it is still in the cache."""
         if self.holds(owner, entry):
             self.put(owner, Entry(entry.key, entry.condition, entry.fields, body, entry.size))
 
     def lend(self, entry: Entry) -> None:
-        """``entry`` is being sent to one more client; :meth:`give_back` is called in any case."""
+        """``entry`` is being sent to one more client; :meth:`give_back` must follow."""
         entry.readers += 1
         self.hits += 1
 
     def give_back(self, owner: Hashable, entry: Entry) -> None:
-        """It was sent."""
+        """``entry`` is not being sent to that client any more."""
         entry.readers -= 1
         if not entry.readers and not self.holds(owner, entry):
             self._lent -= entry.cost
 
     def discard(self, owner: Hashable, key: Key) -> None:
-        """Keep nothing under ``key``."""
+        """Remove the entry for ``key``."""
         shelf = self._shelves.get(owner)
         entry = None if shelf is None else shelf.entries.pop(key, None)
         if shelf is not None and entry is not None:
@@ -155,7 +155,7 @@ class Store:
                 del self._shelves[owner]
 
     def drop(self, owner: Hashable) -> None:
-        """Keep nothing of ``owner``, nor what is being recorded: somebody else has its port."""
+        """Remove all of ``owner``, recordings too: another process has its port."""
         self.drops += 1
         shelf = self._shelves.pop(owner, None)
         if shelf is not None:
@@ -168,7 +168,7 @@ class Store:
             self._lent += entry.cost
 
     def resize(self, limit: int) -> None:
-        """Keep ``limit`` bytes at most from now on."""
+        """Set the limit, in bytes."""
         self.limit = limit
         self._make_room(0)
 
@@ -183,12 +183,12 @@ class Store:
             self.discard(owner, next(iter(shelf.entries)))
         return True
 
-    # What is being recorded.
+    # Recordings.
 
     def grow(self, size: int, total: int) -> bool:
-        """Take note of ``size`` more bytes of a recording, which then has ``total``.
+        """Count ``size`` more bytes of a recording, which then has ``total``.
 
-        Whether it may go on; if not, what it has so far is given back by :meth:`shrink`.
+        Returns whether it may go on; if not, call :meth:`shrink` for the bytes that it has.
         """
         if not self._fits(total) or self._unfinished + size > self.limit // _UNFINISHED_PART:
             return False
@@ -203,7 +203,7 @@ class Store:
 
 
 class Recording:
-    """The encoded body of one answer on its way, kept until it is whole."""
+    """Records the encoded body of an answer while it is sent."""
 
     __slots__ = ("_condition", "_drops", "_fields", "_key", "_owner", "_pieces", "_store", "_taken")
 
@@ -220,7 +220,7 @@ class Recording:
         self._drops = store.drops
 
     def take(self, piece: bytes) -> None:
-        """A further piece was sent."""
+        """One more piece was sent."""
         if self._pieces is None:
             return
         if self._store.grow(len(piece), self._taken + len(piece)):
@@ -230,13 +230,16 @@ class Recording:
             self.abandon()
 
     def abandon(self) -> None:
-        """Keep nothing: there is no room, or the answer does not become whole."""
+        """Drop the recording: there is no room, or the answer stays incomplete."""
         self._pieces = None
         self._store.shrink(self._taken)
         self._taken = 0
 
     def finish(self, size: int) -> Entry | None:
-        """The answer is whole, and had ``size`` bytes before. The entry, if it is kept."""
+        """The answer is complete; it had ``size`` bytes before encoding.
+
+        Returns the entry, if it was added.
+        """
         pieces = self._pieces
         self.abandon()
         if pieces is None or self._drops != self._store.drops:

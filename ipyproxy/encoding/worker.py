@@ -1,6 +1,6 @@
-"""One thread for work that would hold up the reactor.
+"""One thread for work that would block the reactor.
 
-Knows the reactor's thread and its own. Knows nothing of the work.
+Knows the reactor's thread and its own. Knows nothing of what the work does.
 """
 
 from __future__ import annotations
@@ -28,27 +28,26 @@ class Reactor(Clock, MainThread, Protocol):
 
 
 class Work(Protocol):
-    """Somebody else who does what would take too long here."""
+    """Runs work that would take too long in the reactor's thread."""
 
     @property
     def goes_on(self) -> bool:
-        """Whether work is still wanted; long work looks now and then."""
+        """Whether work is still wanted; long work checks from time to time."""
 
     def run(self, work: Callable[[], T], done: Callable[[T | None], None]) -> None:
-        """Do ``work`` elsewhere, then call ``done`` here; None: it has failed."""
+        """Run ``work`` in the thread, then call ``done`` here with its result; None: it failed."""
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call ``call`` here after so many seconds, if work is still wanted then."""
+        """Call ``call`` in the reactor's thread after so many seconds, if work is still wanted."""
 
     def close(self) -> None:
-        """Begin no further work, and tell nobody of what is under way."""
+        """Start no further work, and drop the results of work that runs."""
 
 
 class Worker:
-    """One thread, which begins with the first work; what is asked first is done first.
+    """One thread, started at the first work. Works in the order of the calls.
 
-    :param niceness: how much it gives way to the rest of this process (setpriority(2)): 0 not at
-        all, 19 to everything.
+    :param niceness: the thread's nice value (setpriority(2)): 0 for none, 19 for most.
     """
 
     def __init__(self, reactor: Reactor, name: str, niceness: int) -> None:

@@ -1,1 +1,1 @@
-"""Files of this host as answers: static directories, and files that an application names."""
+"""Sends files of this host: static directories, and files that an application names."""

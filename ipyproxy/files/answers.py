@@ -1,6 +1,6 @@
-"""What a request for a file is answered with: status, fields, and which bytes in which order.
+"""The answer to a request for a file: status, fields, and which bytes in which order.
 
-Knows the facts of the file and of the request. Reads nothing of the file itself.
+Knows the metadata of the file and the request's fields. Does not read the file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ipyproxy.files.ranges import Span, content_range, spans
 
 
 class Content(NamedTuple):
-    """A file as it is sent: how large, what tells it from another state, and of which type."""
+    """A file to send: its size, validators and type."""
 
     size: int
     validators: Validators
@@ -27,7 +27,7 @@ class Content(NamedTuple):
 class Answer(NamedTuple):
     """The head of an answer, and the ``pieces`` of its body in order.
 
-    ``lines`` are field lines without framing; ``length`` is None where there is no body at all.
+    ``lines`` are field lines without framing; ``length`` is None if there is no body at all.
     """
 
     status: int
@@ -79,7 +79,7 @@ def _last_modified(seconds: int) -> bytes:
 
 def _in_parts(lines: list[bytes], wanted: tuple[Span, ...], content: Content) -> Answer:
     """Several ranges, as multipart/byteranges (RFC 9110 section 14.6)."""
-    # Nobody who writes the file can know it.
+    # Random, so that the author of the file cannot know it.
     boundary = secrets.token_hex(16).encode("ascii")
     pieces: list[bytes | Span] = []
     length = 0

@@ -1,11 +1,11 @@
-"""Files that have no compressed copy beside them: compressed while they are sent, and kept.
+"""Files without a compressed copy beside them: compressed while they are sent, and cached.
 
-Knows which files gain by it, and what is told of them then. How it is done, how much of it goes on
-at a time and how much is kept is :mod:`ipyproxy.encoding`'s.
+Knows which files are compressed, and which fields change then. :mod:`ipyproxy.encoding` does the
+compressing, limits it, and caches the results.
 
-What is kept of a file counts for exactly one state of it: each request finds the file anew, and
-its entity tag has to be the one that was compressed. So a file may be changed or taken away at any
-time, and who may have it is decided before.
+A cached body is valid for exactly one state of its file: each request finds the file anew, and its
+entity tag must be that of the compressed one. So a file may change or be removed at any time.
+Access has been decided before.
 """
 
 from __future__ import annotations
@@ -28,19 +28,18 @@ from ipyproxy.server.clients import subscriber
 from ipyproxy.server.request import Request
 
 SETTLED = 2.0
-"""Seconds after which a file is taken to be whole: until then it may change once more within what
-its filesystem counts as the same moment (4 ms and more), and have the same entity tag."""
+"""Seconds after its last change until a file counts as complete. Before, it may change again within
+one tick of its filesystem's clock (4 ms and more) and keep its entity tag."""
 
 _CONDITIONS = (b"if-none-match", b"if-match")
 _ETAG, _RANGES = b"ETag: ", b"Accept-Ranges: "
 
 
 def may_compress(found: Found) -> bool:
-    """Whether a file is compressed for who wants that.
+    """Whether a file is compressed for clients that accept it.
 
-    What is larger than :data:`ipyproxy.encoding.codecs.LARGEST` is fetched to be kept, and not for
-    a page: its length and its ranges, by which a download goes on where it broke off, are of more
-    use than its compression.
+    A file larger than :data:`ipyproxy.encoding.codecs.LARGEST` is a download and not a part of a
+    page: its length, and ranges to resume it, are of more use than compression.
     """
     return (
         not found.coding
@@ -52,14 +51,14 @@ def may_compress(found: Found) -> bool:
 def unmarked_conditions(
     asked: Mapping[bytes, bytes], codings: Collection[bytes]
 ) -> tuple[Mapping[bytes, bytes], dict[bytes, bytes]]:
-    """The fields of a request with the file's own tags for marked ones.
+    """The fields of a request, with marked tags replaced by the file's own.
 
-    A tag whose coding this request cannot get stays as it is, and so is no tag of what it gets: a
-    cache may ask on behalf of a client for what it keeps for others, and ranges are of the file
-    as it is.
+    A tag whose coding this request cannot get stays, so it does not match the answer: a cache may
+    ask, on behalf of a client, about what it stores for others, and ranges are of the unencoded
+    file.
 
-    :param codings: those that the client takes.
-    :returns: the fields, and the coding that each of the tags was marked with.
+    :param codings: the codings that the client accepts.
+    :returns: the fields, and the coding of each marked tag.
     """
     marks: dict[bytes, bytes] = {}
     without: dict[bytes, bytes] = {}
@@ -73,10 +72,10 @@ def unmarked_conditions(
 
 
 class FileCompression:
-    """What one request for a file of a directory gets, where the file may be compressed.
+    """Answers one request for a file that may be compressed.
 
-    :param directory: whose files they are; what is kept is kept for it.
-    :param marks: what each tag of the request was marked with.
+    :param directory: the owner of the cache entries.
+    :param marks: the coding of each marked tag in the request.
     """
 
     def __init__(
@@ -136,7 +135,7 @@ def _marked(answer: Answer, coding: bytes) -> Answer:
 
 
 def _encoded(answer: Answer, coding: bytes, length: int | None) -> Answer:
-    """The head of an answer with the file encoded; ranges are of the file as it is."""
+    """The head of an answer with the encoded file; ranges are of the unencoded file."""
     made = _marked(answer, coding)
     lines = [line for line in made.lines if not line.startswith(_RANGES)]
     lines.append(b"Content-Encoding: " + coding)

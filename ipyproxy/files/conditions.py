@@ -1,6 +1,6 @@
-"""Conditional requests (RFC 9110 section 13): whether a file is sent, is unchanged, or is refused.
+"""Conditional requests (RFC 9110 section 13): decides between 200, 304 and 412 for a file.
 
-Knows fields of a request and the two validators of a file. Knows nothing of ranges, nor of files.
+Knows fields of a request and the two validators of a file. Knows nothing of ranges or of files.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ READ = frozenset(
     b"accept-encoding if-match if-modified-since if-none-match if-range if-unmodified-since "
     b"range".split()
 )
-"""The fields of a request that an answer with a file depends on."""
+"""The request's fields on which an answer with a file depends."""
 
 _TAG = rb'(?:W/)?"[\x21\x23-\x7E\x80-\xFF]*"'
 _TAGS = re.compile(rb"[ \t,]*%b(?:[ \t]*,[ \t,]*%b)*[ \t,]*" % (_TAG, _TAG))
 _EACH_TAG = re.compile(_TAG)
-# RFC 9110 section 5.6.7: the one that is sent, and two that are still to be understood.
+# RFC 9110 section 5.6.7: the format to send, and two obsolete ones that recipients must accept.
 _DATES = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
 _DATE_BYTES = 40
 
 
 class Outcome(Enum):
-    """What the conditions of a request come to."""
+    """The result of a request's conditions."""
 
     SEND = "the file is sent"
     UNCHANGED = "the client has it: 304"
@@ -36,7 +36,7 @@ class Outcome(Enum):
 
 
 class Validators(NamedTuple):
-    """What tells one state of a file from another.
+    """The validators of a file, which identify one state of it.
 
     ``etag`` is a strong entity tag (RFC 9110 section 8.8.3), ``modified`` is in whole seconds.
     """
@@ -64,7 +64,7 @@ def _add(found: dict[bytes, bytes], name: bytes, value: bytes) -> None:
 
 
 def outcome(asked: Mapping[bytes, bytes], file: Validators) -> Outcome:
-    """What the conditions of a GET or HEAD come to, in the order of RFC 9110 section 13.2.2."""
+    """Evaluate the conditions of a GET or HEAD in the order of RFC 9110 section 13.2.2."""
     if (tags := asked.get(b"if-match")) is not None:
         if not _names(tags, file.etag, weakly=False):
             return Outcome.FAILED
@@ -79,7 +79,7 @@ def outcome(asked: Mapping[bytes, bytes], file: Validators) -> Outcome:
 
 
 def wants_ranges(asked: Mapping[bytes, bytes], file: Validators, now: float) -> bool:
-    """Whether a Range field counts: there is no If-Range, or its validator is the file's.
+    """Whether a Range field is used: there is no If-Range, or its validator matches.
 
     A date is a strong validator only once the second that it names has passed (RFC 9110 section
     8.8.2.2); until then the file may change once more without another date.
@@ -93,7 +93,7 @@ def wants_ranges(asked: Mapping[bytes, bytes], file: Validators, now: float) -> 
 
 
 def _names(tags: bytes, etag: bytes, *, weakly: bool) -> bool:
-    """Whether ``tags`` has ``etag``; compared weakly, tags that are marked weak count too."""
+    """Whether ``tags`` contains ``etag``; with weak comparison, weak tags match too."""
     if tags == b"*":
         return True
     if not _TAGS.fullmatch(tags):
@@ -103,7 +103,7 @@ def _names(tags: bytes, etag: bytes, *, weakly: bool) -> bool:
 
 
 def _date(value: bytes | None) -> int | None:
-    """The time that an HTTP-date says, in seconds; None if it is no HTTP-date."""
+    """The time of an HTTP-date in seconds since the epoch; None if it is no HTTP-date."""
     if value is None or len(value) > _DATE_BYTES:
         return None
     text = value.decode("latin-1")

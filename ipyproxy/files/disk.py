@@ -1,4 +1,4 @@
-"""Work that may have to wait for a disk, done beside the reactor; each client has its turn.
+"""Runs work that may wait for a disk in threads; clients take turns.
 
 Knows threads and clients. Knows nothing of files.
 """
@@ -16,15 +16,15 @@ from ipyproxy.threads import MainThread, PatientThreads
 T = TypeVar("T")
 
 AT_ONCE = 4
-"""Reads under way at once. A client that asks for much leaves some of them to others."""
+"""Most reads at a time. A client with many requests leaves some of them to others."""
 WAITING = 4096
-"""Reads that may wait; of one client, half of what is left."""
+"""Most reads that wait; one client may have half of what is free."""
 
 
 class Disk:
-    """The disk, or the server, that some directory is on: whatever waits for it waits here.
+    """The queue of one directory's disk, or file server.
 
-    :param threads: runs work beside the reactor.
+    :param threads: runs work outside the reactor's thread.
     """
 
     def __init__(self, threads: PatientThreads) -> None:
@@ -32,9 +32,9 @@ class Disk:
         self._turns = Turns(AT_ONCE, WAITING)
 
     def run(self, client: str, work: Callable[[], T]) -> Deferred[T]:
-        """Do ``work``, now or when it is the turn of ``client`` (an address).
+        """Run ``work``, now or when it is the turn of ``client`` (an address).
 
-        Raises :class:`ipyproxy.errors.ProxyError` (``OVERLOADED``) if too much waits.
+        Raises :class:`ipyproxy.errors.ProxyError` (``OVERLOADED``) if too many reads wait.
         """
         result: Deferred[T] = Deferred()
 
@@ -50,9 +50,9 @@ class Disk:
 
 
 class Disks:
-    """A :class:`Disk` for each directory, so that one that hangs holds up no other.
+    """A :class:`Disk` for each directory, so that one that hangs does not block the others.
 
-    They outlive a reload, for as long as reads may be under way.
+    They outlive a reload, because reads may still be running.
     """
 
     def __init__(self, reactor: MainThread) -> None:
@@ -60,7 +60,7 @@ class Disks:
         self._disks: dict[str, Disk] = {}
 
     def of(self, directory: str) -> Disk:
-        """The one for ``directory``; its threads begin with its first work."""
+        """The disk for ``directory``; its threads start with its first work."""
         disk = self._disks.get(directory)
         if disk is None:
             threads = PatientThreads(self._reactor, AT_ONCE, f"disk of {directory}")

@@ -1,6 +1,7 @@
-"""Which file of a directory a request gets: itself, its index, or a compressed copy beside it.
+"""Finds the file for a path: the file itself, a directory's index, or a compressed copy.
 
-Knows names and what lies where. Knows nothing of requests; may wait for a disk unless told not to.
+Knows names and directories. Knows nothing of requests. May wait for a disk, unless ``at_once`` is
+set.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from ipyproxy.files.types import is_compressible
 
 INDEX = b"index.html"
 COPIES: Mapping[bytes, bytes] = {b"br": b".br", b"zstd": b".zst", b"gzip": b".gz"}
-"""Content codings, the best first, and how the name of a file's copy ends that has it."""
+"""Content codings, the best first, each with the suffix of a compressed copy's name."""
 
 
 class Found(NamedTuple):
     """A file to send.
 
-    ``name`` is what its type follows from, ``coding`` what it is compressed as (empty: it is not);
-    ``varies`` says that there are compressed copies, so that another client may get another one.
+    ``name`` determines its type. ``coding`` is its content coding (empty: none). ``varies`` says
+    that there are compressed copies, so that other clients may get a different one.
     """
 
     file: OpenFile
@@ -36,12 +37,12 @@ class Found(NamedTuple):
 def find(
     directory: bytes, name: Name, codings: tuple[bytes, ...], *, at_once: bool = False
 ) -> Found | None:
-    """The file of that name; None for a directory that was asked for without a slash at its end.
+    """Find the file; None for a directory whose path lacks the slash at its end.
 
-    :param directory: where it is; or a file, which then has no name below it.
-    :param codings: those that the client takes, the best first.
-    :raises WouldWaitError: with ``at_once``, if a disk or a server has to be asked.
-    :raises OSError: if there is none, or if it may not be shown.
+    :param directory: the directory; or a single file, and then the name must be empty.
+    :param codings: the codings that the client accepts, the best first.
+    :raises WouldWaitError: with ``at_once``, if it would have to wait for a disk or a server.
+    :raises OSError: if there is no such file, or if it may not be sent.
     """
     segments = name.segments
     if name.ends_in_slash:
@@ -85,6 +86,6 @@ def _best_copy(
 
 
 def validators_of(file: OpenFile) -> Validators:
-    """What tells this state of the file from all others of this host."""
+    """The validators of this state of the file, unique on this host."""
     etag = b'"%x-%x-%x"' % (file.inode, file.modified_ns, file.size)
     return Validators(etag, file.modified_ns // 1_000_000_000)

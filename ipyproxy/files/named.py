@@ -1,7 +1,7 @@
 """Files that an application names instead of sending them: X-Sendfile and X-Accel-Redirect.
 
-Knows how such a name is read, and below which directories it may lead. The rest of the
-application's answer stands: what the file is and what it is called for the browser is its to say.
+Knows how to read such a name, and which directories are allowed. The other fields of the
+application's answer stay, so it decides the file's type and its name for the browser.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from ipyproxy.server.request import Request
 
 _TYPE = b"content-type"
 _FIELDS = (b"x-accel-redirect", b"x-sendfile")
-# What the application says of its own, empty body, or what we say of the file.
+# Fields about the application's own, empty body, and fields that the proxy sets for the file.
 _REPLACED = frozenset(
     (b"etag", b"last-modified", b"accept-ranges", b"content-range", b"content-type")
 )
-# How the kernel says that a link would lead out, or (before Linux 5.6) that there is a link at all.
+# The kernel's errors for a link that leads out, or (before Linux 5.6) for any link.
 _LINKS = (errno.EXDEV, errno.ELOOP)
 _RULE = "it names a file that it may not have sent"
 
 
 class Located(NamedTuple):
-    """A file below one of the directories."""
+    """A file below one of the allowed directories."""
 
     directory: bytes
     segments: tuple[bytes, ...]
@@ -42,17 +42,17 @@ class Located(NamedTuple):
 class NamedFiles:
     """The directories from which an application may have files sent.
 
-    :param directories: absolute paths; a file that is a link has to lead below one of them too.
+    :param directories: absolute paths; the target of a link has to be below one of them too.
     """
 
     def __init__(self, directories: Iterable[Path], disks: Disks) -> None:
         self._disks = {bytes(path): disks.of(str(path)) for path in directories}
 
     def sending(self, request: Request, special: SpecialFields, fields: bytes) -> Sending | None:
-        """What answers ``request`` with the file that an answer names; None if it names none.
+        """The sending of the file that an answer names; None if it names none.
 
-        :param special: fields of that answer which are not passed on, among them the name.
-        :param fields: its field lines that are.
+        :param special: the special fields of that answer, among them the file's name.
+        :param fields: its field lines that are passed on.
         """
         name = next((name for name in _FIELDS if name in special), None)
         if name is None:
@@ -77,7 +77,7 @@ class NamedFiles:
         path = unquote_to_bytes(path)
         located = _below(path, self._disks)
         if located is None and name == b"x-accel-redirect":
-            # For nginx its first part is the name of a location: /_x_accel_redirect/srv/files/a
+            # For nginx, the first segment is the name of a location: /_x_accel_redirect/srv/files/a
             located = _below(b"/" + path[1:].partition(b"/")[2], self._disks)
         if located is None or len(values) > 1:
             shown = path.decode("utf-8", "backslashreplace")
@@ -90,7 +90,7 @@ class NamedFiles:
         except OSError as error:
             if error.errno not in _LINKS:
                 raise
-            # Galaxy's data libraries are links to where the data are.
+            # Galaxy's data libraries consist of links to the data.
             path = b"/".join((located.directory, *located.segments))
             target = _below(os.path.realpath(path), map(os.path.realpath, self._disks))
             if target is None:
@@ -101,7 +101,7 @@ class NamedFiles:
 def _below(path: bytes, directories: Iterable[bytes]) -> Located | None:
     for directory in directories:
         if path.startswith(directory + b"/"):
-            # Programs join paths so that slashes come together; all else has one spelling.
+            # Programs may join paths with double slashes; nothing else may be spelled in two ways.
             segments = [each for each in path[len(directory) :].split(b"/") if each]
             if segments and not {b".", b".."} & {*segments} and b"\0" not in path:
                 return Located(directory, tuple(segments))

@@ -1,7 +1,7 @@
-"""The path of a request -> the names to open below a directory, one after the other.
+"""Splits the path of a request into the names to open below a directory.
 
-Knows paths as bytes. A name is decoded once, and what could then lead anywhere else is refused, not
-repaired: so no spelling of a path leads out, whatever reads it.
+Knows paths as bytes. A name is decoded once. If it could lead out of the directory after that, it
+is refused, not repaired. So no spelling of a path leads out.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from urllib.parse import unquote_to_bytes
 from ipyproxy.errors import Problem, ProxyError
 
 _LONGEST = 255
-"""Bytes of a name that a file can have on Linux."""
-# RFC 8615: the only name with a dot before it that is meant for everybody.
+"""Longest file name on Linux, in bytes."""
+# RFC 8615: the only name with a leading dot that is public.
 _SHOWN = b".well-known"
 
 
 class Name(NamedTuple):
-    """Where a file is below a directory; ``segments`` is empty for the directory itself."""
+    """The names that lead to a file below a directory; ``segments`` is empty for the directory."""
 
     segments: tuple[bytes, ...]
     ends_in_slash: bool
 
 
 def below(prefix: bytes, path: bytes) -> Name:
-    """What ``path`` names below ``prefix``, where the directory stands.
+    """Split ``path`` below ``prefix``, the path of the route.
 
     :param prefix: a path without slash at its end; empty for the root.
     :param path: the path of a target, with its percent-encodings and without query.
-    :raises ProxyError: ``NOT_FOUND`` for what is no name of a file that may be shown.
+    :raises ProxyError: ``NOT_FOUND`` if no file with this name may be sent.
     """
     rest = path[len(prefix) :]
     if not path.startswith(prefix) or (rest and rest[:1] != b"/"):

@@ -1,9 +1,9 @@
-"""Opens a file below a directory so that nothing leads out of it, on request without ever waiting.
+"""Opens a file below a directory; no path can leave the directory. Can avoid waiting for a disk.
 
-Knows paths, descriptors and Linux. The kernel resolves the path and refuses whatever leaves the
-directory: ``..``, absolute links, and what is moved meanwhile (openat2 with ``RESOLVE_BENEATH``).
-Where it has no such call (before Linux 5.6), the path is walked step by step and no link is
-followed at all.
+Knows paths, descriptors and Linux. The kernel resolves the path and refuses everything that leaves
+the directory: ``..``, absolute links, and directories that are moved meanwhile (openat2 with
+``RESOLVE_BENEATH``). Before Linux 5.6 there is no openat2; then the path is opened step by step,
+and no link is followed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Self
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
-# Number, directory, path, how, and the size of how: said once, it need not be found out each time.
+# Number, directory, path, how, size of how: declared once, so that ctypes need not infer them.
 _syscall.argtypes = (
     ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t
 )  # fmt: skip
@@ -38,11 +38,11 @@ _AT_FDCWD = -100
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _TRIES = 3
 MOST_READ = 128 * 1024
-"""Bytes that are read at once at most. Of more, the transport would copy what is left again with
-each record of TLS: a gigabyte takes 0.9 s of CPU so, as by proxying it, and 2.4 s with 512 KiB."""
+"""Most bytes of one read. With more, the transport would copy the rest again for each TLS record: a
+gigabyte takes 0.9 s of CPU with this size (the same as proxying it), and 2.4 s with 512 KiB."""
 _scratch = bytearray(MOST_READ)
-# Filesystems (statfs(2), f_type) of disks and memory of this host: to open a file that the kernel
-# knows already waits for nobody. Of all others (NFS, FUSE) a server may have to be asked.
+# Local filesystems (statfs(2), f_type): opening a file that is in the kernel's cache never waits.
+# All others (NFS, FUSE) may have to ask a server.
 _NEAR = frozenset(
     (
         0xEF53,  # ext4
@@ -53,22 +53,22 @@ _NEAR = frozenset(
         0x01021994,  # tmpfs
     )
 )
-# What openat2 answers where there is none, or where a sandbox knows no better.
+# The errors of openat2 if the kernel lacks it, or if a sandbox does not know it.
 _NO_CALL = (errno.ENOSYS, errno.EPERM)
 
 
 class WouldWaitError(Exception):
-    """It could not be done at once: a disk or a server has to be asked."""
+    """The call would have to wait for a disk or a server."""
 
 
 class ChangedError(Exception):
-    """The file is not what it was when it was opened."""
+    """The file has changed since it was opened."""
 
 
 class OpenFile:
-    """A plain file that is open, and what it was when it was opened.
+    """An open plain file, and its metadata at the time of opening.
 
-    :param is_near: whether it can be read without waiting, as far as the kernel has it in memory.
+    :param is_near: whether the parts that the kernel has cached can be read without waiting.
     """
 
     __slots__ = ("_handle", "_is_near", "inode", "modified_ns", "name", "size")
@@ -82,11 +82,11 @@ class OpenFile:
         self._is_near = is_near
 
     def read_at_once(self, offset: int, most: int) -> bytes:
-        """What the kernel has in memory of the bytes at ``offset``, at most so many.
+        """Read up to ``most`` bytes at ``offset`` from the kernel's cache.
 
-        To be called in the reactor's thread alone.
+        Call it only in the reactor's thread.
 
-        :raises WouldWaitError: if it has none.
+        :raises WouldWaitError: if none of them are cached.
         :raises ChangedError: if the file has changed.
         """
         if not self._is_near:
@@ -104,7 +104,7 @@ class OpenFile:
         return bytes(into[:count])
 
     def read(self, offset: int, most: int) -> bytes:
-        """At most so many bytes at ``offset``; may wait. Raises :class:`ChangedError`."""
+        """Read up to ``most`` bytes at ``offset``; may wait. Raises :class:`ChangedError`."""
         data = os.pread(self._handle, most, offset)
         self._check(len(data))
         return data
@@ -115,14 +115,14 @@ class OpenFile:
             raise ChangedError
 
     def close(self) -> None:
-        """Close it; nothing may be reading."""
+        """Close the file; no read may be running."""
         os.close(self._handle)
 
 
 class Directory:
-    """A directory that is open so that files below it can be.
+    """An open directory, to open files below it.
 
-    :param path: its path, which may lead through links.
+    :param path: its path, which may contain links.
     :param at_once: fail rather than wait, here and in :meth:`open`.
     :raises WouldWaitError: with ``at_once``.
     :raises OSError: if there is no such directory.
@@ -145,9 +145,9 @@ class Directory:
         os.close(self._handle)
 
     def open(self, segments: Sequence[bytes]) -> OpenFile | None:
-        """Open the file that ``segments`` lead to; None if that is a directory.
+        """Open the file at ``segments``; None if that is a directory.
 
-        :raises WouldWaitError: where waiting was ruled out.
+        :raises WouldWaitError: if the directory was opened with ``at_once``.
         :raises OSError: if there is no such plain file, or the path leads out.
         """
         path = b"/".join(segments)
@@ -158,7 +158,7 @@ class Directory:
             try:
                 return _opened(_openat2(self._handle, path, _READ, _WITHIN), segments[-1])
             except WouldWaitError:
-                continue  # something was moved just now
+                continue  # something was moved meanwhile
             except OSError as error:
                 if error.errno not in _NO_CALL:
                     raise
@@ -166,9 +166,9 @@ class Directory:
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     def open_if_there(self, segments: Sequence[bytes]) -> OpenFile | None:
-        """The same, but None as well if there is no such plain file, or the path leads out.
+        """Like :meth:`open`, but None also if there is no such plain file, or the path leads out.
 
-        Most files that are looked for in this way are not there, so it has to be cheap.
+        Most files that are looked up in this way do not exist, so it has to be cheap.
         """
         try:
             if not self._at_once:
@@ -182,15 +182,15 @@ class Directory:
 
 
 def open_alone(path: bytes, *, at_once: bool = False) -> OpenFile | None:
-    """Open the file at ``path``, which may lead through links; else as :meth:`Directory.open`."""
+    """Open the file at ``path``, which may contain links; otherwise like :meth:`Directory.open`."""
     handle = _openat2(_AT_FDCWD, path, _READ, _CACHED) if at_once else os.open(path, _READ)
     return _opened(handle, path.rpartition(b"/")[2])
 
 
 def _opened(handle: int, name: bytes, *, is_near: bool | None = None) -> OpenFile | None:
-    """The file with this handle.
+    """The file with this descriptor.
 
-    :param is_near: as :class:`OpenFile` has it, where that is known; None: it is found out.
+    :param is_near: see :class:`OpenFile`; None: find out.
     """
     try:
         status = os.fstat(handle)
@@ -208,7 +208,7 @@ def _opened(handle: int, name: bytes, *, is_near: bool | None = None) -> OpenFil
 
 
 def open_by_steps(root: int, segments: Sequence[bytes]) -> int:
-    """Open what ``segments`` lead to, one after the other; a link on the way is an error."""
+    """Open ``segments`` one after the other; a link on the way is an error."""
     *above, last = segments
     at = os.dup(root)
     try:
@@ -230,7 +230,7 @@ def _checked(handle: int, resolve: int) -> int:
     if handle >= 0:
         return handle
     code = -handle
-    # The second: another filesystem is mounted on the way, and may be far.
+    # The second error: another filesystem is mounted on the way, which may be remote.
     if code == errno.EAGAIN or (code == errno.EXDEV and resolve & _NO_XDEV):
         raise WouldWaitError
     if resolve & _CACHED and code in (*_NO_CALL, errno.EINVAL):
@@ -239,7 +239,7 @@ def _checked(handle: int, resolve: int) -> int:
 
 
 def _attempt(at: int, path: bytes, flags: int, resolve: int) -> int:
-    """openat2(2): a handle, or a number of an error below 0."""
+    """openat2(2). Returns a descriptor, or the negative number of an error."""
     handle: int = _syscall(_OPENAT2, at, path, _how(flags, resolve), _HOW.size)
     return handle if handle >= 0 else -ctypes.get_errno()
 

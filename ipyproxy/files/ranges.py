@@ -1,7 +1,7 @@
 """Ranges of bytes (RFC 9110 section 14): which parts of a file a request asks for.
 
-Knows the field Range and the size of a file. No request costs more than sending the file whole
-would: a field that asks for more is ignored, as section 14.2 allows.
+Knows the field Range and the size of a file. No request costs more than sending the whole file: a
+field that asks for more is ignored, as section 14.2 allows.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import re
 from typing import NamedTuple
 
 MOST_RANGES = 64
-"""Ranges of one request above which the whole file is sent."""
+"""Most ranges of one request; with more, the whole file is sent."""
 
 _FIELD = re.compile(rb"bytes=([0-9, \t-]*)", re.IGNORECASE)
-# 18 digits are an exabyte.
+# At most 18 digits, an exabyte.
 _RANGE = re.compile(rb"([0-9]{0,18})-([0-9]{0,18})")
 
 
@@ -25,10 +25,10 @@ class Span(NamedTuple):
 
 
 def spans(field: bytes, size: int) -> tuple[Span, ...] | None:
-    """What a Range field asks for of a file of ``size`` bytes, in its order.
+    """The ranges that a Range field asks for in a file of ``size`` bytes, in its order.
 
-    :returns: None if the field counts for nothing, and the file is sent whole; () if the file has
-        nothing of what is asked for.
+    :returns: None if the field is ignored and the whole file is sent; () if the file has none of
+        the requested bytes.
     """
     match = _FIELD.fullmatch(field)
     if match is None or not size:
@@ -44,14 +44,14 @@ def spans(field: bytes, size: int) -> tuple[Span, ...] | None:
             return None
         if span.start < span.end:
             found.append(span)
-    # Overlapping ranges are how a short request was made to cost much (CVE-2011-3192).
+    # Many overlapping ranges made short requests expensive (CVE-2011-3192).
     if sum(span.end - span.start for span in found) > size:
         return None
     return tuple(found)
 
 
 def _span(part: bytes, size: int) -> Span | None:
-    """One range; empty if the file ends before it, None if it is none."""
+    """One range; empty if the file ends before it, None if it is malformed."""
     match = _RANGE.fullmatch(part)
     if match is None or part == b"-":
         return None
@@ -64,7 +64,7 @@ def _span(part: bytes, size: int) -> Span | None:
 
 
 def content_range(span: Span | None, size: int) -> bytes:
-    """The value of Content-Range for ``span``, or (None) for what a file of ``size`` has not."""
+    """The value of Content-Range for ``span``; for None, that of a 416 answer."""
     if span is None:
         return b"bytes */%d" % size
     return b"bytes %d-%d/%d" % (span.start, span.end - 1, size)

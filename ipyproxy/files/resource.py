@@ -1,7 +1,7 @@
-"""A directory, or a single file, as a Resource: what lies below is sent to whoever may ask for it.
+"""A directory, or a single file, as a Resource that sends the files below it.
 
-Knows the route's own settings: where the directory is, and for how long its files may be kept by
-browsers. Access has been decided before; there is no listing, and nothing can be changed.
+Knows the route's settings: where the directory is, and how long browsers may cache its files.
+Access has been decided before. Directories are not listed, and nothing can be changed.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ YEAR = 31536000
 class Files(Resource):
     """The files of one directory, or one file.
 
-    :param directory: where they are.
-    :param prefix: the path that it stands at, without slash at its end; "" is the top.
-    :param max_age: seconds for which browsers may use a file without asking again; None leaves that
-        to them.
-    :param immutable: patterns of paths below the directory, such as ``assets/*.js``, of files that
-        never change under their name: they may be kept for a year.
-    :param compression: compresses files that have no compressed copy; None: nothing does.
+    :param directory: its path.
+    :param prefix: the path of the route, without slash at its end; "" for the root.
+    :param max_age: seconds for which browsers may use a file without asking again; None: they
+        choose.
+    :param immutable: patterns of paths below the directory, such as ``assets/*.js``, for files that
+        never change under their name: browsers may cache these for a year.
+    :param compression: compresses files that have no compressed copy; None: they are not
+        compressed.
     """
 
     isLeaf = True
@@ -63,7 +64,7 @@ class Files(Resource):
         self._immutable = re.compile(patterns.encode()) if patterns else None
 
     def getChild(self, path: bytes, request: object) -> Resource:
-        """Everything below is in this directory."""
+        """Stay here: this resource serves everything below it."""
         return self
 
     def render(self, request: Request) -> int:
@@ -109,9 +110,9 @@ class Files(Resource):
 
 
 def _add_slash(request: Request) -> None:
-    """Send a browser to the same address with a slash, below which relative links are right."""
+    """Redirect to the same address with a slash, so that relative links work."""
     path, question, query = request.target.partition(b"?")
-    # Browsers read two slashes, or one and a backslash, as the beginning of another host.
+    # Browsers take two slashes, or a slash and a backslash, as the beginning of another host's URL.
     if path[:1] != b"/" or path[1:2] in (b"/", b"\\"):
         raise ProxyError(Problem.NOT_FOUND, "two slashes, behind which a host could be read")
     lines = [b"Location: %b/%b%b" % (path, question, query)]

@@ -1,8 +1,8 @@
-"""Sends a file on a request: looked up, read piece by piece, and written as the client takes it.
+"""Sends a file: finds it, reads it piece by piece, and writes as fast as the client reads.
 
-Knows the request's interface and when to wait. What is in the kernel's memory is read at once; what
-a disk has to be asked for is read beside the reactor, so that a slow one keeps nobody else waiting.
-Of a file no more is held than one piece, and what the client has not yet taken of the last.
+Knows the request's interface and when to wait. Bytes in the kernel's cache are read at once. Others
+are read from the disk in a thread, so that a slow disk does not block other requests. No more than
+one piece is in memory, and the part of the last one that the client has yet to read.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ from ipyproxy.server.request import Request
 T = TypeVar("T")
 
 LEAST_READ = 64 * 1024
-"""Bytes that are read first; then each time twice as many, while the client takes all at once."""
+"""Bytes of the first read; then twice as many each time, while the client reads everything at
+once."""
 
 _log = Logger(namespace="ipyproxy.files")
 
-# A name that is none, a link that leads out, something that is no file, or nothing at all.
+# Errors for: an invalid name, a link that leads out, not a plain file, no such file.
 _MISSING = frozenset(
     (
         errno.EACCES, errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENODEV,
@@ -47,9 +48,9 @@ _NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
 
 
 class Prepared(NamedTuple):
-    """A file that is open, and the answer that it is to be sent with.
+    """An open file, and the answer to send it with.
 
-    ``path`` is what it is known by where it may be compressed for the client; else it is empty.
+    ``path`` is its key in the cache if it may be compressed for the client; otherwise it is empty.
     """
 
     file: OpenFile
@@ -58,18 +59,18 @@ class Prepared(NamedTuple):
 
 
 class Compressing(Protocol):
-    """Decides whether a file is compressed, and how."""
+    """Decides whether and how a file is compressed."""
 
     def begin(
         self, request: Request, found: Prepared, source: Sending
     ) -> tuple[Answer, EncodedBody | KeptBody | None]:
-        """The answer, and what stands between the file and the client; None: nothing."""
+        """The answer, and the body that replaces the file; None: the file is sent unchanged."""
 
 
 def asked_by(request: Request) -> dict[bytes, bytes]:
     """The fields of a request that an answer with a file depends on.
 
-    Conditions count for GET and HEAD, ranges for GET alone (RFC 9110 sections 13.2.1 and 14.2).
+    Conditions apply to GET and HEAD, ranges to GET only (RFC 9110 sections 13.2.1 and 14.2).
     """
     if request.method not in READING:
         return {}
@@ -80,7 +81,10 @@ def asked_by(request: Request) -> dict[bytes, bytes]:
 
 
 def prepared(file: OpenFile, asked: Mapping[bytes, bytes], media_type: bytes) -> Prepared:
-    """The answer with ``file``, which is closed where there is none (:class:`ProxyError`)."""
+    """The answer with ``file``.
+
+    Closes the file and raises :class:`ProxyError` if it is not sent.
+    """
     try:
         content = Content(file.size, validators_of(file), media_type)
         return Prepared(file, answer(asked, content, time.time()))
@@ -90,21 +94,21 @@ def prepared(file: OpenFile, asked: Mapping[bytes, bytes], media_type: bytes) ->
 
 
 class _GoneError(Exception):
-    """Nobody waits for it any more."""
+    """The client is gone."""
 
 
 @implementer(IPushProducer)
 class Sending:
-    """One answer with a file, from looking it up to its last byte.
+    """One answer with a file, from finding it to the last byte.
 
-    :param disk: where it is.
-    :param prepare: finds the file and the answer; called with True first, for what can be done at
-        once, and where that raises :class:`WouldWaitError`, with False in another thread.
-    :param instead: answers where ``prepare`` finds no file, but something else.
-    :param compressing: asked about what may be compressed; None: it is sent as it is.
+    :param disk: the disk that it is on.
+    :param prepare: finds the file and the answer. It is first called with True, to do so without
+        waiting; if that raises :class:`WouldWaitError`, with False in a thread.
+    :param instead: answers if ``prepare`` finds a directory.
+    :param compressing: decides about compression; None: the file is sent unchanged.
     """
 
-    # More of the file is there as soon as it is wanted; see :class:`EncodedBody`.
+    # More of the file can always be read; see :class:`EncodedBody`.
     has_input = True
 
     def __init__(
@@ -129,7 +133,7 @@ class Sending:
         self._is_held_up = False
 
     def start(self) -> None:
-        """Look the file up, and send it."""
+        """Find the file and send it."""
         self._request.consumer = self
         self._do(lambda: self._prepare(True), lambda: self._prepare(False), self._prepared)
 
@@ -153,7 +157,7 @@ class Sending:
             body.ended()
             return
         self._body = body
-        # The next piece stands last.
+        # The next piece is the last element.
         self._pieces = list(reversed(made.pieces))
         request.transport.registerProducer(body or self, True)
         if not self._is_held_up:
@@ -198,12 +202,12 @@ class Sending:
             return
         self._appetite = min(2 * self._appetite, MOST_READ)
         if self._pieces:
-            # Others have their turn first.
+            # Other connections have their turn first.
             self._request.transport.call_soon(self._go_on)
         else:
             self._finish()
 
-    # What may have to wait.
+    # Work that may have to wait.
 
     def _do(
         self, now: Callable[[], T], later: Callable[[], T], then: Callable[[T], object]
@@ -250,7 +254,7 @@ class Sending:
         if body is None:
             self._request.finish()
         else:
-            # What is left to send is between it and the client.
+            # The file is read; the rest is sent without it.
             body.ended()
 
     def _fail(self, failure: Failure) -> None:
@@ -258,7 +262,7 @@ class Sending:
         self._request.refuse(_told(failure))
 
     def could_not_compress(self) -> None:
-        """What was begun cannot be ended."""
+        """Encoding failed, so the answer cannot be completed."""
         if not self._is_over:
             self._end()
         self._request.refuse(ProxyError(Problem.INTERNAL, "the file could not be compressed"))
@@ -279,10 +283,10 @@ class Sending:
             self._file = None
             file.close()
 
-    # The server calls.
+    # Called by the server.
 
     def body_received(self, data: bytes) -> None:
-        """See :class:`ipyproxy.server.request.BodyConsumer`: a file has no use for a body."""
+        """See :class:`ipyproxy.server.request.BodyConsumer`; the request's body is ignored."""
 
     def body_ended(self) -> None:
         """See :class:`ipyproxy.server.request.BodyConsumer`."""
@@ -292,14 +296,14 @@ class Sending:
         if not self._is_over:
             self._end()
 
-    # The transport calls.
+    # Called by the transport.
 
     def pauseProducing(self) -> None:
-        """Read no more: the client has not taken the last piece."""
+        """Stop reading the file: the client has yet to read the last piece."""
         self._is_held_up = True
 
     def resumeProducing(self) -> None:
-        """The client has taken all."""
+        """The client has read everything so far."""
         self._is_held_up = False
         self._go_on()
 
@@ -309,13 +313,13 @@ class Sending:
 
 
 def _drop(outcome: object) -> None:
-    """Something was found for nobody."""
+    """Drop a result that nobody waits for."""
     if isinstance(outcome, Prepared):
         outcome.file.close()
 
 
 def _told(failure: Failure) -> ProxyError:
-    """What the client is told of a failure, and the log of its cause."""
+    """The error to answer with; logs the cause."""
     error = failure.value
     if isinstance(error, ProxyError):
         return error

@@ -1,8 +1,8 @@
-"""Names of files -> the media type that they are sent with, and what it can be compressed as.
+"""Finds the media type of a file by its name, and whether such files are worth compressing.
 
-The table is Python's own (``mimetypes``), which is kept up to date with IANA's, and not the
-system's ``/etc/mime.types``: the same file has the same type on every host. What browsers insist
-on, what today's pages are made of, and what differs between versions of Python stands here.
+The types come from Python's table (``mimetypes``), which follows IANA's, and not from the system's
+``/etc/mime.types``, so that a file has the same type on every host. The table here adds types that
+browsers insist on, that modern pages need, or that differ between versions of Python.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _OWN = {
     ".svgz": "application/gzip",
     ".toml": "application/toml",
     ".ttf": "font/ttf",
-    ".vcf": "text/plain",  # here it is variants of a genome, not visiting cards
+    ".vcf": "text/plain",  # on these hosts it contains variants of a genome, not visiting cards
     ".wasm": "application/wasm",
     ".wav": "audio/wav",
     ".webmanifest": "application/manifest+json",
@@ -77,6 +77,6 @@ def content_type(name: bytes) -> bytes:
 
 
 def is_compressible(name: bytes) -> bool:
-    """Whether there may be a compressed copy beside a file of this name."""
+    """Whether a file of this name may have a compressed copy beside it."""
     media_type = _media_type(name)
     return media_type.startswith("text/") or media_type in _TEXTS

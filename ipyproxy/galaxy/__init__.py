@@ -1,1 +1,1 @@
-"""Galaxy's interactive tools: the map that Galaxy keeps of them, read from wherever it is."""
+"""Galaxy's interactive tools: reads the map in which Galaxy lists them."""

@@ -1,7 +1,7 @@
-"""The rows of Galaxy's map, and what each says: which tool runs where, and how it is spoken to.
+"""Parses the rows of Galaxy's map: which tool runs where, and how requests reach it.
 
-Knows the six columns of the table ``gxitproxy`` (galaxy.managers.interactivetool). Knows nothing
-of where the rows come from, nor of requests. Pure.
+Knows the six columns of the table ``gxitproxy`` (galaxy.managers.interactivetool). Knows nothing of
+where the rows come from, or of requests. Pure.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ipyproxy.net.address import LOOPBACK, TCPAddress, is_loopback
 
 KEY_TYPE = "interactivetoolentrypoint"
 MOST_ENTRIES = 1_000_000
-"""Rows that are read of a map; Galaxy has as many as there are tools running."""
+"""Most rows that are read from a map; Galaxy has one for each running tool."""
 _LONGEST_INFO = 4096
 
 _KEY = re.compile(r"[a-z0-9]{1,64}", re.ASCII)
 _TOKEN = re.compile(r"[A-Za-z0-9]{1,64}", re.ASCII)
 _FIELD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
-# What frames a message, is about a connection, or says who the client is, is the proxy's to say.
+# Only the proxy may set fields that frame a message, concern a connection, or name the client.
 _NOT_TO_SET = {
     *("authorization", "connection", "content-length", "cookie", "date", "expect", "forwarded"),
     *("host", "keep-alive", "origin", "proxy-authorization", "referer", "te", "trailer"),
@@ -33,7 +33,7 @@ _FAMILIES_NOT_TO_SET = ("sec-", "x-forwarded-")
 
 
 class Row(NamedTuple):
-    """One row as it stands in the map, whatever it holds."""
+    """One row of the map, unchecked."""
 
     key: Any
     key_type: Any
@@ -44,11 +44,11 @@ class Row(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """An entry point of a tool that runs.
+    """An entry point of a running tool.
 
-    :ivar token: what the address of the tool has to have beside the key.
-    :ivar keeps_path: whether the tool gets the path as the browser asks for it, in path mode.
-    :ivar header: the field in which the tool is told its path, in path mode; empty: in none.
+    :ivar token: the secret that the tool's address must contain beside the key.
+    :ivar keeps_path: whether the tool gets the path unchanged, in path mode.
+    :ivar header: the field that tells the tool its path, in path mode; empty: none.
     """
 
     key: str
@@ -58,24 +58,24 @@ class Entry(NamedTuple):
     header: str = ""
 
     def opens_to(self, token: bytes) -> bool:
-        """Whether ``token`` is the right one; takes as long for one that is nearly right."""
+        """Whether ``token`` is the right one; compared in constant time."""
         return hmac.compare_digest(self.token, token)
 
 
 Entries = dict[str, Entry]
-"""All that a map has, by key."""
+"""All entries of a map, by key."""
 Changes = Mapping[str, Entry | None]
-"""What some keys are now; None: there is none any more."""
+"""The new entries of some keys; None: the entry is gone."""
 
 
 class EntryError(ValueError):
-    """What is wrong with a row. Never holds the token."""
+    """What is wrong with a row. Never contains the token."""
 
 
 def entry_of(row: Row) -> Entry | None:
-    """What a row says; None for another type of key.
+    """The entry of a row; None for another type of key.
 
-    :raises EntryError: if nothing can be served by it.
+    :raises EntryError: if the row is not usable.
     """
     key, key_type, token, host, port, info = row
     if key_type != KEY_TYPE:
@@ -86,7 +86,7 @@ def entry_of(row: Row) -> Entry | None:
         raise EntryError(f"{key} has no token of letters and digits")
     literal = plain_address(LOOPBACK if host == "localhost" else host) if _is_text(host) else None
     if literal is None or literal.is_unspecified:
-        # The kernel takes 0.0.0.0 and :: for this host, whatever networks say of that.
+        # The kernel takes 0.0.0.0 and :: for this host, so the allowed networks would not hold.
         raise EntryError(f"{key} has a host that is no IP address of one; no name is looked up")
     if type(port) is not int or not 0 < port < 65536:
         raise EntryError(f"{key} has no port from 1 to 65535")
@@ -103,14 +103,14 @@ def _is_text(host: object) -> bool:
 
 
 def _may_be_set(name: str) -> bool:
-    # Applications that read X_Script_Name and X-Script-Name alike read Transfer_Encoding so too.
+    # Applications that treat X_Script_Name like X-Script-Name do the same with Transfer_Encoding.
     plain = name.lower().replace("_", "-")
     is_ours = plain in _NOT_TO_SET or plain.startswith(_FAMILIES_NOT_TO_SET)
     return _FIELD_NAME.fullmatch(name) is not None and not is_ours
 
 
 def _info(key: str, info: object) -> Mapping[str, Any]:
-    """What the column ``info`` says: nothing (NULL, as Galaxy up to 20.09 has it) or JSON."""
+    """Parse the column ``info``: NULL (as in Galaxy up to 20.09) or JSON."""
     if info is None or info == "":
         return {}
     if not isinstance(info, str) or len(info) > _LONGEST_INFO:
@@ -127,10 +127,10 @@ def _info(key: str, info: object) -> Mapping[str, Any]:
 
 
 class Contents(NamedTuple):
-    """What a map holds.
+    """The contents of a map.
 
     :ivar entries: by key.
-    :ivar problems: what is wrong with the rows that are left out, one sentence each.
+    :ivar problems: a sentence for each row that is left out, with the reason.
     """
 
     entries: Entries
@@ -141,13 +141,13 @@ NOTHING = Contents({})
 
 
 class Reader:
-    """Makes entries of rows; of one that it has seen before, without taking it apart again."""
+    """Makes entries from rows; a row seen before is not parsed again."""
 
     def __init__(self) -> None:
         self._seen: dict[Row, Entry | EntryError | None] = {}
 
     def read(self, rows: Iterable[Row]) -> Contents:
-        """What ``rows`` say. Those that say nothing usable are left out, and told."""
+        """Parse ``rows``. Those that are not usable are left out and reported."""
         seen: dict[Row, Entry | EntryError | None] = {}
         entries: Entries = {}
         problems: list[str] = []
@@ -171,7 +171,7 @@ _UNSEEN: Any = object()
 
 
 def read_part(keys: Iterable[str], rows: Iterable[Row]) -> tuple[Changes, tuple[str, ...]]:
-    """What the rows of ``keys`` say now, and what is wrong with those that are left out."""
+    """The new entries of ``keys``, and what is wrong with rows that are left out."""
     changes: dict[str, Entry | None] = dict.fromkeys(keys)
     said = Reader().read(rows)
     changes.update(said.entries)
@@ -179,12 +179,12 @@ def read_part(keys: Iterable[str], rows: Iterable[Row]) -> tuple[Changes, tuple[
 
 
 class Tools:
-    """The tools that may be reached: entries of the map, in the networks that are allowed.
+    """The tools that may be reached: entries of the map in the allowed networks.
 
-    :ivar entries: what the map last held; may be replaced at any time.
-    :ivar networks: where tools may run; likewise.
-    :param own_ports: the ports of this machine that the proxy itself listens on: leading a request
-        there would be a loop.
+    :ivar entries: the last contents of the map; may be replaced at any time.
+    :ivar networks: the networks in which tools may run; likewise.
+    :param own_ports: the ports of this machine that the proxy itself listens on: a request sent
+        there would loop.
     """
 
     def __init__(self, own_ports: Container[int] = ()) -> None:
@@ -193,7 +193,7 @@ class Tools:
         self._own_ports = own_ports
 
     def change(self, changes: Changes) -> list[str]:
-        """Take over what has changed; gives the keys of entries that are gone, or are others."""
+        """Apply changes. Returns the keys of entries that are gone or have been replaced."""
         entries = self.entries
         others = [key for key, entry in changes.items() if entries.get(key, entry) != entry]
         for key, entry in changes.items():
@@ -204,14 +204,14 @@ class Tools:
         return others
 
     def find(self, key: bytes, token: bytes) -> Entry | None:
-        """The entry with this key, if this is its token and it is where tools may run."""
+        """The entry with this key, if the token is right and the tool's address is allowed."""
         entry = self.entries.get(key.decode("latin-1"))
         if entry is None or not entry.opens_to(token):
             return None
         return entry if self.allows(entry) else None
 
     def allows(self, entry: Entry) -> bool:
-        """Whether a tool may run there."""
+        """Whether the tool's address is allowed."""
         address = entry.address
         if address.port in self._own_ports and is_loopback(address):
             return False

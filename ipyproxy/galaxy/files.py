@@ -1,7 +1,7 @@
-"""The map in a file: a table of SQLite's, or a JSON object; read, and never written or held locked.
+"""The map in a file: an SQLite table or a JSON object. The file is never written, nor kept locked.
 
-Knows files, and how to tell cheaply that one has changed. Everything here may take as long as a
-disk does, so it is for a thread.
+Knows files, and how to tell cheaply that one has changed. All calls may wait for a disk, so they
+belong in a thread.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from ipyproxy.galaxy.entries import KEY_TYPE, MOST_ENTRIES, Row
 from ipyproxy.galaxy.source import SELECT
 
 PAUSE = 1.0
-"""Seconds from one look at a file to the next."""
+"""Seconds between two checks of a file."""
 _LOCKED_FOR = 0.5
-"""Seconds that a writer is waited for within one look; then there is the next."""
+"""Seconds that one check waits for a writer."""
 _CHANGE_COUNTER = slice(24, 28)
 _VERSION = slice(18, 20)
 _WITH_LOG = b"\2\2"
 _SALTS = 32
 _MOST_JSON = 256 * 2**20
-# A file that was changed so short a time ago may be changed again without its time telling.
+# A file that was changed so recently may change again without a new time stamp.
 _SETTLED_AFTER = 2_000_000_000
 
 
@@ -37,11 +37,11 @@ def _is_settled(changed: int) -> bool:
 
 
 class _State(NamedTuple):
-    """What is seen of a file of SQLite's from outside.
+    """The state of an SQLite file, as seen without opening it by SQLite.
 
-    :ivar main: what changes with the file.
-    :ivar has_log: whether it is written by way of a write-ahead log.
-    :ivar log: what changes with that; None: there is none.
+    :ivar main: differs if the file has changed.
+    :ivar has_log: whether it is written through a write-ahead log.
+    :ivar log: differs if the log has changed; None: there is none.
     """
 
     main: tuple[Any, ...]
@@ -53,10 +53,10 @@ _READ_ONLY, _BESIDE_A_LOG, _UNLOCKED = "mode=ro", "mode=ro&readonly_shm=1", "imm
 
 
 def _how(state: _State) -> str:
-    """How to open the file so that none is made beside it (sqlite.org/uri.html).
+    """How to open the file so that SQLite makes no file beside it (sqlite.org/uri.html).
 
-    With a write-ahead log even a reader makes what is missing of it, and Galaxy could not write to
-    files of another user.
+    With a write-ahead log even a reader creates missing files, and Galaxy could not write to files
+    of another user.
     """
     if not state.has_log:
         return _READ_ONLY
@@ -73,19 +73,19 @@ class _FileSource:
         self._seen: object = None
 
     def interrupt(self) -> None:
-        """See :class:`~ipyproxy.galaxy.source.Source`. Nothing cuts short what a disk does."""
+        """See :class:`~ipyproxy.galaxy.source.Source`. Reading from a disk can't be interrupted."""
 
     def close(self) -> None:
         """See :class:`~ipyproxy.galaxy.source.Source`."""
 
 
 class SQLiteSource(_FileSource):
-    """The table ``gxitproxy`` in a file of SQLite's.
+    """The table ``gxitproxy`` in an SQLite file.
 
-    A look at an unchanged file costs two calls of stat and 32 bytes read. Of a changed one all rows
-    are read at once, and the file is closed again before they are looked at: Galaxy's writer waits
-    for a reader, some milliseconds here. The file is opened for reading only, so that nothing is
-    made where there is none, and no half-written transaction is undone but by Galaxy.
+    A check of an unchanged file costs two calls of stat and a read of 32 bytes. From a changed file
+    all rows are read at once, and the file is closed before they are parsed, because Galaxy's
+    writer has to wait for a reader: here some milliseconds. The file is opened read-only, so that
+    it is never created here, and that only Galaxy rolls back an incomplete transaction.
     """
 
     def look(self) -> Sequence[Row] | None:
@@ -97,20 +97,20 @@ class SQLiteSource(_FileSource):
             how = _how(seen)
             rows = self._rows(how)
             if how == _UNLOCKED and seen != self._state():
-                return None  # somebody writes: there is a log now, and the next look reads it
+                return None  # a writer has created a log, which the next look reads
         except OSError as error:
             raise AwayError(f"{self._path} cannot be read ({error.strerror})") from None
         except sqlite3.Error as error:
             raise AwayError(f"{self._path} cannot be read ({error})") from None
-        # A log is written again from its beginning, and then its size does not tell either.
+        # A log may be rewritten from its beginning, so its size is not enough.
         self._seen = seen if seen.log is None or _is_settled(seen.log[1]) else None
         return rows
 
     def _state(self) -> _State:
-        """What changes whenever somebody has written.
+        """The state, which differs after every write.
 
-        In the file's head there is a counter of its transactions; with a write-ahead log there are
-        other salts at the beginning of that, or more of it (sqlite.org/fileformat2.html).
+        The file's head has a counter of transactions. With a write-ahead log, the salts at its
+        beginning change, or it grows (sqlite.org/fileformat2.html).
         """
         with self._path.open("rb") as file:
             main = os.fstat(file.fileno())
@@ -132,7 +132,7 @@ class SQLiteSource(_FileSource):
             isolation_level=None,
         )
         try:
-            # What is no UTF-8 is a row that nothing is made of, and not the end of all others.
+            # A row that is not UTF-8 is skipped; the other rows are still read.
             connection.text_factory = lambda text: text.decode("utf-8", "replace")
             rows = connection.execute(SELECT).fetchall()
         finally:
@@ -141,7 +141,7 @@ class SQLiteSource(_FileSource):
 
 
 class JSONSource(_FileSource):
-    """A JSON object with an entry under each key, as gx-it-proxy takes it."""
+    """A JSON object with one entry for each key, in gx-it-proxy's format."""
 
     def look(self) -> Sequence[Row] | None:
         """See :class:`~ipyproxy.galaxy.source.Source`."""
@@ -172,10 +172,10 @@ def _row(key: str, entry: object) -> Row:
     told = entry if isinstance(entry, dict) else {}
     token, host, port, info = (_plain(told.get(name)) for name in ("token", "host", "port", "info"))
     if isinstance(port, str) and port.isascii() and port.isdigit() and len(port) <= 5:
-        port = int(port)  # gx-it-proxy takes it so
+        port = int(port)  # gx-it-proxy accepts this too
     return Row(key, KEY_TYPE, token, host, port, info)
 
 
 def _plain(value: object) -> object:
-    """``value``, if it is one that a column could hold."""
+    """``value``, if a column could have it."""
     return value if isinstance(value, (str, int)) else None

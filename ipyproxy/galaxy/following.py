@@ -1,6 +1,6 @@
-"""Follows the map: keeps what was last seen of it, and tells what has changed.
+"""Follows the map: reads it again and again, and reports changes.
 
-Knows what to log. Knows no kind of source, and nothing of requests.
+Knows what to log. Knows nothing of the kinds of sources, or of requests.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ _TOLD_AT_ONCE = 10
 
 
 class Holder(Protocol):
-    """Who has to know what the map holds."""
+    """Gets the contents of the map."""
 
     def take(self, contents: Contents) -> None:
-        """Take what it holds now in place of what it held."""
+        """Replace the contents."""
 
     def change(self, changes: Changes) -> None:
-        """Put what has changed into what was taken."""
+        """Apply changes to the contents."""
 
 
 class Follower:
-    """Keeps ``holder`` up to date with what the map holds.
+    """Keeps ``holder`` up to date with the map.
 
-    A map that is away, that does not answer, or that is not there yet, is told once and waited
-    for; what was seen last counts until then. One look is under way at once.
+    If the map cannot be read, or does not exist yet, that is logged once, and the last contents
+    stay valid until it can. Only one look runs at a time.
 
-    :param name: what people know the map by; holds no password.
-    :param holder: is told what the map holds, whenever that is something else.
-    :param draw: gives random numbers from 0 up to 1, so that many hosts come back one by one.
+    :param name: the map's name for people; contains no password.
+    :param holder: gets the contents of the map whenever they change.
+    :param draw: returns random numbers from 0 up to 1, so that many hosts don't come back at once.
     """
 
     log = Logger(namespace="ipyproxy.galaxy")
@@ -64,25 +64,25 @@ class Follower:
         self.pause = source.pause
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start to look."""
         self._watch.start()
 
     def stop(self) -> None:
-        """Look no more, and take nothing more of what is being looked at."""
+        """Stop looking, and drop the result of a look that runs."""
         self._watch.stop()
         self._source.interrupt()
         self._run(self._source.close).addErrback(lambda _: None)
 
     def look(self) -> Deferred[None]:
-        """See :class:`ipyproxy.database.watch.Watched`, as for the next three."""
+        """See :class:`ipyproxy.database.watch.Watched`, also for the next three."""
         return self._run(self._read).addCallback(self._seen)
 
     def interrupt(self) -> None:
-        """The look does not end."""
+        """The look takes too long: interrupt it."""
         self._source.interrupt()
 
     def went_away(self, why: str) -> None:
-        """There is no map for now."""
+        """The map cannot be read at present."""
         nothing = self._contents is None
         kept = "there are no tools until then" if nothing else "what it held counts until then"
         self.log.warn(
@@ -93,16 +93,16 @@ class Follower:
         )
 
     def came_back(self) -> None:
-        """There is one again."""
+        """The map can be read again."""
         self.log.info("the map {map} is there again", map=self._name)
 
     def _read(self) -> _Found:
-        """In the thread: what the map holds, or what of it has changed; None: nothing has."""
+        """In the thread: read the whole map, or its changes; None: nothing has changed."""
         found = self._source.look()
         if isinstance(found, Part):
             return read_part(found.keys, found.rows)
         contents = None if found is None else self._reader.read(found)
-        # Here and not in the event loop, which it would keep for a while if there are very many.
+        # Here and not in the event loop, which very many rows would block.
         return None if contents == self._contents else contents
 
     def _seen(self, found: _Found) -> None:

@@ -1,6 +1,6 @@
-"""The map in a database of PostgreSQL's.
+"""The map in a PostgreSQL database.
 
-Knows the table, LISTEN and SELECT. Waits for the server in each call, so it is for a thread.
+Knows the table, LISTEN and SELECT. Each call waits for the server, so it belongs in a thread.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from ipyproxy.galaxy.entries import Row
 from ipyproxy.galaxy.source import SELECT, Part
 
 PAUSE = 0.5
-"""Seconds from one look to the next, however many notifications come."""
+"""Least seconds between two looks, however many notifications come."""
 STATEMENT_TIMEOUT = 15_000
-"""Milliseconds after which the server gives up a statement: enough for a million rows."""
+"""Milliseconds after which the server cancels a statement: enough for a million rows."""
 CHECK = 1800.0
-"""Seconds after which, give or take a half, the table is looked at although nothing was told."""
+"""Seconds (plus or minus a half) after which the table is read without a notification."""
 MOST_TOLD = 1000
-"""Keys that are read by themselves; of more changes at once all rows are read."""
+"""Most keys that are read one by one; with more changes at once, all rows are read."""
 _LONGEST_KEY = 64
 
-# A snapshot names the transactions that have not ended, and the next one to come. As long as it is
-# the same, no transaction has written and ended: not in this table, nor in any other.
+# A snapshot lists the open transactions and the next transaction id. While it stays the same, no
+# transaction has written and ended, in this table or any other.
 _STATE = """
 SELECT txid_current_snapshot()::text, EXISTS (
     SELECT FROM pg_trigger WHERE tgrelid = 'gxitproxy'::regclass AND tgname = 'ipyproxy_tell_row'
     AND tgenabled <> 'D'
 )
 """
-# Whatever changes, this does, and it is one row: most looks find nothing new.
+# This single row changes with every change, so most looks read only that.
 _FINGERPRINT = "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)), 0) FROM gxitproxy t"
 _PART = "SELECT key, key_type, token, host, port, info FROM gxitproxy WHERE key = ANY(%s)"
 
@@ -40,9 +40,9 @@ _PART = "SELECT key, key_type, token, host, port, info FROM gxitproxy WHERE key 
 class PostgreSQLSource:
     """The table ``gxitproxy`` in the database that a libpq URI names.
 
-    Each look waits for ``NOTIFY gxitproxy``, but not for long. Where the trigger
-    ``ipyproxy_tell_row`` is there, a notification names the key that has changed, and only its row
-    is read. The session is one for reading only.
+    Each look waits for ``NOTIFY gxitproxy``, but not for long. If the trigger ``ipyproxy_tell_row``
+    is installed, a notification names the key that has changed, and only its row is read. The
+    session is read-only.
     """
 
     pause = PAUSE
@@ -62,12 +62,12 @@ class PostgreSQLSource:
     def _begin(self, connection: Any) -> None:
         connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT}")
         connection.execute("SET default_transaction_read_only = on")
-        # Nothing was told while there was no connection.
+        # Notifications were lost while there was no connection.
         self._told.clear()
         self._check_at = 0.0
 
     def _hear(self, key: str) -> None:
-        """Remember which key has changed, or that nobody knows which."""
+        """Remember which key has changed, or that it is unknown."""
         if len(self._told) <= MOST_TOLD:
             self._told.add(key if len(key) <= _LONGEST_KEY else "")
 
@@ -83,7 +83,7 @@ class PostgreSQLSource:
                 self._seen = None
                 return Part(told, [Row(*row) for row in rows])
         found = self._all(connection)
-        # Not all nodes at once.
+        # So that not all nodes read at once.
         self._check_at = time.monotonic() + CHECK * random.uniform(0.5, 1.5)  # noqa: S311
         return found
 
@@ -92,12 +92,12 @@ class PostgreSQLSource:
         if seen == self._seen:
             return None
         rows = [Row(*row) for row in connection.execute(SELECT)]
-        # Of before the rows: whatever has changed since is found by the next look.
+        # The snapshot before the rows: the next look finds all later changes.
         self._seen = seen
         return rows
 
     def interrupt(self) -> None:
-        """See :class:`~ipyproxy.galaxy.source.Source`. Making a connection has its own time-out."""
+        """See :class:`~ipyproxy.galaxy.source.Source`. Connecting has its own time-out."""
         self._session.interrupt()
 
     def close(self) -> None:

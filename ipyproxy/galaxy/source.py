@@ -1,4 +1,4 @@
-"""What a source of the map is. Knows no kind of them."""
+"""The interface of a source of the map."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from typing import Protocol
 from ipyproxy.galaxy.entries import Row
 
 SELECT = "SELECT key, key_type, token, host, port, info FROM gxitproxy LIMIT 1000000"
-"""All rows, or MOST_ENTRIES of them, in the words of every database."""
+"""Selects all rows, at most MOST_ENTRIES, in SQL that every database understands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What was found of some keys only; all others are as they were at the last look."""
+    """Rows for some keys only; all others are unchanged since the last look."""
 
     keys: Collection[str]
     rows: Sequence[Row]
 
 
 class Source(Protocol):
-    """Where the map is. One thread, which is not the reactor's, makes all calls but one."""
+    """Reads the map. One thread, not the reactor's, makes all calls except :meth:`interrupt`."""
 
     pause: float
-    """Seconds to wait from one look to the next."""
+    """Seconds between two looks."""
 
     def look(self) -> Sequence[Row] | Part | None:
-        """All rows, or those of keys that have changed since the last look; None if none have.
+        """Read all rows, or those of keys that have changed since the last look; None if none have.
 
-        Takes as long as it likes.
+        May take long.
 
         :raises AwayError: if the map cannot be read.
         """
 
     def interrupt(self) -> None:
-        """Make a look that waits for a silent server fail soon, if it can be done.
+        """Make a look that waits for a silent server fail soon, if that is possible.
 
-        Called from another thread than the one that looks. Returns at once.
+        Called from another thread. Returns at once.
         """
 
     def close(self) -> None:
-        """Let go of whatever is open."""
+        """Close everything that is open."""

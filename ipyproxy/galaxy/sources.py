@@ -1,4 +1,4 @@
-"""The source for each place that a map may be at. Opens nothing."""
+"""Chooses the source for each kind of map. Opens nothing."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ipyproxy.galaxy.spelling import JSONMap, MapPlace, SQLiteMap
 
 
 def source_of(place: MapPlace) -> Source:
-    """What reads the map that is there."""
+    """The source that reads the map at ``place``."""
     if not isinstance(place, SQLiteMap | JSONMap):
         return PostgreSQLSource(place.conninfo)
-    # Nobody else pays for SQLite, which takes 0.9 MiB.
+    # Imported only when needed, since SQLite takes 0.9 MiB.
     from ipyproxy.galaxy.files import JSONSource, SQLiteSource
 
     source = SQLiteSource if isinstance(place, SQLiteMap) else JSONSource

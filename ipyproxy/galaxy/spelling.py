@@ -1,7 +1,7 @@
-"""Where Galaxy's map is, in each of the spellings that Galaxy and gx-it-proxy take.
+"""Parses the place of Galaxy's map, in all spellings of Galaxy and gx-it-proxy.
 
-Knows ``interactivetools_map`` (a path, or a URL of SQLAlchemy's) and ``interactivetoolsproxy_map``
-(such a URL). Opens nothing. Pure.
+Knows ``interactivetools_map`` (a path, or an SQLAlchemy URL) and ``interactivetoolsproxy_map`` (an
+SQLAlchemy URL). Opens nothing. Pure.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _URL = re.compile(r"(?P<backend>[a-z0-9]+)(?:\+(?P<driver>[a-z0-9_]+))?://(?P<re
 
 
 class SQLiteMap(NamedTuple):
-    """The map is a table in a file of SQLite's."""
+    """The map is a table in an SQLite file."""
 
     path: Path
 
@@ -37,10 +37,10 @@ MapPlace = SQLiteMap | JSONMap | PostgreSQL
 
 
 def read_place(text: str) -> MapPlace:
-    """Where the map is that ``text`` names.
+    """The place that ``text`` names.
 
-    ``sqlite:///`` is followed by a path as SQLAlchemy has it: relative with three slashes, absolute
-    with four. The name of a driver (``postgresql+psycopg2``) is Galaxy's business, and left out.
+    After ``sqlite:`` comes a path as in SQLAlchemy: relative with three slashes, absolute with
+    four. The name of a driver (``postgresql+psycopg2``) matters only to Galaxy and is dropped.
 
     :raises ValueError: with what is wrong.
     """
@@ -66,7 +66,7 @@ def _file(text: str) -> MapPlace:
 
 
 def anchored(place: MapPlace, directory: Path) -> MapPlace:
-    """The same place, a relative path starting from ``directory``."""
+    """The same place; a relative path starts from ``directory``."""
     if isinstance(place, PostgreSQL):
         return place
     return place._replace(path=directory / place.path)

@@ -1,1 +1,1 @@
-"""Carries one request from the browser to the notebook, and the answer back."""
+"""Carries a request from the client to the upstream, and the answer back."""

@@ -1,6 +1,6 @@
-"""What stands at a route to an application: the resource that carries requests to its servers.
+"""The resource at a route to an application: it carries requests to the application's servers.
 
-Knows which servers there are, and which is asked first. Access has been decided before.
+Knows which servers there are, and which one is asked first. Access has been decided before.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _DOWN = (Problem.UPSTREAM_DEAD, Problem.UPSTREAM_STARTING)
 class ApplicationResource(Resource):
     """One application, on one server or on several.
 
-    Of those that answer, the one with the least open work gets a request; equals take turns. One
-    that cannot be reached is passed over, and so is one that hung up on a request which may be
-    sent twice.
+    A request goes to the server with the fewest open requests; servers with equally many take
+    turns. If that one cannot be reached, the next one is tried. So it is if a server closes the
+    connection on a request that may be sent twice.
 
-    :param timeout: seconds for which an answer may not begin; None: as for all upstreams.
-    :param work: what goes on at the route, where it may be removed; None: it stays.
+    :param timeout: seconds to wait for an answer to begin; None: as for all upstreams.
+    :param work: the route's open work, if the route can be removed; None: it can't.
     """
 
     isLeaf = True
@@ -50,11 +50,11 @@ class ApplicationResource(Resource):
         self._turn = 0
 
     def getChild(self, path: bytes, request: object) -> Resource:
-        """Everything below is this application's."""
+        """Stay here: this resource serves everything below it."""
         return self
 
     def render(self, request: Request) -> int:
-        """Carry the request; a WebSocket is one by its Upgrade, never by its path.
+        """Carry the request. A WebSocket is recognized by its Upgrade field, never by its path.
 
         Raises :class:`ProxyError` as :meth:`.exchange.Exchange.start` does for the last server.
         """

@@ -1,10 +1,10 @@
-"""One request carried to a notebook, and its answer carried back.
+"""One exchange: a request carried to an upstream, and its answer carried back.
 
-Knows both sides' vocabulary: the request of the server, the connection of the client, and what a
-gateway changes in between. Knows nothing of sockets, and decides nothing about access.
+Knows both sides: the client's request, the connection to the upstream, and what a gateway changes
+in between. Knows nothing of sockets, and decides nothing about access.
 
-Longer than other modules, because it is one class: what the server, the upstream's connection and
-the places call all ends in letting go of both sides at once.
+Longer than other modules, because it is one class: calls of the server, of the upstream's
+connection and of the places may each have to release both sides at once.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ from ipyproxy.upstream.tenancy import Tenants
 from ipyproxy.upstream.upstream import Upstream
 from ipyproxy.websocket.bridge import Bridge, Bridges
 
-# Without a length some servers wait for a body of these (RFC 9110 section 8.6).
+# With these, some servers wait for a body unless there is a length (RFC 9110 section 8.6).
 _WITH_BODY: Final = frozenset((b"POST", b"PUT", b"PATCH"))
-# Methods that may be sent twice (RFC 9110 section 9.2.2).
+# Idempotent methods, which may be sent twice (RFC 9110 section 9.2.2).
 _IDEMPOTENT: Final = frozenset((*SAFE, b"PUT", b"DELETE"))
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayContext:
-    """What every exchange needs: connections, who answers, and what the public side is called."""
+    """What all exchanges share: the connections, the health of upstreams, and optional features."""
 
     pool: Pool
     health: HealthChecker
@@ -66,11 +66,11 @@ class GatewayContext:
     trusted_origins: frozenset[bytes] = frozenset()
     trusted_pages: TrustedPages | None = None
     compression: Compression | None = None
-    """None: answers pass as they are."""
+    """None: answers pass unchanged."""
     preloads: Preloads | None = None
-    """What pages are going to ask for; None: they are not told of it."""
+    """Knows the files that pages load; None: no page's head names them."""
     named_files: NamedFiles | None = None
-    """What an upstream may have sent by naming a file; None: nothing."""
+    """The files that an upstream may have the proxy send by naming them; None: none."""
 
 
 _ACTIVE_BELOW = 300
@@ -78,16 +78,16 @@ _POLLING = b"no_track_activity="
 
 
 class RouteWork:
-    """What goes on at one route that may be removed: its bridges, and when it was last used.
+    """The open work of a route that can be removed: its bridges, and when it was last used.
 
     Times are seconds of the reactor's clock; minus infinity: never.
 
-    :param bridged: has all routes with open bridges.
-    :ivar active_at: when there last was traffic: bytes of a request's body, an answer below 300
-        that came to its end, bytes on a bridge.
-    :ivar person_at: when a person last did something: a page was navigated to, or a request that
-        may change something was sent, and the answer was below 300; or the client sent (a part of)
-        a message on a bridge. What pages ask for by GET, over and over, and pings are no sign.
+    :param bridged: the routes that have open bridges.
+    :ivar active_at: when there was traffic last: bytes of a request's body, a complete answer with
+        a status below 300, or bytes on a bridge.
+    :ivar person_at: when a person did something last: opened a page, or sent a request that may
+        change something, and the answer's status was below 300; or sent (a part of) a message on a
+        bridge. GET requests that pages repeat by themselves, and pings, do not count.
     """
 
     __slots__ = ("_bridged", "_bridges", "_ended", "active_at", "person_at")
@@ -100,7 +100,7 @@ class RouteWork:
         self._ended = False
 
     def add(self, bridge: Bridge) -> None:
-        """One is open now. It ends at once if the route was removed during the handshakes."""
+        """A bridge has opened. It ends at once if the route was removed during the handshakes."""
         if self._ended:
             bridge.lose_route()
             return
@@ -108,7 +108,7 @@ class RouteWork:
         self._bridged.add(self)
 
     def discard(self, bridge: Bridge, now: float) -> None:
-        """One has ended."""
+        """A bridge has ended."""
         if bridge in self._bridges:
             self._look_at(bridge, now)
             del self._bridges[bridge]
@@ -116,13 +116,13 @@ class RouteWork:
                 self._bridged.discard(self)
 
     def end(self) -> None:
-        """The route is removed."""
+        """The route is removed: end its bridges."""
         self._ended = True
         for bridge in list(self._bridges):
             bridge.lose_route()
 
     def look(self, now: float) -> None:
-        """See whether there was traffic on its bridges since the last look."""
+        """Check for traffic on the bridges since the last look."""
         for bridge in self._bridges:
             self._look_at(bridge, now)
 
@@ -136,7 +136,7 @@ class RouteWork:
             self.person_at = max(self.person_at, bridge.last_activity)
 
     def answered(self, request: Request, now: float) -> None:
-        """The answer to a request came to its end."""
+        """The answer to a request is complete."""
         if request.status >= _ACTIVE_BELOW:
             return
         self.active_at = now
@@ -156,26 +156,26 @@ def _framing(body: Decoder) -> bytes:
 
 
 class Exchange:
-    """Carries one request. Its own methods are what the server and the client call."""
+    """Carries one request. The server and the upstream's connection call its methods."""
 
     _connection: UpstreamConnection | None = None
     _dial: Attempt | None = None
     _mark: int | None = None
-    # Where a place is held, or waited for.
+    # The places at which this exchange holds one, or waits for one.
     _places: Places | None = None
     _client = ""
-    # What was changed in the request, and what stands between the answer's body and the client.
+    # What was changed in the request; what stands between the upstream's body and the client.
     _asked: Asked | None = None
     _body: EncodedBody | KeptBody | None = None
     _held: HeldPage | None = None
-    # What is sent in place of the upstream's body.
+    # The file that is sent in place of the upstream's body.
     _file: Sending | None = None
     others: Sequence[Upstream] = ()
-    """Where the request may go instead, in this order."""
+    """Other servers that the request may go to instead, in this order."""
     timeout: float | None = None
-    """Seconds for which the answer may not begin; None: as for all."""
+    """Seconds to wait for the answer to begin; None: as for all upstreams."""
     work: RouteWork | None = None
-    """What goes on at the route, where it may be removed; None: it stays."""
+    """The route's open work, if the route can be removed; None: it can't."""
 
     def __init__(
         self, request: Request, upstream: Upstream, rewriting: Rewriting, context: GatewayContext
@@ -188,11 +188,12 @@ class Exchange:
     def start(self) -> None:
         """Take a place at the upstream, find a connection, and send the request on it.
 
-        Where all places are taken and nobody gives way, the request waits for a while.
+        If all places are taken and no other client has to give one up, the request waits for a
+        while.
 
         Raises :class:`ProxyError`: ``OVERLOADED`` if too many wait, ``UPSTREAM_STARTING`` or
-        ``UPSTREAM_DEAD`` if it is known not to answer, ``FOREIGN_PORT`` or ``CHANGED_HANDS``
-        if somebody else listens there.
+        ``UPSTREAM_DEAD`` if the upstream is known not to answer, ``FOREIGN_PORT`` or
+        ``CHANGED_HANDS`` if the wrong process listens there.
         """
         upstream = self._upstream
         context = self._context
@@ -211,7 +212,7 @@ class Exchange:
     def _ask_for_place(self) -> bool:
         request = self._request
         client = subscriber(request.client)
-        # Behind one address there may be many people, and a login tells them apart.
+        # Many people may share one address; a login tells them apart.
         self._client = f"{client} {request.user}" if request.user else client
         places = self._upstream.places
         has_place = places.ask(self._client, self, request.started)
@@ -223,33 +224,33 @@ class Exchange:
             self._upstream, self, once=not self._is_repeatable(), mark=self._mark
         )
 
-    # Places call; see :class:`ipyproxy.upstream.places.Holder`.
+    # Called by the places; see :class:`ipyproxy.upstream.places.Holder`.
 
     @property
     def is_slow(self) -> bool:
-        """Whether the client keeps below the slowest pace."""
+        """Whether the client is below the slowest pace."""
         return self._request.connection.is_slow
 
     def place_given(self) -> None:
-        """The request has waited, and may be sent now."""
+        """The request has waited for a place, and may be sent now."""
         self._find_connection()
 
     def place_refused(self) -> None:
-        """The request has waited too long."""
-        self._places = None  # it has left the queue, and holds none
+        """The request has waited too long for a place."""
+        self._places = None  # it has left the queue and holds no place
         self.client_lost()
         self._request.refuse(ProxyError(Problem.OVERLOADED, "waited too long for a place"))
 
     def give_way(self) -> None:
-        """End the exchange, because another client has more right to its place."""
+        """End the exchange, because its place goes to another client that holds fewer."""
         self.client_lost()
         self._request.refuse(ProxyError(Problem.OVERLOADED, "gave its place to another client"))
 
     def _is_repeatable(self) -> bool:
-        """Whether the request can be sent a second time without harm, and as a whole."""
+        """Whether the request is idempotent and has no body."""
         return self._request.body is None and self._request.method in _IDEMPOTENT
 
-    # The client calls: a connection, then the answer.
+    # Called by the upstream's side: first a connection, then the answer.
 
     def connected(self, connection: UpstreamConnection) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
@@ -277,7 +278,7 @@ class Exchange:
             return
         early, request.pending_body = request.pending_body, b""
         connection.send(method, head, self, ended=False, timeout=self.timeout)
-        # Whatever the notebook can't take makes the browser wait.
+        # Backpressure: if the upstream can't take the body, the client has to wait.
         connection.transport.registerProducer(request.transport, True)
         request.transport.resumeProducing()
         if early:
@@ -286,7 +287,7 @@ class Exchange:
             self.body_ended()
 
     def fields(self) -> bytes:
-        """The field lines that do not frame."""
+        """The field lines of the request, without framing."""
         request, rewriting = self._request, self._rewriting
         head, public, client = request.head, request.public, request.connection
         fields = request_fields(head, public, self._context.trusted_origins, rewriting)
@@ -338,7 +339,7 @@ class Exchange:
         request.begin(status, reason, fields, length)
 
     def _begin_page(self, reason: bytes, fields: bytes, length: int | None, page: bytes) -> None:
-        """Begin the answer with what the ``page`` itself names, as far as it has come."""
+        """Begin the answer; its head names the files that ``page``, so far, names itself."""
         self._held = None
         preloads = self._context.preloads
         if preloads is not None:
@@ -350,7 +351,7 @@ class Exchange:
     def _begin_body(
         self, compression: Compression, answer: Answer, length: int | None
     ) -> EncodedBody | KeptBody | None:
-        """What the client gets instead of the notebook's body; None: that one."""
+        """What replaces the upstream's body; None: that body is sent unchanged."""
         upstream, request = self._upstream, self._request
         if answer.kept is not None:
             return compression.send_kept(answer.kept, upstream, request)
@@ -364,12 +365,12 @@ class Exchange:
     def _with_preloads(
         self, preloads: Preloads, head: ResponseHead, fields: bytes, size: int | None
     ) -> bytes | None:
-        """Tell the browser what the page is going to ask for, if it is a page.
+        """Add the field that names the files which the page will load, if the answer is a page.
 
-        None: the page itself may tell, and comes together with its head as a rule.
+        None: the page itself has to be read for them; mostly it comes together with its head.
         """
         request = self._request
-        # No page is that small.
+        # A page is larger than that.
         if size is not None and size < SMALLEST and request.started > preloads.learning_until:
             return fields
         return preloads.answered(
@@ -402,7 +403,7 @@ class Exchange:
         )
 
     def _is_safe(self) -> bool:
-        """Whether the request neither changes nor opens anything (RFC 9110 section 9.2.1)."""
+        """Whether the method is safe: it changes and opens nothing (RFC 9110 section 9.2.1)."""
         return self._request.method in SAFE
 
     def response_received(self, data: bytes) -> None:
@@ -423,7 +424,7 @@ class Exchange:
     def response_waiting(self) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
         if self._file is not None:
-            # A body besides is of no use to anybody, and may be long.
+            # The upstream's own body is not used, and may be long.
             if self._connection is not None:
                 self._connection.abandon()
             self.response_ended()
@@ -431,7 +432,7 @@ class Exchange:
         if self._held is not None:
             self._held.received(b"")
         self._request.flush()
-        # Whatever the browser can't take makes the notebook wait.
+        # Backpressure: if the client can't take the body, the upstream has to wait.
         if self._connection is not None:
             producer = self._body or self._connection.transport
             self._request.transport.registerProducer(producer, True)
@@ -449,11 +450,11 @@ class Exchange:
         elif body is None:
             self._request.finish()
         else:
-            # What is left to send is between it and the client.
+            # The upstream has done its part; the rest is sent without it.
             body.ended()
 
     def stale(self) -> None:
-        """See :class:`ipyproxy.upstream.connection.Receiver`: try once more if that is harmless."""
+        """See :class:`ipyproxy.upstream.connection.Receiver`: try again if that is safe."""
         self._connection = None
         if self._is_repeatable():
             self._dial = self._context.pool.dial(self._upstream, self, self._mark)
@@ -473,7 +474,7 @@ class Exchange:
             self._request.refuse(error)
 
     def goes_elsewhere(self, error: ProxyError) -> bool:
-        """Whether another server can be asked, because this one cannot have done anything."""
+        """Whether another server may get the request, because this one can't have acted on it."""
         if not self.others or self._request.begun:
             return False
         # Without a connection nothing was sent.
@@ -505,7 +506,7 @@ class Exchange:
             places.leave(self._client, self)
 
     def _part(self) -> None:
-        """Let go of both sides; a connection with half a request on it is closed by now."""
+        """Release both sides. A connection with a partial request on it is closed by now."""
         request = self._request
         self._connection = None
         self._dial = None
@@ -518,7 +519,7 @@ class Exchange:
         if body is not None:
             body.abandon()
 
-    # The server calls: the body, or that the client is gone.
+    # Called by the server: the body comes, or the client is gone.
 
     def body_received(self, data: bytes) -> None:
         """See :class:`ipyproxy.server.request.BodyConsumer`."""

@@ -1,7 +1,7 @@
-"""A page's answer that waits for what has come of the page, so that its head can tell of it.
+"""Holds a page's head until the beginning of the page is here: the head then names its files.
 
-Knows when there is enough to begin with, and that nobody waits for what is still to be sent. Knows
-nothing of what the head tells.
+Knows when enough of the page is here, and never waits for bytes that the notebook has not sent yet.
+Knows nothing of what the head names.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Protocol
 from ipyproxy.gateway.preloads import LONGEST_PAGE
 
 _TURNS = 2
-"""Turns of the event loop to wait for what the socket has. One is not enough, since calls that are
-due may come before what is to be read."""
+"""Turns of the event loop to wait for bytes that the socket has already. One is not enough: calls
+that are due may run before the socket is read."""
 
 
 class Source(Protocol):
-    """The connection that the page comes by."""
+    """The connection that the page comes from."""
 
     @property
     def has_input(self) -> bool:
-        """Whether there is something to be read at once."""
+        """Whether bytes are there to be read at once."""
 
 
 class HeldPage:
@@ -29,7 +29,7 @@ class HeldPage:
 
     :param source: where the body comes from; None: nothing more comes.
     :param call_soon: calls something in the next turn of the event loop.
-    :param begin: begins the answer, and is handed what there is of the body; called once.
+    :param begin: begins the answer; called once, with the part of the body that has come.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class HeldPage:
         self._body = b""
 
     def received(self, data: bytes) -> None:
-        """Take a piece of the body, and begin unless more of it is there already."""
+        """Take a piece of the body; begin unless more of it waits in the socket."""
         self._body += data
         if self._source is not None and self._source.has_input and len(self._body) < LONGEST_PAGE:
             self._look_again(len(self._body), _TURNS)
@@ -52,17 +52,17 @@ class HeldPage:
             self.begin()
 
     def begin(self) -> None:
-        """Begin with what there is."""
+        """Begin with the part that has come."""
         begin, self._begin = self._begin, None
         if begin is not None:
             begin(self._body)
 
     def forget(self) -> None:
-        """The answer is not to begin."""
+        """Never begin the answer."""
         self._begin = None
 
     def _look_again(self, seen: int, turns: int) -> None:
-        """Begin after so many turns if what was there has been no byte of the body."""
+        """Begin after so many turns, if no byte of the body has come in them."""
         if len(self._body) != seen:
             return
         if turns:

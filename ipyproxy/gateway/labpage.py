@@ -1,8 +1,8 @@
-"""The files that JupyterLab's page is going to ask for, as far as the page itself says so.
+"""Reads from JupyterLab's page which files it will load.
 
-Its scripts are in the HTML. The extensions that are loaded ahead of everything else are in the page
-configuration (``federated_extensions``), a JSON text that the page's first script reads; so a
-browser learns of them only when that script has come and runs. Notebook 7 has the same.
+The HTML names the page's scripts. The page configuration (``federated_extensions``), a JSON text in
+the page, names the extensions that are loaded first. The page's first script reads that text, so a
+browser learns of the extensions only when that script has come and runs. Notebook 7 does the same.
 
 Knows the form of the page (jupyterlab_server, ``templates/index.html``; JupyterLab,
 ``bootstrap.js``). Knows nothing of answers. Pure.
@@ -21,9 +21,9 @@ _CONFIGURATION = re.compile(
 
 
 def files_of(page: bytes) -> list[bytes]:
-    """The addresses of the scripts that ``page`` asks for first, as it spells them.
+    """The addresses of the scripts that ``page`` loads first, as it spells them.
 
-    Empty if it is none of JupyterLab's, or if its configuration is not here as a whole.
+    Empty if the page is not JupyterLab's, or if its configuration is incomplete.
     """
     said = _CONFIGURATION.search(page)
     if said is None:

@@ -1,19 +1,19 @@
-"""Files that a page is going to ask for, named in the head of the page: ``Link`` with ``preload``.
+"""Names the files that a page will load in the head of its answer: ``Link`` with ``preload``.
 
 A browser learns of a page's scripts one after the other: JupyterLab's page names one script, which
-asks for two more, which ask for forty. Each step costs a round trip, and the line is idle
-meanwhile. If the page's head names all of them (RFC 8288, W3C Preload), the browser fetches them at
-once. That is what 103 (RFC 8297) is for as well, but browsers take it by HTTP/2 and HTTP/3 only.
+loads two more, which load forty. Each step costs a round trip during which the line is idle. If the
+page's head names all of them (RFC 8288, W3C Preload), the browser fetches them at once. 103 (RFC
+8297) serves the same purpose, but browsers accept it over HTTP/2 and HTTP/3 only.
 
-The largest file is named first, since it takes longest and its connection starts slowly; all others
-follow in the order in which they are asked for.
+The largest file is named first, since it takes longest and its connection starts slowly. The others
+follow in the order in which pages load them.
 
-Knows which files the visitors of a page have asked for, of whom that is learnt, and who is told.
-Knows nothing of connections, nor of what the files hold.
+Knows which files the visitors of a page have asked for, whose requests count for that, and which
+answers name the files. Knows nothing of connections, or of what is in the files.
 
-Nobody learns or teaches anything here whom the notebook itself has not let in: files count only
-while they are asked for by a client who has just got the page, and they are named only in an
-answer that is the page. Whatever a browser does with it, it asks the notebook for each file.
+Only clients that the notebook itself has let in can add a file or see one: a file counts only if a
+client asks for it that has just got the page, and files are named only in an answer that is the
+page. The browser still asks the notebook for each file.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from ipyproxy.http1.head import RequestHead
 from ipyproxy.http1.lines import SpecialFields
 
 LEARNING = 10.0
-"""Seconds from a page to the last file that counts as a part of it."""
+"""Seconds after a page within which files count as a part of it."""
 LONGEST_HEAD = 8000
-"""Bytes that a page's field lines may have with this one."""
+"""Most bytes of a page's field lines, this one included."""
 LONGEST_HEAD_FOR_PROXIES = 4000
-"""The same where a proxy stands between here and the browser: by default, nginx refuses an answer
-whose head has more than 4096."""
+"""The same if another proxy stands between this one and the browser: by default, nginx refuses an
+answer whose head has more than 4096 bytes."""
 RENEWED_AFTER = 50
-"""So many visitors are told the same; then it is learnt anew, since files come out of use."""
+"""After so many visitors the list of files is learnt anew, since files go out of use."""
 LONGEST_PAGE = 64 * 1024
-"""Bytes of a page that are read for what it names itself."""
+"""Bytes of a page that are searched for the files that it names."""
 _MOST_UPSTREAMS = 128
 _MOST_PAGES = 4
 _MOST_TEACHERS = 8
@@ -46,7 +46,7 @@ _LONGEST_FILE = 160
 _DESTINATION = re.compile(
     rb"^sec-fetch-dest: (document|script|style)\r$", re.IGNORECASE | re.MULTILINE
 )
-# What answers with anything else may be no file at all: a page that logs out whoever asks for it.
+# An answer of another type may be no file at all: perhaps a page that logs out its visitor.
 _MEDIA = {
     b"script": rb"(?:text|application)/(?:x-)?(?:java|ecma)script",
     b"style": rb"text/css",
@@ -56,18 +56,19 @@ _IS_OF = {
     for kind, media in _MEDIA.items()
 }
 _NO_CORS = re.compile(rb"^sec-fetch-mode: no-cors\r$", re.IGNORECASE | re.MULTILINE)
-# No query but the version of a file: others may hold a secret of whoever asked. Two slashes at the
-# beginning would name another host.
+# No query but the version of a file: other queries may hold a secret of the client that asked. Two
+# slashes at the beginning would name another host.
 _FILE = re.compile(rb"/(?!/)[A-Za-z0-9._~@%+/-]+(?:\?v=[0-9A-Za-z._-]{1,64})?")
 
 
 class _Page:
     """What is known of one page.
 
-    :ivar files: what each was asked for as, in the order in which they were first asked for.
-    :ivar largest: one of them, and its bytes.
-    :ivar teachers: the clients who have got the page, and until when what they ask for counts.
-    :ivar told: how many visitors have been told of the files.
+    :ivar files: each file with the type that it was asked for as, in the order of the first
+        requests.
+    :ivar largest: the largest file, and its size in bytes.
+    :ivar teachers: the clients that have got the page, and until when their requests count.
+    :ivar told: how many visitors got a head that names the files.
     """
 
     __slots__ = ("_directory", "files", "largest", "teachers", "told")
@@ -106,15 +107,15 @@ class _Page:
 
 
 def _reference(directory: bytes, target: bytes) -> bytes:
-    """The shortest that leads from a page in ``directory`` to ``target``."""
+    """The shortest reference from a page in ``directory`` to ``target``."""
     near = target.removeprefix(directory)
     return target if near.startswith(b"/") else near
 
 
 def _line(files: Iterable[tuple[bytes, bytes]], room: int) -> bytes:
-    """The field line that names the first of ``files`` that fit; empty: none does.
+    """The field line that names as many of ``files`` as fit; empty if none does.
 
-    :param files: the address of each, and what it is asked for as.
+    :param files: the address of each, and the type that it is asked for as.
     """
     room -= len(b"Link: \r\n")
     links = []
@@ -133,7 +134,7 @@ class Preloads:
     def __init__(self) -> None:
         self._upstreams: OrderedDict[Hashable, OrderedDict[bytes, _Page]] = OrderedDict()
         self.learning_until = 0.0
-        """Until when small files matter, too: they may be a part of a page."""
+        """Until when small files are looked at too: they may be a part of a page."""
 
     def answered(
         self,
@@ -147,16 +148,16 @@ class Preloads:
         size: int,
         longest: int,
     ) -> bytes | None:
-        """Take note of what ``client`` gets by an answer with status 200.
+        """Learn from an answer with status 200 to ``client``, and add the files if it is a page.
 
-        :param owner: the upstream that has it.
+        :param owner: the upstream that answers.
         :param public: the origin that the request was addressed to.
-        :param answer: the fields of the answer that are read.
+        :param answer: the parsed fields of the answer.
         :param fields: all field lines of the answer.
-        :param size: bytes of the answer's body before it is compressed; 0: not known.
-        :param longest: bytes that the field lines may have.
-        :returns: ``fields``, with one more if there is something to tell; None: it is a page of
-            which nothing is known yet, and :meth:`named_by` looks whether it says anything.
+        :param size: bytes of the answer's body before compression; 0 if not known.
+        :param longest: most bytes of the field lines.
+        :returns: ``fields``, with one more if files are known; None if it is a page of which
+            nothing is known yet: then :meth:`named_by` finds the files that the page itself names.
         """
         if asked.method != b"GET":
             return fields
@@ -178,9 +179,9 @@ class Preloads:
         return fields
 
     def named_by(self, page: bytes, room: int) -> bytes:
-        """The field line, of ``room`` bytes at most, that tells what a page names itself.
+        """The field line, of at most ``room`` bytes, for the files that a page itself names.
 
-        :param page: its beginning.
+        :param page: the beginning of the page.
         """
         files = [file for file in files_of(page[:LONGEST_PAGE]) if self._may_be_named(file)]
         return _line(((file, b"script") for file in files), room)
@@ -202,7 +203,7 @@ class Preloads:
         return page
 
     def _page_of(self, owner: Hashable, asked: RequestHead) -> _Page | None:
-        """The page that wants the file that is ``asked`` for; None: it is none to be told of."""
+        """The page that the ``asked`` file is a part of; None if it is not to be named."""
         pages = self._upstreams.get(owner)
         fields = asked.fields
         if pages is None or len(fields.loose) != 1 or not _FILE.fullmatch(asked.target):
@@ -214,5 +215,5 @@ class Preloads:
         return pages.get(fields.loose[0].partition(b"#")[0].partition(b"?")[0])
 
     def drop(self, owner: Hashable) -> None:
-        """Forget the pages of ``owner``: somebody else has its port."""
+        """Forget the pages of ``owner``: another process has its port."""
         self._upstreams.pop(owner, None)

@@ -1,4 +1,4 @@
-"""What lies below ``/ipython/<port>/``: the resource that carries requests to that notebook.
+"""The resource at ``/ipython/<port>/``: it carries requests to that notebook.
 
 Knows which ports are served, and whether a request is for HTTP or for a WebSocket. Access has
 been decided before.
@@ -25,8 +25,8 @@ from ipyproxy.web.resources import NOT_DONE_YET, Branch
 class ReverseProxyResource(Resource):
     """One notebook.
 
-    It stands where Twisted's resource of this name would, which speaks HTTP/1.0, holds bodies
-    whole and loses repeated fields; nothing of that is used, so it is not even loaded.
+    It replaces Twisted's resource of the same name, which speaks HTTP/1.0, buffers whole bodies and
+    loses repeated fields. Nothing of Twisted's is used or loaded.
     """
 
     isLeaf = True
@@ -38,11 +38,11 @@ class ReverseProxyResource(Resource):
         self._context = context
 
     def getChild(self, path: bytes, request: object) -> Resource:
-        """Everything below is this notebook's."""
+        """Stay here: this resource serves everything below it."""
         return self
 
     def render(self, request: Request) -> int:
-        """Carry the request; a WebSocket is one by its Upgrade, never by its path."""
+        """Carry the request. A WebSocket is recognized by its Upgrade field, never by its path."""
         request.upstream = self._upstream
         tenants = self._context.tenants
         unknown = None
@@ -64,8 +64,8 @@ class Notebooks(Branch):
 
     :param ports: the ports that may be reached.
     :param prefix: the public path that this resource stands at, such as ``/ipython``.
-    :param withheld: what of a client's own fields no notebook gets to see.
-    :param applications: the ports whose programs are spoken to as applications.
+    :param reserved: fields that a client may not send to a notebook.
+    :param applications: the ports whose programs are treated as applications.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class Notebooks(Branch):
         site_cookies: tuple[bytes, ...],
         table: UpstreamTable,
         context: GatewayContext,
-        withheld: ReservedFields | None = None,
+        reserved: ReservedFields | None = None,
         applications: Container[int] = (),
     ) -> None:
         super().__init__()
-        self.withheld = None if withheld is None else withheld.kept
+        self.drop_reserved = None if reserved is None else reserved.kept
         self._ports = ports
         self._prefix = prefix.encode("ascii")
         self._site_cookies = site_cookies
@@ -88,9 +88,9 @@ class Notebooks(Branch):
         self._applications = applications
 
     def getChild(self, path: bytes, request: object) -> Resource:
-        """The notebook on port ``path``, made when it is asked for, and kept once it has answered.
+        """The notebook on port ``path``: made at a request, and kept once it has answered.
 
-        Nothing is kept of ports where nobody is, or somebody could ask for all there are.
+        Nothing is kept of ports where nobody listens, because a client could ask for all ports.
         """
         port = parse_port(path)
         if port is None or port not in self._ports:
@@ -101,7 +101,7 @@ class Notebooks(Branch):
             prefix=b"%b/%d/" % (self._prefix, port),
             port=port,
             site_cookies=self._site_cookies,
-            withheld=self.withheld,
+            drop_reserved=self.drop_reserved,
             scheme=b"http" if upstream.tls is None else b"https",
             manners=Manners.APPLICATION if port in self._applications else Manners.NOTEBOOK,
         )

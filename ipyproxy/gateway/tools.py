@@ -1,7 +1,7 @@
-"""What stands where Galaxy's interactive tools are: the resource that carries requests to them.
+"""The resource for Galaxy's interactive tools: it carries requests to them.
 
-Knows how a tool is named by an address, in its path or in its host, and which record it has among
-the upstreams. Access has been decided before; that the address is a tool's, before that.
+Knows how an address names a tool, in its path or in its host, and which upstream belongs to it.
+Routing and access have been decided before.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from ipyproxy.upstream.upstream import Upstream, UpstreamTable
 from ipyproxy.web.resources import NOT_DONE_YET
 
 Rewrite = Callable[[Entry], Rewriting]
-"""Gives the names of both sides of a tool."""
+"""Returns what is rewritten in requests to a tool and in its answers."""
 Split = Callable[[bytes, bytes], tuple[bytes, bytes]]
-"""Takes the key and the token out of a host and a path; empty ones where there are none."""
+"""Extracts the key and the token from a host and a path; both are empty if there are none."""
 
 
 def split_path(prefix: bytes) -> Split:
@@ -44,16 +44,16 @@ def split_host(host: bytes, path: bytes) -> tuple[bytes, bytes]:
 
 
 class Used(NamedTuple):
-    """A tool that somebody has asked for: its record, and its names where it was asked for."""
+    """A tool that was asked for: its upstream, and its rewritings."""
 
     upstream: Upstream
     rewritings: dict[Rewrite, Rewriting]
 
 
 class UsedTools:
-    """The tools that somebody has asked for; those that nobody has take nothing here.
+    """The tools that were asked for; all others take no memory here.
 
-    :param let_go: called with the record of a tool that is gone, to end what is open to it.
+    :param let_go: called with the upstream of a tool that is gone, to end what is open to it.
     """
 
     def __init__(self, upstreams: UpstreamTable, let_go: Callable[[Upstream], None]) -> None:
@@ -62,7 +62,7 @@ class UsedTools:
         self._used: dict[str, Used] = {}
 
     def of(self, entry: Entry) -> Used:
-        """What there is for ``entry``, made at its first use."""
+        """The record for ``entry``, made at its first use."""
         used = self._used.get(entry.key)
         if used is None:
             upstream = self._upstreams.acquire(f"galaxy/{entry.key}", entry.address)
@@ -77,19 +77,19 @@ class UsedTools:
                 self._let_go(used.upstream)
 
     def refit(self) -> None:
-        """The names may be others from now on."""
+        """The configuration has changed, so drop the rewritings made so far."""
         for used in self._used.values():
             used.rewritings.clear()
 
     def __iter__(self) -> Iterator[str]:
-        """The keys of all of them."""
+        """The keys of all tools here."""
         return iter(list(self._used))
 
 
 class ToolsResource(Resource):
-    """All tools, as far as they are named in one way.
+    """All tools that are named in one of the two ways.
 
-    :param rewrite: gives the names of both sides of one that is named so.
+    :param rewrite: makes the rewriting for a tool that is named in this way.
     """
 
     isLeaf = True
@@ -112,8 +112,8 @@ class ToolsResource(Resource):
     def find(self, host: bytes, path: bytes) -> Entry:
         """The tool that ``host`` and ``path`` name.
 
-        :raises ProxyError: ``NO_SUCH_TOOL``, whether the key is unknown, the token is wrong, or the
-            tool is not where it may be.
+        :raises ProxyError: ``NO_SUCH_TOOL`` if the key is unknown, if the token is wrong, or if the
+            tool's address is not allowed.
         """
         entry = self._tools.find(*self._split(host, path))
         if entry is None:
@@ -121,16 +121,16 @@ class ToolsResource(Resource):
         return entry
 
     def getChild(self, path: bytes, request: object) -> Resource:
-        """Everything below is some tool's."""
+        """Stay here: this resource serves everything below it."""
         return self
 
     def render(self, request: Request) -> int:
-        """Carry the request; a WebSocket is one by its Upgrade, never by its path.
+        """Carry the request. A WebSocket is recognized by its Upgrade field, never by its path.
 
         Raises :class:`ProxyError` as :meth:`find` and :meth:`.exchange.Exchange.start` do, and
         ``BAD_TARGET``.
         """
-        # The map may have changed while somebody was asked who may.
+        # The map may have changed while the login server was asked.
         host = request.public.partition(b"://")[2].partition(b":")[0]
         path = request.target.partition(b"?")[0]
         entry = self.find(host, path)

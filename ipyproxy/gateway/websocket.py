@@ -1,8 +1,7 @@
 """One WebSocket carried to a notebook: an exchange that ends in a bridge instead of an answer.
 
-Knows how the two handshakes are mirrored into each other, and carries out the first states of a
-bridge's life. Until upstream has answered 101 this is an ordinary exchange, so that every refusal
-is an ordinary HTTP answer.
+Knows how each handshake mirrors the other, and carries out the first states of a bridge. Until the
+upstream has answered 101 this is an ordinary exchange, so a refusal is an ordinary HTTP answer.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from ipyproxy.websocket.handshake import BrowserSide, NotebookSide
 from ipyproxy.websocket.states import Action, Event, State, step
 
 OPENING_TIMEOUT: Final = 60.0
-"""Seconds that a notebook has to answer a handshake where requests in general may wait for ever."""
+"""Seconds that a notebook has to answer a handshake if ``timeouts.response`` is 0 (for ever)."""
 
 _VERSION: Final = b"13"
 _EXTENSION: Final = b"permessage-deflate"
@@ -62,8 +61,8 @@ class BridgeExchange(Exchange):
         """
         request = self._request
         fields = request.head.fields
-        # What comes behind the handshake is frames, so if there is no tunnel for them it must not
-        # be taken for a second request.
+        # The bytes behind the handshake are frames. If no tunnel takes them, they must not be read
+        # as a second request.
         request.close_after()
         if request.body is not None:
             raise ProxyError(Problem.BAD_REQUEST, "a WebSocket handshake with a body")
@@ -73,7 +72,7 @@ class BridgeExchange(Exchange):
         super().start()
 
     def fields(self) -> bytes:
-        """The field lines, with a handshake of our own."""
+        """The field lines, with the proxy's own handshake."""
         assert self._pair is not None
         notebook = self._pair[1]
         lines = [
@@ -87,10 +86,10 @@ class BridgeExchange(Exchange):
         return super().fields() + block_of(lines)
 
     def _is_safe(self) -> bool:
-        """A handshake opens something."""
+        """A handshake opens something, so it is not safe."""
         return False
 
-    # The server and the client call: events.
+    # Called by the server and the upstream's side: events.
 
     def connected(self, connection: UpstreamConnection) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
@@ -111,7 +110,7 @@ class BridgeExchange(Exchange):
     def failed(self, error: ProxyError) -> None:
         """See :class:`ipyproxy.upstream.connection.Receiver`."""
         if self.goes_elsewhere(error):
-            # The handshake is still to be made: nothing has happened yet.
+            # The handshake is not made yet, so the state stays.
             self.state = State.DIALLING
             super().failed(error)
         else:
@@ -122,7 +121,7 @@ class BridgeExchange(Exchange):
         self._on(Event.CLIENT_LOST)
 
     def _switched(self, block: bytes, rest: bytes) -> None:
-        """Upstream has answered 101: see whether that is what was asked for."""
+        """The upstream has answered 101: check whether that fits the handshake."""
         assert self._connection is not None
         assert self._pair is not None
         browser, notebook = self._pair
@@ -141,23 +140,23 @@ class BridgeExchange(Exchange):
         self._on(Event.ACCEPTED, answer, bool(extensions), rest)
 
     def _on(self, event: Event, *facts: Any) -> None:
-        """Take the step that the table has for ``event``; ``facts`` are for what is to be done."""
+        """Take the table's step for ``event``; ``facts`` are arguments of its actions."""
         self.state, actions = step(self.state, event)
         for action in actions:
             _DEEDS[action](self, *facts)
 
     def _ask(self, connection: UpstreamConnection) -> None:
-        """Send the handshake, which unlike a request is always to be answered soon."""
+        """Send the handshake, which the upstream has to answer soon."""
         super().connected(connection)
         connection.switched = self._switched
         if connection.deadline is None:
             connection.deadline = self._context.pool.reactor.seconds() + OPENING_TIMEOUT
 
     def _accept(self, answer: bytes, deflate: bool, rest: bytes) -> None:
-        """Answer the browser as upstream has answered, and let frames pass."""
+        """Answer the browser as the upstream has answered, and let frames pass."""
         connection, request = self._connection, self._request
         assert connection is not None
-        # The bridge keeps this exchange for its line in the log, but not Autobahn's objects.
+        # The bridge keeps this exchange for the access log; Autobahn's objects are not needed.
         self._pair = None
         # The place is kept until the bridge has ended.
         self._part()
@@ -182,9 +181,9 @@ class BridgeExchange(Exchange):
             bridge.lose_route()
 
     def _accepted_extensions(self, fields: Fields) -> list[bytes]:
-        """What upstream says of extensions: nothing, or that it takes the one that was offered.
+        """The extensions that the upstream accepts: none, or the one that was offered.
 
-        Its parameters are for the browser to judge, which knows what it can do.
+        Its parameters are left to the browser, which knows what it supports.
         """
         values = fields.values(b"sec-websocket-extensions")
         if values and (len(values) > 1 or b"," in values[0] or not self._offers):
@@ -235,7 +234,7 @@ _DEEDS: Final[dict[Action, Callable[..., None]]] = {
     Action.REFUSE_CLIENT: Exchange.failed,
     Action.GIVE_UP_UPSTREAM: Exchange.client_lost,
 }
-"""What each action up to ``OPEN`` is: mostly what any exchange does."""
+"""The method for each action up to ``OPEN``, mostly those of any exchange."""
 
 
 def _subprotocols(fields: Fields) -> list[str]:
@@ -244,7 +243,7 @@ def _subprotocols(fields: Fields) -> list[str]:
 
 
 def _deflate_offers(fields: Fields) -> list[bytes]:
-    """The browser's offers of permessage-deflate, in their order; other extensions are not made.
+    """The browser's offers of permessage-deflate, in its order; other extensions are dropped.
 
     A quoted string may hold a comma (RFC 6455 section 9.1), but no parameter of this extension
     does (RFC 7692 section 7.1).

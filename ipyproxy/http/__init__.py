@@ -1,1 +1,1 @@
-"""HTTP whatever its version: who a message comes from, and what a gateway rewrites in it."""
+"""HTTP of any version: who a message comes from, and what a gateway rewrites in it."""

@@ -1,7 +1,7 @@
 """What a gateway changes in the fields of an answer that it passes on.
 
-Knows the names of fields, and which of them would lead out of what is the upstream's own. Knows
-nothing of connections, and decides nothing.
+Knows the names of fields, and which of them could reach beyond the upstream's own paths. Knows
+nothing of connections, and decides nothing about access.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _OWN_URL: Final = re.compile(
 )
 _PUBLIC_URL: Final = re.compile(rb"(https?://[^/?#]+)([/?#].*)?", re.IGNORECASE | re.DOTALL)
 _COOKIE_PATH: Final = 1024
-"""Bytes of a cookie's Path above which browsers ignore it, and take a path of their own."""
-# No dot steps, however encoded, and nothing that a URL parser reads as a step or as an end.
+"""Longest Path of a cookie, in bytes. Browsers ignore a longer one and choose a path themselves."""
+# No dot segments in any encoding, and nothing that a URL parser reads as one or as an end.
 _PLAIN_PATH: Final = re.compile(
     rb"(?:/(?!(?:\.|%2[Ee]){1,2}(?:/|\Z))[A-Za-z0-9._~%!$&'()*+,;=:@-]*)+"
 )
 
 
 def response_fields(head: ResponseHead, public: bytes, rewriting: Rewriting) -> bytes:
-    """The field lines to send to the client, but for framing and Connection."""
+    """The field lines to send to the client, without framing and Connection."""
     plain = head.fields.plain
     special = head.fields.special
     known: Rewritten | None = special.following.get(("response", public, rewriting))
@@ -64,7 +64,7 @@ def _rewrites(rewriting: Rewriting) -> _Rewrites:
 
 
 def _moved(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
-    """An address of the upstream's own, as clients can ask for it; others as they are."""
+    """An address on the upstream becomes one that clients can use; others stay unchanged."""
     own, redirects = _PUBLIC_URL.fullmatch(value), rewriting.redirects
     if own is None or redirects is None:
         return value
@@ -77,7 +77,7 @@ def _moved(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
 
 
 def _location(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
-    # Frameworks make the scheme from X-Forwarded-Proto and the rest from Host, or leave it out.
+    # Frameworks take the scheme from X-Forwarded-Proto and the rest from Host, or omit both.
     own = _OWN_URL.fullmatch(value)
     return public + own[2] if own and own[1] == b"%d" % rewriting.port else value
 
@@ -104,9 +104,9 @@ def _set_cookie(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
 
 
 def _service_worker_allowed(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
-    """The widest scope that a worker may ask for, at most all that is the upstream's own.
+    """The widest scope that a service worker may have, limited to the upstream's own paths.
 
-    Only a plain path below the prefix stays: whatever climbs or names a host could lead out of it
+    Only a plain path below the prefix is kept: one with dot segments or a host could lead out of it
     (Service Workers, Update algorithm, step on ``Service-Worker-Allowed``).
     """
     below = value.startswith(rewriting.prefix) and _PLAIN_PATH.fullmatch(value)
@@ -114,9 +114,9 @@ def _service_worker_allowed(value: bytes, public: bytes, rewriting: Rewriting) -
 
 
 def _restored(value: bytes, public: bytes, rewriting: Rewriting) -> bytes:
-    """The address as clients have to ask for it, with the prefix that was taken off.
+    """The address for clients, with the prefix that was stripped from the request.
 
-    An application that has heard of the prefix (X-Forwarded-Prefix, SCRIPT_NAME) says it itself.
+    An application that knows the prefix (X-Forwarded-Prefix, SCRIPT_NAME) adds it itself.
     """
     own = _PUBLIC_URL.fullmatch(value)
     origin, path = (own[1], own[2] or b"/") if own else (b"", value)
@@ -146,7 +146,7 @@ _CONFINED: Final = (
     *_each(_set_cookie, b"Set-Cookie"),
     *_each(_service_worker_allowed, b"Service-Worker-Allowed"),
 )
-# An application has its host to itself, or shares it with what the administrator trusts.
+# An application has a host of its own, or shares it with others that the administrator trusts.
 _OWN_HOST: Final = _each(
     _as_said, b"Access-Control-Allow-Origin", b"Set-Cookie", b"Service-Worker-Allowed",
     b"Clear-Site-Data", b"Strict-Transport-Security", b"Reporting-Endpoints", b"Report-To",
@@ -165,9 +165,9 @@ _KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"timeout=([0-9]{1,9})")
 
 
 def keep_alive_timeout(head: ResponseHead) -> float:
-    """Seconds for which a server keeps an idle connection open; infinite if it does not say.
+    """Seconds for which a server keeps an idle connection open; infinite if it doesn't say.
 
-    ``Keep-Alive: timeout=5, max=100`` (RFC 2068 section 19.7.1), as Apache and Node.js say it.
+    ``Keep-Alive: timeout=5, max=100`` (RFC 2068 section 19.7.1), as sent by Apache and Node.js.
     """
     for option in head.fields.tokens(b"keep-alive"):
         if said := _KEEP_ALIVE_TIMEOUT.fullmatch(option):

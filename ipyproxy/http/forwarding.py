@@ -1,7 +1,7 @@
-"""Who a request comes from, when proxies stand in front of this one.
+"""Finds the client of a request that came through other proxies.
 
-Knows addresses and X-Forwarded-For as text. Knows nothing of connections, nor of what is told
-upstream. Whatever an untrusted peer says of itself counts for nothing.
+Knows addresses and X-Forwarded-For as text. Knows nothing of connections, or of what is sent
+upstream. What an untrusted peer claims is ignored.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Final, Literal
 from ipyproxy.net.hosts import unmapped
 
 UNIX: Final = "unix"
-"""Stands among networks for clients that come by a UNIX socket, as in nginx's set_real_ip_from."""
+"""In a list of networks: clients that connect by a UNIX socket, as in nginx's set_real_ip_from."""
 Network = IPv4Network | IPv6Network | Literal["unix"]
 NAMELESS: Final = "unknown"
-"""What stands for the address of a peer that has none, because it came by a UNIX socket."""
+"""The address of a peer that has none, because it connected by a UNIX socket."""
 
 # Some load balancers append the port: 192.0.2.7:4711, [2001:db8::7]:4711.
 _NODE: Final = re.compile(r"\[(?P<ip6>[0-9A-Fa-f:.]+)\](:[0-9]{1,5})?|(?P<ip4>[0-9.]+):[0-9]{1,5}")
@@ -26,15 +26,15 @@ _ADDRESSES_REMEMBERED: Final = 1024
 
 
 def name_of(peer: object) -> str:
-    """The address of ``peer``, an address of Twisted's, as text and without a scope."""
+    """The text of ``peer``, one of Twisted's address objects, without a scope."""
     host: str = getattr(peer, "host", NAMELESS)
     return host.partition("%")[0]
 
 
 class Networks:
-    """The addresses that are in one of some networks.
+    """A set of networks; contains the addresses in them.
 
-    :param networks: ``"unix"`` among them stands for clients that come by a UNIX socket.
+    :param networks: may contain ``"unix"``, for clients that connect by a UNIX socket.
     """
 
     def __init__(self, networks: Collection[Network] = ()) -> None:
@@ -43,7 +43,7 @@ class Networks:
         self._has = lru_cache(_ADDRESSES_REMEMBERED)(self._find)
 
     def __contains__(self, address: str) -> bool:
-        """Whether ``address`` is one of them; text that is no address never is."""
+        """Whether ``address`` is in one of them; False if it is no address."""
         if address == NAMELESS:
             return self._has_nameless
         return bool(self._networks) and self._has(address)
@@ -54,14 +54,15 @@ class Networks:
 
 
 class TrustedProxies(Networks):
-    """The networks of those whose word on the client's address is taken."""
+    """The networks of proxies that are trusted to name the client's address."""
 
     def client_behind(self, peer: str, x_forwarded_for: Sequence[bytes]) -> str:
         """The client of a request that came from ``peer``.
 
-        Each proxy has appended who it was asked by, so the list is read from its end for as long
-        as those who wrote it are trusted: the first that is not is the client. What is no address
-        ends the reading, since whoever wrote that cannot be relied on for what comes before.
+        Each proxy appends the address that connected to it. So the list is read from its end: as
+        long as an address is that of a trusted proxy, the next one counts. The first that is not
+        trusted is the client. Reading stops at an entry that is no address, because a proxy that
+        wrote it is not reliable.
 
         :param x_forwarded_for: the values of the field, in their order.
         """
@@ -76,15 +77,15 @@ class TrustedProxies(Networks):
 
 
 def _bare(node: str) -> str:
-    """``node`` without brackets and port."""
+    """``node`` without brackets and without port."""
     match = _NODE.fullmatch(node)
     return node if match is None else match["ip6"] or match["ip4"]
 
 
 def plain_address(text: str) -> IPv4Address | IPv6Address | None:
-    """The address that ``text`` spells; a mapped one is the IPv4 address that it stands for."""
+    """The address that ``text`` spells; an IPv4-mapped one becomes IPv4."""
     if "%" in text:
-        return None  # a scope (RFC 4007) may hold any text, and means nothing on another machine
+        return None  # a scope (RFC 4007) may be any text, and has no meaning on another machine
     try:
         return unmapped(ip_address(text))
     except ValueError:

@@ -1,7 +1,7 @@
 """What a gateway changes in the fields of a request that it passes on.
 
-Knows the names of fields and what the two sides are called. Knows nothing of connections, and
-decides nothing: by now the request is allowed.
+Knows the names of fields, and the public and the upstream's address. Knows nothing of connections,
+and decides nothing about access: by now the request is allowed.
 """
 
 from __future__ import annotations
@@ -15,32 +15,31 @@ from urllib.parse import unquote_to_bytes
 from ipyproxy.http1.head import RequestHead
 from ipyproxy.http1.lines import SpecialFields, block_of, lines_of
 
-# Named in Connection by nearly everybody; they name no field that plain fields could hold.
+# Nearly all clients send these in Connection; no plain field has such a name.
 _USUAL_OPTIONS: Final = frozenset((b"close", b"keep-alive", b"upgrade"))
 _VIA: Final = b"1.1 ipyproxy"
 _PERCENT_SIGN: Final = b"%"[0]
 
 
 class Manners(Enum):
-    """What an upstream hears of the public side: nothing, or all of it, and never a mixture.
+    """What an upstream learns of the public address: nothing, or everything, never a mixture.
 
-    Servers guard themselves against other sites' pages by comparing fields with each other: Origin
-    or Referer with Host, with X-Forwarded-Host, with what X-Forwarded-Proto makes of these. Which
-    ones they compare is theirs to choose, so all that name the public side have to agree. No one
-    set suits everybody: Jupyter takes no Host but a local one, while others build addresses for
-    the browser from X-Forwarded-Host.
+    Servers protect themselves against other sites' pages by comparing fields with each other:
+    Origin or Referer with Host, or with X-Forwarded-Host and X-Forwarded-Proto. Each server
+    compares different ones, so all fields have to agree. No single set suits all servers: Jupyter
+    accepts only a local Host, while others build addresses for the browser from X-Forwarded-Host.
 
-    RFC 7239's ``Forwarded`` is in neither set. It would say what X-Forwarded-* says, and its
-    grammar asks for quotation marks around ``host:port``, which code-server for one takes for a
-    part of the host's name.
+    Neither set contains ``Forwarded`` (RFC 7239). It would repeat X-Forwarded-*, and its grammar
+    requires quotation marks around ``host:port``, which code-server, for one, takes as a part of
+    the host name.
     """
 
     NOTEBOOK = "notebook"
-    """Host, Origin and Referer name the upstream itself, and nothing speaks of another side: what
-    every Jupyter takes as it comes, and so does what runs inside one."""
+    """Host, Origin and Referer name the upstream itself, and no field names the public address.
+    Every Jupyter accepts this without configuration, and so do programs that run inside one."""
     APPLICATION = "application"
     """Host, Origin and Referer stay as the browser sent them, and X-Forwarded-Host, -Port and
-    -Proto say the same: as of any other gateway."""
+    -Proto agree with them, as with other gateways."""
 
 
 _APPLICATION: Final = Manners.APPLICATION
@@ -48,10 +47,10 @@ _APPLICATION: Final = Manners.APPLICATION
 
 @dataclass(frozen=True, slots=True)
 class Redirects:
-    """What becomes of an address of the upstream's own when it redirects to it.
+    """How a redirect of the upstream to its own address is rewritten.
 
-    :param host: whether it is that of the public side then, with the port.
-    :param scheme: which scheme it has then; empty: the same.
+    :param host: whether its host and port are replaced by the public ones.
+    :param scheme: the new scheme; empty: it stays.
     """
 
     host: bool
@@ -60,28 +59,29 @@ class Redirects:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Rewriting:
-    """The names of both sides of one upstream.
+    """How requests to one upstream and its answers are rewritten.
 
     :param authority: ``127.0.0.1:<port>``, the address of the upstream.
-    :param prefix: ``/ipython/<port>/``, below which everything of this upstream lies.
-    :param site_cookies: names of cookies that belong to the site and never go upstream.
-    :param scheme: how the upstream is spoken to.
-    :param withheld: gives the field lines of a request without those that only we may send.
-    :param manners: what the upstream hears of the public side.
-    :param confined: whether answers are kept below the prefix: cookies, workers, addresses. What
-        stands beside other notebooks is; an application that an administrator gives a route is not.
-    :param stripped: whether the prefix is taken off before a request goes upstream.
-    :param sent: field lines that upstream gets besides, see :func:`told_lines`.
-    :param prepended: what a target is put behind, without a slash at its end.
-    :param tells: whether upstream gets X-Forwarded-*.
-    :param redirects: what becomes of an address of the upstream's own in Location.
+    :param prefix: ``/ipython/<port>/``: all paths of this upstream begin with it.
+    :param site_cookies: names of the site's cookies, which are never sent upstream.
+    :param scheme: the scheme of the upstream.
+    :param drop_reserved: returns the field lines of a request without those that only the proxy
+        may send.
+    :param manners: what the upstream learns of the public address.
+    :param confined: whether cookies, service workers and addresses in answers are restricted to the
+        prefix. This holds for notebooks, but not for an application that has its own route.
+    :param stripped: whether the prefix is removed from requests.
+    :param sent: additional field lines for the upstream, see :func:`told_lines`.
+    :param prepended: a path to put before each target, without a slash at its end.
+    :param tells: whether the upstream gets X-Forwarded-*.
+    :param redirects: how Location is rewritten if it names the upstream itself.
     """
 
     authority: bytes
     prefix: bytes
     port: int
     site_cookies: tuple[bytes, ...] = ()
-    withheld: Callable[[list[bytes]], list[bytes]] | None = None
+    drop_reserved: Callable[[list[bytes]], list[bytes]] | None = None
     scheme: bytes = b"http"
     manners: Manners = Manners.NOTEBOOK
     confined: bool = True
@@ -93,7 +93,7 @@ class Rewriting:
     origin: bytes = field(init=False)
     """``http://127.0.0.1:<port>``, or ``https:``."""
     own_origins: tuple[bytes, ...] = field(init=False)
-    """The origins that an upstream may call its own in an answer."""
+    """The origins under which an upstream may name itself in an answer."""
 
     def __post_init__(self) -> None:
         names = (self.authority, b"localhost:%d" % self.port, b"[::1]:%d" % self.port)
@@ -106,16 +106,17 @@ class Rewriting:
 
 
 Rewritten = tuple[Collection[bytes], bytes]
-"""Names of the plain fields that Connection drops, and the special lines to send."""
+"""Names of the plain fields that Connection lists (to be dropped), and the special lines to
+send."""
 
 
 def request_fields(
     head: RequestHead, public: bytes, trusted: frozenset[bytes], rewriting: Rewriting
 ) -> bytes:
-    """The field lines to send upstream, but for framing, Connection and what a gateway adds.
+    """The field lines to send upstream, without framing, Connection and what a gateway adds.
 
     :param public: the public origin that the request was addressed to.
-    :param trusted: further origins whose Referer is aligned like our own.
+    :param trusted: further origins whose Referer is rewritten like our own.
     """
     fields = head.fields
     known: Rewritten | None = fields.special.following.get(("request", public, rewriting))
@@ -136,7 +137,7 @@ def _rewritten_request(special: SpecialFields, public: bytes, rewriting: Rewriti
         host = authority_of(public)
     else:
         host = rewriting.authority
-        # Whoever is allowed to ask is one of the notebook's own pages to it.
+        # To the notebook, every allowed request looks as if it came from one of its own pages.
         origins = [rewriting.origin] if origins else []
     lines = [b"Host: " + host]
     lines += [b"Origin: " + value for value in origins]
@@ -149,9 +150,9 @@ def _rewritten_request(special: SpecialFields, public: bytes, rewriting: Rewriti
 
 
 def _kept(block: bytes, dropped: Collection[bytes], rewriting: Rewriting) -> bytes:
-    """``block`` without what is withheld and what Connection drops."""
-    if rewriting.withheld is not None:
-        block = block_of(rewriting.withheld(lines_of(block)))
+    """``block`` without reserved fields and without those that Connection names."""
+    if rewriting.drop_reserved is not None:
+        block = block_of(rewriting.drop_reserved(lines_of(block)))
     return without(block, dropped) if dropped else block
 
 
@@ -162,20 +163,20 @@ def without(block: bytes, dropped: Collection[bytes]) -> bytes:
 
 
 def _referer(value: bytes, public: bytes, trusted: frozenset[bytes], rewriting: Rewriting) -> bytes:
-    """The Referer to send: a notebook sees its own address where the browser names our page."""
+    """The Referer to send: if it names a page of this site, the notebook sees its own address."""
     if rewriting.manners is _APPLICATION:
         return value
     for origin in (public, *trusted):
         size = len(origin)
-        # A host's name may begin as another's does.
+        # One host name may be the beginning of another.
         if value[:size] == origin and value[size : size + 1] in (b"/", b"?", b""):
             return rewriting.origin + value[size:]
-    # A foreign Referer stays what it is: the notebook checks it, and that check must keep working.
+    # A foreign Referer stays: the notebook checks it, and that check must keep working.
     return value
 
 
 def without_cookies(value: bytes, names: tuple[bytes, ...]) -> bytes:
-    """A value of the field Cookie without those of these ``names``."""
+    """A value of Cookie without the cookies in ``names``."""
     if not any(name in value for name in names):
         return value
     pairs = value.split(b";")
@@ -184,25 +185,25 @@ def without_cookies(value: bytes, names: tuple[bytes, ...]) -> bytes:
 
 
 def authority_of(origin: bytes) -> bytes:
-    """The host of an origin, with its port if it has one."""
+    """The host of an origin, and its port if it has one."""
     return origin.partition(b"://")[2]
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What earlier hops said in the fields that a gateway appends to."""
+    """What earlier hops wrote into the fields that a gateway appends to."""
 
     via: tuple[bytes, ...] = ()
     x_forwarded_for: tuple[bytes, ...] = ()
 
 
 def forwarded_block(client: str, public: bytes, said: Said, manners: Manners) -> bytes:
-    """X-Forwarded-* and Via in our words, as field lines.
+    """The field lines X-Forwarded-* and Via that the proxy sends.
 
     :param client: address of the peer, as text.
-    :param said: what to append to; of an untrusted peer only its Via.
+    :param said: the values to append to; from an untrusted peer only its Via.
 
-    X-Forwarded-Prefix names a prefix that was taken off, so :func:`forwarded` adds it.
+    X-Forwarded-Prefix, for a prefix that was stripped, is added by :func:`forwarded`.
     """
     lines = [b"X-Forwarded-For: " + b", ".join([*said.x_forwarded_for, client.encode("ascii")])]
     if manners is _APPLICATION:
@@ -219,7 +220,7 @@ def forwarded_block(client: str, public: bytes, said: Said, manners: Manners) ->
 
 
 def said_before(special: SpecialFields, *, trusted: bool) -> Said:
-    """What may be appended to; ``trusted`` says whether the peer is a trusted proxy."""
+    """The values that may be appended to; ``trusted`` says whether the peer is a trusted proxy."""
     via = tuple(special.values_of(b"via"))
     return Said(via, tuple(special.values_of(b"x-forwarded-for")) if trusted else ())
 
@@ -227,7 +228,7 @@ def said_before(special: SpecialFields, *, trusted: bool) -> Said:
 def forwarded(
     special: SpecialFields, client: str, public: bytes, trusted: bool, rewriting: Rewriting
 ) -> bytes:
-    """:func:`forwarded_block` behind what the request says."""
+    """:func:`forwarded_block`, appended to the values in the request."""
     asked = ("forwarded", client, public, trusted, rewriting)
     known: bytes | None = special.following.get(asked)
     if known is None:
@@ -249,7 +250,7 @@ def _forwarded(
 
 
 def told_lines(sent: tuple[bytes, ...], user: str | None) -> bytes:
-    """The lines of a route for its application.
+    """The field lines that a route sends to its application.
 
     ``{user}`` becomes the user's name; a line with it is left out if there is no user.
     """
@@ -259,7 +260,7 @@ def told_lines(sent: tuple[bytes, ...], user: str | None) -> bytes:
 
 
 def upstream_target(target: bytes, rewriting: Rewriting) -> bytes:
-    """The target that goes upstream: as it is, or without the prefix that is taken off."""
+    """The target to send upstream: unchanged, or with the prefix stripped."""
     if rewriting.stripped:
         rest = _behind(target, rewriting.prefix[:-1])
         target = rest if rest.startswith(b"/") else b"/" + rest
@@ -267,7 +268,7 @@ def upstream_target(target: bytes, rewriting: Rewriting) -> bytes:
 
 
 def _behind(target: bytes, prefix: bytes) -> bytes:
-    """``target`` without ``prefix``, however the two spell what they have in common."""
+    """``target`` without ``prefix``, even if their common part is spelled differently."""
     if target.startswith(prefix):
         return target[len(prefix) :]
     at = 0
@@ -277,5 +278,5 @@ def _behind(target: bytes, prefix: bytes) -> bytes:
 
 
 def nominated(special: SpecialFields) -> Collection[bytes]:
-    """Names that Connection lists: they concern this hop alone (RFC 9110 section 7.6.1)."""
+    """The fields that Connection lists: they are for this hop only (RFC 9110 section 7.6.1)."""
     return frozenset(special.tokens(b"connection")) - _USUAL_OPTIONS

@@ -1,13 +1,12 @@
-"""Where a message's body begins and ends (RFC 9112 sections 6 and 7), and how it is sent on.
+"""Framing: where a message's body begins and ends (RFC 9112 sections 6 and 7), and how it is sent.
 
-Knows lengths and chunks. Knows nothing of what a body holds. A body is never held whole: every
-decoder hands out what it was fed, at once. Framing is always made anew for the next hop, so that
-what two parsers could read differently never travels on (RFC 9112 section 11.2).
+Knows lengths and chunks. Knows nothing of a body's content. A body is never buffered: every decoder
+returns at once what it was fed. The next hop always gets new framing, so that nothing passes on
+which two parsers could read differently (RFC 9112 section 11.2).
 
-A response may be spelled in two ways that a request may not, since servers in use do so and no two
-readers get another body out of it: Content-Length several times with one value (RFC 9110 section
-8.6), and blanks behind a chunk's size. In a request either is more likely an attempt to get past
-us, and no browser sends it.
+Two things are accepted in responses but not in requests: Content-Length several times with the same
+value (RFC 9110 section 8.6), and blanks behind a chunk's size. Real servers send them, and all
+parsers read the same body. In a request they are more likely an attack, and no browser sends them.
 """
 
 from __future__ import annotations
@@ -24,26 +23,29 @@ _CHUNK_LINE: Final = 256
 _TRAILERS: Final = 8192
 _QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xFF]|\\[\t -~\x80-\xFF])*"'
 _EXTENSION: Final = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (TOKEN, TOKEN, _QUOTED)
-# 15 digits keep every sum within 64 bits.
+# At most 15 digits, so that every sum fits into 64 bits.
 _SIZE: Final = rb"([0-9A-Fa-f]{1,15})(?:%b)*" % _EXTENSION
 _SIZE_LINE: Final = re.compile(rb"%b\r\n" % _SIZE)
 _PADDED_SIZE_LINE: Final = re.compile(rb"%b[ \t]*\r\n" % _SIZE)
 
 
 class Decoder(Protocol):
-    """Takes a body out of the bytes of a connection."""
+    """Extracts a body from the bytes of a connection."""
 
     length: int | None
-    """Bytes in the whole body, where its head said so."""
+    """Bytes in the whole body, if the head says how many."""
     done: bool
-    """Whether the body has come to its end."""
+    """Whether the body is complete."""
     ends_at_close: bool
-    """Whether the connection's end is the body's proper end."""
+    """Whether the end of the connection is the regular end of the body."""
     pieces: int
-    """How many pieces the last call of :meth:`feed` has taken apart, which is what it costs."""
+    """How many pieces (chunks) the last call of :meth:`feed` has parsed, which determines its
+    cost."""
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """Take bytes of the connection; give the body's bytes among them, and what comes after.
+        """Parse bytes of the connection.
+
+        Returns the body's bytes among them, and the bytes behind it.
 
         Raises :class:`ProxyError` (``BAD_REQUEST``) on broken framing.
         """
@@ -51,7 +53,7 @@ class Decoder(Protocol):
 
 
 class LengthDecoder:
-    """A body of a length known beforehand."""
+    """A body whose length the head states."""
 
     __slots__ = ("_left", "done", "length")
     ends_at_close = False
@@ -92,8 +94,8 @@ class CloseDecoder:
 class ChunkedDecoder:
     """A body in the chunked transfer coding (RFC 9112 section 7.1).
 
-    Chunk extensions are read over, trailer fields are checked and dropped (RFC 9110 section
-    6.5.1 leaves that to a recipient).
+    Chunk extensions are ignored. Trailer fields are checked and dropped (RFC 9110 section 6.5.1
+    allows that).
 
     :param size_line: the line before a chunk, with its CRLF; its first group is the size.
     """
@@ -105,7 +107,7 @@ class ChunkedDecoder:
     def __init__(self, size_line: re.Pattern[bytes] = _SIZE_LINE) -> None:
         self._size_line = size_line
         self._buffer = b""
-        # Bytes left of the chunk and its CRLF; 0: a size line comes next; None: trailers.
+        # Bytes left of the chunk and its CRLF; 0: a size line comes next; None: trailer fields.
         self._left: int | None = 0
         self._trailers = 0
         self.done = False
@@ -131,9 +133,9 @@ class ChunkedDecoder:
         return body, data[at:]
 
     def _whole_chunks(self, data: bytes, at: int, pieces: list[bytes]) -> int:
-        """Take chunks that are there to their end, but not the last one; give where to go on.
+        """Parse chunks that are complete, except the last one. Returns the offset behind them.
 
-        A client may send very many that are tiny, so this is one loop without calls of our own.
+        A client may send very many tiny chunks, so this is one loop without further calls.
         """
         match = self._size_line.match
         while found := match(data, at, at + _CHUNK_LINE + 2):
@@ -147,7 +149,10 @@ class ChunkedDecoder:
         return at
 
     def _payload(self, data: bytes, at: int, pieces: list[bytes]) -> int | None:
-        """Take bytes of a chunk, or its closing CRLF; give where to go on (None: wait)."""
+        """Parse bytes of a chunk, or its closing CRLF.
+
+        Returns the offset behind them (None: wait).
+        """
         left = self._left or 0
         if left > 2:
             take = min(left - 2, len(data) - at)
@@ -162,10 +167,10 @@ class ChunkedDecoder:
         return at + 2
 
     def _line(self, data: bytes, at: int) -> int | None:
-        """Take a size line or a trailer line; give where to go on (None: wait)."""
+        """Parse a size line or a trailer line. Returns the offset behind it (None: wait)."""
         end = data.find(b"\r\n", at)
         limit = _CHUNK_LINE if self._left == 0 else _TRAILERS
-        # What has no CRLF yet may have half of it.
+        # A line without its CRLF yet may have the CR.
         if (len(data) - 1 if end < 0 else end) - at > limit:
             raise ProxyError(Problem.BAD_REQUEST, "a chunk's size line or trailer is too long")
         if end < 0:
@@ -185,7 +190,7 @@ class ChunkedDecoder:
         return end + 2
 
     def _size(self, line: bytes) -> int:
-        """The size in a chunk's first line; its extensions must be well-formed and mean nothing."""
+        """The size in a chunk's first line; its extensions must be well-formed and are ignored."""
         match = self._size_line.fullmatch(line)
         if match is None:
             raise ProxyError(Problem.BAD_REQUEST, "a chunk does not begin with its size")
@@ -203,11 +208,11 @@ LAST_CHUNK: Final = b"0\r\n\r\n"
 def request_framing(head: RequestHead) -> tuple[Decoder | None, bool]:
     """The decoder of a request's body, and whether another request may follow.
 
-    The decoder is None if there is no body (RFC 9112 section 6.3). What follows a CONNECT is meant
-    for a tunnel, so it is no request even if there is none.
+    The decoder is None if there is no body (RFC 9112 section 6.3). No request may follow a CONNECT:
+    the bytes behind it are meant for a tunnel, even if none is made.
 
-    Raises :class:`ProxyError` where Content-Length and Transfer-Encoding are anything but one
-    clear statement (CL.TE, TE.CL, two lengths, codings other than chunked, HTTP/1.0 with TE).
+    Raises :class:`ProxyError` if Content-Length and Transfer-Encoding are not one clear statement
+    (CL.TE, TE.CL, two lengths, codings other than chunked, HTTP/1.0 with TE).
     """
     chunked, length, stays_open = _framing(head.fields.special, head.minor, _only_length)
     persistent = stays_open and head.method != b"CONNECT"
@@ -235,18 +240,18 @@ def response_framing(head: ResponseHead, method: bytes) -> tuple[Decoder | None,
 
 
 def stated_length(head: ResponseHead) -> int | None:
-    """Content-Length of a response that :func:`response_framing` has found no body for.
+    """Content-Length of a response that has no body, as :func:`response_framing` has found.
 
-    It is the answer to HEAD, or 304: the length is what a GET would get (RFC 9110 section 8.6).
+    It answers HEAD, or is a 304: the length is that of the answer to a GET (RFC 9110 section 8.6).
     """
     stated = _agreed_length(head.fields.special)
     return None if stated is None else _length(stated)
 
 
 def _agreed_length(special: SpecialFields) -> bytes | None:
-    """What all values of Content-Length say, as fields of their own or as a list.
+    """The common value of all Content-Length fields and lists.
 
-    Raises :class:`ProxyError` (``BAD_REQUEST``) if they are not all the same.
+    Raises :class:`ProxyError` (``BAD_REQUEST``) if they differ.
     """
     values = special.get(b"content-length")
     if values is None:
@@ -260,16 +265,16 @@ def _agreed_length(special: SpecialFields) -> bytes | None:
 
 
 def _only_length(special: SpecialFields) -> bytes | None:
-    """The value of Content-Length, which a request may have once."""
+    """The value of Content-Length, which a request may have only once."""
     return special.one(b"content-length")
 
 
 def _framing(
     special: SpecialFields, minor: int, stated: Callable[[SpecialFields], bytes | None]
 ) -> tuple[bool, int | None, bool]:
-    """:func:`_find_framing`, unless it is known.
+    """:func:`_find_framing`, unless the result is remembered.
 
-    :param stated: gives the value of Content-Length, if there is one.
+    :param stated: returns the value of Content-Length, if there is one.
     """
     asked = (stated, minor)
     found: tuple[bool, int | None, bool] | None = special.following.get(asked)
@@ -282,9 +287,9 @@ def _framing(
 def _find_framing(
     special: SpecialFields, minor: int, stated: bytes | None
 ) -> tuple[bool, int | None, bool]:
-    """Whether a head's body is chunked, its length, and whether the sender stays connected.
+    """Whether a head's body is chunked, its length, and whether the connection persists.
 
-    The last is persistence (RFC 9112 section 9.3).
+    For the last one see RFC 9112 section 9.3.
 
     :param stated: the value of Content-Length, if there is one.
     """
@@ -303,7 +308,7 @@ def _find_framing(
 
 
 def _length(value: bytes) -> int:
-    # bytes.isdigit() is ASCII only; 18 digits keep every sum within 64 bits.
+    # bytes.isdigit() accepts ASCII only. At most 18 digits, so that every sum fits into 64 bits.
     if not value.isdigit() or len(value) > 18:
         raise ProxyError(Problem.BAD_REQUEST, "Content-Length is not a number")
     return int(value)

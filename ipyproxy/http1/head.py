@@ -1,16 +1,16 @@
-r"""Heads of HTTP/1.1 messages: bytes that match RFC 9112 become values; anything else is refused.
+r"""Parses heads of HTTP/1.1 messages. What does not match RFC 9112 is refused.
 
-Knows the grammar and how each field is to be treated by a gateway. Knows nothing of sockets,
-of routes, or of what a field's value means.
+Knows the grammar, and how a gateway has to treat each field. Knows nothing of sockets, of routes,
+or of what a field's value means.
 
-Taken beyond RFC 9112: a request target may hold bytes 0x80-0xFF, the characters
-``[ \ ] ^ ` { | }`` and a ``%`` that encodes nothing, because browsers and curl send them raw
-(WHATWG URL) and notebooks have such names (``routes/notebooks.py`` asks more of a path); and a
-status line may lack the space before a reason that is not there.
+Accepted beyond RFC 9112: a request target may contain bytes 0x80-0xFF, the characters ``[ \ ] ^ ` {
+| }`` and a ``%`` that encodes nothing, because browsers and curl send them raw (WHATWG URL) and
+notebooks have such names (``routes/notebooks.py`` is stricter with paths). A status line without a
+reason may lack the space before it.
 
-Refused although a recipient may take it: bare LF, obs-fold, HTTP/1.2 and above. Bare CR, NUL,
-white space around a field name and every other leniency are refused as well, because two parsers
-that repair differently are how requests get smuggled.
+Refused although a recipient may accept it: bare LF, obs-fold, HTTP/1.2 and above. Bare CR, NUL,
+white space around a field name and every other deviation are refused as well: request smuggling
+works where two parsers repair a request differently.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _TARGET: Final = bytes(set(range(0x21, 0x7F)) - set(b'"<>#')) + _OBS_TEXT
 
 
 RESPONSE_FIELDS: Final = 1000
-"""Fields that a response may have. Browsers keep some 180 cookies of a site; curl takes 5000
-fields, Node 2000, Envoy 100."""
+"""Most fields of a response. Browsers keep some 180 cookies of a site; curl accepts 5000 fields,
+Node 2000, Envoy 100."""
 _SHORT_STATUS: Final = 64
 
 
@@ -59,7 +59,7 @@ class ResponseHead:
 
 @dataclass(frozen=True, slots=True)
 class HeadLimits:
-    """How large a request head may be: bytes in all, number of fields, bytes of the target."""
+    """Limits of a request head: bytes in all, number of fields, bytes of the target."""
 
     head_bytes: int = 32768
     head_fields: int = 100
@@ -67,19 +67,20 @@ class HeadLimits:
 
 
 READING: Final = (b"GET", b"HEAD")
-"""The methods that fetch something and change nothing (RFC 9110 section 9.3)."""
+"""The methods that only read (RFC 9110 section 9.3)."""
 SAFE: Final = frozenset((*READING, b"OPTIONS"))
-"""The methods that change nothing (RFC 9110 section 9.2.1), but for TRACE."""
+"""The safe methods (RFC 9110 section 9.2.1), except TRACE."""
 _KNOWN_METHODS: Final = frozenset(
     (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
 )
-# Fields of a request that are read and passed on as they came.
+# Fields of a request that are read and passed on unchanged.
 _REQUEST_READ: Final = frozenset(
     b"accept accept-encoding authorization expect sec-fetch-site sec-websocket-protocol "
     b"user-agent".split()
 )
-# Those that are rewritten, made anew for the next hop, or dropped. The last two rows say who the
-# client is and what it asked for, which is for us to say; Proxy is there for CVE-2016-5385.
+# Fields that are rewritten, made anew for the next hop, or dropped. The last two rows name the
+# client and what it asked for, which only the proxy may do; Proxy is dropped because of
+# CVE-2016-5385.
 _REQUEST_TAKEN: Final = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings "
     b"proxy-authorization proxy-authenticate content-length host origin cookie "
@@ -88,14 +89,14 @@ _REQUEST_TAKEN: Final = frozenset(
     b"x-scheme x-url-scheme proxy".split()
 )
 _CLAIMS: Final = (b"x-forwarded", b"remote-", b"x-remote-", b"x-auth-request-")
-# Fields of a response that are read and passed on as they came: they say whether it may be changed
-# on its way, and how. ETag is none of them: it changes with every answer, and everything that is
-# remembered with a head's special fields would be forgotten as often.
+# Fields of a response that are read and passed on unchanged: they decide whether it may be
+# transformed. ETag is not among them: it differs in every answer, so nothing that is remembered
+# with a head's special fields could be used again.
 _RESPONSE_READ: Final = frozenset(
     b"cache-control content-encoding content-range content-type vary".split()
 )
-# Fields of a response that are rewritten, made anew or dropped. The last three rows would let one
-# notebook speak for the whole origin.
+# Fields of a response that are rewritten, made anew or dropped. Those in the last three rows would
+# let one notebook decide for the whole origin.
 _RESPONSE_TAKEN: Final = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade "
     b"proxy-authorization proxy-authenticate content-length location content-location "
@@ -112,9 +113,10 @@ def _is_taken_from_request(name: bytes) -> bool:
     return name in _REQUEST_TAKEN or name.startswith(_CLAIMS)
 
 
-# What many send alike and is no secret, so that its lines may outlive the connection they came on.
-# Not among them: Referer and Location (tokens in addresses), Sec-WebSocket-Protocol (some carry
-# their token in it), and every name that is not known here (X-Api-Key, X-XSRFToken).
+# Fields that many clients send alike and that are no secret, so their lines may be remembered
+# longer than the connection. Not among them: Referer and Location (tokens in addresses),
+# Sec-WebSocket-Protocol (some put their token there), and all unknown names (X-Api-Key,
+# X-XSRFToken).
 _REQUEST_SHARED: Final = frozenset(
     b"accept accept-charset accept-encoding accept-language cache-control connection "
     b"content-length content-type dnt expect host keep-alive origin pragma priority range "
@@ -143,22 +145,22 @@ NO_FIELDS: Final = Fields(b"", SpecialFields())
 
 
 def request_fields_reader() -> FieldReader:
-    """What a client's connection needs for :func:`parse_request`."""
+    """The reader that each client's connection needs for :func:`parse_request`."""
     return FieldReader(_request_memory)
 
 
 def response_fields_reader() -> FieldReader:
-    """What a connection to an upstream needs for :func:`parse_response`."""
+    """The reader that each connection to an upstream needs for :func:`parse_response`."""
     return FieldReader(_response_memory)
 
 
 def parse_request(
     block: bytes, limits: HeadLimits, fields: FieldReader | None = None
 ) -> RequestHead:
-    """Take a request head apart.
+    """Parse a request head.
 
     :param block: the whole head without the empty line that ends it.
-    :param fields: what reads the fields of this connection's heads.
+    :param fields: the reader of this connection.
     :raises ProxyError: with the :class:`Problem` to answer with.
     """
     line, end, lines = block.partition(b"\r\n")
@@ -192,7 +194,7 @@ def _minor(version: bytes) -> int:
 
 
 def too_large(partial: bytes, limits: HeadLimits) -> ProxyError:
-    """The error for a head that outgrew ``head_bytes`` before it ended."""
+    """The error for an incomplete head that exceeds ``head_bytes``."""
     line = partial.partition(b"\r\n")[0]
     target = line.partition(b" ")[2].partition(b" ")[0]
     if len(target) > limits.target_bytes:
@@ -202,13 +204,13 @@ def too_large(partial: bytes, limits: HeadLimits) -> ProxyError:
 
 
 def _largest_field(partial: bytes) -> str:
-    """Which field takes up most of a head, for the log: its name and size, never its value."""
+    """The largest field of a head, for the log: its name and size, never its value."""
     head = partial.partition(b"\r\n\r\n")[0]
     line = max(head.split(b"\r\n")[1:], key=len, default=b"")
     name, colon, _ = line.partition(b":")
     if not colon or not name or name.translate(None, TCHAR):
         return ""
-    # The head may have been cut off within the line, or the client goes on and on with it.
+    # The head may end within the line, or the client goes on sending this field for ever.
     return f", of which {name[:64].decode('ascii')} has at least {len(line)}"
 
 
@@ -217,24 +219,24 @@ BARE_LF: Final = "a bare LF ends a line of the head"
 
 
 def has_bare_lf(part: bytes) -> bool:
-    """Whether a head, or what has come of it, holds a LF without CR before it."""
+    """Whether a head, complete or not, contains a LF without CR before it."""
     return part.count(b"\n") > part.count(b"\r\n")
 
 
 def parse_response(block: bytes, fields: FieldReader | None = None) -> ResponseHead:
-    """Take a response head apart; the parameters are as for :func:`parse_request`.
+    """Parse a response head; the parameters are as for :func:`parse_request`.
 
     Raises :class:`BrokenAnswerError`.
     """
     line, end, lines = block.partition(b"\r\n")
     try:
-        # Whoever writes a long reason writes another each time.
+        # A server with long reasons sends a different one each time.
         parse_line = _short_status_line if len(line) <= _SHORT_STATUS else _parse_status
         status, reason, minor = parse_line(line)
         reader = fields or response_fields_reader()
         return ResponseHead(status, reason, minor, reader.read(lines + end, RESPONSE_FIELDS))
     except ProxyError as error:
-        # It is said of a part of a head too, and a rule must not depend on how much has come.
+        # The check runs on incomplete heads too, and must not depend on how much has come.
         raise BrokenAnswerError(BARE_LF if has_bare_lf(block) else error.detail) from None
 
 

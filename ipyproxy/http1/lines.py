@@ -1,7 +1,7 @@
-"""The fields of heads: lines that match RFC 9112 section 5 become values; anything else is refused.
+"""Parses the field lines of heads. What does not match RFC 9112 section 5 is refused.
 
-Knows how a line is taken apart, and what a head's fields are asked. Knows nothing of start lines,
-of what a name means, nor of what was met before: that is in :mod:`ipyproxy.http1.memory`.
+Knows how to parse a line, and how to look up a head's fields. Knows nothing of start lines, of what
+a name means, or of lines seen before: that is in :mod:`ipyproxy.http1.memory`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 """A token (RFC 9110 section 5.6.2), for regular expressions."""
 ALIKE: Final = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)
-"""Makes names of fields alike that CGI-like servers hold for one: Remote_User and remote-user
-(CVE-2026-30851); some take remote.user for it too."""
+"""Maps field names that CGI-like servers treat as the same to one: Remote_User and remote-user
+(CVE-2026-30851), with some servers also remote.user."""
 TCHAR: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 VALUE: Final = b"\t " + bytes(range(0x21, 0x7F)) + bytes(range(0x80, 0x100))
 
-# No part of these matches in two ways (++), so that a line is read once.
+# Possessive (++): no part of these matches in two ways, so each line is scanned once.
 _NAMED: Final = re.compile(rb"([%b]++):[ \t]*+" % re.escape(TCHAR))
 _LINE: Final = re.compile(_NAMED.pattern + rb"([%b]*+)" % re.escape(VALUE))
 
@@ -36,8 +36,8 @@ _SHORT_LIST: Final = 64
 class Special:
     """A field (RFC 9112 section 5) that a gateway must read, rewrite or drop.
 
-    ``name`` is lower-case and ``value`` trimmed of optional white space; ``line`` is what to pass
-    on of a field that is only read, with its CRLF, and empty for all others.
+    ``name`` is lower-case, ``value`` has no white space around it. For a field that is only read,
+    ``line`` is the line to pass on, with its CRLF; for all others it is empty.
     """
 
     name: bytes
@@ -47,31 +47,31 @@ class Special:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Loose:
-    """A field that a gateway rewrites, but that changes from one request to the next: Referer.
+    """A field that a gateway rewrites and that changes from one request to the next: Referer.
 
-    It stands apart from the special fields, so that what follows from these is still known.
+    It is kept apart from the special fields, so that results that depend on these can be kept.
     """
 
     value: bytes
 
 
 Parsed = bytes | Special | Loose
-"""What a field line comes to; bytes are the line to pass on, with its CRLF."""
+"""A parsed field line; bytes are the line to pass on, with its CRLF."""
 
 
 class SpecialFields(dict[bytes, list[bytes]]):
-    """The values of a head's special fields in their order, by name (lower-case).
+    """The values of a head's special fields, in order, by name (lower-case).
 
-    Heads of one connection whose special fields are alike share one, which is never changed. What
-    follows from special fields alone (framing, access, what is rewritten) is kept with them
-    (:meth:`keep`), and so is gone when they are.
+    Heads of one connection with the same special fields share one object, which never changes.
+    Results that depend on special fields alone (framing, access, rewriting) are kept in it
+    (:meth:`keep`), and are gone when it is.
     """
 
     __slots__ = ("following", "verbatim")
     verbatim: bytes
-    """The lines of those that are only read, to be passed on; each with its CRLF."""
+    """The lines of fields that are only read, to be passed on; each with its CRLF."""
     following: dict[tuple[Any, ...], Any]
-    """What followed from these so far, by what was asked: look here first, then :meth:`keep`."""
+    """The results so far, by question: look here first, then :meth:`keep`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,25 +79,25 @@ class SpecialFields(dict[bytes, list[bytes]]):
         self.following = {}
 
     def keep(self, asked: tuple[Any, ...], found: Any) -> None:
-        """Let what was ``found`` be known for as long as these fields are.
+        """Remember the result ``found`` for as long as these fields are remembered.
 
-        This is ``lru_cache`` without its price: that one would keep fields, and the secrets in
-        them, long after their connection.
+        ``lru_cache`` would keep fields, and the secrets in them, long after their connection.
 
-        :param asked: a word of its own for what is found out, and all that it depends on besides.
+        :param asked: a unique word for the question, and everything else that the result depends
+            on.
         """
         if len(self.following) >= _MOST_FOLLOWING:
             self.following.clear()
         self.following[asked] = found
 
     def values_of(self, name: bytes) -> list[bytes]:
-        """All values of the field ``name`` (lower-case), in order."""
+        """All values of the field ``name`` (lower-case), in their order."""
         return self.get(name, _NONE)
 
     def one(self, name: bytes) -> bytes | None:
-        """The value of a field that may come at most once.
+        """The value of a field that may occur only once.
 
-        Raises :class:`ProxyError` (``BAD_REQUEST``) if it comes twice.
+        Raises :class:`ProxyError` (``BAD_REQUEST``) if it occurs twice.
         """
         values = self.get(name)
         if values is None:
@@ -121,10 +121,10 @@ _NONE: Final[list[bytes]] = []
 
 
 def remembered(find: F) -> F:
-    """Let what ``find`` makes of special fields be kept with these (:meth:`SpecialFields.keep`).
+    """Keep results of ``find`` with the special fields it is given (:meth:`SpecialFields.keep`).
 
-    ``find`` gives anything but None; its other arguments are hashable. What every request asks for
-    looks by itself instead, since compiled code calls a decorated function slowly.
+    ``find`` never returns None, and its other arguments are hashable. Functions that every request
+    calls look into ``following`` themselves, since compiled code calls a decorated function slowly.
     """
 
     def look(special: SpecialFields, *others: Any) -> Any:
@@ -138,9 +138,9 @@ def remembered(find: F) -> F:
 
 
 def split_field_line(line: bytes) -> tuple[bytes, bytes]:
-    """Take one field line (without its CRLF) apart into name and value.
+    """Split one field line (without its CRLF) into name and value.
 
-    Raises :class:`ProxyError` (``BAD_REQUEST``) where it does not match RFC 9112 section 5.
+    Raises :class:`ProxyError` (``BAD_REQUEST``) if it does not match RFC 9112 section 5.
     """
     match = _LINE.fullmatch(line)
     if match is not None:
@@ -153,12 +153,12 @@ def split_field_line(line: bytes) -> tuple[bytes, bytes]:
 
 
 def block_of(lines: Iterable[bytes]) -> bytes:
-    """``lines``, each with its CRLF, in one."""
+    """``lines`` joined, each with a CRLF."""
     return b"".join([line + b"\r\n" for line in lines])
 
 
 def lines_of(block: bytes) -> list[bytes]:
-    """The lines of ``block`` without the CRLF that each of them has."""
+    """The lines of ``block``, without their CRLFs."""
     lines = block.split(b"\r\n")
     del lines[-1]
     return lines
@@ -167,9 +167,9 @@ def lines_of(block: bytes) -> list[bytes]:
 class Fields:
     """The fields of one head.
 
-    ``plain`` has the lines to pass on that nobody looks at, in their order and each with its CRLF;
-    ``special`` has what must be looked at, but for ``loose``, the values of the :class:`Loose`
-    field. (The order of fields of different names means nothing, RFC 9110 section 5.3.)
+    ``plain`` has the lines that are passed on unread, in their order, each with its CRLF.
+    ``special`` has the fields that must be read, and ``loose`` the values of the :class:`Loose`
+    field. (The order of fields with different names has no meaning, RFC 9110 section 5.3.)
     """
 
     __slots__ = ("loose", "plain", "special")
@@ -193,7 +193,7 @@ class Fields:
 
 
 def split_tokens(value: bytes) -> tuple[bytes, ...]:
-    """The members of a comma-separated list, lower-case, empty ones left out."""
+    """The members of a comma-separated list, in lower case, without empty ones."""
     return _split_short(value) if len(value) <= _SHORT_LIST else _split(value)
 
 

@@ -1,12 +1,12 @@
-"""The fields of heads, as they are read: what was met before is looked up instead of parsed.
+"""Reads the fields of heads: lines seen before are looked up instead of parsed.
 
-Knows what is remembered, where, and how much of it. What a line comes to is for
-:mod:`ipyproxy.http1.lines` to say; what a name means is handed in.
+Knows what is remembered, where, and how much of it. :mod:`ipyproxy.http1.lines` parses a line; what
+a name means is handed in.
 
-What was met before is kept in two places, both bounded in bytes. Lines that many send and that are
-no secret (:class:`FieldMemory`) are shared by all connections. Everything else, and above all
-cookies, credentials, and tokens in a Referer, is kept by the connection that it came on
-(:class:`FieldReader`), and gone with it.
+There are two memories, both bounded in bytes. Lines that many clients send and that are no secret
+are shared by all connections (:class:`FieldMemory`). Everything else, above all cookies,
+credentials, and tokens in a Referer, is kept by the connection it came on (:class:`FieldReader`),
+and is gone with it.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ from ipyproxy.http1.lines import (
 )
 
 SHARED_BYTES: Final = 512 * 1024
-"""What the lines of one :class:`FieldMemory` may take."""
+"""Most bytes of the lines in one :class:`FieldMemory`."""
 OWN_LINES_BYTES: Final = 4 * 1024
 OWN_GROUPS_BYTES: Final = 12 * 1024
-"""What a connection's own lines may take, and its groups of special fields."""
+"""Most bytes of a connection's own lines, and of its groups of special fields."""
 HEAD_BYTES: Final = 4096
-"""Bytes of field lines above which a head is not compared with the one before."""
+"""A head with more bytes of field lines is not compared with the one before."""
 _SHARED_LINE: Final = 512
-# Beside its bytes, a line has two objects and a place in a table; a group has these for each of its
-# fields, and in all what follows from it.
+# Overhead in bytes. A line has two objects and a slot in a table; a group has these for each of its
+# fields, and the results that are kept with it.
 _LINE_COST: Final = 300
 _FIELD_COST: Final = 120
 _GROUP_COST: Final = 1024
-# So many lines at the end of a head may change before it is worth finding out where that begins.
+# If more lines at the end of a head change, it is worth finding out where the changes begin.
 _FEW_LINES: Final = 3
 
 
 class FieldMemory:
-    """Field lines that many send, with what they come to: the line to pass on, or a special field.
+    """Field lines that many clients send, parsed: the line to pass on, or a special field.
 
-    Browsers repeat most of their field lines byte for byte, so looking a line up instead of
-    parsing it is what makes a strict grammar cheap. Parsing depends on the line alone, so nothing
-    of one request can show in another. No more than :data:`SHARED_BYTES`: long lines are never
-    kept, and a full memory starts anew.
+    Browsers repeat most of their field lines byte for byte; looking a line up instead of parsing it
+    makes a strict grammar cheap. The result depends on the line alone, so one request can reveal
+    nothing of another. The memory has at most :data:`SHARED_BYTES`: long lines are never kept, and
+    a full memory is emptied.
 
-    :param shared: names (lower-case) of fields that are no secret, whoever sends them.
-    :param read: names (lower-case) of fields that are read, and passed on as they came.
-    :param is_taken: tells by a name (lower-case) which fields are rewritten or dropped.
-    :param loose: the name (lower-case) of the one that is :class:`Loose`, if there is one.
+    :param shared: names (lower-case) of fields that are never secret.
+    :param read: names (lower-case) of fields that are read and passed on unchanged.
+    :param is_taken: tells whether the field with a name (lower-case) is rewritten or dropped.
+    :param loose: the name (lower-case) of the :class:`Loose` field, if there is one.
     """
 
     def __init__(
@@ -67,22 +67,22 @@ class FieldMemory:
         self._is_taken = is_taken
         self._loose = loose
         self.lines: dict[bytes, Parsed] = {}
-        """What is remembered."""
+        """The remembered lines."""
         self._held = 0
 
     @property
     def held(self) -> int:
-        """Bytes that all of it takes, about."""
+        """Roughly how many bytes the memory takes."""
         return self._held
 
     def parse(self, line: bytes) -> tuple[Parsed, bool]:
-        """What ``line`` (without its CRLF) comes to, and whether that is remembered from now on.
+        """Parse ``line`` (without its CRLF). Returns the result, and whether it is now remembered.
 
         Raises :class:`ProxyError` (``BAD_REQUEST``).
         """
         name, value = split_field_line(line)
         lower = name.lower()
-        # What is passed on is spelled anew: the name as it came, a colon, one space, the value.
+        # The line to pass on is normalized: the name as it came, a colon, one space, the value.
         spelled = b"%b: %b\r\n" % (name, value)
         parsed: Parsed = spelled
         if lower in self._read:
@@ -106,7 +106,7 @@ class FieldMemory:
 
 
 def _line_cost(line: bytes) -> int:
-    """Bytes that a remembered line takes: as it came, as it is passed on, and its value."""
+    """Bytes that a remembered line takes: the line as it came, as passed on, and its value."""
     return 3 * len(line) + _LINE_COST
 
 
@@ -121,10 +121,10 @@ def _group(special: tuple[Special, ...]) -> SpecialFields:
 class FieldReader:
     """Reads the field lines of one connection's heads.
 
-    On one connection they mostly begin with the same lines, and these are taken apart only when
-    they change. What a line comes to depends on that line alone, so this changes no result.
-    Of a head of up to :data:`HEAD_BYTES` this keeps four copies, besides what has come on this
-    connection: :data:`OWN_LINES_BYTES` of lines, :data:`OWN_GROUPS_BYTES` of special fields.
+    Heads on one connection mostly begin with the same lines, which are parsed only if they change.
+    The result of parsing depends on the line alone, so this changes no result. The reader keeps
+    four copies of a head of up to :data:`HEAD_BYTES`, and in addition :data:`OWN_LINES_BYTES` of
+    lines and :data:`OWN_GROUPS_BYTES` of special fields.
     """
 
     __slots__ = (
@@ -147,9 +147,9 @@ class FieldReader:
         self._held_lines = self._held_groups = 0
 
     def read(self, block: bytes, most: int) -> Fields:
-        """The fields that ``block`` spells, whose every line has its CRLF.
+        """Parse the fields in ``block``, whose lines all end with CRLF.
 
-        Raises :class:`ProxyError`: ``BAD_REQUEST``, ``HEAD_TOO_LARGE`` if they are more than
+        Raises :class:`ProxyError`: ``BAD_REQUEST``, or ``HEAD_TOO_LARGE`` if there are more than
         ``most``.
         """
         last = self._last_fields
@@ -160,7 +160,7 @@ class FieldReader:
             prefix = b""
             self._remember(prefix)
         rest = block[len(prefix) :]
-        # Counting takes as long as everything else, so what is known by heart is not counted.
+        # Counting takes as long as everything else, so lines that are unchanged are not counted.
         lines = rest.count(b"\r\n")
         count = self._prefix_count + lines
         if count > most:
@@ -185,7 +185,7 @@ class FieldReader:
             self._prefix_count = prefix.count(b"\r\n")
 
     def _take(self, block: bytes) -> tuple[bytes, tuple[Special, ...], tuple[bytes, ...]]:
-        """The lines of ``block`` that pass as they are, its special fields, and the loose one."""
+        """The lines of ``block`` that pass unchanged, its special fields, and the loose one."""
         plain: list[bytes] = []
         special: list[Special] = []
         loose: tuple[bytes, ...] = ()
@@ -201,9 +201,10 @@ class FieldReader:
         return b"".join(plain), tuple(special), loose
 
     def _meet(self, line: bytes) -> Parsed:
-        """What a line that is not known comes to; it is known from now on, if it is not too long.
+        """Parse an unknown line, and remember it unless it is too long.
 
-        (Lines that pass as they are change often, and nothing follows from them.)
+        (Lines that pass unchanged are not remembered here: they change often, and nothing depends
+        on them.)
         """
         field, is_shared = self._memory.parse(line)
         if is_shared or isinstance(field, bytes):
@@ -218,7 +219,7 @@ class FieldReader:
         return field
 
     def _group(self, special: tuple[Special, ...]) -> SpecialFields:
-        """The special fields of one head; the same object for the same fields, if seen lately."""
+        """The special fields of one head; the same object for the same fields, if seen recently."""
         group = self._groups.get(special)
         if group is None:
             group = _group(special)
@@ -234,7 +235,7 @@ class FieldReader:
 
 
 def _common_lines(block: bytes, other: bytes) -> bytes:
-    """The lines with which both begin."""
+    """The common lines at the beginning of both."""
     size = 0
     for mine, its in zip(block.split(b"\r\n"), other.split(b"\r\n"), strict=False):
         if mine != its:

@@ -1,4 +1,4 @@
-"""The proxy of a JupyterHub: the REST API by which the hub says where its users' servers are.
+"""The proxy of a JupyterHub: serves the REST API by which the hub sets the routes to its servers.
 
-It stands in for configurable-http-proxy, whose wire this speaks.
+It replaces configurable-http-proxy and has the same API.
 """

@@ -1,9 +1,9 @@
-"""The REST API, as configurable-http-proxy answers it.
+"""The REST API, with configurable-http-proxy's answers.
 
 Knows methods, statuses and the token. Knows nothing of how a route is served.
 
-Nothing is read, said or changed for whoever does not know the token. What a body and all routes
-together may take is bounded.
+Without the right token nothing is read, answered or changed. The sizes of a body and of all routes
+together are bounded.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ipyproxy.server.request import Request
 from ipyproxy.web.forms import read_body
 
 LONGEST_BODY = 65536
-"""Bytes that what is said of one route may have."""
+"""Most bytes of the data of one route."""
 _TOKEN = re.compile(rb"token\s+(\S+)")
 _JSON = b"Content-Type: application/json"
 _TEXT = b"Content-Type: text/plain; charset=utf-8"
@@ -40,33 +40,34 @@ _log = Logger(namespace="ipyproxy.hub")
 
 
 class Routes(Protocol):
-    """The routes; see :class:`ipyproxy.hub.store.HubRoutes`.
+    """The interface of the routes; see :class:`ipyproxy.hub.store.HubRoutes`.
 
-    A Deferred is for those that are kept on another machine; it may fail with :class:`AwayError`.
+    Routes that are stored on another machine return a Deferred, which may fail with
+    :class:`AwayError`.
     """
 
     def add(self, path: str, data: dict[str, Any]) -> Deferred[None] | None:
-        """Let a route stand at ``path``; raises :class:`MalformedError`, :class:`TooManyError`."""
+        """Set the route at ``path``; raises :class:`MalformedError`, :class:`TooManyError`."""
 
     def remove(self, path: str) -> Deferred[bool] | bool:
-        """Let nothing stand there; whether something did."""
+        """Remove the route. Returns whether there was one."""
 
     def refresh(self) -> Deferred[None] | None:
-        """Learn what the next two are to tell."""
+        """Update what the next two methods return."""
 
     def get(self, path: str) -> Mapping[str, Any] | None:
-        """What is told of a route; None: there is none."""
+        """What the API shows of a route; None: there is none."""
 
     def all(
         self, inactive_since: float | None = None
     ) -> Iterator[tuple[str, Mapping[str, Any]] | None]:
-        """What is told of each, by path; None in the place of one that was used since."""
+        """What the API shows of each route, with its path; None for one that was used since."""
 
 
 class ApiSite:
-    """What the listener of the API serves.
+    """The site that the API's listener serves.
 
-    :param token: what the hub has to know; empty: nothing.
+    :param token: the token that the hub must send; empty: none.
     """
 
     common_lines = b""
@@ -78,7 +79,7 @@ class ApiSite:
         self._figures = figures
 
     def handle(self, request: Request) -> None:
-        """Answer a request of the hub's."""
+        """Answer a request of the hub."""
         raw, _, query = request.target.partition(b"?")
         try:
             path = route_path(raw)
@@ -111,7 +112,7 @@ class ApiSite:
             self._answer(request, 400, str(error))
 
     def refuse(self, request: Request, error: ProxyError) -> None:
-        """Answer what could not be read."""
+        """Answer a request that could not be read."""
         self._answer(request, error.problem.status, error.problem.title)
 
     def _is_authorized(self, request: Request) -> bool:
@@ -119,13 +120,13 @@ class ApiSite:
             return True
         said = request.head.fields.first(b"authorization") or b""
         match = _TOKEN.search(said)
-        # In any case, and as a whole, so that the time that it takes tells nothing.
+        # Always compared, and in constant time, so that the time reveals nothing.
         return hmac.compare_digest(match[1] if match else b"", self._token)
 
     def _after(
         self, request: Request, call: Callable[[], Any], then: Callable[[Any], None]
     ) -> None:
-        """Go on with what ``call`` gives, at once or later; what it fails with is answered."""
+        """Go on with the result of ``call``, now or later; answer its failure."""
         waiting = request.consumer = _Waiting()
 
         def answer(result: object) -> None:
@@ -198,26 +199,26 @@ class ApiSite:
 
 
 class _Waiting:
-    """Waits for what a call does elsewhere; see :class:`ipyproxy.server.request.BodyConsumer`.
+    """Waits for the Deferred of a call; see :class:`ipyproxy.server.request.BodyConsumer`.
 
-    :ivar is_over: whether nobody waits any more.
+    :ivar is_over: whether the client is gone.
     """
 
     is_over = False
 
     def body_received(self, data: bytes) -> None:
-        """Nothing is said by it."""
+        """Ignore the body."""
 
     def body_ended(self) -> None:
-        """Likewise."""
+        """Ignore its end."""
 
     def client_lost(self) -> None:
-        """What is begun is done all the same."""
+        """The call goes on; only its answer is dropped."""
         self.is_over = True
 
 
 class _Listing:
-    """All routes on their way to the hub; see :class:`ipyproxy.server.request.BodyConsumer`."""
+    """Sends all routes to the hub; see :class:`ipyproxy.server.request.BodyConsumer`."""
 
     def __init__(
         self,
@@ -236,18 +237,18 @@ class _Listing:
         self._answer(text)
 
     def body_received(self, data: bytes) -> None:
-        """Nothing is said by it."""
+        """Ignore the body."""
 
     def body_ended(self) -> None:
-        """Likewise."""
+        """Ignore its end."""
 
     def client_lost(self) -> None:
-        """Nobody waits any more."""
+        """Stop: the client is gone."""
         self._gathering.cancel()
 
 
 def spelled(routes: Iterator[tuple[str, Any] | None]) -> Iterator[bytes]:
-    """A JSON object of all routes; an empty piece in the place of one that is left out."""
+    """A JSON object of all routes, in pieces; the piece of a route that is left out is empty."""
     before = "{"
     for route in routes:
         if route is None:

@@ -1,6 +1,6 @@
-"""What a client sees when its request cannot be carried: the hub's own page, a file, or ours.
+"""Error pages for clients: the hub's own page, a file, or one of the proxy's pages.
 
-Knows how configurable-http-proxy asks for a page. Knows nothing of routes.
+Knows how configurable-http-proxy requests a page from the hub. Knows nothing of routes.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from ipyproxy.upstream.upstream import Upstream
 from ipyproxy.web.resources import send_problem
 
 WAIT = 10.0
-"""Seconds that a page may take to begin."""
+"""Seconds to wait for a page to begin."""
 OTHERS = 0
-"""The status that stands for all that have no page of their own."""
+"""Stands for all statuses without a page of their own."""
 
 _NO_SERVER = frozenset(
     (
@@ -38,7 +38,7 @@ _NO_SERVER = frozenset(
 
 
 class Asked(Protocol):
-    """Where pages are asked for."""
+    """A server of error pages."""
 
     def begin(self, request: Request, status: int) -> None:
         """Answer ``request`` with the page for ``status``."""
@@ -47,8 +47,8 @@ class Asked(Protocol):
 class ErrorPages:
     """Answers requests that cannot be carried.
 
-    :param files: pages by status; the one for :data:`OTHERS` stands for all others.
-    :param target: where pages are asked for; None: nowhere.
+    :param files: pages by status; the one for :data:`OTHERS` is for all other statuses.
+    :param target: the server of pages; None: there is none.
     """
 
     def __init__(self, files: Mapping[int, bytes] = NO_PAGES, target: Asked | None = None) -> None:
@@ -56,15 +56,15 @@ class ErrorPages:
         self._target = target
 
     def answer(self, request: Request, error: ProxyError) -> None:
-        """Say what went wrong: 404 without a route, 503 without an answer of a server.
+        """Answer with the page for an error: 404 without a route, 503 without an answer.
 
-        What the client is to blame for, and what the proxy itself can't do, is told by our own
-        pages. A WebSocket gets no page, since nobody would see it.
+        For errors of the client, and of the proxy itself, the proxy's own pages are used. A
+        WebSocket gets no page, since nobody would see it.
         """
         status = 503 if error.problem in _NO_SERVER else error.problem.status
         request.refused = status < 500
         if b"upgrade" in request.head.fields.special:
-            # What comes behind is meant for another protocol, and is no request.
+            # The bytes behind the request are another protocol's, and no request.
             request.connection.persistent = False
             request.respond(status, _phrase(status), [], b"")
         elif error.problem is not Problem.NOT_FOUND and error.problem not in _NO_SERVER:
@@ -80,7 +80,7 @@ class ErrorPages:
 
 
 def send_plain(request: Request, status: int) -> None:
-    """Answer with our own page."""
+    """Answer with the proxy's own page."""
     send_problem(request, Problem.NOT_FOUND if status == 404 else Problem.UPSTREAM_DEAD)
 
 
@@ -89,10 +89,10 @@ def _phrase(status: int) -> bytes:
 
 
 class ErrorTarget:
-    """A server that has pages: ``GET <base>/<status>?url=<what was asked for, escaped>``.
+    """A server of pages: ``GET <base>/<status>?url=<the requested URL, escaped>``.
 
     :param upstream: the server.
-    :param base: the path that its pages are below, without a slash at its end.
+    :param base: the path above its pages, without a slash at its end.
     """
 
     def __init__(self, pool: Pool, upstream: Upstream, base: bytes) -> None:
@@ -108,7 +108,7 @@ class ErrorTarget:
 
 
 class _Fetch:
-    """One page on its way from the server to the client.
+    """Fetches one page from the server for the client.
 
     See :class:`ipyproxy.upstream.connection.Receiver`, and for the client's side
     :class:`ipyproxy.server.request.BodyConsumer`.
@@ -138,7 +138,7 @@ class _Fetch:
         connection.send(b"GET", head, self, ended=True, timeout=WAIT)
 
     def interim(self, head: ResponseHead) -> None:
-        """Nobody waits for that."""
+        """Ignored."""
 
     def response_begun(self, head: ResponseHead, body: Decoder | None) -> None:
         lines = [
@@ -174,7 +174,7 @@ class _Fetch:
             send_plain(request, self._status)
 
     def body_received(self, data: bytes) -> None:
-        """What the request brought is for a server that is not there."""
+        """Ignore the request's body: it is meant for a server that does not answer."""
 
     def body_ended(self) -> None:
         """Likewise."""

@@ -1,4 +1,4 @@
-"""What configurable-http-proxy counts, under the names that it has for it.
+"""The metrics of configurable-http-proxy, under the same names.
 
 Knows numbers and their names. Knows nothing of what is counted.
 """
@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 
 class Figures:
-    """Counts that only grow: calls of the API, requests, and the statuses of answers.
+    """Counters: calls of the API, requests, and the statuses of answers.
 
-    ``finding`` are the look-ups of routes, ``noting`` the notes of activity: how many there were,
-    and the seconds that they took.
+    ``finding`` has the look-ups of routes, ``noting`` the updates of activity: their number, and
+    the seconds that they took.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Figures:
         self.noting = 0.0
 
     def exposed(self) -> bytes:
-        """All of them in the text format of Prometheus, version 0.0.4."""
+        """All counters in the text format of Prometheus, version 0.0.4."""
         return "".join(self._lines()).encode("ascii")
 
     def _lines(self) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""A long text, put together a piece at a time, so that everybody else gets a turn in between.
+"""Joins a long text from pieces in several turns of the event loop, so that others get their turn.
 
-Knows pieces and turns. Knows nothing of what is spelled or of who waits for it.
+Knows pieces and turns. Knows nothing of the text, or of who waits for it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from itertools import islice
 from ipyproxy.clock import Call, Clock
 
 AT_ONCE = 500
-"""Pieces that are taken in one turn: of routes, about three milliseconds."""
+"""Pieces in one turn; for routes that takes about three milliseconds."""
 
 
 class Gathering:
-    """Puts ``pieces`` together, the first ones at once.
+    """Joins ``pieces``, the first ones at once.
 
-    :param then: called with all of them.
+    :param then: called with the text.
     """
 
     def __init__(self, reactor: Clock, pieces: Iterator[bytes], then: Callable[[bytes], None]):
@@ -38,7 +38,7 @@ class Gathering:
             self._then(b"".join(self._gathered))
 
     def cancel(self) -> None:
-        """Leave the rest; nobody waits any more."""
+        """Stop; the text is not needed any more."""
         if self._call is not None:
             self._call.cancel()
             self._call = None

@@ -1,8 +1,8 @@
-"""JupyterHub's side: the proxy class that tells a running ipyproxy where the hub's servers are.
+"""JupyterHub's side: the proxy class that sets the hub's routes in a running ipyproxy.
 
-JupyterHub loads this module, by the entry point ``ipyproxy`` of the group ``jupyterhub.proxies``;
-nothing else imports it, because only the hub's process has jupyterhub, traitlets and tornado. It
-knows the API's wire and what the hub expects of a proxy, and nothing of how routes are served.
+JupyterHub loads this module by the entry point ``ipyproxy`` of the group ``jupyterhub.proxies``.
+Nothing else imports it, because only the hub's process has jupyterhub, traitlets and tornado. It
+knows the REST API and what the hub expects of a proxy, and nothing of how routes are served.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ Route = dict[str, Any]
 
 
 class IPyProxy(Proxy):  # type: ignore[misc] # jupyterhub is not in our environment
-    """A proxy that runs by itself, as a service; the hub only says which routes there are.
+    """A proxy that runs as a service of its own; the hub only sets its routes.
 
-    In ``jupyterhub_config.py``: ``c.JupyterHub.proxy_class = "ipyproxy"``. The service has a table
-    ``[jupyterhub]`` in its configuration. Whatever the hub does, stopping included, open pages and
-    kernels of its users stay connected.
+    In ``jupyterhub_config.py``: ``c.JupyterHub.proxy_class = "ipyproxy"``. The configuration of the
+    service needs the table ``[jupyterhub]``. Open pages and kernels of users stay connected even
+    while the hub is stopped.
     """
 
     should_start = Bool(False, help="The hub does not start the proxy: it runs as a service.")
@@ -98,7 +98,7 @@ class IPyProxy(Proxy):  # type: ignore[misc] # jupyterhub is not in our environm
                 "JupyterHub.internal_ssl makes certificates for a proxy that the hub starts:"
                 ' set c.ConfigurableHTTPProxy.command = "ipyproxy-chp" instead of proxy_class'
             )
-        # Read now, so that a file that is missing stops the hub at once.
+        # Read now, so that a missing file stops the hub at once.
         if not self.auth_token and socket_path(self.api_url) is None:
             raise ValueError("IPyProxy.token_file is needed: ipyproxy's API on a port asks for one")
         self._turn = asyncio.Semaphore(_CALLS_AT_ONCE)
@@ -106,17 +106,17 @@ class IPyProxy(Proxy):  # type: ignore[misc] # jupyterhub is not in our environm
     # What the hub asks of a proxy
 
     async def add_route(self, routespec: str, target: str, data: Route | None) -> None:
-        """Let *routespec*, and all below it, lead to *target*; it may be there already."""
+        """Route *routespec*, and all paths below it, to *target*; the route may exist already."""
         body = {**(data or {}), "target": target, "jupyterhub": True}
         await self._call("POST", self._path(routespec), json.dumps(body))
 
     async def delete_route(self, routespec: str) -> None:
-        """Forget a route; one that is not there is only a line in the log."""
+        """Remove a route; if there is none, that is only logged."""
         if await self._call("DELETE", self._path(routespec)) is None:
             self.log.warning("ipyproxy has no route %s: nothing to delete", routespec)
 
     async def get_all_routes(self) -> dict[str, Route]:
-        """The hub's routes with what it has attached to them, and when they were last used."""
+        """The hub's routes with their data, and when they were last used."""
         began = time.perf_counter()
         answer = await self._call("GET", "")
         assert answer is not None, "the table of routes is always there"
@@ -134,28 +134,28 @@ class IPyProxy(Proxy):  # type: ignore[misc] # jupyterhub is not in our environm
         return "/" + str(self.validate_routespec(routespec)).strip("/")
 
     def _spec(self, path: str) -> str:
-        """What the hub calls the route whose path the API shows, unescaped."""
+        """The hub's routespec of the route that the API shows under ``path`` (unescaped)."""
         spec = quote(path, safe="@/~").strip("/")
         if not spec:
             return "/"
         return f"{spec}/" if self.host_routing else f"/{spec}/"
 
     def _shown(self, spec: str, told: Route) -> Route:
-        """A route as the hub wants to see it, of what the API tells of it."""
+        """A route in the hub's form, made from the API's."""
         data = {key: value for key, value in told.items() if key not in _NOT_DATA}
         if self.activity == "person":
             del data["last_activity"]
-            # There is no date before a person has done anything; the hub knows the time of start.
+            # Before a person has done anything there is no date; the hub knows the start time.
             if at := told["last_activity_person"]:
                 data["last_activity"] = at
         return {"routespec": spec, "target": told["target"], "data": data}
 
     async def _call(self, method: str, path: str, body: str | None = None) -> HTTPResponse | None:
-        """Make one call of the API; None is the answer that there is no such route.
+        """Make one call of the API; None if it answers that there is no such route.
 
-        It is tried again while the proxy does not answer, as during its restart. Raises
+        The call is repeated while the proxy does not answer, for example during its restart. Raises
         PermissionError for a wrong token, TimeoutError after PATIENCE, and HTTPClientError for an
-        answer that another try would not change.
+        answer that a repetition would not change.
         """
         failure: Exception | None = None
 
@@ -193,7 +193,7 @@ class IPyProxy(Proxy):  # type: ignore[misc] # jupyterhub is not in our environm
     async def _fetch(self, method: str, path: str, body: str | None) -> HTTPResponse:
         """Make one attempt at a call."""
         unix = socket_path(self.api_url)
-        # It is cheap to make, and the API may move (PATCH /hub/api/proxy).
+        # A new client is cheap, and the API's address may change (PATCH /hub/api/proxy).
         client = SimpleAsyncHTTPClient(
             force_instance=True, resolver=_Socket(path=unix) if unix else Resolver()
         )
@@ -212,10 +212,10 @@ class IPyProxy(Proxy):  # type: ignore[misc] # jupyterhub is not in our environm
 
 
 class _Socket(Resolver):  # type: ignore[misc] # as above
-    """Leads every name to one UNIX socket."""
+    """Resolves every name to one UNIX socket."""
 
     def initialize(self, path: str) -> None:
-        """Lead to *path*."""
+        """Resolve to *path*."""
         self._path = path
 
     async def resolve(self, *_: object) -> list[tuple[int, str]]:
@@ -224,9 +224,9 @@ class _Socket(Resolver):  # type: ignore[misc] # as above
 
 
 def socket_path(url: str) -> str | None:
-    """The path of the UNIX socket that *url* names; None where it is one for TCP.
+    """The path of the UNIX socket that *url* names; None if it names a TCP address.
 
-    Raises TraitError where it is neither.
+    Raises TraitError if it names neither.
     """
     scheme, _, rest = url.partition(":")
     if scheme == "unix" and rest.startswith("/"):

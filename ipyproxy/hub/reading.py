@@ -1,6 +1,6 @@
-"""What a hub says to the API: paths, bodies, targets and dates, taken apart.
+"""Parses calls of the API: paths, bodies, targets and dates.
 
-Pure: knows text and JSON. Knows nothing of requests, of routes that there are, or of the time.
+Pure: knows text and JSON. Knows nothing of requests, of existing routes, or of the time.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from ipyproxy.routes.route import Application, Server
 
 ROUTES = "/api/routes"
 LONGEST_SOCKET_PATH = 107
-"""Bytes of a UNIX socket's path (unix(7): sun_path has 108)."""
+"""Most bytes of a UNIX socket's path (unix(7): sun_path has 108)."""
 _SOCKET_SCHEMES = ("http+unix", "unix+http")
 
 
 class MalformedError(ValueError):
-    """What was said makes no sense; the sentence says why."""
+    """A call is malformed; the message says why."""
 
 
 def route_path(path: bytes) -> str | None:
-    """The path of the route that a request to the API is about, decoded; None: it is about none.
+    """The decoded path of the route that an API request names; None: it names none.
 
-    It has one slash first and, but for ``/`` itself, none last. A path that is not UTF-8 raises
-    :class:`MalformedError`.
+    It begins with one slash and, except for ``/`` itself, ends without one. A path that is not
+    UTF-8 raises :class:`MalformedError`.
     """
     stem = ROUTES.encode("ascii")
     if path != stem and not path.startswith(stem + b"/"):
@@ -41,16 +41,16 @@ def route_path(path: bytes) -> str | None:
 
 
 def clean_path(path: str) -> str:
-    """``path`` with one slash first and, but for ``/`` itself, none last."""
+    """``path`` with one slash at its beginning and, except for ``/`` itself, none at its end."""
     return "/" + path.strip("/")
 
 
 def place_of(path: str, *, host_routing: bool) -> tuple[bytes, bytes]:
-    """The host and the path that requests of a route have: the first segment may be the host.
+    """The host and the path of a route's requests; the first segment may be the host.
 
-    No two paths that are clean give the same place, but where only the case of the host differs.
+    Two different clean paths give different places, unless only the case of the host differs.
 
-    :param path: clean, see :func:`clean_path`; ``/`` is every host's.
+    :param path: clean, see :func:`clean_path`; ``/`` is for every host.
     """
     host, below = "", path[1:]
     if host_routing:
@@ -59,7 +59,7 @@ def place_of(path: str, *, host_routing: bool) -> tuple[bytes, bytes]:
 
 
 def read_data(body: bytes) -> dict[str, Any]:
-    """The data of a route: an object with a ``target``, which is text, and whatever else there is.
+    """Parse the data of a route: an object with a string ``target``, and any other members.
 
     Raises :class:`MalformedError`.
     """
@@ -73,10 +73,10 @@ def read_data(body: bytes) -> dict[str, Any]:
 
 
 def read_target(target: str) -> Application:
-    """The server that a target names, and the path below it that all requests go to.
+    """Parse a target: the server, and the path that is put before those of requests.
 
-    ``http://`` and ``https://`` with a host or an address; ``http+unix://`` or ``unix+http://``
-    with the escaped path of a socket in the place of the host. Raises :class:`MalformedError`.
+    ``http://`` or ``https://`` with a host or an address; or ``http+unix://`` or ``unix+http://``
+    with the escaped path of a socket in place of the host. Raises :class:`MalformedError`.
     """
     try:
         url = urlsplit(target)
@@ -88,7 +88,7 @@ def read_target(target: str) -> Application:
         raise MalformedError("the path of 'target' has to be percent-encoded")
     if url.scheme in _SOCKET_SCHEMES:
         path = unquote(url.netloc)
-        # Not so is a lone surrogate either, as JSON may spell one, which no file's name holds.
+        # A lone surrogate, which JSON can spell, is refused too: no file name contains one.
         is_text = path.isprintable()
         if not path.startswith("/") or not is_text or len(path.encode()) > LONGEST_SOCKET_PATH:
             raise MalformedError("'target' names no socket: its whole path, with %2F for /")
@@ -113,7 +113,7 @@ def _address(host: str, port: int) -> Address:
 
 
 def read_inactive_since(query: str) -> float | None:
-    """The date that routes have to be idle since, in seconds since the epoch; None: any will do.
+    """The date since which routes must be idle, in seconds since the epoch; None: no such limit.
 
     Raises :class:`MalformedError`.
     """

@@ -1,8 +1,8 @@
-"""The routes of a hub that all nodes of a fleet have alike.
+"""The routes of a hub that all nodes of a fleet share.
 
-What a hub says to any node is written into the table that they share, and put in place here, as on
-every node, when the table is seen to hold it. Knows when the table is read and written. Knows no
-statement, nothing of requests, and nothing of how a route is served.
+If the hub sets a route at any node, that node writes it into the shared table. Every node, this one
+included, serves the route once it has read it from the table. Knows when the table is read and
+written. Knows nothing of SQL, of requests, or of how a route is served.
 """
 
 from __future__ import annotations
@@ -28,59 +28,59 @@ from ipyproxy.threads import Run
 T = TypeVar("T")
 
 PAUSE = 0.2
-"""Seconds from one look at the table to the next, however many changes there are."""
+"""Least seconds between two looks at the table, however many changes there are."""
 LONGEST_BACKOFF = 5.0
-"""Seconds between looks at a database that is away; until the next one, its news is not known."""
+"""Longest time in seconds between two looks at a database that is away."""
 SILENCE = 10.0
-"""Seconds for which a database may be silent before it counts as away."""
+"""Seconds of silence after which a database counts as away."""
 PATIENCE = 5.0
-"""Seconds that a call of the hub's may wait for its turn; the hub tries again after ten."""
+"""Seconds that a call of the hub may wait for its turn; the hub tries again after ten."""
 TELL_EVERY = 10.0
-"""Seconds from one time to the next that the table is told of what was used."""
+"""Seconds between two updates of the table with the times at which routes were used."""
 LONGEST_PATH = 2000
-"""Bytes of a path that the table's index takes."""
+"""Most bytes of a path, because of the table's index."""
 _TOLD_AT_ONCE = 10
 
 
 class Table(Protocol):
-    """The table; see :class:`ipyproxy.hub.table.RoutesTable`."""
+    """The interface of the table; see :class:`ipyproxy.hub.table.RoutesTable`."""
 
     def look(self, *, waits: bool = False) -> Page:
         """The changes since the last look."""
 
     def add(self, path: str, target: str, data: str) -> None:
-        """Let there be a route."""
+        """Set a route."""
 
     def remove(self, path: str) -> bool:
-        """Let there be none; whether there was one."""
+        """Remove a route. Returns whether there was one."""
 
     def tell(self, uses: Iterable[Use]) -> None:
-        """Note when routes were last used here."""
+        """Record when routes were last used at this node."""
 
     def uses(self) -> Sequence[Use]:
         """When each route was last used."""
 
     def ring(self) -> None:
-        """Have a look that waits return at once."""
+        """Make a look that waits return at once."""
 
     def interrupt(self) -> None:
-        """Have a call fail soon that waits for a silent server."""
+        """Make a call that waits for a silent server fail soon."""
 
     def close(self) -> None:
-        """Let go of whatever is open."""
+        """Close everything that is open."""
 
 
 class SharedRoutes:
-    """The routes of a hub, as a table has them.
+    """The routes of a hub, stored in a table.
 
-    While the table is away, what was seen last counts, and nothing is changed. Methods that give a
-    Deferred fail with :class:`AwayError` then.
+    While the table is away, the routes seen last are served and nothing can be changed; methods
+    that return a Deferred fail with :class:`AwayError`.
 
-    :param run: does what asks the table, in a thread.
-    :param name: what people know the table by; holds no password.
-    :param here: the routes of this node. Nobody else changes them.
-    :param draw: gives random numbers from 0 up to 1, so that nodes do not all write at once.
-    :ivar is_known: whether the table was read to its end once.
+    :param run: runs calls of the table, in a thread.
+    :param name: the table's name for people; contains no password.
+    :param here: the routes of this node; only this object changes them.
+    :param draw: returns random numbers from 0 up to 1, so that nodes do not all write at once.
+    :ivar is_known: whether the whole table has been read once.
     """
 
     log = Logger(namespace="ipyproxy.hub")
@@ -106,15 +106,15 @@ class SharedRoutes:
         self._unseen: set[str] | None = None
         self._telling: Call | None = None
 
-    # The time of the process.
+    # Start and stop.
 
     def start(self) -> None:
-        """Begin to read the table."""
+        """Start to read the table."""
         self._watch.start()
         self._tell_later()
 
     def stop(self) -> Deferred[None]:
-        """Read no more; called back once the table knows what was used, or could not be told."""
+        """Stop reading. Fires once the last uses of routes are written, or could not be."""
         self._watch.stop()
         if self._telling is not None and self._telling.active():
             self._telling.cancel()
@@ -124,10 +124,10 @@ class SharedRoutes:
         await self._tell()
         await self._run(self._table.close)
 
-    # What the hub says and asks; see ipyproxy.hub.api.
+    # Calls of the hub; see ipyproxy.hub.api.
 
     def add(self, path: str, data: dict[str, Any]) -> Deferred[None]:
-        """Let a route stand at ``path`` on all nodes; called back once it does on this one.
+        """Set the route at ``path`` on all nodes. Fires once this node serves it.
 
         :raises MalformedError: as :meth:`HubRoutes.add` does, and TooManyError.
         """
@@ -137,14 +137,14 @@ class SharedRoutes:
         return Deferred.fromCoroutine(self._write(work))
 
     def remove(self, path: str) -> Deferred[bool]:
-        """Let nothing stand at ``path`` on any node; called back with whether something did."""
+        """Remove the route at ``path`` from all nodes. Fires with whether there was one."""
         work = partial(self._table.remove, _storable(self._here.known_as(path)))
         return Deferred.fromCoroutine(self._write(work))
 
     def refresh(self) -> Deferred[None]:
-        """Learn what all nodes know, for :meth:`get` and :meth:`all`.
+        """Read what all nodes have written, for :meth:`get` and :meth:`all`.
 
-        While the table is away they tell what was known last; fails if that is nothing.
+        While the table is away they return what was read last; fails if nothing ever was.
         """
         return Deferred.fromCoroutine(self._refresh())
 
@@ -160,7 +160,7 @@ class SharedRoutes:
 
     async def _write(self, work: Callable[[], T]) -> T:
         done = await self._in_turn(work)
-        with suppress(AwayError):  # it is written all the same, and the next look finds it
+        with suppress(AwayError):  # it is written already, and the next look finds it
             await self._catch_up()
         return done
 
@@ -181,7 +181,7 @@ class SharedRoutes:
             await self._turn()
 
     async def _in_turn(self, work: Callable[[], T]) -> T:
-        """Do ``work`` in the thread, unless its turn comes too late for whoever waits."""
+        """Run ``work`` in the thread, unless its turn comes too late for the caller."""
         asked, seconds = self._reactor.seconds(), self._reactor.seconds
 
         def in_time() -> T:
@@ -193,10 +193,10 @@ class SharedRoutes:
         done: T = await self._run(in_time)
         return done
 
-    # What the table says; see ipyproxy.database.watch.
+    # Reading the table; see ipyproxy.database.watch.
 
     def look(self) -> Deferred[None]:
-        """Wait a while for changes, and put them in place."""
+        """Wait a while for changes, and apply them."""
         return Deferred.fromCoroutine(self._catch_up(waits=True))
 
     async def _catch_up(self, *, waits: bool = False) -> None:
@@ -207,7 +207,7 @@ class SharedRoutes:
             if page.is_last:
                 break
             waits = False
-        # Everything may be read anew meanwhile, and then it is not known yet what is gone.
+        # While everything is read anew, it is not known yet which routes are gone.
         gone = self._unseen
         while gone and gone is self._unseen:
             for _ in range(min(len(gone), AT_ONCE)):
@@ -237,20 +237,20 @@ class SharedRoutes:
             self.log.warn("{table}: {more} more are left out", table=self._name, more=more)
 
     def _put(self, path: str, change: Change) -> str:
-        """Put one change in place; why that cannot be done, if it cannot."""
+        """Apply one change. Returns the reason if that fails."""
         if change.data is None:
             self._here.remove(path)
             return ""
         try:
             self._here.take(change.use, change.data)
         except (MalformedError, TooManyError) as error:
-            # Whatever stood there before is not what the hub wants any more.
+            # The hub does not want the former route any more.
             self._here.remove(path)
             return str(error) or "there are too many"
         return ""
 
     async def _turn(self) -> None:
-        """Let others have theirs."""
+        """Let other connections have their turn."""
         await deferLater(twisted_clock(self._reactor), 0)
 
     def interrupt(self) -> None:
@@ -273,10 +273,10 @@ class SharedRoutes:
         self._is_away = False
         self.log.info("the routes in {table} are there again", table=self._name)
 
-    # What the table is told.
+    # Writing to the table.
 
     def _tell_later(self, took: float = 0.0) -> None:
-        # Where the database is slow, all nodes ask it less often.
+        # If the database is slow, all nodes use it less often.
         wait = TELL_EVERY * (0.5 + self._draw() / 2) + 20 * took
         self._telling = self._reactor.callLater(wait, self._tell_again)
 
@@ -286,7 +286,7 @@ class SharedRoutes:
         done.addCallback(lambda _: self._tell_later(self._reactor.seconds() - began))
 
     async def _tell(self) -> None:
-        """Tell the table which routes were used here since the last time."""
+        """Write which routes were used at this node since the last time."""
         if not self.is_known or self._is_away:
             return
         try:
@@ -298,9 +298,9 @@ class SharedRoutes:
                 else:
                     await self._turn()
         except AwayError:
-            pass  # people hear of it from the watch, and the table the next time
+            pass  # the watch logs it, and the next call writes it
         except CancelledError:
-            raise  # the process ends, and waits no longer
+            raise  # the process ends
         except Exception:
             self.log.failure("the last use of routes cannot be kept; please report this")
 
@@ -312,7 +312,7 @@ def _storable(path: str) -> str:
 
 
 def _text(said: str) -> str:
-    """Text that a database takes, or MalformedError."""
+    """``said``, if a database can store it; otherwise raises MalformedError."""
     try:
         said.encode()
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
-"""What browsers of a JupyterHub get where nothing but its routes is served.
+"""The site for browsers if only a JupyterHub's routes are served.
 
-Knows the order of things: target, host, route. Access is the hub's own matter, so nobody is asked
-who they are, and any host is served.
+Knows the order of steps: target, host, route. The hub decides about access, so the proxy asks for
+no login, and serves any host.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _SCHEMES = (b"http", b"https")
 
 
 class Routes(Protocol):
-    """Where routes are found; see :class:`ipyproxy.daemon.live.LiveRoutes`."""
+    """The interface for finding routes; see :class:`ipyproxy.daemon.live.LiveRoutes`."""
 
     def match(self, host: bytes, path: bytes) -> Mount | None:
-        """What stands at ``host`` and the decoded ``path``, or nearest above it."""
+        """The mount at ``host`` and the decoded ``path``, or the nearest one above."""
 
 
 class HubSite:
     """The site of a hub.
 
-    :param secure: whether browsers come by HTTPS; a trusted proxy says so itself.
+    :param secure: whether browsers use HTTPS; behind a trusted proxy, that proxy's word counts.
     """
 
     common_lines = b""
@@ -56,7 +56,7 @@ class HubSite:
         self._policy = Policy(None, (), secure=secure)
 
     def handle(self, request: Request) -> None:
-        """Find the route, and let its resource answer."""
+        """Find the route; its resource answers."""
         head, figures = request.head, self._figures
         if head.method in _REFUSED_METHODS:
             raise ProxyError(Problem.METHOD_NOT_ALLOWED, "a method that this proxy never takes")
@@ -87,12 +87,12 @@ class HubSite:
         mount.resource.render(request)
 
     def refuse(self, request: Request, error: ProxyError) -> None:
-        """Answer with the page of the error."""
+        """Answer with the error's page."""
         self._pages.answer(request, error)
 
 
 def _as_said(public: bytes, said: list[bytes]) -> bytes:
-    """``public`` with the scheme that a trusted proxy was asked by."""
+    """``public`` with the scheme that a trusted proxy has named."""
     scheme = b",".join(said).partition(b",")[0].strip(b" \t").lower()
     if scheme not in _SCHEMES:
         return public
@@ -104,9 +104,9 @@ def _as_said(public: bytes, said: list[bytes]) -> bytes:
 
 
 class MovedSite:
-    """What plain HTTP gets where browsers are to come by HTTPS: the same address there.
+    """The site on plain HTTP that redirects browsers to the same address by HTTPS.
 
-    :param port: of HTTPS.
+    :param port: the port of HTTPS.
     """
 
     common_lines = b""
@@ -123,5 +123,5 @@ class MovedSite:
         request.respond(301, b"Moved Permanently", [location, date()], b"")
 
     def refuse(self, request: Request, error: ProxyError) -> None:
-        """Answer with the page of the error."""
+        """Answer with the error's page."""
         send_problem(request, error.problem)

@@ -1,4 +1,4 @@
-"""The routes of one hub: what it has said of each, and when each was last used.
+"""The routes of one hub: their data, and when each was last used.
 
 Knows the data of routes, and dates. Knows nothing of requests, of JSON on the wire, or of how a
 route is served.
@@ -23,7 +23,7 @@ from ipyproxy.server.request import Unserved
 
 MOST_ROUTES = 200_000
 AT_ONCE = 500
-"""Routes that are looked at in one turn."""
+"""Routes that are handled in one turn of the event loop."""
 
 
 class Work(Protocol):
@@ -34,15 +34,15 @@ class Work(Protocol):
 
 
 class Served(Protocol):
-    """A route as it is served."""
+    """A served route."""
 
     @property
     def work(self) -> Work | None:
-        """What goes on there; None: nobody has asked for it yet."""
+        """Its open work; None: there was no request yet."""
 
 
 class Routes(Protocol):
-    """Where routes are put; see :class:`ipyproxy.daemon.live.LiveRoutes`."""
+    """The interface for setting routes; see :class:`ipyproxy.daemon.live.LiveRoutes`."""
 
     def put(
         self,
@@ -54,34 +54,34 @@ class Routes(Protocol):
         places: int,
         unserved: Unserved | None,
     ) -> Served:
-        """Let ``route`` stand there."""
+        """Serve ``route`` there."""
 
     def check(self, path: bytes) -> None:
-        """Raise ValueError if nobody may put a route at ``path``."""
+        """Raise ValueError if no route may be set at ``path``."""
 
     def at(self, host: bytes, path: bytes) -> Served | None:
-        """What stands there, whoever has put it."""
+        """The route there, from any source."""
 
     def remove(self, host: bytes, path: bytes) -> None:
-        """Let nothing stand there."""
+        """Remove the route there."""
 
     def sweep(self, now: float) -> None:
-        """See on which routes there was traffic."""
+        """Check which routes had traffic."""
 
 
 @dataclass(frozen=True)
 class Manner:
-    """What all routes of a hub have in common.
+    """The settings that all routes of a hub share.
 
     :ivar host_routing: whether the first segment of a route's path is its host.
-    :ivar prepends: whether the path of a target comes before that of a request.
+    :ivar prepends: whether the path of a target is put before that of a request.
     :ivar keeps_prefix: whether a request keeps the path of its route.
-    :ivar sent: field lines that servers get with every request.
-    :ivar timeout: seconds for which an answer may not begin; None: as for all.
-    :ivar places: how many exchanges and WebSockets each server may have at once.
+    :ivar sent: additional field lines for servers, in every request.
+    :ivar timeout: seconds to wait for an answer to begin; None: as for all upstreams.
+    :ivar places: most exchanges and WebSockets at once for each server.
     :ivar tells: whether servers get X-Forwarded-*.
-    :ivar redirects: what becomes of a server's own address in Location; None: it stays.
-    :ivar unserved: answers a request that its server does not; None: whoever serves the route.
+    :ivar redirects: how Location is rewritten if it names the server itself; None: it stays.
+    :ivar unserved: answers a request if the server does not; None: the site does.
     """
 
     host_routing: bool = False
@@ -96,7 +96,7 @@ class Manner:
 
 
 class _Kept:
-    """One route: what was said of it, and when; times are seconds of the reactor's clock."""
+    """One route: its data, and when it was set; times are seconds of the reactor's clock."""
 
     __slots__ = ("active_at", "data", "person_at", "served")
 
@@ -107,7 +107,7 @@ class _Kept:
         self.person_at = -math.inf
 
     def last_used(self) -> tuple[float, float]:
-        """When it was last active, and a person last did something there; minus infinity: never."""
+        """When there was traffic last, and when a person was active last; minus infinity: never."""
         work = self.served.work
         if work is None:
             return self.active_at, self.person_at
@@ -115,9 +115,9 @@ class _Kept:
 
 
 class Use(NamedTuple):
-    """When a route was last used, in seconds that have passed since.
+    """When a route was last used, in seconds before now.
 
-    :ivar person_ago: when a person last did something there; infinity: never.
+    :ivar person_ago: when a person did something last; infinity: never.
     """
 
     path: str
@@ -126,7 +126,7 @@ class Use(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where a route stands, and where it leads."""
+    """The place of a route, and its target."""
 
     path: str
     host: bytes
@@ -141,9 +141,9 @@ class TooManyError(Exception):
 class HubRoutes:
     """The routes of a hub, by path.
 
-    :param routes: where they are put.
-    :param terms: the terms on which a server is spoken to by TLS.
-    :ivar changed: called when something is to be kept.
+    :param routes: serves the routes.
+    :param terms: the terms for TLS to servers.
+    :ivar changed: called when there is something to save.
     """
 
     def __init__(
@@ -161,24 +161,27 @@ class HubRoutes:
         self._kept: dict[str, _Kept] = {}
 
     def __len__(self) -> int:
-        """How many there are."""
+        """How many routes there are."""
         return len(self._kept)
 
     def add(self, path: str, data: dict[str, Any]) -> None:
-        """Let a route stand at ``path``, in the place of whatever stood there.
+        """Set the route at ``path``; it replaces the former one.
 
-        :raises MalformedError: if its target is none, or nothing may stand there.
+        :raises MalformedError: if its target is invalid, or no route may be set there.
         :raises TooManyError: if there are too many.
         """
         self._put(self._checked(path, data), data)
         self.changed()
 
     def check(self, path: str, data: dict[str, Any]) -> str:
-        """Raise what :meth:`add` would, and change nothing; gives the one spelling of ``path``."""
+        """Raise what :meth:`add` would, without a change.
+
+        Returns the canonical spelling of ``path``.
+        """
         return self._checked(path, data).path
 
     def take(self, use: Use, data: dict[str, Any]) -> None:
-        """As :meth:`add`, where it is known when the route was used."""
+        """Like :meth:`add`, for a route whose last use is known."""
         kept, now = self._put(self._checked(use.path, data), data), self._calendar.seconds()
         kept.active_at, kept.person_at = now - use.active_ago, now - use.person_ago
 
@@ -227,20 +230,20 @@ class HubRoutes:
         return kept
 
     def remove(self, path: str) -> bool:
-        """Let nothing stand at ``path``; whether something did."""
+        """Remove the route at ``path``. Returns whether there was one."""
         path = self.known_as(path)
         kept = self._kept.pop(path, None)
         if kept is None:
             return False
         place = place_of(path, host_routing=self._manner.host_routing)
-        # Somebody else, such as a container, may have a route of the same place by now.
+        # Another source, such as a container, may have set a route at the same place meanwhile.
         if self._routes.at(*place) is kept.served:
             self._routes.remove(*place)
         self.changed()
         return True
 
     def known_as(self, path: str) -> str:
-        """The one path of all that mean the same place; hosts are the same in any case."""
+        """The path under which a place is stored; the case of the host does not matter."""
         path = clean_path(path)
         if not self._manner.host_routing:
             return path
@@ -248,10 +251,10 @@ class HubRoutes:
         return f"/{host.lower()}{slash}{below}"
 
     def refresh(self) -> Deferred[None] | None:
-        """Learn what is to be told by :meth:`get` and :meth:`all`: nothing that is not here."""
+        """Update for :meth:`get` and :meth:`all`; nothing to do here."""
 
     def get(self, path: str) -> Mapping[str, Any] | None:
-        """What is told of the route at ``path``; None: there is none."""
+        """What the API shows of the route at ``path``; None: there is none."""
         kept = self._kept.get(self.known_as(path))
         if kept is None:
             return None
@@ -261,11 +264,13 @@ class HubRoutes:
     def all(
         self, inactive_since: float | None = None
     ) -> Iterator[tuple[str, Mapping[str, Any]] | None]:
-        """What is told of each route, by path; None in the place of one that is left out.
+        """What the API shows of each route, with its path; None for one that is left out.
 
-        They are those of when the first is asked for, whatever is added or removed until the last.
+        The routes are those at the time of the first step, even if some are added or removed until
+        the last.
 
-        :param inactive_since: leave out what was active from then on, in seconds since the epoch.
+        :param inactive_since: leave out routes that were active after this time, in seconds since
+            the epoch.
         """
         self._routes.sweep(self._calendar.seconds())
         for path, kept in list(self._kept.items()):
@@ -275,11 +280,11 @@ class HubRoutes:
                 yield None
 
     def __iter__(self) -> Iterator[str]:
-        """The paths of all routes that there are now."""
+        """The paths of all present routes."""
         return iter(list(self._kept))
 
     def uses(self) -> Iterator[list[Use]]:
-        """The uses here that :meth:`hear` has not been told, of some routes at a time."""
+        """The uses at this node that :meth:`hear` does not know yet, some routes at a time."""
         self._routes.sweep(self._calendar.seconds())
         everything = list(self._kept.items())
         for start in range(0, len(everything), AT_ONCE):
@@ -291,7 +296,7 @@ class HubRoutes:
             yield uses
 
     def hear(self, use: Use) -> None:
-        """A route, if it is still there, was used then, as is known elsewhere."""
+        """Record a use at another node, if the route still exists."""
         kept = self._kept.get(use.path)
         if kept is not None:
             now = self._calendar.seconds()
@@ -311,9 +316,9 @@ class HubRoutes:
         return date.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def restore(self, kept: Mapping[str, Any]) -> int:
-        """Put back what was kept, as far as it makes sense; how many routes that is.
+        """Restore saved routes, except invalid ones. Returns how many were restored.
 
-        What the hub has said since counts.
+        Routes that the hub has set since stay.
         """
         count = 0
         for path, told in kept.items():
@@ -333,7 +338,7 @@ class HubRoutes:
         return count
 
     def _since(self, date: object, otherwise: float) -> float:
-        """The time of the reactor's clock at a ``date``, which is in the past."""
+        """The time on the reactor's clock of a past ``date``."""
         if not isinstance(date, str):
             return otherwise
         try:

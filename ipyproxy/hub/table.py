@@ -1,14 +1,14 @@
-"""The routes of a hub in a table of PostgreSQL's, which all nodes of a fleet read and write.
+"""The routes of a hub in a PostgreSQL table, which all nodes of a fleet read and write.
 
-Knows the tables, and the statements on them. Waits for the server in each call, so it is for a
-thread; what another thread may call says so. Knows nothing of how a route is served.
+Knows the tables, and the statements on them. Each call waits for the server, so it belongs in a
+thread; methods that another thread may call say so. Knows nothing of how a route is served.
 
-Each change has a number, the revision. Whoever makes one counts the only row of ``ipyproxy_hub`` up
-in the same statement, and so has the number for itself until it is committed: changes are seen in
-the order of their numbers, and a node that has seen one has seen all before it. A route that was
-removed stays as a row without a target, until :data:`KEPT` more changes were made; a node that is
-further behind reads everything. Dates are the server's: nodes say and are told how long ago
-something was, so that their clocks may differ.
+Each change has a number, the revision. The statement that makes a change also increments the
+counter in the only row of ``ipyproxy_hub``, which locks that row until the commit. So changes
+become visible in the order of their numbers, and a node that has seen one has seen all before it. A
+removed route stays as a row without a target until :data:`KEPT` more changes have been made; a node
+that is further behind reads everything. Dates are the server's: nodes write and read how long ago
+something was, so their clocks may differ.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from ipyproxy.database.watch import AwayError
 from ipyproxy.hub.store import Use
 
 VERSION = 1
-"""Of the tables, in the statements below as well; another one's are left alone."""
+"""The version of the tables, also in the statements below; tables of another version are not
+used."""
 KEPT = 10_000
-"""Changes for which it is remembered that a route was removed."""
+"""So many changes later, the row of a removed route is deleted."""
 AT_ONCE = 200
-"""Routes that are read at once: what is made of them takes the reactor some milliseconds."""
+"""Routes that are read at once: applying them takes some milliseconds in the reactor."""
 STATEMENT_TIMEOUT = 5000
-"""Milliseconds after which the server gives up a statement: a hub waits for ten seconds."""
+"""Milliseconds after which the server cancels a statement: a hub waits for ten seconds."""
 
 MAKE = """
 CREATE TABLE IF NOT EXISTS ipyproxy_hub (version integer NOT NULL, revision bigint NOT NULL);
@@ -46,13 +47,13 @@ CREATE TABLE IF NOT EXISTS ipyproxy_hub_routes (
 CREATE INDEX IF NOT EXISTS ipyproxy_hub_removed
     ON ipyproxy_hub_routes (revision) WHERE target IS NULL;
 """
-"""Makes the tables, where they are missing; for whoever runs it, alone."""
+"""Creates missing tables, which only the user that runs it may use."""
 _IS_THERE = "SELECT to_regclass('ipyproxy_hub') IS NOT NULL"
-# Two that made a table at once would both fail.
+# If two sessions created a table at once, both would fail.
 _ALONE = "SELECT pg_advisory_xact_lock(hashtext('ipyproxy_hub'))"
 
-# Everybody takes the one row of ipyproxy_hub first, and keeps it for a single statement: a node
-# that is killed leaves nothing locked, half done, or done and not told.
+# Each statement locks the one row of ipyproxy_hub first, and only until its own end. So a killed
+# node leaves no lock, no partial change, and no change without its notification.
 _ADD = """
 WITH turn AS (
     UPDATE ipyproxy_hub SET revision = revision + 1 WHERE version = 1 RETURNING revision
@@ -90,7 +91,7 @@ _USES = """
 SELECT path, extract(epoch FROM clock_timestamp() - last_activity)::float8,
     coalesce(extract(epoch FROM clock_timestamp() - last_activity_person), 'Infinity')::float8
 FROM ipyproxy_hub_routes WHERE target IS NOT NULL"""
-# In one order, so that no two nodes wait for each other.
+# In a fixed order, so that no two nodes wait for each other.
 _TELL = """
 WITH told AS (
     SELECT r.path, clock_timestamp() - make_interval(secs => t.active) AS active,
@@ -104,9 +105,9 @@ FROM told WHERE r.path = told.path"""
 
 
 class Change(NamedTuple):
-    """What the table has of a path now.
+    """The present row of a path.
 
-    :ivar data: what the hub said of the route; None: there is none any more.
+    :ivar data: the route's data from the hub; None: the route was removed.
     """
 
     use: Use
@@ -114,11 +115,11 @@ class Change(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Some changes, in their order.
+    """Some changes, in order.
 
-    :ivar begins: whether these and all up to the last page are everything that there is, so that
-        whatever else is known is gone.
-    :ivar is_last: whether there are no more for now.
+    :ivar begins: whether this page and the following ones contain all routes, so that other known
+        ones are gone.
+    :ivar is_last: whether there are no further changes at present.
     """
 
     changes: list[Change]
@@ -127,7 +128,7 @@ class Page(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """The last change that was seen."""
+    """The last change that this node has seen."""
 
     path: str
     revision: int
@@ -135,12 +136,12 @@ class _Seen(NamedTuple):
 
 
 class RoutesTable:
-    """The tables in the database that a libpq URI names; they are made if they are missing."""
+    """The tables in the database that a libpq URI names; missing ones are created."""
 
     def __init__(self, conninfo: str) -> None:
         self._session = Session(conninfo, "ipyproxy_hub", self._begin)
         self._is_behind = True
-        """Whether everything has to be read."""
+        """Whether everything has to be read anew."""
         self._revision = self._floor = 0
         self._seen: _Seen | None = None
 
@@ -150,9 +151,9 @@ class RoutesTable:
             with connection.transaction():
                 connection.execute(_ALONE)
                 connection.execute(MAKE)
-        # Another server may have taken the place of one that was lost, without its last changes.
-        # If it has the last one that was seen, all before that are the same; later numbers, which
-        # changed nothing, may stand for something else by now.
+        # A lost server may have been replaced by another one that lacks its last changes. If that
+        # one has the last change that was seen, all before are the same. Later numbers, of
+        # statements that changed nothing, may now belong to other changes.
         seen = self._seen
         if seen is None or connection.execute(_STILL, seen).fetchone() is None:
             self._is_behind = True
@@ -162,12 +163,13 @@ class RoutesTable:
     def look(self, *, waits: bool = False) -> Page:
         """The changes since the last look.
 
-        :param waits: whether to wait a while for one; see :class:`ipyproxy.database.postgresql`.
+        :param waits: whether to wait a while for a change; see
+            :class:`ipyproxy.database.postgresql`.
         :raises AwayError: if the tables cannot be read.
         """
         with self._session.open(waits=waits) as connection:
             newest, rows = self._changes(connection)
-            # What was removed until then is forgotten.
+            # Rows of routes that were removed until then are deleted.
             forgotten = newest - KEPT
             if newest < self._revision or forgotten > max(self._revision, self._floor):
                 self._is_behind = True
@@ -198,19 +200,19 @@ class RoutesTable:
         return newest, [row[2:] for row in rows if row[2] is not None]
 
     def add(self, path: str, target: str, data: str) -> None:
-        """Let there be a route, in the place of what is there.
+        """Set a route; it replaces the former one.
 
-        :param data: what else the hub said of it, as JSON.
-        :raises AwayError: if that cannot be written, or nobody knows whether it was.
+        :param data: the rest of the route's data, as JSON.
+        :raises AwayError: if it cannot be written, or if it is unknown whether it was.
         """
         self._write(_ADD, {"path": path, "target": target, "data": data})
 
     def remove(self, path: str) -> bool:
-        """Let there be no route; whether there was one. Raises as :meth:`add` does."""
+        """Remove a route. Returns whether there was one. Raises what :meth:`add` does."""
         return self._write(_REMOVE, {"path": path, "kept": KEPT})
 
     def _write(self, statement: str, values: dict[str, Any]) -> bool:
-        """Whether that changed something."""
+        """Execute ``statement``. Returns whether it changed something."""
         with self._session.open() as connection:
             if connection.execute(statement, values).fetchone() is not None:
                 return True
@@ -218,7 +220,7 @@ class RoutesTable:
             return False
 
     def tell(self, uses: Iterable[Use]) -> None:
-        """Note when routes were last used here; what is known of later use stays.
+        """Record when routes were last used at this node; a later known use stays.
 
         :raises AwayError: if that cannot be written.
         """
@@ -231,7 +233,7 @@ class RoutesTable:
             connection.execute(_TELL, [json.dumps(told)])
 
     def uses(self) -> list[Use]:
-        """When each route was last used, as far as nodes have told.
+        """When each route was last used, as nodes have recorded.
 
         :raises AwayError: if that cannot be read.
         """
@@ -239,15 +241,15 @@ class RoutesTable:
             return [Use(*row) for row in connection.execute(_USES)]
 
     def ring(self) -> None:
-        """Another thread's: have a look that waits for a change return at once."""
+        """From another thread: make a look that waits for a change return at once."""
         self._session.ring()
 
     def interrupt(self) -> None:
-        """Another thread's: have a call that waits for a silent server fail soon."""
+        """From another thread: make a call that waits for a silent server fail soon."""
         self._session.interrupt()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._session.close()
 
 

@@ -1,7 +1,7 @@
-"""Where a connection to an upstream leads, and on which terms it is made.
+"""The address of an upstream, and the terms for TLS to it.
 
-An address is a small value that is cheap to hash and to compare. Knows nothing of sockets: dialling
-is in ``sockets.py`` and ``tlsdial.py``.
+An address is a small value that is cheap to hash and to compare. Knows nothing of sockets;
+``sockets.py`` and ``tlsdial.py`` dial.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class UNIXPath(NamedTuple):
 
 
 class NamedAddress(NamedTuple):
-    """The name of a host, which is looked up for each connection, and a port."""
+    """A host name, which is looked up for each connection, and a port."""
 
     name: str
     port: int
@@ -42,7 +42,7 @@ class NamedAddress(NamedTuple):
 
 
 Literal = TCPAddress | UNIXPath
-"""What can be dialled as it stands."""
+"""An address that can be dialled without a look-up."""
 
 Address = Literal | NamedAddress
 
@@ -53,18 +53,18 @@ def loopback(port: int) -> TCPAddress:
 
 
 def is_loopback(address: Address) -> bool:
-    """Whether what listens at ``address`` runs on this machine and has a TCP port."""
+    """Whether ``address`` is a TCP port of this machine."""
     return isinstance(address, TCPAddress) and ip_address(address.host).is_loopback
 
 
 class ClientTLS(Protocol):
-    """The terms on which the proxy speaks TLS: whom to expect at the other end.
+    """The terms for TLS to an upstream: which certificates are accepted.
 
-    Terms that are equal may stand for each other: what was found out on one holds on the other.
+    Equal terms are interchangeable: what was found out with one holds for the other.
     """
 
     def connection(self, sock: Any) -> Any:
-        """The client's end of a new connection (``OpenSSL.SSL.Connection``) on a socket."""
+        """A new ``OpenSSL.SSL.Connection`` on a socket, as the client."""
 
     def fault(self, connection: Any) -> str | None:
-        """Why a peer whose certificate holds is still not the one who is meant; None if it is."""
+        """Why a peer with a valid certificate is not the expected one; None if it is."""

@@ -1,8 +1,8 @@
 """Many descriptors behind one: an epoll set that is itself a single reader on the reactor.
 
-Knows Linux's epoll. Knows nothing of what the descriptors are. It offers the same four methods as
-the reactor (``IReactorFDSet``), for descriptors that want to be called without the reactor's
-logging context around every single event: that context costs more than a small read.
+Knows Linux's epoll. Knows nothing of what the descriptors are for. It has the same four methods as
+the reactor (``IReactorFDSet``), but calls descriptors without the reactor's logging context around
+each event: that context costs more than a small read.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ _Ready = tuple[int, int]
 _log: Final = Logger(namespace="ipyproxy.epoll")
 
 _EVENTS_AT_ONCE: Final = 256
-# Times to look for the next event before sleeping until it comes (some 25 µs). What was served is
-# mostly answered within that, and to fall asleep and be woken costs more than to look.
+# How often to poll for the next event before sleeping until it comes (some 25 µs). Mostly the
+# answer to what was just served comes within that time, and sleeping and waking costs more than
+# polling.
 _LOOKS: Final = 30
-# Seconds to sleep at most before the reactor is asked again, which costs far more.
+# Longest sleep, in seconds, before the reactor gets its turn, which costs far more.
 _STAY: Final = 0.001
 _MOST_ROUNDS: Final = 64
 _LONGEST_TURN: Final = 0.005
 _READ: Final = select.EPOLLIN
 _WRITE: Final = select.EPOLLOUT
-# What has failed or hung up is told by the next read or write.
+# The next read or write reports an error or hang-up.
 _READABLE: Final = select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR
 _WRITABLE: Final = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 
@@ -68,30 +69,30 @@ S = TypeVar("S", bound=Selectable)
 
 
 class Descriptors(Protocol):
-    """What a transport needs: the reactor itself, or an :class:`EpollSet` on it."""
+    """What a transport needs of the reactor, or of an :class:`EpollSet` on it."""
 
     def addReader(self, reader: Readable) -> object:
-        """Call ``reader.doRead`` whenever it can be read."""
+        """Call ``reader.doRead`` whenever the descriptor is readable."""
 
     def removeReader(self, reader: Readable) -> object:
-        """Do so no more."""
+        """Stop doing so."""
 
     def addWriter(self, writer: Writable) -> object:
-        """Call ``writer.doWrite`` whenever it can be written."""
+        """Call ``writer.doWrite`` whenever the descriptor is writable."""
 
     def removeWriter(self, writer: Writable) -> object:
-        """Do so no more."""
+        """Stop doing so."""
 
     def callLater(self, delay: float, call: Callable[..., object], /, *args: Any) -> Due:
-        """Call later, in seconds."""
+        """Call ``call`` after ``delay`` seconds."""
 
 
 class Poller(Clock, Descriptors, Protocol):
-    """The reactor, as far as sockets need it."""
+    """What sockets need of the reactor."""
 
 
 class Reactor(Poller, MainThread, Protocol):
-    """The reactor, as far as the service's parts need it."""
+    """What the parts of the service need of the reactor."""
 
 
 class _DueCall:
@@ -117,10 +118,10 @@ class _DueCall:
 
 
 class EpollSet:
-    """See the module. Descriptors must be removed before they are closed.
+    """An epoll set that is one reader on the reactor. Remove descriptors before closing them.
 
-    :param reactor: where the set is a reader, and whose clock it lends.
-    :param turn: seconds after which the reactor has its turn, however much there is to do.
+    :param reactor: the reactor that the set is a reader of; its clock is used too.
+    :param turn: seconds after which the reactor gets its turn, even if more is to do.
     """
 
     def __init__(self, reactor: Poller, turn: float = _LONGEST_TURN) -> None:
@@ -130,13 +131,13 @@ class EpollSet:
         self._readers: dict[int, Readable] = {}
         self._writers: dict[int, Writable] = {}
         self._unserved: list[_Ready] = []
-        self._served: set[int] = set()  # in this round, if some were left
+        self._served: set[int] = set()  # in this round, if some were not served
         self._due: deque[_DueCall] = deque()
         self._comes_back = False
         reactor.addReader(self)
 
     def fileno(self) -> int:
-        """The epoll descriptor, readable when any of the set's is ready."""
+        """The epoll descriptor; readable when any descriptor of the set is ready."""
         return -1 if self._epoll.closed else self._epoll.fileno()
 
     def logPrefix(self) -> str:
@@ -168,7 +169,7 @@ class EpollSet:
             self._epoll.modify(fd, mask | bit)
         else:
             self._epoll.register(fd, bit)
-        # Only now: where the kernel has no room for it, the next one may get its number.
+        # Only now: if the kernel has no room for it, the next descriptor may get its number.
         those[fd] = selectable
 
     def _remove(self, selectable: S, those: dict[int, S]) -> None:
@@ -182,14 +183,14 @@ class EpollSet:
             self._epoll.unregister(fd)
 
     def _mask(self, fd: int) -> int:
-        """What is watched of a descriptor, as epoll's bits."""
+        """Which events of a descriptor are watched, as epoll's bits."""
         return (_READ if fd in self._readers else 0) | (_WRITE if fd in self._writers else 0)
 
     def callLater(self, delay: float, call: Callable[..., object], /, *args: Any) -> Due:
-        """See :class:`Descriptors`. What is due at once is called in the next turn of this set.
+        """See :class:`Descriptors`. A call that is due at once runs in the next turn of this set.
 
-        A turn has its time, and what the reactor calls has none: a thousand connections that all
-        want to go on would be served before anybody who has just come.
+        The set limits the time of a turn; the reactor does not. There, a thousand connections that
+        want to go on would run before any new one.
         """
         if delay > 0:
             return self._reactor.callLater(delay, call, *args)
@@ -209,7 +210,7 @@ class EpollSet:
             self.doRead()
 
     def doRead(self) -> None:
-        """Serve every descriptor that is ready, and those that become so soon after."""
+        """Serve every descriptor that is ready, and those that become ready soon after."""
         deadline = self._reactor.seconds() + self._turn
         events = self._ready()
         for _ in range(_MOST_ROUNDS):
@@ -228,10 +229,10 @@ class EpollSet:
             self._come_back()
 
     def _ready(self) -> list[_Ready]:
-        """What is ready, in turn: each descriptor is served once in a round, and then all others.
+        """The ready descriptors, round robin: each is served once in a round.
 
-        First come those that have become ready in this round and were not served in it, then those
-        that the last turn left. Who is ready again waits for the next round.
+        First come those that became ready in this round and were not served in it, then those that
+        the last turn left. One that is ready again waits for the next round.
         """
         fresh = self._epoll.poll(0, _EVENTS_AT_ONCE)
         if not self._unserved:
@@ -240,7 +241,7 @@ class EpollSet:
         return [one for one in fresh if one[0] not in met] + self._unserved
 
     def _call_due(self, deadline: float) -> None:
-        """Call what was due when the turn began, as far as there is time; at least one."""
+        """Run the calls that were due when the turn began, until time is up; at least one."""
         for _ in range(len(self._due)):
             try:
                 self._due.popleft().run()
@@ -250,7 +251,7 @@ class EpollSet:
                 return
 
     def _next(self) -> list[tuple[int, int]]:
-        """What comes soon: whoever is answered at once often goes on at once."""
+        """Events that come soon: a client that is answered at once often goes on at once."""
         poll = self._epoll.poll
         for _ in range(_LOOKS):
             events = poll(0, _EVENTS_AT_ONCE)
@@ -259,14 +260,18 @@ class EpollSet:
         return poll(_STAY, _EVENTS_AT_ONCE)
 
     def _serve(self, events: list[_Ready], deadline: float) -> list[_Ready]:
-        """Call the descriptors that ``events`` tells of, once each; give those left at the end."""
+        """Call the descriptors in ``events`` once each.
+
+        Returns those for which time was too short.
+        """
         readers, writers, seconds = self._readers, self._writers, self._reactor.seconds
         for at, (fd, event) in enumerate(events):
             if at and seconds() >= deadline:
                 self._served.update([fd for fd, _ in events[:at]])
                 return events[at:]
-            # An earlier one of this round may have removed this one, or closed it and let a new
-            # one take its number: an event too many is harmless, for none of them blocks.
+            # A descriptor served earlier in this round may have removed this one, or closed it, and
+            # a new one may have its number. A superfluous event is harmless, because no descriptor
+            # blocks.
             selectable: Any = readers.get(fd)  # or a writer: whatever is called
             why: Exception | None = None
             try:
@@ -283,14 +288,14 @@ class EpollSet:
         return []
 
     def _lose(self, selectable: Selectable, reason: Failure) -> None:
-        # What escaped from here would take the whole set off the reactor.
+        # An exception that left this method would remove the whole set from the reactor.
         try:
             selectable.connectionLost(reason)
         except Exception:
             _log.failure("a connection failed at its end; please report this")
 
     def connectionLost(self, reason: Failure) -> None:
-        """Called by the reactor when it shuts down: so do all descriptors of the set."""
+        """Called by the reactor at shutdown: all descriptors of the set are lost too."""
         for selectable in {**self._readers, **self._writers}.values():
             self._lose(selectable, reason)
         self._reactor.removeReader(self)

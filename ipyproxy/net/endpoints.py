@@ -1,7 +1,7 @@
-"""Ports and endpoints of the configuration -> listeners.
+"""Makes listeners from the ports and endpoints of the configuration.
 
-Knows Twisted's endpoints and what can be wrong with one; what is wrong at the start ends the
-process with a sentence. Knows nothing of who is let in.
+Knows Twisted's endpoints and what can be wrong with one; an error at the start ends the process
+with a message. Knows nothing of who may connect.
 """
 
 from __future__ import annotations
@@ -28,22 +28,23 @@ from ipyproxy.statefiles import own_directory
 
 
 class StartError(SystemExit, Exception):
-    """The process cannot start: a sentence, on which it ends.
+    """The process cannot start; it ends with this message.
 
-    Not a mere ``SystemExit``, for twistd tells whoever waits for it to go into the background only
-    of exceptions, and would let them wait for ever.
+    It is an ``Exception`` too, because twistd reports only exceptions to the process that waits
+    until the daemon is in the background; with a plain ``SystemExit`` that process would wait for
+    ever.
     """
 
 
 def listen(
     reactor: Reactor, descriptors: Descriptors, where: int | str, backlog: int, accept: Accept
 ) -> Listener:
-    """Listen on a port number (of IPv6 and IPv4 both) or on a Twisted endpoint.
+    """Listen on a port number (IPv6 and IPv4) or on a Twisted endpoint.
 
     :param reactor: Twisted's own: its endpoints ask for more than the type says.
     :param descriptors: waits for connections; see :class:`ipyproxy.net.descriptors.Descriptors`.
     :param accept: called with each connected socket and its peer.
-    :raises StartError: saying why, if that cannot be.
+    :raises StartError: if listening fails; it says why.
     """
     if isinstance(where, str):
         endpoint = _endpoint(reactor, where)
@@ -64,11 +65,11 @@ def listen(
 def listen_privately(
     descriptors: Descriptors, path: Path, backlog: int, accept: Accept
 ) -> Listener:
-    """Listen on a UNIX socket at ``path`` that nobody but this user (and root) can connect to.
+    """Listen on a UNIX socket at ``path`` that only this user (and root) can connect to.
 
-    A socket that a process has left behind is replaced. Raises OSError, with ``EADDRINUSE`` where
-    a process listens at it or anything else is there, and
-    :class:`~ipyproxy.statefiles.NotOwnError` where others could put a socket of their own.
+    A socket that an ended process has left behind is replaced. Raises OSError, with ``EADDRINUSE``
+    if a process listens there or if ``path`` is anything else, and
+    :class:`~ipyproxy.statefiles.NotOwnError` if others could replace the socket with their own.
     """
     with own_directory(path.parent):
         _clear(path)
@@ -76,10 +77,10 @@ def listen_privately(
 
 
 def listen_at_path(descriptors: Descriptors, path: Path, backlog: int, accept: Accept) -> Listener:
-    """Listen on a UNIX socket at ``path``, which the process's umask says who can connect to.
+    """Listen on a UNIX socket at ``path``; the process's umask decides who can connect.
 
-    A socket that a process has left behind is replaced. Raises OSError, with ``EADDRINUSE`` where
-    a process listens at it or anything else is there.
+    A socket that an ended process has left behind is replaced. Raises OSError, with ``EADDRINUSE``
+    if a process listens there or if ``path`` is anything else.
     """
     _clear(path)
     return Listener(descriptors, _PathPort(path, backlog, None), accept)
@@ -88,7 +89,7 @@ def listen_at_path(descriptors: Descriptors, path: Path, backlog: int, accept: A
 def try_listen(
     descriptors: Descriptors, address: TCPAddress, backlog: int, accept: Accept
 ) -> Listener:
-    """Listen on an address and a port. Raises OSError, which may be for a moment only."""
+    """Listen on an address and a port. Raises OSError; the cause may be temporary."""
     return Listener(descriptors, _AddressPort(address, backlog), accept)
 
 
@@ -107,7 +108,7 @@ def _who_listens(path: Path) -> str:
         try:
             probe.connect(str(path))
         except BlockingIOError:
-            return "another process"  # with a full backlog
+            return "another process"  # its backlog is full
         except OSError:
             return ""
         credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
@@ -115,12 +116,12 @@ def _who_listens(path: Path) -> str:
 
 
 class _Quiet(Factory):
-    """What Twisted's ports ask for, and tell the log of; connections never get as far as to it."""
+    """The factory that Twisted's ports require and log. It never gets a connection."""
 
     noisy = False
 
     def logPrefix(self) -> str:
-        """What stands in lines of Twisted's, instead of an object's address."""
+        """The name in Twisted's log lines, instead of an object's address."""
         return "ipyproxy"
 
 
@@ -134,7 +135,7 @@ class _Port:
         return self._socket.fileno()
 
     def stopReading(self) -> None:
-        """Nobody reads but the listener."""
+        """Nothing to stop: only the listener reads."""
 
     def stopListening(self) -> None:
         """Close it."""
@@ -151,7 +152,8 @@ class _PathPort(_Port):
     def __init__(self, path: Path, backlog: int, mask: int | None) -> None:
         self._path = path
         self._socket = socket.socket(socket.AF_UNIX)
-        # Born with the right mode: changed afterwards, it would lie open for a moment.
+        # Made with the right mode: if it were changed afterwards, others could connect for a
+        # moment.
         before = None if mask is None else os.umask(mask)
         try:
             self._socket.bind(str(path))
@@ -165,7 +167,7 @@ class _PathPort(_Port):
                 os.umask(before)
 
     def stopListening(self) -> None:
-        """Close it, and leave nothing behind, unless another process has taken the place."""
+        """Close it and remove the file, unless another process has replaced it."""
         with contextlib.suppress(FileNotFoundError):
             if self._path.stat().st_ino == self._inode:
                 self._path.unlink()
@@ -191,7 +193,7 @@ def _endpoint(reactor: Reactor, description: str) -> IStreamServerEndpoint:
     try:
         return cast("IStreamServerEndpoint", serverFromString(reactor, description))
     except (LookupError, ValueError) as caught:
-        # An index or a name among the sockets that systemd hands over, and it has handed over none.
+        # The endpoint names one of systemd's sockets by index or name, but systemd has passed none.
         raise StartError(
             f"ipyproxy: cannot listen on {description}: there is no such socket ({caught}); "
             "start ipyproxy by its systemd socket unit"
@@ -207,7 +209,7 @@ def _can_ipv6() -> bool:
 
 
 def spoken(address: IAddress) -> str:
-    """``address`` for people."""
+    """``address`` as text for people."""
     if isinstance(address, UNIXAddress):
         return f"socket {os.fsdecode(address.name or b'')}"
     host, port = getattr(address, "host", None), getattr(address, "port", None)

@@ -1,12 +1,12 @@
-"""The TLS handshake on a socket, a bounded number of records at a time.
+"""The TLS handshake on a socket, with a bounded number of records.
 
-Knows where records begin and end, and how pyOpenSSL is given bytes. Knows nothing of certificates,
-nor of what comes after the handshake.
+Knows where records begin and end, and how to feed bytes to pyOpenSSL. Knows nothing of
+certificates, or of what comes after the handshake.
 
-OpenSSL reads a handshake message to its end within one call, however many records it comes in: a
-ClientHello of 128 KiB in records of one byte takes 260,000 reads, and who sends many of them holds
-up everybody. So it is given the records one by one until the handshake is done. It reads and writes
-memory until it is given the socket.
+OpenSSL reads a whole handshake message within one call, however many records it comes in: a
+ClientHello of 128 KiB in records of one byte takes 260,000 reads, and a client that sends many of
+them would block all others. So OpenSSL gets the records one by one, in memory, until the handshake
+is done. Then it gets the socket.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from OpenSSL import SSL
 from ipyproxy.net.openssl import give_memory
 
 MOST_RECORDS: Final = 256
-"""Records of the peer that a handshake may take. It takes three to ten, and some tens with long
-chains of certificates in small records."""
+"""Most records that the peer may send in a handshake. Usually there are three to ten; long
+certificate chains in small records take some tens."""
 
 _PIECE: Final = 4096
 _OUTPUT: Final = 16384
@@ -28,7 +28,7 @@ _HEADER: Final = 5
 
 
 class Handshake:
-    """The handshake of ``tls`` on ``sock``, from either side."""
+    """The handshake of ``tls`` on ``sock``, for a server or a client."""
 
     __slots__ = ("_header", "_is_done", "_left", "_records", "_socket", "_tls", "_unsent")
 
@@ -37,14 +37,14 @@ class Handshake:
         self._tls = tls
         self._unsent = b""
         self._is_done = False
-        # Of the record under way: the part of its header that has come, or the bytes still to come.
+        # Of the current record: the part of its header that has come, or the bytes still to come.
         self._header = b""
         self._left = 0
         self._records = 0
         give_memory(tls)
 
     def step(self) -> None:
-        """Go on with what has come. When this returns, the handshake is done.
+        """Process what has come. When this returns, the handshake is done.
 
         Raises :class:`SSL.Error` as ``SSL.Connection.do_handshake`` does: ``WantReadError`` or
         ``WantWriteError`` if there is more to wait for.
@@ -57,7 +57,7 @@ class Handshake:
                 self._send_output()
 
     def _take_records(self) -> None:
-        """Give OpenSSL what has come, record by record; the last one of the handshake ends it."""
+        """Give OpenSSL what has come, record by record, until the handshake is done."""
         piece = self._peek()
         at = 0
         try:
@@ -79,7 +79,7 @@ class Handshake:
                 self._receive(at)
 
     def _peek(self) -> bytes:
-        """What has come, up to some records; it stays in the socket."""
+        """The bytes that have come, up to some records; they stay in the socket."""
         try:
             piece = self._receive(_PIECE, socket.MSG_PEEK)
         except BlockingIOError:
@@ -97,7 +97,7 @@ class Handshake:
             raise SSL.SysCallError(caught.errno, str(caught)) from None
 
     def _end_of_record(self, piece: bytes, at: int) -> int:
-        """Where the record ends that goes on at ``at``, as far as it has come (RFC 8446 5.1)."""
+        """The end of the record that continues at ``at``, as far as it has come (RFC 8446 5.1)."""
         if not self._left:
             header = self._header + piece[at : at + _HEADER - len(self._header)]
             at += len(header) - len(self._header)

@@ -15,14 +15,14 @@ _HOST: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
 
 
 def is_host_name(host: str) -> bool:
-    """Whether ``host`` (lower-case) is a DNS name that a certificate may bear."""
+    """Whether ``host`` (lower-case) is a DNS name that a certificate may contain."""
     return _HOST.fullmatch(host) is not None
 
 
 def parse_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The IP address that ``host`` spells, without brackets; None if it is none."""
+    """The IP address that ``host`` (without brackets) spells; None if it is no address."""
     if ":" not in host and not host[-1:].isdigit():
-        return None  # by far the most, and the exception below costs ten times as much
+        return None  # most hosts are names, and the exception below costs ten times as much
     try:
         return ipaddress.ip_address(host)
     except ValueError:
@@ -38,11 +38,11 @@ def unmapped(
 
 
 def covers(names: Collection[str], host: str) -> bool:
-    """Whether one of ``names`` stands for ``host`` (RFC 9525 section 6.3).
+    """Whether one of ``names`` matches ``host`` (RFC 9525 section 6.3).
 
-    ``host`` has no port and, if an IPv6 address, no brackets. A left-most ``*`` label stands for
-    exactly one whole label, and never for a part of an IP address. With a trailing dot nothing
-    matches: browsers hold ``host.`` for another host.
+    ``host`` has no port and, if it is an IPv6 address, no brackets. A left-most ``*`` label matches
+    exactly one whole label, and never a part of an IP address. A host with a trailing dot matches
+    nothing: to browsers, ``host.`` is another host.
     """
     host = host.lower() if host.isascii() else ""  # the Kelvin sign's lower case is a plain k
     if address := parse_address(host):
@@ -55,9 +55,9 @@ def covers(names: Collection[str], host: str) -> bool:
 
 
 def as_in_field(host: str) -> bytes:
-    """``host`` as it stands in a Host field, without a port (RFC 9110 section 7.2).
+    """``host`` as a Host field spells it, without a port (RFC 9110 section 7.2).
 
-    An IPv6 address has many spellings; this is the one of RFC 5952, which browsers use.
+    An IPv6 address has many spellings; this is the one in RFC 5952, which browsers use.
     """
     address = parse_address(host) if ":" in host else None
     return host.encode("ascii") if address is None else f"[{address}]".encode()

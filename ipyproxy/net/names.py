@@ -1,7 +1,6 @@
-"""Hosts that are known by name: looked up when a connection is made, in a thread.
+"""Upstreams with host names: the name is looked up, in a thread, when a connection is made.
 
-Knows names, addresses and for how long what was found is taken for granted. Knows nothing of what a
-connection is for.
+Knows names, addresses, and how long an answer is cached. Knows nothing of what a connection is for.
 """
 
 from __future__ import annotations
@@ -20,15 +19,16 @@ from ipyproxy.net.address import NamedAddress, TCPAddress
 from ipyproxy.net.sockets import Attempt
 
 FRESH_FOR: Final = 10.0
-"""Seconds for which an answer is taken for granted, as it is for containers that are replaced."""
+"""Seconds for which an answer is cached; short, since containers are replaced and change
+addresses."""
 WAIT: Final = 5.0
-"""Seconds that a connection waits for its host to be looked up."""
+"""Seconds that a connection waits for the look-up of its host."""
 _REMEMBERED: Final = 4096
 
 LookUp = Callable[[str], Deferred[list[str]]]
-"""Gives the addresses of a host; fails with OSError if there are none."""
+"""Finds the addresses of a host; fails with OSError if there are none."""
 Begin = Callable[[TCPAddress, Callable[[OSError], None]], Attempt]
-"""Begins to connect to an address; the callable is told if that fails."""
+"""Begins to connect to an address; calls the callable if that fails."""
 
 
 def system_look_up(name: str) -> list[str]:
@@ -38,7 +38,7 @@ def system_look_up(name: str) -> list[str]:
 
 
 class _Host:
-    """What is known of one host."""
+    """The record of one host."""
 
     __slots__ = ("addresses", "at", "waiting")
 
@@ -49,9 +49,9 @@ class _Host:
 
 
 class Names:
-    """The hosts that have been looked up; bounded.
+    """A cache of look-ups; its size is bounded.
 
-    :param look_up: asks.
+    :param look_up: finds the addresses of a host.
     :param reactor: for its clock.
     """
 
@@ -63,21 +63,21 @@ class Names:
     def dial(
         self, address: NamedAddress, begin: Begin, failed: Callable[[OSError], None]
     ) -> Attempt:
-        """Connect to one of the addresses of a host: to the first that takes the connection."""
+        """Connect to a host, at the first of its addresses that accepts the connection."""
         return NamedAttempt(self, self._reactor, address, begin, failed)
 
     def known(self, address: NamedAddress) -> TCPAddress | None:
-        """Where the host was last found; None: it was not."""
+        """The address at which the host was found last; None if it never was."""
         addresses = self.last(address.name)
         return TCPAddress(addresses[0], address.port) if addresses else None
 
     def last(self, name: str) -> list[str]:
-        """The addresses at which a host was last found; none: it was not."""
+        """The addresses at which a host was found last; empty if it never was."""
         host = self._hosts.get(name)
         return [] if host is None else list(host.addresses)
 
     def find(self, attempt: NamedAttempt, name: str) -> None:
-        """Tell ``attempt`` the addresses, now or once they are known."""
+        """Give ``attempt`` the addresses, now or once they are known."""
         host = self._hosts.get(name)
         if host is None:
             host = self._hosts[name] = _Host()
@@ -104,7 +104,7 @@ class Names:
         self._tell(host)
 
     def _not_answered(self, failure: Failure, host: _Host) -> None:
-        # What was found before may still be right: a name server that is away stops nobody.
+        # Earlier addresses may still be right, so a name server that is down stops nobody.
         self._tell(host)
 
     def _tell(self, host: _Host) -> None:
@@ -114,7 +114,7 @@ class Names:
 
 
 class NamedAttempt:
-    """One attempt to connect to a host that is known by name."""
+    """One attempt to connect to a host by name."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class NamedAttempt:
         names.find(self, address.name)
 
     def found(self, addresses: list[str]) -> None:
-        """These are the host's; none: nobody knows it."""
+        """The look-up has ended with these addresses; empty if it found none."""
         if self._is_over or not self._timer.active():
             return
         self._timer.cancel()
@@ -153,12 +153,12 @@ class NamedAttempt:
         self._attempt = self._begin(address, self._next)
 
     def _expire(self) -> None:
-        # The system asks for longer than that before it gives up on a name server.
+        # The system waits longer than that before it gives up on a name server.
         self._rest = self._names.last(self._address.name)
         self._next(TimeoutError(errno.ETIMEDOUT, f"{self._address.name} could not be looked up"))
 
     def cancel(self) -> None:
-        """Give up without a word."""
+        """Give up; call nothing."""
         self._is_over = True
         if self._timer.active():
             self._timer.cancel()

@@ -1,13 +1,13 @@
-"""What is asked of OpenSSL past pyOpenSSL's public methods.
+"""Calls of OpenSSL that bypass pyOpenSSL's public methods.
 
-Knows the names of pyOpenSSL that are not public, so that no other module of ``net/`` does: the
-session of a connection, and its memory. Knows what pyOpenSSL's errors say. Knows nothing of sockets
-that are watched, nor of what is said. ``lib`` and ``ffi`` are cryptography's documented bindings.
+This is the only module of ``net/`` that uses pyOpenSSL's private names: a connection's session, and
+its memory BIOs. It also knows pyOpenSSL's errors. Knows nothing of the event loop, or of the data.
+``lib`` and ``ffi`` are cryptography's documented bindings.
 
-``Connection.recv`` and ``send`` take about 11,000 instructions each beside OpenSSL's own: a new
-buffer for each read, a context manager for each write, and a look for errors where there is none.
-Here a read goes into one buffer that all connections share, and errors are looked for where
-OpenSSL says that there is one.
+``Connection.recv`` and ``send`` take about 11,000 instructions each in addition to OpenSSL's own: a
+new buffer for each read, a context manager for each write, and a check for errors even if there is
+none. Here, reads go into one buffer that all connections share, and errors are checked only if
+OpenSSL reports one.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from cryptography.hazmat.bindings.openssl.binding import Binding
 from OpenSSL import SSL
 
 RECORD: Final = 16384
-"""Bytes that one record holds at most (RFC 8446 section 5.1)."""
+"""Most bytes of data in one record (RFC 8446 section 5.1)."""
 SPACE: Final = 65536 + RECORD
-"""Bytes that fit into the buffer that all sessions read into."""
+"""Size of the buffer that all sessions read into, in bytes."""
 
 _lib: Final[Any] = Binding().lib
 _ffi: Final[Any] = Binding.ffi
@@ -36,7 +36,7 @@ _nowhere: Final[Any] = _ffi.new("char **")
 
 
 class Session:
-    """Reads and writes what is encrypted on one connection, once its handshake is done."""
+    """Reads and writes the data of one connection, once its handshake is done."""
 
     __slots__ = ("_connection", "_ssl")
 
@@ -45,10 +45,10 @@ class Session:
         self._ssl: Any = _session_of(connection)
 
     def fill(self, at: int, most: int) -> int:
-        """Read what one record holds into the shared buffer, from its byte ``at`` on; how much.
+        """Read the data of one record into the shared buffer, at offset ``at``. Returns its length.
 
-        Raises as ``Connection.recv`` does. What is there has to be taken by :func:`filled` before
-        another connection reads.
+        Raises what ``Connection.recv`` does. Call :func:`filled` to take the data before another
+        connection reads.
         """
         count: int = _read(self._ssl, _space + at if at else _space, most)
         if count <= 0:
@@ -56,10 +56,10 @@ class Session:
         return count
 
     def write(self, data: bytes | bytearray) -> int:
-        """Send of ``data`` what the kernel takes at once; gives how much that is.
+        """Send as much of ``data`` as the kernel takes at once. Returns how much that is.
 
-        Raises OSError as ``socket.send`` does if it takes nothing. What has ended a session after
-        some bytes is met again by the next call.
+        Raises OSError as ``socket.send`` does if it takes nothing. If an error ends the session
+        after some bytes were sent, the next call raises it.
         """
         size = len(data)
         if size <= RECORD and isinstance(data, bytes):
@@ -71,7 +71,7 @@ class Session:
             return self._write_records(start, size)
 
     def _write_records(self, start: Any, size: int) -> int:
-        """OpenSSL makes one record of a call, since pyOpenSSL lets it send a part."""
+        """Each call of OpenSSL makes one record, since pyOpenSSL enables partial writes."""
         done = 0
         while done < size:
             sent: int = _write(self._ssl, start + done, size - done)
@@ -92,7 +92,7 @@ class Session:
             raise os_error(caught) from None
 
     def _raise(self, result: int) -> None:
-        # Errors stand in a queue of the thread's: what is left in it would be the next one's.
+        # Errors are in a queue of the thread: one left there would be reported to the next caller.
         self._connection._raise_ssl_error(self._ssl, result)
         raise SSL.Error([("", "", "no error")])
 
@@ -112,7 +112,7 @@ def reason_of(caught: SSL.Error) -> str:
 
 
 def os_error(caught: SSL.Error) -> OSError:
-    """What a plain socket would have raised."""
+    """The error that a plain socket would have raised."""
     if isinstance(caught, (SSL.WantReadError, SSL.WantWriteError)):
         return BlockingIOError()
     if isinstance(caught, SSL.SysCallError) and caught.args[0] > 0:
@@ -124,14 +124,14 @@ def return_after_each_record(connection: SSL.Connection) -> None:
     """Let a read of ``connection`` return after each record, even one without data.
 
     pyOpenSSL sets ``SSL_MODE_AUTO_RETRY`` on every connection and has no public way to clear it.
-    With the mode, a peer that streams records without data (TLS 1.3 key updates, or renegotiations
-    that are refused) keeps one single read busy for as long as it likes; nobody else is served.
+    With that mode, a peer that streams records without data (TLS 1.3 key updates, or refused
+    renegotiations) keeps a single read busy for as long as it likes, and nobody else is served.
     """
     _lib.SSL_clear_mode(_session_of(connection), _lib.SSL_MODE_AUTO_RETRY)
 
 
 def give_memory(connection: SSL.Connection) -> None:
-    """Let ``connection`` read and write memory, as one that was made without a socket."""
+    """Let ``connection`` read and write memory, as if it were made without a socket."""
     memory: Any = connection
     memory._into_ssl = _lib.BIO_new(_lib.BIO_s_mem())
     memory._from_ssl = _lib.BIO_new(_lib.BIO_s_mem())
@@ -139,14 +139,14 @@ def give_memory(connection: SSL.Connection) -> None:
 
 
 def give_socket(connection: SSL.Connection, sock: socket.socket) -> None:
-    """Let it read and write ``sock``. Nothing may be left in memory, which is freed."""
+    """Let it read and write ``sock``. The memory must be empty; it is freed."""
     memory: Any = connection
     _lib.SSL_set_fd(memory._ssl, sock.fileno())
     memory._into_ssl = memory._from_ssl = None
 
 
 def bytes_left(connection: SSL.Connection) -> int:
-    """How many bytes it was given in memory and has not read yet."""
+    """How many bytes in memory it has not read yet."""
     memory: Any = connection
     return int(_lib.BIO_get_mem_data(memory._into_ssl, _nowhere))
 

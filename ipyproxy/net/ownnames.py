@@ -1,6 +1,6 @@
-"""What this host is called, and its addresses, as far as it knows without asking anybody.
+"""The names and addresses of this host, as far as they are known without a name server.
 
-Knows Linux's interfaces and the file of hosts. No name server is asked: that can take long.
+Knows Linux's interfaces and ``/etc/hosts``. No name server is asked, because that can take long.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _SIOCGIFADDR: Final = 0x8915
 
 
 def own_names() -> set[str]:
-    """The host's name, its full name if the file of hosts has it, and its addresses.
+    """The host's name, its full name if ``/etc/hosts`` has it, and its addresses.
 
-    Addresses that lead nowhere from another host, loopback and link-local, are left out.
+    Loopback and link-local addresses are left out: they are no use to other hosts.
     """
     name = socket.gethostname()
     return {name, *_full_names(name), *_addresses()}

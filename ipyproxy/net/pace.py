@@ -1,21 +1,21 @@
-"""Whether a stream that should move does move. Knows numbers only; time is handed in."""
+"""Checks whether a stream keeps a minimum speed. Knows numbers only; time is handed in."""
 
 from __future__ import annotations
 
 from typing import Final
 
 _GLANCE: Final = 2.0
-"""Seconds after which it is known whether a stream is slow just now."""
+"""Seconds after which it is known whether a stream is slow at present."""
 
 
 class Pace:
-    """A floor under the speed of a stream, in the manner of Apache's ``MinRate``.
+    """A minimum speed of a stream, like Apache's ``MinRate``.
 
-    It holds for each span of ``grace`` seconds anew, because a first burst into buffers would
-    otherwise excuse a trickle for hours.
+    It is checked for each span of ``grace`` seconds separately; otherwise a first burst into
+    buffers would excuse a trickle for hours.
 
-    :param grace: seconds without a single byte that are allowed, and how long a span is.
-    :param rate: bytes per second that must be kept in every span.
+    :param grace: seconds that are allowed without a byte; also the length of a span.
+    :param rate: least bytes per second in every span.
     """
 
     __slots__ = (
@@ -39,13 +39,13 @@ class Pace:
         self._since = self._moved = self._glance = now
         self._base = self._total = self._glance_base = total
         self.is_slow = False
-        """Whether it has kept below the rate for the last seconds, which is no offence yet."""
+        """Whether it was below the rate in the last seconds, which is allowed for a while."""
 
     def is_late(self, now: float, total: int, wanted: bool) -> bool:
-        """Look at the stream; to be called about once a second.
+        """Check the stream; to be called about once a second.
 
         :param total: bytes that have moved since it began.
-        :param wanted: whether the other side is expected to move at all just now.
+        :param wanted: whether the other side is expected to send or read at present.
         """
         if not wanted or total < self._total:
             self._restart(now, total)

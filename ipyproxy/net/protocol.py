@@ -1,7 +1,7 @@
-"""What stands on a transport: Twisted's protocol, reduced to what a connection of ours needs.
+"""The protocol on a transport: Twisted's, reduced to what a connection of ours needs.
 
-Knows nothing but the calls. ``twisted.internet.protocol.Protocol`` itself is no base for a class
-that mypyc is to compile.
+Declares methods only. ``twisted.internet.protocol.Protocol`` itself can't be the base of a class
+that mypyc compiles.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from zope.interface import classImplements
 from ipyproxy.net.stream import Stream
 
 CLOSED: Final = Failure(ConnectionDone())
-"""The reason of a proper end."""
+"""The reason for a clean end of a connection."""
 
 
 class StreamProtocol:
-    """One connection's protocol; its class says what comes of the bytes."""
+    """The protocol of one connection; subclasses process the bytes."""
 
     transport: Stream
 
     def makeConnection(self, transport: Any) -> None:
-        """Stand on ``transport`` from now on."""
+        """Use ``transport`` from now on."""
         self.transport = transport
         self.connectionMade()
 
     def connectionMade(self) -> None:
-        """The connection is there."""
+        """The connection is made."""
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the peer."""
@@ -44,7 +44,7 @@ classImplements(StreamProtocol, IProtocol)
 
 
 class Tunnel(Protocol):
-    """Who gets a connection that has become something else than HTTP, from that moment on."""
+    """Takes over a connection that has switched from HTTP to another protocol."""
 
     def dataReceived(self, data: bytes, /) -> None:
         """Bytes from the peer."""

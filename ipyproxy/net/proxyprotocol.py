@@ -1,8 +1,8 @@
-"""The PROXY protocol, versions 1 and 2: what stands before everything and says who connects.
+"""The PROXY protocol, versions 1 and 2: a header before all other bytes that names the client.
 
-Knows the grammar of HAProxy's proxy-protocol.txt. Knows nothing of sockets, nor of who may send
-such a header. What is not exactly one is refused, for all that follows would be taken for a
-client's own words.
+Knows the grammar of HAProxy's proxy-protocol.txt. Knows nothing of sockets, or of who may send such
+a header. Anything but a valid header is refused, because the bytes behind it are read as the
+client's own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _V2_START: Final = b"\r\n\r\n\0\r\nQUIT\n"
 _V2_FIXED: Final = 16
 _V2_MOST: Final = 4096
 _LOCAL, _PROXY = 0x20, 0x21
-# Address family and transport in one byte; the kind of address that follows, and its bytes.
+# The byte for address family and transport; for each, the kind and size of the address behind it.
 _UNSPECIFIED: Final = 0x00
 _V2_ADDRESSES: dict[int, tuple[type[IPv4Address | IPv6Address], int]] = {
     0x11: (IPv4Address, 4),
@@ -37,16 +37,16 @@ class ProxyProtocolError(ValueError):
 
 
 class Header(NamedTuple):
-    """A whole header: its size in bytes, and who connects (None: the sender itself)."""
+    """A whole header: its size in bytes, and the client's address (None: the sender itself)."""
 
     size: int
     source: tuple[str, int] | None
 
 
 def parse_header(data: bytes) -> Header | None:
-    """The header that ``data`` begins with; None while more of it must come.
+    """The header at the start of ``data``; None if it is incomplete.
 
-    Raises :class:`ProxyProtocolError` as soon as it cannot become one.
+    Raises :class:`ProxyProtocolError` as soon as ``data`` cannot become a valid header.
     """
     if data.startswith(_V1_START[: len(data)]):
         return _parse_v1(data)

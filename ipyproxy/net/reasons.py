@@ -1,4 +1,4 @@
-"""Why something failed, where Twisted wraps one reason into another."""
+"""Unwraps errors: Twisted wraps the cause of a failure into others."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 
 def innermost(error: Any) -> Any:
-    """The last of an error's ``reasons`` (Failures), and of that one's; an error without: itself.
+    """Follow the last of an error's ``reasons`` (Failures) down to an error that has none.
 
-    Of several, such as one for each connection tried, the last is as good as any.
+    If there are several, such as one for each connection tried, any of them will do.
     """
     while reasons := getattr(error, "reasons", None):
         error = reasons[-1].value

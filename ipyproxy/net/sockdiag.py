@@ -1,9 +1,9 @@
-"""Who listens on a port: the question to the kernel, and its answer (sock_diag(7), inet_diag.h).
+"""Asks the kernel who listens on a port: the message and its answer (sock_diag(7), inet_diag.h).
 
-Knows bytes only. The kernel is asked for the one socket that a connection from 127.0.0.1 to
-127.0.0.1 would come to, so that it decides between listeners on 127.0.0.1, 0.0.0.0 and ``::`` as it
-will when we connect. /proc/net/tcp tells the same of all sockets, but the kernel walks its whole
-table of connections for it, which takes milliseconds where this takes microseconds.
+Knows bytes only. It asks for the one socket that would get a connection from 127.0.0.1 to
+127.0.0.1, so the kernel chooses between listeners on 127.0.0.1, 0.0.0.0 and ``::`` as it will when
+we connect. /proc/net/tcp has the same facts, but reading it makes the kernel walk all connections:
+milliseconds instead of microseconds.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ _NUMBERS_AT: Final = _HEADER.size + 4 + 48
 _SIZE: Final = _HEADER.size + _REQUEST.size + _PORTS.size + 32 + _INTERFACE.size
 
 ANSWER_BYTES: Final = 4096
-"""Bytes that an answer has at most."""
+"""Most bytes of an answer."""
 
 
 class Listener(NamedTuple):
-    """A listening socket: the user that made it, and a number that no other socket has."""
+    """A listening socket: the user that made it, and its unique number."""
 
     uid: int
     inode: int
 
 
 class AnswerError(Exception):
-    """The kernel does not tell."""
+    """The kernel's answer is not usable."""
 
 
 def question(port: int, sequence: int) -> bytes:
@@ -61,10 +61,10 @@ def question(port: int, sequence: int) -> bytes:
 
 
 def read_answer(answer: bytes, sequence: int, missing: int) -> Listener | None:
-    """Who listens, as ``answer`` tells; None: nobody.
+    """The listener that ``answer`` names; None if nobody listens.
 
-    :param missing: the number of the error that says so (ENOENT).
-    :raises AnswerError: if it is no answer to question ``sequence``, or another error.
+    :param missing: the error number that says nobody listens (ENOENT).
+    :raises AnswerError: if it does not answer question ``sequence``, or has another error.
     """
     try:
         _, kind, _, answered, _ = _HEADER.unpack_from(answer)

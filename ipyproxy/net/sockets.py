@@ -1,6 +1,6 @@
-"""Where connections come from: listening for clients and dialling upstreams.
+"""Makes connections: accepts those of clients, dials upstreams.
 
-Knows sockets, time-outs and what the kernel refuses. Knows nothing of what is said on them.
+Knows sockets, time-outs and the kernel's errors. Knows nothing of the bytes on a connection.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Port(Protocol):
 class Listener:
     """Accepts connections on a port that Twisted has bound.
 
-    Binding is left to Twisted's endpoints (``tcp:``, ``systemd:``, ``unix:`` …). The descriptor is
-    duplicated, because the port's own accept loop would put Twisted's transports on it.
+    Twisted's endpoints (``tcp:``, ``systemd:``, ``unix:`` …) bind the port. Its descriptor is
+    duplicated, because the port's own accept loop would use Twisted's transports.
 
     :param port: what an endpoint's ``listen`` gave.
     :param accept: called with each connected socket (non-blocking) and its peer.
@@ -69,7 +69,7 @@ class Listener:
         self._port.stopReading()
         self._socket = socket.socket(fileno=os.dup(self._port.fileno()))
         self._socket.setblocking(False)
-        # A UNIX socket has none of these.
+        # A UNIX socket doesn't have these.
         with contextlib.suppress(OSError):
             for level, option, value in INHERITED:
                 self._socket.setsockopt(level, option, value)
@@ -89,7 +89,7 @@ class Listener:
         return "ipyproxy"
 
     def doRead(self) -> None:
-        """Accept what waits, a bounded number, so that open connections get their turn."""
+        """Accept a bounded number of waiting connections, so that open ones get their turn."""
         for _ in range(_ACCEPTS_PER_EVENT):
             try:
                 sock, name = self._socket.accept()
@@ -102,7 +102,7 @@ class Listener:
             _hand_on(self._accept, sock, address_of(name))
 
     def _pause(self, caught: OSError) -> None:
-        # The kernel says readable for as long as somebody waits: without a pause we would spin.
+        # The socket stays readable as long as a client waits: without a pause we would spin.
         _log.warn(
             "no connection is accepted for {pause} s: {reason}",
             pause=_ACCEPT_PAUSE,
@@ -120,7 +120,7 @@ class Listener:
         self.stop()
 
     def stop(self) -> Deferred[None] | None:
-        """Accept nothing more and close; gives what the port's ``stopListening`` gives."""
+        """Accept nothing more and close. Returns what the port's ``stopListening`` returns."""
         if self._resuming is not None:
             self._resuming.cancel()
             self._resuming = None
@@ -131,11 +131,11 @@ class Listener:
 
 @implementer(IReadDescriptor)
 class Announcement:
-    """Waits for the PROXY header that a proxy sends before all else, and for nothing behind it.
+    """Waits for the PROXY header at the start of a connection; reads nothing behind it.
 
-    The connection is closed where no such header comes within ``timeout`` seconds.
+    The connection is closed if no such header comes within ``timeout`` seconds.
 
-    :param accept: called with the socket and who really connects.
+    :param accept: called with the socket and the client's real address.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class Announcement:
         return "ipyproxy"
 
     def doRead(self) -> None:
-        """Take what is the header's, and leave what comes behind it in the socket."""
+        """Read the header, and leave the bytes behind it in the socket."""
         try:
             seen = self._socket.recv(_LONGEST_HEADER, socket.MSG_PEEK)
             header = parse_header(self._taken + seen)
@@ -199,7 +199,7 @@ class Announcement:
 
 
 def peer_of(address: Literal) -> IAddress:
-    """Twisted's address for the other end of a connection that was dialled."""
+    """Twisted's address object for the other end of a dialled connection."""
     return address_of(address.path if isinstance(address, UNIXPath) else address)
 
 
@@ -207,7 +207,7 @@ class Attempt(Protocol):
     """A connection that is being made."""
 
     def cancel(self) -> None:
-        """Give up without a word."""
+        """Give up; call nothing."""
 
 
 Dialling = Callable[
@@ -221,8 +221,8 @@ Dialling = Callable[
 class Dial:
     """One attempt to connect to a literal IP address or a UNIX socket; never to a name.
 
-    Where the queue of a UNIX socket is full, the kernel says so at once instead of waiting as TCP
-    does. Then the attempt is made again, until ``timeout``.
+    If the backlog of a UNIX socket is full, the kernel reports an error at once, instead of waiting
+    as for TCP. Then the attempt is repeated until ``timeout``.
 
     :param connected: called with the socket (non-blocking) once it is connected.
     :param failed: called with an OSError; ``TimeoutError`` after ``timeout`` seconds.
@@ -254,7 +254,7 @@ class Dial:
             self._again = reactor.callLater(_QUEUE_FULL_PAUSE, self._retry)
 
     def _start(self) -> bool:
-        """Begin to connect; False if there is no room for it now."""
+        """Begin to connect. Returns False if the backlog is full."""
         address = self._address
         where: str | tuple[str, int]
         if isinstance(address, UNIXPath):
@@ -284,7 +284,7 @@ class Dial:
             self._give_up(caught)
 
     def fileno(self) -> int:
-        """The descriptor that is being connected; -1 once the attempt is over."""
+        """The descriptor that connects; -1 once the attempt is over."""
         return -1 if self._socket is None else self._socket.fileno()
 
     def logPrefix(self) -> str:
@@ -292,7 +292,7 @@ class Dial:
         return "ipyproxy"
 
     def doWrite(self) -> None:
-        """The kernel knows how it went."""
+        """The kernel has finished connecting, with or without success."""
         if self._socket is None:
             return
         code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -314,14 +314,15 @@ class Dial:
             self._give_up(OSError(code, os.strerror(code)))
 
     def cancel(self) -> None:
-        """Give up without a word."""
+        """Give up; call nothing."""
         self._close()
 
     def _expire(self) -> None:
         if self._again is not None:
             self._give_up(TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
             return
-        # Timers come before sockets: if we were held up ourselves, it may long be connected.
+        # Timers run before sockets: if this process was delayed, the connection may be made long
+        # since.
         watch = select.poll()
         watch.register(self, select.POLLOUT)
         if watch.poll(0):
@@ -346,15 +347,15 @@ class Dial:
 
 
 def claim_descriptors(wanted: int) -> int:
-    """Raise this process's limit so that it may have ``wanted`` descriptors; what it may have.
+    """Raise this process's limit to ``wanted`` descriptors. Returns how many it may have.
 
-    Services start with a low soft limit, for the sake of ``select``, and are to raise it
-    themselves (systemd.exec(5), LimitNOFILE).
+    Services start with a low soft limit, because of ``select``, and should raise it themselves
+    (systemd.exec(5), LimitNOFILE).
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
-        with contextlib.suppress(OSError):  # a sandbox may not let us
+        with contextlib.suppress(OSError):  # a sandbox may forbid it
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
             soft = most
     return wanted if soft == resource.RLIM_INFINITY else soft
@@ -364,18 +365,17 @@ def _hand_on(accept: Accept, sock: socket.socket, peer: IAddress) -> None:
     try:
         accept(sock, peer)
     except Exception:
-        # What escaped from here would end the listener.
+        # An exception that left this function would end the listener.
         _log.failure("a connection could not be taken; please report this")
         sock.close()
 
 
 def _is_its_own_peer(sock: socket.socket) -> bool:
-    """Whether nobody listened, but the kernel chose the very port as ours: a TCP self-connect.
+    """Whether this is a TCP self-connect: nobody listens, and the kernel chose that port as ours.
 
-    It happens to ports in the range of ``ip_local_port_range``, and the request would come back
-    as its own answer.
+    It happens with ports in ``ip_local_port_range``. The request would come back as its own answer.
     """
     try:
         return bool(sock.getsockname() == sock.getpeername())
     except OSError:
-        return False  # gone already: whoever reads it will see
+        return False  # gone already; the next read will tell

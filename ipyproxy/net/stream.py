@@ -1,8 +1,7 @@
-"""What a connection's bytes can be asked: who carries them, who waits for whom, how they end.
+"""The interface of a connection's byte stream: writing, backpressure, closing.
 
-Knows nothing but the calls. :class:`~ipyproxy.net.tcp.TCPTransport` answers them; the names are
-those of Twisted's interfaces (``ITCPTransport``, ``IConsumer``, ``IPushProducer``) where these have
-one.
+Declares methods only; :class:`~ipyproxy.net.tcp.TCPTransport` implements them. The names are those
+of Twisted's interfaces (``ITCPTransport``, ``IConsumer``, ``IPushProducer``) where these have one.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any, Protocol
 
 
 class Stream(Protocol):
-    """One connection, as the protocol on it sees it, and whoever it lets have it."""
+    """One connection, as seen by its protocol and by code that the protocol hands it to."""
 
     connected: bool
     bytes_sent: int
@@ -24,29 +23,29 @@ class Stream(Protocol):
 
     @property
     def is_full(self) -> bool:
-        """Whether so much waits to be sent that a producer is paused."""
+        """Whether so many bytes wait to be sent that the producer is paused."""
 
     @property
     def is_reading(self) -> bool:
-        """Whether bytes of the peer are taken at present."""
+        """Whether the socket is being read at present."""
 
     @property
     def has_input(self) -> bool:
-        """Whether bytes of the peer, or its end, wait to be read."""
+        """Whether bytes, or the end of the stream, wait to be read."""
 
     @property
     def has_hung_up(self) -> bool:
-        """Whether the peer has closed or reset; known even where its bytes are not taken."""
+        """Whether the peer has closed or reset; known even while reading is paused."""
 
     @property
     def server_name(self) -> bytes | None:
-        """The host that the peer asked TLS for by name, lower-case; None if for none."""
+        """The host name that the peer sent by SNI, in lower case; None without."""
 
     def write(self, data: bytes, /) -> None:
         """Send ``data``."""
 
     def registerProducer(self, producer: Any, streaming: bool, /) -> None:
-        """Pause and resume ``producer`` (an IPushProducer) by how much waits to be sent."""
+        """Pause ``producer`` (an IPushProducer) while too much waits to be sent."""
 
     def unregisterProducer(self) -> None:
         """Forget the producer."""
@@ -61,13 +60,13 @@ class Stream(Protocol):
         """End the connection."""
 
     def read_less(self, pieces: int, /) -> None:
-        """Take fewer bytes in the next event: this one held ``pieces`` pieces for the protocol."""
+        """Read fewer bytes in the next event, because this one held ``pieces`` pieces."""
 
     def call_soon(self, call: Callable[[], object], /) -> None:
-        """Call in a later turn of the event loop, after others have had theirs."""
+        """Call in a later turn of the event loop, after other connections."""
 
     def setTcpKeepAlive(self, enabled: bool, /) -> None:
-        """Let the kernel probe a silent peer."""
+        """Turn TCP keepalive on or off."""
 
     def loseConnection(self) -> None:
         """Close once everything written has been sent; read nothing more."""
@@ -76,4 +75,4 @@ class Stream(Protocol):
         """Send FIN once everything written has been sent; go on reading."""
 
     def abortConnection(self) -> None:
-        """Close now, with a reset, so that the peer knows the stream is not whole."""
+        """Close now with a reset, so that the peer knows that the stream is incomplete."""

@@ -1,12 +1,12 @@
-"""Byte streams on the reactor: one connected socket each.
+"""TCP transports: byte streams on the reactor, each on one connected socket.
 
-Knows descriptors and buffers. Knows nothing of TLS or HTTP. The transport here provides Twisted's
-own interfaces, so that every protocol above runs on ``StringTransport`` in a test; it stands in
-for Twisted's because that costs three times as much per event.
+Knows descriptors and buffers. Knows nothing of TLS or HTTP. The transport provides Twisted's
+interfaces, so that tests can run every protocol on ``StringTransport``. It replaces Twisted's
+transport, which costs three times as much per event.
 
-Longer than other modules, because it is one class: all that a protocol may ask of its transport.
+Longer than other modules, because it is one class with all methods that a protocol may call.
 
-What it does differently: a write is sent at once, and only what the kernel did not take is kept.
+Other than Twisted's, it sends a write at once and buffers only what the kernel does not take.
 """
 
 from __future__ import annotations
@@ -36,17 +36,18 @@ from ipyproxy.net.descriptors import Descriptors
 from ipyproxy.net.protocol import CLOSED
 
 READ_SIZE: Final = 65536
-"""Bytes taken from a socket in one event at most, so that no stream starves another."""
+"""Most bytes read from a socket in one event, so that no stream starves another."""
 FIRST_READ: Final = 4096
-"""Bytes of the first event. Each is twice the last, unless that held very many pieces."""
+"""Bytes read in the first event. Each event reads twice as many, unless the last held too many
+pieces."""
 LEAST_READ: Final = 512
-"""The least of them, while they hold very many pieces (chunks, frames) for the protocol."""
+"""Fewest bytes read in one event, while they hold too many pieces (chunks, frames)."""
 MANY_PIECES: Final = 64
-"""Pieces that one event may hold without :meth:`TCPTransport.read_less` being called."""
+"""Pieces in one event above which the protocol has to call :meth:`TCPTransport.read_less`."""
 HIGH_WATER: Final = 65536
-"""Bytes waiting to be sent above which the producer is paused; it resumes when all are sent."""
+"""The producer is paused while more bytes wait to be sent; it resumes when all are sent."""
 
-# A connection whose peer vanished is gone within about two minutes (seconds, seconds, probes).
+# A connection whose peer has vanished ends within about two minutes (seconds, seconds, probes).
 _PROBES: Final = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
@@ -57,8 +58,8 @@ INHERITED: Final = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     *_PROBES,
 )
-"""Options (level, name, value) of a listening socket, which what it accepts has from the start: a
-client that vanishes while a notebook computes is missed, however long the notebook is silent."""
+"""Options (level, name, value) of a listening socket; accepted connections inherit them. So a
+client that vanishes while a notebook computes is noticed, however long the notebook is silent."""
 _INPUT: Final = select.POLLIN | select.POLLRDHUP
 # TCP_CLOSE and TCP_CLOSE_WAIT, the first byte of struct tcp_info.
 _HUNG_UP: Final = (7, 8)
@@ -68,14 +69,14 @@ _ABORTED: Final = Failure(error.ConnectionAborted())
 
 
 class Ending(Enum):
-    """What happens to a transport once everything written has been sent."""
+    """What a transport does once everything written has been sent."""
 
     NO = "stay open"
     HALF = "send FIN, read on"
     FULL = "close"
 
 
-# A module's name is found ten times faster than an enumeration's member (Python 3.11).
+# A module's global is found ten times faster than an enumeration's member (Python 3.11).
 _NO: Final = Ending.NO
 _HALF: Final = Ending.HALF
 _FULL: Final = Ending.FULL
@@ -122,23 +123,23 @@ class TCPTransport:
         self._high_water = high_water
         self._ending = _NO
         self._put: Callable[[Any], int] = sock.send
-        """Hands on what is taken at once, and gives how many bytes that is; raises BlockingIOError
-        if none is, or OSError."""
+        """Sends bytes and returns how many were taken; raises BlockingIOError if none, or another
+        OSError."""
         self._fault: OSError | None = None
         self._poll: Any = None
-        """Asks whether there is input; made when that is first asked."""
+        """Polls for input; made at its first use."""
         self.is_reading = False
-        """Whether bytes of the peer are taken at present."""
+        """Whether the socket is being read at present."""
         self._appetite = FIRST_READ
         self._producer: Any = None
         self._paused_producer = False
 
     def start(self) -> None:
-        """Begin to carry bytes to and from the protocol."""
+        """Start reading; tell the protocol that the connection is made."""
         self.protocol.makeConnection(self)
         self.resumeProducing()
 
-    # What the reactor calls. What has ended the connection is given as an exception, as Twisted's
+    # Called by the reactor. What has ended the connection is given as an exception, as Twisted's
     # own transports do; the type in its interface, which is Failure, is never what is given.
 
     def fileno(self) -> int:
@@ -150,7 +151,7 @@ class TCPTransport:
         return "ipyproxy"
 
     def doRead(self) -> Any:
-        """Take what has come, at most one buffer full."""
+        """Read what has come, at most one buffer full."""
         try:
             data = self._socket.recv(self._appetite)
         except BlockingIOError:
@@ -162,18 +163,18 @@ class TCPTransport:
                 self._read_more()
             self.protocol.dataReceived(data)
             return None
-        # The kernel tells of a reset once. If that was to a write, this is no proper end.
+        # The kernel reports a reset once. If a write has got it, this end is not clean.
         return error.ConnectionDone() if self._fault is None else _lost(self._fault)
 
     def call_soon(self, call: Callable[[], object]) -> None:
-        """Call in a later turn of the event loop, after others have had theirs."""
+        """Call in a later turn of the event loop, after other connections."""
         self._reactor.callLater(0, call)
 
     def read_less(self, pieces: int) -> None:
-        """Take fewer bytes in the next event: this one held ``pieces`` pieces for the protocol.
+        """Read fewer bytes in the next event, because this one held ``pieces`` pieces.
 
-        A piece costs about the same however small it is, and others wait for as long as an event
-        takes. Called by protocols where it was more than :data:`MANY_PIECES`.
+        A piece (chunk, frame) costs about the same however small it is, and other connections wait
+        during an event. Protocols call this for more than :data:`MANY_PIECES` pieces.
         """
         self._appetite = max(LEAST_READ, self._appetite * MANY_PIECES // pieces)
 
@@ -181,7 +182,7 @@ class TCPTransport:
         self._appetite = min(READ_SIZE, 2 * self._appetite)
 
     def doWrite(self) -> Any:
-        """Send on what waits; then let the producer go on, or end."""
+        """Send what waits; then resume the producer, or end."""
         unsent = self._unsent
         try:
             if unsent:
@@ -207,13 +208,13 @@ class TCPTransport:
         return None
 
     def _say_goodbye(self) -> None:
-        """Say that the stream ends here, where there are words for it.
+        """Tell the peer that the stream ends here, if there is a message for it, as in TLS.
 
-        Raises as ``_put`` does.
+        Raises what ``_put`` does.
         """
 
     def _write_failed(self, caught: OSError) -> Exception | None:
-        """The peer takes nothing more, but may have said why before it closed: read on."""
+        """The peer takes nothing more, but may have sent a reason: go on reading."""
         self._fault = self._fault or caught
         if not self.is_reading:
             return _lost(self._fault)
@@ -236,7 +237,7 @@ class TCPTransport:
         protocol, self.protocol = self.protocol, None
         protocol.connectionLost(reason)
 
-    # What protocols call to write.
+    # Called by protocols, to write.
 
     @property
     def bytes_waiting(self) -> int:
@@ -245,12 +246,12 @@ class TCPTransport:
 
     @property
     def is_full(self) -> bool:
-        """Whether so much waits to be sent that a producer is paused."""
+        """Whether so many bytes wait to be sent that the producer is paused."""
         return len(self._unsent) > self._high_water
 
     def write(self, data: bytes) -> None:
-        """Send ``data``: at once, as far as the kernel takes it."""
-        # Of nothing, TLS would make a record.
+        """Send ``data`` at once, as far as the kernel takes it; buffer the rest."""
+        # TLS would make a record even of no bytes.
         if self._ending is not _NO or not data:
             return
         unsent = self._unsent
@@ -261,8 +262,8 @@ class TCPTransport:
             except BlockingIOError:
                 pass
             except OSError as caught:
-                # doWrite meets it again and deals with it, called by the reactor, so that no
-                # protocol loses its connection inside its own call of write().
+                # The reactor calls doWrite, which gets the error again and handles it. So no
+                # protocol loses its connection within its own call of write().
                 self._fault = caught
             self.bytes_sent += sent
             if sent == len(data):
@@ -283,7 +284,7 @@ class TCPTransport:
             self._producer.pauseProducing()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """Pause and resume ``producer`` (an IPushProducer) by how much waits to be sent."""
+        """Pause ``producer`` (an IPushProducer) while too much waits to be sent."""
         if not streaming:
             raise TypeError("only push producers are supported")
         if self._producer is not None:
@@ -300,19 +301,19 @@ class TCPTransport:
         self._producer = None
         self._paused_producer = False
 
-    # What protocols call to read.
+    # Called by protocols, to read.
 
     @property
     def server_name(self) -> bytes | None:
-        """The host that the peer asked for by name: none, without TLS."""
+        """The host name that the peer sent by SNI: None without TLS."""
         return None
 
     @property
     def has_input(self) -> bool:
-        """Whether bytes of the peer, or its end, wait to be read."""
+        """Whether bytes, or the end of the stream, wait to be read."""
         if not self.connected:
             return True
-        # To read what is not there raises an exception, which takes five times as long as to ask.
+        # A read without input raises an exception, which takes five times as long as this poll.
         poll = self._poll
         if poll is None:
             poll = self._poll = select.poll()
@@ -321,7 +322,7 @@ class TCPTransport:
 
     @property
     def has_hung_up(self) -> bool:
-        """Whether the peer has closed or reset; known even where its bytes are not taken."""
+        """Whether the peer has closed or reset; known even while reading is paused."""
         try:
             info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
         except OSError:
@@ -329,7 +330,7 @@ class TCPTransport:
         return info[0] in _HUNG_UP
 
     def pauseProducing(self) -> None:
-        """Read nothing until :meth:`resumeProducing`, so that the peer has to wait."""
+        """Stop reading until :meth:`resumeProducing`, so that the peer has to wait."""
         if self.is_reading:
             self.is_reading = False
             self._reactor.removeReader(self)
@@ -344,7 +345,7 @@ class TCPTransport:
         """End the connection."""
         self.loseConnection()
 
-    # What protocols call to end.
+    # Called by protocols, to end.
 
     def loseConnection(self) -> None:
         """Close once everything written has been sent; read nothing more."""
@@ -364,7 +365,7 @@ class TCPTransport:
                 self._shut_down()
 
     def _has_said_all(self) -> bool:
-        """Whether everything is sent, the goodbye too; if not, the reactor sees to it."""
+        """Whether everything is sent, TLS's close_notify too; if not, the reactor sends it."""
         if not self._unsent:
             try:
                 self._say_goodbye()
@@ -377,7 +378,7 @@ class TCPTransport:
         return False
 
     def abortConnection(self) -> None:
-        """Close now, with a reset, so that the peer knows the stream is not whole."""
+        """Close now with a reset, so that the peer knows that the stream is incomplete."""
         if self.connected:
             self._ending = _FULL
             self.unregisterProducer()
@@ -418,12 +419,12 @@ class TCPTransport:
         return bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
 
     def setTcpKeepAlive(self, enabled: bool) -> None:
-        """Let the kernel probe a silent peer; a UNIX socket's peer cannot vanish unnoticed."""
+        """Turn TCP keepalive on or off; a UNIX socket's peer can't vanish unnoticed."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)
         if enabled and self._socket.family != socket.AF_UNIX:
             for level, option, value in _PROBES:
                 self._socket.setsockopt(level, option, value)
-            # Not for HTTP, where it would end a download that its reader has paused.
+            # Not for HTTP, where it would end a download that the client has paused.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
 
 
@@ -432,7 +433,7 @@ classImplements(TCPTransport, IReadWriteDescriptor, ITCPTransport, IPushProducer
 
 
 def address_of(name: Any) -> IAddress:
-    """Twisted's address for what the socket module gives; IPv4 in IPv6 clothes is IPv4."""
+    """Twisted's address object for one of the socket module; IPv4-mapped IPv6 becomes IPv4."""
     if not isinstance(name, tuple):
         return UNIXAddress(name or None)
     host, port = name[0], name[1]

@@ -1,9 +1,9 @@
 """TLS over TCP on the reactor, as a server.
 
-Knows how pyOpenSSL reads and writes a socket. Knows nothing of certificates, or of what is said.
-After the handshake OpenSSL has the socket itself: through memory BIOs each byte would be copied
-twice more, and each message would cost two more calls in either direction. A client can send no
-long message of the handshake then; a server can, which is what ``tlsclient`` is for.
+Knows how pyOpenSSL reads and writes a socket. Knows nothing of certificates, or of the data. After
+the handshake OpenSSL has the socket itself: with memory BIOs each byte would be copied twice more,
+and each message would cost two more calls in either direction. That is safe because a client can
+send no long handshake message then. A server can, so ``tlsclient`` differs.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _MOST_RECORDS: Final = 64
 _SMALL: Final = 4096
 _NOTHING: Final = bytes(4)
 MOST_WITHOUT_DATA: Final = 32
-"""Reads in a row that may bring no data although more has come: key updates, session tickets.
+"""Reads in a row that may return no data although bytes have come: key updates, session tickets.
 
-A key update takes one read or two. No peer that means well comes near this: it updates its key once
-in 2^24 records, and a server sends two tickets. OpenSSL itself takes as many empty records.
+A key update takes one read or two. Honest peers stay far below this: they update the key once in
+2^24 records, and a server sends two tickets. OpenSSL allows the same number of empty records.
 """
 
 NOTHING_BUT_HANDSHAKE: Final = "nothing but the handshake"
-"""As a session's application data: the peer wanted to see a certificate, and that is all. The
-connection ends with the handshake, and the protocol is not told of it."""
+"""As a session's application data: the peer only wanted to see a certificate (ACME's tls-alpn-01).
+The connection ends with the handshake, and the protocol never hears of it."""
 
 _PLAIN_HTTP: Final = frozenset(("http request", "https proxy request"))
 _MOST_UNREAD: Final = 65536
@@ -55,8 +55,8 @@ HTTPS_HERE: Final = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
     b"Connection: close\r\n\r\n%b" % (len(_SENTENCE), _SENTENCE)
 )
-"""What a client is told that speaks plain HTTP where TLS is spoken. Where it wanted to go is not
-known: OpenSSL has taken the beginning of its request."""
+"""The answer to a client that speaks plain HTTP on the TLS port. It names no address to go to:
+OpenSSL has consumed the beginning of the request."""
 
 _log: Final = Logger(namespace="ipyproxy.tlstransport")
 
@@ -104,26 +104,26 @@ class TLSTransport(TCPTransport):
 
     @property
     def has_input(self) -> bool:
-        """See :class:`TCPTransport`; what is decrypted already counts too."""
+        """See :class:`TCPTransport`; decrypted bytes count too."""
         return self._tls.pending() > 0 or super().has_input
 
     @property
     def bytes_waiting(self) -> int:
-        """See :class:`TCPTransport`; a goodbye that the kernel has not taken counts too."""
+        """See :class:`TCPTransport`; a close_notify that the kernel has not taken counts too."""
         return len(self._unsent) or int(self._goodbye_due)
 
     # Reading.
 
     def doRead(self) -> Any:
-        """Take the records that have come, a bounded number, and hand them out as one piece."""
+        """Read a bounded number of the records that have come; pass their data on as one piece."""
         trouble: SSL.Error | None = None
         appetite = self._appetite
         try:
             if not self._secured:
                 self._shake_hands()
             count = self._session.fill(0, min(appetite, RECORD))
-            # To ask OpenSSL for what has not come costs as much as the rest of a small read. It
-            # takes no more of the socket than one record, so whatever else has come is told anew.
+            # Asking OpenSSL for bytes that have not come costs as much as the rest of a small read.
+            # It reads no more than one record from the socket, so epoll reports the rest again.
             if count >= _SMALL and ioctl(self._socket, FIONREAD, _NOTHING) != _NOTHING:
                 count, trouble = self._gather(count)
         except SSL.Error as caught:
@@ -141,7 +141,7 @@ class TLSTransport(TCPTransport):
         return None
 
     def _read_on_soon(self) -> None:
-        """Read again in the next turn if a part of a record is left: epoll tells nothing of it."""
+        """Read again in the next turn if a part of a record is left, which epoll can't report."""
         if not self._reads_on and self.connected and self.is_reading and self._tls.pending():
             self._reads_on = True
             self.call_soon(self._read_on)
@@ -175,11 +175,14 @@ class TLSTransport(TCPTransport):
             self.protocol.handshakeCompleted()
 
     def _prepare(self) -> None:
-        """Arrange for what comes after the handshake."""
+        """Set up for the time after the handshake."""
         give_socket(self._tls, self._socket)
 
     def _gather(self, count: int) -> tuple[int, SSL.Error | None]:
-        """Read what waits behind ``count`` bytes: how many there are, and what has ended it."""
+        """Read more, behind ``count`` bytes.
+
+        Returns how many there are now, and the error that ended it.
+        """
         records = 1
         try:
             while count < self._appetite and records < _MOST_RECORDS:
@@ -205,9 +208,9 @@ class TLSTransport(TCPTransport):
         return error.ConnectionLost(f"TLS: {reason}")
 
     def _answer_plainly(self) -> None:
-        """Say which protocol is spoken here; as far as that goes at once, and never again."""
+        """Tell the client that this port speaks TLS; try only once, without waiting."""
         try:
-            # What is left unread would have the kernel reset the connection, answer and all.
+            # With unread bytes, the kernel would reset the connection and lose the answer.
             self._socket.recv(_MOST_UNREAD)
         except OSError:
             pass
@@ -217,7 +220,10 @@ class TLSTransport(TCPTransport):
             pass
 
     def _note_record_without_data(self) -> Exception | None:
-        """OpenSSL wants more. If more is there already, it has stopped behind a whole record."""
+        """OpenSSL wants more bytes.
+
+        If some are there already, it has stopped behind a record without data.
+        """
         if not self._secured or ioctl(self._socket, FIONREAD, _NOTHING) == _NOTHING:
             return None
         self._without_data += 1
@@ -226,9 +232,9 @@ class TLSTransport(TCPTransport):
         return error.ConnectionLost("TLS: too many records without data")
 
     def _wait_to_write(self) -> None:
-        """OpenSSL has to answer (a key update, say), and the kernel takes nothing: read no more.
+        """OpenSSL has to answer (a key update, say), and the kernel takes nothing: pause reading.
 
-        So a peer that asks on and on and reads no answers is held up by the kernel.
+        So a peer that keeps asking and reads no answers has to wait.
         """
         self._stuck = True
         self._reactor.removeReader(self)
@@ -252,7 +258,7 @@ class TLSTransport(TCPTransport):
         if not self._secured:
             return
         if self._tls.get_shutdown() & SSL.SENT_SHUTDOWN and not self._goodbye_due:
-            return  # it was said when our half was closed
+            return  # close_notify was sent when our half was closed
         try:
             self._tls.shutdown()
             self._goodbye_due = False
@@ -268,11 +274,11 @@ class TLSTransport(TCPTransport):
 
     @property
     def tls(self) -> SSL.Connection:
-        """The session, for its facts: version, SNI, the peer's certificate."""
+        """The pyOpenSSL connection, to ask for its version, SNI and the peer's certificate."""
         return self._tls
 
     @property
     def server_name(self) -> bytes | None:
-        """The host that the client asked for (RFC 6066 section 3), lower-case; None if for none."""
+        """The host name that the client sent by SNI (RFC 6066 section 3), lower-case, or None."""
         name = self._tls.get_servername()
         return None if name is None else name.lower()

@@ -1,11 +1,11 @@
 """TLS over TCP on the reactor, as a client.
 
-Knows how pyOpenSSL reads and writes memory. Knows nothing of certificates, or of what is said.
+Knows how pyOpenSSL reads and writes memory. Knows nothing of certificates, or of the data.
 
 A server may send session tickets at any time (RFC 8446 section 4.6.1), of up to 128 KiB each.
-OpenSSL reads one to its end within one call, however many records it comes in: in records of one
-byte that took half a second, and everybody waited. So OpenSSL is given a bounded piece of what has
-come at a time, and never the socket.
+OpenSSL reads a whole ticket within one call, however many records it comes in: in records of one
+byte that took half a second, during which all others waited. So OpenSSL gets what has come in
+bounded pieces, and never gets the socket.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ipyproxy.net.tcp import HIGH_WATER, READ_SIZE
 from ipyproxy.net.tls import MOST_WITHOUT_DATA, TLSTransport
 
 _PIECE: Final = 65536
-"""Bytes of the socket that OpenSSL gets in one event: three thousand records at most."""
+"""Bytes from the socket that OpenSSL gets in one event: three thousand records at most."""
 
 
 class ClientTLSTransport(TLSTransport):
@@ -43,24 +43,24 @@ class ClientTLSTransport(TLSTransport):
     ) -> None:
         super().__init__(reactor, sock, protocol, peer, tls, high_water=high_water)
         self._put = self._encrypt
-        # Records that the kernel has not taken yet, and how many bytes of data lie in them.
+        # Records that the kernel has not taken yet, and how many bytes of data they contain.
         self._sealed = b""
         self._taken = 0
-        # Whether OpenSSL may have data that it was given and has not returned.
+        # Whether OpenSSL may hold bytes that it has not returned as data yet.
         self._has_left = False
 
     def _prepare(self) -> None:
-        """Nothing: OpenSSL keeps the memory that it had for the handshake."""
+        """Do nothing: OpenSSL keeps the memory BIOs that it had for the handshake."""
 
     @property
     def has_input(self) -> bool:
-        """See :class:`TCPTransport`; what OpenSSL was given and has not returned counts too."""
+        """See :class:`TCPTransport`; bytes that OpenSSL holds count too."""
         return self._has_left or super().has_input
 
     # Reading.
 
     def doRead(self) -> Any:
-        """Take a piece of what has come, and hand out what is in it."""
+        """Read a piece of what has come, and pass its data on."""
         try:
             if not self._secured:
                 self._shake_hands()
@@ -76,7 +76,7 @@ class ClientTLSTransport(TLSTransport):
         return None
 
     def _take(self) -> bytes:
-        """Data, as much as is wanted at once. Raises as ``SSL.Connection.recv`` does."""
+        """Return data, as much as one event may have. Raises what ``SSL.Connection.recv`` does."""
         pieces: list[bytes] = []
         room = self._appetite
         is_given = self._has_left = False
@@ -96,7 +96,7 @@ class ClientTLSTransport(TLSTransport):
             except SSL.Error:
                 if not pieces:
                     raise
-                self._has_left = True  # to meet it again
+                self._has_left = True  # the next read gets the error again
                 break
             else:
                 pieces.append(piece)
@@ -125,7 +125,7 @@ class ClientTLSTransport(TLSTransport):
             self._tls.bio_shutdown()
 
     def _read_on_soon(self) -> None:
-        """Read again in the next turn: epoll tells nothing of what OpenSSL was given."""
+        """Read again in the next turn: epoll can't report the bytes that OpenSSL holds."""
         if self._has_left and not self._reads_on:
             self._reads_on = True
             self.call_soon(self._read_on)
@@ -133,7 +133,7 @@ class ClientTLSTransport(TLSTransport):
     def _read_failed(self, caught: SSL.Error) -> Exception | None:
         why = super()._read_failed(caught)
         if why is not None:
-            # OpenSSL has made an alert, which says what was wrong.
+            # OpenSSL has made an alert that says what was wrong.
             with contextlib.suppress(OSError):
                 self._send_sealed()
         return why
@@ -141,7 +141,7 @@ class ClientTLSTransport(TLSTransport):
     # Writing.
 
     def _encrypt(self, data: Any) -> int:
-        """Seal a part of ``data`` and send that. What is refused has to come again, as ever."""
+        """Encrypt a part of ``data`` and send it. The caller sends the rest later."""
         if not self._taken:
             self._taken = self._session.write(data[:_PIECE])
         self._send_sealed()
@@ -149,10 +149,10 @@ class ClientTLSTransport(TLSTransport):
         return taken
 
     def _answer(self) -> None:
-        """Send what OpenSSL has to say to what it read: answers to key updates.
+        """Send OpenSSL's answers to what it has read, such as key updates.
 
-        Raises :class:`SSL.WantWriteError` if the kernel takes nothing; then no more is read, so
-        that a peer which reads no answers is asked none. Data that waits is no reason to stop.
+        Raises :class:`SSL.WantWriteError` if the kernel takes nothing. Then reading pauses, so a
+        peer that reads no answers has to wait. Data that waits to be sent does not pause reading.
         """
         if not self._seal() and (self._taken or not self._sealed):
             return
@@ -164,7 +164,7 @@ class ClientTLSTransport(TLSTransport):
             raise SSL.SysCallError(caught.errno, str(caught)) from None
 
     def _seal(self) -> bool:
-        """Take the records that OpenSSL has made; whether there were any."""
+        """Take the records that OpenSSL has made. Returns whether there were any."""
         before = len(self._sealed)
         try:
             while True:
@@ -173,13 +173,13 @@ class ClientTLSTransport(TLSTransport):
             return len(self._sealed) > before
 
     def _send_sealed(self) -> None:
-        """Send the records that were made. Raises as ``socket.send`` does."""
+        """Send the records that were taken. Raises what ``socket.send`` does."""
         self._seal()
         while self._sealed:
             self._sealed = self._sealed[self._socket.send(self._sealed) :]
 
     def _say_goodbye(self) -> None:
-        # OpenSSL has made it once it is due: asked again, it would wait for the peer's.
+        # OpenSSL makes close_notify once; a second call would wait for the peer's.
         if not self._goodbye_due:
             super()._say_goodbye()
         if self._secured:

@@ -1,6 +1,6 @@
-"""One attempt at a TLS connection to an upstream: dialled, shaken hands, and known for who it is.
+"""One attempt at a TLS connection to an upstream: connect, handshake, check of the certificate.
 
-Knows the order of these. Knows nothing of certificates, nor of what the connection is for.
+Knows the order of these steps. Knows nothing of certificates, or of what the connection is for.
 """
 
 from __future__ import annotations
@@ -23,29 +23,28 @@ from ipyproxy.net.sockets import Dial, peer_of
 from ipyproxy.net.tcp import HIGH_WATER
 from ipyproxy.net.tlsclient import ClientTLSTransport
 
-# What a transport says of an end that is no matter of TLS.
+# Ends of a transport that have nothing to do with TLS.
 _HUNG_UP: Final = ("TLS: connection ended", "TLS: unexpected eof while reading")
 
 
 class NotSecuredError(OSError):
-    """The other end speaks no TLS that we take, or is not who it should be."""
+    """The other end speaks no TLS that we accept, or its certificate is not the expected one."""
 
 
 class SilentError(TimeoutError):
-    """The other end took the connection, and did not answer in the handshake in time."""
+    """The other end accepted the connection, but did not finish the handshake in time."""
 
 
 @implementer(IHandshakeListener)
 class SecureDial(protocol.Protocol):
-    """One attempt to connect to an address and shake hands there.
+    """One attempt to connect to an address and do the TLS handshake.
 
-    :param timeout: seconds until the connection is taken.
-    :param connected: called with the transport, whose ``protocol`` is to be replaced at once.
+    :param timeout: seconds until the connection must be accepted.
+    :param connected: called with the transport; it must replace the ``protocol`` at once.
     :param failed: called with an OSError: as for :class:`Dial`, :class:`NotSecuredError`, or
-        :class:`SilentError`; with ``ECONNRESET`` where the other end hung up without a word.
-    :param patience: seconds for the handshake, which a server that is busy lets wait; 0 to wait
-        for ever.
-    :param dialled: called once the connection is taken.
+        :class:`SilentError`; with ``ECONNRESET`` if the other end closed without an alert.
+    :param patience: seconds for the handshake, since a busy server may be slow; 0 to wait for ever.
+    :param dialled: called once the connection is accepted.
     """
 
     transport: Any
@@ -86,12 +85,12 @@ class SecureDial(protocol.Protocol):
             self._reactor, sock, self, peer, tls, high_water=self._high_water
         )
         transport.start()
-        # The client has the first word: reading makes OpenSSL say it.
+        # The client speaks first: a read makes OpenSSL send its ClientHello.
         if ended := transport.doRead():
             transport.connectionLost(Failure(ended))
 
     def handshakeCompleted(self) -> None:
-        """The certificate holds; whether it is the right one is still to be seen."""
+        """The certificate is valid; check whether it is the expected one."""
         if self._failed is None:
             return
         fault = self._tls.fault(self.transport.tls)
@@ -102,7 +101,7 @@ class SecureDial(protocol.Protocol):
         self._connected(self.transport)
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
-        """The upstream hung up within the handshake, or OpenSSL did."""
+        """The upstream or OpenSSL has ended the connection within the handshake."""
         said = " ".join(map(str, getattr(reason.value, "args", ())))
         if not said or said in _HUNG_UP:
             self._give_up(ConnectionResetError(errno.ECONNRESET, "hung up in the TLS handshake"))
@@ -110,7 +109,7 @@ class SecureDial(protocol.Protocol):
             self._give_up(NotSecuredError(errno.EPROTO, said))
 
     def cancel(self) -> None:
-        """Give up without a word."""
+        """Give up; call nothing."""
         self._end()
         if self.transport is not None:
             self.transport.abortConnection()

@@ -1,7 +1,7 @@
 """The access log: one line for each finished exchange or bridge.
 
-Knows where in a request the facts stand, and how they are written down. Knows nothing of files, nor
-of the configuration file. The proxy's events go through Twisted's own logger, not through here.
+Knows the facts of a request, and how to format them. Knows nothing of files or of the
+configuration. The proxy's events go through Twisted's logger instead.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _VERSIONS: Final = (b"HTTP/1.0", b"HTTP/1.1")
 # A query parameter is secret if its name ends in one of these: Jupyter's and OAuth's tokens, codes
 # and states, passwords, signed addresses (X-Amz-Signature), API keys.
 _SECRET_ENDINGS: Final = b"token password passwd secret signature sig key _xsrf code state".split()
-# Such a parameter may also begin inside another's value, percent-encoded once or more, as in
-# Jupyter's /login?next=%2Flab%3Ftoken%3D... A name that is itself percent-encoded is no browser's
-# and is not decoded here: its value is taken for secret unread. No part of the pattern matches in
-# two ways (*+), so that the time it takes is linear in the target's length.
+# Such a parameter may also be inside another one's value, percent-encoded once or more, as in
+# Jupyter's /login?next=%2Flab%3Ftoken%3D... Browsers never percent-encode the name itself; such a
+# name is not decoded here, and its value counts as secret. No part of the pattern matches in two
+# ways (*+), so that its time is linear in the target's length.
 _SECRET: Final = re.compile(
     rb"([?&;%](?:"
     rb"(?:(?<!%)|(?:25)*+(?:3F|26|3B))[\w.-]++(?=[=%])(?:"
@@ -36,14 +36,14 @@ _SECRET: Final = re.compile(
     rb"))[^&#]*",
     re.IGNORECASE,
 )
-# To search for that takes five times as long as to see whether there is a percent sign, or a name
-# that ends in two letters as secrets' names do.
+# That search takes five times as long as a check for a percent sign, or for a name whose last two
+# letters are those of a secret's name.
 _LAST: Final = b"".join([ending[-2:] + ending[-2:].upper() for ending in _SECRET_ENDINGS])
 _HINT: Final = re.compile(rb"[=%%](?:(?<=%%)|(?<=[%b][%b]=))" % (_LAST[::2], _LAST[1::2]))
 
 
 def redact(target: bytes) -> bytes:
-    """Put ``REDACTED`` for the values of secret query parameters of a request target or a URL."""
+    """Replace the values of secret query parameters in a request target or URL by ``REDACTED``."""
     query = target.find(b"?")
     if query < 0 or not (_HINT.search(target, query) and _SECRET.search(target, query)):
         return target
@@ -51,22 +51,21 @@ def redact(target: bytes) -> bytes:
 
 
 FIELD_BYTES: Final = 1024
-"""Bytes that a field of a line may have: what is longer is cut, and ends in ``[cut:N]`` for N bytes
-that are missing. A field with bytes that have to be escaped may have a fourth of that."""
+"""Most bytes of a field in a line. A longer one is cut, and ends in ``[cut:N]`` for N missing
+bytes. If bytes have to be escaped, the limit is a fourth of that."""
 SHORT_FIELD_BYTES: Final = 64
-"""The same, in the lines of a client that has filled the log for a while."""
+"""The same for a client that has written many long lines."""
 SHORT_LINE_BYTES: Final = 384
-"""Bytes that a line may well have although its fields are that short."""
+"""A line with fields that short has about so many bytes."""
 
 
 class AccessLog:
-    """Writes requests down as lines of Apache's combined format, or as JSON, one object a line.
+    """Formats requests as lines in Apache's combined format, or as JSON, one object for each line.
 
-    A combined line has Apache's fields, so that what reads Apache's logs reads it, and nothing
-    more; only that of a bridge has its note behind them, as one more quoted field, since its
-    status and size alone tell nothing. JSON has more: the upstream's port or name, and what a
-    bridge has carried. Whatever a client sends, it gets one line of printable ASCII, and of a few
-    KiB at most.
+    A combined line has Apache's fields only, so that all tools for Apache's logs can read it. Only
+    the line of a bridge has one more quoted field behind them, because its status and size alone
+    say nothing. JSON has more: the upstream's port or name, and a bridge's traffic. Each request
+    gets one line of printable ASCII, of a few KiB at most, whatever the client sends.
 
     :param write: takes a line with its newline.
     :param wall_clock: seconds since the epoch, as by :func:`time.time`.
@@ -85,11 +84,13 @@ class AccessLog:
         self._stamp = b""
 
     def record(self, request: Request, duration: float, most: int = FIELD_BYTES) -> int:
-        """Write ``request`` down. Its time is that of its start, as in Apache's logs.
+        """Write the line of ``request``.
+
+        Its time is that of the request's start, as in Apache's logs.
 
         :param duration: seconds since it began.
-        :param most: bytes that each field may have.
-        :returns: how many the whole line has.
+        :param most: most bytes of each field.
+        :returns: how many bytes the line has.
         """
         line = self._line(request, duration, most)
         self._write(line)
@@ -102,7 +103,7 @@ class AccessLog:
             self._stamp = _stamp(began)
         head = request.head
         asked = b"-"
-        if head.method:  # else no head could be read
+        if head.method:  # empty if no head could be read
             target = _address(head.target, most)
             asked = b"%b %b %b" % (_cut(head.method, most), target, _VERSIONS[head.minor])
         fields = head.fields
@@ -157,7 +158,7 @@ _MONTHS: Final = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 
 
 def _stamp(second: int) -> bytes:
-    """Apache's ``%t``: local time and its offset from UTC, in English whatever the locale."""
+    """Apache's ``%t``: local time and its offset from UTC, in English in every locale."""
     at = time.localtime(second)
     sign = b"-" if at.tm_gmtoff < 0 else b"+"
     hours, minutes = divmod(abs(at.tm_gmtoff) // 60, 60)
@@ -174,7 +175,7 @@ def _stamp(second: int) -> bytes:
     )
 
 
-# Apache's ap_escape_logitem, for each byte: what is not printable ASCII, quotes and backslashes.
+# Apache's ap_escape_logitem, for each byte: escapes non-printable bytes, quotes and backslashes.
 _ESCAPED: Final = [
     b"%c" % byte if 0x20 <= byte < 0x7F else rb"\x%02x" % byte for byte in range(0x100)
 ]
@@ -188,7 +189,7 @@ def _quoted(value: bytes) -> bytes:
 
 
 def _cut(value: bytes, most: int) -> bytes:
-    """``value`` as far as it goes into ``most`` bytes of a line, and how many bytes are missing."""
+    """``value``, cut to ``most`` bytes of a line, and how many bytes are missing."""
     if len(value) * 4 <= most:
         return value
     kept = _fitting(value, most)
@@ -196,10 +197,10 @@ def _cut(value: bytes, most: int) -> bytes:
 
 
 def _address(value: bytes, most: int) -> bytes:
-    """The same of a target or a Referer, without its secrets.
+    """The same for a target or a Referer, with secrets redacted.
 
-    It is cut first, since to look for secrets takes time. None is missed, for its name comes
-    before it; but with many short ones for which ``REDACTED`` stands, it gets longer again.
+    It is cut first, since the search for secrets takes time. None is missed, because its name
+    precedes it. Many short secrets, replaced by ``REDACTED``, may make it longer again.
     """
     if len(value) * 4 <= most:
         return redact(value)
@@ -210,12 +211,12 @@ def _address(value: bytes, most: int) -> bytes:
 
 
 def _fitting(value: bytes, most: int) -> int:
-    """How many bytes of ``value`` go into ``most`` bytes of a line."""
+    """How many bytes of ``value`` fit into ``most`` bytes of a line."""
     return min(len(value), most // 4 if value.translate(None, _PLAIN) else most)
 
 
 def _agent(value: bytes, most: int) -> bytes:
-    """A User-Agent as it stands between quotes; browsers send the same again and again."""
+    """A User-Agent, escaped for quotes; cached, since browsers always send the same one."""
     return _short_agent(value) if len(value) * 4 <= most else _quoted(_cut(value, most))
 
 
@@ -225,7 +226,7 @@ def _short_agent(value: bytes) -> bytes:
 
 
 def _word(text: str, most: int) -> bytes:
-    """One field of a combined line that stands without quotes, and so must hold no blank."""
+    """A field of a combined line without quotes, which must not contain blanks."""
     return _short_word(text) if len(text) * 4 <= most else _spell(text, most)
 
 

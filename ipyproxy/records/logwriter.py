@@ -1,6 +1,6 @@
-"""Where log lines go: a thread that writes them, so that a slow disk or a stuck pipe stops nobody.
+"""Writes log lines in a thread, so that a slow disk or a stuck pipe blocks nobody.
 
-Knows files, descriptors and lines. Knows nothing of what a line says.
+Knows files, descriptors and lines. Knows nothing of their content.
 """
 
 from __future__ import annotations
@@ -20,29 +20,31 @@ if TYPE_CHECKING:
 _log: Final = Logger(namespace="ipyproxy.logs")
 
 BATCH_BYTES: Final = 65536
-"""Bytes of lines that :class:`LogWriter` gathers before it hands them to its thread unasked."""
+"""If so many bytes are gathered, :class:`LogWriter` passes them to its thread without
+:meth:`flush`."""
 WAITING_BYTES: Final = 16 * 1024 * 1024
-"""Bytes of lines that may wait for a file or pipe that takes none; further lines are dropped."""
+"""Most bytes of lines that wait for a stuck file or pipe; further lines are dropped."""
 _RETRY = 1.0
 
 
 class _Order(Enum):
-    """What the writing thread is told between two batches of lines."""
+    """Orders to the writing thread, between batches of lines."""
 
     REOPEN = "reopen"
     STOP = "stop"
 
 
 class LogWriter:
-    """Brings lines to a file or a descriptor, in a thread of its own; its caller never waits.
+    """Writes lines to a file or a descriptor in a thread of its own; its caller never waits.
 
-    All methods are for the reactor's thread. Lines are gathered until :meth:`flush`, which is to
-    be called every half a second or so, or until :data:`BATCH_BYTES`. A write that fails (no room
-    on the disk, no reader on the pipe) is tried again until it succeeds; the lines wait meanwhile,
-    up to :data:`WAITING_BYTES`. Failures, and how many lines were dropped, go to Twisted's log.
+    Call all methods in the reactor's thread. Lines are gathered until :meth:`flush`, which should
+    be called about every half second, or until :data:`BATCH_BYTES`. A failed write (full disk, pipe
+    without a reader) is repeated until it succeeds; meanwhile lines wait, up to
+    :data:`WAITING_BYTES`. Failures, and the number of dropped lines, are logged by Twisted's
+    logger.
 
-    :param destination: the path of a file to append to, or a descriptor (1: standard output),
-        which stays its owner's to close.
+    :param destination: the path of a file to append to, or a descriptor (1: standard output), which
+        is not closed here.
     """
 
     def __init__(self, destination: Path | int, *, waiting_bytes: int = WAITING_BYTES) -> None:
@@ -53,7 +55,7 @@ class LogWriter:
         self._queue: SimpleQueue[bytes | _Order] = SimpleQueue()
         self._worker: Thread | None = None
         self._descriptor = -1
-        # Each counter has one thread that writes it, and so needs no lock.
+        # Only one thread writes each counter, so no lock is needed.
         self._queued_lines = self._queued_bytes = 0  # the reactor's
         self._written_lines = self._written_bytes = 0  # the writing thread's
         self._dropped = self._told_dropped = 0
@@ -67,10 +69,10 @@ class LogWriter:
         return self._dropped
 
     def start(self) -> None:
-        """Open the file (created with mode 0640, less the umask) and start the thread.
+        """Open the file (created with mode 0640, reduced by the umask) and start the thread.
 
-        Call it after the process has forked for the last time: threads do not survive that. Lines
-        may be written before.
+        Call it after the last fork, which threads do not survive. :meth:`write` may be called
+        before.
 
         :raises OSError: if the file cannot be opened.
         """
@@ -79,14 +81,14 @@ class LogWriter:
         self._worker.start()
 
     def write(self, line: bytes) -> None:
-        """Take one line, which ends with its newline."""
+        """Add one line, which ends with a newline."""
         self._lines.append(line)
         self._size += len(line)
         if self._size >= BATCH_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        """Hand the gathered lines to the thread, and tell Twisted's log of what went wrong."""
+        """Pass the gathered lines to the thread, and log what went wrong."""
         if self._lines:
             if self._waiting + self._size > self._most_waiting:
                 self._dropped += len(self._lines)
@@ -96,23 +98,23 @@ class LogWriter:
                 self._queue.put(b"".join(self._lines))
             self._lines.clear()
             self._size = 0
-        # One line for each time of trouble, not one for each batch that is dropped at its edge.
+        # One message for each period of trouble, not one for each batch that is dropped.
         self._tell(dropped=self._waiting <= self._most_waiting // 2)
 
     def reopen(self) -> None:
-        """Go on in a new file under the same path, after logrotate has renamed the old one.
+        """Open a new file at the same path, after logrotate has renamed the old one.
 
-        Lines written before go to the old file, unless that takes none. If the new one cannot be
-        opened, the old one is kept. A descriptor is left as it is.
+        Earlier lines go to the old file, unless it is stuck. If the new one cannot be opened, the
+        old one stays. A descriptor stays too.
         """
         self.flush()
         self._reopen_asked = True
         self._queue.put(_Order.REOPEN)
 
     def close(self, timeout: float = 5.0) -> None:
-        """Write what is gathered and end the thread; waits for that up to ``timeout`` seconds.
+        """Write the rest and end the thread; waits up to ``timeout`` seconds.
 
-        What a stuck pipe or a full disk has not taken by then is dropped, and counted.
+        Lines that a stuck pipe or a full disk has not taken by then are dropped and counted.
         """
         self.flush()
         worker, self._worker = self._worker, None
@@ -151,7 +153,7 @@ class LogWriter:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
         return os.open(self._destination, flags, 0o640)
 
-    # From here on: the writing thread.
+    # Called in the writing thread.
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not _Order.STOP:
@@ -163,7 +165,10 @@ class LogWriter:
             os.close(self._descriptor)
 
     def _deliver(self, batch: bytes) -> bool:
-        """Write ``batch`` whole, however long it takes; False if the close cut that short."""
+        """Write all of ``batch``, however long it takes.
+
+        Returns False if :meth:`close` interrupted it.
+        """
         done = 0
         failing = False
         while done < len(batch):
@@ -175,7 +180,7 @@ class LogWriter:
                     self._news.append(f"writing fails, and is tried again: {error.strerror}")
                     failing = True
                 if self._reopen_asked and self._reopen():
-                    done = batch.rfind(b"\n", 0, done) + 1  # the new file begins with a whole line
+                    done = batch.rfind(b"\n", 0, done) + 1  # the new file starts with a whole line
                 elif last_try:
                     self._written_lines += batch.count(b"\n", 0, done)
                     return False
@@ -188,7 +193,7 @@ class LogWriter:
         return True
 
     def _reopen(self) -> bool:
-        """Take the file that is now under the path; False if nothing has changed."""
+        """Open the file that is now at the path. Returns False if it is the same one."""
         self._reopen_asked = False
         try:
             descriptor = self._open()

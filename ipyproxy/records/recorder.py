@@ -1,7 +1,7 @@
-"""What is kept of a request that has ended: a line in the access log, and a few counts.
+"""Records a request that has ended: a line in the access log, and statistics.
 
-Knows what is counted of a request, and how much of the log one client may fill. Knows nothing of
-how it is written down or shown.
+Knows what is counted of a request, and how much one client may log. Knows nothing of how it is
+formatted or shown.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _log: Final = Logger(namespace="ipyproxy.recording")
 
 
 class Recorder:
-    """Keeps what is to be kept.
+    """Records requests.
 
-    Every request that is served has its line. Of those that are refused a client has twenty at
-    once, and then one a second: the others are only counted, and how many they were is told to
-    Twisted's log, since what reads access logs knows lines of requests only.
+    Every served request gets its line. For refused requests a client gets twenty lines at once, and
+    then one a second; the others are only counted. Their number goes to Twisted's log, since tools
+    for access logs expect lines of requests only.
 
-    :param clients: knows how much each client has filled of the log.
+    :param clients: knows how much each client has logged.
     :ivar access_log: may be replaced at any time.
     """
 
@@ -37,7 +37,7 @@ class Recorder:
         self._untold = Untold(_tell_more)
 
     def record(self, request: Request, duration: float) -> None:
-        """Keep what became of ``request``, which took so many seconds."""
+        """Record ``request``, which took ``duration`` seconds."""
         self._statistics.add(
             request.upstream,
             request.status,
@@ -52,12 +52,12 @@ class Recorder:
             self.access_log.record(request, duration, SHORT_FIELD_BYTES)
         else:
             size = self.access_log.record(request, duration)
-            # To cut its fields would gain nothing where a line is short.
+            # In a short line, cutting the fields would save nothing.
             if size > SHORT_LINE_BYTES:
                 clients.has_logged(client, size, now)
 
     def sweep(self, now: float) -> None:
-        """Tell what was only counted; to be called about once a second."""
+        """Log how many were only counted; to be called about once a second."""
         self._untold.sweep(now)
 
 

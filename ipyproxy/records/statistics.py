@@ -1,8 +1,7 @@
-"""What became of requests, in figures: how many, how they ended, how long they took.
+"""Statistics of requests: how many, with which status, how long they took.
 
-Knows upstreams, statuses and durations. Knows nothing of requests, and is told when a minute
-begins: one is added for every request that the proxy answers, so adding is a few additions and no
-more.
+Knows upstreams, statuses and durations. Knows nothing of requests, and is told the time. Every
+request of the proxy is counted here, so counting takes only a few additions.
 """
 
 from __future__ import annotations
@@ -17,25 +16,25 @@ from typing import Final, NamedTuple, Self
 from ipyproxy.upstream.upstream import Upstream
 
 MINUTES: Final = 60
-"""Minutes that are remembered one by one."""
+"""Number of past minutes with their own counts."""
 
 BOUNDS: Final = tuple(
     round(step * 10.0**power, 9) for power in range(-4, 3) for step in (1, 1.5, 2, 3, 4, 5, 7)
 )
-"""Upper bounds in seconds of the buckets that durations are counted in; one more takes the rest.
+"""Upper bounds of the buckets for durations, in seconds; one more bucket has the rest.
 
-No step is larger than a half, so neither is the error of what is read from the counts, from 0.1 ms
-up to more than ten minutes.
+From 0.1 ms to more than ten minutes, each bound is at most 1.5 times the last, so the error of
+quantiles is at most a half.
 """
 
 _BUCKETS: Final = len(BOUNDS) + 1
-# Statuses are of three digits, and what an upstream made up is passed on.
+# Statuses have three digits; unknown ones from an upstream are passed on.
 _CLASSES: Final = 10
 _SWITCHED: Final = 101
 
 
 class Histogram:
-    """Durations, counted: ``buckets`` how many there were of which size, ``seconds`` their sum."""
+    """A histogram of durations: ``buckets`` has the counts, ``seconds`` the sum."""
 
     __slots__ = ("buckets", "seconds")
 
@@ -44,18 +43,18 @@ class Histogram:
         self.seconds = 0.0
 
     def add(self, seconds: float) -> None:
-        """Count one."""
+        """Count one duration."""
         self.buckets[bisect_left(BOUNDS, seconds)] += 1
         self.seconds += seconds
 
     @property
     def count(self) -> int:
-        """How many there were."""
+        """How many durations were counted."""
         return sum(self.buckets)
 
 
 class Mark(NamedTuple):
-    """What had been counted when a minute began; only minutes with requests have one."""
+    """The counts at the beginning of a minute; only minutes with requests have a mark."""
 
     minute: int
     requests: int
@@ -67,8 +66,8 @@ class Mark(NamedTuple):
 class Hour:
     """The last hour of a tally: the oldest of its :data:`MINUTES` first, the present one last.
 
-    ``median`` and ``slow`` are the seconds that half, and 99 of 100 requests stayed below; None if
-    there was none.
+    ``median`` and ``slow`` are the 50th and the 99th percentile of durations in seconds; None
+    without requests.
     """
 
     requests: list[int]
@@ -84,7 +83,7 @@ class Hour:
 
     @classmethod
     def together(cls, hours: Iterable[Self]) -> Self:
-        """The hour of several; there is at least one."""
+        """The sum of several hours, at least one."""
         rows = list(hours)
         return cls.of(
             added(hour.requests for hour in rows),
@@ -94,11 +93,11 @@ class Hour:
 
 
 class Tally:
-    """What became of the requests to one upstream, or of those to none.
+    """The counts of requests to one upstream, or to none.
 
-    ``classes`` counts them by the first digit of their status. Bridges have no duration here: they
-    last as long as somebody stays. ``received`` and ``sent`` are bytes of bodies (and of bridges)
-    from clients and to them. All of these only grow.
+    ``classes`` counts them by the first digit of the status. Durations of bridges are not counted,
+    because they depend on how long a person stays. ``received`` and ``sent`` are bytes of bodies
+    (and of bridges) from and to clients. All of these only grow.
     """
 
     __slots__ = ("_hour", "_marks", "classes", "durations", "minute", "received", "sent")
@@ -119,16 +118,16 @@ class Tally:
 
     @property
     def errors(self) -> int:
-        """Those that were answered with 500 or above, by the notebook or in its place."""
+        """Requests answered with 500 or above, by the notebook or by the proxy in its place."""
         return sum(self.classes[5:])
 
     def mark(self, minute: int) -> None:
-        """``minute`` has begun, and there is a request to count in it."""
+        """Begin ``minute``, since there is a request to count in it."""
         self.minute = minute
         self._marks.append(Mark(minute, self.requests, self.errors, self.durations.buckets.copy()))
 
     def absorb(self, other: Tally) -> None:
-        """Count from now on what ``other`` has counted, in no minute of the last hour."""
+        """Add the counts of ``other``, but not to any minute of the last hour."""
         requests, errors, buckets = other.requests, other.errors, other.durations.buckets
         for at, mark in enumerate(self._marks):
             self._marks[at] = Mark(
@@ -144,9 +143,9 @@ class Tally:
         self.sent += other.sent
 
     def hour(self, minute: int) -> Hour:
-        """The hour whose last minute is ``minute``, the present one.
+        """The hour that ends with ``minute``, the present one.
 
-        It is the same object for as long as it is the same hour.
+        As long as the hour does not change, the same object is returned.
         """
         if self._hour is not None and self._hour[:2] == (minute, self.requests):
             return self._hour[2]
@@ -165,10 +164,10 @@ class Tally:
 
 
 class Statistics:
-    """The tallies of all upstreams, and of the requests that were for none (None).
+    """The tallies of all upstreams, and of requests to no upstream (None).
 
-    A tally takes some kilobytes, so an upstream has one only from when it is known on: requests
-    that nobody ever answered count as being for none. ``minute`` is the number of the present one.
+    A tally takes some kilobytes, so an upstream gets one only once it has answered: until then its
+    requests count as to none. ``minute`` is the number of the present minute.
     """
 
     def __init__(self, now: float) -> None:
@@ -176,13 +175,13 @@ class Statistics:
         self.tick(now)
 
     def tick(self, now: float) -> None:
-        """It is ``now``, by a clock that never goes back; to be called about once a second."""
+        """Set the time, of a clock that never goes back; to be called about once a second."""
         self.minute = int(now // 60)
 
     def add(
         self, upstream: Upstream | None, status: int, duration: float, received: int, sent: int
     ) -> None:
-        """Count a request that has ended: its answer is sent, or never will be."""
+        """Count a request that has ended, with or without a complete answer."""
         tally = self.tallies.get(upstream) or self._tally(upstream)
         if tally.minute != self.minute:
             tally.mark(self.minute)
@@ -193,16 +192,16 @@ class Statistics:
             tally.durations.add(duration)
 
     def drop(self, upstream: Upstream) -> None:
-        """Keep no tally of an upstream; its requests count among those for none from now on.
+        """Drop the tally of an upstream; add its counts to those of no upstream.
 
-        Else the sums over all tallies would fall, and they are counters.
+        Otherwise the sums over all tallies would decrease, but they are counters.
         """
         tally = self.tallies.pop(upstream, None)
         if tally is not None:
             self._tally(None).absorb(tally)
 
     def _tally(self, upstream: Upstream | None) -> Tally:
-        """The tally of an upstream that has none of its own so far."""
+        """The tally to use for an upstream without one of its own."""
         if upstream is not None and (not upstream.is_known or upstream.is_retired):
             upstream = None
         tally = self.tallies.get(upstream)
@@ -212,15 +211,15 @@ class Statistics:
 
 
 def added(rows: Iterable[Sequence[int]]) -> list[int]:
-    """Counts of several as one, column by column; of none, there are no columns."""
+    """Sums of several rows, column by column; without rows there are no columns."""
     return [sum(column) for column in zip(*rows, strict=True)]
 
 
 def quantile(buckets: Sequence[int], part: float) -> float | None:
-    """The duration in seconds that ``part`` of all stay below; None if there was nothing.
+    """The quantile ``part`` of durations in seconds; None without durations.
 
-    Within a bucket durations count as evenly spread. What lasted longer than the last bound counts
-    as that long.
+    Durations are taken as evenly spread within a bucket. Longer ones than the last bound count as
+    that bound.
     """
     wanted = part * sum(buckets)
     if not wanted:

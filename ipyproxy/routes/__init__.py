@@ -1,1 +1,1 @@
-"""Which route a request takes. Pure."""
+"""Finds the route of a request. Pure."""

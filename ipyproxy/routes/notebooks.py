@@ -1,7 +1,7 @@
-"""From a raw request target to what it asks for: the form of the target, and the port it names.
+"""Parses a raw request target: its form, and the notebook's port in it.
 
-Knows targets as bytes. Never decodes what goes upstream and never repairs: a target is either
-passed on byte for byte or refused, so that upstream and we cannot read it differently.
+Knows targets as bytes. A target is never decoded or repaired: it is passed on byte for byte, or
+refused, so that the upstream and the proxy cannot read it differently.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Final
 from ipyproxy.errors import Problem, ProxyError
 
 STATE_PATH: Final = "/_ipyproxy/state"
-"""The path below which a script finds the state of a port."""
+"""The path below which scripts find the state of a port."""
 
 _PORT: Final = re.compile(rb"[1-9][0-9]{0,4}")
 _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?]*)(.*)", re.DOTALL)
-# To look for bytes in bytes by "in" raises an exception within, which for numbers it does not.
+# "bytes in bytes" raises and catches an exception internally; "int in bytes" does not.
 _PERCENT_SIGN, _BACKSLASH = b"%\\"
 _PERCENT: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _STEP: Final = re.compile(rb"(?:/|%2F|%5C)(?:\.|%2E){1,2}(?=/|;|%2F|%3B|%5C|\Z)", re.IGNORECASE)
@@ -26,8 +26,8 @@ _STEP: Final = re.compile(rb"(?:/|%2F|%5C)(?:\.|%2E){1,2}(?=/|;|%2F|%3B|%5C|\Z)"
 class Target:
     """A request target (RFC 9112 section 3.2) that can be routed.
 
-    ``origin_form`` is what goes upstream, ``path`` its part before the query, and ``authority``
-    what an absolute-form target named (None for the usual origin-form).
+    ``origin_form`` is sent upstream, ``path`` is its part before the query, and ``authority`` is
+    that of an absolute-form target (None for the usual origin-form).
     """
 
     __slots__ = ("authority", "origin_form", "path")
@@ -39,12 +39,12 @@ class Target:
 
 
 def parse_target(method: bytes, raw: bytes) -> Target:
-    """Tell the form of a request target.
+    """Parse a request target.
 
-    Raises :class:`ProxyError` (``BAD_TARGET``) for the authority-form and for paths that climb
-    (``..``, however encoded), begin with ``//`` or hold a backslash or a broken
-    percent-encoding: what they mean depends on who reads them (CVE-2021-41773 and its kin). The
-    asterisk-form asks about a server as a whole, of which there is none (``NOT_FOUND``).
+    Raises :class:`ProxyError` (``BAD_TARGET``) for the authority-form, and for paths that contain
+    ``..`` in any encoding, a backslash or a broken percent-encoding, or begin with ``//``: their
+    meaning depends on the program that reads them (CVE-2021-41773 and similar). The asterisk-form
+    is about the server as a whole and gets ``NOT_FOUND``.
     """
     if raw[:1] == b"/":
         authority, origin_form = None, raw
@@ -76,9 +76,9 @@ def _check_path(path: bytes) -> None:
 
 
 def parse_port(segment: bytes) -> int | None:
-    """The port that a path segment spells; None unless it is the one canonical spelling.
+    """The port in a path segment; None unless it has the canonical spelling.
 
-    ``int()`` would take ``0080``, ``+80``, `` 80``, ``8_0`` and Unicode digits too.
+    ``int()`` would also accept ``0080``, ``+80``, `` 80``, ``8_0`` and Unicode digits.
     """
     if not _PORT.fullmatch(segment):
         return None
@@ -87,9 +87,9 @@ def parse_port(segment: bytes) -> int | None:
 
 
 class ServedPorts:
-    """The ports that may be reached: those configured, but never one that we listen on.
+    """The ports that may be reached: the configured ones, except those that the proxy listens on.
 
-    :param own: the proxy's own ports: leading a request there would be a loop.
+    :param own: the proxy's own ports: a request sent there would loop.
     """
 
     def __init__(self, configured: Container[int], own: Container[int] = ()) -> None:
@@ -101,9 +101,9 @@ class ServedPorts:
 
 
 class StatePaths:
-    """Who may ask for the state of a notebook: everybody who may reach it, and nobody else.
+    """Access to the state of a notebook: only clients that may reach the notebook may read it.
 
-    :param prefix: the path that all notebooks are below.
+    :param prefix: the path above all notebooks.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -111,20 +111,20 @@ class StatePaths:
         self._notebooks = prefix.encode("ascii") + b"/"
 
     def decisive(self, path: bytes) -> bytes:
-        """The path that access to ``path`` is decided by: a notebook's own for its state."""
+        """The path whose rules decide about access to ``path``: for a state, the notebook's."""
         if not path.startswith(self._states):
             return path
         return b"%b%b/" % (self._notebooks, path[len(self._states) :])
 
 
 class NotebookHosts:
-    """A host of its own for each notebook, ``<port>.<domain>``, and with it an origin of its own.
+    """A host for each notebook, ``<port>.<domain>``, so that each one has its own origin.
 
-    Paths are no boundary between scripts: a page below ``/ipython/10000/`` may do whatever its
-    user may on any path of its origin. So below the domain each port has its host and is served
-    nowhere else.
+    Paths do not separate scripts: a page below ``/ipython/10000/`` may do everything that its user
+    may do on any path of the same origin. So each port has its own host below the domain, and is
+    served at no other.
 
-    :param prefix: the path that all notebooks are below.
+    :param prefix: the path above all notebooks.
     """
 
     def __init__(self, domain: str, prefix: str) -> None:
@@ -132,12 +132,12 @@ class NotebookHosts:
         self._prefix = prefix.encode("ascii") + b"/"
 
     def moved(self, public: bytes, path: bytes, target: bytes) -> bytes | None:
-        """Where a request is to be sent instead; None if it is at the right host.
+        """The address to redirect a request to; None if it is at the right host.
 
         :param public: the origin that the request was addressed to.
-        :param target: its path with the query.
-        :raises ProxyError: ``MISDIRECTED`` for another notebook's host, or for one of none;
-            ``NOT_FOUND`` for whatever is no notebook's.
+        :param target: the request's path with the query.
+        :raises ProxyError: ``MISDIRECTED`` at the host of another notebook, or of none;
+            ``NOT_FOUND`` for paths that belong to no notebook.
         """
         scheme, _, authority = public.partition(b"://")
         host, colon, public_port = authority.rpartition(b":")

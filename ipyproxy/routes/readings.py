@@ -1,8 +1,8 @@
-"""How else a path may be read than byte for byte, as an application may do.
+"""Other readings of a path than byte for byte, as an application may read it.
 
-Routes and rules compare bytes. An application decodes what it is asked for: WSGI decodes all of a
-path before the application sees it, some servers drop parameters (``;v=1``) and empty segments. So
-a path whose other reading would take another route or another rule is refused; see ``web/site.py``.
+Routes and rules compare bytes. Applications decode paths: WSGI decodes the whole path, and some
+servers drop parameters (``;v=1``) and empty segments. So a path is refused if its other reading
+would have another route or another rule; see ``web/site.py``.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ def decoded(path: bytes) -> bytes:
 
 
 def other_reading(path: bytes) -> bytes:
-    """``path`` decoded, without parameters and empty segments; ``path`` itself if that is the same.
+    """``path`` decoded, without parameters and empty segments; ``path`` itself if nothing changes.
 
-    Dot segments have been refused before, however they are spelled.
+    Dot segments, in any spelling, have been refused before.
     """
     if _PERCENT_SIGN not in path and _SEMICOLON not in path and path.find(b"//") < 0:
         return path

@@ -1,7 +1,7 @@
-"""What a route is: which requests take it, where it leads, and on which terms.
+"""What a route is: which requests take it, its destination, and its settings.
 
-Values only. Sources of routes (the ports of notebooks, the configuration) make them; the table
-finds them. Knows nothing of connections, resources or files.
+Values only. Sources of routes (the notebooks' ports, the configuration) make them; the table finds
+them. Knows nothing of connections, resources or files.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from ipyproxy.net.address import Address
 
 
 class Server(NamedTuple):
-    """One of the servers that an application runs on.
+    """One of an application's servers.
 
-    :ivar name: as the configuration spells it; what people know it by.
-    :ivar tls_name: the name that its certificate has to bear; empty: it is spoken to plainly.
+    :ivar name: its name for people, as in the configuration.
+    :ivar tls_name: the name that its certificate must contain; empty: no TLS.
     """
 
     name: str
@@ -29,10 +29,10 @@ class Server(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """A destination: servers of which any may answer.
+    """A destination: servers, any of which may answer.
 
-    :ivar sendfile: directories with files that the application may have sent by naming them.
-    :ivar below: a path of the servers that all requests go below, without a slash at its end.
+    :ivar sendfile: directories whose files the application may have sent by naming them.
+    :ivar below: a path that is put before that of each request, without a slash at its end.
     """
 
     servers: tuple[Server, ...]
@@ -44,8 +44,9 @@ class Application:
 class StaticFiles:
     """A destination: a directory with files, or one file.
 
-    :ivar max_age: seconds for which browsers may use one without asking again; None: theirs to say.
-    :ivar immutable: patterns of paths below it, of files that never change under their names.
+    :ivar max_age: seconds for which browsers may use a file without asking again; None: they
+        choose.
+    :ivar immutable: patterns of paths of files that never change under their names.
     """
 
     directory: PurePath
@@ -55,9 +56,9 @@ class StaticFiles:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """A destination: the client is sent to another address, with its path and query.
+    """A destination: a redirect to another address, with the request's path and query.
 
-    :ivar to: what comes before the path, such as ``https://example.org``.
+    :ivar to: the part before the path, such as ``https://example.org``.
     """
 
     to: str
@@ -65,11 +66,11 @@ class Redirect:
 
 
 class Notebooks(NamedTuple):
-    """A destination: the notebooks of this host, one below each port."""
+    """A destination: the notebooks of this host, each below its port."""
 
 
 class InteractiveTools(NamedTuple):
-    """A destination: the interactive tools of a Galaxy, each with an address of its own below."""
+    """A destination: the interactive tools of a Galaxy, each at its own address below."""
 
 
 Destination = Application | StaticFiles | Redirect | Notebooks | InteractiveTools
@@ -79,18 +80,17 @@ Destination = Application | StaticFiles | Redirect | Notebooks | InteractiveTool
 class Route:
     """One route.
 
-    :ivar host: the host that requests are for; ``*.`` stands for one label; empty: any.
-    :ivar path: the prefix of their paths, without a slash at the end unless it is all of it.
-    :ivar strip: whether the prefix is taken off before a request goes on.
-    :ivar timeout: seconds for which an answer may not begin; None: as for notebooks.
-    :ivar allow: the networks of clients that may come; none given: all.
-    :ivar lines: field lines that every answer bears.
-    :ivar sent: field lines that the application gets with every request, and that no client can
-        say itself; ``{user}`` in one stands for the name of the user, and without a user that line
-        is left out.
+    :ivar host: the host of the requests; ``*.`` stands for one label; empty: any host.
+    :ivar path: the prefix of their paths, without a slash at the end unless it is ``/``.
+    :ivar strip: whether the prefix is removed from requests.
+    :ivar timeout: seconds to wait for an answer to begin; None: as for notebooks.
+    :ivar allow: the networks of allowed clients; empty: all clients.
+    :ivar lines: additional field lines of every answer.
+    :ivar sent: additional field lines of every request, which clients cannot set themselves.
+        ``{user}`` in a line stands for the user's name; without a user that line is left out.
     :ivar tells: whether the application gets X-Forwarded-*.
-    :ivar redirects: what becomes of the application's own address in Location; None: it stays.
-    :ivar manners: what the application hears of the public side.
+    :ivar redirects: how Location is rewritten if it names the application itself; None: it stays.
+    :ivar manners: what the application learns of the public address.
     """
 
     destination: Destination
@@ -107,14 +107,14 @@ class Route:
 
     @property
     def name(self) -> str:
-        """Host and path as people know it by, such as ``galaxy.example.org/static``."""
+        """Host and path for people, such as ``galaxy.example.org/static``."""
         return self.host + self.path
 
     @property
     def prefix(self) -> bytes:
-        """The path as it stands before whatever comes below it: nothing for ``/``."""
+        """The path as a prefix of the paths below it: empty for ``/``."""
         return self.path.rstrip("/").encode("utf-8", "surrogateescape")
 
     def leads_as(self, other: Route) -> bool:
-        """Whether requests fare on this route as on ``other``."""
+        """Whether requests are treated the same on this route as on ``other``."""
         return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)

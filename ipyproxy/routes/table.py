@@ -1,9 +1,9 @@
-"""The table of routes: from a host and a path to what stands there.
+"""The table of routes: finds the route for a host and a path.
 
-Of the hosts that fit, the exact one comes before one with a star, and that before none; of its
-paths the longest counts. A look-up takes as long with a hundred thousand routes as with one: it is
-a few steps through dictionaries, one for each segment of the longest route on the way. Paths are
-compared byte for byte, and nothing is decoded.
+An exact host comes before a host with a star, and that before no host; then the longest path wins.
+A look-up takes the same time with a hundred thousand routes as with one: a few steps through
+dictionaries, one for each segment of the longest route on the way. Paths are compared byte for
+byte; nothing is decoded.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 
 class _Node(Generic[T]):
-    """A step of a path: what stands there, and the steps below it."""
+    """One segment of a path: the route there, and the segments below it."""
 
     __slots__ = ("children", "here")
 
     def __init__(self) -> None:
-        # Most routes have none below them, and an empty dictionary takes 64 bytes.
+        # Most routes have no routes below them, and an empty dictionary takes 64 bytes.
         self.children: dict[bytes, _Node[T]] | None = None
         self.here: T | None = None
 
@@ -28,10 +28,10 @@ class _Node(Generic[T]):
 
 
 class RouteTable(Generic[T]):
-    """What stands at hosts and paths.
+    """Maps hosts and paths to routes, or to anything else.
 
-    Hosts are lower-case, ``*.`` at the front stands for one label, and an empty one for any host.
-    Paths begin with a slash and end with none, but for ``/`` itself.
+    Hosts are lower-case; ``*.`` at the beginning stands for one label, an empty host for any host.
+    Paths begin with a slash and, except for ``/`` itself, end without one.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class RouteTable(Generic[T]):
         self._hosts: dict[bytes, _Node[T]] = {}
 
     def put(self, host: bytes, path: bytes, what: T) -> None:
-        """Let ``what`` stand at ``path`` and below; it replaces what stood there."""
+        """Put ``what`` at ``path``, for this path and all below; it replaces what was there."""
         if not host:
             node = self._anywhere
         else:
@@ -57,7 +57,7 @@ class RouteTable(Generic[T]):
         node.here = what
 
     def at(self, host: bytes, path: bytes) -> T | None:
-        """What was put at ``host`` and ``path``, and not above it; None if nothing was."""
+        """The entry exactly at ``host`` and ``path``; None if there is none."""
         node = self._hosts.get(host) if host else self._anywhere
         for segment in _segments(path):
             if node is None:
@@ -66,9 +66,9 @@ class RouteTable(Generic[T]):
         return None if node is None else node.here
 
     def remove(self, host: bytes, path: bytes) -> None:
-        """Let nothing stand at ``path`` any more; what is below stays. Nothing is left behind.
+        """Remove the entry at ``path``. Entries below stay; unused segments are freed.
 
-        Raises KeyError if nothing stands there.
+        Raises KeyError if there is no entry.
         """
         top = self._hosts[host] if host else self._anywhere
         way = [top]
@@ -91,7 +91,7 @@ class RouteTable(Generic[T]):
             del self._hosts[host]
 
     def match(self, host: bytes, path: bytes) -> T | None:
-        """What stands at ``host`` and ``path``, or nearest above it; None if nothing does."""
+        """The entry at ``host`` and ``path``, or the nearest one above; None if there is none."""
         if self._hosts:
             exact = self._hosts.get(host)
             if exact is not None:

@@ -1,1 +1,1 @@
-"""Connections of browsers, and the requests on them."""
+"""Connections of clients, and the requests on them."""

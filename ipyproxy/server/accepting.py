@@ -1,6 +1,6 @@
-"""A client has connected: it gets a channel on a transport, or is turned away.
+"""Accepts a connected client: makes a channel on a transport, or closes the connection.
 
-Knows which transport there is to be. Knows nothing of certificates, nor of where was listened.
+Knows which transport to make. Knows nothing of certificates, or of listeners.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class TLS(Protocol):
     """Makes sessions; see :class:`ipyproxy.tls.ServerTLS`."""
 
     def connection(self, sock: socket.socket, /) -> SSL.Connection:
-        """One on ``sock``."""
+        """A new session on ``sock``."""
 
 
 def accept_client(
@@ -33,7 +33,7 @@ def accept_client(
 ) -> None:
     """Let ``server`` serve the client on ``sock``; close it if there are too many.
 
-    :param tls: None: what is said is not encrypted.
+    :param tls: makes TLS sessions; None: no TLS.
     """
     channel = server.open_channel(peer)
     high_water = server.limits.buffer_bytes

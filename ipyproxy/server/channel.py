@@ -1,11 +1,11 @@
-"""One client's connection: heads in, requests out to the site, their answers back in order.
+"""One client's connection: reads heads, hands requests to the site, sends the answers in order.
 
-Knows the phases of a connection, their deadlines, pipelining, and who waits for whom. Knows nothing
-of other connections, of how a head is spelled (the codec's), nor of what a request is for: the site
-decides, and no body is ever held here.
+Knows the phases of a connection, their deadlines, pipelining and backpressure. Knows nothing of
+other connections, of how a head is spelled (the codec knows), or of what a request is for (the site
+decides). It never buffers a body.
 
 Longer than other modules, because it is one class: reading, answering and closing share the phase
-of one connection, and to part them would spread that state over several objects.
+of one connection, and splitting them would spread that state over several objects.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from ipyproxy.server.request import Request
 from ipyproxy.server.site import Server
 
 LINGER: Final = 5.0
-"""Seconds without a byte of the client after which we close, once all is answered."""
+"""Seconds without a byte from the client before we close, once everything is answered."""
 LONGEST_LINGER: Final = 30.0
-"""Seconds after which we close though the client still sends, as nginx's ``lingering_time``."""
+"""Seconds after which we close even if the client still sends, like nginx's ``lingering_time``."""
 MOST_LINGERED: Final = 64 * 1024 * 1024
-"""Bytes after which we do."""
+"""Bytes after which we close even if the client still sends."""
 MOST_AT_ONCE: Final = 4
-"""Requests of one connection that are started in one turn of the event loop at most."""
+"""Most requests of one connection that are started in one turn of the event loop."""
 
 GRACE: Final = 2.0
-"""Seconds that a client which has connected but not asked yet has to begin, once we are to stop."""
+"""Seconds in which a client without a request has to send one, once the proxy drains."""
 
 CLIENT_GONE: Final = 499
-"""What the log has as the status of a request whose client left first; nginx's number."""
+"""The status that the log has for a request whose client left before the answer; nginx's number."""
 
 _log: Final = Logger(namespace="ipyproxy.channel")
 
 _UNREADABLE: Final = RequestHead(b"", b"-", 1, NO_FIELDS)
 
 
-# Compiled, a Final name costs nothing, and an enumeration's member a hundred times that.
+# In compiled code a Final name costs nothing, and an enumeration's member a hundred times as much.
 _HANDSHAKE: Final = Phase.HANDSHAKE
 _HEAD: Final = Phase.HEAD
 _EXCHANGE: Final = Phase.EXCHANGE
@@ -73,8 +73,8 @@ class HTTPChannel(ClientConnection):
     """One connection of a client.
 
     :param peer: the address at its other end, as text.
-    :param trusted: whether that is a proxy whose word on the client's address is taken.
-    :param excess: what its first request is refused with, because this connection is one too many.
+    :param trusted: whether that is a proxy which is trusted to name the client's address.
+    :param excess: the problem to refuse its first request with, if this connection exceeds a limit.
     """
 
     def __init__(
@@ -92,14 +92,14 @@ class HTTPChannel(ClientConnection):
         self._reading = False
         self._lingering_until = 0.0
         self._lingered = 0
-        self._retired = False
+        self._disconnecting = False
         self._tunnel: Tunnel | None = None
         self._deadline: float | None = None
         self._receiving: Pace | None = None
         self._sending = self._pace(self.now())
 
     def _on(self, steps: dict[Phase, Phase], within: float | None = None) -> None:
-        """Take the table's step for an event; what follows is due ``within`` so many seconds."""
+        """Take the table's step for an event; the next event is due ``within`` so many seconds."""
         self.phase = steps.get(self.phase, self.phase)
         self._deadline = None if within is None else self.now() + within
 
@@ -112,7 +112,7 @@ class HTTPChannel(ClientConnection):
     def handshakeCompleted(self) -> None:
         """The TLS handshake is done; the first head is due."""
         self.server.handshakes.done += 1
-        # A proxy may ask for one name, and then bring requests for all.
+        # A proxy may ask for one name by SNI, and then send requests for any.
         if not self.trusted:
             self.server_name = self.transport.server_name
         server = self.server
@@ -134,9 +134,9 @@ class HTTPChannel(ClientConnection):
             self._read_heads()
 
     def _read_heads(self) -> None:
-        """Start one request after the other, as long as each is answered at once.
+        """Start one request after another, as long as each is answered at once.
 
-        After a few of them others have their turn: one read may have brought a thousand.
+        Stop after a few, so that other connections get their turn: one read may bring a thousand.
         """
         self._reading = True
         codec = self._codec
@@ -149,7 +149,7 @@ class HTTPChannel(ClientConnection):
         finally:
             self._reading = False
         if codec.unread and self.phase in _BETWEEN_REQUESTS:
-            # While this is set nothing else reads on.
+            # While this is set, nothing else reads heads.
             self._reading = True
             self.transport.pauseProducing()
             self.transport.call_soon(self._read_on)
@@ -161,12 +161,12 @@ class HTTPChannel(ClientConnection):
             self._read_heads()
 
     def _take_more(self) -> None:
-        """Read on, unless what has come ahead fills the buffer: that is answered first."""
+        """Read on, unless pipelined requests fill the buffer: these are answered first."""
         if len(self._codec.unread) <= self.server.limits.buffer_bytes:
             self.transport.resumeProducing()
 
     def _read_head(self) -> bool:
-        """Begin with the next request; whether there was a head, be it a broken one."""
+        """Begin with the next request. Returns whether there was a head, valid or not."""
         limits = self.server.limits
         try:
             head = self._codec.take_head(limits.head)
@@ -236,7 +236,7 @@ class HTTPChannel(ClientConnection):
                 consumer.body_ended()
 
     def _refuse(self, error: ProxyError) -> None:
-        """Answer what could not be read as a request; nothing after it can be trusted."""
+        """Answer bytes that are no valid request; whatever follows them cannot be trusted."""
         self._codec.take_rest()
         self.persistent = False
         self._on(_HEAD_READ)
@@ -244,7 +244,7 @@ class HTTPChannel(ClientConnection):
         request.refuse(error)
 
     def _give_up(self, request: Request, error: ProxyError) -> None:
-        """End the exchange, whatever it waits for, and then say why."""
+        """End the exchange in any state, and answer with the reason."""
         self._drop_consumer(request)
         request.refuse(error)
 
@@ -275,7 +275,8 @@ class HTTPChannel(ClientConnection):
 
     def send_head(self, request: Request, reason: bytes, fields: bytes, length: int | None) -> None:
         """See :class:`.connection.ClientConnection`, as for all that follows."""
-        # The answer may end before the body does, and the next request begins behind that.
+        # The answer may end before the request's body does, and the next request begins behind the
+        # body.
         body = request.body
         persistent = self.persistent and (body is None or body.done)
         self.persistent = self._codec.begin(request, reason, fields, length, persistent)
@@ -291,7 +292,7 @@ class HTTPChannel(ClientConnection):
             self.transport.write(head)
 
     def take_back(self) -> bool:
-        """Do as if the answer had not begun; whether that can be."""
+        """Drop the answer, if none of it is sent. Returns whether that was possible."""
         return self._codec.take_back()
 
     def send_interim(self, request: Request, status: int, reason: bytes, fields: bytes) -> None:
@@ -309,7 +310,7 @@ class HTTPChannel(ClientConnection):
         if not self.persistent:
             self._close()
         elif self.transport.is_full:
-            # A client that asks on and on but reads nothing would fill our memory with answers.
+            # A client that sends requests but reads no answer would fill our memory with answers.
             self._on(_BACKED_UP)
             self.transport.registerProducer(self, True)
         else:
@@ -323,10 +324,11 @@ class HTTPChannel(ClientConnection):
             self._read_heads()
 
     def _close(self) -> None:
-        """Close once the answer is sent and the client had time to read it.
+        """Close once the answer is sent and the client has had time to read it.
 
-        The client may still be sending, and closing at once would then reset the connection and
-        destroy the answer on its way (RFC 9112 section 9.6). So what comes is read and dropped.
+        If the client is still sending, closing at once would reset the connection and destroy the
+        answer on its way (RFC 9112 section 9.6). So what comes is read and dropped (lingering
+        close).
         """
         self._on(_LAST_ANSWERED, LINGER)
         self._lingering_until = self.now() + LONGEST_LINGER
@@ -335,7 +337,10 @@ class HTTPChannel(ClientConnection):
         self.transport.loseWriteConnection()
 
     def _drop(self, count: int) -> None:
-        """Bytes that came too late. The client reads its answer only after it has sent all."""
+        """Drop bytes that came too late.
+
+        Many clients read the answer only after they have sent everything.
+        """
         self._lingered += count
         self._deadline = min(self.now() + LINGER, self._lingering_until)
         if self._lingered > MOST_LINGERED:
@@ -352,18 +357,18 @@ class HTTPChannel(ClientConnection):
         self.transport.abortConnection()
 
     def hand_over(self, tunnel: Tunnel) -> None:
-        """Give the connection to ``tunnel``, with what the client has sent ahead.
+        """Give the connection to ``tunnel``, with the bytes that the client has sent already.
 
-        From here on the channel only keeps count.
+        From here on the channel only keeps the connection counted.
         """
         self._on(_SWITCHED)
         self._codec.forget()
         self._tunnel = tunnel
         self.transport.setTcpKeepAlive(True)
         data = self._codec.take_rest()
-        # A client that has sent too far ahead was made to wait.
+        # Reading is paused if the client has sent too far ahead.
         self.transport.resumeProducing()
-        if self._retired:
+        if self._disconnecting:
             self.transport.abortConnection()
         elif data:
             tunnel.dataReceived(data)
@@ -383,7 +388,7 @@ class HTTPChannel(ClientConnection):
             self._drop_consumer(request)
             self.server.record(request)
 
-    # The transport calls, when the client has not taken what was written, and when it has.
+    # The transport calls these when the client has yet to take what was written, and when it has.
 
     def pauseProducing(self) -> None:
         """Begin no further request."""
@@ -403,7 +408,7 @@ class HTTPChannel(ClientConnection):
     # Time.
 
     def check(self, now: float) -> None:
-        """Look at deadlines and pace; called about once a second."""
+        """Check deadlines and pace; called about once a second."""
         transport = self.transport
         if self.phase is _TUNNEL:
             return
@@ -411,7 +416,8 @@ class HTTPChannel(ClientConnection):
             self._cut_off("the client read too slowly")
         elif self.phase is _EXCHANGE:
             if not transport.is_reading and transport.has_hung_up:
-                # Its body is not read while the notebook takes none, and so neither is its end.
+                # While the notebook takes no body, nothing is read, and the end of the connection
+                # is not seen.
                 transport.abortConnection()
             else:
                 self._check_body(now)
@@ -432,22 +438,23 @@ class HTTPChannel(ClientConnection):
 
     @property
     def is_slow(self) -> bool:
-        """Whether the client sends a body, or reads an answer, below the slowest pace just now."""
+        """Whether the client now sends a body, or reads an answer, below the slowest pace."""
         if self.phase is not _EXCHANGE:
             return False
         return self._sending.is_slow or (self._receiving is not None and self._receiving.is_slow)
 
     @property
     def idle_until(self) -> float | None:
-        """When this connection is closed if nothing is asked on it.
+        """When this connection is closed if no request comes.
 
-        None, unless all that was asked is answered and taken: it may be closed then.
+        None, unless all requests are answered and the client has taken the answers: only then may
+        the connection be closed.
         """
         idle = self.phase is _IDLE and not self._codec.unread and not self.transport.bytes_waiting
         return self._deadline if idle else None
 
     def give_way(self) -> bool:
-        """Close, if it is idle; whether it does. The client may be just about to ask."""
+        """Close if idle; returns whether it does. The client may be about to send a request."""
         if self.idle_until is None or self.transport.has_input:
             return False
         self._expire()
@@ -469,14 +476,14 @@ class HTTPChannel(ClientConnection):
         elif self.phase is _HEAD and self._codec.unread:
             self._refuse(ProxyError(Problem.REQUEST_TIMEOUT, "the head was too slow"))
         else:
-            # Nothing has been asked, or all is answered. What the kernel holds is still sent.
+            # No request is open. What the kernel holds is still sent.
             self._on(_ENDED)
             self.transport.loseConnection()
 
     def close_if_idle(self) -> None:
-        """Close between requests; while one is being answered, or is on its way, close after it.
+        """Close now if no request is open or on its way; otherwise close after the answer.
 
-        A client that has only just connected is about to ask.
+        A client that has only just connected gets a short time for its request.
         """
         self.persistent = False
         if self.phase not in _BETWEEN_REQUESTS or self._codec.unread:
@@ -486,12 +493,13 @@ class HTTPChannel(ClientConnection):
         elif self._deadline is not None:
             self._deadline = min(self._deadline, self.now() + GRACE)
 
-    def retire(self) -> None:
-        """End, as what was found out about the client when it connected holds no longer.
+    def disconnect(self) -> None:
+        """End the connection: what was decided when the client connected no longer holds.
 
-        A request that is being answered is answered first; no further one is served.
+        An idle connection and a WebSocket end at once. A request that is being answered is answered
+        first; no further one is served.
         """
-        self._retired = True
+        self._disconnecting = True
         self.persistent = False
         if self.phase is Phase.FLUSH:
             self.transport.unregisterProducer()
@@ -501,12 +509,12 @@ class HTTPChannel(ClientConnection):
 
     @property
     def is_tunnel(self) -> bool:
-        """Whether it was handed over."""
+        """Whether the connection was handed over to a tunnel."""
         return self.phase is _TUNNEL
 
     @property
     def is_busy(self) -> bool:
-        """Whether closing now would lose something that a client waits for."""
+        """Whether closing now would lose something that the client waits for."""
         return self.phase is not _LINGER or self.transport.bytes_waiting > 0
 
 

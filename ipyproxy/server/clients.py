@@ -1,7 +1,7 @@
 """All clients: how many connections each has, how fast it comes, and how often its logins failed.
 
-Knows client addresses and numbers; time is handed in. Knows nothing of connections, nor of what is
-answered to whoever has to wait.
+Knows client addresses and numbers; time is handed in. Knows nothing of connections, or of what a
+client that has to wait is answered.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from ipyproxy.http.forwarding import NAMELESS
 FORGIVEN_AFTER: Final = 60.0
 """Seconds after which one failed login is forgiven."""
 LONGEST_LOGIN_WAIT: Final = 900.0
-"""Seconds that a client has to wait at most between two failed logins."""
+"""The longest wait after a failed login, in seconds."""
 _CHECKED_WITHIN: Final = 1.0
 MOST_TOLD: Final = 64
-"""Connections beyond the caps that are told so, by 503 or 429; others are closed unheard."""
-# A client's connection, the one to its notebook, and one that is kept for the next.
+"""Connections beyond the limits that get 503 or 429; all further ones are closed at once."""
+# A client's connection, the one to its notebook, and an idle one that is kept.
 _DESCRIPTORS_EACH: Final = 3
 _OTHER_DESCRIPTORS: Final = 64
 _MOST_REMEMBERED: Final = 16384
@@ -29,31 +29,31 @@ _ADDRESSES_REMEMBERED: Final = 4096
 
 
 class Rate:
-    """So many a second in the long run, ``burst`` of them at once."""
+    """A rate: so many a second on average, and ``burst`` of them at once."""
 
     __slots__ = ("cost", "depth")
 
     def __init__(self, per_second: float, burst: int) -> None:
         self.cost = 1 / per_second
-        # Sums of fractions are a little off, and nobody is to wait for that.
+        # Sums of fractions are a little off; nobody should have to wait because of that.
         self.depth = self.cost * (burst + 0.001)
 
     @classmethod
     def of(cls, per_second: float, burst: int) -> Self | None:
-        """The rate that the configuration means; None (0 a second): no limit."""
+        """The rate that the configuration sets; None (0 a second) for no limit."""
         return cls(per_second, burst) if per_second else None
 
 
 _TOLD_OF_ONE: Final = Rate(0.5, 20)
 _TOLD_OF_ALL: Final = Rate(20, 1000)
-# Refusals that have a line in the access log, and bytes of lines at length.
+# How many refusals of a client get a line in the access log, and how many bytes of long lines.
 _REFUSALS_LOGGED: Final = Rate(1, 20)
 _LOGGED_OF_ONE: Final = Rate(256 * 1024, 4 * 1024 * 1024)
 _LOGGED_OF_ALL: Final = Rate(2 * 1024 * 1024, 32 * 1024 * 1024)
 
 
 class Bucket:
-    """A token bucket, kept as the one time when it is full again (GCRA, ITU-T I.371)."""
+    """A token bucket, stored as the time at which it is full again (GCRA, ITU-T I.371)."""
 
     __slots__ = ("full_at",)
 
@@ -61,8 +61,8 @@ class Bucket:
         self.full_at = 0.0
 
     def take(self, rate: Rate, now: float) -> float:
-        """Take one out; if there is none, leave it as it is and tell in how many seconds."""
-        # Every request comes by here, and this takes half the time that max() would.
+        """Take one token and return 0; if there is none, return the seconds until there is one."""
+        # Every request runs this code, which takes half the time of max().
         full_at = self.full_at
         if full_at < now:
             full_at = now
@@ -74,7 +74,7 @@ class Bucket:
         return 0.0
 
     def pour_out(self, rate: Rate, amount: int, now: float) -> None:
-        """Take ``amount`` out, even if there is not so much."""
+        """Take ``amount`` tokens, even if there are fewer."""
         full_at = self.full_at
         if full_at < now:
             full_at = now
@@ -82,7 +82,7 @@ class Bucket:
 
 
 class Client:
-    """What is remembered of one client. All times are seconds of the reactor's clock."""
+    """The record of one client. All times are seconds of the reactor's clock."""
 
     __slots__ = (
         "checks", "connecting", "connections", "failed_at", "failed_logins", "locked_until",
@@ -106,7 +106,7 @@ class Client:
         return max(0.0, self.failed_logins - (now - self.failed_at) / FORGIVEN_AFTER)
 
     def is_forgettable(self, now: float) -> bool:
-        """Whether a client that was never here would be treated alike."""
+        """Whether a client without a record would be treated the same."""
         buckets = (
             self.connecting, self.requests, self.told, self.logged, self.refusals_logged,
         )  # fmt: skip
@@ -116,19 +116,19 @@ class Client:
 
 
 def excess_beside(connections: int) -> int:
-    """How many connections are told that there are too many, where ``connections`` are the most."""
+    """How many connections beyond a limit of ``connections`` get an answer that says so."""
     return min(MOST_TOLD, connections)
 
 
 def descriptors_for(connections: int) -> int:
-    """How many descriptors a process needs that serves so many connections."""
+    """How many file descriptors a process needs to serve so many connections."""
     return _OTHER_DESCRIPTORS + _DESCRIPTORS_EACH * connections + excess_beside(connections)
 
 
 def connections_within(descriptors: int) -> int:
-    """How many connections so many descriptors suffice for; at least one.
+    """How many connections a process with so many descriptors can serve; at least one.
 
-    With few of them, what is set aside (for probes, the status page, files) is less too.
+    If there are few, fewer are set aside for other uses (probes, the status page, files).
     """
     rest = descriptors - min(_OTHER_DESCRIPTORS, descriptors // 4)
     fitting = (rest - MOST_TOLD) // _DESCRIPTORS_EACH
@@ -141,11 +141,11 @@ def connections_within(descriptors: int) -> int:
 class ClientsLimits:
     """What clients may do.
 
-    ``connections`` are in all. ``connections_each`` are of one client, or its requests at once if
-    proxies bring them; 0: as many as it leaves free. ``connecting`` and ``requests`` say how fast
-    one client may open connections and send requests; None: as fast as it can. So many
-    ``login_failures`` cost a client nothing. So many connections beyond these are told so
-    (``excess``).
+    ``connections``: of all clients together. ``connections_each``: of one client; for clients
+    behind proxies, the requests of one client at once; with 0 a client may have as many as it
+    leaves free. ``connecting`` and ``requests``: how fast one client may open connections and send
+    requests; None for no limit. ``login_failures``: how many failed logins cost a client nothing.
+    ``excess``: how many connections beyond the limit get an answer that says so.
     """
 
     connections: int
@@ -157,11 +157,11 @@ class ClientsLimits:
 
 
 class Clients:
-    """All clients. Of IPv6 a whole /64 is one, since every subscriber has one or more.
+    """All clients. A whole IPv6 /64 counts as one client, since every subscriber has at least one.
 
-    Who came by a UNIX socket and through no proxy that names clients is nobody in particular:
-    nothing is remembered of such clients, and no limit of one client holds for them, or one of them
-    could shut all others out.
+    A client that came by a UNIX socket, through no proxy that names its clients, cannot be told
+    from others. Such clients have no record, and the limits for one client don't hold for them;
+    otherwise one of them could shut out all others.
 
     :ivar limits: may be replaced at any time.
     """
@@ -170,7 +170,7 @@ class Clients:
         self.limits = limits
         self.connections = 0
         self.excess = 0
-        """Connections beyond the limits, which are told so."""
+        """Open connections beyond the limits, which get an answer that says so."""
         self._told = Bucket()
         self._logged = Bucket()
         self._clients: dict[str, Client] = {}
@@ -182,7 +182,7 @@ class Clients:
 
     @property
     def is_full(self) -> bool:
-        """Whether there is no room for anybody."""
+        """Whether there is no room for any further connection."""
         return self.connections >= self.limits.connections
 
     def client(self, address: str, now: float) -> Client:
@@ -201,10 +201,10 @@ class Clients:
         return client
 
     def _make_room(self, now: float) -> None:
-        """Forget whom nothing is held against, and if these are too few, others who are gone.
+        """Forget clients whose records are empty; if these are too few, others that have left.
 
-        Looking at all is worth it only when they have doubled. However many addresses a flood
-        comes from, they take a few MiB.
+        This looks at all records, so it runs only when their number has doubled. However many
+        addresses a flood comes from, the records take a few MiB.
         """
         for key in [key for key, client in self._clients.items() if client.is_forgettable(now)]:
             del self._clients[key]
@@ -217,41 +217,41 @@ class Clients:
             del self._clients[key]
         self._room = max(_FEW, 2 * len(self._clients))
 
-    # Connections, or requests that proxies bring.
+    # Connections, or requests through proxies.
 
     def has_enough_of(self, address: str, taken: int, now: float) -> bool:
-        """Whether there is no room for another of this client, where all have ``taken`` so many.
+        """Whether this client may open no further connection; all clients have ``taken`` so many.
 
-        Where no number is set, a client may take another place while more are free than it has:
-        see :class:`ipyproxy.upstream.places.Shares`.
+        If no number is set, a client may open another one while more are free than it has: see
+        :class:`ipyproxy.upstream.places.Shares`.
         """
         most = self.limits.connections_each or self.limits.connections - taken
         return self.client(address, now).connections >= most
 
     def join(self, address: str, now: float) -> None:
-        """Count another of this client."""
+        """Count one connection more of this client."""
         self.client(address, now).connections += 1
 
     def leave(self, address: str, now: float) -> None:
-        """Count one of this client less."""
+        """Count one connection less of this client."""
         self.client(address, now).connections -= 1
 
-    # How fast they come: seconds that something comes too early, 0 if it may.
+    # How fast they come. Returned are the seconds that something comes too early; 0 if in time.
 
     def connecting_wait(self, address: str, now: float) -> float:
-        """Take note of a new connection."""
+        """Count a new connection."""
         rate = self.limits.connecting
         return 0.0 if rate is None else self.client(address, now).connecting.take(rate, now)
 
     def request_wait(self, address: str, now: float) -> float:
-        """Take note of a request."""
+        """Count a request."""
         rate = self.limits.requests
         if rate is None:
             return 0.0
         client = self._clients.get(address) or self.client(address, now)
         return client.requests.take(rate, now)
 
-    # What is told of it.
+    # What is logged of a client.
 
     def is_worth_telling(self, address: str, now: float) -> bool:
         """Whether there is room in the log for one more refusal of this client."""
@@ -261,28 +261,27 @@ class Clients:
         return not self._told.take(_TOLD_OF_ALL, now)
 
     def may_log_refusal(self, address: str, now: float) -> bool:
-        """Whether the access log gets a line of one more refused request of this client."""
+        """Whether the access log has room for one more refused request of this client."""
         return not self.client(address, now).refusals_logged.take(_REFUSALS_LOGGED, now)
 
     def may_log_at_length(self, address: str, now: float) -> bool:
-        """Whether neither this client's lines nor all together fill the access log yet."""
+        """Whether this client, and all together, may still write long lines to the access log."""
         if self._logged.full_at - now >= _LOGGED_OF_ALL.depth:
             return False
         client = self._clients.get(address) or self.client(address, now)
         return client.logged.full_at - now < _LOGGED_OF_ONE.depth
 
     def has_logged(self, address: str, size: int, now: float) -> None:
-        """Take note of a line at length, of so many bytes. Short ones cost nothing."""
+        """Count a long line of so many bytes. Short lines cost nothing."""
         self.client(address, now).logged.pour_out(_LOGGED_OF_ONE, size, now)
         self._logged.pour_out(_LOGGED_OF_ALL, size, now)
 
     # Logins.
 
     def login_wait(self, address: str, now: float) -> float:
-        """Seconds until a login of this client may be tried; 0: now.
+        """Seconds until this client may try a login; 0: now.
 
-        Logins that are being checked count as failed: else any number of them could be tried at
-        once.
+        Logins that are being checked count as failed; otherwise any number could be tried at once.
         """
         client = self.client(address, now)
         if client.locked_until > now:
@@ -291,18 +290,18 @@ class Clients:
         return _CHECKED_WITHIN if client.checks and would_fail > self.limits.login_failures else 0.0
 
     def login_begun(self, address: str, now: float) -> None:
-        """A login of this client is being checked; :meth:`login_ended` is called in any case."""
+        """The check of a login begins; :meth:`login_ended` must follow, whatever the result."""
         self.client(address, now).checks += 1
 
     def login_ended(self, address: str, now: float) -> None:
-        """One has been checked."""
+        """The check of a login has ended."""
         self.client(address, now).checks -= 1
 
     def login_failed(self, address: str, now: float) -> None:
-        """Take note of a failed login: beyond a few, each doubles the wait until the next.
+        """Count a failed login. After the first few, each one doubles the wait until the next.
 
-        A login that works forgives nothing, or somebody with a name of their own could try the
-        names of others in between. In the long run a client has one guess a minute.
+        A successful login resets nothing; otherwise somebody with an account could guess the
+        passwords of others in between. In the long run a client has one guess a minute.
         """
         client = self.client(address, now)
         client.failed_logins = client.failures(now) + 1
@@ -313,7 +312,7 @@ class Clients:
 
 
 def subscriber(address: str) -> str:
-    """The client at ``address``: of IPv6 the /64, else the address."""
+    """The client that ``address`` belongs to: its /64 for IPv6, else the address itself."""
     return _network(address) if ":" in address else address
 
 

@@ -1,6 +1,6 @@
-"""What others may ask of a client's connection: who answers a request, and who decides about it.
+"""The interface of a client's connection, for the code that answers requests.
 
-Knows nothing but the calls; :mod:`ipyproxy.server.channel` answers them. A class and no
+Declares the methods; :mod:`ipyproxy.server.channel` implements them. It is a class and not a
 ``Protocol``, because compiled code calls a class's methods ten times faster.
 """
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 class ClientConnection(StreamProtocol):
-    """One connection of a client, with at most one request on it that is being answered.
+    """One connection of a client; at most one request on it is being answered.
 
-    An answer is a head, any number of pieces of its body, and an end. How these are spelled on the
-    wire is for the connection to know, and so is whether another request may follow.
+    An answer is a head, any number of pieces of its body, and an end. The connection knows how
+    these are spelled on the wire, and whether another request may follow.
 
     :ivar peer: the address at the other end, as text.
-    :ivar trusted: whether that is a proxy whose word on the client's address is taken.
-    :ivar excess: what a request is refused with, because its connection is one too many.
-    :ivar server_name: the host that the client asked TLS for, lower-case; None if for none, or
-        through a proxy.
-    :ivar persistent: whether another request may follow; an answer can only take that away.
+    :ivar trusted: whether that is a proxy which is trusted to name the client's address.
+    :ivar excess: the problem to refuse requests with, if the connection exceeds a limit.
+    :ivar server_name: the host name that the client sent by SNI, in lower case; None if it sent
+        none, or if a proxy sent it.
+    :ivar persistent: whether another request may follow; an answer can only change it to no.
     """
 
     peer: str
@@ -41,18 +41,18 @@ class ClientConnection(StreamProtocol):
 
     @property
     def is_slow(self) -> bool:
-        """Whether the client sends a body, or reads an answer, below the slowest pace just now."""
+        """Whether the client now sends a body, or reads an answer, below the slowest pace."""
         raise NotImplementedError
 
     @property
     def tls(self) -> Any:
-        """The connection as pyOpenSSL has it; only where there is TLS."""
+        """The pyOpenSSL connection; only on connections with TLS."""
         raise NotImplementedError
 
     # The answer.
 
     def send_head(self, request: Request, reason: bytes, fields: bytes, length: int | None) -> None:
-        """Begin the answer to ``request``; its head goes with the first bytes of the body.
+        """Begin the answer to ``request``; the head is sent with the first bytes of the body.
 
         :param fields: field lines without framing and Connection, each with its CRLF.
         :param length: bytes of the body (or what they would be, if none is sent); None: unknown.
@@ -72,18 +72,18 @@ class ClientConnection(StreamProtocol):
         raise NotImplementedError
 
     def send_interim(self, request: Request, status: int, reason: bytes, fields: bytes) -> None:
-        """Send an informational answer, if the client's version of HTTP knows any."""
+        """Send an informational (1xx) answer, if the client's version of HTTP has such answers."""
         raise NotImplementedError
 
     def take_back(self) -> bool:
-        """Do as if the answer had not begun; whether that can be: the client has nothing of it."""
+        """Drop the answer if none of it is sent. Returns whether that was possible."""
         raise NotImplementedError
 
     def cut(self, request: Request) -> None:
-        """The answer to ``request`` can't be completed: let the client see that."""
+        """End an answer that can't be completed, so that the client can tell."""
         raise NotImplementedError
 
-    # What else becomes of a request.
+    # What else may happen to a request.
 
     def refuse(self, request: Request, error: ProxyError) -> None:
         """Let the site say what went wrong."""
@@ -94,5 +94,5 @@ class ClientConnection(StreamProtocol):
         raise NotImplementedError
 
     def hand_over(self, tunnel: Tunnel) -> None:
-        """Give the connection to ``tunnel``, with what the client has sent ahead."""
+        """Give the connection to ``tunnel``, with the bytes that the client has sent already."""
         raise NotImplementedError

@@ -1,8 +1,8 @@
-"""HTTP/1.1 as a server speaks it: bytes of one connection become heads, and answers become bytes.
+"""HTTP/1.1 on the server's side: reads heads from one connection's bytes, and spells answers.
 
-Knows where a head ends, how an answer is framed for the client that asked, and how it is told
-whether the connection stays (RFC 9112 sections 2.2, 6 and 9). Knows nothing of sockets, time or
-phases, nor of what a request is for.
+Knows where a head ends, how an answer is framed for the client, and how the client learns whether
+the connection persists (RFC 9112 sections 2.2, 6 and 9). Knows nothing of sockets, time or phases,
+or of what a request is for.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ if TYPE_CHECKING:
     from ipyproxy.server.request import Request
 
 _HEAD_END: Final = b"\r\n\r\n"
-# However many, so that it does not matter how they are cut; RFC 9112 section 2.2 says at least one.
+# Any number of empty lines, so that it does not matter in what pieces they arrive; RFC 9112 section
+# 2.2 asks for at least one.
 _EMPTY_LINES: Final = re.compile(rb"\A(?:\r\n)+")
 
 
 class HTTP1:
-    """The codec of one connection: what has come and is not read yet, and the head of an answer.
+    """The codec of one connection: holds bytes that are not read yet, and the head of an answer.
 
-    :param common_lines: field lines that every answer bears, each with its CRLF.
-    :ivar unread: bytes that belong to no head that was taken.
+    :param common_lines: field lines that every answer gets, each with its CRLF.
+    :ivar unread: bytes behind the last head that was taken.
     """
 
     __slots__ = ("_chunked", "_common_lines", "_fields", "_unsent_head", "unread")
@@ -47,9 +48,10 @@ class HTTP1:
     # Reading.
 
     def take_head(self, limits: HeadLimits) -> RequestHead | None:
-        """The next head, if it is there as a whole.
+        """The next head, or None if it is not complete yet.
 
-        Raises :class:`ProxyError` where it does not match the grammar, or can't any more.
+        Raises :class:`ProxyError` if the head does not match the grammar, or can't match it any
+        more.
         """
         unread = self.unread
         if unread[:1] == b"\r":
@@ -62,23 +64,23 @@ class HTTP1:
         return parse_request(unread[:end], limits, self._fields)
 
     def _check_part(self, limits: HeadLimits) -> None:
-        """Refuse what can't become a head."""
+        """Refuse bytes that can't become a head."""
         unread = self.unread
         line = unread.find(b"\n")
         if line >= 0 and not unread[:line].endswith(b"\r"):
-            # WebRTC sends other things than HTTP to any port, and chance has it that LF is in them.
+            # WebRTC may send other protocols than HTTP to any port; their bytes may contain LF.
             why = "a bare LF ends the request line"
             raise ProxyError(Problem.BAD_REQUEST, why, by_page=True)
         if len(unread) >= limits.head_bytes + len(_HEAD_END):
             raise too_large(unread, limits)
 
     def take_rest(self) -> bytes:
-        """All that is unread."""
+        """Take all unread bytes."""
         rest, self.unread = self.unread, b""
         return rest
 
     def forget(self) -> None:
-        """No further head is read here: what was remembered for it is not needed."""
+        """No further head is read here: forget what was remembered for reading the next one."""
         self._fields = request_fields_reader()
 
     # Answering.
@@ -91,14 +93,14 @@ class HTTP1:
         length: int | None,
         persistent: bool,
     ) -> bool:
-        """Begin the answer to ``request``, which has its status, and says whether it has a body.
+        """Begin the answer to ``request``, which has the status and knows if a body follows.
 
-        Its head comes with what :meth:`body` or :meth:`end` gives next.
+        The next call of :meth:`body` or :meth:`end` returns the head too.
 
         :param fields: field lines without framing and Connection, each with its CRLF.
         :param length: bytes of the body (or what they would be, if none is sent); None: unknown.
-        :param persistent: whether another request may follow, as far as the connection knows.
-        :returns: whether it may, with this answer.
+        :param persistent: whether the connection would let another request follow.
+        :returns: whether another one may follow this answer.
         """
         framing = b""
         minor = request.head.minor
@@ -125,7 +127,7 @@ class HTTP1:
         return persistent
 
     def body(self, data: bytes) -> bytes:
-        """How bytes of the body (not empty) are sent."""
+        """The bytes to send for a piece of the body (not empty)."""
         if self._chunked:
             data = chunk(data)
         head = self._unsent_head
@@ -135,12 +137,12 @@ class HTTP1:
         return b"%b%b" % (head, data)
 
     def head(self) -> bytes:
-        """The head, if nothing has taken it along yet."""
+        """The head, if it was not returned yet."""
         head, self._unsent_head = self._unsent_head, b""
         return head
 
     def end(self) -> bytes:
-        """What is still to be sent at the end of an answer."""
+        """The bytes to send at the end of an answer."""
         head, self._unsent_head = self._unsent_head, b""
         if self._chunked:
             self._chunked = False
@@ -148,7 +150,7 @@ class HTTP1:
         return head
 
     def take_back(self) -> bool:
-        """Drop an answer of which nothing is sent; whether there was one."""
+        """Drop an answer of which nothing is sent. Returns whether there was one."""
         had = bool(self._unsent_head)
         self._unsent_head = b""
         self._chunked = False
@@ -156,5 +158,5 @@ class HTTP1:
 
 
 def interim(head: RequestHead, status: int, reason: bytes, fields: bytes) -> bytes:
-    """An informational answer (RFC 9110 section 15.2); nothing in HTTP/1.0, which knows none."""
+    """An informational answer (RFC 9110 section 15.2); empty for HTTP/1.0, which has none."""
     return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, reason, fields) if head.minor else b""

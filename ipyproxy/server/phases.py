@@ -21,7 +21,7 @@ class Phase(Enum):
     TUNNEL = "handed over"
     LINGER = "closing"
 
-    # Enum's own is written in Python, and every request needs it five times.
+    # Enum's own __hash__ is written in Python, and every request needs it five times.
     __hash__ = object.__hash__
 
 
@@ -60,7 +60,8 @@ TABLE: Final[dict[Event, dict[Phase, Phase]]] = {
         _P.FLUSH: _P.LINGER,
     },
 }
-"""What each event does: the phase it comes in to the next one. In any other it changes nothing."""
+"""For each event: from which phase to which one it leads. In all other phases it changes
+nothing."""
 
 
 def step(phase: Phase, event: Event) -> Phase:

@@ -1,7 +1,7 @@
-"""A server beside the public one, for programs and administrators, of whom there are few.
+"""A server beside the public one, for a few programs and administrators.
 
-Knows how it differs: nobody is slowed down, and nobody's requests are counted or logged. Knows
-nothing of what is served.
+Knows how it differs: it has no rate limits, and does not count or log requests. Knows nothing of
+what is served.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ipyproxy.server.site import ChannelLimits, Site
 def private_server(
     reactor: Clock, site: Site, limits: ChannelLimits, connections: int
 ) -> HTTPServer:
-    """A server of ``site`` that has so many connections at most, be they one client's."""
+    """Make a server of ``site`` with a limit of connections, all of which one client may have."""
     return HTTPServer(
         reactor,
         site,

@@ -1,7 +1,7 @@
-"""Tells the log of refusals: who was refused what, and why, in a line that never changes its form.
+"""Logs refusals: who was refused what, and why, in a line whose form never changes.
 
-Knows how a refusal is written down, and how many more there were that are not. Decides nothing, and
-is handed no more of a request than may stand in a log: no cookie, no credential and no query.
+Knows how a refusal is written down, and counts those that are not. Decides nothing. It is handed
+only what may be logged of a request: no cookie, no credential and no query.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from ipyproxy.server.clients import Clients
 
 _log = Logger(namespace="ipyproxy.audit")
 
-# Nobody was refused anything: there is no such page, the client was too slow, or a notebook is not
-# there, which is told once (by the health checker) and not to each tab that asks.
+# These are no refusals: there is no such page, the client was too slow, or a notebook is not there.
+# The health checker logs that once; it isn't logged again for each tab that asks.
 _NO_REFUSALS = frozenset(
     (
         Problem.NOT_FOUND,
@@ -28,20 +28,21 @@ _NO_REFUSALS = frozenset(
         Problem.UPSTREAM_STARTING,
     )
 )
-# What counts towards a ban, unless a page can have had its visitor's browser send it: some browsers
-# log in where a page refers to https://name:password@host/. All other problems any page can cause.
+# These count towards a ban, unless a page may have made its visitor's browser send the request:
+# some browsers log in if a page refers to https://name:password@host/. Any page can cause all other
+# problems.
 _ATTACKS = frozenset((Problem.BAD_REQUEST, Problem.LOGIN_FAILED, Problem.TOO_MANY_LOGINS))
 _ADDRESS = re.compile(r"[0-9A-Za-z.:]{1,64}")
 _TLS = "TLS: "
-"""What stands before the reason why a transport gave TLS up."""
+"""What precedes the reason why a transport gave up TLS."""
 _DETAIL = 400
-"""Characters of a detail that are told."""
+"""Characters of a detail that are logged at most."""
 
 
 class Untold:
-    """Counts for each client what is not written down of it, and tells the sums once a minute.
+    """Counts the events of each client that are not logged, and reports the sums once a minute.
 
-    :param tell: is given a client, or "others" for all beyond :data:`MOST`, and how much it was.
+    :param tell: called with a client (or "others" for all beyond :data:`MOST`) and its count.
     """
 
     EVERY = 60.0
@@ -53,12 +54,12 @@ class Untold:
         self._since: float | None = None
 
     def add(self, client: str) -> None:
-        """One more of ``client`` is not written down."""
+        """One more event of ``client`` is not logged."""
         known = client in self._counts or len(self._counts) < self.MOST
         self._counts[client if known else "others"] += 1
 
     def sweep(self, now: float) -> None:
-        """Tell what is due ``now``; to be called about once a second."""
+        """Report the counts that are due ``now``; to be called about once a second."""
         if not self._counts:
             return
         if self._since is None:
@@ -71,7 +72,7 @@ class Untold:
 
 
 class Audit:
-    """Writes one event for each refusal, unless somebody asks for too many.
+    """Logs one event for each refusal, unless a client causes too many.
 
     The line is ``refused CLIENT: STATUS REASON "DETAIL"``, which etc/fail2ban/ reads. Its level is
     ``warn`` if it counts towards a ban, because no page can have had a visitor's browser send the
@@ -79,7 +80,7 @@ class Audit:
     ``status``, ``reason`` (the name of a :class:`~ipyproxy.errors.Problem`, in lower case with
     hyphens), ``detail``, and besides ``port`` and ``user`` where they are known.
 
-    :param clients: knows of whom enough was told.
+    :param clients: knows which clients have had enough lines.
     """
 
     def __init__(self, clients: Clients) -> None:
@@ -96,11 +97,11 @@ class Audit:
         user: str | None = None,
         by_page: bool = False,
     ) -> None:
-        """Tell of a request or connection that was not served, if that was a refusal.
+        """Log a request or connection that was not served, if that was a refusal.
 
-        What the proxy or a notebook could not do (5xx) is told too, in other words.
+        What the proxy or a notebook could not do (5xx) is logged too, in other words.
 
-        :param by_page: whether a page may have had its visitor's browser send the request.
+        :param by_page: whether a page may have made its visitor's browser send the request.
         """
         problem = error.problem
         if problem in _NO_REFUSALS:
@@ -119,7 +120,7 @@ class Audit:
             client=client,
             status=problem.status,
             reason=problem.name.lower().replace("_", "-"),
-            # Whatever a client sends stays one line of printable ASCII, between quotes.
+            # What a client sends becomes one line of printable ASCII, between quotes.
             quoted=json.dumps(detail),
             detail=detail,
             port=port,
@@ -134,9 +135,9 @@ class Audit:
         return False
 
     def handshake_failed(self, client: str, why: str, now: float) -> None:
-        """Tell of a TLS handshake that failed, if TLS was to blame.
+        """Log a TLS handshake that failed, if TLS was the reason.
 
-        Whoever connects and leaves has not failed at anything.
+        A client that connects and leaves has not failed.
         """
         if _TLS not in why:
             return
@@ -150,12 +151,12 @@ class Audit:
         )
 
     def sweep(self, now: float) -> None:
-        """Tell how much was not told; to be called about once a second."""
+        """Report how many events were not logged; to be called about once a second."""
         self._untold.sweep(now)
 
 
 def _spelled(client: str) -> str:
-    """``client`` as it may stand in a line: what is no address (nor a word of ours) is quoted."""
+    """``client`` as it may stand in a line: quoted, unless it is an address or a word of ours."""
     return client if _ADDRESS.fullmatch(client) else json.dumps(client)
 
 

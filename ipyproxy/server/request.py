@@ -1,8 +1,8 @@
-"""One request and the way to answer it: what the server hands to the site.
+"""One request and the methods to answer it: what the server hands to the site.
 
-Knows what an answer consists of (a head, a body, an end), and bears what site and log have to know
-of each other. Knows nothing of how an answer is spelled, of how bytes come in, of deadlines, or of
-what the request is for.
+Knows what an answer consists of (a head, a body, an end), and carries what the site tells the log.
+Knows nothing of how an answer is spelled, of how bytes come in, of deadlines, or of what the
+request is for.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Unserved = Callable[["Request", ProxyError], None]
 
 
 class BodyConsumer(Protocol):
-    """Who takes a request's body as it arrives, and wants to know if the client goes away."""
+    """Takes a request's body as it arrives, and is told if the client goes away."""
 
     def body_received(self, data: bytes) -> None:
         """Some bytes of the body."""
@@ -39,7 +39,7 @@ class BodyConsumer(Protocol):
 
 
 class Request:
-    """One request and the way to answer it.
+    """One request and the methods to answer it.
 
     An answer is :meth:`respond` (all at once), or :meth:`begin`, any number of :meth:`write`, and
     :meth:`finish`. The rest of the interface is what Twisted's Resource tree asks for.
@@ -50,26 +50,27 @@ class Request:
     begun = False
     finished = False
     status = 0
-    # Whether the status says that we served nothing because the client was to blame (4xx).
+    # Whether the proxy refused the request because of the client (4xx).
     refused = False
     # Filled in by server and site, for routing and for the log.
     public = b""
     upstream: Upstream | None = None
     user: str | None = None
-    # What a site lets go upstream: lines that tell who asks, and a body that came before its taker.
+    # What the site adds for the upstream: field lines that name the user, and a part of the body
+    # that was read before the exchange began.
     identity: tuple[bytes, ...] = ()
-    # Whether what let it pass would still do so; None: nobody has to ask.
+    # Tells whether the login or rule that let it pass still does; None: there is nothing to ask.
     holds: Callable[[], bool] | None = None
-    # Lines that every answer bears, because of who asks.
+    # Field lines that every answer to this user gets.
     extra_lines: tuple[bytes, ...] = ()
     pending_body = b""
     note = ""
-    # Pages of the site's own for what goes wrong, by status.
+    # Error pages of the route, by status.
     error_pages: Mapping[int, bytes] = NO_PAGES
-    # Who says what went wrong, in the place of the site; None: the site.
+    # Answers errors in place of the site; None: the site does.
     unserved: Unserved | None = None
     bridge: dict[str, int | str] | None = None
-    # Whether the answer has no body, whatever is written: to HEAD, and with some statuses.
+    # Whether the answer has no body, even if one is written: to HEAD, and with some statuses.
     bodyless = False
 
     def __init__(
@@ -77,7 +78,7 @@ class Request:
     ) -> None:
         self.connection = connection
         self.transport = connection.transport
-        """The client's bytes, for whoever has to wait for them, or to let the client wait."""
+        """The client's byte stream, for code that pauses and resumes it."""
         self.head = head
         self.method = head.method
         self.target = head.target
@@ -94,7 +95,7 @@ class Request:
     # Answering.
 
     def respond(self, status: int, reason: bytes, lines: list[bytes], body: bytes) -> None:
-        """Answer with a whole body; ``lines`` as field lines without framing and Connection."""
+        """Send a whole answer; ``lines`` are field lines without framing and Connection."""
         self.begin(status, reason, block_of(lines), len(body))
         if body:
             self.write(body)
@@ -107,14 +108,14 @@ class Request:
         :param length: bytes of the body (or what they would be, for HEAD and 304); None: unknown.
         """
         if self.finished:
-            # The next request's answer may be under way on this connection.
+            # The answer to the next request may have begun on this connection.
             return
         self.begun = True
         self.status = status
         self.bodyless = self.method == b"HEAD" or status in _WITHOUT_BODY
         if self.extra_lines:
             fields += block_of(self.extra_lines)
-        # RFC 9110 section 8.6: a 204 says nothing of a length.
+        # RFC 9110 section 8.6: a 204 has no Content-Length.
         self.connection.send_head(self, reason, fields, None if status == 204 else length)
 
     def write(self, data: bytes) -> None:
@@ -136,7 +137,7 @@ class Request:
             self.connection.send_end(self)
 
     def cut(self) -> None:
-        """End the answer so that the client can tell that it is not whole."""
+        """End the answer so that the client can tell that it is incomplete."""
         if not self.finished:
             self.finished = True
             self.connection.cut(self)
@@ -147,13 +148,13 @@ class Request:
             self.connection.send_interim(self, status, reason, fields)
 
     def refuse(self, error: ProxyError) -> None:
-        """Answer with the page for ``error``, or cut the answer short if some of it is sent."""
+        """Answer with the page for ``error``; if a part of an answer is sent, cut it short."""
         self.note = self.note or error.detail
         if self.begun:
             if self.finished or not self.connection.take_back():
                 self.cut()
                 return
-            # The client has seen nothing of it, and there may be yet another answer than this one.
+            # The client has seen nothing of this answer, so another one may replace it.
             self.begun = False
             self.status = 0
         self.connection.refuse(self, error)

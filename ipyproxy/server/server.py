@@ -1,7 +1,7 @@
-"""All connections of one site: who may connect, what they have in common, and their sweeps.
+"""All connections of one site: who may connect, their limits, and the sweep over their deadlines.
 
-Knows which connections are open and how many each client has. Knows nothing of what is said on
-one: that is the channel's.
+Knows which connections are open and how many each client has. Knows nothing of what is said on one;
+the channel does.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _log: Final = Logger(namespace="ipyproxy.server")
 
 _BEYOND: Final = "more connections than the caps allow"
 _LOOKED_AT: Final = 4096
-"""Connections a second that are looked at for idle ones; a look at each takes about 1 us."""
+"""How many connections a second are searched for idle ones; each takes about 1 us."""
 
 
 class _Idle(NamedTuple):
-    """A connection that was idle when it was looked at.
+    """A connection that was idle at the last look.
 
-    ``has`` is how many connections its client will have left when its turn comes to be closed.
+    ``has`` is how many connections its client will still have when this one is due to be closed.
     """
 
     has: int
@@ -45,26 +45,30 @@ class _Idle(NamedTuple):
     channel: HTTPChannel
 
     def close(self) -> bool:
-        """Close it, unless it was used meanwhile; whether it was closed."""
+        """Close it, unless it was used meanwhile. Returns whether it was closed."""
         return self.channel.idle_until == self.until and self.channel.give_way()
 
 
 class Idlers:
-    """The idle connections, which are closed when there is no room for another.
+    """The idle connections, which are closed to make room for new ones.
 
-    Looking at all connections takes longer the more there are, so the next look may come later: a
-    second later where there are 4096. What is used after a look is left alone until the next.
+    The more connections there are, the longer a look at all of them takes, so the next look comes
+    later: after a second if there are 4096. A connection that is used after a look stays open until
+    the next one.
     """
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
         self._next_look = -math.inf
-        # Those that are to be closed first stand last.
+        # The one to be closed first is last.
         self._of: dict[str, list[_Idle]] = {}
         self._all: list[_Idle] = []
 
     def close_one_of(self, client: str) -> bool:
-        """Close the connection of ``client`` that has been idle longest; whether there is any."""
+        """Close the connection of ``client`` that has been idle longest.
+
+        Returns whether there is one.
+        """
         own = self._of.get(subscriber(client), [])
         while own:
             if own.pop().close():
@@ -72,14 +76,14 @@ class Idlers:
         return False
 
     def close_one_for(self, held: int) -> bool:
-        """Close one of a client that has more than ``held``, of whoever has most; likewise."""
+        """Close one of the client that has most, if that is more than ``held``; likewise."""
         while self._all and self._all[-1].has > held:
             if self._all.pop().close():
                 return True
         return False
 
     def look(self, channels: Collection[HTTPChannel], now: float) -> None:
-        """Find the idle ones among ``channels``, unless that was done just now."""
+        """Find the idle ones among ``channels``, unless the last look was just now."""
         if now < self._next_look:
             return
         self._next_look = now + len(channels) / _LOOKED_AT
@@ -90,7 +94,7 @@ class Idlers:
             if until is None:
                 continue
             if channel.trusted or channel.peer == NAMELESS:
-                # Nobody's in particular.
+                # It belongs to no single client.
                 self._all.append(_Idle(1, until, channel))
             else:
                 found.setdefault(subscriber(channel.peer), []).append((until, channel))
@@ -110,10 +114,10 @@ class HTTPServer(Server):
     """All connections of one site.
 
     :param clients: counts the connections; servers may share one.
-    :param proxies: peers whose word on the client's address is taken.
+    :param proxies: peers that are trusted to name the client's address.
     :param record: called with each answered request and its duration in seconds.
-    :ivar site: may be replaced at any time, as ``limits`` and ``proxies`` may: requests that have
-        begun stay with what they began with.
+    :ivar site: may be replaced at any time, like ``limits`` and ``proxies``; requests that have
+        begun keep the old ones.
     """
 
     def __init__(
@@ -141,11 +145,11 @@ class HTTPServer(Server):
     def open_channel(self, address: IAddress) -> HTTPChannel | None:
         """A channel for a connection from ``address``; None if there are far too many."""
         peer = name_of(address)
-        # A proxy brings many clients: these are counted as their requests come.
+        # A proxy connects for many clients: they are counted as their requests come.
         trusted = peer in self.proxies
         clients, now = self._clients, self.reactor.seconds()
         if not trusted and clients.connecting_wait(peer, now):
-            # Unheard, for its handshake is what would cost.
+            # Closed before the handshake, which is the expensive part.
             error = ProxyError(Problem.TOO_MANY_CONNECTIONS, "too many in a short time")
             self._audit.note(peer, error, now)
             return None
@@ -164,10 +168,10 @@ class HTTPServer(Server):
         return channel
 
     def _excess(self, peer: str, now: float, *, trusted: bool) -> Problem | None:
-        """Why there is no place for another connection of ``peer``; None: there is one.
+        """Why ``peer`` can have no further connection; None: it can.
 
-        Before anybody is refused, an idle connection is closed: of the client that has most where
-        all places are taken, else of this one.
+        Before a connection is refused, an idle one is closed: if all places are taken, one of the
+        client that has most; else one of this client.
         """
         clients, idlers = self._clients, self._idlers
         counted = not trusted and peer != NAMELESS
@@ -206,8 +210,8 @@ class HTTPServer(Server):
             self._admit_brought(request)
         wait = self._clients.request_wait(request.client, request.started)
         if wait:
-            # A refusal costs as much as an answer: whoever goes on has to connect again. A proxy's
-            # connection is others' too.
+            # A refusal costs as much as an answer, so the client has to connect again. Not so a
+            # proxy: its connection carries others' requests too.
             if not connection.trusted:
                 request.close_after()
             raise ProxyError(
@@ -215,11 +219,11 @@ class HTTPServer(Server):
             )
 
     def _admit_brought(self, request: Request) -> None:
-        """A proxy brings a request: its client is who the proxy says."""
+        """A trusted proxy has sent a request: the client is the one that the proxy names."""
         clients, now = self._clients, request.started
         said = request.head.fields.values(b"x-forwarded-for")
         client = request.client = self.proxies.client_behind(request.client, said)
-        # Of what the proxies' connections could carry; how many there are is for them to choose.
+        # Counted against what the proxies' connections could carry; proxies choose their number.
         enough = clients.has_enough_of(client, len(self._brought_by_proxies), now)
         clients.join(client, now)
         self._brought_by_proxies.add(request)
@@ -227,7 +231,7 @@ class HTTPServer(Server):
             raise ProxyError(Problem.TOO_MANY_CONNECTIONS, "too many requests at once")
 
     def refuse(self, request: Request, error: ProxyError) -> None:
-        """Let the site say what went wrong, and tell the log."""
+        """Let the site answer with what went wrong, and log it."""
         now = self.reactor.seconds()
         by_page = is_by_page(request.head.fields.special)
         port = None if request.upstream is None else request.upstream.port
@@ -242,7 +246,7 @@ class HTTPServer(Server):
         try:
             self._record(request, self.reactor.seconds() - request.started)
         except Exception:
-            # Whoever waits for an answer is not to suffer for the log.
+            # A problem with the log must not affect requests.
             _log.failure("a request could not be recorded; please report this")
 
     def sweep(self) -> None:
@@ -255,18 +259,18 @@ class HTTPServer(Server):
         self._audit.sweep(now)
 
     def _check_right(self, channel: HTTPChannel) -> None:
-        """End a WebSocket whose user has logged out, or may not be here any more."""
+        """End a WebSocket whose user has logged out or lost access."""
         request = channel.request
         if request is not None and request.holds is not None and not request.holds():
-            channel.retire()
+            channel.disconnect()
 
-    def retire(self) -> None:
-        """Serve nothing more on the connections that there are: see :meth:`HTTPChannel.retire`."""
+    def disconnect(self) -> None:
+        """End all open connections: see :meth:`HTTPChannel.disconnect`."""
         for channel in list(self.channels):
-            channel.retire()
+            channel.disconnect()
 
     def drain(self) -> None:
-        """Keep no connection: those that are idle close now, the others after their answer."""
+        """Close all connections: idle ones now, others after their answer."""
         self.draining = True
         for channel in list(self.channels):
             channel.close_if_idle()

@@ -1,4 +1,4 @@
-"""What a server serves and counts, and within which limits.
+"""The interface between a connection, its server and the site; limits and counts.
 
 Knows what a connection asks of a site. Knows nothing of connections.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ChannelLimits:
-    """Bounds of one connection: bytes, bytes per second, seconds."""
+    """Limits of one connection: bytes, bytes per second, seconds."""
 
     head: HeadLimits
     body_bytes: int
@@ -37,7 +37,7 @@ class Site(Protocol):
     """What a server serves."""
 
     common_lines: bytes
-    """Field lines that every answer bears, each with its CRLF."""
+    """Field lines that every answer gets, each with its CRLF."""
 
     def handle(self, request: Request) -> None:
         """Answer ``request``, now or later. Every request gets exactly one answer."""
@@ -48,18 +48,18 @@ class Site(Protocol):
 
 @dataclass(slots=True)
 class Handshakes:
-    """TLS handshakes of one server: how many were done, and how many connections ended before."""
+    """Counts TLS handshakes of one server: those done, and connections that ended before."""
 
     done: int = 0
     failed: int = 0
 
 
 class Server:
-    """What a connection needs of the server that it belongs to.
+    """What a connection needs from the server that it belongs to.
 
-    A class, because compiled code calls a class's methods ten times faster than a ``Protocol``'s.
+    It is a class, because compiled code calls its methods ten times faster than a ``Protocol``'s.
 
-    :ivar draining: whether no connection is to stay open.
+    :ivar draining: whether connections are closed after their current answer.
     """
 
     reactor: Clock

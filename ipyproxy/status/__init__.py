@@ -1,4 +1,4 @@
-"""Seeing what goes on: the status page, the same as JSON, metrics, and whether all is well.
+"""Monitoring: the status page, the same as JSON, metrics, and health endpoints.
 
-It reads what the other components count anyway. Nothing is added up before somebody looks.
+It reads the counters of the other components, and only when somebody looks.
 """

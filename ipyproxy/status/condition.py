@@ -1,6 +1,6 @@
-"""How the daemon itself is: what it listens on, what it proves itself with, whether it is ending.
+"""The condition of the daemon itself: listeners, certificates, and whether it is ready.
 
-Told by the service, asked by whoever wants to see. Decides nothing but whether that is ready.
+The service sets it, the status pages read it. It decides only whether the daemon is ready.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ipyproxy.tls import Certificate
 
 
 class Phase(Enum):
-    """Where in its life the daemon is; the values are what people and scripts are told."""
+    """The phase of the daemon's life; people and scripts see the values."""
 
     STARTING = "starting"
     SERVING = "serving"
@@ -24,10 +24,10 @@ class Phase(Enum):
 
 
 class Renewals(NamedTuple):
-    """How it goes with certificates that the proxy gets by itself.
+    """The state of certificates that the proxy gets by ACME.
 
-    ``got`` were got, ``failed`` are attempts that brought none. ``concerns`` are sentences on those
-    that are due and do not come.
+    ``got`` counts new certificates, ``failed`` counts failed attempts. ``concerns`` are sentences
+    about overdue certificates.
     """
 
     got: int
@@ -36,13 +36,13 @@ class Renewals(NamedTuple):
 
 
 class Condition:
-    """The daemon, from now on.
+    """The condition of the daemon.
 
-    It has been up since ``started``, a time of the reactor's clock, whose dates ``calendar`` gives.
-    ``listeners`` are where it listens, for people; ``reloads`` were done, ``refused_reloads`` left
-    everything as it was. ``handshakes`` are those of HTTPS. ``renewals`` tells of the certificates
-    that are got by themselves; None: there are none. ``missing`` says what has to be read before
-    visitors can be served; empty: nothing.
+    It has been up since ``started``, a time of the reactor's clock, which ``calendar`` turns into a
+    date. ``listeners`` names its listeners for people; ``reloads`` and ``refused_reloads`` count
+    reloads. ``handshakes`` are those of HTTPS. ``renewals`` returns the state of ACME's
+    certificates; None: there are none. ``missing`` returns what must be read before requests can be
+    served; empty: nothing.
     """
 
     def __init__(self, calendar: Calendar) -> None:
@@ -58,7 +58,7 @@ class Condition:
         self.refused_reloads = 0
 
     def obstacle(self) -> str | None:
-        """Why nobody should be sent here now; None if all is well."""
+        """Why load balancers should not send requests here; None if the daemon is ready."""
         if self.phase is not Phase.SERVING:
             return str(self.phase.value)
         if missing := self.missing():
@@ -68,7 +68,7 @@ class Condition:
         return None
 
     def ending(self) -> Sequence[Certificate]:
-        """The certificates that should have been renewed long ago."""
+        """The certificates whose renewal is overdue."""
         return [each for each in self.certificates if each.ends_soon(self._today)]
 
     @property

@@ -1,7 +1,7 @@
-"""What there is to see, gathered from what counts it; and the same as a JSON document.
+"""Gathers the facts for the status page from the components, also as a JSON document.
 
-Knows what the figures mean. Holds numbers, states and the names on certificates only: no byte of a
-request, no path and no secret can come to be shown. Knows nothing of pages.
+Knows what the figures mean. Contains only numbers, states and the names in certificates, so no byte
+of a request, no path and no secret can be shown. Knows nothing of pages.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ipyproxy.upstream.upstream import Upstream, UpstreamTable
 from ipyproxy.websocket.bridge import Bridges
 
 MOST_SHOWN = 500
-"""Upstreams that are told of one by one: those that were wanted last. The rest is counted."""
+"""Most upstreams that are listed one by one: those requested last. The others are only counted."""
 
 _NOTHING = Tally()
 _SEEN: dict[Outcome | None, str] = {
@@ -43,7 +43,7 @@ _SEEN: dict[Outcome | None, str] = {
 
 
 class Sources(NamedTuple):
-    """The components that are asked."""
+    """The components to read."""
 
     upstreams: UpstreamTable
     health: HealthChecker
@@ -61,9 +61,10 @@ class UpstreamFacts(NamedTuple):
 
     A notebook has a ``port``, whose number is its ``name``.
 
-    ``why`` says what an upstream that does not answer was last seen to do. ``errors`` are answers
-    of 500 and above, by the notebook or in its place. ``person_active`` is when somebody last did
-    something in a WebSocket: pages that are merely open ask and ask, too.
+    ``why`` is the last outcome of an upstream that does not answer. ``errors`` counts answers of
+    500 and above, by the notebook or by the proxy in its place. ``person_active`` is when a person
+    last did something in a WebSocket; requests don't count, because open pages send them by
+    themselves.
     """
 
     name: str
@@ -80,9 +81,10 @@ class UpstreamFacts(NamedTuple):
 
 
 class CompressedFacts(NamedTuple):
-    """Compressed answers that are kept.
+    """The cache of compressed answers.
 
-    ``hits`` is how often one was sent, ``misses`` how often one had to be compressed first.
+    ``hits`` is how often an entry was sent, ``misses`` how often an answer had to be compressed
+    first.
     """
 
     entries: int
@@ -93,7 +95,7 @@ class CompressedFacts(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """All there is to see at ``now``; the units are those of :class:`UpstreamFacts`."""
+    """All facts at ``now``; the units are those of :class:`UpstreamFacts`."""
 
     now: float
     started: float
@@ -115,7 +117,7 @@ class Facts(NamedTuple):
 
 
 def gather(sources: Sources) -> Facts:
-    """Look at everything."""
+    """Read all components."""
     statistics = sources.statistics
     upstreams = [one for one in sources.upstreams.all() if not _is_nobodys(one)]
     tallies = statistics.tallies
@@ -153,10 +155,10 @@ def _compressed(store: Store) -> CompressedFacts:
 
 
 def _is_nobodys(upstream: Upstream) -> bool:
-    """Whether somebody has asked for a port at which nothing has ever answered.
+    """Whether this is a port that never answered, but that somebody has requested.
 
-    Anybody can, for any port: that is no notebook that somebody would have to look after. An
-    application has a route, so somebody means it to be there.
+    Anybody can request any port, so it is no notebook that an administrator should see. An
+    application has a route, so it is meant to exist.
     """
     if upstream.port is None or upstream.is_known or upstream.open_work:
         return False
@@ -164,15 +166,15 @@ def _is_nobodys(upstream: Upstream) -> bool:
 
 
 def counted_by_state(upstreams: Iterable[Upstream]) -> dict[State, int]:
-    """How many of ``upstreams`` are in each state there is."""
+    """How many of ``upstreams`` are in each state."""
     counts = Counter(upstream.state for upstream in upstreams)
     return {state: counts[state] for state in State}
 
 
 def worth_telling(upstreams: list[Upstream]) -> list[Upstream]:
-    """Those of ``upstreams`` that are told of one by one, in the same order.
+    """Those of ``upstreams`` that are listed one by one, in the same order.
 
-    Whoever asks for every port that there is can't fill a page, or somebody's time series.
+    So a client that requests every port can't fill the page or a monitoring system's series.
     """
     if len(upstreams) <= MOST_SHOWN:
         return upstreams
@@ -198,7 +200,7 @@ def _upstream(upstream: Upstream, tally: Tally, hour: Hour, calendar: Calendar) 
 
 
 def _past(seconds: float, calendar: Calendar) -> float | None:
-    """The date of a time that is there only if it has been."""
+    """The date of a time; None for minus infinity."""
     return calendar.date(seconds) if seconds > 0 else None
 
 
@@ -210,7 +212,7 @@ def _why(upstream: Upstream) -> str | None:
 
 @cache
 def versions() -> Mapping[str, str]:
-    """What runs here, by name."""
+    """The versions of the software here, by name."""
     return {
         "ipyproxy": __version__,
         "Python": platform.python_version(),
@@ -222,7 +224,10 @@ def versions() -> Mapping[str, str]:
 
 
 def document(facts: Facts) -> dict[str, Any]:
-    """What ``status.json`` holds. Names end in their unit; times are ISO 8601 in UTC, or null."""
+    """The content of ``status.json``.
+
+    Names end in their unit; times are ISO 8601 in UTC, or null.
+    """
     condition = facts.condition
     return {
         "time": _time(facts.now),

@@ -1,6 +1,6 @@
-"""How busy the reactor is: how late it calls, and how long the periodic checks take.
+"""Measures how busy the reactor is: how late timers run, and how long the sweeps take.
 
-Knows timers. One that comes late means that everybody waited for as long.
+Knows timers. If a timer runs late, all connections have waited for as long.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from ipyproxy.clock import Call, Clock
 from ipyproxy.records.statistics import Histogram
 
 EVERY = 0.25
-"""Seconds between two looks."""
+"""Seconds between two measurements."""
 _REMEMBERED = round(60 / EVERY)
 
 
 class LoopLag:
-    """Measures how late timers are called: ``late`` all of them, ``recent`` those of a minute."""
+    """Measures the lateness of timers: ``late`` since the start, ``recent`` of the last minute."""
 
     def __init__(self, reactor: Clock) -> None:
         self.late = Histogram()
@@ -43,14 +43,14 @@ class LoopLag:
 
     @property
     def worst(self) -> float:
-        """The longest that anybody was seen to wait during the last minute, in seconds."""
+        """The greatest lateness in the last minute, in seconds."""
         return max(self.recent, default=0.0)
 
 
 def timed(
     call: Callable[[], None], taken: Histogram, now: Callable[[], float]
 ) -> Callable[[], None]:
-    """``call``, but ``taken`` counts how long it takes by the clock ``now``."""
+    """``call``, timed: ``taken`` counts the durations, by the clock ``now``."""
 
     def timed_call() -> None:
         began = now()

@@ -1,7 +1,7 @@
-"""The page kept up to date: parts drawn again while somebody looks, and sent as they change.
+"""Keeps open status pages up to date: draws their parts again and sends those that change.
 
-Knows server-sent events (the HTML standard's section 9.2) and who looks. Once a second at most;
-never while nobody looks; and a viewer that does not read gets nothing until it has.
+Knows server-sent events (the HTML standard's section 9.2) and the viewers. It draws at most once a
+second, and never without viewers. A viewer that does not read gets nothing more until it has.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from ipyproxy.web.pages import Page
 from ipyproxy.web.resources import NOT_DONE_YET, Branch, send_problem
 
 EVERY = 1.0
-"""Seconds between two looks."""
+"""Seconds between two updates."""
 QUIET = 15
-"""Looks without news after which a viewer is sent a comment, so that it knows we are there."""
+"""Updates without news after which a viewer gets a comment, as a sign of life."""
 MOST_VIEWERS = 16
 MOST_REDRAWN = 100
-"""Rows that are drawn anew in one look, so that a busy host is not held up; others are next."""
+"""Most rows that are drawn in one update, so that it does not block a busy host; others follow."""
 
 _SINCE = re.compile(rb"[?&]since=([0-9]{1,15})(?:&|\Z)")
 _LINES = [
     b"Content-Type: text/event-stream",
     b"Cache-Control: no-store",
     b"X-Content-Type-Options: nosniff",
-    # Some proxies hold back what comes in small pieces.
+    # Some proxies buffer small pieces.
     b"X-Accel-Buffering: no",
 ]
 
 
 class Board:
-    """The parts of the page as they were last drawn, and when each last became what it is.
+    """The parts of the page as drawn last, and when each one changed last.
 
-    Stamps are milliseconds since the epoch, so that one from before a restart is simply old.
+    Stamps are milliseconds since the epoch, so that one from before a restart is just old.
     """
 
     def __init__(self, look: Callable[[], Facts]) -> None:
@@ -61,7 +61,7 @@ class Board:
         """Draw what has changed."""
         facts = self._look()
         self._now = facts.now
-        # Two looks within a millisecond are two all the same.
+        # Two updates within a millisecond need different stamps.
         self.stamp = max(self.stamp + 1, int(facts.now * 1000))
         for name, part in general_parts(facts).items():
             self._put(name, part)
@@ -75,7 +75,7 @@ class Board:
         minute = facts.now // 60
         rows = [(row_id(one), one) for one in facts.upstreams]
         due = [(name, one) for name, one in rows if self._drawn.get(name) != (one, minute)]
-        # New ones come before all, then whoever has waited longest.
+        # New rows come first, then those that have waited longest.
         due.sort(key=lambda each: self._changed.get(each[0], 0))
         new = sum(name not in self._drawn for name, _ in due)
         for name, upstream in due[: max(new, MOST_REDRAWN)]:
@@ -97,9 +97,9 @@ class Board:
         return whole_page(self._parts, self._rows, self._now, self.stamp)
 
     def news(self, since: int) -> dict[str, Any] | None:
-        """What became different after the stamp ``since``; None if nothing did.
+        """The parts that changed after the stamp ``since``; None if none did.
 
-        ``rows`` holds the ids of all rows in their order, if that is part of it.
+        ``rows`` has the ids of all rows in order, if that changed.
         """
         parts = {name: self._parts[name] for name, at in self._changed.items() if at > since}
         if self._rows_changed > since:
@@ -132,17 +132,17 @@ class Live(Branch):
         return NOT_DONE_YET
 
     def _known(self, since: int) -> int:
-        """The stamp that a viewer has, or 0 if the clock was set back and it was never given."""
+        """``since``, or 0 if it lies in the future because the clock was set back."""
         return since if since <= self._board.stamp else 0
 
     def leave(self, viewer: _Viewer) -> None:
-        """One viewer less."""
+        """Remove a viewer."""
         self.viewers.discard(viewer)
         if not self.viewers and self._looking.running:
             self._looking.stop()
 
     def close(self) -> None:
-        """End all streams; whoever may come again does so by itself."""
+        """End all streams; browsers reconnect by themselves."""
         for viewer in list(self.viewers):
             viewer.end()
 
@@ -152,7 +152,7 @@ class Live(Branch):
             for viewer in list(self.viewers):
                 viewer.tell(self._board)
         except Exception:
-            # What escaped from here would end the LoopingCall for good.
+            # An exception that left this method would end the LoopingCall for good.
             self._log.failure("the status page could not be drawn; please report this")
 
 
@@ -169,7 +169,7 @@ class _Viewer:
         request.flush()
 
     def tell(self, board: Board) -> None:
-        """Send what is new to this viewer, unless it has not taken what it was sent before."""
+        """Send the news to this viewer, unless it has yet to read the last ones."""
         if self._request.transport.bytes_waiting:
             return
         news = board.news(self._since)
@@ -195,13 +195,13 @@ class _Viewer:
         self._live.leave(self)
 
     def body_received(self, data: bytes) -> None:
-        """See :class:`ipyproxy.server.request.BodyConsumer`: nobody asked for one."""
+        """See :class:`ipyproxy.server.request.BodyConsumer`; ignored."""
 
     def body_ended(self) -> None:
         """See :class:`ipyproxy.server.request.BodyConsumer`."""
 
 
 def _since(request: Request) -> int:
-    """The stamp that a viewer has already, as it says; 0 if it has nothing."""
+    """The stamp of the page that a viewer has, as it says; 0 if none."""
     match = _SINCE.search(request.head.target)
     return int(match[1]) if match else 0

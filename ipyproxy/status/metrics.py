@@ -1,8 +1,8 @@
-"""The figures as Prometheus reads them; they are read off the components when somebody scrapes.
+"""The metrics for Prometheus, read from the components at each scrape.
 
-Knows names, kinds and labels. A label's values are few: an upstream is told of by itself only while
-it is among the last :data:`~ipyproxy.status.facts.MOST_SHOWN` that were wanted, and paths, clients
-and the like never are.
+Knows names, kinds and labels. Labels have few values: only the
+:data:`~ipyproxy.status.facts.MOST_SHOWN` upstreams requested last have samples of their own; paths,
+clients and the like never do.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class Metrics:
 
 
 class ProcessFigures(ProcessCollector):
-    """The process as the kernel sees it, even where ``/proc`` holds processes and nothing else."""
+    """Figures of the process from the kernel, even if ``/proc`` shows only processes."""
 
     def _boot_time(self) -> float:
-        # Prometheus' own reads /proc/stat, and says nothing at all where that is hidden
+        # The base class reads /proc/stat, and gives no figures at all if that is hidden
         # (systemd.exec(5), ProcSubset=pid).
         return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
@@ -67,7 +67,7 @@ class _Figures(Collector):
         self._sources = sources
 
     def collect(self) -> Iterator[Metric]:
-        """Look at everything."""
+        """Read all components."""
         yield from self._traffic()
         yield from self._upstreams()
         yield from self._compressed()
@@ -88,7 +88,7 @@ class _Figures(Collector):
             REQUEST_BOUNDS,
             *(tally.durations for tally in tallies),
         )
-        # No tally has these yet, because a bridge is counted at its end.
+        # No tally has the traffic of open bridges yet, because a bridge is counted at its end.
         open_bridges = [bridge.traffic for bridge in sources.bridges.open]
         yield _counter(
             "ipyproxy_received_bytes_total",
@@ -244,12 +244,12 @@ class _Figures(Collector):
 
 
 def _label(upstream: Upstream) -> dict[str, str]:
-    """What tells the samples of an upstream from those of others: ``port`` for a notebook."""
+    """The label of an upstream's samples: ``port`` for a notebook."""
     return {"upstream" if upstream.port is None else "port": upstream.name}
 
 
 def _add(family: Metric, labels: dict[str, str], value: float) -> None:
-    """Add a sample whose labels are its own, which families with fixed labels do not take."""
+    """Add a sample with labels of its own, which families with fixed labels do not allow."""
     suffix = "_total" if isinstance(family, CounterMetricFamily) else ""
     family.add_sample(family.name + suffix, labels, value)
 

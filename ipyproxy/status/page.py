@@ -1,7 +1,7 @@
-"""The status page: facts -> HTML, in parts that can be replaced one by one.
+"""The status page: turns facts into HTML, in parts that can be replaced one by one.
 
-Knows how things look to a person. Each part is an element with an id, drawn by itself; the page is
-all of them, and what is sent to an open page is those that have changed.
+Knows how the page looks. Each part is an element with an id; an open page gets the parts that have
+changed.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def whole_page(parts: dict[str, str], rows: list[str], now: float, at: int) -> P
 
 
 def general_parts(facts: Facts) -> dict[str, str]:
-    """All parts but the rows, by id."""
+    """All parts except the rows, by id."""
     phase = facts.condition.phase.value
     return {
         "phase": f'<p id="phase" class="pill {phase}">{phase}</p>',
@@ -100,7 +100,7 @@ def general_parts(facts: Facts) -> dict[str, str]:
 
 
 def row(facts: UpstreamFacts, now: float) -> str:
-    """One upstream."""
+    """The row of an upstream."""
     errors = "figure bad" if facts.errors else "figure"
     why = f'<span class="soft">{facts.why}</span>' if facts.why else ""
     since = "" if facts.since is None else f' <span class="soft">{lasting(facts.since, now)}</span>'

@@ -1,4 +1,4 @@
-"""The last hour as a drawing: one bar for each minute, an inline SVG without a size or a colour.
+"""Draws the last hour: one bar for each minute, as inline SVG without size or colour.
 
 Knows lines only. The style sheet says how large it is and what it looks like.
 """
@@ -11,7 +11,7 @@ _HEIGHT = 24
 
 
 def plot(hour: Hour) -> str:
-    """Bars of all requests, and before them bars of those that failed, on one scale."""
+    """Bars of all requests, and in front of them bars of failed ones, on the same scale."""
     most = max(hour.requests)
     total, errors = sum(hour.requests), sum(hour.errors)
     said = f"{total} requests in the last hour, {errors} of them failed; {most} in a minute at most"
@@ -28,7 +28,7 @@ def plot(hour: Hour) -> str:
 
 
 def _bars(counts: list[int], most: int) -> str:
-    """One bar wherever there is something; the smallest can still be seen."""
+    """A bar for each count above 0; the smallest one is still visible."""
     return "".join(
         f"M{at}.5 {_HEIGHT}v-{max(1.5, _HEIGHT * count / most):.4g}"
         for at, count in enumerate(counts)

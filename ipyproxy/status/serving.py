@@ -1,6 +1,6 @@
-"""The status listener: a small server beside the public one, with connections of its own.
+"""The status listener: a small server beside the public one, with its own connections.
 
-So the status page can be reached when the public side is full, and until the very end of a drain.
+So the status page is reachable when the public side is full, and until the end of a drain.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _TRY_EVERY = 2.0
 class StatusServer:
     """Serves ``site`` on ``where``, which is a value of ``status.listen``.
 
-    Its requests are neither counted nor logged, or they would be most of what an idle proxy shows.
+    Its requests are neither counted nor logged; otherwise an idle proxy would show mostly these.
 
-    :ivar where: what :meth:`listen` was told.
+    :ivar where: the argument of :meth:`listen`.
     """
 
     _log = Logger(namespace="ipyproxy.status.serving")
@@ -50,10 +50,10 @@ class StatusServer:
         self.server = private_server(reactor, site, limits, _CONNECTIONS)
 
     def listen(self, where: int | str | None, directory: Path) -> IAddress | None:
-        """Begin to listen; gives the address, or None if there is none.
+        """Start to listen. Returns the address, or None.
 
-        The usual socket, in ``directory``, may be missing, for nobody has asked for it. What was
-        asked for and cannot be had ends the process (``SystemExit``).
+        If the usual socket in ``directory`` is not available, that is no error, since it is only
+        the default. A configured listener that fails ends the process (``SystemExit``).
         """
         self.where = where
         if where is None:
@@ -78,9 +78,11 @@ class StatusServer:
             return None
 
     def sweep(self) -> IAddress | None:
-        """Look at deadlines, and try again to get the usual socket; its address, once there.
+        """Check deadlines, and try again to get the usual socket.
 
-        Another process may have had it, which has ended since, or given its place up.
+        Returns its address once that works.
+
+        Another process may have had the socket, and has ended or given it up since.
         """
         self.server.sweep()
         if self._path is None or self._listener is not None:
@@ -100,7 +102,7 @@ class StatusServer:
         return self._listener.address
 
     def give_up_place(self) -> None:
-        """Leave the usual socket to another process, and go on with those who are connected."""
+        """Leave the usual socket to another process; open connections stay."""
         if self._path is not None and self._listener is not None:
             self._listener.stop()
             self._listener = None

@@ -1,6 +1,6 @@
-"""Where things are to be seen: the resources below ``/_ipyproxy/``, and the site that bears them.
+"""The resources of the status pages below ``/_ipyproxy/``, and the site of the status listener.
 
-Knows paths and forms. What is shown is gathered in ``facts.py``.
+Knows paths and formats; ``facts.py`` gathers the content.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ PLAIN: tuple[Field, ...] = (
 
 
 def health_resources(condition: Condition) -> Mapping[str, Resource]:
-    """What load balancers ask, by path. It says nothing that connecting does not tell."""
+    """The health endpoints for load balancers, by path.
+
+    They reveal no more than connecting does.
+    """
 
     def ready(_: Request) -> Page:
         obstacle = condition.obstacle()
@@ -53,14 +56,14 @@ def health_resources(condition: Condition) -> Mapping[str, Resource]:
 
 
 class Sights(NamedTuple):
-    """What is for the administrator's eyes only: ``resources`` by path, and who looks."""
+    """The status pages for the administrator: ``resources`` by path, and the viewers."""
 
     resources: Mapping[str, Resource]
     live: Live
 
 
 def make_sights(sources: Sources, reactor: Clock) -> Sights:
-    """Everything there is to see of ``sources``."""
+    """Make the status pages for ``sources``."""
     metrics = Metrics(sources)
     board = Board(lambda: gather(sources))
     live = Live(reactor, board)
@@ -83,10 +86,10 @@ def make_sights(sources: Sources, reactor: Clock) -> Sights:
 
 
 class StatusSite:
-    """What the status listener serves. Who gets as far as to its socket may read it all.
+    """The site of the status listener. Everybody who can connect to it may read everything.
 
-    A page that resolves its own name to this machine can get as far as a port of it (DNS
-    rebinding), so the host must be one of this proxy's, as on the public site.
+    A page whose host name resolves to this machine can connect to a port (DNS rebinding), so the
+    Host must be one of the proxy's, as on the public site.
     """
 
     common_lines = b""
@@ -96,7 +99,7 @@ class StatusSite:
         self._policy = policy
 
     def handle(self, request: Request) -> None:
-        """Check the host, and let the resource answer."""
+        """Check the host; the resource answers."""
         target = parse_target(request.head.method, request.head.target)
         self._policy.served_host(request.head, target.authority)
         if target.path in _FRONT:
@@ -108,7 +111,7 @@ class StatusSite:
         resource.render(request)
 
     def refuse(self, request: Request, error: ProxyError) -> None:
-        """Answer with the page of the error."""
+        """Answer with the error's page."""
         send_problem(request, error.problem)
 
 

@@ -10,7 +10,7 @@ _NONE = "\N{EN DASH}"
 
 
 def count(number: int) -> str:
-    """A count, its thousands set apart."""
+    """A count with separated thousands."""
     return f"{number:,}".replace(",", _THIN_SPACE)
 
 
@@ -25,7 +25,7 @@ def size(number: int) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A short duration, to two digits or three."""
+    """A short duration, with two or three digits."""
     if seconds is None:
         return _NONE
     if seconds >= 100:
@@ -35,7 +35,7 @@ def duration(seconds: float | None) -> str:
 
 
 def age(seconds: float) -> str:
-    """How long something lasts, in its largest unit, so that it seldom changes."""
+    """A duration in its largest unit, so that it seldom changes."""
     if seconds < 60:
         return "less than a minute"
     if seconds < 3600:
@@ -46,14 +46,14 @@ def age(seconds: float) -> str:
 
 
 def ago(at: float | None, now: float) -> str:
-    """How long ago a time was, as HTML, and which time it was for whoever points at it."""
+    """How long ago a time was, as HTML; the tooltip has the time itself."""
     if at is None:
         return _NONE
     return _timed(at, "just now" if now - at < 60 else f"{age(now - at)} ago")
 
 
 def lasting(since: float, now: float) -> str:
-    """How long something has been so, likewise."""
+    """How long something has lasted, likewise."""
     return _timed(since, "just now" if now - since < 60 else f"for {age(now - since)}")
 
 

@@ -1,6 +1,6 @@
-"""A certificate with its key, as it is served, and why one cannot be.
+"""A certificate with its key, ready to be served.
 
-Knows what is in them. Knows nothing of files' contents, contexts or connections.
+Knows the contents of certificates. Knows nothing of files, contexts or connections.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 SOON = timedelta(days=14)
-"""How long before its end a certificate that should have been renewed is spoken of."""
+"""Warnings begin so long before a certificate expires."""
 _SOON_OF_SHORT = 4
-"""One that lasts for less than so many times as long: in the last such part of its life."""
+"""For a certificate with less than 4 times this lifetime, they begin in its last quarter."""
 
 
 class CertificateError(Exception):
-    """A certificate cannot be served: which file, what is wrong, what to do, in one sentence."""
+    """A certificate cannot be served; the message says which file, why, and what to do."""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate that can be served, with its key: what two files held when they were read.
+    """A certificate that can be served, with its key, as read from two files.
 
-    The contents are kept, so that a new context needs neither the disk nor the rights to read the
-    key, and never mixes the halves of a renewal that is just being written.
+    The contents are kept in memory, so that a new context needs neither the disk nor the rights to
+    read the key, and never mixes old and new files during a renewal.
     """
 
     certificate: Path
@@ -35,18 +35,18 @@ class Certificate:
     names: tuple[str, ...]
     """Lower-case DNS names (perhaps with a ``*`` label) and IP addresses."""
     not_before: datetime
-    """The moment from which on browsers take it (aware, UTC)."""
+    """Start of validity (with time zone, UTC)."""
     not_after: datetime
-    """The moment after which browsers refuse it (aware, UTC)."""
+    """End of validity (with time zone, UTC)."""
     is_development: bool
-    """Made by :func:`development_certificate`: no browser trusts it unasked."""
+    """Whether :func:`development_certificate` made it; no browser trusts it by default."""
     chain: tuple[x509.Certificate, ...] = field(repr=False)
     """The server's own certificate, then the intermediates."""
     private_key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey = field(repr=False, compare=False)
 
     @property
     def is_self_signed(self) -> bool:
-        """Nobody vouches for it: browsers show a warning, and most people go on."""
+        """Whether it is self-signed, so browsers show a warning."""
         return self.chain[0].issuer == self.chain[0].subject
 
     def ends_soon(self, now: datetime) -> bool:
@@ -55,11 +55,11 @@ class Certificate:
         return now > self.not_after - margin
 
     def is_expired(self, now: datetime) -> bool:
-        """Whether browsers refuse it at ``now`` (aware) for its age."""
+        """Whether it has expired at ``now`` (with time zone)."""
         return now > self.not_after
 
     def __str__(self) -> str:
-        """Say in a line of the log which one it is."""
+        """A description for the log."""
         kind = "a development one, which no browser trusts, " if self.is_development else ""
         names = ", ".join(self.names)
         return f"{kind}{self.certificate}, for {names}, until {self.not_after:%Y-%m-%d}"

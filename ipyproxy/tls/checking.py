@@ -1,6 +1,6 @@
-"""What an administrator is to know of a certificate before browsers find out.
+"""Checks a certificate for problems that browsers would find.
 
-Knows X.509, and which authorities this system trusts. Knows nothing of the configuration.
+Knows X.509, and the authorities that this system trusts. Knows nothing of the configuration.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ROOT_UNKNOWN = (18, 19)  # X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT and its kin
 
 
 def problems(certificate: Certificate) -> Iterator[str]:
-    """Why browsers would refuse ``certificate`` for as long as its file is as it is."""
+    """Why browsers would refuse ``certificate``, apart from its age."""
     path = certificate.certificate
     for link, above in pairwise(certificate.chain):
         if not _issued(above, link):
@@ -31,10 +31,10 @@ def problems(certificate: Certificate) -> Iterator[str]:
 
 
 def ages(certificate: Certificate, now: datetime) -> Iterator[str]:
-    """What there is to say of the age of ``certificate`` at ``now`` (aware).
+    """Problems with the age of ``certificate`` at ``now`` (with time zone).
 
-    None of it keeps a certificate from being served: others may have been renewed beside it, and
-    an old one is better than none.
+    The certificate is served all the same: others beside it may have been renewed, and an old one
+    is better than none.
     """
     path, end, own = certificate.certificate, certificate.not_after, certificate.chain[0]
     if certificate.is_expired(now):
@@ -52,9 +52,9 @@ def ages(certificate: Certificate, now: datetime) -> Iterator[str]:
 
 
 def warnings(certificate: Certificate) -> Iterator[str]:
-    """What may be a reason for some browsers to refuse ``certificate``, or for others to misuse it.
+    """Why some browsers may refuse ``certificate``, or why somebody could misuse it.
 
-    To find out takes a look at all authorities that this system trusts.
+    This loads all authorities that the system trusts.
     """
     path = certificate.certificate
     last = certificate.chain[-1]

@@ -1,6 +1,6 @@
-"""Certificates that browsers show: who may issue them, and whom they name.
+"""Client certificates: the authorities for them, and the subject that they name.
 
-Knows pyOpenSSL. Knows nothing of what a name entitles to.
+Knows pyOpenSSL. Knows nothing of what a subject may do.
 """
 
 from __future__ import annotations
@@ -10,28 +10,28 @@ from dataclasses import dataclass, field
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
-# Sessions are resumed on terms that they were made on; OpenSSL asks for a name of these where a
-# session may hold a client's certificate.
+# The session id context: OpenSSL requires one if a session may contain a client certificate, and
+# resumes sessions only with the same one.
 _SESSIONS_OF = b"ipyproxy"
 
 
 @dataclass(frozen=True)
 class ClientAuthorities:
-    """Who may issue the certificates of clients, and whether each client needs one."""
+    """The authorities for client certificates, and whether each client needs one."""
 
     authorities: tuple[x509.Certificate, ...] = field(repr=False)
     required: bool
 
 
 def ask_for_certificate(context: SSL.Context, clients: ClientAuthorities) -> None:
-    """Let ``context`` ask each client for a certificate, and refuse one that does not hold.
+    """Make ``context`` request a certificate from each client, and refuse invalid ones.
 
-    OpenSSL looks at its chain, its age, and that it was issued for clients (or for no purpose in
-    particular). A session that is resumed keeps the certificate that it began with.
+    OpenSSL checks its chain, its age, and that its purpose includes clients. A resumed session
+    keeps its certificate.
     """
     store = context.get_cert_store()
     assert store is not None
-    # An authority is trusted as it stands in the file, whether it is a root or not.
+    # All authorities in the file are trusted, also those that are no root.
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
     for authority in clients.authorities:
         store.add_cert(crypto.X509.from_cryptography(authority))
@@ -43,10 +43,10 @@ def ask_for_certificate(context: SSL.Context, clients: ClientAuthorities) -> Non
 
 
 def client_subject(connection: SSL.Connection) -> str | None:
-    """Whom the client's certificate names (RFC 4514), such as ``CN=ada,O=Example``; None without.
+    """The subject of the client's certificate (RFC 4514), such as ``CN=ada,O=Example``, or None.
 
-    There is one only after a handshake in which it was verified, or when that session is resumed:
-    without ``tls.client_ca`` no client is asked for one.
+    Only a verified certificate counts, also that of a resumed session. Without ``tls.client_ca``
+    none is requested.
     """
     certificate = connection.get_peer_certificate(as_cryptography=True)
     return None if certificate is None else certificate.subject.rfc4514_string()

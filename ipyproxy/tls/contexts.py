@@ -1,4 +1,4 @@
-"""The terms on which browsers are served: versions, suites, groups, protocols and sessions.
+"""TLS contexts for browsers: versions, cipher suites, groups, protocols and sessions.
 
 Knows pyOpenSSL contexts. Knows nothing of files, of names, or of when a context is chosen.
 """
@@ -18,8 +18,8 @@ from OpenSSL.SSL import _lib  # type: ignore[attr-defined]  # see _set_groups
 from ipyproxy.tls.certificates import Certificate, CertificateError
 from ipyproxy.tls.clients import ClientAuthorities, ask_for_certificate
 
-# Mozilla's guideline 6.0: forward secrecy and AEAD only. Clients choose among the suites, for they
-# know whether their processor has AES.
+# Mozilla's guideline 6.0: forward secrecy and AEAD only. Clients choose the suite, because they
+# know whether their processor has AES instructions.
 _TLS_1_2_SUITES = b":".join(
     (
         b"ECDHE-ECDSA-AES128-GCM-SHA256",
@@ -31,12 +31,12 @@ _TLS_1_2_SUITES = b":".join(
     )
 )
 _TLS_1_3_SUITES = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
-# "?": passed over by an OpenSSL that does not know it (before 3.5).
+# "?": an OpenSSL that does not know it (before 3.5) ignores it.
 _GROUPS = b"?X25519MLKEM768:X25519:P-256:P-384"
 
 
 class Profile(Enum):
-    """Mozilla's names for how old a browser may be; the value is the oldest version of TLS."""
+    """Mozilla's configurations for old and new browsers; the value is the oldest TLS version."""
 
     INTERMEDIATE = SSL.TLS1_2_VERSION
     MODERN = SSL.TLS1_3_VERSION
@@ -44,26 +44,26 @@ class Profile(Enum):
 
 @dataclass(frozen=True)
 class Terms:
-    """What is agreed on with every browser, whatever name it asks for."""
+    """The terms for all browsers, for any host name."""
 
     profile: Profile = Profile.INTERMEDIATE
     clients: ClientAuthorities | None = None
-    """Whose certificates are asked for; None: nobody's."""
+    """The authorities for client certificates; None: none are requested."""
     refuses_unknown_names: bool = False
-    """Whether a client that asks for no name of ours is turned away, without a certificate."""
+    """Whether to refuse a client whose SNI is none of our names, before showing a certificate."""
 
 
 Selection = Callable[[SSL.Connection, list[bytes]], bytes]
-"""Chooses among the protocols that a client offers (ALPN), or raises SSL.Error."""
+"""Chooses one of the protocols that a client offers (ALPN), or raises SSL.Error."""
 
 
 def select_protocol(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
     """Answer ALPN with HTTP/1.x; end with an alert if only others are offered (RFC 7301 3.2).
 
-    Browsers always offer http/1.1, beside h2, and alone for WebSocket; ``curl -0`` offers http/1.0.
-    A client that offers neither would send what we do not speak, or an attacker led it here from
-    another protocol's server (the ALPACA attack). pyOpenSSL makes the alert of an exception, and
-    raises that from the call that was reading: so it is one that readers expect there.
+    Browsers always offer http/1.1, together with h2, or alone for WebSocket; ``curl -0`` offers
+    http/1.0. A client that offers neither speaks another protocol, or an attacker has redirected it
+    from another protocol's server (the ALPACA attack). pyOpenSSL turns an exception into the alert,
+    and raises it from the call that reads; so it must be an exception that readers expect.
     """
     for spoken in (b"http/1.1", b"http/1.0"):
         if spoken in offered:
@@ -74,11 +74,11 @@ def select_protocol(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
 def server_context(
     certificates: Iterable[Certificate], terms: Terms, select: Selection = select_protocol
 ) -> SSL.Context:
-    """A new context that serves ``certificates``: of several, each of another kind of key.
+    """A new context for ``certificates``; several must have different kinds of keys.
 
-    The keys that seal session tickets are the context's own. OpenSSL never changes them, and
-    whoever gets hold of them can read recorded TLS 1.2 connections that were resumed: a new
-    context now and then is what limits that. Raises CertificateError.
+    Each context has its own keys for session tickets. OpenSSL never changes them, and with a stolen
+    key recorded TLS 1.2 connections that were resumed can be decrypted; a new context from time to
+    time limits that. Raises CertificateError.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(terms.profile.value)
@@ -87,8 +87,8 @@ def server_context(
     _set_groups(context)
     context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-    # Tickets keep sessions on the client's side. The cache would keep up to 20480 more here, at
-    # 1.1 KiB each, for clients that ask for no ticket, which no browser is.
+    # With tickets, clients store the sessions. OpenSSL's cache would store up to 20480 more here,
+    # at 1.1 KiB each, for clients without tickets, and no browser is one.
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_alpn_select_callback(select)
     if terms.clients is not None:
@@ -99,7 +99,7 @@ def server_context(
 
 
 def use(context: SSL.Context, certificate: Certificate) -> None:
-    """Let ``context`` show ``certificate``. Raises CertificateError."""
+    """Add ``certificate`` to ``context``. Raises CertificateError."""
     try:
         _use_chain(context, certificate.chain)
         context.use_privatekey(certificate.private_key)
@@ -112,10 +112,10 @@ def use(context: SSL.Context, certificate: Certificate) -> None:
 
 
 def _use_chain(context: SSL.Context, chain: Iterable[x509.Certificate]) -> None:
-    """Let the context have ``chain``.
+    """Add ``chain`` to the context.
 
-    Only if it is read from a file does pyOpenSSL let two certificates each have intermediates of
-    their own. The file need not be on a disk.
+    With pyOpenSSL, two certificates can have separate intermediates only if they are read from a
+    file. The file need not be on a disk.
     """
     with os.fdopen(os.memfd_create("chain"), "wb") as file:
         file.writelines(link.public_bytes(Encoding.PEM) for link in chain)
@@ -124,11 +124,11 @@ def _use_chain(context: SSL.Context, chain: Iterable[x509.Certificate]) -> None:
 
 
 def _set_groups(context: SSL.Context) -> None:
-    """Leave the guideline's groups only.
+    """Allow only the guideline's groups.
 
-    pyOpenSSL has no public way (``set_tmp_ecdh`` leaves one single group). Without this, OpenSSL
-    also takes ffdhe3072, and then a client that sends a few made-up bytes and computes nothing
-    has the server compute seven times as long as for X25519 (CVE-2002-20001).
+    pyOpenSSL has no public method for this (``set_tmp_ecdh`` allows a single group). Without it,
+    OpenSSL also accepts ffdhe3072, and a client that sends a few made-up bytes makes the server
+    compute seven times as long as for X25519 (CVE-2002-20001).
     """
     if _lib.SSL_CTX_set1_curves_list(context._context, _GROUPS) != 1:
         raise RuntimeError("OpenSSL 3.3 or newer is needed, to choose the groups of TLS.")

@@ -1,4 +1,4 @@
-"""The certificate that is made up where none is configured, and kept.
+"""The development certificate: self-signed, made if none is configured, and stored.
 
 Knows one file in one directory. Knows nothing of how it is served.
 """
@@ -23,19 +23,19 @@ from ipyproxy.tls.loading import load_certificate
 
 _DEVELOPMENT_FILE = "development.pem"
 _DEVELOPMENT_NAMES = ("localhost", "127.0.0.1", "::1")
-# Browsers take at most 398 days, and some clocks are a little behind.
+# Browsers accept at most 398 days, and some clocks are a little slow.
 _LIFETIME = timedelta(days=397)
 _CLOCK_SLACK = timedelta(hours=1)
 _LEAST_LIFE_LEFT = timedelta(days=1)
 
 
 def development_certificate(directory: Path, own: Collection[str], now: datetime) -> Certificate:
-    """A self-signed certificate for this host, made once and kept in ``directory``.
+    """A self-signed certificate for this host, made once and stored in ``directory``.
 
-    It bears ``localhost``, the loopback addresses, and the host's ``own`` names and addresses, as
-    far as they are valid. It is made anew when it lacks a name, has less than a day to live at
-    ``now`` (aware), cannot be read, or lay open to others. Certificate and key share one file, so
-    that a crash or a second process can never leave a pair that does not match. Raises
+    It contains ``localhost``, the loopback addresses, and the valid ones of the host's ``own``
+    names and addresses. A new one is made if a name is missing, if it expires within a day of
+    ``now`` (with time zone), if it cannot be read, or if others could read it. Certificate and key
+    are in one file, so that they always match, even after a crash or with a second process. Raises
     CertificateError.
     """
     valid = {name.lower() for name in own if is_host_name(name.lower()) or parse_address(name)}

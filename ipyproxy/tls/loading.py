@@ -1,4 +1,4 @@
-"""PEM files -> certificates that can be served, or a sentence on what is wrong with them.
+"""Loads certificates from PEM files and checks that they can be served.
 
 Knows files and X.509. Knows nothing of connections or of the configuration.
 """
@@ -20,9 +20,10 @@ from ipyproxy.tls.contexts import Terms, server_context
 def load_certificate(certificate: Path, key: Path, passphrase: bytes | None = None) -> Certificate:
     """Read and validate the PEM files of a certificate chain and of its key (it may be one file).
 
-    An expired one is loaded: a warning page is better than none. Raises CertificateError.
+    An expired certificate is loaded too: a browser's warning is better than nothing. Raises
+    CertificateError.
 
-    :param passphrase: what the key is encrypted with; None: it is not.
+    :param passphrase: the passphrase of the key; None: it is not encrypted.
     """
     chain = _read_chain(certificate)
     private_key = _read_key(key, passphrase)
@@ -32,7 +33,7 @@ def load_certificate(certificate: Path, key: Path, passphrase: bytes | None = No
         names = _names(chain[0])
         not_before = chain[0].not_valid_before_utc
         not_after = chain[0].not_valid_after_utc
-    # DuplicateExtension and its like share no base class with the rest.
+    # DuplicateExtension and similar errors share no base class with the others.
     except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
         raise CertificateError(
             f"{certificate} holds a certificate that is malformed ({error}); have it issued again."
@@ -53,12 +54,12 @@ def load_certificate(certificate: Path, key: Path, passphrase: bytes | None = No
             "where browsers look; have it issued with the names of this server."
         )
     loaded = Certificate(certificate, key, names, not_before, not_after, False, chain, private_key)
-    server_context((loaded,), Terms())  # shows what OpenSSL itself refuses, such as a short key
+    server_context((loaded,), Terms())  # fails for what OpenSSL refuses, such as a short key
     return loaded
 
 
 def load_directory(directory: Path) -> tuple[Certificate, ...]:
-    """Each ``*.pem`` file in ``directory``, by name: chain and key, or the key in ``*.key`` beside.
+    """Load each ``*.pem`` file in ``directory``: chain and key, or with the key in ``*.key``.
 
     Raises CertificateError, also if there is none.
     """
@@ -82,7 +83,7 @@ def load_directory(directory: Path) -> tuple[Certificate, ...]:
 
 
 def load_authorities(path: Path) -> tuple[x509.Certificate, ...]:
-    """The authorities in a PEM file, whom a peer's certificate has to come from.
+    """Load the authorities in a PEM file that may issue a peer's certificate.
 
     Raises CertificateError.
     """
@@ -97,7 +98,7 @@ def load_authorities(path: Path) -> tuple[x509.Certificate, ...]:
 
 
 def load_trusted(path: Path) -> tuple[x509.Certificate, ...]:
-    """Certificates in a PEM file that are to be trusted as they stand. Raises CertificateError."""
+    """Load the trusted certificates in a PEM file. Raises CertificateError."""
     return _read_chain(path)
 
 
@@ -113,7 +114,7 @@ def _read_chain(path: Path) -> tuple[x509.Certificate, ...]:
     content = _read(path)
     try:
         chain = tuple(x509.load_pem_x509_certificates(content))
-        # A last certificate that is cut short is passed over in silence, and browsers miss it.
+        # The library skips a truncated last certificate silently, and browsers would miss it.
         if 2 * len(chain) != content.count(b"CERTIFICATE-----"):
             raise ValueError
     except ValueError as error:
@@ -131,7 +132,7 @@ def _read_key(
         key = serialization.load_pem_private_key(_read(path), password=passphrase)
     except TypeError as error:
         if passphrase is not None:
-            return _read_key(path)  # one that is not encrypted needs none
+            return _read_key(path)  # a key that is not encrypted needs no passphrase
         raise CertificateError(
             f"The private key in {path} is encrypted, and a service has nobody to ask for the "
             "passphrase; write it unencrypted with 'openssl pkey', readable by the service only."

@@ -1,7 +1,7 @@
-"""Which certificate a new connection is served with: by the name it asks for, as of now.
+"""Chooses the certificate for a new connection by SNI; certificates can be replaced.
 
-Knows contexts and names, and how an ACME server looks whose a name is (tls-alpn-01, RFC 8737).
-Knows nothing of files, or of what is said on a connection.
+Knows contexts and names, and how an ACME server validates a name (tls-alpn-01, RFC 8737). Knows
+nothing of files, or of the data on a connection.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from ipyproxy.tls.contexts import Selection, Terms, select_protocol, server_cont
 from ipyproxy.tls.sources import with_renewed
 
 KEYS_LAST = 86400.0
-"""Seconds for which session tickets are sealed with the same keys."""
+"""Seconds for which session tickets are encrypted with the same keys."""
 ACME_TLS = b"acme-tls/1"
-"""The protocol that an ACME server offers, and no other, when it looks whose a name is."""
+"""The only protocol that an ACME server offers when it validates a name."""
 
 Challenges = Callable[[str], Certificate | None]
-"""Gives the certificate that proves to an ACME server that this host is meant by a name, if one is
-asked for at present. Called with whatever a client sends as SNI, in lower case."""
+"""Returns the certificate that answers an ACME server's open challenge for a name, if there is one.
+Called with any SNI that a client sends, in lower case."""
 
 
 class _Choice(NamedTuple):
-    """The contexts to choose among. All tickets are sealed by ``first``, whatever is chosen."""
+    """The contexts to choose from. ``first`` encrypts all tickets, whichever is chosen."""
 
     first: SSL.Context
     by_name: dict[str, SSL.Context]
     by_address: dict[str, SSL.Context]
     unnamed: SSL.Context
-    """For clients that ask for no name, since they were given an address that is none of these."""
+    """For clients without SNI whose address is none of the names."""
     unknown: SSL.Context
 
 
 class ServerTLS:
-    """Makes the TLS side of new connections, with certificates that can be replaced.
+    """Makes the server's TLS for new connections, with certificates that can be replaced.
 
-    :param certificates: the first is served where no other bears the name that is asked for.
+    :param certificates: the first one is the default, if no other contains the name in SNI.
     :param seconds: the reactor's clock.
-    :ivar challenges: what ACME servers are answered with; None: they are not answered.
+    :ivar challenges: answers ACME servers; None: they are not answered.
     """
 
     def __init__(
@@ -58,17 +58,17 @@ class ServerTLS:
         self.replace(certificates, terms)
 
     def replace(self, certificates: Sequence[Certificate], terms: Terms) -> None:
-        """Serve new connections with these; open ones keep what they began with.
+        """Use these for new connections; open ones keep the former ones.
 
         Session tickets get new keys. Raises CertificateError, and then nothing has changed.
         """
-        # pyOpenSSL refuses to change a context that has been used, so there are new ones.
+        # pyOpenSSL refuses to change a used context, so new ones are made.
         self._choice = _choice(certificates, terms, self._select)
         self._certificates, self._terms = tuple(certificates), terms
         self._made = self._seconds()
 
     def put(self, renewed: Certificate) -> None:
-        """Serve ``renewed`` in the place of the certificate that came from the same file.
+        """Serve ``renewed`` instead of the certificate from the same file.
 
         See :func:`ipyproxy.tls.sources.with_renewed`, and :meth:`replace`.
         """
@@ -76,11 +76,11 @@ class ServerTLS:
 
     @property
     def certificates(self) -> tuple[Certificate, ...]:
-        """What new connections are served with."""
+        """The certificates for new connections."""
         return self._certificates
 
     def connection(self, sock: socket | None) -> SSL.Connection:
-        """The server's end of a new connection: on ``sock`` or memory BIOs, awaiting the client."""
+        """A new connection as the server, on ``sock`` or memory BIOs, waiting for the client."""
         if self._seconds() - self._made >= KEYS_LAST:
             self.replace(self._certificates, self._terms)
         connection = SSL.Connection(self._choice.first, sock)
@@ -94,11 +94,11 @@ class ServerTLS:
         return select_protocol(connection, offered)
 
     def _take_challenge(self, connection: SSL.Connection, challenges: Challenges) -> None:
-        """Show an ACME server its own challenge, and nothing else; raises SSL.Error without one.
+        """Show an ACME server the certificate for its challenge; raises SSL.Error if there is none.
 
         In TLS 1.3 the protocol is chosen before the certificate. In TLS 1.2 it is chosen
-        afterwards, and OpenSSL holds on to the certificate of the context that is left: so there
-        is no challenge in TLS 1.2. No public ACME server is known to need it.
+        afterwards, and OpenSSL keeps the certificate of the former context, so challenges do not
+        work with TLS 1.2. No public ACME server is known to need that.
         """
         name = (connection.get_servername() or b"").decode("ascii", "replace").lower()
         challenge = None
@@ -107,7 +107,7 @@ class ServerTLS:
         if challenge is None:
             raise SSL.Error([("SSL routines", "", "no ACME challenge for this name")])
         connection.set_context(server_context((challenge,), _CHALLENGE_TERMS, self._select))
-        connection.set_verify(SSL.VERIFY_NONE)  # an ACME server has no certificate to show
+        connection.set_verify(SSL.VERIFY_NONE)  # an ACME server has no client certificate
         connection.set_app_data(NOTHING_BUT_HANDSHAKE)
 
 
@@ -133,7 +133,7 @@ def _choice(certificates: Sequence[Certificate], terms: Terms, select: Selection
 
 
 def _bearers(name: str, certificates: Sequence[Certificate]) -> tuple[Certificate, ...]:
-    """Who bears ``name``: for each kind of key the one that ends last."""
+    """The certificates that contain ``name``: for each kind of key the one that expires last."""
     kinds: dict[type, Certificate] = {}
     for each in certificates:
         kind = type(each.private_key)
@@ -155,7 +155,7 @@ def _choose(choice: _Choice, connection: SSL.Connection) -> None:
 
 
 def _local_address(connection: SSL.Connection) -> str:
-    """The address that a client has come to; "" if that is none of ours, or a UNIX socket."""
+    """The local address of a client's connection; "" if unknown, or for a UNIX socket."""
     try:
         address = connection.getsockname()[0]
     except (AttributeError, OSError, IndexError):

@@ -1,8 +1,8 @@
-"""Where certificates come from: each source gives those that it has now.
+"""Sources of certificates: each one returns its present certificates.
 
-Knows the sources that are files of the administrator's, and the certificate that is made up. A
-source elsewhere (:mod:`ipyproxy.acme.store`) only has the same one method. Knows nothing of how a
-certificate is served, or of the configuration.
+Knows the administrator's files and the development certificate. Other sources
+(:mod:`ipyproxy.acme.store`) have the same method. Knows nothing of how a certificate is served, or
+of the configuration.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Source(Protocol):
     """Something that has certificates."""
 
     def load(self) -> Sequence[Certificate]:
-        """Read those that there are now. Raises CertificateError."""
+        """Read the present certificates. Raises CertificateError."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class FilePair:
 
 @dataclass(frozen=True)
 class Directory:
-    """Each ``*.pem`` file of a directory; one without any is an error."""
+    """Each ``*.pem`` file of a directory; an empty directory is an error."""
 
     path: Path
 
@@ -51,7 +51,7 @@ class Directory:
 
 @dataclass(frozen=True)
 class Development:
-    """The certificate that is made up for this host, and kept in a directory."""
+    """The development certificate for this host, stored in a directory."""
 
     directory: Path
 
@@ -69,9 +69,10 @@ def load_all(sources: Iterable[Source]) -> tuple[Certificate, ...]:
 def with_renewed(
     certificates: Iterable[Certificate], renewed: Certificate
 ) -> tuple[Certificate, ...]:
-    """``certificates`` with ``renewed`` in the place of the one from the same file.
+    """``certificates`` with ``renewed`` instead of the one from the same file.
 
-    One that is new comes last. A development certificate has done its part then, and goes.
+    A certificate from a new file comes last. A development certificate is removed, since it is not
+    needed any more.
     """
     kept = [each for each in certificates if not each.is_development]
     for at, each in enumerate(kept):

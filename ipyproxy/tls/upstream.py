@@ -1,4 +1,4 @@
-"""The terms on which the proxy speaks TLS to notebooks, and whom it takes for one.
+"""TLS to upstreams: contexts, and the check of their certificates.
 
 Knows pyOpenSSL contexts and service_identity. Knows nothing of sockets or configuration files.
 """
@@ -19,13 +19,13 @@ from ipyproxy.tls.contexts import use
 
 
 class UpstreamTLS:
-    """The client's side of connections to notebooks; see :class:`ipyproxy.net.tlsdial.ClientTLS`.
+    """The terms for TLS to upstreams; see :class:`ipyproxy.net.address.ClientTLS`.
 
-    :param name: the host name or address that their certificates have to bear.
-    :param authorities: who may have issued them, or the certificates themselves; None: any
-        authority that this system trusts.
-    :param own: the certificate that the proxy shows; None: none.
-    :param verifies: whether it is looked at all whose certificate it is.
+    :param name: the host name or address that their certificates must contain.
+    :param authorities: the authorities for them, or the certificates themselves; None: the
+        authorities that this system trusts.
+    :param own: the proxy's client certificate; None: none.
+    :param verifies: whether certificates are verified at all.
     """
 
     def __init__(
@@ -54,15 +54,15 @@ class UpstreamTLS:
             return
         store = context.get_cert_store()
         assert store is not None
-        # What is named is trusted as it stands, be it a root or a notebook's own certificate.
+        # All certificates in the file are trusted: roots, or a notebook's own certificate.
         store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
         for authority in authorities:
             store.add_cert(crypto.X509.from_cryptography(authority))
 
     def named(self, name: str) -> UpstreamTLS:
-        """The same terms for servers of another ``name``.
+        """The same terms for servers with another ``name``.
 
-        The context is one for all of them, since the authorities of a system take a megabyte.
+        They share one context, since the authorities of a system take a megabyte.
         """
         terms = copy(self)
         terms._name = name
@@ -70,7 +70,7 @@ class UpstreamTLS:
         return terms
 
     def __eq__(self, other: object) -> bool:
-        """Whether the terms are the same, so that what was found out on these holds on those."""
+        """Whether the terms are interchangeable."""
         if not isinstance(other, UpstreamTLS):
             return NotImplemented
         return self._terms == other._terms
@@ -83,15 +83,15 @@ class UpstreamTLS:
         return self._name, self._authorities, self._own, self._verifies
 
     def connection(self, sock: socket | None) -> SSL.Connection:
-        """The client's end of a new connection, on ``sock`` or memory BIOs."""
+        """A new connection as the client, on ``sock`` or memory BIOs."""
         connection = SSL.Connection(self._context, sock)
         connection.set_connect_state()
-        if not self._is_address:  # RFC 6066 section 3 leaves no place for one
+        if not self._is_address:  # RFC 6066 section 3 forbids addresses
             connection.set_tlsext_host_name(self._name.encode("ascii"))
         return connection
 
     def fault(self, connection: SSL.Connection) -> str | None:
-        """Why the notebook's certificate, which holds, is not one for our name; None if it is."""
+        """Why the notebook's valid certificate does not contain the name; None if it does."""
         if not self._verifies:
             return None
         verify = verify_ip_address if self._is_address else verify_hostname

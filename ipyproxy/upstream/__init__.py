@@ -1,1 +1,1 @@
-"""Notebook servers: their health, their connections, who has their port."""
+"""Upstreams: their health, the connections to them, and who listens on their port."""

@@ -1,7 +1,7 @@
-"""Tells the log what is wrong with a notebook's answers, and what to do about it.
+"""Logs what is wrong with a notebook's answers, and what to do about it.
 
-Knows the ways in which notebooks are often set up wrong. Decides nothing: what the notebook said
-goes to the browser as it is.
+Knows common errors in the setup of notebooks. Decides nothing: the notebook's answer goes to the
+browser unchanged.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.upstream.upstream import Upstream
 
 PAUSE: Final = 300.0
-"""Seconds for which nothing is said twice of one notebook."""
+"""Seconds within which the same advice is not logged again for one notebook."""
 STATUSES: Final = (403, 404)
-"""Those of which there may be something to say."""
+"""The statuses that may have advice."""
 
 
 class Advice(Enum):
-    """What is wrong, and what to do; ``{port}`` and ``{path}`` are the notebook's."""
+    """What is wrong, and what to do; ``{port}`` and ``{path}`` stand for the notebook's."""
 
     FORBIDDEN = (
         "403 from the notebook on {port}: it refuses the login, the XSRF token, or the Host and "
@@ -46,7 +46,7 @@ _FAILURES: Final = {
 
 
 class Adviser:
-    """Writes one event for each thing that is wrong, with the port as a field.
+    """Logs one event for each problem, with the port as a field.
 
     :param now: seconds of the reactor's clock.
     """
@@ -55,16 +55,16 @@ class Adviser:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        # As many as there are ports and sentences.
+        # At most one entry for each port and piece of advice.
         self._said: dict[tuple[str, Advice], float] = {}
 
     def answered(
         self, upstream: Upstream, status: int, *, safe: bool, path: str, home: str
     ) -> None:
-        """Look at an answer with one of the :data:`STATUSES`.
+        """Check an answer with one of the :data:`STATUSES`.
 
-        :param safe: whether the request was one that changes nothing and opens nothing.
-        :param path: the path that was asked for.
+        :param safe: whether the request's method is safe, and it opens no WebSocket.
+        :param path: the requested path.
         :param home: the notebook's own path, such as ``/ipython/10000/``.
         """
         if status == 403 and not safe:
@@ -73,14 +73,14 @@ class Adviser:
             self._say(Advice.OTHER_BASE_URL, upstream, path=home)
 
     def failed(self, upstream: Upstream, error: ProxyError) -> None:
-        """Look at why there was no answer."""
+        """Check why there was no answer."""
         advice = _FAILURES.get(error.problem)
         if advice is not None:
             self._say(advice, upstream, detail=error.detail)
 
     def _say(self, advice: Advice, upstream: Upstream, **facts: str) -> None:
         if upstream.port is None:
-            return  # what there is to say is about notebooks
+            return  # all advice is about notebooks
         now = self._now()
         said = self._said.get((upstream.name, advice))
         if said is not None and now - said < PAUSE:

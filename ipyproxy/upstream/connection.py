@@ -1,7 +1,7 @@
-"""One connection to an upstream, and one exchange on it at a time.
+"""One connection to an upstream, with one exchange at a time.
 
-Knows HTTP/1.1 as a client speaks it. Knows nothing of who asked, nor of other connections: it hands
-heads and bytes to a receiver as they arrive, and holds no body.
+Knows HTTP/1.1 on the client's side. Knows nothing of who sent the request, or of other connections.
+It passes heads and bytes to a receiver as they arrive, and buffers no body.
 """
 
 from __future__ import annotations
@@ -35,31 +35,31 @@ _BEGUN: Final = len(_BEGINNING)
 
 
 class Receiver(Protocol):
-    """Who sent a request and takes its answer."""
+    """Sends a request and takes its answer."""
 
     def connected(self, connection: UpstreamConnection) -> None:
-        """A connection is there: send the request now, by ``connection.send``."""
+        """A connection is ready: send the request now, by ``connection.send``."""
 
     def interim(self, head: ResponseHead) -> None:
-        """An informational answer; the real one follows."""
+        """An informational (1xx) answer has come; the final one follows."""
 
     def response_begun(self, head: ResponseHead, body: Decoder | None) -> None:
-        """The head of the answer."""
+        """The head of the answer has come."""
 
     def response_received(self, data: bytes) -> None:
-        """Some bytes of the answer's body."""
+        """Some bytes of the answer's body have come."""
 
     def response_waiting(self) -> None:
-        """No more of the answer has come yet; called once, and not if it came all at once."""
+        """No more of the answer has come yet. Called once, and only if the answer is incomplete."""
 
     def response_ended(self) -> None:
-        """The answer is whole."""
+        """The answer is complete."""
 
     def stale(self) -> None:
-        """A kept connection turned out to be closed before any answer came."""
+        """A reused connection was closed before any answer came."""
 
     def failed(self, error: ProxyError) -> None:
-        """There will be no whole answer."""
+        """The answer cannot be completed."""
 
 
 Switched = Callable[[bytes, bytes], None]
@@ -69,7 +69,7 @@ of the answer with its empty line, and the bytes that came behind it."""
 
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
-    """Bounds towards upstreams: connections kept in all, bytes, seconds."""
+    """Limits towards upstreams: idle connections in all, bytes, seconds."""
 
     idle_connections: int
     response_head_bytes: int
@@ -80,19 +80,19 @@ class ClientLimits:
 
 
 class Keeper(Protocol):
-    """Who made a connection, and has it whenever nobody uses it."""
+    """Makes connections, and owns them while no exchange uses them."""
 
     reactor: Clock
     limits: ClientLimits
 
     def keep(self, connection: UpstreamConnection) -> None:
-        """Its exchange has ended, and another may follow."""
+        """The exchange on the connection has ended, and another may follow."""
 
     def drop(self, connection: UpstreamConnection) -> None:
-        """It is to be closed, and given to nobody from now on."""
+        """Close the connection, and never use it again."""
 
     def forget(self, connection: UpstreamConnection) -> None:
-        """It has ended."""
+        """The connection has ended."""
 
 
 class UpstreamConnection(StreamProtocol):
@@ -101,7 +101,7 @@ class UpstreamConnection(StreamProtocol):
     def __init__(self, keeper: Keeper) -> None:
         self.used = False
         self.retired = False
-        """Whether it leads to somebody who has the port no more."""
+        """Whether it leads to a process that doesn't have the port any more."""
         self._keeper = keeper
         self._receiver: Receiver | None = None
         self._method = b""
@@ -119,9 +119,9 @@ class UpstreamConnection(StreamProtocol):
         """Set by a receiver that asks for another protocol, for as long as its request lasts."""
         self.deadline: float | None = None
         self.keep_alive = math.inf
-        """Seconds for which upstream has said that it keeps the connection open."""
+        """Seconds for which the upstream keeps the connection open, as it said."""
         self.kept_at = self.kept_until = 0.0
-        """Since when it waits for a request, and until when it is used for one."""
+        """Since when the connection is idle, and until when it may be reused."""
 
     # Sending.
 
@@ -137,8 +137,8 @@ class UpstreamConnection(StreamProtocol):
         """Send a request's head.
 
         :param head: the head with its empty line, and perhaps bytes of the body.
-        :param ended: whether that is all; else :meth:`end_request` says so later.
-        :param timeout: seconds for which the answer may not begin; None: as for all.
+        :param ended: whether the request is complete; if not, :meth:`end_request` follows.
+        :param timeout: seconds to wait for the answer to begin; None: as for all upstreams.
         """
         self._receiver = receiver
         self._method = method
@@ -153,7 +153,7 @@ class UpstreamConnection(StreamProtocol):
         self.transport.write(head)
 
     def end_request(self) -> None:
-        """The request is sent whole, so the answer is due."""
+        """The request is complete, so the answer is due."""
         self._request_ended = True
         timeout = self._response_timeout()
         if timeout and not self._begun:
@@ -163,18 +163,18 @@ class UpstreamConnection(StreamProtocol):
         return self._keeper.limits.response_timeout if self._timeout is None else self._timeout
 
     def abandon(self) -> None:
-        """The receiver wants nothing more: close, because the answer could still come."""
+        """Close, because the receiver has given up and the answer could still come."""
         self._receiver = None
         self.transport.abortConnection()
 
     # Receiving.
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes from upstream."""
+        """Bytes from the upstream."""
         if self._tunnel is not None:
             self._tunnel.dataReceived(data)
         elif self._receiver is None:
-            # Idle, so nobody asked for this (or the request was given up).
+            # The connection is idle, so these bytes answer no request (or one that was given up).
             self._keeper.drop(self)
         elif self._begun:
             self._feed(data)
@@ -189,12 +189,12 @@ class UpstreamConnection(StreamProtocol):
         while not self._begun and self._receiver is not None:
             buffer = self._buffer
             end = buffer.find(b"\r\n\r\n")
-            # All heads of one answer together, or informational ones could come without end.
+            # The limit is for all heads of one answer; otherwise 1xx answers could come for ever.
             limit = self._keeper.limits.response_head_bytes
             if self._head_bytes + (len(buffer) if end < 0 else end) > limit:
                 raise BrokenAnswerError(f"its head is longer than {limit} bytes")
-            # Whoever speaks another protocol, or ends lines in another way, may well wait for us to
-            # say more.
+            # A server that speaks another protocol, or ends lines differently, may wait for more
+            # bytes from us.
             if buffer[:_BEGUN] != _BEGINNING and not _BEGINNING.startswith(buffer):
                 raise BrokenAnswerError(NOT_HTTP)
             if end < 0:
@@ -266,18 +266,18 @@ class UpstreamConnection(StreamProtocol):
         self._buffer = b""
         self.deadline = None
         switched(block, rest)
-        # Only now, so that whatever fails in there is an end that the receiver hears of.
+        # Only now, so that the receiver hears of the end if the call above fails.
         self._receiver = None
 
     def hand_over(self, tunnel: Tunnel) -> None:
         """Give the connection to ``tunnel`` after :data:`Switched`."""
-        self._fields = response_fields_reader()  # what it remembers is not needed any more
+        self._fields = response_fields_reader()  # what the reader remembers is not needed any more
         self._tunnel = tunnel
         self.transport.setTcpKeepAlive(True)
 
     @property
     def is_tunnel(self) -> bool:
-        """Whether it was handed over."""
+        """Whether the connection was handed over to a tunnel."""
         return self._tunnel is not None
 
     def _fail(self, error: ProxyError) -> None:
@@ -287,7 +287,7 @@ class UpstreamConnection(StreamProtocol):
             receiver.failed(error)
 
     def connectionLost(self, reason: Failure = CLOSED) -> None:
-        """Upstream is gone."""
+        """The connection has ended."""
         self._keeper.forget(self)
         tunnel, self._tunnel = self._tunnel, None
         if tunnel is not None:
@@ -309,7 +309,7 @@ class UpstreamConnection(StreamProtocol):
             receiver.failed(ProxyError(Problem.UPSTREAM_BROKEN, "it hung up within its answer"))
 
     def check(self, now: float) -> None:
-        """Look at the deadline; called about once a second."""
+        """Check the deadline; called about once a second."""
         if self.deadline is not None and now >= self.deadline:
             self.deadline = None
             if self._receiver is None:

@@ -1,4 +1,4 @@
-"""Finds out which upstreams answer: by probes, and by how requests fare.
+"""Health checks: finds out which upstreams answer, by probes and by the results of requests.
 
 Knows which upstreams are looked after, how one is probed, and what its state means for a request.
 Knows nothing of pages, nor of how requests are carried; the states are a table in ``states.py``.
@@ -29,21 +29,21 @@ from ipyproxy.upstream.watch import Watch
 
 _log: Final = Logger(namespace="ipyproxy.health")
 
-# A module's name is found ten times faster than an enumeration's member (Python 3.11).
+# A module's global is found ten times faster than an enumeration's member (Python 3.11).
 _UP: Final = State.UP
 
 _WAITED_IN_VAIN: Final = (Problem.UPSTREAM_TIMEOUT, Problem.CONNECT_TIMEOUT)
 
 
 class HealthChecker(Service):
-    """Keeps the state of every upstream that is in use, or that the configuration lists.
+    """Keeps the state of every upstream that is in use or listed in the configuration.
 
-    :param prefix: the public path that notebooks stand below, such as ``/ipython``.
-    :param draw: gives random numbers from 0 up to 1.
-    :param may_probe: tells of an upstream and the time whether it may be touched at all.
-    :param dial: begins to connect to an address that is spoken to plainly.
-    :ivar connect_timeout: seconds that a connection may take to be taken.
-    :ivar names: knows where hosts are that have a name only; None: there are none.
+    :param prefix: the public path above all notebooks, such as ``/ipython``.
+    :param draw: returns random numbers from 0 up to 1.
+    :param may_probe: called with an upstream and the time; tells whether it may be probed.
+    :param dial: begins to connect to an address without TLS.
+    :ivar connect_timeout: seconds until a connection must be accepted.
+    :ivar names: looks up upstreams with host names; None: there are none.
     """
 
     def __init__(
@@ -66,15 +66,15 @@ class HealthChecker(Service):
         self._may_probe = may_probe
         self._dial = dial
         self.probes: Counter[Outcome | None] = Counter()
-        """What probes came to, ever; None: one that could not be made."""
+        """Counts the results of all probes; None: the probe could not be made."""
         self._watches: dict[Upstream, Watch] = {}
 
     def configure(self, config: Health, prefix: str) -> None:
-        """Go on with another configuration; what is known stays known, unless it is "off" now."""
+        """Use another configuration. The states are kept, unless the mode is now "off"."""
         self.config = config
         self._prefix = prefix
         if config.mode == "off":
-            # Nobody would ever find out that a port is up again.
+            # Without probes, a dead port would stay dead for ever.
             for upstream, watch in self._watches.items():
                 watch.stop()
                 upstream.forget(self.now())
@@ -82,7 +82,7 @@ class HealthChecker(Service):
         self._watch_listed()
 
     def startService(self) -> None:
-        """Begin with what the configuration lists; for the rest somebody has to ask."""
+        """Start to probe the listed ports; others are probed once somebody asks for them."""
         super().startService()
         self._watch_listed()
 
@@ -91,22 +91,22 @@ class HealthChecker(Service):
             self._watch(self._table.notebook(port))
 
     def stopService(self) -> None:
-        """Probe no more; requests still tell what they find."""
+        """Stop probing; results of requests still count."""
         super().stopService()
         for watch in self._watches.values():
             watch.stop()
         self._watches.clear()
 
-    # Who carries requests asks, and tells.
+    # Called by the code that carries requests.
 
     def admit(self, upstream: Upstream, now: float) -> None:
         """Let a request pass that has come ``now``.
 
-        Raises :class:`ProxyError` (``UPSTREAM_STARTING``, ``UPSTREAM_DEAD``) where it would only
-        wait in vain.
+        Raises :class:`ProxyError` (``UPSTREAM_STARTING``, ``UPSTREAM_DEAD``) if it would wait in
+        vain.
         """
         if upstream.state is _UP and upstream.is_active(now):
-            # It is looked after closely, and that is to go on.
+            # It is probed at the shorter interval already.
             upstream.wanted_at = upstream.last_activity = now
             return
         if upstream.is_retired:
@@ -119,32 +119,33 @@ class HealthChecker(Service):
         raise ProxyError(_problem(upstream), f"{upstream.state.value}, so not tried")
 
     def ask(self, upstream: Upstream) -> State:
-        """Tell the state to somebody who waits for it to become ``UP``, and look again soon."""
+        """Return the state to a client that waits for ``UP``, and probe again soon."""
         watch = self._want(upstream, self.now())
         if watch is not None and upstream.state is not State.UP:
             watch.hasten()
         return upstream.state
 
     def connected(self, upstream: Upstream) -> None:
-        """Take note that a request got a new connection."""
+        """A request got a new connection."""
         if upstream.is_down:
-            # It refuses no more. Whether it answers is for that request to tell, or for a probe.
+            # It refuses connections no more. That request, or a probe, will tell whether it
+            # answers.
             upstream.refuses = False
             if watch := self._watches.get(upstream):
                 watch.hasten()
 
     def answered(self, upstream: Upstream) -> None:
-        """Take note that a request was answered; by which status says nothing of the port."""
+        """A request was answered. The status does not matter."""
         upstream.answered_at = self._reactor.seconds()
         upstream.is_known = True
         if upstream.misses or upstream.state is not _UP:
             self.observe(upstream, Outcome.ANSWERED, rise=1)
 
     def failed(self, upstream: Upstream, error: ProxyError) -> ProxyError:
-        """Take note of why a request failed, and give what its client is to be told.
+        """A request failed for this reason. Returns the error to answer its client with.
 
-        A refused connection says that nobody listens, and one that was closed at once the same of a
-        port that never answered. Whatever else went wrong may be due to that one request.
+        A refused connection means that nobody listens. So does a connection that is closed at once,
+        if the port has never answered. Any other failure may be due to that one request.
         """
         if error.problem is Problem.UPSTREAM_DEAD:
             outcome = Outcome.REFUSED
@@ -159,13 +160,13 @@ class HealthChecker(Service):
         return ProxyError(_problem(upstream), error.detail)
 
     def _proves_nobody(self, upstream: Upstream) -> bool:
-        """Whether nobody is there if a request was hung up on."""
+        """Whether a connection closed on a request means that nobody listens."""
         if upstream.has_answered or self.config.mode == "off":
             return False
         if upstream.state is not _UP:
             return True
-        # Probes have found somebody: a server that does so to requests, or Docker's proxy that was
-        # there before its container. A probe can tell.
+        # Probes have got an answer: it is a server that closes on requests, or Docker's proxy that
+        # was there before its container. The next probe can tell.
         if watch := self._watches.get(upstream):
             watch.hasten()
         return False
@@ -175,18 +176,18 @@ class HealthChecker(Service):
             return error
         return ProxyError(error.problem, error.detail, busy_for=self.now() - upstream.since)
 
-    # Watches ask, and tell.
+    # Called by the watches.
 
     def now(self) -> float:
         """Seconds of the reactor's clock."""
         return self._reactor.seconds()
 
     def call_later(self, delay: float, call: Callable[[], None]) -> Call:
-        """Call later, in seconds."""
+        """Call ``call`` after ``delay`` seconds."""
         return self._reactor.callLater(delay, call)
 
     def probe(self, upstream: Upstream, told: Told, late: Callable[[], None]) -> Probe:
-        """Begin a probe of the configured kind."""
+        """Start a probe of the configured kind."""
         config, address, port = self.config, upstream.address, upstream.port
         if not self._may_probe(upstream, self.now()):
             return NoProbe(self._reactor, told)
@@ -206,7 +207,7 @@ class HealthChecker(Service):
         )
 
     def observe(self, upstream: Upstream, outcome: Outcome, *, rise: int) -> None:
-        """Count what a probe or a request came to."""
+        """Count the outcome of a probe or a request."""
         config = self.config
         if config.mode == "off" or upstream.is_retired:
             return
@@ -235,17 +236,17 @@ class HealthChecker(Service):
             watch.begin_anew()
 
     def is_wanted(self, upstream: Upstream) -> bool:
-        """Whether to go on with it."""
+        """Whether to go on probing it."""
         return upstream.is_in_use(self.now()) or upstream.port in self.config.ports
 
     def forget(self, upstream: Upstream) -> None:
-        """Nobody has wanted it for a while."""
+        """Stop probing an upstream that nobody has asked for in a while."""
         self._watches.pop(upstream).stop()
         upstream.forget(self.now())
         self._table.release(upstream)
 
     def leave(self, upstream: Upstream) -> None:
-        """No route leads there any more, so it is looked after no longer."""
+        """Stop probing an upstream that no route leads to any more."""
         watch = self._watches.pop(upstream, None)
         if watch is not None:
             watch.stop()
@@ -255,7 +256,7 @@ class HealthChecker(Service):
         upstream.wanted_at = now
         watch = self._watch(upstream)
         if watch is not None and rested:
-            # The next probe may be far away.
+            # The next probe may be a long time off.
             watch.begin_anew()
         return watch
 
@@ -273,5 +274,5 @@ def _problem(upstream: Upstream) -> Problem:
 
 
 def _without_activity(path: str) -> str:
-    """``path`` as Jupyter counts it as nobody's activity, whatever handler is behind it."""
+    """``path`` with a query that keeps Jupyter from counting the request as activity."""
     return f"{path}{'&' if '?' in path else '?'}no_track_activity=1"

@@ -1,8 +1,8 @@
-"""Whose notebooks are served: the users and groups that the configuration names.
+"""The owners: users and groups in the configuration whose notebooks are served.
 
-Knows the system's directory of users (getpwuid(3), getgrouplist(3)), which may be on another
-machine and so may take its time, or never answer: it is asked in threads, and what it says is
-remembered. Knows nothing of ports and requests.
+Knows the system's directory of users (getpwuid(3), getgrouplist(3)). It may be on another machine
+and answer slowly or never, so it is asked in threads, and its answers are cached. Knows nothing of
+ports and requests.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from ipyproxy.threads import Run
 T = TypeVar("T")
 
 FRESH_FOR: Final = 300.0
-"""Seconds after which the directory is asked again. Until it answers, its last answer counts."""
+"""Seconds after which the directory is asked again. Until it answers, the last answer counts."""
 PATIENCE: Final = 5.0
-"""Seconds that a request waits for the directory, where it has never answered for that user."""
+"""Seconds that a request waits for the directory's first answer about a user."""
 MOST_ASKED: Final = 64
-"""Users that the directory may be asked for at once; requests for others are refused."""
+"""Most users that the directory is asked about at once; requests for others are refused."""
 MOST_KNOWN: Final = 1024
-"""Users whose groups are remembered."""
+"""Most users whose groups are cached."""
 
 
 class OwnersError(Exception):
-    """There is no such user or group."""
+    """No such user or group."""
 
 
 class Owners:
-    """The ids of the users and groups that are named. Making this may take as long as it likes.
+    """The ids of the configured users and groups. Making this object may take long.
 
     :param names: users, and groups with an ``@`` before their names.
-    :raises OwnersError: if there is none of that name.
+    :raises OwnersError: if a name is unknown.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -59,7 +59,7 @@ class Owners:
 
 
 def groups_of(uid: int) -> frozenset[int]:
-    """All groups of a user; none if there is no such user. May take as long as it likes."""
+    """All groups of a user; empty if there is no such user. May take long."""
     try:
         user = pwd.getpwuid(uid)
     except KeyError:
@@ -68,20 +68,20 @@ def groups_of(uid: int) -> frozenset[int]:
 
 
 class Listed(Protocol):
-    """Whose notebooks are served."""
+    """The users whose notebooks are served."""
 
     def __contains__(self, uid: object) -> bool:
-        """Whether the user ``uid`` is known to be one of them."""
+        """Whether the user ``uid`` is known to be an owner."""
 
     def find(self, uid: int) -> Deferred[None] | None:
-        """Find out about ``uid``; None: nothing has to be waited for.
+        """Find out whether ``uid`` is an owner; None: that is known already.
 
-        Fails with :class:`ProxyError` (``OWNER_UNKNOWN``) if that can't be found out in time.
+        Fails with :class:`ProxyError` (``OWNER_UNKNOWN``) if the directory does not answer in time.
         """
 
 
 class KnownOwners:
-    """Those of ``owners``, as far as ``directory`` has told; who is named needs no asking."""
+    """The users in ``owners``: named ones, and members of groups as ``directory`` knows them."""
 
     def __init__(self, owners: Owners, directory: Directory) -> None:
         self._owners = owners
@@ -101,11 +101,11 @@ class KnownOwners:
 
 
 class Directory:
-    """The groups of users, as the system's directory last told them.
+    """A cache of the system's directory: the groups of users.
 
-    :param reactor: for its time.
-    :param run: does work in a thread.
-    :param ask: gives the groups of a user; may take as long as it likes.
+    :param reactor: for its clock.
+    :param run: runs work in a thread.
+    :param ask: returns the groups of a user; may take long.
     """
 
     def __init__(self, reactor: Clock, run: Run, ask: Callable[[int], frozenset[int]]) -> None:
@@ -116,7 +116,7 @@ class Directory:
         self._waiting: dict[int, list[Deferred[None]]] = {}
 
     def groups(self, uid: object) -> frozenset[int]:
-        """The groups of ``uid``; none if it was never asked for."""
+        """The groups of ``uid``; empty if the directory was never asked about it."""
         return self._known.get(uid, _NOTHING)[0]  # type: ignore[call-overload, no-any-return]
 
     def find(self, uid: int) -> Deferred[None] | None:
@@ -128,7 +128,7 @@ class Directory:
             return None
         waiting = self._waiting.get(uid)
         if waiting is None:
-            # Answered at once, or too many are asked for.
+            # It was answered at once, or too many questions are open.
             return None if uid in self._known else _failed(f"{len(self._waiting)} users are")
         result: Deferred[None] = Deferred(waiting.remove)
         waiting.append(result)
@@ -136,7 +136,7 @@ class Directory:
         return result.addBoth(_stop, timer)
 
     def refresh(self) -> None:
-        """Ask again for all that are known, one after the other as they are wanted."""
+        """Mark all answers as outdated, so that each user is asked about again when needed."""
         now = self._reactor.seconds()
         self._known = {uid: (groups, now) for uid, (groups, _) in self._known.items()}
 
@@ -152,7 +152,7 @@ class Directory:
             if len(self._known) >= MOST_KNOWN:
                 del self._known[next(iter(self._known))]
             self._known[uid] = groups, self._reactor.seconds() + FRESH_FOR
-        # Whoever is told may make another one give up.
+        # A callback may make another request give up.
         while waiting:
             if isinstance(groups, frozenset):
                 waiting.pop().callback(None)

@@ -1,7 +1,7 @@
-"""Places that clients share: who may take one, who waits for one, and who gives one up.
+"""Places that clients share: which client may take one, waits for one, or has to give one up.
 
-Knows clients as text, and numbers; time is handed in. Knows nothing of what a place is for: an
-exchange with a notebook, a password check, a question to a login server.
+Knows clients as text, and numbers; time is handed in. Knows nothing of what a place is for, such as
+an exchange with a notebook, a password check or a question to a login server.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from typing import Final, Protocol
 from ipyproxy.errors import Problem, ProxyError
 
 MOST_PLACES: Final = 128
-"""Places at one upstream, where nothing else is said."""
+"""Places at one upstream, by default."""
 LONGEST_WAIT: Final = 5.0
-"""Seconds that a request waits for a place at most."""
+"""Longest wait of a request for a place, in seconds."""
 _LOOKED_AT: Final = 64
 
 
 class Shares:
-    """How many of some places each client holds.
+    """Counts how many of a number of places each client holds.
 
     There are no fixed shares. A client may take another place while more places are free than it
-    holds (:meth:`has_room_for`): alone it gets half of them, of two that want all each gets a
-    third, and somebody who holds none finds one until there are as many clients as places. The
-    rule is that of shared packet buffers (Choudhury and Hahne, Dynamic Queue Length Thresholds,
-    1998). Every method takes the same time however many clients there are.
+    holds (:meth:`has_room_for`). So a single client gets half of them, two clients that want all
+    get a third each, and a client that holds none finds a free place until there are as many
+    clients as places. Shared packet buffers use the same rule (Choudhury and Hahne, Dynamic Queue
+    Length Thresholds, 1998). Every method takes constant time.
 
-    :ivar places: how many there are; may be changed at any time.
+    :ivar places: the number of places; may be changed at any time.
     :ivar taken: how many of them are held.
     """
 
@@ -42,12 +42,12 @@ class Shares:
 
     @property
     def free(self) -> int:
-        """How many places nobody holds; never below 0."""
+        """How many places are free; never below 0."""
         return max(0, self.places - self.taken)
 
     @property
     def most(self) -> int:
-        """How many the client holds that holds most."""
+        """The largest number of places that one client holds."""
         return self._most
 
     def held(self, client: str) -> int:
@@ -55,15 +55,15 @@ class Shares:
         return self._held.get(client, 0)
 
     def has_room_for(self, client: str) -> bool:
-        """Whether ``client`` may take another: more are free than it holds."""
+        """Whether ``client`` may take another place: more are free than it holds."""
         return self._held.get(client, 0) < self.places - self.taken
 
     def holds_most(self) -> str:
-        """A client that holds most; there must be one that holds any."""
+        """A client that holds most places; at least one place must be taken."""
         return next(iter(self._by_count[self._most]))
 
     def take(self, client: str) -> None:
-        """``client`` takes a place. Whether it may is for the caller to ask."""
+        """``client`` takes a place. The caller has to check first whether it may."""
         self.taken += 1
         held = self._held.get(client, 0)
         self._move(client, held, held + 1)
@@ -96,29 +96,29 @@ class Shares:
 
 
 class Holder(Protocol):
-    """Who holds a place, or waits for one."""
+    """Holds a place, or waits for one."""
 
     @property
     def is_slow(self) -> bool:
-        """Whether its client keeps below the slowest pace just now."""
+        """Whether its client is below the slowest pace at present."""
 
     def place_given(self) -> None:
-        """It has waited, and has a place from now on."""
+        """It has waited, and now has a place."""
 
     def place_refused(self) -> None:
-        """It has waited too long, and waits no more."""
+        """It has waited too long, and gets no place."""
 
     def give_way(self) -> None:
-        """End what the place is held for; :meth:`Places.leave` is called within."""
+        """End the work that the place is for; calls :meth:`Places.leave`."""
 
 
 class Places:
     """The places at one upstream.
 
-    A client may take any place that is free. When none is, the client that holds most gives one up
-    to a client that holds at least two fewer: the newest that is slow, or else the newest. Who can
-    take nobody's place waits. A place that gets free goes to the client that holds fewest, and
-    while somebody waits, whoever is slow gives way at the next sweep.
+    A client may take any free place. If none is free, the client that holds most gives one up to a
+    client that holds at least two fewer: its newest slow one, or else its newest. If no client has
+    to give one up, the request waits. A place that becomes free goes to the client that holds
+    fewest. While requests wait, slow holders give way at the next sweep.
     """
 
     __slots__ = ("_handing_on", "_holders", "_most", "_queues", "_shares", "_waiting", "taken")
@@ -127,27 +127,27 @@ class Places:
         self._most = most
         self.taken = 0
         """How many places are held."""
-        # In the order in which they came.
+        # Holders by client, in the order in which they came.
         self._holders: dict[str, dict[Holder, None]] = {}
-        # Who holds how many; counted only while all are taken, because every request comes by here.
+        # Counted only while all places are taken, because every request runs this code.
         self._shares: Shares | None = None
         self._waiting = Shares(most)
         self._queues: dict[str, dict[Holder, float]] = {}
         self._handing_on = False
 
     def resize(self, most: int) -> None:
-        """Let there be so many places, and as many that wait."""
+        """Set the number of places, and of requests that may wait."""
         self._most = self._waiting.places = most
 
     @property
     def waiting(self) -> int:
-        """How many wait for one."""
+        """How many wait for a place."""
         return self._waiting.taken
 
     def ask(self, client: str, holder: Holder, now: float) -> bool:
-        """Take a place for ``holder``, or begin to wait; whether it has one.
+        """Take a place for ``holder``, or let it wait. Returns whether it has one.
 
-        Raises :class:`ProxyError` (``OVERLOADED``) if too many wait, or too many of this client.
+        Raises :class:`ProxyError` (``OVERLOADED``) if too many wait, in all or of this client.
         """
         if self.taken < self._most:
             self._seat(client, holder)
@@ -157,13 +157,13 @@ class Places:
             self._wait(client, holder, now + LONGEST_WAIT)
             return False
         giver = self._least_loss(shares.holds_most())
-        # Before it is given up, or whoever waits would get it.
+        # Before the place is given up; otherwise a waiting request would get it.
         self._seat(client, holder)
         giver.give_way()
         return True
 
     def leave(self, client: str, holder: Holder) -> None:
-        """Give the place of ``holder`` back, or wait no more."""
+        """Give back the place of ``holder``, or stop waiting."""
         if self._queues and holder in self._queues.get(client, ()):
             self._unqueue(client, holder)
             return
@@ -178,13 +178,13 @@ class Places:
                 self._hand_on()
 
     def sweep(self, now: float) -> None:
-        """Refuse who has waited too long, and let the slow give way; to be called every second."""
+        """Refuse requests that have waited too long, and end slow holders; called every second."""
         for client, queue in list(self._queues.items()):
             for holder in [holder for holder, until in queue.items() if until <= now]:
                 self._unqueue(client, holder)
                 holder.place_refused()
         if self._queues:
-            # There are more places if the configuration has changed.
+            # After a change of the configuration there may be more places.
             self._hand_on()
             everybody = [holder for holders in self._holders.values() for holder in holders]
             slow = [holder for holder in everybody if holder.is_slow]
@@ -194,7 +194,7 @@ class Places:
             self._shares = None
 
     def _count(self) -> Shares:
-        """Count who holds how many: at most once between two sweeps."""
+        """Count the places of each client, at most once between two sweeps."""
         shares = self._shares = Shares(self._most)
         for client, holders in self._holders.items():
             for _ in holders:
@@ -202,7 +202,7 @@ class Places:
         return shares
 
     def _least_loss(self, client: str) -> Holder:
-        """Which of this client's is to give way."""
+        """The holder of this client that has to give way."""
         newest = list(islice(reversed(self._holders[client]), _LOOKED_AT))
         return next((holder for holder in newest if holder.is_slow), newest[0])
 
@@ -233,9 +233,9 @@ class Places:
         self._waiting.give_back(client)
 
     def _hand_on(self) -> None:
-        """Give the places that are free to those who wait, first to the client that holds fewest.
+        """Give free places to waiting requests, first to those of the client that holds fewest.
 
-        One that is given a place may leave it again within the call.
+        A holder may give its place back within the call.
         """
         shares = self._shares
         if self._handing_on or shares is None:

@@ -1,6 +1,6 @@
-"""The connections to all upstreams: dialled, kept for a while, and found again.
+"""The pool of connections to upstreams: dials them, keeps idle ones, and reuses them.
 
-Knows upstreams, and which connection waits for a request. Knows nothing of what is said on one.
+Knows upstreams, and which connections are idle. Knows nothing of the bytes on one.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from ipyproxy.upstream.connection import ClientLimits, Receiver, UpstreamConnect
 from ipyproxy.upstream.upstream import Upstream
 
 CLOSES_EARLIER: Final = 1.0
-"""Seconds by which we close a kept connection before the server would, where it says when."""
+"""If a server says when it closes an idle connection, we close it so many seconds earlier."""
 JUST_USED: Final = 1.0
-"""Seconds for which a kept connection serves for what cannot be sent again.
+"""Seconds for which an idle connection is used for requests that cannot be sent again.
 
-Servers close kept connections after a while, few after less than two seconds (gunicorn's 2, Node's
-and uvicorn's 5), and whatever is sent at that very moment is lost.
+Servers close idle connections after a while, few after less than two seconds (gunicorn after 2,
+Node and uvicorn after 5). A request that is sent at that moment is lost.
 """
 
 _log: Final = Logger(namespace="ipyproxy.pool")
@@ -39,10 +39,9 @@ _log: Final = Logger(namespace="ipyproxy.pool")
 class Pool:
     """The connections to all upstreams.
 
-    :param confirm: called with an upstream that was just connected to, the time, and the mark that
-        it was asked for with, before anything is sent. Raises :class:`ProxyError` if nothing is to
-        be.
-    :param dial: begins to connect to an address that is spoken to plainly.
+    :param confirm: called with an upstream that was just connected to, the time, and the mark given
+        to :meth:`dial`. Raises :class:`ProxyError` if nothing may be sent there.
+    :param dial: begins to connect to an address without TLS.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class Pool:
         self._begin = dial
         self.limits = limits
         self.names: Names | None = None
-        """Finds hosts that have a name only; None: there are none."""
+        """Looks up upstreams with host names; None: there are none."""
         self._idle: dict[Upstream, list[UpstreamConnection]] = {}
         self._kept = 0
         self._connections: dict[UpstreamConnection, Upstream] = {}
@@ -69,11 +68,11 @@ class Pool:
     ) -> Attempt | None:
         """Find or make a connection to ``upstream`` for ``receiver``.
 
-        A kept connection is given at once, inside this call; else the attempt under way is
-        returned, so that it can be cancelled.
+        An idle connection is passed to the receiver within this call. Otherwise the attempt to
+        connect is returned, so that it can be cancelled.
 
-        :param once: the request cannot be sent again, so it goes out on a connection that was used
-            within :data:`JUST_USED` or on a new one.
+        :param once: the request cannot be sent again, so it needs a connection that was used within
+            the last :data:`JUST_USED` seconds, or a new one.
         """
         connection = self._find_kept(upstream, once=once)
         if connection is None:
@@ -82,29 +81,29 @@ class Pool:
         return None
 
     def _find_kept(self, upstream: Upstream, *, once: bool) -> UpstreamConnection | None:
-        """The kept connection that was used last, taken out; None if none can be used."""
+        """Take the idle connection that was used last; None if none can be used."""
         idle = self._idle.get(upstream)
         if not idle:
             return None
         now = self.reactor.seconds()
         while idle:
             if once and now - idle[-1].kept_at > JUST_USED:
-                return None  # the others have waited longer still
+                return None  # the others have been idle longer
             connection = idle.pop()
             self._kept -= 1
-            # Input would be its end, or an answer that nobody has asked for: the next request
-            # would get it.
+            # Input would be the end of the connection, or an answer to no request, which the next
+            # request would get.
             if now < connection.kept_until and not connection.transport.has_input:
                 return connection
             self.drop(connection)
         return None
 
     def keeps(self, upstream: Upstream) -> bool:
-        """Whether a kept connection to ``upstream`` waits for a request."""
+        """Whether there is an idle connection to ``upstream``."""
         return bool(self._idle.get(upstream))
 
     def dial(self, upstream: Upstream, receiver: Receiver, mark: int | None = None) -> Attempt:
-        """Make a new connection to ``upstream`` for ``receiver``; the attempt can be cancelled."""
+        """Make a new connection to ``upstream`` for ``receiver``; returns the attempt."""
         address = upstream.address
 
         def failed(caught: OSError) -> None:
@@ -151,7 +150,7 @@ class Pool:
         if tls is None:
             return self._begin(self._descriptors, address, timeout, connected, failed)
         high_water = self.limits.buffer_bytes
-        # One that is busy answers no handshake either.
+        # A busy upstream does not answer a TLS handshake either.
         patience = self.limits.response_timeout
         return SecureDial(
             self._descriptors,
@@ -169,7 +168,7 @@ class Pool:
     ) -> bool:
         try:
             if upstream.is_retired:
-                # Whoever listens there by now is not who the request was for.
+                # The process that listens there now is not the one that the request was for.
                 raise ProxyError(Problem.UPSTREAM_DEAD, "no route leads there any more")
             if tls != upstream.tls:
                 raise ProxyError(Problem.DRAINING, "the terms of TLS have changed meanwhile")
@@ -193,9 +192,10 @@ class Pool:
             receiver.failed(ProxyError(Problem.INTERNAL))
 
     def keep(self, connection: UpstreamConnection) -> None:
-        """Keep a connection whose exchange has ended, if not too many are.
+        """Keep a connection whose exchange has ended, unless too many are kept.
 
-        It is kept for ``idle_timeout``, or until shortly before upstream has said it will close.
+        It is kept for ``idle_timeout``, or until shortly before the upstream has said it will
+        close.
         """
         limits = self.limits
         timeout = limits.idle_timeout
@@ -216,10 +216,10 @@ class Pool:
             idle.append(connection)
 
     def drop(self, connection: UpstreamConnection) -> None:
-        """Close a connection that nobody uses, and give it to nobody from now on."""
+        """Close an idle connection, and never use it again."""
         self._unkeep(connection)
         if connection.transport.bytes_waiting:
-            # An upstream that does not read would hold it open for ever.
+            # An upstream that does not read would keep it open for ever.
             connection.transport.abortConnection()
         else:
             connection.transport.loseConnection()
@@ -239,15 +239,15 @@ class Pool:
             self._idle.pop(upstream, None)
 
     def end_tunnels(self, name: str | None = None) -> None:
-        """Break off what was handed over at the upstream ``name``, or at any."""
+        """Abort the tunnels to the upstream ``name``, or to all."""
         for connection, upstream in list(self._connections.items()):
             if connection.is_tunnel and name in (upstream.name, None):
                 connection.transport.abortConnection()
 
     def part(self, name: str | None = None) -> None:
-        """Use nothing again that leads to who was the upstream ``name`` before, or to any.
+        """Never reuse the present connections to the upstream ``name``, or to any.
 
-        What was asked is answered first. Tunnels end.
+        Open requests are answered first. Tunnels end.
         """
         self.end_tunnels(name)
         for connection, upstream in list(self._connections.items()):
@@ -259,7 +259,7 @@ class Pool:
                     self.drop(connection)
 
     def leave(self, upstream: Upstream) -> None:
-        """Use nothing again that leads to ``upstream``; what was asked may still be answered."""
+        """Never reuse connections to ``upstream``; open requests may still be answered."""
         for connection in list(self._idle.get(upstream, ())):
             self.drop(connection)
         if upstream.open_work:
@@ -267,7 +267,7 @@ class Pool:
                 connection.retired = True
 
     def break_off(self, upstream: Upstream) -> None:
-        """Close every connection to ``upstream``, whatever is on its way."""
+        """Close every connection to ``upstream``, even with open requests."""
         for connection in self._of(upstream):
             connection.transport.abortConnection()
 
@@ -279,13 +279,13 @@ class Pool:
         now = self.reactor.seconds()
         for connection in list(self._connections):
             if connection.retired and connection.is_tunnel:
-                # It was asked for before, and handed over since.
+                # Its request was sent before, and it became a tunnel since.
                 connection.transport.abortConnection()
             else:
                 connection.check(now)
 
     def close(self) -> None:
-        """Close all connections that are idle."""
+        """Close all idle connections."""
         for connection in [kept for idle in self._idle.values() for kept in idle]:
             self.drop(connection)
 

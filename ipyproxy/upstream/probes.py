@@ -1,6 +1,6 @@
-"""One try to reach an upstream: by connecting and hanging up, or by asking for a page.
+"""One probe of an upstream: it connects and closes, or requests a page.
 
-Knows how a try is made and what it came to. Knows nothing of when to try, nor of what follows.
+Knows how a probe is made, and its outcome. Knows nothing of when to probe, or of what follows.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from ipyproxy.net.tlsdial import NotSecuredError, SecureDial
 from ipyproxy.upstream.states import Outcome
 
 HOLD: Final = 0.25
-"""Seconds for which a probe waits before it hangs up, where it may be hung up on at once."""
+"""Seconds that a probe waits before it closes, on a port that has not answered a request yet."""
 
 _MOST_BYTES: Final = 1024
 _ANSWER: Final = re.compile(rb"HTTP/1\.[01] [1-4][0-9][0-9](?: .*)?")
 
 Told = Callable[[Outcome | None], None]
-"""Takes what a probe came to; None if that says nothing about the upstream."""
+"""Called with the outcome of a probe; None if that says nothing about the upstream."""
 
 
 class Patience(NamedTuple):
-    """What a probe waits for, in seconds.
+    """Time-outs of a probe, in seconds.
 
-    :param connect: until the connection is taken.
-    :param answer: from then on until it is late. It waits on all the same.
-    :param hold: after connecting, to see whether the other end hangs up by itself.
+    :param connect: until the connection is accepted.
+    :param answer: from then on until the probe is late. It goes on waiting.
+    :param hold: after connecting, to see whether the other end closes by itself.
     """
 
     connect: float
@@ -48,18 +48,18 @@ class Patience(NamedTuple):
 
 
 class Probe(Protocol):
-    """A probe that is under way. It tells once what it came to, however long that takes.
+    """A running probe. It reports its outcome once, however long that takes.
 
-    One that is late goes on: it stands in the queue of a server that is busy, where it costs one
-    place. Others that came and went would cost one each, for as long as nobody accepts them.
+    A late probe goes on: in the backlog of a busy server it takes one slot. If probes gave up and
+    new ones came, each would take a slot until the server accepts it.
     """
 
     def cancel(self) -> None:
-        """Give up without a word."""
+        """Give up; call nothing."""
 
 
 class NoProbe:
-    """Leaves a port alone: it counts as one where nobody listens, or as ``outcome`` says."""
+    """Makes no connection: reports that nobody listens, or ``outcome``."""
 
     def __init__(
         self, reactor: Poller, told: Told, outcome: Outcome | None = Outcome.REFUSED
@@ -67,20 +67,20 @@ class NoProbe:
         self._timer = reactor.callLater(0, told, outcome)
 
     def cancel(self) -> None:
-        """Give up without a word."""
+        """Give up; call nothing."""
         if self._timer.active():
             self._timer.cancel()
 
 
 class TCPProbe(protocol.Protocol):
-    """Connects, hangs up, and waits until the upstream does so too.
+    """Connects, closes its half, and waits until the upstream closes too.
 
-    Connecting alone proves nothing: the kernel takes connections for a process that hangs. No
-    request is made, so nothing is counted as anybody's activity, and the connection is gone as soon
-    as the upstream has looked at it.
+    Connecting alone proves nothing: the kernel accepts connections for a process that hangs. No
+    request is sent, so the upstream counts no activity, and it closes the connection as soon as it
+    sees it.
 
-    Docker's proxy takes connections for a container too, and hangs up by itself if nobody listens
-    there. A server does not do so before we have, which is what ``patience.hold`` finds out.
+    Docker's proxy accepts connections for a container, and closes them if nobody listens there. A
+    server does not close before we do; ``patience.hold`` is the time to tell them apart.
 
     :param late: called if there is no answer in time.
     """
@@ -121,7 +121,7 @@ class TCPProbe(protocol.Protocol):
         self._end(_outcome(caught))
 
     def connectionMade(self) -> None:
-        """Say what there is to say, but let the other end have the first word."""
+        """Send what there is to send, but first wait whether the other end closes."""
         if self._patience.hold:
             self._timer = self._reactor.callLater(self._patience.hold, self._hang_up)
         else:
@@ -133,7 +133,7 @@ class TCPProbe(protocol.Protocol):
         self.transport.loseWriteConnection()
 
     def _wait(self) -> None:
-        """It has been told all, so the answer is due."""
+        """Everything is sent, so the answer is due."""
         self._timer = self._reactor.callLater(self._patience.answer, self._expire)
 
     def _expire(self) -> None:
@@ -141,17 +141,17 @@ class TCPProbe(protocol.Protocol):
         self._late()
 
     def dataReceived(self, data: bytes) -> None:
-        """Whoever speaks is there."""
+        """Any byte is an answer."""
         self._end(Outcome.ANSWERED)
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
-        """The upstream hung up, or its process was killed while we waited in its queue."""
+        """The upstream closed, or its process was killed while we waited in its backlog."""
         self.transport = None
         if not self._has_hung_up or not reason.check(ConnectionDone):
             self._end(Outcome.HUNG_UP)
         elif self._is_late and self._patience.hold:
-            # A server that is awake again, or Docker's proxy that has given up on a container
-            # after a while? The next probe will know.
+            # This may be a server that goes on, or Docker's proxy that has given up on its
+            # container. The next probe will tell.
             self._end(Outcome.SILENT)
         else:
             self._end(Outcome.ANSWERED)
@@ -163,7 +163,7 @@ class TCPProbe(protocol.Protocol):
             told(outcome)
 
     def cancel(self) -> None:
-        """Give up without a word."""
+        """Give up; call nothing."""
         self._told = None
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
@@ -171,16 +171,16 @@ class TCPProbe(protocol.Protocol):
             self._dial.cancel()
             self._dial = None
         if self.transport is not None:
-            # In good order: some servers log a reset with a traceback.
+            # Without a reset, which some servers log with a traceback.
             self.transport.loseConnection()
             self.transport = None
 
 
 class HTTPProbe(TCPProbe):
-    """Asks for a page; any status below 500 will do, and no more of it is read.
+    """Requests a page. Any status below 500 is good; nothing behind it is read.
 
-    :param target: the path to ask for.
-    :param tls: whom to expect at the other end; None for plain TCP.
+    :param target: the path to request.
+    :param tls: the terms for TLS; None for plain TCP.
     """
 
     def __init__(
@@ -221,7 +221,7 @@ class HTTPProbe(TCPProbe):
         self.makeConnection(transport)
 
     def connectionMade(self) -> None:
-        """Ask."""
+        """Send the request."""
         if self._timer is None:
             self._wait()
         self.transport.write(self._request)
@@ -234,7 +234,7 @@ class HTTPProbe(TCPProbe):
             self._end(Outcome.ANSWERED if end and _ANSWER.fullmatch(line) else Outcome.SILENT)
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
-        """The upstream hung up without an answer, or we did."""
+        """The upstream closed without an answer, or we did."""
         self.transport = None
         self._end(Outcome.SILENT if self._received else Outcome.HUNG_UP)
 
@@ -242,10 +242,10 @@ class HTTPProbe(TCPProbe):
 def _outcome(caught: OSError) -> Outcome | None:
     if isinstance(caught, NotSecuredError):
         return Outcome.SILENT
-    # Whatever is missing here is our own lack of descriptors, or of ports to dial from.
+    # Errors that are not listed are our own lack of descriptors, or of ports to dial from.
     return {
         errno.ECONNREFUSED: Outcome.REFUSED,
-        # There is no such UNIX socket, or it lets others connect only.
+        # There is no such UNIX socket, or this user may not connect to it.
         errno.ENOENT: Outcome.REFUSED,
         errno.EACCES: Outcome.REFUSED,
         errno.ECONNRESET: Outcome.HUNG_UP,

@@ -1,4 +1,4 @@
-"""The life of an upstream, as a table: what is known of it, and what changes that.
+"""The states of an upstream as a table: what is known of it, and what changes that.
 
 Pure. Knows nothing of addresses, connections or time.
 """
@@ -9,19 +9,19 @@ from enum import Enum, auto
 
 
 class State(Enum):
-    """What is known of an upstream; the values are what scripts are told."""
+    """What is known of an upstream; scripts get the values."""
 
     UNKNOWN = "unknown"
-    """Nothing: nobody has tried for a while. Requests are sent as if it were up."""
+    """Nothing is known: nobody has tried for a while. Requests are sent as if it were up."""
     STARTING = "starting"
-    """Nobody listens, or whoever does hangs up at once; it never answered, and was first asked for
-    only a moment ago."""
+    """Nobody listens, or connections are closed at once. It has never answered, and was first asked
+    for less than :data:`STARTING_FOR` ago."""
     UP = "up"
     BUSY = "busy"
-    """It takes connections, or keeps those that it has, but answers nothing for now. Requests are
-    sent and wait."""
+    """It accepts connections, or keeps open ones, but does not answer at present. Requests are sent
+    and wait."""
     DEAD = "dead"
-    """Nobody listens any more, it takes no connection, or it has been starting for too long."""
+    """Nobody listens any more, it accepts no connection, or it has been starting for too long."""
 
 
 class Event(Enum):
@@ -30,20 +30,20 @@ class Event(Enum):
     ROSE = auto()
     """``rise`` probes in a row were answered, or a request was."""
     REFUSED = auto()
-    """A connection was refused. That is certain at once: nobody listens."""
+    """A connection was refused, so nobody listens. One is enough."""
     HUNG_UP = auto()
     """A new connection was closed before any byte of an answer, on a port that never answered a
-    request. Docker's proxy does so while nobody listens in the container."""
+    request. Docker's proxy closes connections while nobody listens in the container."""
     SILENT = auto()
-    """A connection was taken, and then there was no answer in time; or none was taken, but others
+    """A connection was accepted, but there was no answer in time; or none was accepted, but others
     are still open."""
     FELL = auto()
-    """``fall`` times in a row no connection was taken in time, and none is open."""
+    """``fall`` times in a row no connection was accepted in time, and none is open."""
     OVERDUE = auto()
-    """It has been starting for :data:`STARTING_FOR`, or silent for as long as the administrator
+    """It has been starting for :data:`STARTING_FOR`, or silent for longer than the configuration
     allows."""
     FORGOTTEN = auto()
-    """Nobody has wanted it for :data:`IN_USE_FOR`."""
+    """Nobody has asked for it for :data:`IN_USE_FOR`."""
 
 
 _S, _E = State, Event
@@ -73,7 +73,7 @@ TABLE: dict[tuple[State, Event], State] = {
     (_S.DEAD, _E.SILENT): _S.BUSY,
     (_S.DEAD, _E.FORGOTTEN): _S.UNKNOWN,
 }
-"""State and event to the next state. What is not listed changes nothing."""
+"""From state and event to the next state. Pairs that are not listed change nothing."""
 
 
 def step(state: State, event: Event) -> State:
@@ -82,13 +82,13 @@ def step(state: State, event: Event) -> State:
 
 
 class Outcome(Enum):
-    """What one attempt to reach an upstream came to."""
+    """The outcome of one attempt to reach an upstream."""
 
     ANSWERED = auto()
     REFUSED = auto()
     HUNG_UP = auto()
-    """The connection was taken, and closed before any byte of an answer."""
+    """The connection was accepted, and closed before any byte of an answer."""
     SILENT = auto()
-    """The connection was taken; then no answer came in time, or none that makes sense."""
+    """The connection was accepted; then no answer came in time, or an invalid one."""
     MISSED = auto()
-    """No connection was taken in time: the queue of those that wait to be accepted is full."""
+    """No connection was accepted in time: the backlog is full."""

@@ -1,7 +1,7 @@
-"""Whose notebook a port is: who listens there now, whether that user may, and when it changes.
+"""Who listens on a notebook's port: whether that user may, and when the process changes.
 
-Only notebooks have tenants; an application's place is in its route. Knows listeners and their
-users. Knows nothing of requests, nor of what ends with a tenant: it calls those that are in
+Only notebooks have tenants; an application's address is in its route. Knows listeners and their
+users. Knows nothing of requests, or of what ends with a tenant: it calls the functions in
 ``leaving``.
 """
 
@@ -25,20 +25,20 @@ from ipyproxy.upstream.owners import Listed, Owners, OwnersError
 from ipyproxy.upstream.upstream import Upstream
 
 SEEN_FOR: Final = 1.0
-"""Seconds for which a look at a port counts, if there is a connection to it already."""
+"""Seconds for which a check of a port is valid, if there is a connection to it already."""
 _LOOKS_EACH_SWEEP: Final = 128
 _NETLINK_SOCK_DIAG: Final = 4
-# A namespace for one service has one or two; one for a whole container has thousands.
+# The user namespace of a single service has one or two users; that of a container has thousands.
 _FEW_USERS: Final = 1000
 
 _log: Final = Logger(namespace="ipyproxy.tenants")
 
 LookUp = Callable[[int], Listener | None]
-"""Gives who listens on a port; None: nobody."""
+"""Returns the listener on a port; None: nobody listens."""
 
 
 class Kernel:
-    """Asks the kernel who listens.
+    """Asks the kernel who listens on a port.
 
     :raises OSError: if it can't be asked: not Linux, or forbidden to this process.
     """
@@ -50,18 +50,18 @@ class Kernel:
         self._socket = socket.socket(family, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG)
         self._socket.setblocking(False)
         self._sequence = 0
-        # Without the kernel's tcp_diag the answer is "nobody", so ask what we know.
+        # Without tcp_diag the kernel answers "nobody", so ask about a socket that we know.
         with socket.create_server((LOOPBACK, 0)) as known:
             listener = self.listener(known.getsockname()[1])
             if listener is None or listener.inode != os.fstat(known.fileno()).st_ino:
                 raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
     def listener(self, port: int) -> Listener | None:
-        """Who listens on ``port``, as a connection to 127.0.0.1 would find out; None: nobody."""
+        """The listener that a connection to 127.0.0.1 on ``port`` would reach; None: nobody."""
         self._sequence = sequence = (self._sequence + 1) & 0xFFFFFFFF
         try:
             self._socket.send(question(port, sequence))
-            # The kernel has answered before it comes back from there.
+            # The kernel has answered before this call returns.
             return read_answer(self._socket.recv(ANSWER_BYTES), sequence, errno.ENOENT)
         except AnswerError as caught:
             raise OSError(errno.EPROTO, str(caught)) from caught
@@ -71,9 +71,9 @@ class Kernel:
 class _Tenancy:
     """What is known of one port.
 
-    ``tenant`` is the last listener that was there, and was last seen at ``met``. The last look was
-    ``at`` that time, and has ``seen`` that listener or nobody. ``count`` is how many tenants there
-    have been, and ``since`` is when the last of them was found.
+    ``tenant`` is the last listener; it was last seen at the time ``met``. The last check was at the
+    time ``at``, and has ``seen`` that listener or nobody. ``count`` is the number of tenants so
+    far, and ``since`` is when the last one was found.
     """
 
     tenant: Listener
@@ -87,15 +87,15 @@ class _Tenancy:
 class Tenants:
     """The listeners on all ports that were connected to.
 
-    A request goes to the tenant that it was allowed for, or to nobody: see :meth:`admit` and
-    :meth:`confirm`. If the listener is the same before and after we connect, it was there all the
-    time. Nobody else could listen meanwhile, so it has got the connection.
+    A request goes to the tenant that it was allowed for, or is not sent: see :meth:`admit` and
+    :meth:`confirm`. If the listener is the same before and after we connect, it has listened all
+    the time. Nobody else could listen meanwhile, so the connection leads to it.
 
-    :param look_up: asks for the listener on a port.
-    :ivar owners: whose notebooks are served; None: anybody's. May be replaced at any time.
-    :ivar strict: whether requests are allowed for one tenant only, as with links.
-    :ivar leaving: each is called with the name of a notebook whose port has changed hands, and
-        how many seconds ago its former tenant was last seen.
+    :param look_up: finds the listener on a port.
+    :ivar owners: the users whose notebooks are served; None: all. May be replaced at any time.
+    :ivar strict: whether a request is allowed for one tenant only, as with links.
+    :ivar leaving: functions that are called with the name of a notebook whose port has a new
+        tenant, and how many seconds ago the former one was last seen.
     """
 
     def __init__(self, look_up: LookUp, owners: Listed | None = None) -> None:
@@ -109,13 +109,13 @@ class Tenants:
 
     @property
     def are_checked(self) -> bool:
-        """Whether requests have to be admitted and confirmed at all."""
+        """Whether requests have to be admitted and confirmed."""
         return self.owners is not None or self.strict
 
     def find_owner(self, upstream: Upstream, now: float) -> Deferred[None] | None:
-        """Find out whether the listener at ``upstream`` is an owner; None: :meth:`admit` can tell.
+        """Find out if the listener at ``upstream`` is an owner; None: :meth:`admit` knows already.
 
-        Wait for it before :meth:`admit`, because another machine may have to be asked. Fails with
+        Wait for the result before :meth:`admit`; another machine may have to be asked. Fails with
         :class:`ProxyError` (``OWNER_UNKNOWN``).
         """
         port = upstream.port
@@ -130,11 +130,10 @@ class Tenants:
         """Decide whether a request may go to ``upstream``, before anything is dialled.
 
         :param started: when the request began, and with it the decisions about it.
-        :param connected: whether there is a connection already, so that a look of a moment ago
-            counts.
-        :returns: a mark to confirm with.
-        :raises ProxyError: ``FOREIGN_PORT`` if the listener is none of the owners,
-            ``CHANGED_HANDS`` if the port has changed hands since the request began.
+        :param connected: whether there is a connection already; then a recent check is valid.
+        :returns: a mark for :meth:`confirm`.
+        :raises ProxyError: ``FOREIGN_PORT`` if the listener is no owner, ``CHANGED_HANDS`` if the
+            port has got a new tenant since the request began.
         """
         port = upstream.port
         if port is None:
@@ -152,9 +151,9 @@ class Tenants:
         return tenancy.count
 
     def confirm(self, upstream: Upstream, now: float, mark: int | None) -> None:
-        """Decide whether anything may be sent on a connection to ``upstream`` that was just made.
+        """Decide whether anything may be sent on a new connection to ``upstream``.
 
-        :param mark: what :meth:`admit` gave; None: nothing was asked.
+        :param mark: the result of :meth:`admit`; None if it was not called.
         :raises ProxyError: ``FOREIGN_PORT``, ``CHANGED_HANDS``.
         """
         port = upstream.port
@@ -166,14 +165,14 @@ class Tenants:
         self._check_owner(listener)
         tenancy = self._tenancies.get(port)
         if tenancy is None and self.owners is None:
-            # Nobody ever listened, and yet we are connected: the kernel leads this port to a
-            # container, or does not tell.
+            # We are connected, although nobody listens: the kernel forwards this port to a
+            # container, or does not show the listener.
             return
         if listener is None or tenancy is None or tenancy.count != mark:
             raise ProxyError(Problem.CHANGED_HANDS, f"port {port}, while connecting")
 
     def may_probe(self, upstream: Upstream, now: float) -> bool:
-        """Whether a probe may connect to ``upstream``; only once its owner is known."""
+        """Whether a probe may connect to ``upstream``: only if its listener is a known owner."""
         if self.owners is None or upstream.port is None:
             return True
         listener = self._look(upstream.port, now)
@@ -181,12 +180,12 @@ class Tenants:
             return True
         asking = self.owners.find(listener.uid)
         if asking is not None:
-            # The next probe will know, and so will requests.
+            # The next probe will know the answer.
             asking.addErrback(lambda failure: None)
         return listener.uid in self.owners
 
     def sweep(self, now: float) -> None:
-        """Look at some ports again; to be called about once a second."""
+        """Check some ports again; to be called about once a second."""
         if not self._to_look_at:
             self._to_look_at = list(self._tenancies)
         for _ in range(min(_LOOKS_EACH_SWEEP, len(self._to_look_at))):
@@ -200,7 +199,7 @@ class Tenants:
         try:
             listener = self._look_up(port)
         except OSError as caught:
-            # With owners this means that nothing is served: nobody could say whose it is.
+            # With owners, nothing is served then, because the listener's user is unknown.
             if not self._in_vain:
                 _log.error("who listens cannot be found out: {reason}", reason=str(caught))
             self._in_vain = True
@@ -228,7 +227,7 @@ class Tenants:
 
 
 def _count_users() -> int:
-    """How many users this process can tell apart (user_namespaces(7))."""
+    """How many users this process can distinguish (user_namespaces(7))."""
     try:
         lines = Path("/proc/self/uid_map").read_text("ascii").splitlines()
     except OSError:
@@ -237,14 +236,14 @@ def _count_users() -> int:
 
 
 def nobody(port: int) -> Listener | None:
-    """Stands in for a kernel that can't be asked."""
+    """Replaces the look-up if the kernel can't be asked."""
     return None
 
 
 def find_kernel(owners: Owners | None) -> LookUp:
-    """How to find out who listens.
+    """Choose the function that finds out who listens.
 
-    :raises OwnersError: if nobody can tell, and ``owners`` has to be checked.
+    :raises OwnersError: if the kernel can't be asked, but ``owners`` has to be checked.
     """
     if owners is not None and _count_users() < _FEW_USERS:
         raise OwnersError(

@@ -1,7 +1,7 @@
-"""The upstreams that are known: one record each, the place where the other components meet.
+"""The known upstreams: one record each, which all other components use.
 
-Knows addresses, what is open towards them, what was counted, and whether they answer. Knows nothing
-of sockets, and is handed the time.
+Knows addresses, open exchanges and bridges, counts, and states. Knows nothing of sockets, and is
+handed the time.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from ipyproxy.upstream.places import MOST_PLACES, Places
 from ipyproxy.upstream.states import Event, Outcome, State, step
 
 STARTING_FOR: Final = 60.0
-"""Seconds that a port which was never up counts as starting; then it is dead."""
+"""Seconds for which a port that was never up counts as starting; then it is dead."""
 IN_USE_FOR: Final = 300.0
-"""Seconds after the last request during which an upstream is still looked after."""
+"""Seconds after the last request for which an upstream is still probed."""
 ACTIVE_FOR: Final = 60.0
-"""Seconds after the last request during which it is looked after at the shorter interval."""
+"""Seconds after the last request for which it is probed at the shorter interval."""
 TRIAL_GAP: Final = 0.5
-"""Seconds between two requests that may find out whether a port still refuses."""
+"""Seconds between two requests that may try whether a port still refuses."""
 
 
 class Traffic(NamedTuple):
-    """What bridges have carried: bytes on the wire, and messages that have begun.
+    """The traffic of bridges: bytes on the wire, and messages that have begun.
 
-    Up is from the browser to the notebook.
+    Up is from the client to the upstream.
     """
 
     bytes_up: int = 0
@@ -41,7 +41,7 @@ NO_TRAFFIC: Final = Traffic()
 
 
 class OpenBridge(Protocol):
-    """What can be told of a bridge while it is open. Times are seconds of the reactor's clock."""
+    """An open bridge. Times are seconds of the reactor's clock."""
 
     @property
     def opened(self) -> float:
@@ -49,14 +49,14 @@ class OpenBridge(Protocol):
 
     @property
     def last_activity(self) -> float:
-        """When a person last did something: the browser sent (a part of) a message.
+        """When a person did something last: the browser sent (a part of) a message.
 
-        Pings and pongs are no sign of a person. ``opened`` if there was none yet.
+        Pings and pongs don't count. The same as ``opened`` if there was no message yet.
         """
 
     @property
     def traffic(self) -> Traffic:
-        """What it has carried so far."""
+        """Its traffic so far."""
 
     def lose_route(self) -> None:
         """End, because no route leads there any more."""
@@ -66,20 +66,20 @@ class OpenBridge(Protocol):
 class Upstream:
     """One server that requests are passed on to. All times are seconds of the reactor's clock.
 
-    ``address`` says where it is, ``tls`` on which terms connections to it are secured (None: they
-    are not), and ``name`` is what people know it by: for a notebook the number of its port. A
-    notebook has a ``port``: who listens there has to be one of the owners, and logs and metrics
-    speak of it by that number. ``places`` are those that clients share. Other components keep what
-    they know of an upstream by its record, which is cheap to hash and to compare.
+    ``address`` says where it is, ``tls`` has the terms for TLS to it (None: plain), and ``name`` is
+    its name for people: for a notebook the number of its port. Only a notebook has a ``port``: its
+    listener has to be an owner, and logs and metrics name the notebook by this number. Clients
+    share its ``places``. Other components use the record as a key, since it is cheap to hash and to
+    compare.
 
-    ``exchanges`` and ``bridges`` are open now; ``requests`` and ``errors`` only grow.
-    ``last_activity`` is when a request was last sent to it, ``wanted_at`` when somebody last asked
-    for it at all, ``tried_at`` when somebody last tried to find out whether it answers, and
-    ``answered_at`` when it last answered a request; minus infinity if it has not since it was last
-    starting, dead or forgotten. ``seen`` is what the last try came to. It ``refuses`` if that was
-    refused or hung up on, and no other try is under way. ``is_known`` is whether it ever answered
-    anything. ``routes`` are those that hold the record of an application's server; it is
-    ``is_retired`` when the last of them has let go, and nothing new begins there.
+    ``exchanges`` and ``bridges`` count what is open now; ``requests`` and ``errors`` count all so
+    far. ``last_activity`` is when a request was last sent to it, ``wanted_at`` when a client last
+    asked for it, ``tried_at`` when a probe or request last tried to reach it, and ``answered_at``
+    when it last answered a request (minus infinity: not since it was last starting, dead or
+    forgotten). ``seen`` is the outcome of the last try. ``refuses`` is true if that try was refused
+    or closed at once, and no other try is running. ``is_known`` tells whether it ever answered.
+    ``routes`` is the number of routes that hold the record of an application's server;
+    ``is_retired`` is true once the last one has let it go, and then nothing new begins there.
     """
 
     address: Address
@@ -113,40 +113,40 @@ class Upstream:
 
     @property
     def open_work(self) -> int:
-        """Exchanges and bridges that are open."""
+        """How many exchanges and bridges are open."""
         return self.exchanges + len(self.bridges)
 
     @property
     def traffic(self) -> Traffic:
-        """What all its bridges have carried, those that have ended and those that are open."""
+        """The traffic of all its bridges, ended and open."""
         return _sum([self._past_traffic, *[bridge.traffic for bridge in self.bridges]])
 
     @property
     def person_active_at(self) -> float:
-        """When a person last did something on any of its bridges; minus infinity: never."""
+        """When a person did something last on any of its bridges; minus infinity: never."""
         return max([self._past_activity, *[bridge.last_activity for bridge in self.bridges]])
 
     def bridge_opened(self, bridge: OpenBridge) -> None:
-        """Keep a bridge among those that are open."""
+        """Add an open bridge."""
         self.bridges.add(bridge)
 
     def bridge_ended(self, bridge: OpenBridge) -> None:
-        """Keep of a bridge only what it has carried."""
+        """Remove a bridge; keep only its traffic."""
         self.bridges.remove(bridge)
         self._past_traffic = _sum([self._past_traffic, bridge.traffic])
         self._past_activity = max(self._past_activity, bridge.last_activity)
 
     @property
     def is_down(self) -> bool:
-        """Whether requests are to be answered without asking it."""
+        """Whether requests are refused without trying it."""
         return self.state is State.DEAD or self.state is State.STARTING
 
     def is_in_use(self, now: float) -> bool:
-        """Whether it is worth looking after."""
+        """Whether it is probed."""
         return self.open_work > 0 or now - self.wanted_at < IN_USE_FOR
 
     def is_active(self, now: float) -> bool:
-        """Whether it is worth looking after closely."""
+        """Whether it is probed at the shorter interval."""
         return self.exchanges > 0 or now - self.wanted_at < ACTIVE_FOR
 
     @property
@@ -157,24 +157,25 @@ class Upstream:
     def admit(self, now: float) -> bool:
         """Decide whether a request is sent.
 
-        While it refuses, one request at a time is, every :data:`TRIAL_GAP`: another refusal is
-        immediate, and whoever comes first after the notebook does gets served. While it hangs,
-        none is, because that one would hang too: it is for probes to find out.
+        While it refuses connections, one request at a time is sent, every :data:`TRIAL_GAP`: a
+        further refusal is immediate, and the first request after the notebook has started is
+        served. While it hangs, none is sent, because the request would hang too; probes find out
+        then.
         """
         if self.is_down:
             if not self.refuses or now - self.tried_at < TRIAL_GAP:
                 return False
             self.tried_at = now
-            self.refuses = False  # until this one has told, so that it stays the only one
+            self.refuses = False  # until the outcome of this try, so that it stays the only one
         self.last_activity = now
         return True
 
     def observe(
         self, outcome: Outcome, now: float, *, fall: int, rise: int, patience: float = math.inf
     ) -> None:
-        """Count what an attempt came to, and change the state once that is enough.
+        """Count the outcome of an attempt, and change the state if there were enough.
 
-        :param patience: seconds of silence after which it is dead.
+        :param patience: seconds of silence after which it counts as dead.
         """
         self.seen = outcome
         self.refuses = outcome is Outcome.REFUSED or outcome is Outcome.HUNG_UP
@@ -195,7 +196,7 @@ class Upstream:
             self._on(event, now)
 
     def _event(self, outcome: Outcome, fall: int, rise: int) -> Event | None:
-        """What ``outcome`` means, after those before it; None: nothing yet."""
+        """The event that follows from ``outcome`` and those before it; None: none yet."""
         if outcome is Outcome.ANSWERED:
             return Event.ROSE if self.answers >= rise else None
         if outcome is Outcome.REFUSED:
@@ -209,7 +210,7 @@ class Upstream:
         return Event.SILENT
 
     def forget(self, now: float) -> None:
-        """Nobody has wanted it for so long that what was known may be wrong."""
+        """Forget the state: nobody has asked for it for so long that it may be wrong."""
         self.refuses = False
         self.answers = self.misses = 0
         self.silent_since = math.inf
@@ -233,10 +234,10 @@ def _sum(parts: Iterable[Traffic]) -> Traffic:
 
 
 class UpstreamTable:
-    """All upstreams that are of interest; bounded by the number of ports and routes.
+    """The records of all upstreams; at most one for each port and each route's server.
 
-    :param places: how many exchanges and bridges each may have.
-    :ivar notebook_tls: the terms of connections to notebooks; None: they are plain.
+    :param places: how many exchanges and bridges each may have open.
+    :ivar notebook_tls: the terms for TLS to notebooks; None: plain TCP.
     """
 
     def __init__(self, places: int = MOST_PLACES) -> None:
@@ -244,7 +245,7 @@ class UpstreamTable:
         self._places = places
         self._upstreams: dict[str, Upstream] = {}
         self.retired: dict[Upstream, None] = {}
-        """Those that no route leads to any more, until what is open there has ended."""
+        """Upstreams that no route leads to any more, until nothing is open there."""
         self._past_traffic = NO_TRAFFIC
 
     def notebook(self, port: int) -> Upstream:
@@ -257,7 +258,7 @@ class UpstreamTable:
         return upstream
 
     def acquire(self, name: str, address: Address, tls: ClientTLS | None = None) -> Upstream:
-        """The record of a server of an application, held by one route more."""
+        """The record of an application's server; one more route holds it now."""
         upstream = self._upstreams.get(name)
         if upstream is None:
             upstream = self._upstreams[name] = Upstream(address, name, tls=tls)
@@ -269,9 +270,9 @@ class UpstreamTable:
         return self._upstreams[name]
 
     def let_go(self, upstream: Upstream) -> bool:
-        """One route less leads to a server. Whether that was the last: the record is gone then.
+        """One route fewer holds a server. Returns whether it was the last; then the record is gone.
 
-        What else is known of it is for the caller to drop; see ``daemon/retirement.py``.
+        The caller has to drop everything else that is known of it; see ``daemon/retirement.py``.
         """
         upstream.routes -= 1
         if upstream.routes:
@@ -283,40 +284,40 @@ class UpstreamTable:
         return True
 
     def forget(self, upstream: Upstream) -> None:
-        """Nothing is open any more at one that is retired: keep only what was carried."""
+        """Nothing is open any more at a retired upstream: keep only its traffic."""
         del self.retired[upstream]
         self._past_traffic = _sum([self._past_traffic, upstream.traffic])
 
     @property
     def traffic(self) -> Traffic:
-        """What bridges to all upstreams have carried, to those that have gone too."""
+        """The traffic of bridges to all upstreams, including those that are gone."""
         known = [upstream.traffic for upstream in (*self._upstreams.values(), *self.retired)]
         return _sum([self._past_traffic, *known])
 
     def resize(self, places: int) -> None:
-        """Let there be so many places at each notebook."""
+        """Set the number of places at each notebook."""
         self._places = places
         for upstream in self._upstreams.values():
             if upstream.port is not None:
                 upstream.places.resize(places)
 
     def sweep(self, now: float) -> None:
-        """Sweep the places of each that is in use; to be called about once a second."""
+        """Sweep the places of each upstream that is in use; to be called about once a second."""
         for upstream in [*self._upstreams.values(), *self.retired]:
             if upstream.exchanges or upstream.bridges:
                 upstream.places.sweep(now)
 
     def release(self, upstream: Upstream) -> None:
-        """Keep no record of a notebook's port where nobody ever answered, and nothing is open.
+        """Drop the record of a notebook's port that never answered, if nothing is open there.
 
-        Else whoever asks for all ports, one after the other, would leave a row for each. The
-        record of an application's server stays for as long as routes hold it.
+        Otherwise a client that asks for all ports would leave a row for each. The record of an
+        application's server stays for as long as routes hold it.
         """
         if upstream.port is not None and not upstream.is_known and not upstream.open_work:
             self._upstreams.pop(upstream.name, None)
 
     def all(self) -> list[Upstream]:
-        """All records: notebooks by port, then the others by name."""
+        """All records: notebooks sorted by port, then the others by name."""
         return sorted(
             self._upstreams.values(),
             key=lambda upstream: (upstream.port is None, upstream.port or 0, upstream.name),

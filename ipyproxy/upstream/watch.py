@@ -1,7 +1,7 @@
-"""The watch over one upstream: when it is probed, and what is made of probes that are late.
+"""The watch over one upstream: when to probe it, and what to do with late probes.
 
-Knows time, and how one probe follows another. Knows neither how an upstream is probed, nor what
-follows from its state.
+Knows time, and the order of probes. Knows nothing of how an upstream is probed, or of what follows
+from its state.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from ipyproxy.upstream.states import Outcome, State
 from ipyproxy.upstream.upstream import Upstream
 
 FIRST_BACKOFF: Final = 1.0
-"""Seconds that the first wait for a port that is down may last; each may be twice the last."""
+"""Longest first wait, in seconds, before a port that is down is probed again; it doubles each
+time."""
 HASTE_GAP: Final = 1.0
-"""Seconds between a try at a port that is down and the probe that somebody is waiting for."""
+"""Least seconds between an attempt to reach a port that is down and a probe that a client waits
+for."""
 JITTER: Final = 0.2
-"""The part of an interval by which probes may come earlier or later, so that they spread."""
+"""Jitter: the part of an interval by which a probe may be earlier or later."""
 _MOST_DOUBLINGS: Final = 16
 
 
 class Checker(Protocol):
-    """Who keeps a watch: :class:`ipyproxy.upstream.health.HealthChecker`."""
+    """What a watch needs of :class:`ipyproxy.upstream.health.HealthChecker`."""
 
     config: Health
     draw: Callable[[], float]
@@ -36,26 +38,26 @@ class Checker(Protocol):
         """Seconds of the reactor's clock."""
 
     def call_later(self, delay: float, call: Callable[[], None], /) -> Call:
-        """Call later, in seconds."""
+        """Call ``call`` after ``delay`` seconds."""
 
     def probe(self, upstream: Upstream, told: Told, late: Callable[[], None], /) -> Probe:
-        """Begin a probe of the configured kind."""
+        """Start a probe of the configured kind."""
 
     def observe(self, upstream: Upstream, outcome: Outcome, /, *, rise: int) -> None:
-        """Count what a probe came to."""
+        """Count the outcome of a probe."""
 
     def is_wanted(self, upstream: Upstream, /) -> bool:
-        """Whether to go on with it."""
+        """Whether to go on probing it."""
 
     def forget(self, upstream: Upstream, /) -> None:
-        """Nobody has wanted it for a while."""
+        """Stop probing an upstream that nobody has asked for in a while."""
 
 
 class Watch:
-    """The probing of one upstream: there is a timer or a probe, and both if the probe is late.
+    """The probes of one upstream: a timer or a probe is running, and both if the probe is late.
 
-    No other probe is made while one is late, so that a server which accepts nothing for minutes has
-    one of ours in its queue, and not one for each interval.
+    While a probe is late no other is made, so that a server which accepts nothing for minutes has
+    one probe in its backlog and not one for each interval.
     """
 
     def __init__(self, checker: Checker, upstream: Upstream) -> None:
@@ -68,13 +70,13 @@ class Watch:
         self._schedule()
 
     def begin_anew(self) -> None:
-        """The state has changed or somebody has come back, so the next probe has another time."""
+        """Plan the next probe anew, because the state has changed or a client has come back."""
         self._failures = 0
         if self._probe is None or self._timer is not None:
             self._schedule()
 
     def hasten(self) -> None:
-        """Probe as soon as that is decent."""
+        """Probe as soon as :data:`HASTE_GAP` allows."""
         if self._probe is not None or self._timer is None:
             return
         now = self._checker.now()
@@ -83,7 +85,7 @@ class Watch:
             self._wait(at - now)
 
     def stop(self) -> None:
-        """Probe no more."""
+        """Stop probing."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -94,7 +96,7 @@ class Watch:
     def _schedule(self) -> None:
         config, draw = self._checker.config, self._checker.draw()
         if self._upstream.is_down:
-            # Full jitter: ports that went down together shall not be probed together.
+            # Full jitter, so that ports that went down together are not probed together.
             doublings = min(self._failures, _MOST_DOUBLINGS)
             self._wait(draw * min(config.backoff_max, FIRST_BACKOFF * 2**doublings))
         elif self._upstream.state is State.UNKNOWN:
@@ -121,11 +123,11 @@ class Watch:
         if upstream.state is State.UP:
             rest = upstream.answered_at + self._interval() - now
             if rest > 0:
-                # It has just answered a request: no probe could say it better.
+                # It has just answered a request, which says as much as a probe.
                 self._wait(rest)
                 return
             if self._probe is not None:
-                # It answers others, so this one waits for what will never come.
+                # It answers others, so this probe waits in vain.
                 self._probe.cancel()
                 self._probe = None
         if self._probe is None:
@@ -151,7 +153,7 @@ class Watch:
         if self._timer is None:
             self._schedule()
         if was_late and outcome is not Outcome.ANSWERED:
-            # Something has happened at last: it was killed, say, or is awake.
+            # Something has changed: it was killed, for example, or goes on.
             self.hasten()
 
     def _judge(self, outcome: Outcome | None) -> None:
@@ -162,9 +164,9 @@ class Watch:
             self._checker.observe(self._upstream, outcome, rise=self._checker.config.rise)
 
     def _has_spoken(self) -> bool:
-        """Whether bridges or requests have heard from it since it was last asked about.
+        """Whether bridges or requests have got bytes from it since the last check.
 
-        Then it is slow and not busy. How it answers an http probe is its own word, though.
+        Then it is slow, not busy. The answer to an http probe counts by itself, though.
         """
         upstream = self._upstream
         heard, self._heard = self._heard, upstream.traffic.bytes_down

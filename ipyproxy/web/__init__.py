@@ -1,1 +1,1 @@
-"""The Resource tree: what each public path leads to, and the pages that people see."""
+"""The Resource tree of the public paths, and the proxy's own pages."""

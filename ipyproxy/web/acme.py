@@ -1,8 +1,7 @@
-"""What an ACME server asks for to see whose host this is (RFC 8555 section 8.3).
+"""Answers ACME's http-01 challenges on plain HTTP (RFC 8555 section 8.3).
 
 Knows the directories in which ACME clients put their answers: certbot's webroot, and our own. They
-are read in a thread, since a disk may take its time. Knows nothing of certificates, nor of who
-asks.
+are read in a thread, since a disk may be slow. Knows nothing of certificates, or of the client.
 """
 
 from __future__ import annotations
@@ -29,18 +28,18 @@ from ipyproxy.web.resources import send_page
 
 PREFIX = b"/.well-known/acme-challenge/"
 _TOKEN = re.compile(rb"[A-Za-z0-9_-]{1,255}")
-# A token, a dot and a hash: 87 bytes with today's servers.
+# The answer is a token, a dot and a hash: 87 bytes with today's servers.
 _MOST_BYTES = 4096
 MOST_READS = 64
-"""Answers that are looked for at once; an ACME server asks for a few, from several places."""
+"""Most reads at a time; an ACME server sends a few requests, from several places."""
 PATIENCE = 5.0
-"""Seconds that each may take."""
+"""Longest wait for each read, in seconds."""
 
 
 class Challenges:
-    """The answers in ``directories``, each that of a whole site: they lie below it by path.
+    """The answers in ``directories``, each of which is a webroot: the files are in it by path.
 
-    :param reactor: for its time.
+    :param reactor: for its clock.
     """
 
     def __init__(self, directories: Iterable[Path], reactor: Clock, run: Run) -> None:
@@ -51,10 +50,10 @@ class Challenges:
         self._reads = 0
 
     def answer(self, request: Request, token: bytes) -> None:
-        """Answer with what stands in the file named ``token``; 404 if that is no plain file.
+        """Answer with the content of the file named ``token``; 404 if there is no such plain file.
 
-        :raises ProxyError: ``NOT_FOUND`` where there is no such token; ``METHOD_NOT_ALLOWED``;
-            ``OVERLOADED`` where the disk is so slow that very many wait.
+        :raises ProxyError: ``NOT_FOUND`` if the token is invalid; ``METHOD_NOT_ALLOWED``;
+            ``OVERLOADED`` if too many reads wait for a slow disk.
         """
         if request.method not in READING:
             raise ProxyError(Problem.METHOD_NOT_ALLOWED)
@@ -68,7 +67,7 @@ class Challenges:
         Admission(request, partial(_send, request)).wait(self._outcome(reading))
 
     def _outcome(self, reading: Deferred[bytes]) -> Deferred[bytes]:
-        """What ``reading`` comes to, for somebody who may leave: a read is never given up."""
+        """The result of ``reading``, for a client that may leave; the read is never cancelled."""
         result: Deferred[bytes] = Deferred()
         result.addTimeout(PATIENCE, twisted_clock(self._reactor), _too_late)
         reading.addBoth(self._ended, result)
@@ -96,7 +95,7 @@ def _explain(failure: Failure) -> bytes:
 
 
 def _read_first(paths: Sequence[Path]) -> bytes:
-    """What stands in the first of ``paths`` that can be read."""
+    """The content of the first of ``paths`` that can be read."""
     *others, last = paths
     for path in others:
         with contextlib.suppress(OSError):
@@ -105,7 +104,7 @@ def _read_first(paths: Sequence[Path]) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    """The beginning of a plain file; a link may lead anywhere, and a pipe may block for ever."""
+    """The beginning of a plain file: no link, and no pipe, which may block for ever."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):

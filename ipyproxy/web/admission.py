@@ -1,6 +1,6 @@
-"""A request before the gate: its body is held back until it is decided whether it may go on.
+"""A request at the gate: waits for the decision, and pauses the body meanwhile.
 
-Knows what becomes of a request while somebody is being asked about it. Knows nothing of who is.
+Knows what to do with a request while a method decides about it. Knows nothing of methods.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from ipyproxy.server.request import Request
 class Admission:
     """Waits for one decision.
 
-    :param go_on: what is done with a request that may pass, and with what was decided; may raise
-        :class:`ProxyError`.
+    :param go_on: called with an admitted request and the decision; may raise :class:`ProxyError`.
     """
 
     log = Logger(namespace="ipyproxy.web.admission")
@@ -32,7 +31,7 @@ class Admission:
         self._is_over = False
 
     def wait(self, decision: Deferred[Any]) -> None:
-        """Let the request pass, or refuse it, once ``decision`` is there."""
+        """Admit or refuse the request once ``decision`` has fired."""
         self._request.consumer = self
         self._decision = decision.addCallback(self._passed).addErrback(self._refused)
 
@@ -53,10 +52,10 @@ class Admission:
             error = ProxyError(Problem.INTERNAL)
         request.refuse(error)
 
-    # The server calls.
+    # Called by the server.
 
     def body_received(self, data: bytes) -> None:
-        """See :class:`ipyproxy.server.request.BodyConsumer`: the body waits for its taker."""
+        """See :class:`ipyproxy.server.request.BodyConsumer`: the body waits for the exchange."""
         self._request.pending_body += data
         self._request.transport.pauseProducing()
 
@@ -64,7 +63,7 @@ class Admission:
         """See :class:`ipyproxy.server.request.BodyConsumer`."""
 
     def client_lost(self) -> None:
-        """See :class:`ipyproxy.server.request.BodyConsumer`: nobody has to be asked any more."""
+        """See :class:`ipyproxy.server.request.BodyConsumer`: the decision is cancelled."""
         self._is_over = True
         if self._decision is not None:
             self._decision.cancel()

@@ -1,7 +1,7 @@
-"""A small body, read whole: a form, or whatever else the caller makes of it.
+"""Reads a small request body into memory: a form, or anything else.
 
-Knows how browsers spell a form (``application/x-www-form-urlencoded``), and how much of one is
-taken. Knows nothing of what stands in it.
+Knows how browsers encode a form (``application/x-www-form-urlencoded``), and limits its size. Knows
+nothing of its content.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.server.request import Request
 
 FORM_BYTES = 4096
-"""The most that is held of a form; a longer one is refused."""
+"""Largest form in bytes; a longer one is refused."""
 
 Form = dict[str, bytes]
-"""The values by their names; of several values of one name, the last."""
+"""The values by name; the last one, if a name has several."""
 
 
 def read_form(request: Request, then: Callable[[Form], object]) -> None:
-    """Call ``then`` with the form that ``request`` brings, once all of it has come.
+    """Call ``then`` with the form in ``request``, once it is complete.
 
     :param then: may raise :class:`ProxyError`, with which the request is refused.
     """
@@ -28,9 +28,9 @@ def read_form(request: Request, then: Callable[[Form], object]) -> None:
 
 
 def read_body(request: Request, most: int, then: Callable[[bytes], object]) -> None:
-    """Call ``then`` with the body of ``request``, once all of it has come.
+    """Call ``then`` with the body of ``request``, once it is complete.
 
-    :param most: bytes of a body that is taken; a longer one is refused.
+    :param most: largest body in bytes; a longer one is refused.
     :param then: may raise :class:`ProxyError`, with which the request is refused.
     """
     reader = _Reader(request, most, then)
@@ -41,7 +41,7 @@ def read_body(request: Request, most: int, then: Callable[[bytes], object]) -> N
 
 
 def parse_form(body: bytes) -> Form:
-    """The fields of a form. What is no ``name=value`` has an empty value."""
+    """The fields of a form. A part without ``=`` has an empty value."""
     form: Form = {}
     for pair in body.split(b"&"):
         name, _, value = pair.replace(b"+", b" ").partition(b"=")
@@ -50,7 +50,7 @@ def parse_form(body: bytes) -> Form:
 
 
 class _Reader:
-    """Takes the body. See :class:`ipyproxy.server.request.BodyConsumer`."""
+    """Collects the body. See :class:`ipyproxy.server.request.BodyConsumer`."""
 
     def __init__(self, request: Request, most: int, then: Callable[[bytes], object]) -> None:
         self._request = request
@@ -60,7 +60,7 @@ class _Reader:
         self._is_over = False
 
     def body_received(self, data: bytes) -> None:
-        """Some more."""
+        """Bytes of the body."""
         if self._is_over:
             return
         self._body += data
@@ -68,7 +68,7 @@ class _Reader:
             self._refuse(ProxyError(Problem.BODY_TOO_LARGE, f"more than {self._most} bytes"))
 
     def body_ended(self) -> None:
-        """The form is whole."""
+        """The body is complete."""
         if self._is_over:
             return
         self._is_over = True
@@ -83,6 +83,6 @@ class _Reader:
         self._request.refuse(error)
 
     def client_lost(self) -> None:
-        """Nobody waits any more."""
+        """The client is gone."""
         self._is_over = True
         self._request.consumer = None

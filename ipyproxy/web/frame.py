@@ -1,6 +1,6 @@
 """The frame of the proxy's own pages: the document around them, one look, and what they may do.
 
-Knows HTML, its style, and Content-Security-Policy. Knows nothing of what a page says.
+Knows HTML, its style, and Content-Security-Policy. Knows nothing of a page's content.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ color:var(--soft);font-size:.875rem}
 @media(max-width:30rem){body{place-items:start center;padding:.75rem}main{padding:1.5rem 1.25rem}}
 """
 
-# Looks for the notebook, at first often, and gives up after five minutes: a tab that was left open
-# must not knock for ever. It reloads only what answers, so that it can't reload in a circle.
+# Polls the state of the notebook, at first often, and gives up after five minutes: a forgotten tab
+# must not poll for ever. It reloads only once the notebook answers, so that it can't reload in a
+# loop.
 WAITING_SCRIPT = """\
 (() => {
   const show = (id) => {
@@ -119,7 +120,7 @@ def document_fields(
 
     :param style: all of its style.
     :param script: its script, which may ask this host.
-    :param frame_ancestors: who may show it in a frame.
+    :param frame_ancestors: the pages that may show it in a frame.
     :param form: whether it has a form, which goes to this host.
     """
     action = "'self'" if form else "'none'"
@@ -131,7 +132,7 @@ def document_fields(
     return (
         (b"Content-Security-Policy", policy.encode()),
         (b"X-Content-Type-Options", b"nosniff"),
-        # A form that no Referer goes with is sent with "Origin: null".
+        # With no-referrer, browsers send a form with "Origin: null".
         (b"Referrer-Policy", b"same-origin" if form else b"no-referrer"),
         (b"Cache-Control", b"no-store"),
     )
@@ -142,6 +143,6 @@ def page_fields(
 ) -> tuple[Field, ...]:
     """The fields of a page in the frame; see :func:`document_fields`.
 
-    :param style: what :func:`html_body` was given.
+    :param style: the same as for :func:`html_body`.
     """
     return document_fields(_STYLE + style, script, frame_ancestors=frame_ancestors, form=form)

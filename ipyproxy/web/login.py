@@ -1,12 +1,12 @@
-"""Logging in and out: what the two pages do.
+"""Logging in and out: serves the two pages and accepts their forms.
 
-Knows the pages' addresses, their forms, and which requests may be their forms'. Knows nothing of
-how a password is checked.
+Knows the pages' addresses, their forms, and which requests can come from these forms. Knows nothing
+of how a password is checked.
 
-Another site's page can neither log its visitors in, as somebody whom it chooses, nor log them out:
-browsers send Origin with each form, and here it has to be the very origin that is asked, not one of
-the trusted ones. That needs no token in the form, and so nothing gets old while a page is open. The
-session's cookie is SameSite=Lax besides, so it does not even come with such a form.
+A page of another site can neither log its visitors in under a name that it chooses, nor log them
+out: browsers send Origin with each form, and it has to equal the public origin; trusted origins
+don't count. So the form needs no token that could expire while the page is open. In addition, the
+session's cookie is SameSite=Lax, so browsers don't send it with such a form.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from ipyproxy.web.loginpages import NAME, PASSWORD, goodbye_page, login_page, lo
 from ipyproxy.web.resources import send_page, send_redirect
 
 _VISIBLE = re.compile(rb"/[!-~\x80-\xff]*")
-# Of what can go wrong, that which the form is shown again for.
+# Problems for which the form is shown again.
 _SHOWN_AGAIN = (Problem.LOGIN_FAILED, Problem.TOO_MANY_LOGINS)
 
 
 class LoginPages:
     """The pages at :data:`LOGIN_PATH` and :data:`LOGOUT_PATH`.
 
-    :param login: checks passwords; None: nobody has one, and there is only the second page.
-    :param sessions: knows the browsers that have opened links.
-    :param operator: who runs the site.
+    :param login: checks passwords; None: there are no passwords, and only the log-out page exists.
+    :param sessions: the sessions, and the browsers that have opened links.
+    :param operator: the operator of the site.
     """
 
     def __init__(self, login: PasswordLogin | None, sessions: Sessions, operator: str) -> None:
@@ -55,7 +55,7 @@ class LoginPages:
         return path == LOGOUT_PATH or (path == LOGIN_PATH and self._login is not None)
 
     def answer(self, request: Request, path: bytes) -> None:
-        """Show a page, or take its form.
+        """Show a page, or accept its form.
 
         Raises :class:`ProxyError`: ``METHOD_NOT_ALLOWED``, ``ORIGIN_DENIED``.
         """
@@ -85,7 +85,7 @@ class LoginPages:
             if isinstance(finding, Failed):
                 raise ProxyError(Problem.LOGIN_FAILED, f"login page: {finding.lack.value}")
             request.user = finding.user
-            # Whoever logs in under another name is no longer here under the former one.
+            # A login under another name ends the former session.
             left = login.log_out(request.head.fields.values(b"cookie"))
             left.addErrback(lambda _: None)
             query = request.target.partition(b"?")[2]
@@ -109,7 +109,7 @@ class LoginPages:
         Admission(request, left).wait(nobody if login is None else login.log_out(cookies))
 
     def explain(self, request: Request, error: ProxyError) -> bool:
-        """Show the form again to somebody who could not log in by it; whether that was so."""
+        """Show the form again after a failed login. Returns whether ``error`` was one."""
         path = request.target.partition(b"?")[0]
         if path != LOGIN_PATH or error.problem not in _SHOWN_AGAIN:
             return False
@@ -120,9 +120,9 @@ class LoginPages:
 
 
 def return_path(query: bytes) -> bytes:
-    """Where the login page leads to, once somebody is logged in: what its query has as ``to``.
+    """The path to redirect to after the login: ``to`` in the query.
 
-    It is a path of this host, whatever the query says, and none of the pages here.
+    Always a path on this host, whatever the query contains, and never one of these pages.
     """
     for parameter in query.split(b"&"):
         name, _, value = parameter.partition(b"=")
@@ -135,7 +135,7 @@ def _own_path(address: bytes) -> bytes:
     if not _VISIBLE.fullmatch(address):
         return b"/"
     try:
-        # It refuses what browsers read as another host: "//" and backslashes.
+        # It refuses "//" and backslashes, which browsers read as the beginning of another host.
         path = parse_target(b"GET", address).path
     except ProxyError:
         return b"/"

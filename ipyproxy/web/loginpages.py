@@ -1,7 +1,7 @@
-"""The pages on which people log in and out, as they see them.
+"""The HTML of the login and log-out pages.
 
-Knows what stands on them, and who is said to run the site. Knows nothing of any request: no byte of
-one comes to stand here, and a form goes to the address that it came from.
+Knows their text and the operator of the site. Knows nothing of requests: no byte of one appears on
+a page, and a form is sent to the page's own address.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ _FOCUS = " autofocus"
 
 
 def login_page(operator: str, problem: Problem | None = None, wait: int | None = None) -> Page:
-    """Where somebody types a name and a password.
+    """The form for a name and a password.
 
-    :param operator: who runs the site.
-    :param problem: why it is shown again.
+    :param operator: the operator of the site.
+    :param problem: why the form is shown again.
     :param wait: seconds until another try makes sense.
     """
     said = ""
@@ -65,14 +65,14 @@ def login_page(operator: str, problem: Problem | None = None, wait: int | None =
     fields: tuple[Field, ...] = ()
     status = 200
     if problem is not None:
-        # No 401: that would have to name a scheme of Authorization (RFC 9110 section 15.5.2).
+        # Not 401, which would have to name a scheme of Authorization (RFC 9110 section 15.5.2).
         status = 403 if problem.status == 401 else problem.status
         fields = () if wait is None else ((b"Retry-After", b"%d" % wait),)
     return _page("Log in", said + form, operator, status, fields)
 
 
 def logout_page(operator: str) -> Page:
-    """Where somebody says that he wants to log out: a link alone could be followed unawares."""
+    """The page with the log-out button; a mere link could be followed by accident."""
     content = (
         "<p>After that, this browser opens no notebook here any more, until you log in or open a "
         "link again. What runs in your notebooks goes on.</p>\n"
@@ -82,9 +82,9 @@ def logout_page(operator: str) -> Page:
 
 
 def goodbye_page(operator: str, *, login: bool) -> Page:
-    """What is said to somebody who has logged out.
+    """The page after a log-out.
 
-    :param login: whether people can log in here.
+    :param login: whether there is a login page.
     """
     content = (
         "<p>If others use this computer, close the notebooks that are still open in other tabs.</p>"
@@ -98,8 +98,8 @@ def _page(
     title: str, content: str, operator: str, status: int = 200, more: tuple[Field, ...] = ()
 ) -> Page:
     body = html_body(title, content, html.escape(operator), style=_STYLE)
-    # Whoever opens it from a page of a notebook, with which it shares its origin, gets no hold of
-    # its window; and no page at all shows it in a frame.
+    # A notebook's page, which shares the origin, gets no access to the window of a login page that
+    # it opens; and no page at all can show it in a frame.
     opener = (b"Cross-Origin-Opener-Policy", b"same-origin")
     fields = page_fields(frame_ancestors="'none'", style=_STYLE, form=True)
     return Page(status, b"text/html; charset=utf-8", body, (*fields, opener, *more))

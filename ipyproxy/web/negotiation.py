@@ -1,6 +1,6 @@
-"""Whether a client is told in HTML or in JSON (RFC 9110 section 12.5.1).
+"""Decides between HTML and JSON for a client (RFC 9110 section 12.5.1).
 
-Knows the grammar of Accept. Knows nothing of what is told.
+Knows the grammar of Accept. Knows nothing of the content.
 """
 
 from __future__ import annotations
@@ -8,17 +8,17 @@ from __future__ import annotations
 import re
 
 _QVALUE = re.compile(rb"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
-# No client says more ranges than this; a longer field is read so far, so that its cost is bounded.
+# No client sends more ranges; only so many are read, so that the cost is bounded.
 _MOST_RANGES = 32
 
 
 def wants_json(accept: bytes | None) -> bool:
-    """Tell whether a client with this Accept field is better told in JSON than in HTML.
+    """Whether a client with this Accept field prefers JSON to HTML.
 
-    The weights of RFC 9110 section 12.5.1 decide. Where they are equal, HTML wins if the client
-    names it, as every browser does when it opens a page or a frame. JSON wins if only a wildcard
-    takes HTML in: ``*/*`` is what ``fetch()`` says, and JupyterLab shows ``message`` of a JSON
-    answer, but the whole text of any other. Without the field it is HTML.
+    The weights of RFC 9110 section 12.5.1 decide. If they are equal, HTML wins if the client names
+    it, as every browser does when it opens a page or a frame. JSON wins if HTML matches only a
+    wildcard: ``fetch()`` sends ``*/*``, and JupyterLab shows the ``message`` of a JSON answer, but
+    the whole text of any other. Without the field it is HTML.
     """
     if accept is None:
         return False
@@ -34,9 +34,9 @@ def wants_json(accept: bytes | None) -> bool:
 
 
 def _weights(accept: bytes) -> dict[bytes, float]:
-    """Media ranges of an Accept field in lower case, with their weights; what is wrong is left out.
+    """The media ranges in Accept, in lower case, with their weights; invalid ones are ignored.
 
-    Parameters other than the weight are not looked at: neither JSON nor HTML has one that matters.
+    Parameters other than the weight are ignored: neither JSON nor HTML has a relevant one.
     """
     weights = {}
     for element in accept.lower().split(b",", _MOST_RANGES):
@@ -48,7 +48,7 @@ def _weights(accept: bytes) -> dict[bytes, float]:
 
 
 def _weight(weights: dict[bytes, float], media_type: bytes, family: bytes) -> float:
-    """The weight that the most specific of the ranges gives ``media_type``; 0 if none takes it."""
+    """The weight of ``media_type`` by the most specific matching range; 0 if none matches."""
     for media_range in (media_type, family, b"*/*"):
         if media_range in weights:
             return weights[media_range]

@@ -1,7 +1,7 @@
-"""The pages that the proxy itself says something with: one for each problem, and the front page.
+"""The proxy's own pages: one for each problem, and the front page.
 
-Knows how a :class:`~ipyproxy.errors.Problem` is told to a person (HTML) and to a program (JSON).
-Knows nothing of any request: no byte of one can come to stand on a page (CVE-2024-35225).
+Knows how to present a :class:`~ipyproxy.errors.Problem` to a person (HTML) and to a program (JSON).
+Knows nothing of requests: no byte of one can appear on a page (CVE-2024-35225).
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from ipyproxy.web.waysin import ways_in
 from ipyproxy.web.wording import OF_APPLICATIONS, Words
 
 RETRY_AFTER = 5
-"""Seconds that a page asks a client to wait when its caller knows no better figure."""
+"""The default of Retry-After, in seconds."""
 STARTING_RETRY_AFTER = 1
-"""The same, when a notebook is starting: trying costs next to nothing."""
+"""The same while a notebook starts, because another try is cheap."""
 
 
 class Page(NamedTuple):
-    """A whole response, but for the fields that frame it: Content-Length is the server's to add."""
+    """A whole answer except framing: the server adds Content-Length."""
 
     status: int
     content_type: bytes
@@ -35,7 +35,7 @@ class Page(NamedTuple):
     fields: tuple[Field, ...]
 
 
-# What a person can do about it, where the problem's own advice does not say so already.
+# What a person can do, if the problem's own advice does not say so.
 _NEXT_STEP = {
     Problem.BAD_REQUEST: "Reload the page. If this happens again, tell the administrator which "
     "program you use.",
@@ -73,22 +73,21 @@ _NEXT_STEP = {
     Problem.VERSION_NOT_SUPPORTED: "Update the browser or program that you use.",
 }
 
-# What scripts are told of the notebook beside the problem.
+# The state of the notebook for scripts, in addition to the problem.
 _STATES = {Problem.UPSTREAM_DEAD: State.DEAD, Problem.UPSTREAM_STARTING: State.STARTING}
 
 _BUSY = "The notebook is busy"
 
-# Statuses of problems that may be gone the next time: their pages offer the same address again.
+# Statuses of temporary problems: their pages have a link to try again.
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 
-# In a tab of its own, for login pages are not shown in frames, where this one may be.
+# In a new tab, because this page may be in a frame, and login pages are not shown in frames.
 _TO_LOGIN = f'\n<a href="{LOGIN_PATH.decode()}" target="_blank" rel="noopener">Log in</a>'
 _TO_LOGOUT = f'\n<a href="{LOGOUT_PATH.decode()}">Log out</a>'
 
-# A link, and no reload by itself: a forgotten tab would knock for ever, one day at the notebook of
-# the port's next owner. Only the pages that wait for a notebook look for it, for five minutes. An
-# empty href is the page's own address, which the browser knows: nothing
-# of it is written here.
+# A link, and no automatic reload: a forgotten tab would send requests for ever, one day to the
+# notebook of the port's next owner. Only the pages that wait for a notebook poll it, for five
+# minutes. An empty href is the page's own address, so nothing of the address is written here.
 _TRY_AGAIN = '\n<a href="">Try again</a>'
 
 
@@ -101,12 +100,12 @@ def problem_page(
     methods: tuple[str, ...] = (),
     of_application: bool = False,
 ) -> Page:
-    """What a client is told of ``problem``, as ``application/problem+json`` or as HTML.
+    """The page for ``problem``, as ``application/problem+json`` or as HTML.
 
-    ``retry_after`` is the number of seconds until another try makes sense; it is said on 429 and
-    503 only (RFC 9110 section 10.2.3, RFC 6585 section 4), and is :data:`RETRY_AFTER` unless given.
-    ``rule`` and ``methods`` are what :class:`~ipyproxy.errors.ProxyError` has under these names.
-    With ``of_application`` the words are of an application instead of a notebook.
+    ``retry_after`` is the number of seconds until another try makes sense; it is sent with 429 and
+    503 only (RFC 9110 section 10.2.3, RFC 6585 section 4), by default :data:`RETRY_AFTER`. ``rule``
+    and ``methods`` are those of :class:`~ipyproxy.errors.ProxyError`. With ``of_application`` the
+    text speaks of an application instead of a notebook.
     """
     page = _problem_page(problem, wants_json, rule, methods, of_application)
     if problem.status in (429, 503):
@@ -118,7 +117,7 @@ def problem_page(
 
 
 def own_page(page: Page, body: bytes) -> Page:
-    """The page of a site's own that stands in for ``page``: what it may load is its own matter."""
+    """The site's own page in place of ``page``; it may load anything."""
     fields = tuple(field for field in page.fields if field[0] != b"Content-Security-Policy")
     return Page(page.status, b"text/html; charset=utf-8", body, fields)
 
@@ -127,14 +126,14 @@ WAITING = {
     Problem.UPSTREAM_STARTING: "If you have not started one, check the number in the address.",
     Problem.UPSTREAM_DEAD: "Start it again from the page you first started it on.",
 }
-"""The problems whose pages look for the notebook and open it as soon as it answers, and what a
-person can do meanwhile."""
+"""The problems whose pages poll the notebook and open it as soon as it answers, and what a person
+can do meanwhile."""
 
 
 def waiting_page(problem: Problem, port: int) -> Page:
-    """What a person is told while nothing answers on ``port``: it opens by itself, once it can.
+    """The page that waits while nothing answers on ``port``; it opens the notebook once it answers.
 
-    Without a script it is the ordinary page of ``problem``, one of :data:`WAITING`, with its link.
+    Without scripts it is the ordinary page of ``problem``, one of :data:`WAITING`, with its link.
     """
     content = (
         f"<p>{_escape(problem.advice)}</p>\n"
@@ -158,9 +157,9 @@ def waiting_page(problem: Problem, port: int) -> Page:
 
 
 def busy_page(problem: Problem, since: datetime, seconds: float, *, wants_json: bool) -> Page:
-    """What a client is told whose request has waited in vain for a notebook that is busy.
+    """The page for a client whose request has waited in vain for a busy notebook.
 
-    :param problem: what became of the request.
+    :param problem: the outcome of the request.
     :param since: when the notebook fell silent, and how many ``seconds`` ago that is.
     """
     silence = (
@@ -199,17 +198,17 @@ def _lasting(seconds: float) -> str:
 
 
 def state_page(state: State) -> Page:
-    """What a script is told of a notebook that it waits for."""
+    """The state of a notebook, for a script that waits for it."""
     body = json.dumps({"state": state.value}).encode() + b"\n"
     return Page(200, b"application/json", body, page_fields(frame_ancestors="'none'"))
 
 
 @cache
 def front_page(prefix: str, *, login: bool = False) -> Page:
-    """What stands at ``/``: what this is, and how an address looks. It lists nothing.
+    """The front page: explains the site and the form of an address. It lists nothing.
 
-    :param prefix: the path that all notebooks are below.
-    :param login: whether people log in here, and so may want to log out.
+    :param prefix: the path above all notebooks.
+    :param login: whether to link to the log-out page.
     """
     content = (
         "<p>This server carries your browser to the notebooks that run on it. "
@@ -218,7 +217,7 @@ def front_page(prefix: str, *, login: bool = False) -> Page:
         "<p>Open yours from the page you started it on. Notebooks are not listed here.</p>"
     ) + (_TO_LOGOUT if login else "")
     body = html_body("Notebooks", content, "ipyproxy")
-    # Nothing embeds this page, so nothing may.
+    # No page needs to embed this page, so none may.
     return Page(200, b"text/html; charset=utf-8", body, page_fields(frame_ancestors="'none'"))
 
 
@@ -229,7 +228,7 @@ def _problem_page(
     words = _words(problem, of_application)
     paragraphs = [words.advice]
     if rule:
-        # There are no more of them than sentences in our grammar, so they may all be remembered.
+        # The rules are a fixed set of sentences, so all of them may be cached.
         paragraphs.append(f"What is wrong with it: {rule}.")
     ways = ways_in(problem, methods)
     if ways:
@@ -247,13 +246,13 @@ def _problem_page(
         if ways and "htpasswd" in methods:
             content += _TO_LOGIN
         body = html_body(_escape(words.title), content, f"ipyproxy · {problem.status}")
-    # Galaxy shows a notebook in a frame, perhaps from another host. The notebook's own answer would
-    # show there; if the problem in its place did not, the user would look at the browser's "refused
-    # to connect". Nothing is given away: the page has no state, no secret and no action, but for a
-    # link to itself, so there is nothing that a hostile frame could have clicked.
+    # Galaxy shows a notebook in a frame, perhaps from another host. If the problem's page could not
+    # be shown there, the user would see the browser's "refused to connect". Framing it is safe: the
+    # page has no state, no secret and no action except a link to itself, so a hostile page has
+    # nothing to make a user click on.
     fields = page_fields(frame_ancestors="*")
     if problem is Problem.UPGRADE_REQUIRED:
-        # RFC 9110 section 15.5.22 and RFC 6455 section 4.2.2: what to upgrade to.
+        # RFC 9110 section 15.5.22 and RFC 6455 section 4.2.2: the protocol to upgrade to.
         fields += ((b"Upgrade", b"websocket"), (b"Sec-WebSocket-Version", b"13"))
     return Page(problem.status, content_type, body, fields)
 

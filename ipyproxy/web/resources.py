@@ -19,9 +19,9 @@ from ipyproxy.web.negotiation import wants_json
 from ipyproxy.web.pages import WAITING, Page, busy_page, own_page, problem_page, waiting_page
 
 NOT_DONE_YET = 1
-"""What ``render`` gives here: the answer is sent by other means.
+"""The return value of ``render``: the answer is sent by other means.
 
-It is Twisted's, written anew since ``twisted.web.server`` would load all of Perspective Broker.
+It is Twisted's, defined here since ``twisted.web.server`` would load all of Perspective Broker.
 """
 
 
@@ -45,12 +45,12 @@ def send_problem(
     busy_for: float | None = None,
     methods: tuple[str, ...] = (),
 ) -> None:
-    """Answer ``request`` with what ``problem`` says, and with ``more`` field lines.
+    """Answer ``request`` with the page for ``problem``, and with ``more`` field lines.
 
-    :param retry_after: seconds until another try makes sense; None: nobody knows.
-    :param rule: the rule of HTTP that a notebook's answer broke.
-    :param busy_for: seconds for which the notebook has been busy; None: it is not.
-    :param methods: the methods of authentication with which the request would have passed.
+    :param retry_after: seconds until another try makes sense; None: unknown.
+    :param rule: the rule of HTTP that a notebook's answer has broken.
+    :param busy_for: seconds for which the notebook has been busy; None: it is not busy.
+    :param methods: the authentication methods that would have let the request pass.
     """
     request.refused = problem.status < 500
     as_json = wants_json(request.head.fields.first(b"accept"))
@@ -78,7 +78,7 @@ def send_problem(
 
 
 def send_redirect(request: Request, target: bytes, cookie: bytes | None) -> None:
-    """Send a browser to ``target`` on this host, with a cookie if there is one (whole lines)."""
+    """Redirect a browser to ``target`` on this host, with a cookie if any (whole lines)."""
     lines = [b"Location: " + target, b"Cache-Control: no-store", b"Referrer-Policy: no-referrer"]
     if cookie is not None:
         lines.append(cookie)
@@ -87,7 +87,7 @@ def send_redirect(request: Request, target: bytes, cookie: bytes | None) -> None
 
 
 def date() -> bytes:
-    """The field line that says when an answer was made (RFC 9110 section 6.6.1)."""
+    """The field line Date (RFC 9110 section 6.6.1)."""
     return _date_of(int(time.time()))
 
 
@@ -97,14 +97,14 @@ def _date_of(seconds: int) -> bytes:
 
 
 class Branch(Resource):
-    """A step of an address: nothing of its own, and nothing below but its children."""
+    """A path segment with children, but without content of its own."""
 
     def getChild(self, path: bytes, request: object) -> Resource:
-        """There is nothing else."""
+        """Any other child is not found."""
         return ProblemResource(Problem.NOT_FOUND)
 
     def render(self, request: Request) -> int:
-        """Say so."""
+        """Answer 404."""
         send_problem(request, Problem.NOT_FOUND)
         return NOT_DONE_YET
 
@@ -112,7 +112,7 @@ class Branch(Resource):
 class PageResource(Branch):
     """One page at one address, and nothing below it.
 
-    :param make: gives the page each time that somebody reads it.
+    :param make: makes the page for each request.
     """
 
     def __init__(self, make: Callable[[Request], Page]) -> None:
@@ -120,7 +120,7 @@ class PageResource(Branch):
         self._make = make
 
     def render(self, request: Request) -> int:
-        """Answer with the page, for reading only."""
+        """Answer GET and HEAD with the page."""
         if request.method in READING:
             send_page(request, self._make(request))
         else:
@@ -129,9 +129,9 @@ class PageResource(Branch):
 
 
 class RedirectResource(Resource):
-    """Everything at a route is at another address now.
+    """Redirects everything at a route to another address.
 
-    :param to: what comes before the target of a request, without a slash at its end.
+    :param to: the address to put before the target of a request, without a slash at its end.
     """
 
     isLeaf = True
@@ -143,8 +143,8 @@ class RedirectResource(Resource):
         self._reason = HTTPStatus(status).phrase.encode("ascii")
 
     def render(self, request: Request) -> int:
-        """Send the client to the same path there, with the same query."""
-        # The target begins with one slash and never two, so no other host can come of it.
+        """Redirect to the same path and query there."""
+        # The target begins with exactly one slash, so it can't lead to another host.
         request.respond(
             self._status, self._reason, [b"Location: " + self._to + request.target, date()], b""
         )
@@ -152,7 +152,7 @@ class RedirectResource(Resource):
 
 
 class ProblemResource(Resource):
-    """An address where there is nothing but a problem."""
+    """An address that answers with a problem."""
 
     isLeaf = True
 

@@ -1,6 +1,6 @@
-"""A site that has nothing but ``/metrics``.
+"""A site that serves only ``/metrics``.
 
-Knows what a scraper asks for. Knows nothing of what is counted.
+Knows a scraper's request. Knows nothing of the metrics.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _TYPE = b"Content-Type: text/plain; version=0.0.4; charset=utf-8"
 
 
 class MetricsSite:
-    """What the listener for scrapers serves.
+    """The site of the listener for scrapers.
 
-    :param expose: gives what there is to see, in the text format of Prometheus.
+    :param expose: returns the metrics in Prometheus' text format.
     """
 
     common_lines = b""
@@ -27,7 +27,7 @@ class MetricsSite:
         self._expose = expose
 
     def handle(self, request: Request) -> None:
-        """Answer with what there is now."""
+        """Answer with the present metrics."""
         if request.target.partition(b"?")[0] != b"/metrics":
             raise ProxyError(Problem.NOT_FOUND)
         if request.method not in READING:
@@ -35,5 +35,5 @@ class MetricsSite:
         request.respond(200, b"OK", [_TYPE], self._expose())
 
     def refuse(self, request: Request, error: ProxyError) -> None:
-        """Answer with the page of the error."""
+        """Answer with the error's page."""
         send_problem(request, error.problem)

@@ -1,6 +1,6 @@
-"""The public site: every request is authorized here, once, and then finds its resource.
+"""The public site: authorizes every request, once, and finds its resource.
 
-Knows the order of things: target, route, access, authentication, tree. Knows nothing of what a
+Knows the order of steps: target, route, access, authentication, tree. Knows nothing of what a
 resource does.
 """
 
@@ -31,15 +31,15 @@ from ipyproxy.web.login import LoginPages
 from ipyproxy.web.pages import front_page
 from ipyproxy.web.resources import Branch, PageResource, send_problem, send_redirect
 
-# CONNECT asks for a tunnel, TRACE would show a page its own HttpOnly cookies (XST).
+# CONNECT asks for a tunnel; TRACE would show a page its own HttpOnly cookies (XST).
 _REFUSED_METHODS: Final = (b"CONNECT", b"TRACE")
 _CONTINUE: Final = ((), (b"100-continue",))
 
 
 class Root(Branch):
-    """The top of the tree: the front page, the notebooks below their prefix, and what is put in.
+    """The root of the tree: the front page, the notebooks below their prefix, and added resources.
 
-    :param login: whether people log in here.
+    :param login: whether there is a login page.
     """
 
     def __init__(self, prefix: str, notebooks: Resource, *, login: bool = False) -> None:
@@ -49,7 +49,7 @@ class Root(Branch):
         self.put(prefix, notebooks)
 
     def put(self, path: str, resource: Resource) -> None:
-        """Let ``resource`` stand at ``path``; there is nothing on the way to it."""
+        """Add ``resource`` at ``path``; the segments above it have no content."""
         parent: Resource = self
         *above, last = path.encode("ascii").removeprefix(b"/").split(b"/")
         for segment in above:
@@ -64,18 +64,18 @@ _UNREAD = (Notebooks, Redirect, InteractiveTools)
 
 
 class Mount:
-    """A resource that stands at a route.
+    """A route's resource, with the facts that the site needs of the route.
 
-    :ivar below: bytes of a path up to what is below the route.
-    :ivar is_strict: whether requests of other sites' pages are refused. An application checks
-        itself what its pages have sent; a notebook can't, since it is told that all are its own.
-    :ivar strips: whether its path is taken off before a request goes on.
-    :ivar decodes: whether it may read a path in another way than byte for byte.
-    :ivar access_path: gives the path that access to a host and a path is decided by, where that is
-        another one, or raises :class:`ProxyError` where there is nothing; None: it is the same.
-    :ivar is_live: whether it came while the proxy runs; then its path was compared decoded.
-    :ivar unserved: who answers what cannot be carried; None: the site.
-    :ivar rank: of two that fit, one from the configuration and one that is live, the higher counts.
+    :ivar below: length of the route's prefix of a path, in bytes.
+    :ivar is_strict: whether requests of other sites' pages are refused. An application checks them
+        itself; a notebook can't, because rewriting makes all requests look like its own.
+    :ivar strips: whether its path is removed from requests.
+    :ivar decodes: whether the upstream may read a path in another way than byte for byte.
+    :ivar access_path: returns, for a host and a path, the path whose rules decide about access, or
+        raises :class:`ProxyError` if nothing is there; None: it is the path itself.
+    :ivar is_live: whether it is a live route, whose path is compared decoded.
+    :ivar unserved: answers requests that cannot be carried; None: the site does.
+    :ivar rank: if a configured and a live route both match, the one with the higher rank is used.
     """
 
     __slots__ = (
@@ -115,9 +115,9 @@ class Mount:
         self.strips = route.strip and route.path != "/"
 
     def check_rest(self, path: bytes) -> None:
-        """Refuse a path of which two slashes would be left, behind which a host could be read.
+        """Refuse a path that, once stripped, begins with two slashes: they could be read as a host.
 
-        :param path: as it was compared with the route's.
+        :param path: the path in the form that was compared with the route's.
         :raises ProxyError: ``BAD_TARGET``.
         """
         if self.strips and path[self.below : self.below + 1] == b"/":
@@ -125,11 +125,11 @@ class Mount:
 
 
 YIELDS, PREVAILS = (-1, 0), (3, 0)
-"""The ranks of what any live route goes before, and of what none does."""
+"""The ranks that every live route exceeds, and that none exceeds."""
 
 
 def rank_of(host: str, path: str) -> tuple[int, int]:
-    """The rank of a route: the host counts before the path, as it does in the table."""
+    """The rank of a route: first by host, then by path, as in the table."""
     return (0 if not host else 1 if host.startswith("*.") else 2), len(path)
 
 
@@ -137,24 +137,24 @@ class LiveMounts(Protocol):
     """Routes that come and go while the proxy runs."""
 
     count: int
-    """How many there are."""
+    """The number of routes."""
 
     def match(self, host: bytes, path: bytes) -> Mount | None:
-        """What stands at ``host`` and the decoded ``path``, or nearest above it."""
+        """The mount at ``host`` and the decoded ``path``, or the nearest one above."""
 
 
 class PublicSite:
-    """What the HTTPS listener serves.
+    """The site of the HTTPS listener.
 
-    :param routes: what stands where; something does at ``/`` of any host.
-    :param gate: finds out who sent a request; None: nobody asks.
-    :param trusted_pages: what pages of trusted origins may do; None: there are none.
-    :param hosts: gives each notebook a host of its own; None: all are at the same hosts.
-    :param states: whose the states of notebooks are; None: they are not served.
-    :param error_pages: pages of the site's own for what goes wrong, by status.
-    :param login: the pages on which people log in and out; None: there are none.
-    :param hsts: seconds for which browsers are to come by HTTPS only (RFC 6797); 0: not said.
-    :param live: routes beside ``routes``, which come and go; None: there are none.
+    :param routes: the table of mounts; it must have one at ``/`` for any host.
+    :param gate: authenticates requests; None: no authentication.
+    :param trusted_pages: adds fields for pages of trusted origins; None: there are none.
+    :param hosts: the separate hosts of notebooks; None: all share the same hosts.
+    :param states: access to the states of notebooks; None: they are not served.
+    :param error_pages: the site's own error pages, by status.
+    :param login: the login and log-out pages; None: there are none.
+    :param hsts: max-age of HSTS in seconds (RFC 6797); 0: not sent.
+    :param live: the live routes; None: there are none.
     """
 
     def __init__(
@@ -184,7 +184,7 @@ class PublicSite:
         self._live = live
 
     def insist(self, hsts: int) -> None:
-        """Tell browsers from now on for how many seconds they are to come by HTTPS only."""
+        """Set the max-age of HSTS."""
         self.common_lines = b"Strict-Transport-Security: max-age=%d\r\n" % hsts if hsts else b""
 
     def handle(self, request: Request) -> None:
@@ -212,7 +212,7 @@ class PublicSite:
             raise ProxyError(Problem.EXPECTATION_FAILED)
         request.target = target.origin_form
         if self.login is not None and self.login.serves(target.path):
-            # At every host, and before anybody is asked: who asks is what they are there for.
+            # At every host, and before authentication, which these pages are for.
             self.login.answer(request, target.path)
             return
         path = target.path
@@ -228,7 +228,7 @@ class PublicSite:
             self._find(mount, target.path, request).render(request)
             return
         if path is not target.path and mount.access_path is None:
-            # Who may is asked for the notebook itself.
+            # The rules of the notebook itself decide.
             request.target = path
 
         def go_on(admitted: Admitted) -> None:
@@ -238,9 +238,9 @@ class PublicSite:
         admission.wait(self.gate.decide(request, host, path))
 
     def _decisive(self, mount: Mount, host: bytes, path: bytes) -> bytes:
-        """The path that access is decided by."""
+        """The path whose rules decide about access."""
         if mount.access_path is not None:
-            # Without a gate nobody is asked, and the exchange looks for itself.
+            # Without a gate there are no rules, and the exchange looks the tool up itself.
             return path if self.gate is None else mount.access_path(host, path)
         return path if self._states is None else self._states.decisive(path)
 
@@ -254,7 +254,7 @@ class PublicSite:
         return mount
 
     def _take_route(self, request: Request, host: bytes, path: bytes, mount: Mount) -> None:
-        """See to what holds for this route only.
+        """Apply what holds for this route only.
 
         Raises :class:`ProxyError`: ``ACCESS_DENIED``, ``BAD_TARGET``.
         """
@@ -281,7 +281,7 @@ class PublicSite:
         return gate is None or gate.rule(host, path) is gate.rule(host, other)
 
     def _send_on(self, request: Request, path: bytes, hosts: NotebookHosts) -> bool:
-        """Send a browser to the host of the notebook that it asks for, if it is at another."""
+        """Redirect a browser to the requested notebook's host, if it is at another one."""
         moved = hosts.moved(request.public, path, request.target)
         if moved is None:
             return False
@@ -291,7 +291,7 @@ class PublicSite:
         return True
 
     def _admit(self, request: Request, mount: Mount, path: bytes, admitted: Admitted) -> None:
-        """Let a request go on as the user that it was found to come from."""
+        """Let an admitted request go on, with its user."""
         request.user = admitted.user
         request.identity = admitted.lines
         request.holds = admitted.holds
@@ -302,7 +302,7 @@ class PublicSite:
             self._find(mount, path, request).render(request)
 
     def _find(self, mount: Mount, path: bytes, request: Request) -> Resource:
-        """Walk the tree as Twisted does, but take no segment apart that lies below a leaf."""
+        """Walk the tree as Twisted does, but do not split the path below a leaf."""
         resource = mount.resource
         _, slash, rest = path[mount.below - 1 :].partition(b"/")
         while slash and not resource.isLeaf:
@@ -311,10 +311,10 @@ class PublicSite:
         return resource
 
     def refuse(self, request: Request, error: ProxyError) -> None:
-        """Answer with the page of the error."""
+        """Answer with the error's page."""
         request.error_pages = self._error_pages
         if b"upgrade" in request.head.fields.special:
-            # What comes behind is meant for another protocol, and is no request.
+            # The bytes behind the request are another protocol's, and no request.
             request.close_after()
         if self.login is not None and self.login.explain(request, error):
             return
@@ -337,10 +337,10 @@ class PublicSite:
 
 
 class RedirectSite:
-    """What the plain HTTP listener serves: the way to HTTPS, and what ACME servers ask for.
+    """The site of the plain HTTP listener: redirects to HTTPS, and answers ACME challenges.
 
-    :param https_port: the public port of HTTPS; 443 is left out of addresses.
-    :param challenges: answers for ACME servers, if any are to be given.
+    :param https_port: the public port of HTTPS; 443 is omitted in addresses.
+    :param challenges: the answers for ACME servers, if there are any.
     """
 
     def __init__(
@@ -352,10 +352,13 @@ class RedirectSite:
         self._suffix = b"" if https_port == 443 else b":%d" % https_port
 
     def handle(self, request: Request) -> None:
-        """Answer 308 to the same address on HTTPS; the host is checked, so no open redirect."""
+        """Redirect (308) to the same address on HTTPS.
+
+        The host is checked: this is no open redirect.
+        """
         target = parse_target(request.head.method, request.head.target)
         if self._challenges is not None and target.path.startswith(acme.PREFIX):
-            # Whatever the host: the certificate for a new name is still to come.
+            # For every host, since a new name has no certificate yet.
             self._challenges.answer(request, target.path.removeprefix(acme.PREFIX))
             return
         host = self.policy.served_host(request.head, target.authority)
@@ -363,5 +366,5 @@ class RedirectSite:
         request.respond(308, b"Permanent Redirect", [location], b"")
 
     def refuse(self, request: Request, error: ProxyError) -> None:
-        """Answer with the page of the error."""
+        """Answer with the error's page."""
         send_problem(request, error.problem, error.retry_after)

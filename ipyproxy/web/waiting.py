@@ -1,7 +1,7 @@
 """The state of a notebook, for the page that waits for it.
 
-Knows which ports are served. Sends nothing to a notebook: whether it is there is for the health
-checker to find out, which is told that somebody waits.
+Knows which ports are served. Sends nothing to a notebook; it tells the health checker that a client
+waits, and the health checker finds out the state.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ipyproxy.web.resources import Branch, PageResource
 class States(Branch):
     """All states: the children are ports.
 
-    :param ports: the ports that may be asked for.
+    :param ports: the served ports.
     """
 
     def __init__(self, ports: Container[int], table: UpstreamTable, health: HealthChecker) -> None:

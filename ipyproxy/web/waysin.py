@@ -1,6 +1,6 @@
-"""What somebody who was not let in can do about it, for each method that could have let him in.
+"""Advice for a user who was refused: what to do for each authentication method.
 
-Knows the methods by name. Knows nothing of how they work, nor of who asks.
+Knows the methods by name. Knows nothing of how they work, or of the user.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _OTHER_NAME = (
     "You are logged in, but not with a name that may open it. If you have another one, log in with "
     "that."
 )
-# What a person can do to get in, by the methods that would let somebody pass: who is not known yet,
-# and who is, but may not.
+# What a person can do, by the methods of the rule: for a user who is not logged in, and for one who
+# is, but is not allowed.
 _WAYS_IN = {
     "htpasswd": "Log in with your name and password.",
     "forward": "Log in where you log in to the other services of this site, then open this address "
@@ -37,9 +37,9 @@ _OTHER_WAYS_IN = {
 
 
 def ways_in(problem: Problem, methods: tuple[str, ...]) -> list[str]:
-    """What to do, each way in a sentence of its own; nothing where no way would be another.
+    """The advice, one sentence for each way; empty if there is no other way.
 
-    :param methods: what :class:`~ipyproxy.errors.ProxyError` has under that name.
+    :param methods: those of :class:`~ipyproxy.errors.ProxyError`.
     """
     if problem not in (Problem.UNAUTHENTICATED, Problem.ACCESS_DENIED):
         return []

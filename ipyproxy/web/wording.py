@@ -1,6 +1,6 @@
-"""What people are told of an application, where the usual words speak of a notebook.
+"""Texts of problems for applications, where the usual texts speak of a notebook.
 
-Knows plain sentences. Knows nothing of pages, nor of requests.
+Knows sentences. Knows nothing of pages or requests.
 """
 
 from __future__ import annotations
@@ -55,4 +55,4 @@ OF_APPLICATIONS = {
         _LATER,
     ),
 }
-"""By problem; what is not here is told in the same words everywhere."""
+"""The texts by problem; problems that are missing here have the usual text."""

@@ -1,9 +1,8 @@
-"""The bridge: two connections with WebSocket frames passing verbatim between them.
+"""The bridge: passes WebSocket frames verbatim between two connections.
 
-Knows open WebSocket connections, their backpressure, silence and end. Payloads are neither
-unmasked nor inflated nor framed anew, because a pair that passes whole messages costs several
-times the CPU and holds each message in memory. Knows nothing of the handshakes that came before,
-of access, or of routes.
+Knows open WebSocket connections, their backpressure, keepalive and closing. It does not unmask,
+decompress or reframe payloads, because passing whole messages costs several times the CPU and
+buffers each message. Knows nothing of the handshakes, of access, or of routes.
 """
 
 from __future__ import annotations
@@ -23,17 +22,19 @@ from ipyproxy.websocket.frames import FrameScanner
 from ipyproxy.websocket.states import ENDS, Action, Event, State, step
 
 PING_AFTER: Final = 45.0
-"""Seconds of silence until a client is pinged: less than NAT and proxies wait."""
+"""Seconds of silence after which a client gets a ping: less than the time-outs of NAT and
+proxies."""
 ANSWER_WITHIN: Final = 75.0
-"""Seconds that a client then has to send something, or it counts as gone."""
+"""Seconds in which the client then has to send something, or it counts as gone."""
 CLOSE_TIMEOUT: Final = 10.0
-"""Seconds that each step of the end may take, counted from the last byte that could be sent."""
+"""Time-out of each step of closing in seconds, counted from the last byte that could be sent."""
 OFFENDER_WAITS: Final = 1.0
-"""The same, while one side answers a close frame that the other side's violation has caused."""
+"""The same, while one side has to answer a close frame that is due to the other side's
+violation."""
 
 
 class Side(StreamProtocol):
-    """One end of a bridge: what it sends goes through its scanner to the other end, ``peer``."""
+    """One side of a bridge: its bytes go through its scanner to the other side, ``peer``."""
 
     def __init__(self, bridge: Bridge, transport: Any, scanner: FrameScanner, masks: bool) -> None:
         self.transport = transport
@@ -43,7 +44,7 @@ class Side(StreamProtocol):
         self._bridge = bridge
         self._masks = masks
         self.told = 0
-        """The close code that this end has got, from its peer or from us; 0: none."""
+        """The close code that was sent to this side, by its peer or by us; 0: none."""
         self._farewell = 0
         self._ending = False
         self._seen = -1
@@ -51,7 +52,7 @@ class Side(StreamProtocol):
         self._asked: float | None = None
 
     def dataReceived(self, data: bytes) -> None:
-        """Frames, or parts of them."""
+        """Bytes of frames from this side."""
         self.bytes_received += len(data)
         scanner = self.scanner
         passed = scanner.feed(data)
@@ -66,18 +67,18 @@ class Side(StreamProtocol):
         """The connection is gone."""
         self._bridge.lost(self)
 
-    # The end.
+    # Closing.
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing more of this end passes."""
+        """Whether no more bytes of this side pass."""
         return self.scanner.ending and self.scanner.at_boundary
 
     def tell(self) -> None:
-        """Send a close frame with the code of a violation, as soon as the last frame is whole.
+        """Send this side a close frame with the code of a violation, at the next frame boundary.
 
-        Does nothing if neither side has violated the protocol, if this end has got a close frame,
-        or if it has sent one: then its peer answers that.
+        Does nothing if neither side has violated the protocol, if this side has got a close frame,
+        or if it has sent one, which its peer answers.
         """
         violation = self.scanner.violation or self.peer.scanner.violation
         if violation and not (self.told or self._farewell or self.scanner.close_code):
@@ -86,15 +87,15 @@ class Side(StreamProtocol):
             self.take_leave()
 
     def end(self) -> None:
-        """Close our half after the bytes that are on their way; read and drop what still comes.
+        """Close our half after the bytes on their way; read and drop what still comes.
 
-        Closing at once could reset the connection and destroy the bytes that are on their way.
+        Closing at once could reset the connection and destroy these bytes.
         """
         self._ending = True
         self.take_leave()
 
     def take_leave(self) -> None:
-        """Do what :meth:`tell` and :meth:`end` asked for, as far as that is possible now."""
+        """Continue :meth:`tell` and :meth:`end`, as far as possible now."""
         if self._farewell and self.peer.scanner.at_boundary:
             self.told, self._farewell = self._farewell, 0
             self.scanner.withholds_close = True
@@ -109,11 +110,10 @@ class Side(StreamProtocol):
     # Silence.
 
     def is_silent(self, now: float) -> bool:
-        """Whether this end has not sent anything for too long; sends it a ping when one is due.
+        """Whether this side has sent nothing for too long; sends it a ping when one is due.
 
-        It has to send something after a ping, or after it has stopped within a frame. Not so while
-        we ourselves read nothing from it. If it has bytes to take, the kernel watches it
-        (TCP_USER_TIMEOUT).
+        It has to send something after a ping, or if it has stopped within a frame; but not while we
+        don't read from it. While it has bytes to take, the kernel checks it (TCP_USER_TIMEOUT).
         """
         transport = self.transport
         heard = self.bytes_received != self._seen
@@ -137,14 +137,14 @@ class Side(StreamProtocol):
 
 
 class Bridge:
-    """One open WebSocket, carried through.
+    """One open WebSocket.
 
-    ``opened`` and ``last_activity`` are seconds of the reactor's clock; the latter is when the
-    client last sent (a part of) a message, as seen by :meth:`check` and at the end: pings and pongs
-    are no sign of a person.
+    ``opened`` and ``last_activity`` are seconds of the reactor's clock. The latter is when the
+    client last sent (a part of) a message, as seen by :meth:`check` and at the end; pings and pongs
+    don't count.
 
     :param client: the client's transport.
-    :param upstream: upstream's transport.
+    :param upstream: the upstream's transport.
     :param deflate: whether permessage-deflate was negotiated.
     :param ended: called once, when both connections are gone.
     """
@@ -178,7 +178,7 @@ class Bridge:
         from_upstream = FrameScanner(masked=False, deflate=deflate, message_limit=limit)
         self.state = State.OPEN
         self.end = ""
-        """Why it ends, one of :data:`ipyproxy.websocket.states.ENDS`; empty while it is open."""
+        """Why it ended, one of :data:`ipyproxy.websocket.states.ENDS`; empty while it is open."""
         self.client = Side(self, client, from_client, False)
         self.upstream = Side(self, upstream, from_upstream, True)
         self.client.peer, self.upstream.peer = self.upstream, self.client
@@ -189,13 +189,13 @@ class Bridge:
         self._sent = 0
         self._patience = self._deadline = 0.0
         bridges.open.add(self)
-        # Whatever one side can't take makes the other wait.
+        # Backpressure: if one side can't take bytes, the other has to wait.
         client.registerProducer(upstream, True)
         upstream.registerProducer(client, True)
 
     @property
     def traffic(self) -> Traffic:
-        """What the two sides have sent."""
+        """The traffic of both sides."""
         up, down = self.client, self.upstream
         return Traffic(
             up.bytes_received, down.bytes_received, up.scanner.messages, down.scanner.messages
@@ -203,14 +203,14 @@ class Bridge:
 
     @property
     def close_code(self) -> int:
-        """The code that the bridge ended with: what the client was told, or else said.
+        """The close code of the bridge: the one sent to the client, or else the client's.
 
         1006 (RFC 6455 section 7.4.1) if the connection ended without a close frame.
         """
         return self.client.told or self.client.scanner.close_code or frames.ABNORMAL
 
     def stopped(self, side: Side) -> None:
-        """No more of what ``side`` sends passes, or only the rest of a frame."""
+        """No more bytes of ``side`` pass, or only the rest of a frame."""
         scanner = side.scanner
         if scanner.close_code and not scanner.withholds_close:
             side.peer.told = scanner.close_code
@@ -223,23 +223,23 @@ class Bridge:
             self._on(Event.CLIENT_VIOLATED if side is self.client else Event.UPSTREAM_VIOLATED)
 
     def lost(self, side: Side) -> None:
-        """One connection is gone."""
+        """One side's connection is gone."""
         self._on(Event.CLIENT_LOST if side is self.client else Event.UPSTREAM_LOST)
 
     def drain(self) -> None:
-        """The proxy is to stop."""
+        """The proxy drains: end the bridge."""
         self._on(Event.DRAINED)
 
     def lose_route(self) -> None:
-        """No route leads here any more."""
+        """The route was removed: end the bridge."""
         self._on(Event.UNROUTED)
 
     def check(self, now: float) -> None:
-        """Look at silence and deadlines; called every few seconds."""
+        """Check silence and deadlines; called every few seconds."""
         if self.state is State.OPEN:
             self._note_activity(now)
-            # Upstream is not pinged: a notebook whose only thread is busy answers nothing for
-            # minutes, and one that vanished is for the kernel to notice (TCP keep-alive).
+            # The upstream gets no pings: a notebook whose only thread is busy answers nothing for
+            # minutes, and the kernel notices one that has vanished (TCP keepalive).
             if self.client.is_silent(now):
                 self._on(Event.CLIENT_SILENT)
         elif self._bytes_sent() != self._sent:
@@ -261,7 +261,7 @@ class Bridge:
         return int(self.client.transport.bytes_sent + self.upstream.transport.bytes_sent)
 
     def _on(self, event: Event) -> None:
-        """Take the step that the table has for ``event``."""
+        """Take the table's step for ``event``."""
         before = self.state
         self.state, actions = step(before, event)
         if actions or self.state is not before:
@@ -301,7 +301,7 @@ class Bridge:
 class Bridges:
     """All open bridges.
 
-    :param message_limit: bytes a message may have; 0: any.
+    :param message_limit: most bytes of a message; 0: no limit.
     """
 
     def __init__(self, reactor: Clock, message_limit: int) -> None:
@@ -309,11 +309,11 @@ class Bridges:
         self.message_limit = message_limit
         self.open: set[Bridge] = set()
         self.ended = dict.fromkeys(ENDS.values(), 0)
-        """How many have ended, by why."""
+        """How many have ended, by reason."""
         self._drain: tuple[float, float, int] | None = None
 
     def sweep(self) -> None:
-        """Check every bridge; to be called every second or so."""
+        """Check every bridge; to be called about once a second."""
         now = self.reactor.seconds()
         for bridge in list(self.open):
             bridge.check(now)
@@ -322,8 +322,8 @@ class Bridges:
     def drain(self, within: float = 0.0) -> None:
         """End every bridge, without a close frame, evenly over ``within`` seconds.
 
-        :meth:`sweep` carries on with it. Spread, the browsers do not all come back at once. A
-        second call can only make it sooner.
+        :meth:`sweep` carries this out. Spread over time, the browsers do not all reconnect at once.
+        A second call can only make it faster.
         """
         now = self.reactor.seconds()
         if self._drain is None or now + within < sum(self._drain[:2]):

@@ -1,7 +1,7 @@
-"""Where WebSocket frames begin and end (RFC 6455 section 5), without touching what they carry.
+"""Finds the boundaries of WebSocket frames (RFC 6455 section 5), without touching payloads.
 
-Knows frame headers. Knows nothing of connections: bytes in, the same bytes out, minus what is no
-frame, minus what follows a close frame, and minus the answers to our own pings.
+Knows frame headers. Knows nothing of connections. Bytes go in, the same bytes come out, except
+invalid frames, bytes behind a close frame, and the answers to our own pings.
 """
 
 from __future__ import annotations
@@ -24,14 +24,13 @@ _MASKED: Final = 0x80
 _LONGEST_CONTROL: Final = 125
 _ANY_SIZE: Final = 1 << 128
 
-# The first bytes that frames may have: of data frames, with whether a message begins there (with
+# The valid first bytes of data frames, each with whether a message begins there (with
 # permessage-deflate its first frame may have RSV1 set, RFC 7692 section 6), and of control frames.
 _PLAIN: Final = {0x00: False, 0x01: True, 0x02: True, 0x80: False, 0x81: True, 0x82: True}
 _DEFLATED: Final = _PLAIN | {first | _RSV1: True for first, begins in _PLAIN.items() if begins}
 _CONTROLS: Final = frozenset((_FIN | CLOSE, _FIN | PING, _FIN | PONG))
 
-# Bytes of a header by its second byte, for frames that must not be masked, and for those that
-# must; 0: not so.
+# The size of a header by its second byte, for unmasked frames and for masked ones; 0: invalid.
 _UNMASKED_SIZES: Final = bytes([2] * 126 + [4, 10] + [0] * 128)
 _MASKED_SIZES: Final = bytes([0] * 128 + [6] * 126 + [8, 14])
 
@@ -39,13 +38,13 @@ _MASKED_SIZES: Final = bytes([0] * 128 + [6] * 126 + [8, 14])
 class FrameScanner:
     """Follows the frames of one direction.
 
-    What :meth:`feed` gives may be sent on. A header or a control frame that has not come whole is
-    held back (at most 130 bytes), so that after every call the stream stands at a frame boundary
-    or inside the payload of a data frame, never inside a header.
+    Send on what :meth:`feed` returns. It holds back an incomplete header or control frame (at most
+    130 bytes), so that after every call the stream is at a frame boundary or inside the payload of
+    a data frame, never inside a header.
 
-    :param masked: whether frames must be masked (client to server) or must not be.
+    :param masked: whether frames must be masked (client to server) or must not be masked.
     :param deflate: whether permessage-deflate was negotiated.
-    :param message_limit: bytes a message may have on the wire, over all its fragments; 0: any.
+    :param message_limit: most bytes of a message on the wire, over all its fragments; 0: no limit.
     """
 
     __slots__ = (
@@ -70,17 +69,18 @@ class FrameScanner:
         self.messages = 0
         """Messages that have begun."""
         self.close_code = 0
-        """Code of the close frame that has come, ``NO_CODE`` if it had none or 0; 0: none came."""
+        """Code of the close frame that has come; ``NO_CODE`` if it has none or 0; 0: none has
+        come."""
         self.withholds_close = False
-        """Whether a close frame is not to pass, because it is the answer to ours."""
+        """Whether a close frame must not pass, because it answers ours."""
         self.violation = 0
-        """Close code for what this side did wrong; 0: nothing."""
+        """Close code for this side's violation; 0: none."""
         self.ending = False
-        """Whether nothing passes any more but the rest of the frame that is under way."""
+        """Whether only the rest of the current frame passes."""
         self.awaited_pong = b""
-        """Payload of our own ping; a pong with just that is swallowed."""
+        """Payload of our own ping; a pong with the same payload is dropped."""
         self.pieces = 0
-        """How many frames the last call of :meth:`feed` has looked into, which is what it costs."""
+        """How many frames the last call of :meth:`feed` has parsed, which determines its cost."""
         self._data = _DEFLATED if deflate else _PLAIN
         self._masked = masked
         self._header_sizes = _MASKED_SIZES if masked else _UNMASKED_SIZES
@@ -92,7 +92,7 @@ class FrameScanner:
 
     @property
     def at_boundary(self) -> bool:
-        """Whether a frame of our own may be put into the stream here."""
+        """Whether a frame of our own may be inserted here."""
         return not self._left
 
     @property
@@ -101,12 +101,12 @@ class FrameScanner:
         return self._fragmented or self._left > 0
 
     def stop(self) -> None:
-        """Let nothing pass any more but the rest of the frame that is under way."""
+        """Let only the rest of the current frame pass."""
         self.ending = True
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
-        """Follow ``data``; give what may be sent on."""
+        """Scan ``data``. Returns the bytes to send on."""
         if self.ending:
             data = data[: self._left]
             self._left -= len(data)
@@ -137,10 +137,9 @@ class FrameScanner:
         return data[:at]
 
     def _frame(self, data: bytes, at: int, end: int) -> int:
-        """Bytes of the frame at ``at``; 0 if it may not pass, or not yet.
+        """How many bytes of the frame at ``at`` may pass; 0: none, or not yet.
 
-        A data frame may pass as soon as its header has come whole; a control frame, when all of it
-        has.
+        A data frame may pass once its header is complete; a control frame, once all of it is.
         """
         here = end - at
         if here < 2 or self.ending:
@@ -172,7 +171,7 @@ class FrameScanner:
         return header + length
 
     def _may_pass(self, frame: bytes) -> bool:
-        """Look into a whole control frame."""
+        """Check a complete control frame. Returns whether it may pass."""
         payload = unmask(frame[6:], frame[2:6]) if self._masked else frame[2:]
         opcode = frame[0] & 0x0F
         if opcode == CLOSE:
@@ -192,7 +191,7 @@ class FrameScanner:
 
 
 def _extended_length(data: bytes, at: int, code: int) -> int:
-    """The length behind the two first bytes of a header; 0 if it is not the shortest form."""
+    """The length behind the first two bytes of a header; 0 if it has not the shortest form."""
     if code == 126:
         length = data[at + 2] << 8 | data[at + 3]
         return length if length > 125 else 0
@@ -201,7 +200,7 @@ def _extended_length(data: bytes, at: int, code: int) -> int:
 
 
 def unmask(payload: bytes, key: bytes) -> bytes:
-    """Apply a mask (RFC 6455 section 5.3); for control frames, so at most 125 bytes."""
+    """Apply a mask (RFC 6455 section 5.3); only for control frames, so at most 125 bytes."""
     stream = key * (len(payload) // 4 + 1)
     return bytes(a ^ b for a, b in zip(payload, stream, strict=False))
 
@@ -210,7 +209,7 @@ def control_frame(opcode: int, payload: bytes, key: bytes = b"") -> bytes:
     """A whole control frame.
 
     :param payload: at most 125 bytes.
-    :param key: four fresh random bytes where the frame must be masked.
+    :param key: four new random bytes if the frame must be masked.
     """
     if not key:
         return bytes((_FIN | opcode, len(payload))) + payload

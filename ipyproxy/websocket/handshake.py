@@ -1,8 +1,8 @@
 """The Autobahn pair: its server checks the browser's handshake, its client the notebook's answer.
 
-Knows the two handshakes of RFC 6455 section 4, and nothing of connections: Autobahn reads field
-values that have passed our own grammar, and writes into memory. Once both handshakes are done the
-pair is let go of, and frames pass by ``websocket/bridge.py``.
+Knows the two handshakes of RFC 6455 section 4. Knows nothing of connections: Autobahn reads field
+values that have passed our own grammar, and writes into memory. Once both handshakes are done, the
+pair is dropped, and ``websocket/bridge.py`` passes frames.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import copy
 import os
 from typing import Any, Final
 
-# The native code is for masking and for UTF-8, which nobody asks Autobahn for here; loading it
-# would cost time and memory.
+# Autobahn's native code is for masking and UTF-8, which are not used here; loading it would cost
+# time and memory.
 os.environ.setdefault("AUTOBAHN_USE_NVX", "0")
 
 from autobahn.twisted.websocket import (
@@ -28,8 +28,8 @@ from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.head import ResponseHead
 from ipyproxy.http1.lines import Fields
 
-# What Autobahn is to judge. Host, Origin and path have been judged before, and extensions are the
-# notebook's to choose: Autobahn would take only those that it can speak itself.
+# The fields that Autobahn checks. Host, Origin and path have been checked before, and the notebook
+# chooses the extensions: Autobahn would accept only those that it implements itself.
 _REQUEST_FIELDS: Final = (
     b"upgrade",
     b"connection",
@@ -46,9 +46,9 @@ _RESPONSE_FIELDS: Final = (
 
 
 class BrowserSide(WebSocketServerProtocol):
-    """The server half: checks the browser's handshake, and answers it once upstream has.
+    """The server half: checks the browser's handshake, and answers after the upstream.
 
-    :raises ProxyError: (``BAD_REQUEST``) if ``fields`` are no handshake.
+    :raises ProxyError: ``BAD_REQUEST`` if ``fields`` are no valid handshake.
     """
 
     def __init__(self, fields: Fields) -> None:
@@ -65,15 +65,15 @@ class BrowserSide(WebSocketServerProtocol):
             raise ProxyError(Problem.BAD_REQUEST, f"WebSocket handshake: {self._refusal}")
 
     def onConnect(self, request: Any) -> Any:
-        """Autobahn asks which subprotocol to accept: the one that upstream does."""
+        """Called by Autobahn for the subprotocol to accept: the upstream's choice."""
         return self._decision
 
     def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
-        """Autobahn refuses the handshake: the refusal is an ordinary HTTP answer, not from here."""
+        """Called by Autobahn to refuse the handshake; the refusal is an ordinary HTTP answer."""
         self._refusal = reason
 
     def accept(self, subprotocol: str | None, fields: bytes) -> bytes:
-        """The head of 101, with ``fields`` for further lines, each with its CRLF."""
+        """The head of the 101 answer; ``fields`` are further lines, each with its CRLF."""
         self._decision.callback(subprotocol)
         return self._page.written[:-2] + fields + b"\r\n"
 
@@ -93,12 +93,12 @@ class NotebookSide(WebSocketClientProtocol):
         self._refusal = "an odd answer"
 
     def startHandshake(self) -> None:
-        """The request goes out with the browser's own fields: not from here."""
+        """Send nothing: the request is made elsewhere, from the browser's own fields."""
 
     def check(self, answer: ResponseHead) -> str | None:
-        """Take the notebook's 101; give the subprotocol that it has chosen.
+        """Check the notebook's 101. Returns the subprotocol that it has chosen.
 
-        Raises :class:`ProxyError` (``UPSTREAM_BROKEN``) unless it is what we have asked for.
+        Raises :class:`ProxyError` (``UPSTREAM_BROKEN``) if it does not fit the request.
         """
         status_line = b"HTTP/1.%d %d" % (answer.minor, answer.status)
         head = _head([status_line], answer.fields, _RESPONSE_FIELDS)
@@ -111,16 +111,16 @@ class NotebookSide(WebSocketClientProtocol):
         return chosen
 
     def onOpen(self) -> None:
-        """Autobahn is content with the answer."""
+        """Called by Autobahn if the answer is valid."""
         self._opened = True
 
     def failHandshake(self, reason: str) -> None:
-        """Autobahn is not content with the answer."""
+        """Called by Autobahn if the answer is invalid."""
         self._refusal = reason
 
 
 class _Page:
-    """What Autobahn writes on, where it thinks that it has a connection."""
+    """The transport that Autobahn writes to: memory instead of a connection."""
 
     def __init__(self) -> None:
         self.written = b""
@@ -130,16 +130,16 @@ class _Page:
 
 
 def _head(first: list[bytes], fields: Fields, names: tuple[bytes, ...]) -> bytes:
-    """A head of the lines in ``first`` and the fields of these names, as Autobahn reads it."""
+    """A head for Autobahn: the lines in ``first`` and the fields with these names."""
     lines = [b"%b: %b" % (name, value) for name in names for value in fields.values(name)]
     return b"\r\n".join([*first, *lines, b"", b""])
 
 
 def _settled(protocol: Any, factory: Any) -> Any:
-    """``factory``, with its options laid down once in ``protocol``.
+    """``factory``, with its options copied once into ``protocol``.
 
-    Else Autobahn copies them into each connection, and prints them prettily for a log that is
-    off, which takes longer than all the rest of both handshakes.
+    Otherwise Autobahn copies them into each connection and formats them for a log that is off,
+    which takes longer than the rest of both handshakes.
     """
     for option in protocol.CONFIG_ATTRS:
         setattr(protocol, option, getattr(factory, option))
@@ -147,7 +147,7 @@ def _settled(protocol: Any, factory: Any) -> Any:
     return factory
 
 
-# Autobahn asks its factories for the reactor's timers only, and those are off: deadlines are ours.
+# Autobahn needs the reactor only for its timers, which are off, since we have our own deadlines.
 _server_factory = WebSocketServerFactory(server=None, reactor=object())
 _server_factory.setProtocolOptions(versions=[13], openHandshakeTimeout=0)
 _client_factory = WebSocketClientFactory(reactor=object())

@@ -1,9 +1,9 @@
-"""The life of one bridge as a table: what each event does in each state.
+"""The states of a bridge as a table: what each event does in each state.
 
-Until both handshakes are done a bridge is an HTTP exchange like any other, so that whatever goes
-wrong is an ordinary answer; from then on frames pass. Knows states, events and actions. Knows
-nothing of sockets, frames or time: two adapters turn what happens into events and carry the actions
-out, ``gateway/websocket.py`` up to ``OPEN`` and ``websocket/bridge.py`` from there on.
+Until both handshakes are done a bridge is an ordinary HTTP exchange, so every failure is an
+ordinary answer; from then on frames pass. Knows states, events and actions. Knows nothing of
+sockets, frames or time: two adapters turn what happens into events and carry out the actions,
+``gateway/websocket.py`` up to ``OPEN`` and ``websocket/bridge.py`` from there on.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from typing import Final
 
 
 class State(Enum):
-    """Where a bridge is. In ``CLOSED``, which is final, it holds nothing any more."""
+    """The state of a bridge. In ``CLOSED``, which is final, it has released everything."""
 
     DIALLING = auto()
-    """The browser's handshake is good; upstream is to take a connection."""
+    """The browser's handshake is valid; a connection to the upstream is being made."""
     OPENING = auto()
-    """Upstream has got its handshake, and is to answer it."""
+    """The upstream has got its handshake; its answer is due."""
     REFUSED = auto()
-    """Upstream has answered something else than 101, which is passed on."""
+    """The upstream has answered something other than 101, which is passed on."""
     OPEN = auto()
     """Both handshakes are done: frames pass."""
     CLOSING = auto()
-    """Close has been said, and is to be answered."""
+    """A close frame was sent; its answer is due."""
     ENDING = auto()
-    """All is said; both connections are to close."""
+    """Nothing more passes; both connections have to close."""
     CLIENT_CLOSING = auto()
-    """Upstream is gone; the client is to close."""
+    """The upstream is gone; the client has to close."""
     UPSTREAM_CLOSING = auto()
-    """The client is gone; upstream is to close."""
+    """The client is gone; the upstream has to close."""
     CLOSED = auto()
 
 
@@ -38,67 +38,68 @@ class Event(Enum):
     """What happens to a bridge."""
 
     CONNECTED = auto()
-    """Upstream has taken the connection, or one was kept."""
+    """The upstream has accepted the connection, or there was an idle one."""
     STALE = auto()
-    """The connection that was kept turns out to be closed."""
+    """The idle connection turns out to be closed."""
     ACCEPTED = auto()
-    """Upstream has answered 101, and what was asked for."""
+    """The upstream has answered 101, and the answer fits the handshake."""
     ANSWERED = auto()
-    """Upstream has answered something else."""
+    """The upstream has answered something else."""
     ANSWER_ENDED = auto()
-    """That answer is whole."""
+    """That answer is complete."""
     FAILED = auto()
-    """Upstream can't be reached, or gives no answer (in time), or none that makes sense."""
+    """The upstream can't be reached, does not answer (in time), or its answer is invalid."""
     CLIENT_CLOSED = auto()
     """The client has sent a close frame."""
     UPSTREAM_CLOSED = auto()
     CLIENT_VIOLATED = auto()
-    """The client has sent what is no frame, or too much."""
+    """The client has sent an invalid frame, or too large a message."""
     UPSTREAM_VIOLATED = auto()
     DRAINED = auto()
-    """The proxy is to stop."""
+    """The proxy drains."""
     UNROUTED = auto()
-    """The route that it came by is gone."""
+    """The route was removed."""
     ALL_SAID = auto()
     """Nothing more passes in either direction."""
     CLIENT_SILENT = auto()
-    """The client has not even answered a ping."""
+    """The client has not answered a ping."""
     CLIENT_LOST = auto()
     """The client's connection is gone."""
     UPSTREAM_LOST = auto()
     EXPIRED = auto()
-    """What was to happen has not happened in time."""
+    """A time-out has expired."""
 
 
 class Action(Enum):
-    """What the adapter does about it, in this order."""
+    """What the adapter does, in this order."""
 
     ASK_UPSTREAM = auto()
     """Send the handshake."""
     DIAL_AGAIN = auto()
-    """Make a new connection for it."""
+    """Make a new connection for the handshake."""
     ACCEPT_CLIENT = auto()
-    """Answer 101 as upstream has done, and let frames pass."""
+    """Answer 101 as the upstream did, and let frames pass."""
     PASS_ANSWER = auto()
-    """Pass upstream's own answer on, as any other's."""
+    """Pass on the upstream's own answer."""
     FINISH_ANSWER = auto()
-    """End it."""
+    """End that answer."""
     REFUSE_CLIENT = auto()
-    """Answer with what went wrong; if an answer has begun, cut it short."""
+    """Answer with the error; if an answer has begun, cut it short."""
     GIVE_UP_UPSTREAM = auto()
-    """Stop dialling, or close upstream's connection."""
+    """Stop dialling, or close the upstream's connection."""
     TELL_CLIENT = auto()
-    """Send the client a close frame with the code of a violation, as soon as one may stand there.
+    """Send the client a close frame with the code of a violation, at the next frame boundary.
 
     Nothing is done if nobody has violated the protocol, if the client has got a close frame, or if
-    it has sent one itself: that is its peer's to answer.
+    it has sent one itself, which its peer answers.
     """
     TELL_UPSTREAM = auto()
     END_CLIENT = auto()
-    """Close our half of the client's connection after what is on its way, and wait for theirs."""
+    """Close our half of the client's connection after the bytes on their way, and wait for its
+    half."""
     END_UPSTREAM = auto()
     ABORT_CLIENT = auto()
-    """Close the client's connection now; that it is lost is the next event."""
+    """Close the client's connection now; its loss is the next event."""
     ABORT_UPSTREAM = auto()
 
 
@@ -113,7 +114,7 @@ ENDS: Final = {
     Event.DRAINED: "proxy stopped",
     Event.UNROUTED: "route removed",
 }
-"""Why an open bridge ends, in the words of logs and metrics: by the event that began its end."""
+"""Why an open bridge ends, as in logs and metrics, by the event that began its end."""
 
 _S, _E, _A = State, Event, Action
 
@@ -134,20 +135,20 @@ TABLE: dict[tuple[State, Event], tuple[State, tuple[Action, ...]]] = {
     (_S.REFUSED, _E.CLIENT_LOST): (_S.CLOSED, (_A.GIVE_UP_UPSTREAM,)),
     (_S.OPEN, _E.CLIENT_CLOSED): (_S.CLOSING, ()),
     (_S.OPEN, _E.UPSTREAM_CLOSED): (_S.CLOSING, ()),
-    # As if the offender had said close: what the other side has already said gets through, and
-    # its answer is followed by ours.
+    # As if the offender had sent close: bytes of the other side still pass, and its answer is
+    # followed by ours.
     (_S.OPEN, _E.CLIENT_VIOLATED): (_S.CLOSING, (_A.TELL_UPSTREAM,)),
     (_S.OPEN, _E.UPSTREAM_VIOLATED): (_S.CLOSING, (_A.TELL_CLIENT,)),
-    # No close frame of ours: browsers' pages connect again after a connection that just ended, but
-    # JupyterLab not after 1000 and 1001, and the classic notebook after no close frame at all.
+    # We send no close frame: pages reconnect after a connection that just ended, but JupyterLab
+    # does not after 1000 and 1001, and the classic notebook does not after any close frame.
     (_S.OPEN, _E.DRAINED): (_S.ENDING, (_A.END_CLIENT, _A.END_UPSTREAM)),
-    # Nor here: the page tries again, as behind any proxy whose server was stopped, and the answer
-    # to that says what has become of the server.
+    # No close frame here either: the page reconnects, as behind any proxy whose server was stopped,
+    # and the answer tells what happened to the server.
     (_S.OPEN, _E.UNROUTED): (_S.ENDING, (_A.END_CLIENT, _A.END_UPSTREAM)),
     (_S.OPEN, _E.CLIENT_SILENT): (_S.OPEN, (_A.ABORT_CLIENT,)),
     (_S.OPEN, _E.CLIENT_LOST): (_S.UPSTREAM_CLOSING, (_A.END_UPSTREAM,)),
     (_S.OPEN, _E.UPSTREAM_LOST): (_S.CLIENT_CLOSING, (_A.END_CLIENT,)),
-    # The server closes first (RFC 6455 section 7.1.1), and towards the client that is us.
+    # The server closes first (RFC 6455 section 7.1.1); towards the client, we are the server.
     (_S.CLOSING, _E.ALL_SAID): (_S.ENDING, (*_TELL_BOTH, _A.END_CLIENT)),
     (_S.CLOSING, _E.EXPIRED): (_S.ENDING, (*_TELL_BOTH, _A.END_CLIENT, _A.END_UPSTREAM)),
     (_S.CLOSING, _E.CLIENT_LOST): (_S.UPSTREAM_CLOSING, (_A.TELL_UPSTREAM, _A.END_UPSTREAM)),
@@ -160,7 +161,8 @@ TABLE: dict[tuple[State, Event], tuple[State, tuple[Action, ...]]] = {
     (_S.UPSTREAM_CLOSING, _E.UPSTREAM_LOST): (_S.CLOSED, ()),
     (_S.UPSTREAM_CLOSING, _E.EXPIRED): (_S.UPSTREAM_CLOSING, (_A.ABORT_UPSTREAM,)),
 }
-"""State and event to the next state and the actions. What is not listed changes nothing."""
+"""From state and event to the next state and the actions. Pairs that are not listed change
+nothing."""
 
 
 def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:

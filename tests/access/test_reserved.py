@@ -18,8 +18,8 @@ SPELLINGS = [
 
 @pytest.mark.parametrize("line", SPELLINGS)
 def test_a_name_of_ours_in_any_spelling_is_kept_back(line: bytes) -> None:
-    withheld = ReservedFields(["X-WebAuth-User"], basic=False)
-    assert withheld.kept([b"Accept: */*", line, b"X-Other: 1"]) == [b"Accept: */*", b"X-Other: 1"]
+    reserved = ReservedFields(["X-WebAuth-User"], basic=False)
+    assert reserved.kept([b"Accept: */*", line, b"X-Other: 1"]) == [b"Accept: */*", b"X-Other: 1"]
 
 
 def test_other_names_pass() -> None:

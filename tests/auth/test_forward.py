@@ -55,7 +55,7 @@ class Server:
             "http://127.0.0.1:4180/oauth2/auth",
             user_header="X-Auth-Request-User",
             headers=["X-Auth-Request-Email", "X-Groups"],
-            withheld=["X-Remote-User"],
+            reserved=["X-Remote-User"],
             timeout=5.0,
             remembered=remembered,
         )

@@ -209,7 +209,7 @@ class TestTheKeyFile:
     def test_one_that_all_can_read_is_refused(self, door: Door) -> None:
         door.file.chmod(0o644)
         assert door.status(b"/ipython/10000/", cookie()) == 502
-        with pytest.raises(UnusableFileError, match="lies open"):
+        with pytest.raises(UnusableFileError, match="can be read by all users"):
             key_file(door.file)
 
 

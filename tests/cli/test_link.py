@@ -164,7 +164,7 @@ def test_a_link_alone_is_no_login_to_the_notebook(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["link", "10000", "--user", "alice", "--config", str(config)]) == 0
-    assert "a token or a password of its own asks for that as well" in capsys.readouterr().err
+    assert "a token or a password asks for that as well" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_files_that_cannot_be_used_are_told(
     assert (status, why.endswith("none.toml: No such file or directory\n")) == (2, True)
     (config.parent / "link.keys").chmod(0o644)
     status, why = said(capsys, *arguments, str(config))
-    assert (status, "lies open to all users" in why) == (2, True)
+    assert (status, "can be read by all users" in why) == (2, True)
 
 
 class TestTheRecipes:

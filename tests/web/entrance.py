@@ -103,7 +103,7 @@ class Entrance:
         gate = AuthGate(made, {"htpasswd": self.login, **(methods or {})}, prefix="/ipython")
         self.hall = Hall(
             auth=gate,
-            withheld=ReservedFields(["X-Remote-User"], basic=True),
+            reserved=ReservedFields(["X-Remote-User"], basic=True),
             site_cookies=tuple(name.decode() for name in OWN_COOKIES),
             login=LoginPages(self.login, self.sessions, "Example Lab <it@example.org>"),
             notebook_domain=notebook_domain,

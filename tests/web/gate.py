@@ -65,7 +65,7 @@ class Gate(Wired):
         client_limits: ClientLimits = LIMITS,
         health: Health = UNWATCHED,
         auth: auth.Gate | None = None,
-        withheld: ReservedFields | None = None,
+        reserved: ReservedFields | None = None,
         site_cookies: tuple[str, ...] = ("galaxysession",),
         applications: tuple[int, ...] = (),
         compression: Compression | None = None,
@@ -105,8 +105,8 @@ class Gate(Wired):
         assert mount is not None
         assert isinstance(mount.resource, Notebooks)
         self.notebooks = mount.resource
-        if withheld is not None:
-            self.notebooks.withheld = withheld.kept
+        if reserved is not None:
+            self.notebooks.drop_reserved = reserved.kept
         if preloads is not None:
             forget = preloads.drop
             tenants.leaving.append(lambda name, ago: forget(self.table.notebook(int(name))))

@@ -58,8 +58,8 @@ class Door:
         )
         known: dict[str, Method] = {"htpasswd": self.users, **methods}
         gate = AuthGate(made, known, prefix="/ipython")
-        withheld = ReservedFields(["X-Remote-User"], basic=True)
-        self.gate = Gate(auth=gate, withheld=withheld, health=self.health)
+        reserved = ReservedFields(["X-Remote-User"], basic=True)
+        self.gate = Gate(auth=gate, reserved=reserved, health=self.health)
 
     def knock(self, path: bytes, *lines: bytes) -> tuple[Browser, bytes]:
         browser = self.gate.connect()

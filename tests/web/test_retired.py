@@ -109,7 +109,7 @@ class TestConnectionsOfClients:
         house.desk.answer = lambda request: request.respond(200, b"OK", [], b"")
         browser = house.connect()
         browser.get()
-        house.server.retire()
+        house.server.disconnect()
         house.loop.settle()
         assert not browser.is_connected
 
@@ -117,7 +117,7 @@ class TestConnectionsOfClients:
         house = House()
         shaking, fresh, asking = house.knock(), house.connect(), house.connect()
         asking.say(b"GET / HT")
-        house.server.retire()
+        house.server.disconnect()
         house.loop.settle()
         assert not any(browser.is_connected for browser in (shaking, fresh, asking))
         assert house.desk.requests == []
@@ -127,7 +127,7 @@ class TestConnectionsOfClients:
         browser = house.connect()
         browser.get(b"/first")
         browser.get(b"/second")
-        house.server.retire()
+        house.server.disconnect()
         house.desk.next().respond(200, b"OK", [], b"")
         heard = browser.hear()
         assert b"\r\nConnection: close\r\n" in heard
@@ -143,7 +143,7 @@ class TestConnectionsOfClients:
         request = house.desk.next()
         request.begin(200, b"OK", b"", 2)
         request.write(b"h")
-        house.server.retire()
+        house.server.disconnect()
         request.write(b"i")
         request.finish()
         assert browser.hear().endswith(b"hi")
@@ -157,7 +157,7 @@ class TestConnectionsOfClients:
         browser = house.connect()
         browser.wire.room = 1000
         browser.get()
-        house.server.retire()
+        house.server.disconnect()
         browser.wire.room = None
         assert browser.hear().endswith(b"x")
         assert browser.get() == b""
@@ -167,7 +167,7 @@ class TestConnectionsOfClients:
         hall = Hall()
         browser, notebook = hall.open()
         browser.hear()
-        hall.server.retire()
+        hall.server.disconnect()
         hall.loop.settle()
         assert not browser.is_connected
         hall.wait(30)
@@ -177,7 +177,7 @@ class TestConnectionsOfClients:
     def test_so_does_one_that_opens_only_then(self) -> None:
         hall = Hall()
         browser, notebook, request = hall.ask()
-        hall.server.retire()
+        hall.server.disconnect()
         notebook.switch(request)
         hall.wait(30)
         assert not browser.is_connected

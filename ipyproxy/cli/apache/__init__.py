@@ -1,1 +1,1 @@
-"""``ipyproxy import-apache``: Apache's configuration in the words of ours."""
+"""Translates Apache's configuration for ``ipyproxy import-apache``."""

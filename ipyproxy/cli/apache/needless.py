@@ -1,4 +1,4 @@
-"""Directives that need no counterpart, each with what takes its place here."""
+"""Directives that need no translation, each with the reason."""
 
 from __future__ import annotations
 
@@ -77,4 +77,4 @@ NEEDLESS: dict[str, str] = {
     "user": _PROCESS,
     "xsendfile": "sendfile of a route says from where",
 }
-"""By the directive's name in lower case."""
+"""The reason, by the directive's name in lower case."""

@@ -1,8 +1,8 @@
-"""Apache's configuration files -> directives, each with its file and line.
+"""Parses Apache's configuration files into directives, each with its file and line.
 
-Knows the syntax: lines that go on, quotes, sections, and variables set by Define. Knows no
-directive but Define, and leaves out no other. (The parsers on PyPI are years old or keep no lines:
-apacheconfig is of January 2020.)
+Knows the syntax: continued lines, quotes, sections, and variables set by Define. Knows no other
+directive, and keeps all of them. (The parsers on PyPI are years old or have no line numbers:
+apacheconfig is from January 2020.)
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _END = re.compile(r"</(\w+)\s*>")
 
 @dataclass
 class Directive:
-    """One directive, or a section with what stands in it.
+    """One directive, or a section with its directives.
 
-    ``text`` is how it is written, for people; ``name`` is in lower case; ``is_section`` tells
-    ``<Location /a>`` from a directive of that name.
+    ``text`` is its text, for messages; ``name`` is in lower case; ``is_section`` is true for
+    ``<Location /a>`` and false for a directive of the same name.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Directive:
 
     @property
     def place(self) -> str:
-        """Where it stands."""
+        """Its file and line."""
         return f"{self.file}:{self.line}"
 
 
@@ -45,9 +45,9 @@ class SyntaxProblemError(Exception):
 
 
 def parse(text: str, file: str, variables: dict[str, str]) -> list[Directive]:
-    """The directives of a file, in order; what it defines is added to ``variables``.
+    """The directives of a file, in order; adds the file's definitions to ``variables``.
 
-    Raises :class:`SyntaxProblemError` where sections do not match.
+    Raises :class:`SyntaxProblemError` if sections do not match.
     """
     top: list[Directive] = []
     within: list[Directive] = []
@@ -74,7 +74,7 @@ def parse(text: str, file: str, variables: dict[str, str]) -> list[Directive]:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Lines with something on them, each with the number of the line that it begins on."""
+    """Non-empty lines, each with the number of its first line."""
     begun, first = "", 0
     for number, line in enumerate(text.splitlines(), 1):
         first = first or number
@@ -94,6 +94,6 @@ def _arguments(text: str, variables: dict[str, str]) -> list[str]:
     for match in _ARGUMENT.finditer(text):
         quoted = match[1] if match[1] is not None else match[2]
         argument = match[3] if quoted is None else _QUOTED.sub(r"\1", quoted)
-        # What is defined nowhere stays as it is, and shows.
+        # Undefined variables stay as they are, so that the user sees them.
         found.append(_VARIABLE.sub(lambda name: variables.get(name[1], name[0]), argument))
     return found

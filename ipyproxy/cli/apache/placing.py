@@ -1,8 +1,8 @@
-"""What is said of paths and directories -> keys of a host's routes, and rules of ``[auth]``.
+"""Assigns settings of paths and directories to a host's routes, and to rules of ``[auth]``.
 
-Knows in which order Apache takes its sections: those of directories first, the shorter path before
-the longer one, then those of files, then those of paths as they stand; each time what stands
-outside of all hosts before what stands in one. The last that says who may come to a place counts.
+Knows the order in which Apache applies sections: first directories, shorter paths before longer
+ones, then files, then paths in their order in the file; each time, sections outside of all hosts
+come before those in a host. The last section that restricts access to a place counts.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from ipyproxy.config.values import is_within
 
 
 class _Access(NamedTuple):
-    """Who has to log in at a path, by the section ``scope``.
+    """The login that the section ``scope`` requires at a path.
 
-    ``users`` are the only ones that may come then; none of them: all may; None: nobody has to.
+    Only ``users`` may pass; empty: all users; None: no login is required.
     """
 
     scope: Scope
@@ -26,10 +26,10 @@ class _Access(NamedTuple):
 
 
 class Placement:
-    """Puts what was said on the routes of one host.
+    """Assigns settings to the routes of one host.
 
-    :ivar placed: what has found a place.
-    :ivar closed: what has none, but has kept somebody out; so nobody gets in there.
+    :ivar placed: settings that were assigned.
+    :ivar closed: settings without a place that restrict access; so access there is denied.
     """
 
     def __init__(self, host: Host) -> None:
@@ -37,11 +37,11 @@ class Placement:
         self.closed: list[Said] = []
         self._routes = host.routes
         self._access: dict[str, _Access] = {}
-        # Which section said last who may come to a path, and whether it lets nobody in.
+        # The last section that restricts access to a path, and whether it denies all access.
         self._allowed_by: dict[str, tuple[Scope, bool]] = {}
 
     def place(self, said: Iterable[Said]) -> None:
-        """Put all that was said in its place; ``said`` begins with what stands outside."""
+        """Assign all settings; ``said`` begins with those outside of the host."""
         for each in sorted(said, key=_rank):
             if self._put(each):
                 self.placed.append(each)
@@ -74,7 +74,7 @@ class Placement:
             for route in routes:
                 self._set(route, said)
             found = bool(routes)
-        # A directory that no route has files of is not reached anyway.
+        # A directory without a route is not served anyway.
         if not found and scope.directory[:1] not in ("", "/") and _keeps_out(said):
             below = [each for each in self._routes.values() if is_within(each.path, scope.path)]
             for route in below:
@@ -175,7 +175,7 @@ def _changes(route: PlannedRoute, said: Said) -> bool:
 
 
 def _either(one: Sequence[str], other: Sequence[str]) -> list[str]:
-    """Whoever is in one of two lists, of which an empty one means all."""
+    """The union of two lists, of which an empty one means all."""
     return [*one, *(each for each in other if each not in one)] if one and other else []
 
 

@@ -1,4 +1,4 @@
-"""What an imported configuration comes to, and how it is written in TOML.
+"""The result of an import, and its TOML.
 
 Knows the keys of our configuration. Knows nothing of what directives mean.
 """
@@ -16,9 +16,9 @@ Value = str | int | bool | list[str] | list[Rule] | dict[str, str] | Rule
 
 @dataclass
 class PlannedRoute:
-    """One entry of ``[[routes]]``; ``keys`` are those besides host and path.
+    """One entry of ``[[routes]]``; ``keys`` are its keys except host and path.
 
-    ``source`` is the directive that it comes from.
+    ``source`` is the original directive.
     """
 
     path: str
@@ -29,7 +29,7 @@ class PlannedRoute:
 
     @property
     def kind(self) -> str:
-        """What it leads to: ``to``, ``files`` or ``redirect``; empty if nobody has said yet."""
+        """Its destination: ``to``, ``files`` or ``redirect``; empty if unknown so far."""
         return next((kind for kind in ("to", "files", "redirect") if kind in self.keys), "")
 
 
@@ -74,7 +74,7 @@ def _value(value: Value) -> str:
         return "{ " + ", ".join(f"{_key(key)} = {_value(of)}" for key, of in value.items()) + " }"
     if isinstance(value, list):
         return "[" + ", ".join(map(_value, value)) + "]"
-    # A basic string of TOML is a string of JSON, but for DEL.
+    # A basic string in TOML is a JSON string, except for DEL.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

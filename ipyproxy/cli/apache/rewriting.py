@@ -1,6 +1,6 @@
-"""What a RewriteRule does, for the forms that hosts of notebooks and applications have.
+"""Recognizes the usual forms of RewriteRule on hosts with notebooks and applications.
 
-Knows patterns and targets. What has another form is not understood, and said to be so.
+Knows patterns and targets. Other forms are reported as not understood.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _NOTEBOOKS = re.compile(r"\^?(?P<prefix>(?:/[\w~-]+)+)/\((?:\[0-9\]|\\d)\+\)/.*"
 _NOTEBOOK_TARGET = re.compile(
     r"(?:https?|wss?)://(?:127\.0\.0\.1|localhost):\$1(?P<prefix>(?:/[\w~-]+)+)/\$1/.*"
 )
-# All below a path: ^/static/(.*)$, or all there is: ^/?(.*), (.*).
+# Everything below a path: ^/static/(.*)$, or all requests: ^/?(.*), (.*).
 _BELOW = re.compile(r"\^?(?P<path>(?:/[\w.~-]+)*)/?\??\(\.[*+]\)\$?")
 _EXACT = re.compile(r"\^?(?P<path>(?:/(?:[\w~-]|\\?\.)+)+)\$?")
 _URL = re.compile(r"(?P<scheme>https?|wss?)://(?P<server>[^/$%]+)(?P<base>(?:/[\w.~-]+)*)/?\$1")
@@ -47,7 +47,7 @@ class ByFiles(NamedTuple):
 
 
 class ToHTTPS(NamedTuple):
-    """Everybody is sent to the same address on HTTPS."""
+    """All requests are redirected to the same address on HTTPS."""
 
 
 class NotUnderstood(NamedTuple):
@@ -60,7 +60,7 @@ Rule = Notebooks | Proxied | ByFiles | ToHTTPS | NotUnderstood
 
 
 def read_rule(arguments: Sequence[str], conditions: Sequence[Sequence[str]]) -> Rule:
-    """What a rule does, with the conditions before it.
+    """Interpret a rule and the conditions before it.
 
     :param arguments: pattern, target and flags.
     :param conditions: the arguments of each RewriteCond.
@@ -111,5 +111,5 @@ def _is_about_https(condition: Sequence[str]) -> bool:
 
 
 def _is_about_websockets(condition: Sequence[str]) -> bool:
-    # Whether a request is for a WebSocket needs no rule here.
+    # WebSockets need no rule here.
     return condition[:1] in (["%{HTTP:Upgrade}"], ["%{HTTP:Connection}"])

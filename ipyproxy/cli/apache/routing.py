@@ -1,7 +1,7 @@
-"""What directives say of where requests go: routes to servers, to files, and elsewhere.
+"""Translates directives for destinations into routes: to servers, to files, redirects.
 
-Knows Alias, Redirect, ProxyPass and RewriteRule. Knows nothing of sections, nor of what becomes of
-the routes.
+Knows Alias, Redirect, ProxyPass and RewriteRule. Knows nothing of sections, or of how the routes
+are used.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _IGNORED_OPTIONS = ("upgrade", "nocanon", "flushpackets", "keepalive", "retry", 
 
 
 class Routing(Settings):
-    """Puts routes into the hosts of the directives' scopes."""
+    """Adds routes to the hosts of the directives' scopes."""
 
     def _document_root(self, directive: Directive, scope: Scope) -> str | None:
         scope.host.document_root = directive
@@ -165,9 +165,10 @@ class Routing(Settings):
         return None
 
     def _route(self, host: Host, path: str, directive: Directive) -> PlannedRoute:
-        """The route at ``path``, which ``directive`` says where it leads.
+        """The route at ``path``, whose destination ``directive`` sets.
 
-        Raises :class:`LeftError` if that was said before: then the first counts, as in Apache.
+        Raises :class:`LeftError` if it has a destination already: the first one counts, as in
+        Apache.
         """
         if not path.startswith("/"):
             raise LeftError("the path has no slash before it")

@@ -1,6 +1,6 @@
-"""What directives say of listeners, names, TLS, fields, and of who may: keys of routes and tables.
+"""Translates directives for listeners, names, TLS, fields and access into keys.
 
-Knows our keys for what Apache says. Knows nothing of how routes come about.
+Knows our keys for Apache's directives. Knows nothing of how routes are made.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _OWN_FIELDS = ("x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-f
 
 
 class Remark(NamedTuple):
-    """What became of a directive that has no key of ours: what takes its place, or why nothing."""
+    """A remark on a directive without a key here: what replaces it, or why nothing does."""
 
     directive: Directive
     is_left: bool
@@ -35,7 +35,7 @@ _ACCESS = frozenset(
     ("require", "allow", "deny", "satisfy", "authtype", "authuserfile", "authgroupfile",
      "authmerging", "sslrequire", "sslverifyclient")
 )  # fmt: skip
-# Those of them that keep nobody out.
+# The conditions that do not restrict access.
 _OPENING = (
     ["require", "all", "granted"],
     ["allow", "from", "all"],
@@ -45,14 +45,14 @@ _OPENING = (
     ["sslverifyclient", "optional_no_ca"],
 )
 NOBODY = ["127.0.0.1"]
-"""Who may come where it cannot be said who may. The list itself, and no copy, closes the section:
-what else that says lets nobody in."""
+"""The value of ``allow`` where an access rule cannot be translated: it denies access. If it is this
+very list and no copy, the whole section is closed, whatever else it contains."""
 RULE = "rule"
-"""A key that no route has: who has to log in. Its value are the only users; none of them: all may;
-None: nobody has to."""
+"""A pseudo key for a required login. Its value has the allowed users; empty: all users; None: no
+login."""
 
 
-# Of Debian and of Fedora.
+# Debian's and Fedora's.
 _HIDDEN = re.compile(r'<Files(?:Match)? "?(?:\^\\\.ht|\.ht\*)"?>', re.IGNORECASE)
 _OF_USER = re.compile(r"%\{(?:(?:LA-U:)?REMOTE_USER|RU)\}[es]|expr=%\{REMOTE_USER\}")
 
@@ -63,17 +63,17 @@ def _restricts(directive: Directive) -> bool:
 
 
 def _is_alternative(directive: Directive) -> bool:
-    """Whether it lets somebody in who meets no other condition of its section."""
+    """Whether it grants access without the other conditions of its section."""
     said = [each.lower() for each in directive.arguments[:1]]
     return _restricts(directive) and directive.name == "require" and said != ["not"]
 
 
 class LeftError(Exception):
-    """A directive can't be taken over; the message says why, or what to do."""
+    """A directive can't be translated; the message says why, or what to do."""
 
 
 class Said(NamedTuple):
-    """A key that routes get where ``scope`` is, or :data:`RULE`."""
+    """A key for the routes at ``scope``, or :data:`RULE`."""
 
     directive: Directive
     scope: Scope
@@ -83,17 +83,17 @@ class Said(NamedTuple):
 
 @dataclass
 class Host:
-    """One ``<VirtualHost>``, or what stands outside of all."""
+    """One ``<VirtualHost>``, or the part outside of all."""
 
     names: list[str] = field(default_factory=list)
     is_plain: bool = False
     routes: dict[str, PlannedRoute] = field(default_factory=dict)
     has_notebooks: bool = False
-    # Paths that lead to a server for WebSockets: they need no route if all requests go there.
+    # Paths with a server for WebSockets, which need no route of their own if all requests go there.
     websockets: dict[str, tuple[str, str, Directive]] = field(default_factory=dict)
-    # What is said of paths, to be put on routes once all are known.
+    # Settings of paths, assigned to routes once all are known.
     said: list[Said] = field(default_factory=list)
-    # Paths that ProxyPass leaves out.
+    # Paths that ProxyPass excludes.
     excepted: list[tuple[str, Directive]] = field(default_factory=list)
     conditions: list[Directive] = field(default_factory=list)
     document_root: Directive | None = None
@@ -101,9 +101,9 @@ class Host:
 
 @dataclass(eq=False)
 class Scope:
-    """Where a directive stands: at which host, in which Location and Directory.
+    """The context of a directive: its host, Location and Directory.
 
-    There is one for each section.
+    Each section has one scope.
     """
 
     host: Host
@@ -112,14 +112,14 @@ class Scope:
 
 
 class Settings:
-    """Takes what has a key of its own, and remarks on what has not."""
+    """Translates directives with a key of their own, and makes remarks on others."""
 
     def __init__(self) -> None:
         self.plan = Plan()
         self.remarks: list[Remark] = []
 
     def _leave(self, directive: Directive, why: str, scope: Scope | None) -> None:
-        """Remark that a directive is left. Who was kept out by it is kept out still."""
+        """Remark that a directive is not translated. Access that it denied stays denied."""
         if scope is not None and _is_alternative(directive):
             self._close(directive, why, scope, list(NOBODY))
         elif scope is not None and _restricts(directive):
@@ -136,16 +136,16 @@ class Settings:
     def _close(
         self, directive: Directive, why: str, scope: Scope, allow: list[str] = NOBODY
     ) -> None:
-        """Let nobody in, because it cannot be said here whom ``directive`` lets in.
+        """Deny access, because the rule in ``directive`` cannot be translated.
 
-        :param allow: a copy of :data:`NOBODY` where others may be let in by the same section.
+        :param allow: a copy of :data:`NOBODY` if the same section may grant access otherwise.
         """
         self._say(directive, scope, "allow", allow)
         why += "; until you say who may, only this host itself may (allow)"
         self.remarks.append(Remark(directive, is_left=True, why=why))
 
     def _say(self, directive: Directive, scope: Scope, key: str, value: Value | None) -> None:
-        """Remember what is said of a path until its routes are known."""
+        """Remember a setting of a path until its routes are known."""
         scope.host.said.append(Said(directive, scope, key, value))
 
     # Listeners and names.
@@ -209,7 +209,7 @@ class Settings:
             return "a notebook gets Host, Origin and Referer of its own"
         if arguments[:1] == ["set"] and len(arguments) == 3:
             value = "{user}" if _OF_USER.fullmatch(arguments[2]) else arguments[2]
-            # For what runs behind CGI, WSGI and the like, both are HTTP_REMOTE_USER.
+            # For programs behind CGI, WSGI and the like, both are HTTP_REMOTE_USER.
             name = arguments[1].replace("_", "-")
             if not re.search(r"%\{|^expr=", value) and re.fullmatch(r"[A-Za-z0-9-]{1,64}", name):
                 self._say(directive, scope, "send", {name: value})
@@ -255,10 +255,10 @@ class Settings:
         raise LeftError("see allow of a route, and the rules of [auth]")
 
     def _old_access(self, directive: Directive, scope: Scope) -> str | None:
-        """Allow and Deny, as Apache 2.2 had them."""
+        """Allow and Deny of Apache 2.2."""
         who = directive.arguments[1:]
         if directive.name == "order":
-            return "whoever is not listed in allow is kept out"
+            return "allow denies all clients that it does not list"
         if directive.name == "allow" and [each.lower() for each in who] == ["all"]:
             return "a route is for all unless it says otherwise"
         if directive.name == "allow" and all(re.fullmatch(r"[0-9a-f.:/]+", each) for each in who):
@@ -383,4 +383,5 @@ SETTINGS: dict[str, Callable[[Any, Directive, Scope], str | None]] = {
     "sslcertificatekeyfile": Settings._certificate,
     "sslverifyclient": Settings._verify_client,
 }
-"""By the directive's name in lower case: takes it over, or gives what takes its place."""
+"""By the directive's name in lower case: a method that translates it, or returns what replaces
+it."""

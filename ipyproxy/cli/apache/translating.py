@@ -1,4 +1,4 @@
-"""Directives -> a plan, and a remark on every directive that has no part in it.
+"""Translates directives into a plan, with a remark on every directive that is not in it.
 
 Knows how sections lie in each other, and what follows from all that they say. What a directive says
 is in ``settings`` and ``routing``. Nothing is left out in silence: a directive is taken over, or a
@@ -32,7 +32,7 @@ _HANDLERS = {**SETTINGS, **ROUTES}
 
 
 class Translation(Routing):
-    """Takes directives one after the other; then :attr:`plan` and :attr:`remarks` are whole."""
+    """Translates directives one by one; then :attr:`plan` and :attr:`remarks` are complete."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,11 +40,11 @@ class Translation(Routing):
         self._outside = Host()
 
     def take(self, directives: Iterable[Directive]) -> None:
-        """All directives of a file."""
+        """Translate all directives of a file."""
         self._take_all(directives, Scope(self._outside))
 
     def finish(self) -> None:
-        """After the last file: put what was said of paths on the routes, and name the hosts."""
+        """After the last file: assign settings of paths to the routes, and name the hosts."""
         hosts = [*self._hosts, self._outside]
         for host in hosts:
             self._add_websockets(host)
@@ -56,7 +56,7 @@ class Translation(Routing):
         names: list[str] = []
         for host in hosts:
             names += [name for name in host.names if name not in names]
-        # Where both have a name, what is served by HTTPS counts.
+        # If both have a name, the HTTPS host counts.
         for host in sorted(serving, key=lambda host: host.is_plain):
             own = host.names if several and host.names else [""]
             for route in sorted(host.routes.values(), key=lambda route: route.path):
@@ -115,9 +115,9 @@ class Translation(Routing):
             self._leave(section, "no route has such a condition", scope)
 
     def _take_together(self, section: Directive, scope: Scope) -> None:
-        """Take conditions that hold together: one of networks and one of users, and no more."""
+        """Translate conditions that all apply: at most one on networks and one on users."""
         said = scope.host.said
-        # Beside another condition this one says nothing.
+        # Beside another condition this one has no effect.
         asked = [each for each in section.children if not _lets_all_in(each)]
         known: set[str] = set()
         for child in asked or section.children:
@@ -129,14 +129,14 @@ class Translation(Routing):
             known |= keys
 
     def _take_alternatives(self, section: Directive, scope: Scope) -> None:
-        """Take a section of whose conditions any will do."""
+        """Translate a section in which one condition is enough."""
         self._remark_alternatives(section)
         self._take_all(section.children, scope)
         if len([each for each in section.children if each.name == "requireall"]) > 1:
             self._close(section, "a route takes one condition of a kind", scope)
 
     def _remark_alternatives(self, section: Directive) -> None:
-        """Say so where either a network or a user would do, for here it takes both."""
+        """Remark if in Apache a network or a user is enough, because here both are required."""
         asked = [each for each in section.children if each.name == "require" and each.arguments]
         users = [each for each in asked if each.arguments[0].lower() in ("user", "valid-user")]
         networks = [each for each in asked if each.arguments[0].lower() in ("ip", "local")]
@@ -162,7 +162,7 @@ class Translation(Routing):
             )
 
     def _take(self, directive: Directive, scope: Scope) -> str | None:
-        """Take one over; gives what takes its place, if it has no part in the plan.
+        """Translate one directive. Returns what replaces it, if it is not in the plan.
 
         Raises :class:`LeftError`.
         """
@@ -177,7 +177,7 @@ class Translation(Routing):
     # What follows from all that was said.
 
     def _add_websockets(self, host: Host) -> None:
-        """Add routes for WebSockets where other requests have none."""
+        """Add routes for WebSockets at paths where other requests have none."""
         for path, (server, base, directive) in host.websockets.items():
             if covering([each for each in host.routes.values() if each.kind == "to"], path):
                 continue
@@ -197,7 +197,7 @@ class Translation(Routing):
             self._route(host, "/", root).keys["files"] = root.arguments[0]
 
     def _except(self, host: Host) -> None:
-        """Have what ProxyPass leaves out answered from the files of the host."""
+        """Serve paths that ProxyPass excludes from the files of the host."""
         for path, directive in host.excepted:
             if path in host.routes:
                 continue
@@ -208,7 +208,7 @@ class Translation(Routing):
             self._route(host, path, directive).keys["files"] = files
 
     def _place(self, hosts: Sequence[Host]) -> dict[int, Placement]:
-        """Put what was said of paths on the routes of each host, and of all hosts on all."""
+        """Assign the settings of each host to its routes, and general settings to all hosts."""
         placements = {}
         placed: list[Said] = []
         for host in hosts:
@@ -221,8 +221,8 @@ class Translation(Routing):
                 self._leave(said.directive, why + "itself may (allow)", None)
                 placed.append(said)
         for said in (said for host in hosts for said in host.said):
-            # What opens a place that is not there has nothing to open, and files are not served
-            # where there is no route.
+            # A setting that grants access to a place without a route has no effect: nothing is
+            # served there.
             is_needless = said.value in (None, []) or said.scope.directory == "/"
             if said not in placed and not is_needless:
                 self._leave(said.directive, f"no route of this host takes {said.key} there", None)
@@ -231,7 +231,7 @@ class Translation(Routing):
     def _add_rules(self, host: Host, found: Iterable[Rule], names: Sequence[str]) -> None:
         """Add the rules of a host: for each of its names, and for the notebooks that it has.
 
-        Notebooks are at every host, and so is what guards them.
+        Notebooks are at every host, and so are their rules.
         """
         rules = list(found)
         for name in names:

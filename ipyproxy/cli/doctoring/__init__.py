@@ -1,1 +1,1 @@
-"""Looks at a notebook as the proxy meets it, and says what would go wrong and how to mend it."""
+"""Examines a notebook as the proxy sees it: reports problems and how to fix them."""

@@ -1,7 +1,7 @@
-"""What would go wrong with a notebook behind the proxy, and how to mend it.
+"""Finds problems of a notebook behind the proxy, and says how to fix them.
 
-Knows what a Jupyter server says to which request, and what the proxy needs of it. Knows nothing of
-sockets, nor of terminals.
+Knows how a Jupyter server answers requests, and what the proxy needs. Knows nothing of sockets or
+terminals.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _HOW_TO_LOG_IN = "set JUPYTER_TOKEN to its token or password to have this looked
 
 
 class Verdict(Enum):
-    """What is found of a thing."""
+    """The result of a check."""
 
     OK = "ok"
     WRONG = "WRONG"
@@ -44,7 +44,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at; ``remedy`` says what to do, where there is something to do."""
+    """The finding of one check; ``remedy`` says what to do, if there is something to do."""
 
     verdict: Verdict
     subject: str
@@ -53,26 +53,26 @@ class Finding:
 
 
 def ok(subject: str, said: str) -> Finding:
-    """All is well."""
+    """The check has passed."""
     return Finding(Verdict.OK, subject, said)
 
 
 def wrong(subject: str, said: str, remedy: str) -> Finding:
-    """It will not work, or is dangerous."""
+    """It will not work, or it is dangerous."""
     return Finding(Verdict.WRONG, subject, said, remedy)
 
 
 def note(subject: str, said: str, remedy: str = "") -> Finding:
-    """It works, or could not be looked at."""
+    """It works, or could not be checked."""
     return Finding(Verdict.NOTE, subject, said, remedy)
 
 
 class Examination:
-    """Of the notebook on one port.
+    """The examination of the notebook on one port.
 
-    :param token: its token or password; "" if that is not known.
+    :param token: its token or password; "" if unknown.
     :param with_kernel: whether a kernel may be started for a moment.
-    :param listening: tells who listens on a port.
+    :param listening: returns the listeners on a port.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class Examination:
         said = f"{self._port} is none of {ports}, so its pages are 404"
         elsewhere = "start the notebook on another port"
         if self._port < 1024 or self._port in SERVICE_PORTS:
-            # Another service's, where a notebook has no business to be.
+            # The port of another service, which no notebook should use.
             return wrong(subject, said, elsewhere)
         added = f'set notebooks.ports = "{ports},{self._port}"'
         return wrong(subject, said, f"{added}, or {elsewhere}")
@@ -182,7 +182,7 @@ class Examination:
             f"--ServerApp.base_url={self._prefix}"
         )
 
-    # Somebody is there.
+    # Somebody listens.
 
     def _answers(self) -> Iterator[Finding]:
         answer = self._visit.ask("GET", "api")
@@ -251,7 +251,7 @@ class Examination:
         if status == 200:
             yield wrong(
                 "login",
-                "it asks nobody who they are: whoever reaches the proxy can run code as its user",
+                "it asks for no login: everybody who reaches the proxy can run code as its user",
                 "start it with a token or a password (they are on unless somebody turned them off)",
             )
         elif not self._token:
@@ -279,7 +279,7 @@ class Examination:
         return wrong("login", f"its form is refused: {_words(answer)}", self._origin_remedy())
 
     def _xsrf_and_origin(self) -> Iterator[Finding]:
-        """Delete a session that is not there: who may do that gets 404."""
+        """Delete a session that does not exist: an allowed request gets 404."""
         if b"_xsrf" not in self._visit.cookies:
             self._visit.ask("GET", "login")
             self._visit.ask("GET", "tree")
@@ -315,7 +315,7 @@ class Examination:
         )
 
     def _websocket(self, path: str, *subprotocols: str) -> Finding:
-        """Open a WebSocket as the proxy does, and drop it."""
+        """Open a WebSocket as the proxy does, and close it."""
         side = NotebookSide(list(subprotocols))
         lines = [
             b"Upgrade: websocket",
@@ -362,7 +362,7 @@ class Examination:
 
 
 def _version(answer: Answer) -> str | None:
-    """What a Jupyter server says of itself; None if that is none."""
+    """The version that a Jupyter server reports; None if it is no Jupyter server."""
     try:
         document = json.loads(answer.body)
     except ValueError:

@@ -1,6 +1,6 @@
-"""Who listens on a TCP port, as Linux tells it in /proc.
+"""Finds who listens on a TCP port in Linux's /proc.
 
-Knows the forms of /proc/net/tcp and of a process's directory. Speaks to nobody.
+Knows the formats of /proc/net/tcp and of a process's directory. Makes no connection.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ _MOST_SHOWN = 120
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A listening socket. ``pid`` and ``program`` are unknown unless its process is ours to see."""
+    """A listening socket.
+
+    ``pid`` and ``program`` are unknown if its process is hidden from this user.
+    """
 
     address: IPv4Address | IPv6Address
     user: str
@@ -29,12 +32,12 @@ class Listener:
 
     @property
     def is_reached(self) -> bool:
-        """Whether who dials 127.0.0.1 gets here."""
+        """Whether a connection to 127.0.0.1 leads here."""
         return self.address.is_unspecified or self.address == IPv4Address("127.0.0.1")
 
     @property
     def is_open_to_others(self) -> bool:
-        """Whether other hosts get here, too."""
+        """Whether other hosts can connect."""
         return not self.address.is_loopback
 
     def __str__(self) -> str:
@@ -43,7 +46,7 @@ class Listener:
 
 
 def listeners(port: int) -> list[Listener]:
-    """All who listen on ``port``; IPv4 first."""
+    """All listeners on ``port``; IPv4 first."""
     sockets = [
         found for name in ("tcp", "tcp6") for found in _listening(_PROC / "net" / name, port)
     ]
@@ -64,14 +67,14 @@ def _listening(table: Path, port: int) -> list[tuple[IPv4Address | IPv6Address, 
 
 
 def _address(digits: str) -> IPv4Address | IPv6Address:
-    """The address that Linux writes as 32-bit words in the machine's own byte order."""
+    """Parse an address that Linux writes as 32-bit words in the machine's byte order."""
     words = [digits[at : at + 8] for at in range(0, len(digits), 8)]
     packed = b"".join(bytes.fromhex(word)[::-1] for word in words)
     return IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed)
 
 
 def _holders(inodes: set[str]) -> dict[str, int]:
-    """The process that has each of the sockets; the first one where a socket is shared."""
+    """The process of each socket; the first one if a socket is shared."""
     holders: dict[str, int] = {}
     for process in sorted(_PROC.glob("[0-9]*"), key=lambda path: int(path.name)):
         with contextlib.suppress(OSError):
@@ -91,7 +94,7 @@ def _listener(address: IPv4Address | IPv6Address, uid: int, pid: int | None) -> 
 
 
 def _program(pid: int) -> str:
-    """The command line, without what could be a secret in it: values of options."""
+    """The command line without values of options, which could be secrets."""
     with contextlib.suppress(OSError):
         words = (_PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
         shown = " ".join(word.partition("=")[0] for word in words if word)

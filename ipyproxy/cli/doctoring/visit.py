@@ -1,6 +1,6 @@
-"""Requests to a notebook as the proxy would send them, one connection each, waiting for the answer.
+"""Sends requests to a notebook as the proxy would, each on its own connection.
 
-Knows sockets and HTTP as a client. Knows nothing of what the answers mean.
+Knows sockets and HTTP on the client's side. Knows nothing of what the answers mean.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _COOKIE = re.compile(rb"([^=;\s]+)=([^;]*)")
 
 
 class NoAnswerError(Exception):
-    """There was none; the message says what there was instead."""
+    """No answer; the message says what happened instead."""
 
 
 class RefusedError(NoAnswerError):
@@ -35,24 +35,24 @@ class RefusedError(NoAnswerError):
 
 
 class SilentError(NoAnswerError):
-    """Somebody took the connection and said nothing in time."""
+    """The connection was accepted, but no answer came in time."""
 
 
 class HungUpError(NoAnswerError):
-    """Somebody took the connection, and closed it before any answer."""
+    """The connection was accepted and closed before any answer."""
 
 
 class GarbledError(NoAnswerError):
-    """What came is no HTTP."""
+    """The answer is no HTTP."""
 
 
 class NoTLSError(NoAnswerError):
-    """TLS was wanted, and nothing came of it."""
+    """The TLS handshake has failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """How a notebook is spoken to by TLS: the name it has to bear, and who may have issued that.
+    """The terms for TLS to a notebook: the name in its certificate, and the authorities.
 
     :ivar authorities: a PEM file; None: those that this system trusts.
     """
@@ -64,7 +64,7 @@ class Security:
         """``sock`` with TLS on it. Raises NoTLSError."""
         try:
             context = ssl.create_default_context(cafile=self.authorities)
-            # As the proxy does: a certificate that is listed is trusted as it stands.
+            # As in the proxy, all certificates in the file are trusted.
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
             return context.wrap_socket(sock, server_hostname=self.name)
         except ssl.SSLCertVerificationError as caught:
@@ -76,7 +76,7 @@ class Security:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer, and how long it took from dialling, in seconds. Of 101 there is no body."""
+    """An answer, and how long it took from dialling, in seconds. A 101 has no body."""
 
     head: ResponseHead
     body: bytes
@@ -91,11 +91,11 @@ class Answer:
 class Visit:
     """A browser's visit to one notebook. It keeps the cookies that it gets.
 
-    :param host: the public host that the browser has in its address.
-    :param prefix: where the notebook is to be, such as ``/ipython/10000/``.
-    :param manners: what the notebook hears of that host.
-    :param patience: seconds that each answer may take.
-    :param security: how it is spoken to by TLS; None: plainly.
+    :param host: the public host in the browser's address.
+    :param prefix: the public path of the notebook, such as ``/ipython/10000/``.
+    :param manners: what the notebook learns of that host.
+    :param patience: seconds to wait for each answer.
+    :param security: the terms for TLS; None: no TLS.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Visit:
     def ask(
         self, method: str, path: str, *lines: bytes, body: bytes = b"", above: bool = False
     ) -> Answer:
-        """Ask for ``path`` below the prefix, or for one from the top if it is ``above`` it.
+        """Request ``path`` below the prefix, or with ``above`` an absolute path.
 
         Raises :class:`NoAnswerError`.
         """
@@ -142,7 +142,7 @@ class Visit:
         return Answer(answer, rest, time.monotonic() - began)
 
     def hangs_up(self, within: float) -> bool:
-        """Whether the notebook hangs up in time once we do, as a probe wants it."""
+        """Whether the notebook closes in time once we do, as a probe expects."""
         with self._connection() as sock:
             sock.settimeout(within)
             sock.shutdown(socket.SHUT_WR)
@@ -155,7 +155,7 @@ class Visit:
         return True
 
     def _head(self, method: bytes, target: bytes, lines: tuple[bytes, ...], length: int) -> bytes:
-        """What the proxy makes of a browser's request."""
+        """The head that the proxy would make from a browser's request."""
         cookie = b"; ".join(b"%b=%b" % pair for pair in self.cookies.items())
         block = [
             b"%b %b HTTP/1.1" % (method, target),
@@ -171,7 +171,7 @@ class Visit:
         sent = lines_of(fields)
         if method != b"GET":
             sent.append(b"Content-Length: %d" % length)
-        # These are the connection's own, so the proxy makes them anew.
+        # These concern the connection, so the proxy makes them anew.
         own = [line for line in lines if line.startswith((b"Upgrade:", b"Sec-WebSocket-"))]
         own.append(b"Connection: Upgrade" if own else b"Connection: close")
         kept = [line for line in sent if line not in own]
@@ -189,7 +189,7 @@ class Visit:
             yield secured
 
     def speaks_tls(self) -> bool:
-        """Whether it answers the beginning of a TLS handshake, whatever its certificate is."""
+        """Whether it answers a TLS handshake, with any certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE  # nothing is said on it
@@ -229,7 +229,7 @@ class Visit:
             raise GarbledError(f"its answer is no proper HTTP: {caught.detail}") from None
 
     def _read_body(self, sock: socket.socket, decoder: Decoder | None, data: bytes) -> bytes:
-        """As much of the body as comes, and no more than will be looked at."""
+        """Read the body, but no more of it than is needed."""
         body = b""
         with contextlib.suppress(OSError, ProxyError):
             while decoder is not None and len(body) < _MOST_BYTES:
