@@ -18,8 +18,7 @@ from ipyproxy.access.tokens import split_token
 from ipyproxy.http1.head import READING
 from ipyproxy.http1.lines import lines_of
 from ipyproxy.routes.notebooks import parse_port
-from ipyproxy.server.connection import ClientConnection
-from ipyproxy.server.request import Request
+from ipyproxy.server.request import ClientConnection, Request
 
 _NAMELESS = Passed(None)
 

@@ -31,8 +31,8 @@ from ipyproxy.config import Auth, ConfigError
 from ipyproxy.net.descriptors import Reactor
 from ipyproxy.net.hosts import as_in_field
 from ipyproxy.server.clients import Clients
-from ipyproxy.server.connection import ClientConnection
 from ipyproxy.server.refusals import Audit
+from ipyproxy.server.request import ClientConnection
 from ipyproxy.threads import PatientThreads, Run
 from ipyproxy.tls import client_subject
 

@@ -2,20 +2,20 @@
 
 Knows what an answer consists of (a head, a body, an end), and carries what the site tells the log.
 Knows nothing of how an answer is spelled, of how bytes come in, of deadlines, or of what the
-request is for.
+request is for. The connection that the answer goes to is declared here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from ipyproxy.errors import ProxyError
+from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http1.framing import Decoder
 from ipyproxy.http1.head import RequestHead
 from ipyproxy.http1.lines import block_of
-from ipyproxy.server.connection import ClientConnection
+from ipyproxy.net.protocol import StreamProtocol, Tunnel
 from ipyproxy.upstream.upstream import Upstream
 
 NO_PAGES: Final[Mapping[int, bytes]] = MappingProxyType({})
@@ -162,3 +162,89 @@ class Request:
     def close_after(self) -> None:
         """Let no further request follow on this connection."""
         self.connection.persistent = False
+
+
+class ClientConnection(StreamProtocol):
+    """One connection of a client; at most one request on it is being answered.
+
+    :class:`ipyproxy.server.channel.HTTPChannel` implements the methods. This is a class and not a
+    ``Protocol``, because compiled code calls a class's methods ten times faster.
+
+    An answer is a head, any number of pieces of its body, and an end. The connection knows how
+    these are spelled on the wire, and whether another request may follow.
+
+    :ivar peer: the address at the other end, as text.
+    :ivar trusted: whether that is a proxy which is trusted to name the client's address.
+    :ivar excess: the problem to refuse requests with, if the connection exceeds a limit.
+    :ivar server_name: the host name that the client sent by SNI, in lower case; None if it sent
+        none, or if a proxy sent it.
+    :ivar persistent: whether another request may follow; an answer can only change it to no.
+    """
+
+    peer: str
+    trusted: bool
+    excess: Problem | None
+    server_name: bytes | None
+    persistent: bool
+
+    def now(self) -> float:
+        """Seconds of the reactor's clock."""
+        raise NotImplementedError
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the client now sends a body, or reads an answer, below the slowest pace."""
+        raise NotImplementedError
+
+    @property
+    def tls(self) -> Any:
+        """The pyOpenSSL connection; only on connections with TLS."""
+        raise NotImplementedError
+
+    # The answer.
+
+    def send_head(self, request: Request, reason: bytes, fields: bytes, length: int | None) -> None:
+        """Begin the answer to ``request``; the head is sent with the first bytes of the body.
+
+        :param fields: field lines without framing and Connection, each with its CRLF.
+        :param length: bytes of the body (or what they would be, if none is sent); None: unknown.
+        """
+        raise NotImplementedError
+
+    def send_body(self, data: bytes) -> None:
+        """Send bytes of the body (not empty)."""
+        raise NotImplementedError
+
+    def flush(self) -> None:
+        """Send the head even though no body has come yet."""
+        raise NotImplementedError
+
+    def send_end(self, request: Request) -> None:
+        """The answer to ``request`` is whole."""
+        raise NotImplementedError
+
+    def send_interim(self, request: Request, status: int, reason: bytes, fields: bytes) -> None:
+        """Send an informational (1xx) answer, if the client's version of HTTP has such answers."""
+        raise NotImplementedError
+
+    def take_back(self) -> bool:
+        """Drop the answer if none of it is sent. Returns whether that was possible."""
+        raise NotImplementedError
+
+    def cut(self, request: Request) -> None:
+        """End an answer that can't be completed, so that the client can tell."""
+        raise NotImplementedError
+
+    # What else may happen to a request.
+
+    def refuse(self, request: Request, error: ProxyError) -> None:
+        """Let the site say what went wrong."""
+        raise NotImplementedError
+
+    def record(self, request: Request) -> None:
+        """Write the request into the access log."""
+        raise NotImplementedError
+
+    def hand_over(self, tunnel: Tunnel) -> None:
+        """Give the connection to ``tunnel``, with the bytes that the client has sent already."""
+        raise NotImplementedError

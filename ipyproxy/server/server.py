@@ -18,12 +18,12 @@ from ipyproxy.access.origins import is_by_page
 from ipyproxy.clock import Clock
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.http.forwarding import NAMELESS, TrustedProxies, name_of
-from ipyproxy.server.channel import HTTPChannel
+from ipyproxy.server.channel import HTTPChannel, Server
 from ipyproxy.server.clients import Clients, subscriber
 from ipyproxy.server.phases import Phase
 from ipyproxy.server.refusals import Audit
 from ipyproxy.server.request import Request
-from ipyproxy.server.site import ChannelLimits, Handshakes, Server, Site
+from ipyproxy.server.site import ChannelLimits, Handshakes, Site
 
 Record = Callable[[Request, float], None]
 

@@ -1,22 +1,16 @@
-"""The interface between a connection, its server and the site; limits and counts.
+"""The interface between a server and the site that it serves; limits and counts.
 
-Knows what a connection asks of a site. Knows nothing of connections.
+Knows what a server asks of a site. Knows nothing of connections.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from twisted.python.failure import Failure
-
-from ipyproxy.clock import Clock
+from ipyproxy.errors import ProxyError
 from ipyproxy.http1.head import HeadLimits
-
-if TYPE_CHECKING:
-    from ipyproxy.errors import ProxyError
-    from ipyproxy.server.channel import HTTPChannel
-    from ipyproxy.server.request import Request
+from ipyproxy.server.request import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,34 +46,3 @@ class Handshakes:
 
     done: int = 0
     failed: int = 0
-
-
-class Server:
-    """What a connection needs from the server that it belongs to.
-
-    It is a class, because compiled code calls its methods ten times faster than a ``Protocol``'s.
-
-    :ivar draining: whether connections are closed after their current answer.
-    """
-
-    reactor: Clock
-    site: Site
-    limits: ChannelLimits
-    draining: bool
-    handshakes: Handshakes
-
-    def admit(self, request: Request) -> None:
-        """A request begins. Raises :class:`ProxyError` if there are too many."""
-        raise NotImplementedError
-
-    def record(self, request: Request) -> None:
-        """A request has been answered, or never will be. Called once for each."""
-        raise NotImplementedError
-
-    def refuse(self, request: Request, error: ProxyError) -> None:
-        """Let the site say what went wrong."""
-        raise NotImplementedError
-
-    def forget(self, channel: HTTPChannel, reason: Failure) -> None:
-        """The connection has ended."""
-        raise NotImplementedError
