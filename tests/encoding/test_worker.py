@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -70,7 +71,9 @@ def test_it_gives_way_to_the_rest_of_its_process_however_that_stands() -> None:
     done = subprocess.run(
         [sys.executable, "-c", _NICENESS], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout == "5\n"
+    # No niceness is above 19, and the tests may run with some of their own.
+    own = min(os.getpriority(os.PRIO_PROCESS, 0) + 4, 19)
+    assert int(done.stdout) == min(5, 19 - own)
 
 
 def test_later_is_in_the_reactor_s_time_and_never_after_the_end() -> None:
