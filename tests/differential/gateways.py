@@ -19,6 +19,8 @@ from .upstream import Upstream, first_request
 
 #: Seconds without a byte after which a client takes what it has for all that will come.
 _QUIET = 0.5
+#: The same while answers are missing that are known to come.
+_PATIENCE = 20.0
 
 _STATUS = re.compile(rb"HTTP/1\.[01] ([2-5][0-9]{2}) ")
 
@@ -161,14 +163,20 @@ def start_all(directory: Path) -> dict[str, Gateway]:
     }
 
 
-def send(gateway: Gateway, raw: bytes) -> Seen:
-    """Send *raw* as a client, its port 10000 being that of the gateway's upstream."""
+def send(gateway: Gateway, raw: bytes, expected: int = 0) -> Seen:
+    """Send *raw* as a client, its port 10000 being that of the gateway's upstream.
+
+    *expected* is how many answers are known to come.
+    """
     answers = b""
     with contextlib.suppress(ConnectionError, ssl.SSLError), gateway.connect() as client:
         client.sendall(raw.replace(b"10000", b"%d" % gateway.upstream.port))
-        client.settimeout(_QUIET)
         with contextlib.suppress(TimeoutError):
-            while data := client.recv(65536):
+            data = raw
+            while data:
+                all_there = len(_STATUS.findall(answers)) >= expected
+                client.settimeout(_QUIET if all_there else _PATIENCE)
+                data = client.recv(65536)
                 answers += data
     requests: list[bytes] = []
     rest = b""

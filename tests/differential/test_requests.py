@@ -20,11 +20,16 @@ Results = dict[str, dict[str, Seen]]
 def send_everything(gateways: dict[str, Gateway]) -> Results:
     """What becomes of each case at each gateway, by their names."""
 
-    def run(gateway: Gateway) -> dict[str, Seen]:
-        return {case.name: send(gateway, case.raw) for case in REQUESTS}
+    def run(name: str) -> dict[str, Seen]:
+        # What ipyproxy answers is known; the others' answers are only looked at.
+        is_ours = name == "ipyproxy"
+        return {
+            case.name: send(gateways[name], case.raw, len(case.answers) if is_ours else 0)
+            for case in REQUESTS
+        }
 
     with ThreadPoolExecutor(len(gateways)) as threads:
-        return dict(zip(gateways, threads.map(run, gateways.values()), strict=True))
+        return dict(zip(gateways, threads.map(run, gateways), strict=True))
 
 
 @pytest.fixture(scope="module")
