@@ -74,7 +74,9 @@ def run(
             "PYTHONPATH": str(Path(__file__).parent),
             **({"JUPYTERHUB_TEST_SUBDOMAIN_HOST": f"http://{DOMAIN}:8000"} if subdomains else {}),
         }
-        command = [str(programs / "python"), "-m", "pytest", "-q", "-c", str(ini)]
+        # A script's background ignores SIGINT, by which these tests stop servers: 10 s for each.
+        command = ["env", "--default-signal=INT"]
+        command += [str(programs / "python"), "-m", "pytest", "-q", "-c", str(ini)]
         command += ["-p", "names", "-p", "no:jupyter_server", "-p", "no:cacheprovider"]
         command += [
             "-m",
