@@ -72,9 +72,11 @@ def draw(results: Results, proxies: Sequence[Proxy], links: Sequence[Link], targ
     for row, link in zip(axes, links, strict=True):
         for axis, (kind, title) in zip(row, KINDS.items(), strict=True):
             opened = [results.get((proxy.name, link, kind)) for proxy in proxies]
-            medians = [_median(each) if each else (0.0, 0.0) for each in opened]
-            bars = axis.barh(names, [seconds for seconds, _ in medians], color=colours)
-            labels = [f"{seconds:.1f} s, {down:.1f} MB" for seconds, down in medians]
+            medians = [_median(each) if each else None for each in opened]
+            bars = axis.barh(names, [each[0] if each else 0.0 for each in medians], color=colours)
+            labels = [
+                f"{each[0]:.2f} s, {each[1]:.2f} MB" if each else "not measured" for each in medians
+            ]
             axis.bar_label(bars, labels, padding=2)
             axis.set_title(f"{link.title}: {title}", loc="left", fontsize=9)
             axis.margins(x=0.4)
