@@ -50,11 +50,6 @@ class Descriptor:
 
 
 @pytest.fixture
-def poll() -> Poll:
-    return Poll()
-
-
-@pytest.fixture
 def descriptors(poll: Poll) -> EpollSet:
     return EpollSet(poll, turn=0)
 

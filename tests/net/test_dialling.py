@@ -15,11 +15,6 @@ from ipyproxy.net.sockets import Dial
 from tests.polls import LOCALHOST, Poll
 
 
-@pytest.fixture
-def poll() -> Poll:
-    return Poll()
-
-
 class Outcome:
     """What became of a dial."""
 

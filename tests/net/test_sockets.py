@@ -37,11 +37,6 @@ class BoundPort:
         self.socket.close()
 
 
-@pytest.fixture
-def poll() -> Poll:
-    return Poll()
-
-
 class Counter:
     """Takes connections, as a server does."""
 

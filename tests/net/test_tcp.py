@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import socket
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,24 +13,6 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from ipyproxy.net.tcp import HIGH_WATER, TCPTransport, address_of
 from tests.net.lines import PEER, Line, Producer, Recorder
 from tests.polls import Poll, connected
-
-
-@pytest.fixture
-def poll() -> Poll:
-    return Poll()
-
-
-@pytest.fixture
-def line(poll: Poll) -> Iterator[Line]:
-    with connected() as (ours, theirs):
-        yield Line(poll, ours, theirs)
-
-
-@pytest.fixture
-def narrow(poll: Poll) -> Iterator[Line]:
-    """A line on which the kernel takes little at once."""
-    with connected(buffers=4096) as (ours, theirs):
-        yield Line(poll, ours, theirs)
 
 
 class TestCarrying:

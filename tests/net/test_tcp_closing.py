@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 from twisted.internet import error
 
 from ipyproxy.net.tcp import TCPTransport
 from tests.net.lines import PEER, Line, reset
 from tests.polls import Poll, connected
-
-
-@pytest.fixture
-def poll() -> Poll:
-    return Poll()
-
-
-@pytest.fixture
-def line(poll: Poll) -> Iterator[Line]:
-    with connected() as (ours, theirs):
-        yield Line(poll, ours, theirs)
-
-
-@pytest.fixture
-def narrow(poll: Poll) -> Iterator[Line]:
-    """A line on which the kernel takes little at once."""
-    with connected(buffers=4096) as (ours, theirs):
-        yield Line(poll, ours, theirs)
 
 
 class TestClosing:

@@ -99,11 +99,6 @@ class Attempt:
         return str(self.error.strerror)
 
 
-@pytest.fixture
-def poll() -> Poll:
-    return Poll()
-
-
 @contextlib.contextmanager
 def notebook(issued: Issued, directory: Path) -> Iterator[Notebook]:
     made = Notebook(issued, directory)

@@ -18,19 +18,6 @@ from tests.front import Body, House
 from tests.server.answers import OK, OK_CLOSE, refusal, say_yes
 
 
-@pytest.fixture
-def house() -> House:
-    made = House()
-    made.desk.answer = say_yes
-    return made
-
-
-@pytest.fixture
-def quiet() -> House:
-    """A house whose site answers only when the test does."""
-    return House()
-
-
 class TestHeads:
     def test_a_request_is_answered_and_the_connection_kept(self, house: House) -> None:
         browser = house.connect()

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.front import Body, House
 from tests.server.answers import OK, OK_CLOSE, refusal, say_yes
-
-
-@pytest.fixture
-def quiet() -> House:
-    """A house whose site answers only when the test does."""
-    return House()
 
 
 class TestBodies:

@@ -2,23 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.front import Body, House
 from tests.server.answers import OK, refusal, say_yes
-
-
-@pytest.fixture
-def house() -> House:
-    made = House()
-    made.desk.answer = say_yes
-    return made
-
-
-@pytest.fixture
-def quiet() -> House:
-    """A house whose site answers only when the test does."""
-    return House()
 
 
 class TestDeadlines:

@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from ipyproxy.errors import Problem, ProxyError
 from ipyproxy.server.request import Request
 from tests.front import Body, House
 from tests.server.answers import OK, OK_CLOSE, say_yes
-
-
-@pytest.fixture
-def house() -> House:
-    made = House()
-    made.desk.answer = say_yes
-    return made
-
-
-@pytest.fixture
-def quiet() -> House:
-    """A house whose site answers only when the test does."""
-    return House()
 
 
 class TestEndings:
