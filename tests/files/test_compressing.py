@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,11 @@ from ipyproxy.encoding.compression import MOST_ENCODED, Compression, Dynamic
 from ipyproxy.encoding.store import Store
 from tests.encoding.bodies import CODINGS, decoded, script
 from tests.encoding.work import Turns
-from tests.files.shelf import Answer, Shelf, let_all_wait, open_descriptors, read
+from tests.files.shelf import Answer, Shelf, let_all_wait, read
 from tests.front import Browser
 from tests.http1 import grammar
+
+pytestmark = pytest.mark.usefixtures("nothing_stays_open")
 
 SCRIPT = script(300_000)
 STYLE = script(5_000)
@@ -73,13 +74,6 @@ def shelf(
     if request.param == "by the disk":
         let_all_wait(monkeypatch)
     return Compressing(tree)
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays_open() -> Iterator[None]:
-    before = open_descriptors()
-    yield
-    assert open_descriptors() - before == set()
 
 
 @pytest.mark.parametrize("coding", CODINGS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,32 +13,13 @@ from tests.files.shelf import (
     THEN,
     Shelf,
     have_an_old_kernel,
-    let_all_wait,
-    open_descriptors,
     read,
-    site_in,
 )
 
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    return site_in(tmp_path)
-
-
-@pytest.fixture(params=["at once", "by the disk"])
-def shelf(tree: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Shelf:
-    if request.param == "by the disk":
-        let_all_wait(monkeypatch)
-    return Shelf(tree)
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays_open() -> Iterator[None]:
-    before = open_descriptors()
-    yield
-    assert open_descriptors() - before == set()
+pytestmark = pytest.mark.usefixtures("nothing_stays_open")
 
 
 class TestAnswers:

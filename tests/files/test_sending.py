@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ipyproxy.files.opening import MOST_READ
 from ipyproxy.net.tcp import HIGH_WATER
-from tests.files.shelf import LARGE, Shelf, let_all_wait, open_descriptors, read, site_in
+from tests.files.shelf import LARGE, Shelf, let_all_wait, read
 
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    return site_in(tmp_path)
-
-
-@pytest.fixture(params=["at once", "by the disk"])
-def shelf(tree: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Shelf:
-    if request.param == "by the disk":
-        let_all_wait(monkeypatch)
-    return Shelf(tree)
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays_open() -> Iterator[None]:
-    before = open_descriptors()
-    yield
-    assert open_descriptors() - before == set()
+pytestmark = pytest.mark.usefixtures("nothing_stays_open")
 
 
 class TestTheWayItIsSent:
